@@ -1,0 +1,1 @@
+"""Offline analysis on the numba core of the online filters."""

@@ -1,0 +1,1 @@
+"""Populations of neurons as densities: the NNLIF family."""

@@ -1,0 +1,1 @@
+"""Coupled Poisson generalised linear models."""

@@ -1,0 +1,1 @@
+"""Rate networks: f-I curves, random graphs, fixed points."""

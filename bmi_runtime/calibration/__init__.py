@@ -1,0 +1,1 @@
+"""Learning rate to steady-state error and convergence time, and back."""

@@ -1,0 +1,1 @@
+"""The bmi command: one thin file per subcommand."""

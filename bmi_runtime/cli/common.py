@@ -1,0 +1,62 @@
+"""What every subcommand shares: the options ``--json`` and ``--debug``, the answer, the progress bar."""
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import numpy as np
+
+
+def answer_options(function):
+    """Add ``--json`` (the last line of standard output is one JSON object) and ``--debug`` (show tracebacks)."""
+    function = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on the last line.")(function)
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it: arrays as lists, not-a-number and infinities as null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return str(value)
+
+
+def say(text: str, as_json: bool = False) -> None:
+    """Print `text` for a person: to standard output, or to standard error when that must hold JSON alone."""
+    print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def answer(result: dict, as_json: bool, text: str | None = None) -> None:
+    """Print the result: one JSON line, or `text` (by default the keys and values, one a line)."""
+    if as_json:
+        print(json.dumps(plain(result)), flush=True)
+    else:
+        print(text if text is not None else "\n".join(f"{key}: {plain(value)}" for key, value in result.items()))
+
+
+@contextlib.contextmanager
+def progress(title: str, total: float | None = None) -> Iterator[Any]:
+    """Show a progress bar on a terminal and nothing in a pipe; yields a callable ``advance(amount=1)``."""
+    if not sys.stderr.isatty():
+        yield lambda amount=1: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda amount=1: bar.advance(task, amount)

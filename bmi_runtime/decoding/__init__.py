@@ -1,0 +1,1 @@
+"""Decoders: from spike counts to an estimate of the brain state. One file each."""

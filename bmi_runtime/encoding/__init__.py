@@ -1,0 +1,1 @@
+"""Encoding models and the adaptive filters that learn them."""

@@ -1,0 +1,1 @@
+"""What the subject is taken to want: the training signal of the adaptive filter."""

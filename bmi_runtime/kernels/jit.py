@@ -1,0 +1,65 @@
+"""The one decorator of every compiled kernel, and where its machine code is cached.
+
+Without ``fastmath`` the results are identical to the bit between processes and between levels of the same CPU family,
+which replay needs. Numba's on-disk cache notices edits of a function's own file only, so the name of the cache folder
+holds a hash of that file and of every kernel file that it imports.
+"""
+
+import ast
+import functools
+import hashlib
+import os
+import pathlib
+import sys
+
+import numba
+from numba.core import config as _numba_config
+
+FOLDER = pathlib.Path(__file__).parent
+OPTIONS = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+
+
+def cache_root() -> pathlib.Path:
+    """Return the folder of the compiled-kernel caches (``$XDG_CACHE_HOME`` or ``~/.cache``, then ``bmi-runtime``)."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "bmi-runtime" / "kernels"
+
+
+@functools.cache
+def _imports(path: pathlib.Path) -> frozenset[pathlib.Path]:
+    """Return the kernel files that `path` depends on, itself included."""
+    found = {path}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bmi_runtime.kernels"):
+            names = [node.module.rpartition(".")[2], *(alias.name for alias in node.names)]
+            files = {FOLDER / f"{name}.py" for name in names} - {pathlib.Path(__file__), path}
+            for file in files:
+                if file.exists():
+                    found |= _imports(file)
+    return frozenset(found)
+
+
+@functools.cache
+def cache_folder(path: pathlib.Path) -> pathlib.Path:
+    """Return the cache folder of the kernels defined in the file `path`."""
+    digest = hashlib.sha256()
+    for file in sorted(_imports(path)):
+        digest.update(file.read_bytes())
+    return cache_root() / f"{path.stem}-{digest.hexdigest()[:16]}"
+
+
+def kernel(function=None, **options):
+    """Compile `function` with numba in the project's one mode (no fastmath, cached, without the interpreter lock).
+
+    Parameters
+    ----------
+    function : callable, optional
+        A function of arrays and scalars, defined in ``bmi_runtime/kernels/``.
+    **options
+        Additions to :data:`OPTIONS`, for example ``inline="always"`` or ``parallel=True``.
+    """
+    if function is None:
+        return functools.partial(kernel, **options)
+    path = pathlib.Path(sys.modules[function.__module__].__file__ or "")
+    _numba_config.CACHE_DIR = str(cache_folder(path))
+    return numba.njit(**{**OPTIONS, **options})(function)

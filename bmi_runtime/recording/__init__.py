@@ -1,0 +1,1 @@
+"""The append-only recording: writer, reader, recovery, export."""

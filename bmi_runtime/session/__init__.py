@@ -1,0 +1,1 @@
+"""The pipeline: one pure step, and the shell that feeds it."""

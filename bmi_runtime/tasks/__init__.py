@@ -1,0 +1,1 @@
+"""Tasks: targets, cursor, trial states, assist. One file each."""

@@ -1,0 +1,1 @@
+"""Simulated subjects, units, networks, and stand-ins for acquisition systems."""
