@@ -1,0 +1,297 @@
+"""The configuration: one strict schema (TOML in, immutable object out), every key with its unit in its name.
+
+``configs/default.toml`` shows every key with a comment. Overrides are ``section.key=value`` strings.
+"""
+
+import difflib
+import os
+import pathlib
+import tomllib
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from bmi_runtime.errors import BadInput
+
+
+class Section(pydantic.BaseModel):
+    """A group of keys: unknown keys are errors, nothing changes after loading."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class SessionConfig(Section):
+    """The session as a whole."""
+
+    likelihood: Literal["poisson", "gaussian"] = "poisson"
+    bin_s: float | None = Field(
+        None, gt=0.0, le=1.0, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
+    )
+    units: int = Field(96, ge=1, le=100_000)
+    duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
+    seed: int = Field(1, ge=0)
+
+
+class SourceConfig(Section):
+    """Where spikes come from."""
+
+    kind: str = "simulated"
+    address: str = "tcp://127.0.0.1:5571"
+    command_address: str = "tcp://127.0.0.1:5572"
+    stale_after_s: float = Field(0.25, gt=0.0)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class SubjectConfig(Section):
+    """The simulated subject: an optimal-feedback-control user of a double integrator."""
+
+    natural_frequency_hz: float = Field(
+        6.0 / 6.283185307179586, gt=0.0, description="omega / 2 pi of the critically damped aim"
+    )
+    feedback_delay_s: float = Field(0.0, ge=0.0, le=2.0)
+    intention_noise: float = Field(
+        0.0, ge=0.0, description="signal-dependent noise: sd as a fraction of the intended speed"
+    )
+    max_speed_m_s: float = Field(1.0, gt=0.0)
+
+
+class PopulationConfig(Section):
+    """The simulated units."""
+
+    baseline_hz: tuple[float, float] = (5.0, 15.0)
+    depth: tuple[float, float] = Field(
+        (0.5, 1.0), description="modulation depth per dm/s: log rate (poisson), feature (gaussian)"
+    )
+    gaussian_baseline: tuple[float, float] = (-2.0, 2.0)
+    noise_variance: float = Field(1.0, gt=0.0)
+    untuned_fraction: float = Field(0.0, ge=0.0, le=1.0)
+    tuning_walk_per_root_s: float = Field(
+        0.0, ge=0.0, description="random walk of every gain: sd per square root of a second"
+    )
+    burst_extra: float = Field(0.0, ge=0.0, description="mean extra spikes per spike (geometric bursts)")
+    dying_fraction: float = Field(0.0, ge=0.0, le=1.0, description="of the tuned units")
+    dying_at_s: float = Field(180.0, ge=0.0)
+    step_fraction: float = Field(0.0, ge=0.0, le=1.0)
+    step_log_rate: float = Field(0.7, description="size of the baseline step, random sign (log rate or feature)")
+    step_at_s: float = Field(240.0, ge=0.0)
+
+
+class EncodingConfig(Section):
+    """The encoding model before it has seen anything."""
+
+    initial: str = Field("untrained", description="untrained, true (simulation only), or the path of a model .npz")
+    baseline_error: float = Field(2.0, ge=1.0, description="untrained baselines are right within this factor")
+    initial_sd: float = Field(0.5, gt=0.0, description="sd of every weight around its start (log rate, per dm/s)")
+
+
+class AdapterConfig(Section):
+    """The adaptive filter."""
+
+    enabled: bool = True
+    learning_rate: float = Field(1e-6, ge=0.0, le=1.0, description="r or s per bin, velocity in dm/s")
+    schedule: Literal["fixed", "floor"] = "fixed"
+    intention: Literal["optimal-control", "rotated", "recorded"] = "optimal-control"
+    intention_frequency_hz: float = Field(6.0 / 6.283185307179586, gt=0.0)
+    drift_tracking: bool = False
+    drift_max_learning_rate: float = Field(1e-4, gt=0.0)
+
+
+class DecoderConfig(Section):
+    """The decoder."""
+
+    kind: str = "point-process"
+    velocity_time_constant_s: float = Field(0.5, gt=0.0, description="how long the velocity prior remembers")
+    velocity_sd_m_s: float = Field(0.15, gt=0.0, description="stationary sd of the velocity prior")
+    parameter_trust: float = Field(
+        1.0, ge=0.0, le=1.0, description="1: uncertain units are trusted less; 0: weights taken as exact"
+    )
+    frozen_model: str = Field("", description="path of a model .npz to decode with, never adapted")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TaskConfig(Section):
+    """The task."""
+
+    kind: str = "centre-out"
+    targets: int = Field(8, ge=1, le=64)
+    distance_m: float = Field(0.1, gt=0.0)
+    target_radius_m: float = Field(0.017, gt=0.0)
+    hold_s: float = Field(0.3, ge=0.0)
+    timeout_s: float = Field(8.0, gt=0.0)
+    pause_s: float = Field(0.2, ge=0.0)
+    workspace_m: float = Field(0.2, gt=0.0, description="the cursor stays within plus or minus this")
+    assist: float = Field(0.0, ge=0.0, le=1.0)
+    assist_fade: Literal["none", "success", "time"] = "none"
+    assist_fade_s: float = Field(60.0, gt=0.0)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class RecordingConfig(Section):
+    """The recording."""
+
+    path: str = Field("", description="empty: a new file in recordings/ named by date and time")
+    enabled: bool = True
+    snapshot_s: float = Field(10.0, gt=0.0)
+
+
+class TelemetryConfig(Section):
+    """Sockets toward viewers and the operator."""
+
+    enabled: bool = True
+    publish_address: str = "tcp://127.0.0.1:5581"
+    control_address: str = "tcp://127.0.0.1:5582"
+    output_address: str = Field("", description="decoded state for other people's effectors; empty: none")
+    key_folder: str = Field("", description="CURVE keys; needed off loopback")
+
+
+class SafetyConfig(Section):
+    """When the output stops being trusted."""
+
+    calibrating_s: float = Field(0.0, ge=0.0)
+    max_rate_hz: float = Field(2000.0, gt=0.0, description="a predicted rate above this is taken as exploded")
+    max_count: int = Field(60, ge=1, description="a count per bin above this is refused")
+    max_feature: float = Field(1e6, gt=0.0)
+    degraded_after_bins: int = Field(3, ge=1)
+    frozen_after_s: float = Field(1.0, gt=0.0)
+    recover_after_bins: int = Field(20, ge=1)
+
+
+class RealtimeConfig(Section):
+    """The pacing of the live loop."""
+
+    spin_s: float = Field(150e-6, ge=0.0)
+    max_wait_s: float = Field(0.005, ge=0.0, description="how long a bin waits for late data")
+    core: int = Field(-1, ge=-1)
+    fifo_priority: int = Field(0, ge=0, le=99)
+    lock_memory: bool = True
+    late_policy: Literal["next", "drop"] = "next"
+    miss_policy: Literal["skip-adaptation", "coast", "hold"] = "skip-adaptation"
+
+
+class StimulationConfig(Section):
+    """A schedule of simulated stimulation (events on the wire, never hardware)."""
+
+    enabled: bool = False
+    interval_s: float = Field(1.0, gt=0.0)
+    units_per_trial: int = Field(1, ge=1)
+    sham_fraction: float = Field(0.5, ge=0.0, le=1.0)
+    added_spikes: float = Field(1.0, ge=0.0)
+
+
+class Config(Section):
+    """Everything that a session is made from."""
+
+    session: SessionConfig = SessionConfig()
+    source: SourceConfig = SourceConfig()
+    subject: SubjectConfig = SubjectConfig()
+    population: PopulationConfig = PopulationConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    task: TaskConfig = TaskConfig()
+    recording: RecordingConfig = RecordingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    safety: SafetyConfig = SafetyConfig()
+    realtime: RealtimeConfig = RealtimeConfig()
+    stimulation: StimulationConfig = StimulationConfig()
+
+    @property
+    def continuous(self) -> bool:
+        """True when the units give real-valued features."""
+        return self.session.likelihood == "gaussian"
+
+    @property
+    def bin_s(self) -> float:
+        """Width of a bin in seconds."""
+        return self.session.bin_s or (0.05 if self.continuous else 0.005)
+
+
+def folder() -> pathlib.Path:
+    """Return the folder of the shipped configurations (in the checkout or in the installed package)."""
+    here = pathlib.Path(__file__).resolve().parent
+    installed = here / "configs"
+    return installed if installed.is_dir() else here.parent / "configs"
+
+
+def load(path: str | os.PathLike | None = None, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+    """Load a configuration file and apply ``section.key=value`` overrides.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A TOML file, or the name of a shipped one (``hard_world``). None: the defaults.
+    overrides : sequence of str
+        Values are read as TOML, and as text where that fails.
+
+    Raises
+    ------
+    BadInput
+        All mistakes at once, each with the file, the key, and the nearest valid key.
+    """
+    origin, data = "the defaults", {}
+    if path is not None:
+        origin, data = _read(path)
+    for text in overrides:
+        _override(data, text)
+        origin = f"{origin} with --set" if "--set" not in origin else origin
+    return from_dict(data, origin)
+
+
+def from_dict(data: dict, origin: str = "configuration") -> Config:
+    """Validate a nested dictionary; raise `BadInput` naming every bad key and its nearest valid neighbour."""
+    try:
+        return Config.model_validate(data)
+    except pydantic.ValidationError as error:
+        lines = [_sentence(item) for item in error.errors(include_url=False)]
+        raise BadInput(f"{origin}: " + "; ".join(lines)) from None
+
+
+def _read(path: str | os.PathLike) -> tuple[str, dict]:
+    file = pathlib.Path(path)
+    if not file.exists() and (folder() / f"{path}.toml").exists():
+        file = folder() / f"{path}.toml"
+    try:
+        return str(path), tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(item.stem for item in folder().glob("*.toml")))
+        raise BadInput(f"there is no configuration file '{path}'; give a path or one of: {shipped}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{path} is not readable as TOML: {error}") from None
+
+
+def _override(data: dict, text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or "." not in key:
+        raise BadInput(f"--set wants section.key=value, got '{text}'")
+    try:
+        parsed = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise BadInput(f"--set {text}: '{parent}' is not a section")
+    data[last] = parsed
+
+
+def _sentence(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})"
+    known = valid_keys()
+    near = difflib.get_close_matches(where, known, 1, 0.4) or difflib.get_close_matches(
+        where.rpartition(".")[2], [key.rpartition(".")[2] for key in known], 1, 0.4
+    )
+    return f"unknown key '{where}'" + (f", the nearest valid key is '{near[0]}'" if near else "")
+
+
+def valid_keys() -> list[str]:
+    """Return every ``section.key`` of the schema, and every section."""
+    keys = []
+    for name, field in Config.model_fields.items():
+        keys.append(name)
+        section: Any = field.annotation
+        keys.extend(f"{name}.{key}" for key in section.model_fields)
+    return keys
