@@ -1,0 +1,165 @@
+"""The layout of a recording's bytes: which MCAP records it holds, and the checksum that each message carries.
+
+A recording is an unchunked MCAP file with the profile ``bmi-runtime``: magic, header, one schema and one channel per
+recorded stream, then messages in the order of writing, then (when it was closed) the data end, a summary and a footer.
+The first message is the ``configuration``. One message record is::
+
+    u8 opcode = 5 | u64 length | u16 channel | u32 checksum | u64 log time (ns) | u64 publish time (ns) | payload
+
+MCAP gives unchunked messages no checksum, so the field that MCAP calls `sequence` ("message counter, if there is one")
+holds the CRC-32 of the channel's two bytes followed by everything after the field. What stands before the first message
+(magic, header, schemas, channels) is covered by ``recording_format.preamble_crc32`` inside the configuration, and the
+summary by MCAP's own CRC in the footer: no bit of a closed recording can flip unseen, except in the data-end record.
+
+The payload of the ``step`` channel is one raw record of `bmi_runtime.messages.step_dtype`; its layout stands as JSON in
+the channel's schema. Every other payload is msgpack (`bmi_runtime.messages.pack`).
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from mcap.data_stream import RecordBuilder
+from mcap.records import Channel, DataEnd, Footer, Header, Schema, Statistics, SummaryOffset
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import STREAMS, step_dtype
+
+FORMAT_VERSION = 1
+PROFILE = "bmi-runtime"
+STEP_ENCODING = "raw-record"
+SCHEMA_ENCODING = "record-layout-json"
+CHECKSUM_RULE = "sequence = crc32(channel_id u16, log_time u64, publish_time u64, payload), little-endian"
+
+MAGIC = b"\x89MCAP0\r\n"
+RECORD_HEAD = struct.Struct("<BQ")  # opcode, length of what follows
+MESSAGE_HEAD = struct.Struct("<BQHIQQ")  # opcode, length, channel, checksum, log time, publish time
+MESSAGE_OPCODE = 5
+MESSAGE_FIELDS_BYTES = MESSAGE_HEAD.size - RECORD_HEAD.size
+CHECKSUM_OFFSET = 11
+CHECKED_FROM = 15
+
+CHANNELS = {name: number for number, name in enumerate((name for name in STREAMS if STREAMS[name].recorded), start=1)}
+"""The channel of each recorded stream. A reader takes them from the file, never from here."""
+
+
+def checksum_seed(channel: int) -> int:
+    """Return the CRC-32 of the two bytes of `channel`, from which the checksum of its messages goes on."""
+    return zlib.crc32(struct.pack("<H", channel))
+
+
+def message_frame(channel: int, log_time_ns: int, payload: bytes) -> bytes:
+    """Return one whole message record, checksum included."""
+    length = MESSAGE_FIELDS_BYTES + len(payload)
+    frame = bytearray(MESSAGE_HEAD.pack(MESSAGE_OPCODE, length, channel, 0, log_time_ns, log_time_ns))
+    frame += payload
+    checksum = zlib.crc32(memoryview(frame)[CHECKED_FROM:], checksum_seed(channel))
+    struct.pack_into("<I", frame, CHECKSUM_OFFSET, checksum)
+    return bytes(frame)
+
+
+def describe_dtype(dtype: np.dtype) -> list:
+    """Return a packed structured dtype as nested lists ``[name, type, shape]``, which JSON can hold."""
+    fields = []
+    for name in dtype.names or ():
+        base, shape = dtype.fields[name][0].base, dtype.fields[name][0].shape
+        fields.append([name, describe_dtype(base) if base.names else base.str, list(shape)])
+    return fields
+
+
+def parse_dtype(fields: Any) -> np.dtype:
+    """Return the dtype that `describe_dtype` described.
+
+    Raises
+    ------
+    ValueError
+        When the description is not one, or holds anything but fixed-size numbers.
+    """
+    if not isinstance(fields, list) or not fields:
+        raise ValueError("the layout of a step is not a list of fields")
+    parsed = []
+    for name, kind, shape in fields:
+        inner = parse_dtype(kind) if isinstance(kind, list) else np.dtype(str(kind))
+        if inner.names is None and inner.kind not in "iuf":
+            raise ValueError(f"the field {name!r} of a step is not a number")
+        if any(not isinstance(size, int) or not 0 <= size <= 1_000_000 for size in shape):
+            raise ValueError(f"the field {name!r} of a step has a refused shape")
+        parsed.append((str(name), inner, tuple(shape)))
+    return np.dtype(parsed)
+
+
+def step_layout(n_units: int, continuous: bool) -> bytes:
+    """Return the schema of the step channel: format version, units, kind of input, and the layout of the record."""
+    layout = {
+        "format_version": FORMAT_VERSION,
+        "n_units": n_units,
+        "continuous": continuous,
+        "fields": describe_dtype(step_dtype(n_units, continuous)),
+    }
+    return json.dumps(layout, separators=(",", ":")).encode()
+
+
+def schemas_and_channels(n_units: int, continuous: bool) -> tuple[list[Schema], list[Channel]]:
+    """Return the schema and channel records of a recording, in the order of their numbers."""
+    schema = Schema(id=1, name="step", encoding=SCHEMA_ENCODING, data=step_layout(n_units, continuous))
+    channels = []
+    for name, number in CHANNELS.items():
+        is_step = name == "step"
+        channels.append(
+            Channel(
+                id=number,
+                topic=name,
+                message_encoding=STEP_ENCODING if is_step else "msgpack",
+                schema_id=1 if is_step else 0,
+                metadata={"carries": STREAMS[name].carries, "checksum": CHECKSUM_RULE},
+            )
+        )
+    return [schema], channels
+
+
+def record_bytes(records: Iterable[Any]) -> bytes:
+    """Return MCAP records as bytes."""
+    builder = RecordBuilder()
+    for record in records:
+        record.write(builder)
+    return builder.end()
+
+
+def preamble(n_units: int, continuous: bool) -> bytes:
+    """Return everything that stands before the first message."""
+    from bmi_runtime import __version__
+
+    schemas, channels = schemas_and_channels(n_units, continuous)
+    header = Header(profile=PROFILE, library=f"bmi-runtime {__version__}")
+    return MAGIC + record_bytes([header, *schemas, *channels])
+
+
+def closing(schemas: list[Schema], channels: list[Channel], statistics: Statistics, data_end: int) -> bytes:
+    """Return the data end, summary, footer and magic that close a recording whose messages end at byte `data_end`."""
+    end = record_bytes([DataEnd(data_section_crc=0)])
+    summary_start = data_end + len(end)
+    summary, offsets = b"", []
+    for opcode, group in ((3, schemas), (4, channels), (11, [statistics])):
+        data = record_bytes(group)
+        offsets.append(SummaryOffset(opcode, group_start=summary_start + len(summary), group_length=len(data)))
+        summary += data
+    offsets_start = summary_start + len(summary)
+    summary += record_bytes(offsets)
+    checked = summary + struct.pack("<BQQQ", 2, 20, summary_start, offsets_start)
+    return end + summary + record_bytes([Footer(summary_start, offsets_start, zlib.crc32(checked))]) + MAGIC
+
+
+def check_n_units(n_units: int) -> int:
+    """Return `n_units` as an int, or refuse it.
+
+    Raises
+    ------
+    BadInput
+        When it is not between 1 and 1,000,000.
+    """
+    if not 1 <= int(n_units) <= 1_000_000:
+        raise BadInput(f"a recording of {n_units} units cannot be written; give between 1 and 1,000,000")
+    return int(n_units)
