@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bmi_runtime import __version__
 
-PACKAGES = "numpy scipy numba llvmlite pyzmq msgpack pydantic click rich mcap pyqtgraph PyQt5".split()
+PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "pyzmq", "msgpack", "pydantic", "mcap", "pyqtgraph", "PyQt5")
 
 
 @functools.cache

@@ -117,9 +117,8 @@ def _scan_preamble(view: memoryview, contents: Contents) -> int:
             _take_preamble_record(opcode, view, position, end, contents)
             position = end
     except _Broken as broken:
-        raise BadInput(
-            f"nothing can be read: at byte {broken.args[0]}, before the first message, {broken.args[1]}"
-        ) from None
+        place, reason = broken.args
+        raise BadInput(f"nothing can be read: at byte {place}, before the first message, {reason}") from None
     _read_layout(contents)
     contents.preamble_bytes = position
     return position

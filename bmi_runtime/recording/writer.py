@@ -19,10 +19,10 @@ from bmi_runtime.recording import frames
 class RecordingWriter:
     """An append-only recording that survives ``kill -9`` with every message whose write had returned.
 
-    A message is one ``write`` of its whole frame to the operating system, so a killed process loses at most the message
-    in flight. A thread calls ``fdatasync`` every `sync_interval_s`, so a power loss costs about that much. When the disk
-    fills up or fails, the writer removes the half-written frame, sets `failed` to the reason and refuses every later
-    message: the loop goes on, and what was written stays readable.
+    A message is one ``write`` of its whole frame to the operating system, so a killed process loses at most the
+    message in flight. A thread calls ``fdatasync`` every `sync_interval_s`, so a power loss costs about that much. When
+    the disk fills up or fails, the writer removes the half-written frame, sets `failed` to the reason and refuses every
+    later message: the loop goes on, and what was written stays readable.
 
     Parameters
     ----------
@@ -79,9 +79,15 @@ class RecordingWriter:
 
     def _opening_bytes(self, header: dict) -> tuple[bytes, bytes]:
         start = frames.preamble(self.n_units, self.continuous)
-        described = {"version": frames.FORMAT_VERSION, "preamble_crc32": zlib.crc32(start)}
+        now_ns = time.monotonic_ns()
+        described = {
+            "version": frames.FORMAT_VERSION,
+            "preamble_crc32": zlib.crc32(start),
+            "created_unix_ns": time.time_ns(),
+            "created_monotonic_ns": now_ns,
+        }
         payload = pack({**header, "recording_format": described})
-        return start, frames.message_frame(frames.CHANNELS["configuration"], time.time_ns(), payload)
+        return start, frames.message_frame(frames.CHANNELS["configuration"], now_ns, payload)
 
     def _prepare_step_frame(self) -> None:
         self._step_channel = frames.CHANNELS["step"]
