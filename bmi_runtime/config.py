@@ -80,7 +80,7 @@ class PopulationConfig(Section):
 class EncodingConfig(Section):
     """The encoding model before it has seen anything."""
 
-    initial: str = Field("untrained", description="untrained, true (simulation only), or the path of a model .npz")
+    initial: str = Field("untrained", description="untrained, truth (simulation only), or the path of a model .npz")
     baseline_error: float = Field(2.0, ge=1.0, description="untrained baselines are right within this factor")
     initial_sd: float = Field(0.5, gt=0.0, description="sd of every weight around its start (log rate, per dm/s)")
 

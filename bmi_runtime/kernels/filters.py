@@ -10,6 +10,7 @@ import numpy as np
 from bmi_runtime.kernels.exponential import exponential
 from bmi_runtime.kernels.jit import kernel
 
+TWO_PI = 6.283185307179586
 BLOCK = 64  # units worked on together: scratch of (regressors + 3, BLOCK) stays in the first-level cache
 LOG_RATE_LIMIT = 12.0  # |log expected count per bin| beyond which a rate is taken as exploded
 
@@ -65,7 +66,7 @@ def _update_block(weights, covariance, rate, start, width, scratch, gain_row, st
 
 
 @kernel
-def adapt_poisson(weights, covariance, counts, regressors, rate, bin_s, innovation, variance, scratch):
+def adapt_poisson(weights, covariance, counts, valid, regressors, rate, bin_s, innovation, variance, scratch):
     """Update every unit's log-linear Poisson encoding model with one bin.
 
     Eden et al. (2004) point-process filter with a random-walk prior of covariance ``rate`` times the identity per bin, in
@@ -79,6 +80,8 @@ def adapt_poisson(weights, covariance, counts, regressors, rate, bin_s, innovati
     covariance : ndarray, (pairs, units), in place
     counts : ndarray, (units,)
         Spikes in the bin, any number.
+    valid : ndarray, (units,)
+        1, or 0 for a unit whose count is missing: its weights stay, its covariance grows by the learning rate.
     regressors : ndarray, (regressors,)
         1, then the state that the units encode.
     rate : ndarray, (units,)
@@ -103,15 +106,16 @@ def adapt_poisson(weights, covariance, counts, regressors, rate, bin_s, innovati
         for j in range(width):
             eta = min(max(scratch[0, j] + log_bin, -LOG_RATE_LIMIT), LOG_RATE_LIMIT)
             scratch[0, j] = eta
-            expected = exponential(eta)
+            present = valid[start + j]
+            expected = exponential(eta) * present
             h = expected * scratch[1, j]
-            error = counts[start + j] - expected
+            error = counts[start + j] * present - expected
             shrink = 1.0 / (1.0 + h)
             innovation[start + j] = error
             variance[start + j] = expected * (1.0 + h)
             scratch[2 + d, j] = expected * shrink
             scratch[3 + d, j] = error * shrink
-            scratch[4 + d, j] = counts[start + j] * eta - expected
+            scratch[4 + d, j] = counts[start + j] * present * eta - expected
         for j in range(width):
             log_likelihood += scratch[4 + d, j]
         _update_block(weights, covariance, rate, start, width, scratch, 2 + d, 3 + d)
@@ -119,7 +123,7 @@ def adapt_poisson(weights, covariance, counts, regressors, rate, bin_s, innovati
 
 
 @kernel
-def adapt_gaussian(weights, covariance, counts, regressors, rate, noise_variance, innovation, variance, scratch):
+def adapt_gaussian(weights, covariance, counts, valid, regressors, rate, noise_variance, innovation, variance, scratch):
     """Update every unit's linear-Gaussian encoding model with one bin (Kalman filter on the weights).
 
     S <- P - Pu u'P / (Z + u'Pu), weights <- weights + Pu (y - u'weights) / (Z + u'Pu), with P = S + rate I.
@@ -171,16 +175,17 @@ def _weight_uncertainty(covariance, regressors, start, width, scratch):
 
 
 @kernel
-def poisson_evidence(weights, covariance, counts, regressors, bin_s, trust, score, information, scratch):
+def poisson_evidence(weights, covariance, counts, valid, regressors, bin_s, trust, score, information, scratch):
     """Sum over units the score and the information that one bin of counts has of the encoded state.
 
-    For log lambda = weights' u, the gradient of the log likelihood by the state is sum_i g_i (n_i - w_i) and the information
-    sum_i w_i g_i g_i', w = lambda bin_s, g the gains. A unit whose weights are uncertain is trusted less: its innovation
-    has variance w (1 + w u'Su), so both its terms are divided by (1 + w u'Su) (derived; ``trust`` = 1), or not (``trust`` = 0).
+    For log lambda = weights' u, the gradient of the log likelihood by the state is sum_i g_i (n_i - w_i) and the
+    information sum_i w_i g_i g_i', w = lambda bin_s, g the gains. A unit whose weights are uncertain is trusted less: its
+    innovation has variance w (1 + w u'Su), so both its terms are divided by (1 + w u'Su) (derived; ``trust`` = 1), or
+    not (``trust`` = 0).
 
     Parameters
     ----------
-    weights, covariance, counts, bin_s, scratch
+    weights, covariance, counts, valid, bin_s, scratch
         As in :func:`adapt_poisson`; read only.
     regressors : ndarray, (regressors,)
         1, then the predicted state.
@@ -213,7 +218,7 @@ def poisson_evidence(weights, covariance, counts, regressors, bin_s, trust, scor
             largest = max(largest, scratch[0, j])
         for j in range(width):
             expected = exponential(min(max(scratch[0, j], -LOG_RATE_LIMIT), LOG_RATE_LIMIT))
-            shrink = 1.0 / (1.0 + trust * expected * scratch[1, j])
+            shrink = valid[start + j] / (1.0 + trust * expected * scratch[1, j])
             scratch[2, j] = expected * shrink
             scratch[3, j] = (counts[start + j] - expected) * shrink
         _accumulate(weights, start, width, scratch, score, information)
@@ -221,7 +226,9 @@ def poisson_evidence(weights, covariance, counts, regressors, bin_s, trust, scor
 
 
 @kernel
-def gaussian_evidence(weights, covariance, counts, regressors, noise_variance, trust, score, information, scratch):
+def gaussian_evidence(
+    weights, covariance, counts, valid, regressors, noise_variance, trust, score, information, scratch
+):
     """Sum over units the score and information of one bin of features (see :func:`poisson_evidence`).
 
     With y = weights'u + z, Var z = Z: score sum_i g_i (y_i - weights_i'u) / (Z_i + u'S_i u), information
@@ -242,7 +249,7 @@ def gaussian_evidence(weights, covariance, counts, regressors, noise_variance, t
             for j in range(width):
                 scratch[0, j] -= u * weights[a, start + j]
         for j in range(width):
-            precision = 1.0 / (noise_variance[start + j] + trust * scratch[1, j])
+            precision = valid[start + j] / (noise_variance[start + j] + trust * scratch[1, j])
             scratch[2, j] = precision
             scratch[3, j] = scratch[0, j] * precision
             largest = max(largest, abs(scratch[0, j]) * np.sqrt(precision))
@@ -344,3 +351,30 @@ def checksum(values):
         bits = np.float64(flat[i]).view(np.uint64)
         total = (total << np.uint64(7)) ^ (total >> np.uint64(57)) ^ bits
     return total
+
+
+@kernel
+def clean_counts(counts, largest, out, valid):
+    """Copy counts or features to float64; a value that is not finite, negative beyond or above `largest` becomes missing.
+
+    Parameters
+    ----------
+    counts : ndarray, (units,)
+    largest : float
+        Largest credible absolute value.
+    out, valid : ndarray, (units,), out
+        The value, or 0; 1, or 0 where the value was refused.
+
+    Returns
+    -------
+    int
+        How many were refused.
+    """
+    refused = 0
+    for i in range(counts.size):
+        value = np.float64(counts[i])
+        good = abs(value) <= largest
+        out[i] = value if good else 0.0
+        valid[i] = 1.0 if good else 0.0
+        refused += 0 if good else 1
+    return refused

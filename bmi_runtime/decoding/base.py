@@ -1,0 +1,60 @@
+"""What a decoder is, and the table of those that come with the project."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import Any, Protocol
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+DECODERS = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
+    "point-process": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
+    "kalman": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
+}
+ENTRY_POINTS = "bmi_runtime.decoders"
+
+
+class Decoder(Protocol):
+    """A filter that turns a bin of counts into an estimate of the brain state (the FALCON benchmark's verbs)."""
+
+    variance: np.ndarray
+    """Variance of x, y (m^2), vx, vy (m^2/s^2)."""
+
+    def reset(self) -> None:
+        """Forget the state; keep the parameters."""
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in and return x, y (m), vx, vy (m/s)."""
+
+    def observe(self, counts: np.ndarray) -> None:
+        """Take one bin in; nothing is wanted back."""
+
+    def on_done(self) -> None:
+        """Take note that a trial ended."""
+
+
+def names() -> list[str]:
+    """Return the names of all decoders, those of other packages included."""
+    return sorted({*DECODERS, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))})
+
+
+def decoder_class(name: str) -> Any:
+    """Return the class of the decoder `name`.
+
+    Raises
+    ------
+    BadInput
+        When there is none of that name, or another package's decoder cannot be imported.
+    """
+    if name in DECODERS:
+        module, _, attribute = DECODERS[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            return point.load()
+        except Exception as error:
+            raise BadInput(f"the decoder '{name}' of {point.value} cannot be loaded: {error}") from None
+    raise BadInput(f"there is no decoder '{name}'; choose from {', '.join(names())}")

@@ -1,0 +1,136 @@
+"""The encoding model: how every unit's counts or features depend on the encoded velocity, with what is not known of it."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+DM_PER_M = 10.0
+"""Inside the encoding model velocity is in dm/s (speeds of order one); everywhere else in m/s."""
+
+
+def pair_indices(n_regressors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of the stored pairs of a symmetric matrix: (0,0), (1,0), (1,1), (2,0), ..."""
+    return np.tril_indices(n_regressors)
+
+
+class EncodingModel:
+    """Weights of every unit with their covariance, struct-of-arrays.
+
+    Poisson: ``log rate_hz = weights' [1, vx, vy]``. Gaussian: ``feature = weights' [1, vx, vy] + noise``. Velocity in dm/s.
+
+    Parameters
+    ----------
+    weights : ndarray, (regressors, units)
+    covariance : ndarray, (pairs, units)
+        Lower triangle of each unit's covariance (see :func:`pair_indices`).
+    likelihood : {"poisson", "gaussian"}
+    bin_s : float
+    noise_variance : ndarray, (units,), optional
+        Gaussian only; ones by default.
+
+    Raises
+    ------
+    BadInput
+        When shapes do not fit or a value is not finite.
+    """
+
+    def __init__(self, weights, covariance, likelihood: str, bin_s: float, noise_variance=None):
+        self.weights = np.ascontiguousarray(weights, dtype=np.float64)
+        self.covariance = np.ascontiguousarray(covariance, dtype=np.float64)
+        self.likelihood = likelihood
+        self.bin_s = float(bin_s)
+        d, n = self.weights.shape
+        self.noise_variance = np.ones(n) if noise_variance is None else np.array(noise_variance, dtype=np.float64)
+        if self.covariance.shape != (d * (d + 1) // 2, n) or self.noise_variance.shape != (n,):
+            raise BadInput(
+                f"covariance {self.covariance.shape} or noise {self.noise_variance.shape} does not fit {d} x {n} weights"
+            )
+        for name in ("weights", "covariance", "noise_variance"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise BadInput(f"the encoding model's {name} hold a value that is not finite")
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return self.weights.shape[1]
+
+    @property
+    def n_regressors(self) -> int:
+        """Number of regressors: 1 plus the dimensions of the encoded state."""
+        return self.weights.shape[0]
+
+    @classmethod
+    def untrained(cls, baselines, likelihood: str, bin_s: float, sd: float, noise_variance=None, dimensions: int = 2):
+        """Return a model that knows baselines roughly and no tuning.
+
+        Parameters
+        ----------
+        baselines : ndarray, (units,)
+            Rates in Hz (Poisson, positive) or features.
+        sd : float
+            Standard deviation of every weight around its start.
+        """
+        n, d = len(baselines), 1 + dimensions
+        weights = np.zeros((d, n))
+        weights[0] = np.log(baselines) if likelihood == "poisson" else baselines
+        rows, columns = pair_indices(d)
+        covariance = np.where((rows == columns)[:, None], sd * sd, 0.0) * np.ones(n)
+        return cls(weights, covariance, likelihood, bin_s, noise_variance)
+
+    def dense_covariance(self) -> np.ndarray:
+        """Return the covariances as full matrices, (units, regressors, regressors)."""
+        d = self.n_regressors
+        rows, columns = pair_indices(d)
+        full = np.empty((self.n_units, d, d))
+        full[:, rows, columns] = self.covariance.T
+        full[:, columns, rows] = self.covariance.T
+        return full
+
+    def state(self) -> dict[str, Any]:
+        """Return copies of the arrays that adaptation changes."""
+        return {name: getattr(self, name).copy() for name in ("weights", "covariance", "noise_variance")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put arrays of :meth:`state` back, in place (decoders and adapters keep their references)."""
+        for name in ("weights", "covariance", "noise_variance"):
+            getattr(self, name)[...] = state[name]
+
+    def copy(self) -> EncodingModel:
+        """Return an independent copy."""
+        return EncodingModel(
+            self.weights.copy(), self.covariance.copy(), self.likelihood, self.bin_s, self.noise_variance
+        )
+
+    def save(self, path) -> None:
+        """Write the model as ``.npz``: weights (units, regressors), covariance (units, d, d), noise_variance, bin_s."""
+        np.savez(
+            path,
+            weights=self.weights.T,
+            covariance=self.dense_covariance(),
+            noise_variance=self.noise_variance,
+            bin_s=self.bin_s,
+            likelihood=self.likelihood,
+        )
+
+    @classmethod
+    def load(cls, path) -> EncodingModel:
+        """Read a model written by :meth:`save` or by ``bmi glm export``.
+
+        Raises
+        ------
+        BadInput
+            When the file is missing, not a model, or holds values that are not finite.
+        """
+        try:
+            with np.load(pathlib.Path(path), allow_pickle=False) as data:
+                weights, full = np.asarray(data["weights"], float).T, np.asarray(data["covariance"], float)
+                rows, columns = pair_indices(weights.shape[0])
+                noise = data["noise_variance"] if "noise_variance" in data else None
+                return cls(weights, full[:, rows, columns].T, str(data["likelihood"]), float(data["bin_s"]), noise)
+        except (OSError, KeyError, ValueError, IndexError) as error:
+            raise BadInput(f"{path} is not an encoding model: {error}") from None

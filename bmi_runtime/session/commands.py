@@ -1,0 +1,50 @@
+"""The few parameters that may change during a session: one table with units and bounds, applied on a bin boundary."""
+
+import dataclasses
+import math
+from typing import Any
+
+from bmi_runtime.errors import BadInput
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveParameter:
+    """A parameter that a command may set while the session runs."""
+
+    unit: str
+    low: float
+    high: float
+    about: str
+    kind: type = float
+
+
+LIVE_PARAMETERS = {
+    "adapter.learning_rate": LiveParameter("per bin", 0.0, 1.0, "learning rate of every unit"),
+    "adapter.enabled": LiveParameter("", 0, 1, "adaptation on or off", bool),
+    "task.assist": LiveParameter("", 0.0, 1.0, "blend of the command toward the target"),
+    "decoder.frozen": LiveParameter("", 0, 1, "decode with the parameters of this moment, or with the live ones", bool),
+    "task.kind": LiveParameter("", 0, 0, "which targets", str),
+    "session.hold": LiveParameter("", 0, 1, "hold: cursor still, adaptation frozen, recording goes on", bool),
+}
+
+
+def checked(key: str, value: Any) -> Any:
+    """Return `value` in the type of the live parameter `key`.
+
+    Raises
+    ------
+    BadInput
+        When there is no such parameter, the type is wrong, or the value is out of bounds.
+    """
+    parameter = LIVE_PARAMETERS.get(key)
+    if parameter is None:
+        raise BadInput(f"'{key}' cannot change during a session; these can: {', '.join(LIVE_PARAMETERS)}")
+    if parameter.kind is str:
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadInput(f"{key} wants a number, got {value!r}") from None
+    if not math.isfinite(number) or not parameter.low <= number <= parameter.high:
+        raise BadInput(f"{key} must lie between {parameter.low:g} and {parameter.high:g}, got {value!r}")
+    return bool(number) if parameter.kind is bool else number

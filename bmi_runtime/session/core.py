@@ -1,0 +1,274 @@
+"""The session: one pure transition per bin. It reads no clock, does no input or output, draws from its own generators only.
+
+Live runs, simulation, replay, sweeps and tests all drive :meth:`Session.step`; that is why a replay is identical to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.decoding.base import decoder_class
+from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.infer import INTENTIONS
+from bmi_runtime.kernels import filters
+from bmi_runtime.messages import SafetyState, TrialState, step_dtype
+from bmi_runtime.session.commands import checked
+from bmi_runtime.tasks.base import make_task
+
+
+class StepRecord:
+    """The memory of one step: a structured record with a view of every field, so that writing one costs nothing.
+
+    ``step.input.counts`` and the like are NumPy views; scalars are one-element views (``step.output.trial[0] = 3``).
+    """
+
+    class Views:
+        """Views of the fields of one part of the record."""
+
+        def __init__(self, part: np.ndarray):
+            for name in part.dtype.names or ():
+                field = part[name]
+                setattr(self, name, field[0] if field.ndim > 1 else field)
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(name)
+
+    def __init__(self, n_units: int, continuous: bool):
+        self.dtype = step_dtype(n_units, continuous)
+        self.array = np.zeros(1, self.dtype)
+        self.bytes = memoryview(self.array).cast("B")
+        offsets = {name: self.dtype.fields[name][1] for name in self.dtype.names}  # type: ignore[index,union-attr]
+        self.input_bytes = self.bytes[offsets["input"] : offsets["output"]]
+        self.output_bytes = self.bytes[offsets["output"] : offsets["timing"]]
+        self.input = self.Views(self.array["input"])
+        self.output = self.Views(self.array["output"])
+        self.timing = self.Views(self.array["timing"])
+        self.input.kinematics[:] = math.nan
+
+
+class Session:
+    """Decoder, task, intention and adapter around one encoding model.
+
+    Parameters
+    ----------
+    config : Config
+    model : EncodingModel
+        Adapted in place.
+
+    Attributes
+    ----------
+    record : StepRecord
+        What the newest step consumed and produced.
+    events : list of dict
+        What happened since the shell last emptied it.
+    """
+
+    def __init__(self, config: Config, model: EncodingModel):
+        if model.n_units != config.session.units or model.likelihood != config.session.likelihood:
+            raise BadInput(
+                f"the encoding model has {model.n_units} {model.likelihood} units, the configuration wants "
+                f"{config.session.units} {config.session.likelihood} (session.units, session.likelihood)"
+            )
+        self.config, self.model = config, model
+        n = model.n_units
+        self.record = StepRecord(n, config.continuous)
+        self.rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 0]))
+        self.task = make_task(config.task, config.bin_s, self.rng)
+        self.adapter = Adapter(model, config.adapter.learning_rate)
+        self.learning_rate, self.adapting = config.adapter.learning_rate, config.adapter.enabled
+        frozen = config.decoder.frozen_model
+        self.decoder_model = EncodingModel.load(frozen) if frozen else model
+        self.decoder = self._make_decoder(self.decoder_model)
+        kind = INTENTIONS.get(config.adapter.intention)
+        self.intention = kind(config.adapter, config.bin_s) if kind else None
+        self.cursor = [0.0, 0.0, 0.0, 0.0]
+        self.assist, self.hold, self.bins = config.task.assist, False, 0
+        self.safety = SafetyState.ACTIVE
+        self.events: list[dict[str, Any]] = []
+        self._counts, self._valid = np.zeros(n), np.ones(n)
+        self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
+        self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
+
+    def _make_decoder(self, model: EncodingModel) -> Any:
+        section = self.config.decoder
+        options = section.model_dump(exclude={"kind", "frozen_model", "options"}) | section.options
+        return decoder_class(section.kind)(model, **options)
+
+    def step(self, input_bytes) -> StepRecord:
+        """Take one bin in: infer the intention, decode, move the cursor, adapt. Returns the session's one record.
+
+        Parameters
+        ----------
+        input_bytes : bytes-like
+            The ``input`` part of a step (`messages.input_dtype`).
+        """
+        record = self.record
+        record.input_bytes[:] = input_bytes
+        given, out = record.input, record.output
+        # what the subject saw while it produced these counts is the cursor and target of the bin before
+        intended = self._infer_intention(given)
+        refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
+        if refused:
+            self.events.append({"name": "refused-counts", "units": int(refused)})
+        usable = refused < self.model.n_units and given.stale[0] == 0
+        decoded = self._decode(usable)
+        self._move(decoded, intended)
+        event = self.task.advance(self.cursor[0], self.cursor[1]) if not self.hold else None
+        if event:
+            self.events.append(event)
+            self.decoder.on_done()
+        adapting = self.adapting and usable and not self.hold and math.isfinite(intended[0] + intended[1])
+        likelihood = self.adapter.update(self._counts, self._valid, *intended) if adapting else math.nan
+        self._fill(out, decoded, intended, likelihood, adapting)
+        self.bins += 1
+        return record
+
+    def _infer_intention(self, given) -> tuple[float, float]:
+        if self.intention is None:
+            return float(given.kinematics[2]), float(given.kinematics[3])
+        return self.intention.infer(self.cursor, self.task.target, self.task.trial_state)
+
+    def _decode(self, usable: bool) -> np.ndarray:
+        """Return the decoded state; coast on the prior when the bin cannot be used, start again when it went wrong."""
+        decoder = self.decoder
+        if not usable:
+            decoder.coast()
+            return decoder.state
+        decoded = decoder.predict(self._counts, self._valid)
+        if not math.isfinite(decoded[0] + decoded[1] + decoded[2] + decoded[3]):
+            self.events.append({"name": "decoder-not-finite"})
+            decoder.reset()
+            decoder.set_position(*self.cursor)
+        elif self.model.likelihood == "poisson" and decoder.largest > self._rate_limit:
+            self.events.append({"name": "rate-exploded", "log_expected_count": float(decoder.largest)})
+        return decoder.state
+
+    def _move(self, decoded: np.ndarray, intended: tuple[float, float]) -> None:
+        """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
+        cursor, a, dt, limit = self.cursor, self._assist_now(), self.config.bin_s, self.config.task.workspace_m
+        vx, vy = float(decoded[2]), float(decoded[3])
+        if self.hold:
+            vx = vy = 0.0
+        elif a:
+            vx, vy = (1.0 - a) * vx + a * intended[0], (1.0 - a) * vy + a * intended[1]
+        cursor[0] = min(max(cursor[0] + dt * vx, -limit), limit)
+        cursor[1] = min(max(cursor[1] + dt * vy, -limit), limit)
+        cursor[2], cursor[3] = vx, vy
+        self.decoder.set_position(*cursor)
+
+    def _assist_now(self) -> float:
+        fade, config = self.config.task.assist_fade, self.config.task
+        if not self.assist or fade == "none":
+            return self.assist
+        if fade == "time":
+            return self.assist * max(0.0, 1.0 - self.bins * self.config.bin_s / config.assist_fade_s)
+        done = self.task.successes + self.task.timeouts
+        return self.assist * (1.0 - self.task.successes / done) if done else self.assist
+
+    def _fill(self, out, decoded, intended, likelihood: float, adapting: bool) -> None:
+        task = self.task
+        out.decoded[:] = decoded
+        out.decoded_variance[:] = self.decoder.variance
+        out.cursor[:] = self.cursor
+        out.target[:] = task.target
+        out.intended[:] = intended
+        out.hold_fraction[0] = task.hold_fraction
+        out.assist[0] = self._assist_now()
+        out.learning_rate[0] = self.learning_rate
+        out.log_likelihood[0] = likelihood
+        out.model_checksum[0] = filters.checksum(self.model.weights)
+        out.trial[0], out.successes[0], out.timeouts[0] = task.trial, task.successes, task.timeouts
+        out.trial_state[0] = TrialState.PAUSE if self.hold else task.trial_state
+        out.safety[0], out.adapting[0] = self.safety, adapting
+
+    def apply(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Apply a command between two bins; return the answer, with the old and new value and the bin it takes effect.
+
+        Raises
+        ------
+        BadInput
+            When the command is not one of `LIVE_PARAMETERS` or its value is out of bounds; nothing has changed then.
+        """
+        key = str(command.get("set", ""))
+        value = checked(key, command.get("value"))
+        old = getattr(self, f"_set_{key.replace('.', '_')}")(value)
+        return {"set": key, "old": old, "new": value, "bin": self.bins}
+
+    def _set_adapter_learning_rate(self, value: float) -> float:
+        old, self.learning_rate = self.learning_rate, value
+        self.adapter.set_learning_rate(value)
+        return old
+
+    def _set_adapter_enabled(self, value: bool) -> bool:
+        old, self.adapting = self.adapting, value
+        return old
+
+    def _set_task_assist(self, value: float) -> float:
+        old, self.assist = self.assist, value
+        return old
+
+    def _set_session_hold(self, value: bool) -> bool:
+        old, self.hold = self.hold, value
+        return old
+
+    def _set_decoder_frozen(self, value: bool) -> bool:
+        old = self.decoder_model is not self.model
+        self.decoder_model = self.model.copy() if value else self.model
+        kept = self.decoder.snapshot()
+        self.decoder = self._make_decoder(self.decoder_model)
+        self.decoder.restore(kept)
+        return old
+
+    def _set_task_kind(self, value: str) -> str:
+        task = make_task(self.config.task.model_copy(update={"kind": value}), self.config.bin_s, self.rng)
+        task.restore(self.task.snapshot())
+        task._begin()
+        old, self.task = type(self.task).__name__, task
+        return old
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of everything that the next step depends on: a session restored from it goes on to the bit."""
+        return {
+            "bins": self.bins,
+            "model": self.model.state(),
+            "decoder_model": None if self.decoder_model is self.model else self.decoder_model.state(),
+            "decoder": self.decoder.snapshot(),
+            "intention": self.intention.snapshot() if self.intention else [],
+            "task": self.task.snapshot(),
+            "cursor": list(self.cursor),
+            "live": [self.learning_rate, self.adapting, self.assist, self.hold, int(self.safety)],
+            "rng": _rng_state(self.rng),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self.bins = snapshot["bins"]
+        self.model.restore(snapshot["model"])
+        if snapshot["decoder_model"] is not None:
+            self._set_decoder_frozen(True)
+            self.decoder_model.restore(snapshot["decoder_model"])
+        self.decoder.restore(snapshot["decoder"])
+        if self.intention:
+            self.intention.restore(snapshot["intention"])
+        self.task.restore(snapshot["task"])
+        self.cursor[:] = snapshot["cursor"]
+        self.learning_rate, self.adapting, self.assist, self.hold, safety = snapshot["live"]
+        self.safety = SafetyState(safety)
+        self.adapter.set_learning_rate(self.learning_rate)
+        self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
+
+
+def _rng_state(rng: np.random.Generator) -> dict[str, Any]:
+    """Return a generator's state with its 128-bit integers as text (msgpack holds 64 bits)."""
+    state = rng.bit_generator.state
+    return state | {"state": {key: str(value) for key, value in state["state"].items()}}
+
+
+def _rng_parse(state: dict[str, Any]) -> dict[str, Any]:
+    return state | {"state": {key: int(value) for key, value in state["state"].items()}}
