@@ -233,7 +233,7 @@ def load(path: str | os.PathLike | None = None, overrides: tuple[str, ...] | lis
     if path is not None:
         origin, data = _read(path)
     for text in overrides:
-        _override(data, text)
+        override(data, text)
         origin = f"{origin} with --set" if "--set" not in origin else origin
     return from_dict(data, origin)
 
@@ -260,7 +260,8 @@ def _read(path: str | os.PathLike) -> tuple[str, dict]:
         raise BadInput(f"{path} is not readable as TOML: {error}") from None
 
 
-def _override(data: dict, text: str) -> None:
+def override(data: dict, text: str) -> None:
+    """Set one ``section.key=value`` in a nested dictionary."""
     key, equals, value = text.partition("=")
     if not equals or "." not in key:
         raise BadInput(f"--set wants section.key=value, got '{text}'")

@@ -1,4 +1,4 @@
-"""What travels: the one table of streams, the layout of a step, and the codec (msgpack, arrays as raw bytes; no pickle).
+"""What travels: the table of streams, the layout of a step, the codec (msgpack, arrays as raw bytes; no pickle).
 
 Every consumer (recording, telemetry, control, replay, windows) uses this module and none defines a layout of its own.
 """
@@ -33,7 +33,9 @@ STREAMS = {
     "event": Stream("a named event: trial ends, safety states, warnings, notes", True, True),
     "command": Stream("a command, the bin at which it took effect, and its answer", True, True),
     "snapshot": Stream("every parameter of the session's state, enough to go on from", True, False),
-    "model": Stream("weights and covariances of the encoding model, with predicted and true ones where known", False, True, 4.0),
+    "model": Stream(
+        "weights and covariances of the encoding model, with predicted and true ones where known", False, True, 4.0
+    ),
     "health": Stream("latency histograms, deadline misses, gaps, data age, clock, viewers' losses", True, True, 2.0),
     "configuration": Stream("the full configuration, seeds, code and package versions", True, True),
 }
@@ -121,8 +123,46 @@ TIMING_DTYPE = np.dtype([("stage_ns", "<i8", (len(STAGES),)), ("lateness_ns", "<
 
 
 def step_dtype(n_units: int, continuous: bool) -> np.dtype:
-    """Return the layout of one recorded step: ``input``, ``output`` (compared by replay) and ``timing`` (not compared)."""
+    """Return the layout of a recorded step: ``input``, ``output`` (compared by replay), ``timing`` (not compared)."""
     return np.dtype([("input", input_dtype(n_units, continuous)), ("output", OUTPUT_DTYPE), ("timing", TIMING_DTYPE)])
+
+
+class Views:
+    """Views of the fields of one part of a record, so that reading and writing one costs nothing.
+
+    Arrays are views; scalars are one-element views (``views.trial[0] = 3``).
+    """
+
+    def __init__(self, part: np.ndarray):
+        for name in part.dtype.names or ():
+            field = part[name]
+            setattr(self, name, field[0] if field.ndim > 1 else field)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the record has no field '{name}'")
+
+
+class Bin:
+    """The input of one step: memory that a source fills, with a view of every field of `input_dtype`."""
+
+    def __init__(self, n_units: int, continuous: bool):
+        self.array = np.zeros(1, input_dtype(n_units, continuous))
+        self.bytes = memoryview(self.array).cast("B")
+        self.fields = Views(self.array)
+        self.fields.kinematics[:] = np.nan
+
+
+class StepRecord:
+    """The memory of one step: input, output and timing, as bytes and as views."""
+
+    def __init__(self, n_units: int, continuous: bool):
+        self.dtype = step_dtype(n_units, continuous)
+        self.array = np.zeros(1, self.dtype)
+        self.bytes = memoryview(self.array).cast("B")
+        start, middle, end = (self.dtype.fields[name][1] for name in ("input", "output", "timing"))  # type: ignore[index]
+        self.input_bytes = self.bytes[start:middle]
+        self.output_bytes = self.bytes[middle:end]
+        self.input, self.output, self.timing = (Views(self.array[name]) for name in ("input", "output", "timing"))
 
 
 def _encode(value: Any) -> Any:

@@ -1,11 +1,12 @@
-"""The session: one pure transition per bin. It reads no clock, does no input or output, draws from its own generators only.
+"""The session: one pure transition per bin. No clock, no input or output, no random numbers but its own generators'.
 
-Live runs, simulation, replay, sweeps and tests all drive :meth:`Session.step`; that is why a replay is identical to the bit.
+Live runs, simulation, replay, sweeps and tests all drive :meth:`Session.step`; that is why a replay is identical.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,39 +18,16 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
-from bmi_runtime.messages import SafetyState, TrialState, step_dtype
+from bmi_runtime.messages import STAGES, SafetyState, StepRecord, TrialState
 from bmi_runtime.session.commands import checked
 from bmi_runtime.tasks.base import make_task
 
 
-class StepRecord:
-    """The memory of one step: a structured record with a view of every field, so that writing one costs nothing.
+DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
 
-    ``step.input.counts`` and the like are NumPy views; scalars are one-element views (``step.output.trial[0] = 3``).
-    """
 
-    class Views:
-        """Views of the fields of one part of the record."""
-
-        def __init__(self, part: np.ndarray):
-            for name in part.dtype.names or ():
-                field = part[name]
-                setattr(self, name, field[0] if field.ndim > 1 else field)
-
-        def __getattr__(self, name: str) -> Any:
-            raise AttributeError(name)
-
-    def __init__(self, n_units: int, continuous: bool):
-        self.dtype = step_dtype(n_units, continuous)
-        self.array = np.zeros(1, self.dtype)
-        self.bytes = memoryview(self.array).cast("B")
-        offsets = {name: self.dtype.fields[name][1] for name in self.dtype.names}  # type: ignore[index,union-attr]
-        self.input_bytes = self.bytes[offsets["input"] : offsets["output"]]
-        self.output_bytes = self.bytes[offsets["output"] : offsets["timing"]]
-        self.input = self.Views(self.array["input"])
-        self.output = self.Views(self.array["output"])
-        self.timing = self.Views(self.array["timing"])
-        self.input.kinematics[:] = math.nan
+def _no_mark(stage: int) -> None:
+    """Ignore the end of a stage; the shell puts its stopwatch here, and nothing of it comes back into the step."""
 
 
 class Session:
@@ -91,6 +69,7 @@ class Session:
         self.assist, self.hold, self.bins = config.task.assist, False, 0
         self.safety = SafetyState.ACTIVE
         self.events: list[dict[str, Any]] = []
+        self.mark: Callable[[int], None] = _no_mark
         self._counts, self._valid = np.zeros(n), np.ones(n)
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
@@ -118,15 +97,18 @@ class Session:
             self.events.append({"name": "refused-counts", "units": int(refused)})
         usable = refused < self.model.n_units and given.stale[0] == 0
         decoded = self._decode(usable)
+        self.mark(DECODE)
         self._move(decoded, intended)
         event = self.task.advance(self.cursor[0], self.cursor[1]) if not self.hold else None
         if event:
             self.events.append(event)
             self.decoder.on_done()
+        self.mark(TASK)
         adapting = self.adapting and usable and not self.hold and math.isfinite(intended[0] + intended[1])
         likelihood = self.adapter.update(self._counts, self._valid, *intended) if adapting else math.nan
         self._fill(out, decoded, intended, likelihood, adapting)
         self.bins += 1
+        self.mark(ADAPT)
         return record
 
     def _infer_intention(self, given) -> tuple[float, float]:

@@ -1,0 +1,37 @@
+"""``bmi replay``: a recording through the same step."""
+
+import click
+
+from bmi_runtime.cli.common import answer, answer_options, progress
+from bmi_runtime.errors import CheckFailed
+
+
+@click.command()
+@click.argument("recording")
+@click.option("--verify", is_flag=True, help="Exit with 3 at the first differing bit.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="What if: replay with another setting.")
+@answer_options
+def replay(recording, verify, overrides, as_json):
+    """Run a recording through the same step: verify it to the bit, or ask what another setting would have done."""
+    from bmi_runtime.recording.reader import Recording
+    from bmi_runtime.session.replay import Replay
+
+    player = Replay(Recording(recording), overrides)
+    with progress("replay", len(player.steps)) as advance:
+        result = player.run(verify, advance)
+    answer(result, as_json, describe(result, overrides))
+    if verify and not result["identical"]:
+        where = result["first_divergence"]
+        raise CheckFailed(f"the replay differs from the recording at bin {where['bin']}, field '{where['field']}'")
+
+
+def describe(result: dict, overrides) -> str:
+    """Return the outcome as a few lines for a person."""
+    where = result["first_divergence"]
+    same = (
+        "identical to the bit"
+        if result["identical"]
+        else f"differs first at bin {where['bin']}, field '{where['field']}'"
+    )
+    speed = f"{result['bins']} bins at {result['realtime_factor']:.0f} times real time"
+    return f"{speed}: {same}\ndigest of the outputs: {result['output_digest']}"

@@ -1,0 +1,180 @@
+"""Puts a session together from a configuration, runs it, and takes everything down again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import Bin
+from bmi_runtime.recording.provenance import provenance
+from bmi_runtime.recording.writer import RecordingWriter
+from bmi_runtime.session.core import Session
+from bmi_runtime.session.loop import Loop
+from bmi_runtime.session.telemetry import Control, Telemetry
+from bmi_runtime.sources.base import source_class
+
+
+def initial_model(config: Config, source: Any) -> EncodingModel:
+    """Return the encoding model that the session starts with.
+
+    A path in ``encoding.initial`` is loaded; a simulated source gives its own; otherwise every unit starts untuned at a
+    baseline of 10 Hz (Poisson) or 0 (Gaussian) with the configured uncertainty.
+    """
+    if config.encoding.initial not in ("untrained", "truth"):
+        return EncodingModel.load(config.encoding.initial)
+    if hasattr(source, "world"):
+        return source.world.initial_model()
+    if config.encoding.initial == "truth":
+        raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
+    start = np.full(config.session.units, 0.0 if config.continuous else 10.0)
+    return EncodingModel.untrained(start, config.session.likelihood, config.bin_s, config.encoding.initial_sd)
+
+
+def warm_up(config: Config) -> None:
+    """Run a throw-away session for a few bins, so that every kernel is compiled before the first real one."""
+    model = EncodingModel.untrained(np.ones(config.session.units), config.session.likelihood, config.bin_s, 0.1)
+    decoder = config.decoder.model_copy(update={"frozen_model": ""})
+    session = Session(config.model_copy(update={"decoder": decoder}), model)
+    empty = Bin(config.session.units, config.continuous)
+    for _ in range(3):
+        session.step(empty.bytes)
+
+
+def recording_path(config: Config) -> pathlib.Path:
+    """Return where to record: the configured path, or a new file in ``recordings/`` named by date and time."""
+    if config.recording.path:
+        return pathlib.Path(config.recording.path)
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = pathlib.Path("recordings")
+    folder.mkdir(exist_ok=True)
+    candidate, number = folder / f"{stamp}.mcap", 1
+    while candidate.exists():
+        number += 1
+        candidate = folder / f"{stamp}_{number}.mcap"
+    return candidate
+
+
+def assemble(config: Config, speed: str = "real") -> Loop:
+    """Return a loop that is ready to run: kernels warm, sockets bound, source open, recording begun."""
+    import zmq
+
+    source = source_class(config.source.kind)(config)
+    session = Session(config, initial_model(config, source))
+    warm_up(config)
+    telemetry = control = None
+    if config.telemetry.enabled and speed == "real":
+        context = zmq.Context.instance()
+        telemetry, control = Telemetry(config, context), Control(config, context)
+    source.open()
+    recorder = None
+    if config.recording.enabled:
+        header = {"config": config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
+        recorder = RecordingWriter(recording_path(config), header, config.session.units, config.continuous)
+    return Loop(session, source, recorder, telemetry, control, speed)
+
+
+def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
+    """Run the loop and take everything down, whatever happens."""
+    try:
+        loop.run(bins)
+    finally:
+        for part in (loop.source, loop.recorder, loop.telemetry, loop.control):
+            if part:
+                part.close()
+        if window and window.poll() is None:
+            window.terminate()
+
+
+@contextlib.contextmanager
+def stopped_by_signals(loop: Loop) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal end the run after the bin in hand; a second Ctrl-C ends it at once."""
+
+    def on_signal(number, frame):
+        if not loop.running and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        loop.stop()
+
+    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def open_window(config: Config, headless: bool, say: Callable[[str], None]) -> subprocess.Popen | None:
+    """Start the subject's window in its own process, or say why not."""
+    if headless:
+        return None
+    on_linux = sys.platform.startswith("linux")
+    if on_linux and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM")
+    ):
+        say("no display (DISPLAY and WAYLAND_DISPLAY are not set): running headless")
+        return None
+    if not config.telemetry.enabled:
+        say("telemetry is switched off (telemetry.enabled = false): no window")
+        return None
+    addresses = ["--telemetry", config.telemetry.publish_address, "--control", config.telemetry.control_address]
+    return subprocess.Popen([sys.executable, "-m", "gui", *addresses])
+
+
+def describe(loop: Loop) -> str:
+    """Return one line saying what is about to run."""
+    config = loop.session.config
+    parts = [
+        f"{config.session.units} {config.session.likelihood} units from {config.source.kind}",
+        f"{config.bin_s * 1000:g} ms bins",
+        f"{config.decoder.kind} decoder",
+        f"learning rate {config.adapter.learning_rate:g} per bin" if config.adapter.enabled else "no adaptation",
+        f"seed {config.session.seed}",
+        f"recording {loop.recorder.path}" if loop.recorder else "not recorded",
+    ]
+    return ", ".join(parts)
+
+
+def reporter(advance: Callable[[float], None], say: Callable[[str], None], speed: str) -> Callable[[Loop], None]:
+    """Return what the loop calls after each bin: moves the progress bar, and says each minute how it goes."""
+
+    def report(loop: Loop) -> None:
+        bins, every = loop.session.bins, report.every  # type: ignore[attr-defined]
+        if bins % every == 0:
+            advance(every)
+        if bins % report.minute == 0:  # type: ignore[attr-defined]
+            task = loop.session.task
+            say(
+                f"{bins * loop.session.config.bin_s:6.0f} s  {task.successes} of {task.successes + task.timeouts} targets"
+                f" reached, {loop.deadline_misses} deadlines missed"
+            )
+
+    report.every = 200  # type: ignore[attr-defined]
+    report.minute = 12_000  # type: ignore[attr-defined]
+    return report
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Return the run's figures as a few lines for a person."""
+    rate = result["success_rate"]
+    latency = result["latency_us"]
+    lines = [
+        f"{result['bins']} bins, {result['successes']} of {result['trials']} targets reached"
+        + (f" ({100 * rate:.1f} %)" if rate is not None else ""),
+        f"decode to cursor: median {latency['p50']:.0f} us, p99 {latency['p99']:.0f} us, {result['deadline_misses']} misses"
+        if latency["p50"] is not None
+        else "no bin was run",
+        f"recording: {result['recording'] or 'none'}",
+        f"digest of the outputs: {result['output_digest']}",
+    ]
+    return "\n".join(lines)

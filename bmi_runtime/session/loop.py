@@ -1,0 +1,230 @@
+"""The shell around the session: waits for bins, steps, records, publishes, answers commands."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import time
+from typing import Any
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import STAGES, Bin
+from bmi_runtime.session.core import Session
+from bmi_runtime.session.latency import LatencyHistogram
+from bmi_runtime.session.pacing import NoPacer, Pacer
+
+SOURCE, RECORD, PUBLISH = (STAGES.index(name) for name in ("source", "record", "publish"))
+
+
+class Loop:
+    """One thread, one process: bins in, cursor out.
+
+    Parameters
+    ----------
+    session : Session
+    source : Source
+    recorder : RecordingWriter or None
+    telemetry : Telemetry or None
+    control : Control or None
+    speed : {"real", "max"}
+        ``max``: simulated time, no waiting.
+    on_bin : callable or None
+        Called after each bin with the loop (progress in a terminal).
+    """
+
+    def __init__(
+        self, session: Session, source, recorder=None, telemetry=None, control=None, speed="real", on_bin=None
+    ):
+        self.session, self.source = session, source
+        self.recorder, self.telemetry, self.control, self.on_bin = recorder, telemetry, control, on_bin
+        config = session.config
+        paced = speed == "real" and source.paced
+        self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if paced else NoPacer()
+        self.bin = Bin(session.model.n_units, config.continuous)
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.latency = LatencyHistogram()
+        self.stages = [LatencyHistogram() for _ in STAGES]
+        self.deadline_misses = 0
+        self.squared_error_m2, self.scored_bins = 0.0, 0
+        self.running, self.started_ns = False, 0
+        self._bin_ns = round(config.bin_s * 1e9)
+        self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
+        self._marks = [0] * len(STAGES)
+        session.mark = self._mark
+
+    def run(self, bins: int = 0) -> None:
+        """Run until `bins` are done (0: until stopped or the source ends)."""
+        self._start()
+        try:
+            while self.running and (not bins or self.session.bins < bins):
+                lateness_ns = self.pacer.wait()
+                self._take_commands()
+                if not self.source.next_bin(self.bin, self.session.cursor, self.session.task.target):
+                    break
+                self._one_bin(lateness_ns)
+        finally:
+            self._finish()
+
+    def stop(self) -> None:
+        """End the run after the bin in hand."""
+        self.running = False
+
+    def _start(self) -> None:
+        self.running, self.started_ns = True, time.monotonic_ns()
+        if self.recorder:
+            self.recorder.write("snapshot", self.session.snapshot(), self.started_ns)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _finish(self) -> None:
+        gc.enable()
+        gc.unfreeze()
+        if self.recorder:
+            now = time.monotonic_ns()
+            self.recorder.write("snapshot", self.session.snapshot(), now)
+            self.recorder.write("health", self.health(), now)
+
+    def _one_bin(self, lateness_ns: int) -> None:
+        begin = self._begun = time.monotonic_ns()
+        self.bin.fields.host_time_ns[0] = begin
+        record = self.session.step(self.bin.bytes)
+        self.digest.update(record.output_bytes)
+        self._account(record, begin, lateness_ns)
+        self._record(record, begin)
+        self._publish(record)
+        self._score(record)
+        if self.on_bin:
+            self.on_bin(self)
+
+    def _mark(self, stage: int) -> None:
+        now = time.monotonic_ns()
+        self._marks[stage] = now - self._begun
+        self._begun = now
+
+    def _account(self, record, begin: int, lateness_ns: int) -> None:
+        duration = time.monotonic_ns() - begin + max(lateness_ns, 0)
+        timing = record.timing
+        timing.stage_ns[:] = self._marks
+        timing.lateness_ns[0] = lateness_ns
+        missed = duration > self._bin_ns
+        timing.deadline_missed[0] = missed
+        self.deadline_misses += missed
+        self.latency.add(duration)
+
+    def _record(self, record, now_ns: int) -> None:
+        session, recorder = self.session, self.recorder
+        events = session.events + self.source.drain_events()
+        session.events.clear()
+        for event in events:
+            event["bin"] = session.bins - 1
+            self._both("event", event, now_ns)
+        if not recorder:
+            return
+        recorder.write_step(record.bytes, now_ns)
+        if session.bins % self._snapshot_every == 0:
+            recorder.write("snapshot", session.snapshot(), now_ns)
+        self._mark(RECORD)
+
+    def _both(self, stream: str, message: dict[str, Any], now_ns: int) -> None:
+        """Record a message and publish it."""
+        if self.recorder:
+            self.recorder.write(stream, message, now_ns)
+        if self.telemetry:
+            self.telemetry.send(stream, self.session.bins, message)
+
+    def _publish(self, record) -> None:
+        telemetry, session = self.telemetry, self.session
+        if not telemetry:
+            return
+        telemetry.step(record, session.bins)
+        if telemetry.due("model", session.bins):
+            telemetry.send("model", session.bins, self.model_message())
+        if telemetry.due("health", session.bins):
+            telemetry.send("health", session.bins, self.health())
+        self._mark(PUBLISH)
+
+    def _score(self, record) -> None:
+        out = record.output
+        dx, dy = out.cursor[0] - out.target[0], out.cursor[1] - out.target[1]
+        if out.trial_state[0] <= 1:
+            self.squared_error_m2 += dx * dx + dy * dy
+            self.scored_bins += 1
+
+    def _take_commands(self) -> None:
+        if self.control:
+            self.control.poll(self.handle)
+
+    def handle(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Answer one command of the operator; what touches the session is recorded with the bin it takes effect.
+
+        Raises
+        ------
+        BadInput
+            When there is no such command.
+        """
+        if "set" in command:
+            answer = self.session.apply(command)
+        elif command.get("do") == "stop":
+            self.stop()
+            answer = {"do": "stop", "bin": self.session.bins}
+        elif "note" in command:
+            answer = {"note": str(command["note"])[:2000], "bin": self.session.bins}
+            self._both("event", {"name": "note", **answer}, time.monotonic_ns())
+            return answer
+        elif command.get("get") == "hello":
+            return self.hello()
+        else:
+            raise BadInput(
+                "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
+            )
+        self._both("command", answer, time.monotonic_ns())
+        return answer
+
+    def hello(self) -> dict[str, Any]:
+        """Return what a viewer that joins late needs: the configuration, the model, the state of the session."""
+        session = self.session
+        return {
+            "config": session.config.model_dump(),
+            "bin": session.bins,
+            "elapsed_s": session.bins * session.config.bin_s,
+            "recording": str(self.recorder.path) if self.recorder else None,
+            "simulated": hasattr(self.source, "truth"),
+            "model": self.model_message(),
+            "live": session.snapshot()["live"],
+        }
+
+    def model_message(self) -> dict[str, Any]:
+        """Return weights and covariances, and the truth where the source knows it."""
+        message = self.session.model.state()
+        if hasattr(self.source, "truth"):
+            message["truth"] = self.source.truth()
+        return message
+
+    def health(self) -> dict[str, Any]:
+        """Return latencies, misses, and what the recording and the control socket refused."""
+        recorder, control = self.recorder, self.control
+        return {
+            "bins": self.session.bins,
+            "latency_us": self.latency.summary(),
+            "deadline_misses": self.deadline_misses,
+            "recording_failed": recorder.failed if recorder else None,
+            "refused_commands": control.refused if control else 0,
+        }
+
+    def result(self) -> dict[str, Any]:
+        """Return the figures of the run."""
+        task, session = self.session.task, self.session
+        done = task.successes + task.timeouts
+        rmse = (self.squared_error_m2 / self.scored_bins) ** 0.5 if self.scored_bins else None
+        return {
+            "bins": session.bins,
+            "trials": done,
+            "successes": task.successes,
+            "success_rate": task.successes / done if done else None,
+            "rmse_position_m": rmse,
+            "latency_us": self.latency.summary(),
+            "deadline_misses": self.deadline_misses,
+            "recording": str(self.recorder.path) if self.recorder else None,
+            "output_digest": self.digest.hexdigest(),
+        }

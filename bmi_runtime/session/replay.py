@@ -1,0 +1,128 @@
+"""Replay: a recording's bins and commands through the same step, compared with what was recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime import config as configuration
+from bmi_runtime.config import Config
+from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import OUTPUT_DTYPE
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session.core import Session
+
+
+def recorded_config(recording: Recording, overrides=()) -> Config:
+    """Return the configuration in the recording's header, with ``section.key=value`` overrides."""
+    data = recording.header.get("config")
+    if not isinstance(data, dict):
+        raise BadInput(f"{recording.path} has no configuration in its header, so it cannot be replayed")
+    for text in overrides:
+        configuration.override(data, text)
+    return configuration.from_dict(data, str(recording.path))
+
+
+def first_snapshot(recording: Recording) -> dict[str, Any]:
+    """Return the session's state before the first bin."""
+    for _, snapshot in recording.messages("snapshot"):
+        return snapshot
+    raise BadInput(f"{recording.path} ends before its first snapshot, so it cannot be replayed")
+
+
+def session_from(recording: Recording, overrides=()) -> Session:
+    """Return a session in the state in which the recording began.
+
+    With overrides the parameters that they change come from them, everything else from the recording.
+    """
+    config = recorded_config(recording, overrides)
+    snapshot = first_snapshot(recording)
+    state = snapshot["model"]
+    model = EncodingModel(
+        state["weights"].copy(),
+        state["covariance"].copy(),
+        config.session.likelihood,
+        config.bin_s,
+        state["noise_variance"],
+    )
+    session = Session(config, model)
+    live = [session.learning_rate, session.adapting, session.assist, session.hold, int(session.safety)]
+    session.restore(snapshot if not overrides else snapshot | {"live": live})
+    return session
+
+
+class Replay:
+    """Steps a session through a recording.
+
+    Parameters
+    ----------
+    recording : Recording
+    overrides : sequence of str
+        What if: ``adapter.learning_rate=1e-5`` and the like.
+    """
+
+    def __init__(self, recording: Recording, overrides=()):
+        self.recording = recording
+        self.session = session_from(recording, overrides)
+        self.steps = recording.steps()
+        self.commands: dict[int, list[dict]] = {}
+        for _, message in recording.messages("command"):
+            if "set" in message:
+                self.commands.setdefault(int(message["bin"]), []).append(
+                    {"set": message["set"], "value": message["new"]}
+                )
+        self.position = 0
+        dtype = self.steps.dtype
+        self._middle, self._end = dtype.fields["output"][1], dtype.fields["timing"][1]
+        self._raw = memoryview(np.ascontiguousarray(self.steps)).cast("B") if len(self.steps) else memoryview(b"")
+        self._size = dtype.itemsize
+
+    def next(self) -> bool:
+        """Step one bin; return whether the output is identical to the recorded one."""
+        start = self.position * self._size
+        for command in self.commands.get(self.position, ()):
+            self.session.apply(command)
+        record = self.session.step(self._raw[start : start + self._middle])
+        self.session.events.clear()
+        self.position += 1
+        return record.output_bytes == self._raw[start + self._middle : start + self._end]
+
+    def run(self, verify: bool = True, advance=None) -> dict[str, Any]:
+        """Replay everything; with `verify` stop at the first bin that differs.
+
+        Returns
+        -------
+        dict
+            ``bins, identical, first_divergence, output_digest, realtime_factor``.
+        """
+        begin, digest, divergence = time.perf_counter(), hashlib.blake2b(digest_size=16), None
+        for index in range(len(self.steps)):
+            same = self.next()
+            digest.update(self.session.record.output_bytes)
+            if not same and divergence is None:
+                divergence = self.difference(index)
+                if verify:
+                    break
+            if advance and index % 1000 == 999:
+                advance(1000)
+        seconds = max(time.perf_counter() - begin, 1e-9)
+        return {
+            "bins": self.position,
+            "identical": divergence is None,
+            "first_divergence": divergence,
+            "output_digest": digest.hexdigest(),
+            "realtime_factor": self.position * self.session.config.bin_s / seconds,
+        }
+
+    def difference(self, index: int) -> dict[str, Any]:
+        """Return the bin and the first field whose bits differ, with both values."""
+        recorded, replayed = self.steps[index]["output"], self.session.record.array["output"][0]
+        for name in OUTPUT_DTYPE.names or ():
+            if recorded[name].tobytes() != replayed[name].tobytes():
+                values = {"recorded": recorded[name].tolist(), "replayed": replayed[name].tolist()}
+                return {"bin": index, "field": name, **values}
+        return {"bin": index, "field": "padding"}

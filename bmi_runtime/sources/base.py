@@ -1,0 +1,53 @@
+"""What a source is, and the table of those that come with the project."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import Any, Protocol
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import Bin
+
+SOURCES = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
+    "simulated": "simulators.source:SimulatedSource",
+    "zeromq": "bmi_runtime.sources.zeromq:ZeroMQSource",
+}
+ENTRY_POINTS = "bmi_runtime.sources"
+
+
+class Source(Protocol):
+    """Where bins come from. Made with the configuration; opened, asked bin by bin, closed."""
+
+    paced: bool
+    """True when the loop's own clock sets the pace (simulation, files); False when data arrive by themselves."""
+
+    def open(self) -> None:
+        """Connect; raise `BadInput` or `BmiError` in one sentence when that fails."""
+
+    def next_bin(self, into: Bin, cursor, target) -> bool:
+        """Fill the next bin, given what the subject sees now; return False at the end of the data."""
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Return what happened since the last call (gaps, jumps, refused messages)."""
+
+    def close(self) -> None:
+        """Let go of sockets and files."""
+
+
+def names() -> list[str]:
+    """Return the names of all sources, those of other packages included."""
+    return sorted({*SOURCES, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))})
+
+
+def source_class(name: str) -> Any:
+    """Return the class of the source `name`, or raise `BadInput` naming the choices."""
+    if name in SOURCES:
+        module, _, attribute = SOURCES[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            return point.load()
+        except Exception as error:
+            raise BadInput(f"the source '{name}' of {point.value} cannot be loaded: {error}") from None
+    raise BadInput(f"there is no source '{name}' (source.kind); choose from {', '.join(names())}")

@@ -1,0 +1,49 @@
+"""The simulated world as a source of bins, inside the runtime's process."""
+
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.messages import Bin
+from simulators.world import World
+
+
+class SimulatedSource:
+    """A `World` that answers each bin from the cursor on the screen.
+
+    Parameters
+    ----------
+    config : Config
+    """
+
+    paced = True
+
+    def __init__(self, config: Config):
+        self.world = World(config)
+        self.bin_s = config.bin_s
+        self.bins = 0
+
+    def open(self) -> None:
+        """Do nothing: there is nothing to connect to."""
+
+    def next_bin(self, into: Bin, cursor, target) -> bool:
+        """Fill the next bin; simulated time never ends."""
+        fields = into.fields
+        counts = self.world.counts(cursor, target)
+        fields.counts[:] = counts if self.world.config.continuous else np.minimum(counts, 65535)
+        fields.bin_index[0] = self.bins
+        self.bins += 1
+        fields.device_time_s[0] = self.bins * self.bin_s
+        return True
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Return no events."""
+        return []
+
+    def truth(self) -> np.ndarray:
+        """Return the units' true weights, (3, units), as they are now."""
+        return self.world.population.weights
+
+    def close(self) -> None:
+        """Do nothing."""
