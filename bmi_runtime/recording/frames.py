@@ -15,6 +15,7 @@ The payload of the ``step`` channel is one raw record of `bmi_runtime.messages.s
 the channel's schema. Every other payload is msgpack (`bmi_runtime.messages.pack`).
 """
 
+import dataclasses
 import json
 import struct
 import zlib
@@ -91,6 +92,15 @@ def parse_dtype(fields: Any) -> np.dtype:
     return np.dtype(parsed)
 
 
+@dataclasses.dataclass(frozen=True)
+class StepLayout:
+    """What the schema of the step channel says."""
+
+    n_units: int
+    continuous: bool
+    dtype: np.dtype
+
+
 def step_layout(n_units: int, continuous: bool) -> bytes:
     """Return the schema of the step channel: format version, units, kind of input, and the layout of the record."""
     layout = {
@@ -102,22 +112,60 @@ def step_layout(n_units: int, continuous: bool) -> bytes:
     return json.dumps(layout, separators=(",", ":")).encode()
 
 
-def schemas_and_channels(n_units: int, continuous: bool) -> tuple[list[Schema], list[Channel]]:
-    """Return the schema and channel records of a recording, in the order of their numbers."""
-    schema = Schema(id=1, name="step", encoding=SCHEMA_ENCODING, data=step_layout(n_units, continuous))
-    channels = []
-    for name, number in CHANNELS.items():
-        is_step = name == "step"
-        channels.append(
-            Channel(
-                id=number,
-                topic=name,
-                message_encoding=STEP_ENCODING if is_step else "msgpack",
-                schema_id=1 if is_step else 0,
-                metadata={"carries": STREAMS[name].carries, "checksum": CHECKSUM_RULE},
-            )
-        )
-    return [schema], channels
+def parse_layout(schema_data: bytes) -> StepLayout:
+    """Return what `step_layout` wrote.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are not such a schema.
+    """
+    try:
+        layout = json.loads(schema_data)
+        return StepLayout(int(layout["n_units"]), bool(layout["continuous"]), parse_dtype(layout["fields"]))
+    except Exception as error:
+        raise ValueError(f"the layout of a step cannot be read ({type(error).__name__})") from None
+
+
+def opening_records(layout: bytes, channels: dict[str, int]) -> tuple[Schema, list[Channel]]:
+    """Return the schema and channel records for the streams with these channel numbers."""
+    schema = Schema(id=1, name="step", encoding=SCHEMA_ENCODING, data=layout)
+    return schema, [_channel(name, number) for name, number in channels.items()]
+
+
+def _channel(name: str, number: int) -> Channel:
+    is_step = name == "step"
+    carries = STREAMS[name].carries if name in STREAMS else "?"
+    return Channel(
+        id=number,
+        topic=name,
+        message_encoding=STEP_ENCODING if is_step else "msgpack",
+        schema_id=1 if is_step else 0,
+        metadata={"carries": carries, "checksum": CHECKSUM_RULE},
+    )
+
+
+def preamble(schema: Schema, channels: list[Channel], library: str) -> bytes:
+    """Return everything that stands before the first message."""
+    return MAGIC + record_bytes([Header(profile=PROFILE, library=library), schema, *channels])
+
+
+def describe_opening(start: bytes, schema: Schema, channels: list[Channel]) -> dict[str, Any]:
+    """Return the configuration's table ``recording_format``: a second copy of what `start` says, and its CRC-32."""
+    return {
+        "version": FORMAT_VERSION,
+        "preamble_crc32": zlib.crc32(start),
+        "channels": {channel.topic: channel.id for channel in channels},
+        "step_layout": schema.data.decode(),
+    }
+
+
+def described_records(described: dict[str, Any]) -> tuple[Schema, list[Channel]]:
+    """Return schema and channels from the table that `describe_opening` made."""
+    channels = {str(name): int(number) for name, number in described["channels"].items()}
+    if "step" not in channels:
+        raise ValueError("the channel of the steps is not named")
+    return opening_records(described["step_layout"].encode(), channels)
 
 
 def record_bytes(records: Iterable[Any]) -> bytes:
@@ -128,21 +176,12 @@ def record_bytes(records: Iterable[Any]) -> bytes:
     return builder.end()
 
 
-def preamble(n_units: int, continuous: bool) -> bytes:
-    """Return everything that stands before the first message."""
-    from bmi_runtime import __version__
-
-    schemas, channels = schemas_and_channels(n_units, continuous)
-    header = Header(profile=PROFILE, library=f"bmi-runtime {__version__}")
-    return MAGIC + record_bytes([header, *schemas, *channels])
-
-
-def closing(schemas: list[Schema], channels: list[Channel], statistics: Statistics, data_end: int) -> bytes:
+def closing(schema: Schema, channels: list[Channel], statistics: Statistics, data_end: int) -> bytes:
     """Return the data end, summary, footer and magic that close a recording whose messages end at byte `data_end`."""
     end = record_bytes([DataEnd(data_section_crc=0)])
     summary_start = data_end + len(end)
     summary, offsets = b"", []
-    for opcode, group in ((3, schemas), (4, channels), (11, [statistics])):
+    for opcode, group in ((3, [schema]), (4, channels), (11, [statistics])):
         data = record_bytes(group)
         offsets.append(SummaryOffset(opcode, group_start=summary_start + len(summary), group_length=len(data)))
         summary += data

@@ -11,6 +11,8 @@ from bmi_runtime import __version__
 
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "pyzmq", "msgpack", "pydantic", "mcap", "pyqtgraph", "PyQt5")
 
+GIT_STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
+
 
 @functools.cache
 def provenance() -> dict:
@@ -50,15 +52,16 @@ def _git_state(folder: Path) -> tuple[str | None, bool | None]:
     if not (folder / ".git").exists():
         return None, None
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return commit, bool(_git(folder, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no"))
+        answer = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *GIT_STATUS], capture_output=True, text=True, timeout=2
+        )
     except (OSError, subprocess.SubprocessError):
         return None, None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=2, check=True).stdout.strip()
+    lines = answer.stdout.splitlines()
+    commits = [line.split()[2] for line in lines if line.startswith("# branch.oid ")]
+    if answer.returncode or not commits:
+        return None, None
+    return commits[0], any(not line.startswith("#") for line in lines)
 
 
 def _cpu_name() -> str:

@@ -28,7 +28,8 @@ class Recording:
     Attributes
     ----------
     header : dict
-        The first message: full configuration, seeds, code and package versions.
+        The first message: full configuration, seeds, code and package versions. Empty when its bytes are damaged (only
+        with `past_damage`; otherwise such a file is refused).
     n_units : int
         Number of units.
     continuous : bool
@@ -43,6 +44,9 @@ class Recording:
         Bytes that cannot be read.
     stream_counts : dict
         Number of messages per stream.
+    missing_bins : int
+        Bins that are not there between the first and the last one that are, by their ``bin_index``; gaps of the source
+        (``gap_bins``) are not among them.
     parent : dict or None
         The recording that this one continues: ``path`` and ``last_bin_index``.
 
@@ -54,19 +58,23 @@ class Recording:
 
     def __init__(self, path, past_damage: bool = False):
         self.path = Path(path)
-        self._data = _map(self.path)
+        self.data = _map(self.path)
+        self.size_bytes = len(self.data)
         try:
-            self._contents = scan(self._data, past_damage)
-            self.header = self._read_header()
+            self._contents = scan(self.data, past_damage)
         except BadInput as error:
             raise BadInput(f"{self.path}: {error}") from None
-        self.n_units, self.continuous = self._contents.n_units, self._contents.continuous
-        self.dtype = self._contents.step_dtype
+        opening = self.opening = self._contents.opening
+        self.header, self.dtype = opening.header, opening.layout.dtype
+        self.n_units, self.continuous = opening.layout.n_units, opening.layout.continuous
         self.damage: list[Damage] = self._contents.damage
         self.lost_bytes = sum(damage.size_bytes for damage in self.damage)
         self.complete = self._contents.closed and not self.damage
         self.n_steps = sum(length for _, length in self._contents.step_runs)
         self.stream_counts = self._count_streams()
+        if not self.header and self.n_steps == 0:
+            raise BadInput(f"{self.path}: neither a configuration nor a step can be read")
+        self.missing_bins = _count_missing(self.column("input", "bin_index"), self.column("input", "gap_bins"))
         self.parent = self.header.get("parent")
 
     def steps(self, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -77,52 +85,80 @@ class Recording:
         start, stop, _ = slice(start, stop).indices(self.n_steps)
         steps = np.empty(max(stop - start, 0), self.dtype)
         seen = 0
-        for rows in self._step_runs():
+        for rows in self._runs():
             first, last = max(start - seen, 0), min(stop - seen, len(rows))
             if first < last:
                 steps[seen + first - start : seen + last - start] = rows["step"][first:last]
             seen += len(rows)
         return steps
 
+    def column(self, part: str, name: str) -> np.ndarray:
+        """Return one field of every step (`part` is ``input``, ``output`` or ``timing``), shape (bins, ...)."""
+        runs = [rows["step"][part][name] for rows in self._runs()]
+        return np.concatenate(runs) if runs else np.empty(0, self.dtype)[part][name]
+
     def step_log_times_ns(self) -> np.ndarray:
         """Return the log time of every step, ns, shape (bins,)."""
-        runs = [rows["log_time_ns"] for rows in self._step_runs()]
-        return np.concatenate(runs).astype(np.int64) if runs else np.empty(0, np.int64)
+        runs = [rows["log_time_ns"] for rows in self._runs()]
+        return np.concatenate(runs) if runs else np.empty(0, np.uint64)
+
+    def message_log_times_ns(self) -> np.ndarray:
+        """Return the log time of every message that is not a step, ns, in the order of writing."""
+        unpack_head = frames.MESSAGE_HEAD.unpack_from
+        times = [unpack_head(self.data, offset)[4] for _, offset, _ in self._contents.messages]
+        return np.array(times, np.uint64)
+
+    def whole_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the end byte of every stretch of whole messages but the configuration."""
+        step_bytes = frames.MESSAGE_HEAD.size + self.dtype.itemsize
+        pieces = [(offset, offset + length * step_bytes) for offset, length in self._contents.step_runs]
+        others = [message for message in self._contents.messages if message != self.opening.configuration]
+        pieces += [(offset, offset + size) for _, offset, size in others]
+        start = stop = 0
+        for first, end in sorted(pieces):
+            if first != stop:
+                if stop:
+                    yield start, stop
+                start = first
+            stop = end
+        if stop:
+            yield start, stop
 
     def messages(self, stream: str) -> Iterator[tuple[int, dict]]:
         """Yield ``(log_time_ns, message)`` of one stream other than ``step``, in the order of writing."""
-        wanted = {number for number, channel in self._contents.channels.items() if channel.topic == stream}
+        wanted = {number for number, channel in self.opening.channels.items() if channel.topic == stream}
         if not wanted or stream == "step":
             known = ", ".join(name for name in self.stream_counts if name != "step")
             raise BadInput(f"{self.path} has no messages of a stream '{stream}'; it has {known}")
         for channel, offset, size in self._contents.messages:
             if channel in wanted:
-                head = frames.MESSAGE_HEAD.unpack_from(self._data, offset)
-                yield head[4], unpack(self._data[offset + frames.MESSAGE_HEAD.size : offset + size])
+                head = frames.MESSAGE_HEAD.unpack_from(self.data, offset)
+                yield head[4], unpack(self.data[offset + frames.MESSAGE_HEAD.size : offset + size])
 
-    def _step_runs(self) -> Iterator[np.ndarray]:
+    def as_parent(self) -> dict:
+        """Return the header's key ``parent`` for a recording that continues this one."""
+        last = self.steps(self.n_steps - 1)["input"]["bin_index"] if self.n_steps else []
+        return {"path": str(self.path), "last_bin_index": int(last[0]) if len(last) else None}
+
+    def _runs(self) -> Iterator[np.ndarray]:
         """Yield views of the file over unbroken runs of step frames."""
         head = [("head", "V15"), ("log_time_ns", "<u8"), ("publish_time_ns", "<u8")]
         frame_dtype = np.dtype([*head, ("step", self.dtype)])
         for offset, length in self._contents.step_runs:
-            yield np.frombuffer(self._data, frame_dtype, count=length, offset=offset)
-
-    def _read_header(self) -> dict:
-        first = self._contents.messages[0] if self._contents.messages else None
-        if first is None or self._contents.channels[first[0]].topic != "configuration":
-            raise BadInput("the first message is not a whole configuration: nothing can be read")
-        _, offset, size = first
-        header = unpack(self._data[offset + frames.MESSAGE_HEAD.size : offset + size])
-        if not isinstance(header, dict):
-            raise BadInput("the configuration is not a table: nothing can be read")
-        return header
+            yield np.frombuffer(self.data, frame_dtype, count=length, offset=offset)
 
     def _count_streams(self) -> dict[str, int]:
-        counts = {channel.topic: 0 for channel in self._contents.channels.values()}
+        counts = {channel.topic: 0 for channel in self.opening.channels.values()}
         for channel, _, _ in self._contents.messages:
-            counts[self._contents.channels[channel].topic] += 1
+            counts[self.opening.channels[channel].topic] += 1
         counts["step"] = self.n_steps
         return counts
+
+
+def _count_missing(bin_index: np.ndarray, gap_bins: np.ndarray) -> int:
+    """Return how many bins are not there between the first and the last one, those apart that the source itself lost."""
+    absent = np.diff(bin_index.astype(np.int64)) - 1 - gap_bins[1:]
+    return int(np.sum(absent[absent > 0]))
 
 
 def _map(path: Path):

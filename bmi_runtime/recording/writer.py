@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcap.records import Statistics
 
+from bmi_runtime import __version__
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import pack, step_dtype
 from bmi_runtime.recording import frames
@@ -78,14 +79,12 @@ class RecordingWriter:
         self._thread.start()
 
     def _opening_bytes(self, header: dict) -> tuple[bytes, bytes]:
-        start = frames.preamble(self.n_units, self.continuous)
+        layout = frames.step_layout(self.n_units, self.continuous)
+        self._schema, self._channels = frames.opening_records(layout, frames.CHANNELS)
+        start = frames.preamble(self._schema, self._channels, f"bmi-runtime {__version__}")
         now_ns = time.monotonic_ns()
-        described = {
-            "version": frames.FORMAT_VERSION,
-            "preamble_crc32": zlib.crc32(start),
-            "created_unix_ns": time.time_ns(),
-            "created_monotonic_ns": now_ns,
-        }
+        created = {"created_unix_ns": time.time_ns(), "created_monotonic_ns": now_ns}
+        described = frames.describe_opening(start, self._schema, self._channels) | created
         payload = pack({**header, "recording_format": described})
         return start, frames.message_frame(frames.CHANNELS["configuration"], now_ns, payload)
 
@@ -160,19 +159,18 @@ class RecordingWriter:
         self.close()
 
     def _closing_bytes(self) -> bytes:
-        schemas, channels = frames.schemas_and_channels(self.n_units, self.continuous)
         statistics = Statistics(
             attachment_count=0,
-            channel_count=len(channels),
+            channel_count=len(self._channels),
             channel_message_counts=dict(self._counts),
             chunk_count=0,
             message_count=self._counts.total(),
             message_end_time=self._last_ns,
             message_start_time=self._first_ns or 0,
             metadata_count=0,
-            schema_count=len(schemas),
+            schema_count=1,
         )
-        return frames.closing(schemas, channels, statistics, self._size)
+        return frames.closing(self._schema, self._channels, statistics, self._size)
 
     def _append(self, data) -> bool:
         """Write `data` whole, or fail and leave the file as it was before. Never raises."""
