@@ -1,0 +1,219 @@
+"""What a calibration needs to know: the task's states, the units' weights and noise, the bin; with the checks."""
+
+import pathlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+LIKELIHOODS = ("gaussian", "poisson")
+COUNTS = ("bernoulli", "poisson")
+SMALLEST_SPREAD = 1e-6  # of the correlation matrix of the regressors: below it a direction counts as never visited
+SMALLEST_RATE_HZ = 1e-4  # below it (one spike in three hours) nothing can be learned about a unit in a session
+
+
+@dataclass(frozen=True)
+class Design:
+    """The task's states and the units that encode them, checked.
+
+    Attributes
+    ----------
+    states : ndarray, (bins, dims)
+        One period, or an ergodic sample, of the encoded state (velocity in dm/s in this project's configurations).
+    weights : ndarray, (units, 1 + dims)
+        Baseline, then gains; log rate in log Hz for the Poisson likelihood.
+    bin_s : float
+        Width of a bin, s.
+    likelihood : {"gaussian", "poisson"}
+    noise_variance : ndarray, (units,), optional
+        Variance of the features around their mean; Gaussian only.
+    counts : {"bernoulli", "poisson"}
+        Whether a bin holds at most one spike, or any number. Poisson likelihood only.
+    names : tuple of str
+        What to call the units in messages; their index by default.
+
+    Raises
+    ------
+    BadInput
+        If a value is missing, not finite, of the wrong shape, or makes a calibration meaningless: negative variances,
+        rates of zero, more than one spike expected per 0/1 bin, states that never move in some direction.
+    """
+
+    states: np.ndarray
+    weights: np.ndarray
+    bin_s: float
+    likelihood: str
+    noise_variance: np.ndarray | None = None
+    counts: str = "bernoulli"
+    names: tuple[str, ...] = field(default=())
+
+    def __post_init__(self):
+        if self.likelihood not in LIKELIHOODS:
+            raise BadInput(f"the likelihood '{self.likelihood}' is unknown; choose from {', '.join(LIKELIHOODS)}")
+        if self.counts not in COUNTS:
+            raise BadInput(f"the counts '{self.counts}' are unknown; choose from {', '.join(COUNTS)}")
+        object.__setattr__(self, "bin_s", _positive_scalar(self.bin_s))
+        object.__setattr__(self, "states", _matrix(self.states, "states", "bins x dims"))
+        object.__setattr__(self, "weights", _matrix(self.weights, "weights", "units x (1 + dims)"))
+        names = self.names or tuple(str(unit) for unit in range(len(self.weights)))
+        object.__setattr__(self, "names", names)
+        self._check_shapes()
+        _check_movement(self.states)
+        if self.likelihood == "gaussian":
+            self._check_noise()
+        else:
+            self._check_rates()
+
+    @property
+    def regressors(self) -> np.ndarray:
+        """The regressors u = (1, state) of every bin, (bins, 1 + dims)."""
+        return np.column_stack([np.ones(len(self.states)), self.states])
+
+    @property
+    def units(self) -> int:
+        """The number of units."""
+        return len(self.weights)
+
+    def replaced(self, **changes) -> "Design":
+        """Return a copy with some attributes changed, checked again."""
+        return replace(self, **changes)
+
+    def expected_counts(self, rows: slice = slice(None)) -> np.ndarray:
+        """Return the expected spikes per bin of the bins in `rows`, (bins, units); Poisson likelihood only."""
+        return np.exp(self.regressors[rows] @ self.weights.T + np.log(self.bin_s))
+
+    def _check_shapes(self):
+        bins, dims = self.states.shape
+        if self.weights.shape[1] != dims + 1:
+            raise BadInput(
+                f"'weights' has {self.weights.shape[1]} columns for {dims} state dimensions; "
+                f"give {dims + 1}: the baseline, then one gain per dimension"
+            )
+        if bins < dims + 2:
+            raise BadInput(f"'states' has {bins} bins; a calibration needs a whole period, at least {dims + 2}")
+
+    def _check_noise(self):
+        if self.noise_variance is None:
+            raise BadInput("'noise_variance' (one per unit) is missing; the Gaussian likelihood needs it")
+        variance = np.asarray(self.noise_variance, dtype=np.float64)
+        variance = np.full(self.units, variance) if variance.ndim == 0 else variance
+        if variance.shape != (self.units,):
+            raise BadInput(
+                f"'noise_variance' has shape {variance.shape}; give one value for each of {self.units} units"
+            )
+        wrong = np.flatnonzero(~(np.isfinite(variance) & (variance > 0)))
+        if wrong.size:
+            unit = wrong[0]
+            raise BadInput(
+                f"the noise variance of unit {self.names[unit]} is {variance[unit]:g}; it must be above zero"
+            )
+        object.__setattr__(self, "noise_variance", variance)
+
+    def _check_rates(self):
+        log_rate = self.regressors @ self.weights.T
+        mean_hz = np.exp(np.minimum(log_rate, 60.0)).mean(axis=0)
+        peak = np.exp(np.minimum(log_rate.max(axis=0), 60.0))
+        silent = np.flatnonzero(mean_hz < SMALLEST_RATE_HZ)
+        if silent.size:
+            unit = silent[0]
+            raise BadInput(
+                f"unit {self.names[unit]} fires {mean_hz[unit]:.2g} Hz on average: nothing can be learned about it; "
+                f"leave it out (weights are log rates in log Hz)"
+            )
+        ceiling = 1.0 if self.counts == "bernoulli" else 1e3
+        crowded = np.flatnonzero(peak * self.bin_s >= ceiling)
+        if crowded.size:
+            unit = crowded[0]
+            hint = "take shorter bins, or --counts poisson" if ceiling == 1.0 else "check that weights are in log Hz"
+            raise BadInput(
+                f"unit {self.names[unit]} is expected to fire {peak[unit] * self.bin_s:.3g} spikes in its busiest bin "
+                f"of {1e3 * self.bin_s:g} ms, at most {ceiling:g} can be; {hint}"
+            )
+
+
+def load_design(path: str | pathlib.Path, likelihood: str, counts: str = "bernoulli") -> Design:
+    """Read a design file: ``states``, ``weights``, ``bin_s`` and, for Gaussian units, ``noise_variance``.
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be read, lacks an array, or holds one that :class:`Design` refuses.
+    """
+    arrays = read_arrays(path, required=("states", "weights", "bin_s"), optional=("noise_variance",))
+    return Design(
+        arrays["states"], arrays["weights"], arrays["bin_s"], likelihood, arrays.get("noise_variance"), counts
+    )
+
+
+def read_arrays(path: str | pathlib.Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
+    """Read the named arrays of an ``.npz`` file, without pickles; raise BadInput naming what is missing."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise BadInput(f"{path} holds a single array; an .npz with {', '.join(required)} is needed")
+            missing = [name for name in required if name not in archive]
+            if missing:
+                raise BadInput(
+                    f"{path} has no '{missing[0]}'; it needs {', '.join(required)} and has {_listed(archive)}"
+                )
+            return {name: archive[name] for name in (*required, *optional) if name in archive}
+    except FileNotFoundError:
+        raise BadInput(f"there is no file {path}") from None
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{path} cannot be read as an .npz of plain arrays ({error})") from None
+
+
+def _listed(archive) -> str:
+    return ", ".join(archive.files) or "nothing"
+
+
+def _matrix(value, name: str, shape: str) -> np.ndarray:
+    try:
+        matrix = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadInput(f"'{name}' does not hold numbers; give an array of {shape}") from None
+    if matrix.ndim == 1 and name == "states":
+        matrix = matrix[:, None]
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise BadInput(f"'{name}' has shape {matrix.shape}; give an array of {shape}")
+    wrong = np.argwhere(~np.isfinite(matrix))
+    if wrong.size:
+        row, column = wrong[0]
+        what = "bin" if name == "states" else "unit"
+        raise BadInput(
+            f"'{name}' is {matrix[row, column]} at {what} {row}, column {column}; every value must be finite"
+        )
+    return np.ascontiguousarray(matrix)
+
+
+def _positive_scalar(value) -> float:
+    try:
+        number = float(np.asarray(value, dtype=np.float64).reshape(()))
+    except (TypeError, ValueError):
+        raise BadInput("'bin_s' must be one number: the width of a bin in seconds") from None
+    if not (np.isfinite(number) and number > 0):
+        raise BadInput(f"'bin_s' is {number:g}; give the width of a bin in seconds, above zero")
+    return number
+
+
+def _check_movement(states: np.ndarray) -> None:
+    """Refuse states whose regressors (1, state) do not span every direction."""
+    regressors = np.column_stack([np.ones(len(states)), states])
+    size = np.sqrt((regressors**2).mean(axis=0))
+    still = np.flatnonzero(size < 1e-12)
+    if still.size:
+        raise BadInput(
+            f"the states never move along dimension {still[0] - 1}: its gain cannot be learned; vary the task"
+        )
+    values, vectors = np.linalg.eigh((regressors / size).T @ (regressors / size) / len(states))
+    if values[0] < SMALLEST_SPREAD:
+        direction = vectors[:, 0] / size
+        direction = direction / np.abs(direction).max()
+        raise BadInput(
+            f"the states never move along one direction of (baseline, gains), "
+            f"({', '.join(f'{x:.2g}' for x in direction)}): "
+            f"no rate can teach it; give states that visit every direction around a constant mean"
+        )

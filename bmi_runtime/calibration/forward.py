@@ -1,0 +1,132 @@
+"""Forward: what a learning rate will do to every unit, by the closed forms and by the exact recursion, side by side."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bmi_runtime.calibration.closed_form import (
+    Information,
+    SteadyState,
+    check_threshold,
+    convergence_bins,
+    information,
+    initial_in_modes,
+    steady_state,
+)
+from bmi_runtime.calibration.design import Design
+from bmi_runtime.calibration.exact import exact_convergence_bins, exact_steady_state
+from bmi_runtime.calibration.validity import validity
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a learning rate does: per unit, and whether the closed form can be trusted.
+
+    Attributes
+    ----------
+    design : Design
+    threshold : float
+        The share of the initial mean error at which an estimate counts as converged.
+    initial_covariance : float or None
+        Initial variance of every weight; None for the filter's own steady covariance.
+    closed, uncorrected : SteadyState
+        The averaged closed form for the design's kind of counts, and without the correction for 0/1 counts.
+    convergence_bins : ndarray, (units, regressors)
+        Of every mode, closed form.
+    exact_covariance : ndarray, (units, regressors, regressors), or None
+        Error covariance of the time-varying recursion, averaged over the design's states.
+    exact_convergence_bins : ndarray, (units, regressors), or None
+    validity : dict
+        See :func:`bmi_runtime.calibration.validity.validity`.
+    """
+
+    design: Design
+    threshold: float
+    initial_covariance: float | None
+    closed: SteadyState
+    uncorrected: SteadyState
+    convergence_bins: np.ndarray
+    exact_covariance: np.ndarray | None
+    exact_convergence_bins: np.ndarray | None
+    validity: dict
+
+    def unit(self, index: int) -> dict:
+        """Return all that is known of one unit, under the keys that ``bmi calibrate --json`` promises."""
+        closed, bin_s = self.closed, self.design.bin_s
+        exact_bins = None if self.exact_convergence_bins is None else self.exact_convergence_bins[index]
+        initial = (
+            closed.filter_covariance[index]
+            if self.initial_covariance is None
+            else self.initial_covariance * np.eye(closed.gain.shape[1])
+        )
+        return {
+            "unit": self.design.names[index],
+            "learning_rate": closed.rate[index],
+            "error_covariance": closed.error_covariance[index],
+            "error_covariance_uncorrected": self.uncorrected.error_covariance[index],
+            "error_covariance_exact": None if self.exact_covariance is None else self.exact_covariance[index],
+            "filter_covariance": closed.filter_covariance[index],
+            "initial_covariance": initial,
+            "convergence_time_s": self.convergence_bins[index].max() * bin_s,
+            "convergence_time_exact_s": None if exact_bins is None else exact_bins.max() * bin_s,
+            "information": closed.information.mean[index],
+            "per_mode": [self._mode(index, mode) for mode in range(closed.gain.shape[1])],
+        }
+
+    def _mode(self, index: int, mode: int) -> dict:
+        closed, bin_s = self.closed, self.design.bin_s
+        exact = None if self.exact_convergence_bins is None else self.exact_convergence_bins[index, mode] * bin_s
+        return {
+            "direction": closed.information.directions[index, :, mode],
+            "information": closed.information.eigenvalues[index, mode],
+            "gain": closed.gain[index, mode],
+            "filter_variance": closed.filter_variance[index, mode],
+            "error_variance": closed.error_in_modes[index, mode, mode],
+            "convergence_time_s": self.convergence_bins[index, mode] * bin_s,
+            "convergence_time_exact_s": exact,
+        }
+
+
+def predict(
+    design: Design,
+    rate: float | np.ndarray,
+    threshold: float = 0.05,
+    initial_covariance: float | None = None,
+    exact: bool = True,
+    info: Information | None = None,
+) -> Prediction:
+    """Predict the steady-state error covariance and the convergence time of every unit at a learning rate.
+
+    Parameters
+    ----------
+    design : Design
+    rate : float or ndarray, (units,)
+        The learning rate, per bin (s of the Gaussian, r of the Poisson likelihood).
+    threshold : float
+        Share of the initial mean error at which an estimate counts as converged.
+    initial_covariance : float, optional
+        Variance of every weight at the start; the filter's own steady covariance by default.
+    exact : bool
+        Whether to run the exact recursion as well (0.1 us per bin and unit).
+    info : Information, optional
+        The design's, if it is already known.
+
+    Raises
+    ------
+    BadInput
+        If a number is out of its range, or a unit's information is singular.
+    """
+    check_threshold(threshold)
+    info = information(design) if info is None else info
+    closed = steady_state(info, rate)
+    plain = Information(info.mean, info.mean, info.eigenvalues, info.directions)
+    bins = convergence_bins(closed, threshold, initial_in_modes(info, initial_covariance))
+    covariance, exact_bins = None, None
+    if exact:
+        periodic = exact_steady_state(design, closed)
+        covariance = periodic.error_covariance
+        exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance)
+    trust = validity(design, closed, covariance)
+    return Prediction(
+        design, threshold, initial_covariance, closed, steady_state(plain, rate), bins, covariance, exact_bins, trust
+    )

@@ -1,0 +1,86 @@
+"""`bmi calibrate` from the command line: keys, agreement with the formulas, one sentence for bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bmi_runtime.cli.calibrate import calibrate
+from bmi_runtime.errors import BadInput
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return a folder with a Gaussian and a Poisson design."""
+    rng = np.random.default_rng(1)
+    angle = np.linspace(0, 20 * np.pi, 2000)
+    states = np.c_[np.cos(angle), np.sin(angle)] * (1.2 + np.sin(0.31 * angle))[:, None]
+    gains = rng.normal(size=(3, 2))
+    np.savez(
+        tmp_path / "g.npz", states=states[:400], weights=np.c_[np.ones(3), gains], noise_variance=[1, 2, 3], bin_s=0.05
+    )
+    np.savez(tmp_path / "p.npz", states=states[:400], weights=np.c_[np.log([5.0, 10, 20]), 0.4 * gains], bin_s=0.005)
+    return tmp_path
+
+
+def run(*arguments):
+    """Return the JSON answer of the command, run in this process."""
+    result = CliRunner().invoke(
+        calibrate, [*map(str, arguments), "--json"], catch_exceptions=False, standalone_mode=False
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_forward_gaussian(files):
+    answer = run(files / "g.npz", "--likelihood", "gaussian", "--learning-rate", 1e-5)
+    assert answer["learning_rate"] == 1e-5
+    assert answer["threshold"] == 0.05
+    assert answer["bin_s"] == 0.05
+    unit = answer["units"][1]
+    states = np.load(files / "g.npz")["states"]
+    u = np.column_stack([np.ones(400), states])
+    m, v = np.linalg.eigh(u.T @ u / 400 / 2.0)
+    p = (-1e-5 + np.sqrt(1e-10 + 4e-5 / m)) / 2
+    k = 1e-5 / (1e-5 + p)
+    np.testing.assert_allclose(unit["error_covariance"], v @ np.diag(p / (2 - k)) @ v.T, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(unit["filter_covariance"], v @ np.diag(p) @ v.T, rtol=1e-6, atol=1e-9)
+    assert unit["convergence_time_s"] == pytest.approx(max(np.log(0.05) / np.log(1 - k)) * 0.05, rel=1e-6)
+    assert len(unit["per_mode"]) == 3
+    assert np.array(unit["error_covariance_exact"]).shape == (3, 3)
+    np.testing.assert_allclose(unit["initial_covariance"], unit["filter_covariance"])
+
+
+def test_backward_and_forward_agree(files):
+    back = run(files / "p.npz", "--likelihood", "poisson", "--max-error", 0.01)
+    largest = [np.linalg.eigvalsh(unit["error_covariance"])[-1] for unit in back["units"]]
+    assert max(largest) == pytest.approx(0.01, rel=1e-9)
+    assert back["binding_unit"] == str(np.argmax(largest))
+    time = run(files / "p.npz", "--likelihood", "poisson", "--counts", "poisson", "--max-convergence-time", 60)
+    assert max(unit["convergence_time_s"] for unit in time["units"]) == pytest.approx(60, rel=1e-9)
+
+
+def test_text_names_rate_and_binding_unit(files):
+    arguments = [str(files / "g.npz"), "--likelihood", "gaussian", "--max-error", "0.01"]
+    text = CliRunner().invoke(calibrate, arguments, catch_exceptions=False, standalone_mode=False).stdout
+    assert text.startswith("learning rate ")
+    assert "unit 2 binds" in text
+    assert "validity:" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--likelihood", "gaussian"], "give either --learning-rate"),
+        (["--likelihood", "gaussian", "--learning-rate", "1e-3", "--max-error", "1"], "give either --learning-rate"),
+        (["--learning-rate", "1e-3"], "--likelihood gaussian or"),
+        (["--likelihood", "gaussian", "--learning-rate", "nan"], "learning rate of nan"),
+        (["--likelihood", "gaussian", "--learning-rate", "-1"], "above zero"),
+        (["--likelihood", "gaussian", "--learning-rate", "1e-3", "--threshold", "2"], "threshold of 2"),
+        (["--likelihood", "gaussian", "--learning-rate", "1e-3", "--initial-covariance", "-2"], "initial covariance"),
+        (["--likelihood", "gaussian", "--max-error", "1e9"], "every rate keeps"),
+    ],
+)
+def test_bad_usage(files, arguments, message):
+    with pytest.raises(BadInput, match=message):
+        run(files / "g.npz", *arguments)
