@@ -1,0 +1,152 @@
+"""A rate network: weights, external input, one kind of neuron; and how it is read from a file."""
+
+import dataclasses
+import pathlib
+import zipfile
+
+import numpy as np
+from scipy import sparse
+
+from bmi_runtime.analysis.networks.neuron import LIFNeuron
+from bmi_runtime.errors import BadInput
+
+NEURON_KEYS = tuple(field.name for field in dataclasses.fields(LIFNeuron))
+
+
+@dataclasses.dataclass(frozen=True)
+class RateNetwork:
+    """Neurons whose mean inputs obey ``E_i = E_0i + sum_j W_ij r(E_j)`` at a steady state.
+
+    Parameters
+    ----------
+    weights : (n, n) ndarray or sparse matrix
+        W in mV per Hz; row = target, column = source.
+    external_mv : float or (n,) ndarray
+        E_0, the mean input without the network (leak included: ``E_0 = E_L + mu``).
+    neuron : LIFNeuron
+        The neurons, all alike.
+
+    Raises
+    ------
+    BadInput
+        When the weights are not square and finite, or the external input does not fit them.
+    """
+
+    weights: np.ndarray | sparse.csr_array
+    external_mv: np.ndarray
+    neuron: LIFNeuron = dataclasses.field(default_factory=LIFNeuron)
+
+    def __post_init__(self):
+        object.__setattr__(self, "weights", checked_weights(self.weights))
+        object.__setattr__(self, "external_mv", _checked_external(self.external_mv, self.weights.shape[0]))
+
+    @property
+    def size(self) -> int:
+        """The number of neurons."""
+        return self.weights.shape[0]
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the weights are stored sparse."""
+        return sparse.issparse(self.weights)
+
+    def scaled(self, strength: float) -> "RateNetwork":
+        """Return the same network with every weight multiplied by `strength`."""
+        return RateNetwork(self.weights * strength, self.external_mv, self.neuron)
+
+    def mapped(self, input_mv: np.ndarray) -> np.ndarray:
+        """Return ``E_0 + W r(E)``, the right-hand side of the steady-state equation (mV)."""
+        return self.external_mv + self.weights @ self.neuron.rate_hz(input_mv)
+
+
+def checked_weights(weights) -> np.ndarray | sparse.csr_array:
+    """Return square, finite float weights (dense, or CSR when given sparse), or raise BadInput."""
+    if sparse.issparse(weights):
+        matrix = sparse.csr_array(weights, dtype=float)
+        values = matrix.data
+    else:
+        matrix = np.ascontiguousarray(_numbers(weights, "weights"))
+        values = matrix
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise BadInput(f"weights must be square (row = target, column = source), not of shape {matrix.shape}")
+    if matrix.shape[0] == 0:
+        raise BadInput("weights is empty: a network needs at least one neuron")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        if matrix is values:
+            where = "first at row {}, column {}".format(*np.unravel_index(bad[0], matrix.shape))
+        else:
+            coo = matrix.tocoo()
+            where = f"first at row {coo.row[bad[0]]}, column {coo.col[bad[0]]}"
+        raise BadInput(f"weights holds {bad.size} values that are not finite, {where}")
+    return matrix
+
+
+def _numbers(values, name: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{name} must hold real numbers, not {array.dtype}")
+    return array.astype(float)
+
+
+def _checked_external(external_mv, size: int) -> np.ndarray:
+    external = np.atleast_1d(_numbers(external_mv, "external_mv"))
+    if external.shape not in ((1,), (size,)):
+        raise BadInput(f"external_mv has shape {external.shape}; give one number or one per neuron ({size})")
+    if not np.isfinite(external).all():
+        raise BadInput(f"external_mv holds {int((~np.isfinite(external)).sum())} values that are not finite")
+    return np.ascontiguousarray(np.broadcast_to(external, (size,)))
+
+
+def load_network(path) -> RateNetwork:
+    """Read a network from an ``.npz`` file.
+
+    The file holds ``weights`` (n x n, mV per Hz, row = target), or its CSR parts ``weights_data``,
+    ``weights_indices`` and ``weights_indptr``; ``external_mv``; and any of the neuron's parameters (defaults of
+    :class:`LIFNeuron` otherwise).
+
+    Raises
+    ------
+    BadInput
+        When the file cannot be read, lacks something, or holds a network that cannot be.
+    """
+    path = pathlib.Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise BadInput(f"there is no file {path}") from None
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise BadInput(f"{path} is not an .npz file of plain arrays ({error})") from None
+    if "external_mv" not in data:
+        raise BadInput(
+            f"{path} lacks external_mv (mV, one number or one per neuron); it holds {', '.join(sorted(data))}"
+        )
+    neuron = LIFNeuron(**{key: data[key] for key in NEURON_KEYS if key in data})
+    return RateNetwork(_weights_of(data, path), data["external_mv"], neuron)
+
+
+def _weights_of(data: dict, path: pathlib.Path):
+    if "weights" in data:
+        return data["weights"]
+    parts = [f"weights_{name}" for name in ("data", "indices", "indptr")]
+    if not all(part in data for part in parts):
+        raise BadInput(f"{path} lacks weights (n x n, mV per Hz) and the sparse form {', '.join(parts)}")
+    values, indices, indptr = (data[part] for part in parts)
+    try:
+        matrix = sparse.csr_array((values, indices, indptr), shape=(indptr.size - 1, indptr.size - 1))
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise BadInput(f"the sparse weights of {path} are inconsistent: {error}") from None
+    return matrix
+
+
+def save_network(path, network: RateNetwork) -> None:
+    """Write `network` to an ``.npz`` file that :func:`load_network` reads."""
+    content = {key: getattr(network.neuron, key) for key in NEURON_KEYS}
+    if network.is_sparse:
+        matrix = network.weights
+        content |= {f"weights_{name}": getattr(matrix, name) for name in ("data", "indices", "indptr")}
+    else:
+        content["weights"] = network.weights
+    np.savez_compressed(path, external_mv=network.external_mv, **content)

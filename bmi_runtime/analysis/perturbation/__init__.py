@@ -1,0 +1,1 @@
+"""Causal effects between neurons: perturb, compare, and know what the comparison estimates."""
