@@ -1,0 +1,265 @@
+"""Experts of the history decoder: what each computes from the joint moments, and its step from bin to bin.
+
+:class:`LaggedTuning` is an encoding model. Counts are tuned to the kinematics of several bins around them (motor cortex
+leads the hand) and, if wanted, to the counts just before; a Kalman filter over the window of kinematics inverts it.
+:class:`DirectRegression` is a ridge regression from windows of past counts to the kinematics.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where things stand in the vector z of the moments (without its leading one).
+
+    The window of kinematics comes first, newest bin first (``lead_bins`` ahead of the counts down to ``lag_bins``
+    behind), `dims` numbers a bin; the windows of counts follow, `units` numbers each, the present bin's first.
+    """
+
+    dims: int
+    lead_bins: int
+    lag_bins: int
+    units: int
+    windows: int
+
+    @property
+    def window_bins(self) -> int:
+        """Bins in the window of kinematics."""
+        return self.lead_bins + self.lag_bins + 1
+
+    @property
+    def kinematic_size(self) -> int:
+        """Numbers in the window of kinematics."""
+        return self.dims * self.window_bins
+
+    def counts(self, first: int, last: int) -> slice:
+        """Return where the count windows first..last-1 stand."""
+        return slice(self.kinematic_size + first * self.units, self.kinematic_size + last * self.units)
+
+    def now(self) -> slice:
+        """Return where the kinematics of the present bin stand."""
+        return slice(self.lead_bins * self.dims, (self.lead_bins + 1) * self.dims)
+
+
+def regress(gram: np.ndarray, inputs, outputs, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ridge weights (inputs x outputs) and the residual sum of squares (outputs x outputs).
+
+    `gram` is a centred sum of squares; `inputs` and `outputs` index it; `penalty` is added to the inputs' diagonal.
+    """
+    own = gram[np.ix_(inputs, inputs)]
+    cross = gram[np.ix_(inputs, outputs)]
+    weights = scipy.linalg.solve(own + np.diag(penalty), cross, assume_a="pos")
+    fitted = weights.T @ cross
+    residual = gram[np.ix_(outputs, outputs)] - fitted - fitted.T + weights.T @ own @ weights
+    return weights, residual
+
+
+class LaggedTuning:
+    """Kalman filter over a window of kinematics whose counts are tuned to several bins of it.
+
+    With the window ``s = [k(t + lead), ..., k(t - lag)]`` and h the counts of the `history` windows before the present,
+    ``y(t) = B s(t) + H h(t) + e, e ~ N(0, R)`` with a full, slightly shrunk R, and ``k(t + 1 + lead)`` an
+    autoregression on the window. Information-form update: the cost of a bin grows with the units only in one product.
+
+    Parameters
+    ----------
+    layout : Layout
+    lead_bins, lag_bins : int
+        Window of the tuning, inside the layout's.
+    order : int
+        Bins of the autoregression.
+    history : int
+        Count windows before the present one that the encoding model takes into account.
+    tuned : sequence of int
+        Dimensions of a bin's kinematics to which units are tuned.
+    delay_bins : int
+        Feed the counts of that many bins ago (a plain Kalman filter with a fixed lead has lead = lag = 0 and a delay).
+    """
+
+    TUNING_PENALTY = 1e-3  # relative to the mean sum of squares of a kinematic regressor
+    HISTORY_PENALTY_BINS = 100.0  # as many bins of evidence that past counts do not matter
+    STEADY = 1e-11
+
+    def __init__(self, layout: Layout, lead_bins: int, lag_bins: int, order: int, history: int = 0, tuned=None):
+        self.layout = layout
+        self.lead_bins, self.lag_bins, self.order, self.history = lead_bins, lag_bins, order, history
+        self.window_bins = max(lead_bins + lag_bins + 1, order)
+        dims = layout.dims
+        self.size = dims * self.window_bins
+        self.tuned = np.array(
+            [bin_ * dims + d for bin_ in range(lead_bins + lag_bins + 1) for d in (tuned or range(dims))]
+        )
+        self._now = slice(lead_bins * dims, (lead_bins + 1) * dims)
+        self._ready = False
+
+    def publish(self, weight: float, mean: np.ndarray, gram: np.ndarray) -> None:
+        """Take parameters from the moments; the state goes on."""
+        layout = self.layout
+        offset = (layout.lead_bins - self.lead_bins) * layout.dims
+        window = offset + np.arange(self.size)
+        self._fit_dynamics(weight, gram, window)
+        self._fit_tuning(weight, mean, gram, window)
+        centre = np.tile(mean[window[: layout.dims]], self.window_bins)
+        prior = gram[np.ix_(window, window)] / weight
+        self._prior = prior + np.eye(self.size) * 1e-9 * np.trace(prior) / self.size
+        if not self._ready:
+            self._mean, self._covariance = np.zeros(self.size), self._prior.copy()
+        else:
+            self._mean += self._centre - centre
+        self._centre = centre
+        self._ready, self._settled = True, False
+
+    def _fit_dynamics(self, weight, gram, window):
+        dims = self.layout.dims
+        # one bin earlier than the newest of the layout's window, so that the newest is what is predicted
+        newest = np.arange(dims)
+        past = np.arange(dims, dims * (self.order + 1))
+        scale = np.diag(gram)[past]
+        weights, residual = regress(gram, past, newest, 1e-6 * scale + 1e-12 * scale.max() + 1e-300)
+        self._transition = np.zeros((self.size, self.size))
+        self._transition[:dims, : dims * self.order] = weights.T
+        self._transition[dims:, :-dims] = np.eye(self.size - dims)
+        self._drive = np.zeros_like(self._transition)
+        self._drive[:dims, :dims] = residual / weight
+
+    def _fit_tuning(self, weight, mean, gram, window):
+        layout = self.layout
+        units = np.arange(layout.units) + layout.kinematic_size
+        past = np.arange(layout.units * self.history) + layout.kinematic_size + layout.units
+        inputs = np.concatenate([window[self.tuned], past])
+        diagonal = np.diag(gram)
+        kinematic = self.TUNING_PENALTY * diagonal[window[self.tuned]].mean()
+        history = self.HISTORY_PENALTY_BINS * diagonal[units].mean() / weight
+        penalty = np.concatenate([np.full(len(self.tuned), kinematic), np.full(len(past), history)]) + 1e-300
+        weights, residual = regress(gram, inputs, units, penalty)
+        noise = _shrunk(residual / weight, weight)
+        tuning = np.zeros((layout.units, self.size))
+        tuning[:, self.tuned] = weights[: len(self.tuned)].T
+        gain = scipy.linalg.solve(noise, tuning, assume_a="pos").T
+        self._information = gain @ tuning
+        self._evidence = np.hstack([gain, -gain @ weights[len(self.tuned) :].T])
+        self._evidence_offset = self._evidence @ mean[np.concatenate([units, past])]
+
+    def reset(self) -> None:
+        """Forget the state, keep the parameters."""
+        if self._ready:
+            self._mean, self._covariance, self._settled = np.zeros(self.size), self._prior.copy(), False
+
+    def jump(self, shift_mean: np.ndarray, shift_covariance: np.ndarray) -> None:
+        """The position jumps to around `shift_mean` (both of the position): all bins of the window shift together."""
+        if not self._ready:
+            return
+        dims, now = self.layout.dims, self._now.start
+        pattern = np.zeros((self.size, 2))
+        for axis in range(2):
+            pattern[axis::dims, axis] = 1.0
+        forget = np.eye(self.size) - pattern @ np.eye(self.size)[now : now + 2]
+        self._mean = forget @ self._mean + pattern @ (shift_mean - self._centre[:2])
+        self._covariance = forget @ self._covariance @ forget.T + pattern @ shift_covariance @ pattern.T
+        self._settled = False
+
+    def step(self, windows: np.ndarray) -> np.ndarray:
+        """Take one bin in; return the kinematics of the present bin, shape (dims,)."""
+        used = windows[: self.layout.units * (self.history + 1)]
+        evidence = self._evidence @ used - self._evidence_offset
+        if not self._settled:
+            self._advance_covariance()
+        predicted = self._transition @ self._mean
+        self._mean = predicted + self._covariance @ (evidence - self._information @ predicted)
+        return self._mean[self._now] + self._centre[self._now]
+
+    def _advance_covariance(self):
+        before = self._covariance
+        predicted = self._transition @ before @ self._transition.T + self._drive
+        after = np.linalg.solve(np.eye(self.size) + predicted @ self._information, predicted)
+        self._covariance = 0.5 * (after + after.T)
+        change = np.abs(self._covariance - before).max()
+        self._settled = bool(change <= self.STEADY * np.abs(before).max())
+
+    def anchor(self, known: np.ndarray) -> None:
+        """Condition on the known kinematics of the present bin (the last one that was recorded)."""
+        if not self._ready:
+            return
+        noise = 1e-6 * np.diag(self._prior)[self._now]
+        block = self._covariance[:, self._now]
+        gain = np.linalg.solve(block[self._now] + np.diag(noise + 1e-300), block.T).T
+        self._mean = self._mean + gain @ (known - self._centre[self._now] - self._mean[self._now])
+        after = self._covariance - gain @ block.T
+        self._covariance, self._settled = 0.5 * (after + after.T), False
+
+
+def _shrunk(noise, weight):
+    """Return the noise covariance pulled toward its diagonal, the more the fewer bins per unit; never singular."""
+    units = len(noise)
+    toward = min(1.0, 0.03 + units / (units + weight))
+    diagonal = np.diag(noise)
+    floor = 1.0 / weight + 1e-3 * diagonal.mean() + 1e-12
+    return (1.0 - toward) * noise + np.diag(toward * diagonal + floor)
+
+
+class DelayedKalman(LaggedTuning):
+    """The plain Kalman filter: state of one bin, counts of `delay_bins` ago, first-order dynamics."""
+
+    def __init__(self, layout: Layout, delay_bins: int):
+        super().__init__(layout, 0, 0, 1)
+        self.delay_bins = delay_bins
+        self._queue: list[np.ndarray] = []
+
+    def publish(self, weight, mean, gram):
+        """Take parameters from the moments; the tuning is to the kinematics `delay_bins` ahead of the counts."""
+        layout, ahead = self.layout, (self.layout.lead_bins - self.delay_bins) * self.layout.dims
+        super().publish(weight, mean, gram)
+        self._fit_tuning(weight, mean, gram, ahead + np.arange(layout.dims))
+        self._blank = mean[layout.counts(0, 1)]
+
+    def reset(self):
+        """Forget the state and the counts that wait."""
+        super().reset()
+        self._queue = []
+
+    def step(self, windows):
+        """Take one bin in."""
+        self._queue.append(windows[: self.layout.units].copy())
+        ready = self._queue.pop(0) if len(self._queue) > self.delay_bins else self._blank
+        return super().step(ready)
+
+
+class DirectRegression:
+    """Ridge regression from the windows of past counts to the kinematics of the present bin.
+
+    Parameters
+    ----------
+    layout : Layout
+    penalty : float
+        Relative to the mean sum of squares of an input.
+    """
+
+    def __init__(self, layout: Layout, penalty: float):
+        self.layout = layout
+        self.penalty = penalty
+
+    def publish(self, weight, mean, gram):
+        """Take parameters from the moments."""
+        layout = self.layout
+        inputs, now = layout.counts(0, layout.windows), layout.now()
+        own = gram[inputs, inputs]
+        scale = self.penalty * np.trace(own) / len(own) + 1e-12
+        weights = scipy.linalg.solve(own + scale * np.eye(len(own)), gram[inputs, now], assume_a="pos")
+        self._weights = weights.T.copy()
+        self._offset = mean[now] - self._weights @ mean[inputs]
+
+    def reset(self):
+        """Nothing to forget: the windows of counts are kept by the decoder."""
+
+    def jump(self, shift_mean, shift_covariance):
+        """Nothing to forget."""
+
+    def anchor(self, known):
+        """Nothing to set."""
+
+    def step(self, windows):
+        """Return the kinematics of the present bin, shape (dims,)."""
+        return self._weights @ windows + self._offset

@@ -1,0 +1,339 @@
+"""Open-loop recordings in files: binned counts with the kinematics that were recorded beside them.
+
+A ``.mat`` file is read through one row of :data:`MAT_LAYOUTS`, found by the names of the variables it must hold; a
+``.npz`` file has the names of the command ``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`,
+optionally `trial_start`).
+"""
+
+import dataclasses
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
+MIN_BINS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenLoopRecording:
+    """Binned counts and recorded kinematics.
+
+    Attributes
+    ----------
+    counts : ndarray, shape (bins, units)
+        Spike counts (or real-valued features) of each bin.
+    bin_s : float
+        Width of a bin, s.
+    velocity : ndarray, shape (bins, 2)
+        Recorded velocity; NaN where it was not recorded.
+    position : ndarray, shape (bins, 2), or None
+        Recorded position, None where the file has none.
+    trial_start : ndarray of bool, shape (bins,)
+        True at bins where the trajectory jumps (its first bin included).
+    restart : ndarray of bool, shape (bins,)
+        True at bins before which no counts are known: the first bin of every file.
+    bins_train : int or None
+        Where the file itself says that the test part starts.
+    name, velocity_unit, position_unit : str
+        For people: what was read, and in which units.
+    """
+
+    counts: np.ndarray
+    bin_s: float
+    velocity: np.ndarray
+    position: np.ndarray | None
+    trial_start: np.ndarray
+    restart: np.ndarray
+    bins_train: int | None = None
+    name: str = "recording"
+    velocity_unit: str = "the file's unit"
+    position_unit: str = "the file's unit"
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return len(self.counts)
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return self.counts.shape[1]
+
+    @property
+    def kinematics(self) -> np.ndarray:
+        """Position and velocity, shape (bins, 4); position NaN where the file has none."""
+        position = np.full_like(self.velocity, np.nan) if self.position is None else self.position
+        return np.hstack([position, self.velocity])
+
+    def split(self, train_fraction: float) -> int:
+        """Return the number of training bins: the file's own, or the first `train_fraction` of them."""
+        if self.bins_train is not None:
+            return self.bins_train
+        if not 0.0 < train_fraction < 1.0:
+            raise BadInput(f"the train fraction is {train_fraction:g}; give a number between 0 and 1, for example 0.8")
+        bins_train = int(train_fraction * self.n_bins)
+        if bins_train < MIN_BINS // 2 or self.n_bins - bins_train < 2:
+            raise BadInput(
+                f"{self.name}: a train fraction of {train_fraction:g} leaves {bins_train} bins to learn from and "
+                f"{self.n_bins - bins_train} to decode; at least {MIN_BINS // 2} and 2 are needed"
+            )
+        return bins_train
+
+
+@dataclasses.dataclass(frozen=True)
+class MatLayout:
+    """Where a ``.mat`` file of one origin keeps what; arrays there are (bins, ...) unless `transposed`."""
+
+    counts: str
+    bin_s: float
+    velocity: tuple[str, int]  # variable, first of its two columns
+    position: tuple[str, int]
+    transposed: bool = False
+    time: str | None = None  # where given, its median step is the bin width
+    partner: tuple[str, str] | None = None  # "train" and "test" as they stand in the two file names
+    velocity_unit: str = "the file's unit"
+    position_unit: str = "the file's unit"
+
+    @property
+    def variables(self) -> set[str]:
+        """Names that a file of this origin holds."""
+        return {self.counts, self.velocity[0], self.position[0]}
+
+
+MAT_LAYOUTS = {
+    "centre-out reaches, 50 ms bins (spikes, handVel, handPos)": MatLayout(
+        "spikes",
+        0.05,
+        ("handVel", 0),
+        ("handPos", 0),
+        transposed=True,
+        time="time",
+        velocity_unit="m/s",
+        position_unit="m",
+    ),
+    "tracking, 70 ms bins (rate, kin)": MatLayout("rate", 0.07, ("kin", 2), ("kin", 0), partner=("train", "test")),
+}
+
+
+def load_recording(path: str | pathlib.Path, test_path: str | pathlib.Path | None = None) -> OpenLoopRecording:
+    """Read an open-loop recording.
+
+    Parameters
+    ----------
+    path : path
+        A ``.npz`` or ``.mat`` file.
+    test_path : path, optional
+        A second file of the same origin that is to be decoded after all of the first was learned from. A ``.mat`` file
+        of an origin that comes in such pairs finds its test file by itself.
+
+    Raises
+    ------
+    BadInput
+        When a file is absent, of another kind, lacks a variable or holds impossible values.
+    """
+    path = pathlib.Path(path)
+    layout, recording = _read(path)
+    if test_path is None and layout is not None and layout.partner is not None:
+        test_path = _partner(path, layout.partner)
+    if test_path is None:
+        return recording
+    test = _read(pathlib.Path(test_path))[1]
+    return _joined(recording, test)
+
+
+def _read(path):
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}")
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return None, _from_npz(path)
+    if suffix == ".mat":
+        return _from_mat(path)
+    if suffix in (".nwb", ".nev"):
+        raise BadInput(
+            f"{path.name}: reading binned counts with kinematics from {suffix} is not built in; bin it yourself and "
+            "save counts, bin_s, velocity and position as .npz"
+        )
+    raise BadInput(f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz or .mat")
+
+
+def _from_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise BadInput(f"{path.name}: not a readable .npz file ({error})") from None
+    missing = [name for name in ("counts", "bin_s") if name not in arrays]
+    if "velocity" not in arrays and "position" not in arrays:
+        missing.append("velocity (or position)")
+    if missing:
+        raise BadInput(f"{path.name}: lacks {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+    return recording_from_arrays(
+        path.name, **{k: arrays.get(k) for k in ("counts", "bin_s", "velocity", "position", "trial_start")}
+    )
+
+
+def _from_mat(path):
+    import scipy.io
+
+    try:
+        variables = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
+    except Exception as error:  # scipy raises many kinds on a damaged file
+        raise BadInput(f"{path.name}: not a readable .mat file ({error})") from None
+    for layout in MAT_LAYOUTS.values():
+        if layout.variables <= set(variables):
+            return layout, _from_layout(path, variables, layout)
+    names = ", ".join(sorted(name for name in variables if not name.startswith("__"))) or "nothing"
+    known = "; ".join(MAT_LAYOUTS)
+    raise BadInput(f"{path.name}: holds {names}, which fits no known layout ({known}); save it as .npz instead")
+
+
+def _from_layout(path, variables: Mapping[str, Any], layout: MatLayout):
+    def array(name):
+        value = np.asarray(variables[name])
+        return value.T if layout.transposed else value
+
+    def pair(where):
+        return array(where[0])[:, where[1] : where[1] + 2]
+
+    bin_s = layout.bin_s
+    if layout.time is not None and layout.time in variables:
+        bin_s = round(float(np.median(np.diff(variables[layout.time]))), 9)
+    recording = recording_from_arrays(
+        path.name, array(layout.counts), bin_s, pair(layout.velocity), pair(layout.position)
+    )
+    return dataclasses.replace(recording, velocity_unit=layout.velocity_unit, position_unit=layout.position_unit)
+
+
+def _partner(path, words):
+    """Return the test file beside a training file, or None where the name says that it is not one."""
+    train, test = words
+    if train not in path.stem:
+        return None
+    partner = path.with_name(path.name.replace(train, test))
+    if not partner.is_file():
+        raise BadInput(
+            f"{path.name} is the training half of a pair, and {partner.name} is not beside it; give the test file"
+        )
+    return partner
+
+
+def _joined(train, test):
+    if train.n_units != test.n_units:
+        raise BadInput(f"{test.name} has {test.n_units} units, but {train.name} has {train.n_units}")
+    if abs(train.bin_s - test.bin_s) > 1e-9:
+        raise BadInput(f"{test.name} has bins of {test.bin_s:g} s, but {train.name} of {train.bin_s:g} s")
+    if (train.position is None) != (test.position is None):
+        raise BadInput(f"one of {train.name} and {test.name} has a position and the other has none")
+    names = ("counts", "velocity", "trial_start", "restart") + (("position",) if train.position is not None else ())
+    joined = {name: np.concatenate([getattr(train, name), getattr(test, name)]) for name in names}
+    return dataclasses.replace(train, **joined, bins_train=train.n_bins, name=f"{train.name} + {test.name}")
+
+
+def recording_from_arrays(name, counts, bin_s, velocity=None, position=None, trial_start=None) -> OpenLoopRecording:
+    """Check arrays and make a recording of them.
+
+    Parameters
+    ----------
+    name : str
+        For error messages.
+    counts : array, shape (bins, units)
+        Finite numbers of at most :data:`MAX_COUNT` in size.
+    bin_s : float
+        Bin width, s.
+    velocity, position : array, shape (bins, 2), optional
+        At least one. A missing velocity is the backward difference of the position, a missing position stays missing.
+    trial_start : array of int, optional
+        Bins at which the trajectory jumps.
+
+    Raises
+    ------
+    BadInput
+        When a shape or a value is impossible.
+    """
+    counts = _checked_counts(name, counts)
+    bins = len(counts)
+    width = np.asarray(bin_s, dtype=float) if np.asarray(bin_s).dtype.kind in "iuf" else np.array(np.nan)
+    if width.size != 1 or not 1e-4 <= float(width.reshape(())) <= 10.0:
+        raise BadInput(f"{name}: bin_s must be one number of seconds between 0.0001 and 10")
+    width_s = float(width.reshape(()))
+    starts = _checked_starts(name, trial_start, bins)
+    position = _checked_kinematics(name, "position", position, bins)
+    velocity = _checked_kinematics(name, "velocity", velocity, bins)
+    if velocity is None:
+        if position is None:
+            raise BadInput(f"{name}: neither velocity nor position is given")
+        velocity = difference(position, starts, width_s)
+    restart = np.zeros(bins, dtype=bool)
+    restart[0] = True
+    return OpenLoopRecording(counts, width_s, velocity, position, starts, restart, name=name)
+
+
+def difference(position, trial_start, bin_s):
+    """Return the velocity as the backward difference of the position, forward at the first bin of a trial."""
+    step = np.diff(position, axis=0) / bin_s
+    velocity = np.vstack([step[:1], step])
+    jumps = np.flatnonzero(trial_start[:-1])
+    velocity[jumps] = step[jumps]
+    return velocity
+
+
+def _checked_counts(name, counts):
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or counts.dtype.kind not in "biuf" or counts.shape[1] < 1:
+        raise BadInput(
+            f"{name}: counts must be a table of numbers, bins x units; it is {counts.dtype} of shape {counts.shape}"
+        )
+    if len(counts) < MIN_BINS:
+        raise BadInput(
+            f"{name}: {len(counts)} bins are too few to learn from and decode; at least {MIN_BINS} are needed"
+        )
+    counts = np.ascontiguousarray(counts, dtype=float)
+    bad = ~np.isfinite(counts) | (np.abs(counts) > MAX_COUNT)
+    if bad.any():
+        row, unit = np.argwhere(bad)[0]
+        raise BadInput(
+            f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {int(bad.sum())} such values"
+        )
+    if (counts < 0).any() and (counts == np.round(counts)).all():
+        row, unit = np.argwhere(counts < 0)[0]
+        raise BadInput(f"{name}: the count of bin {row}, unit {unit} is negative ({counts[row, unit]:g})")
+    return counts
+
+
+def _checked_kinematics(name, what, values, bins):
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf" or values.shape != (bins, 2):
+        raise BadInput(
+            f"{name}: {what} must have the shape ({bins}, 2) as counts has {bins} bins; it has {values.shape}"
+        )
+    values = np.ascontiguousarray(values, dtype=float)
+    if np.isinf(values).any():
+        raise BadInput(f"{name}: {what} of bin {int(np.argwhere(np.isinf(values))[0][0])} is infinite")
+    if np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
+        raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
+    return values
+
+
+def _checked_starts(name, trial_start, bins):
+    starts = np.zeros(bins, dtype=bool)
+    starts[0] = True
+    if trial_start is None:
+        return starts
+    indices = np.asarray(trial_start)
+    if indices.dtype.kind == "b" and indices.shape == (bins,):
+        return starts | indices
+    whole = indices.dtype.kind in "iu" or (
+        indices.dtype.kind == "f" and np.isfinite(indices).all() and (indices % 1 == 0).all()
+    )
+    if indices.ndim > 1 or not whole or (indices.size and (indices.min() < 0 or indices.max() >= bins)):
+        raise BadInput(f"{name}: trial_start must list bin indices from 0 to {bins - 1}")
+    starts[np.atleast_1d(indices).astype(int)] = True
+    return starts
