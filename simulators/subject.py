@@ -28,7 +28,8 @@ class Subject:
         self.vx = self.vy = 0.0
 
     def intend(self, cursor, target) -> tuple[float, float]:
-        """Return the velocity (m/s) that the subject intends, given the newest cursor (x, y, ...) and target (x, y, ...).
+        """Return the velocity (m/s) that the subject intends, given the newest cursor (x, y, ...) and target (x, y,
+        ...).
 
         The cursor is seen ``feedback_delay_s`` late. The noise is signal dependent: its standard deviation is
         ``intention_noise`` times the intended speed, fresh in every bin.

@@ -1,7 +1,7 @@
 """The live decoder: a filter over position and velocity that reads the adapting encoding model.
 
-With a Poisson model it is the point-process filter of Eden et al. (2004), with a Gaussian one the Kalman filter; both in
-information form, so that the cost grows with the units and not with their square.
+With a Poisson model it is the point-process filter of Eden et al. (2004), with a Gaussian one the Kalman filter; both
+in information form, so that the cost grows with the units and not with their square.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bmi_runtime.kernels import filters
 class VelocityFilter:
     """Random-walk velocity, integrated position, evidence from every unit.
 
-    The velocity prior is ``v <- keep v + noise`` with ``keep = exp(-bin_s / velocity_time_constant_s)`` and the noise that
-    makes ``velocity_sd_m_s`` its stationary standard deviation; position integrates velocity.
+    The velocity prior is ``v <- keep v + noise`` with ``keep = exp(-bin_s / velocity_time_constant_s)`` and the noise
+    that makes ``velocity_sd_m_s`` its stationary standard deviation; position integrates velocity.
 
     Parameters
     ----------
@@ -49,9 +49,8 @@ class VelocityFilter:
         self.covariance = np.zeros((4, 4))
         self.variance = self.covariance.diagonal()
         self.largest = 0.0
-        self._regressors = np.ones(d)
-        self._score, self._information = np.zeros(d - 1), np.zeros((d - 1, d - 1))
-        self._scratch, self._gain = np.empty((max(d + 2, 4), filters.BLOCK)), np.empty((4, 2))
+        self._workspace = np.zeros(filters.WORKSPACE)
+        self._scratch = np.empty((max(d + 2, 4), filters.BLOCK))
         self._all_valid = np.ones(n)
         self._poisson = model.likelihood == "poisson"
         self.reset()
@@ -71,29 +70,21 @@ class VelocityFilter:
         valid : ndarray, (units,), optional
             0 where a unit's count is missing.
         """
-        self.coast()
-        model, u = self.model, self._regressors
-        u[1] = DM_PER_M * self.state[2]
-        u[2] = DM_PER_M * self.state[3]
-        evidence, scale = (
-            (filters.poisson_evidence, model.bin_s)
-            if self._poisson
-            else (filters.gaussian_evidence, model.noise_variance)
-        )
-        valid = self._all_valid if valid is None else valid
-        self.largest = evidence(
+        model = self.model
+        evidence = (
+            self.state,
+            self.covariance,
             model.weights,
             model.covariance,
             counts,
-            valid,
-            u,
-            scale,
-            self.trust,
-            self._score,
-            self._information,
-            self._scratch,
+            self._all_valid if valid is None else valid,
+            model.bin_s,
         )
-        filters.update_state(self.state, self.covariance, self._score, self._information, DM_PER_M, self._gain)
+        prior = (self.trust, self.keep, self.noise, DM_PER_M, self._workspace, self._scratch)
+        if self._poisson:
+            self.largest = filters.decode_poisson(*evidence, *prior)
+        else:
+            self.largest = filters.decode_gaussian(*evidence, model.noise_variance, *prior)
         return self.state
 
     def coast(self) -> None:
@@ -107,12 +98,9 @@ class VelocityFilter:
     def on_done(self) -> None:
         """Take note that a trial ended; this filter carries on."""
 
-    def set_position(self, x_m: float, y_m: float, vx_m_s: float, vy_m_s: float) -> None:
+    def set_position(self, x_m: float, y_m: float) -> None:
         """Put the position where the cursor is (assist, walls), with certainty; the velocity stays as decoded."""
-        state, covariance = self.state, self.covariance
-        state[0], state[1] = x_m, y_m
-        covariance[:2] = 0.0
-        covariance[2:, :2] = 0.0
+        filters.place(self.state, self.covariance, x_m, y_m)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return copies of what the next bin depends on."""

@@ -1,4 +1,6 @@
-"""The adaptive filter: updates an encoding model from one bin and the state that the subject is taken to have encoded."""
+"""The adaptive filter: updates an encoding model from one bin and the state that the subject is taken to have
+encoded.
+"""
 
 import numpy as np
 
@@ -9,10 +11,10 @@ from bmi_runtime.kernels import filters
 class Adapter:
     """The random-walk Bayesian filter on every unit's weights.
 
-    Poisson: the point-process filter of Eden et al. (2004); Gaussian: the Kalman filter. Both with a random-walk prior of
-    covariance ``learning_rate`` times the identity per bin, over (baseline, gains per dm/s). Covariances stay positive
-    definite: one triangle is stored, and each update adds the learning rate to the diagonal before it removes a rank-one
-    term that can at most take back what the bin's information justifies.
+    Poisson: the point-process filter of Eden et al. (2004); Gaussian: the Kalman filter. Both with a random-walk prior
+    of covariance ``learning_rate`` times the identity per bin, over (baseline, gains per dm/s). Covariances stay
+    positive definite: one triangle is stored, and each update adds the learning rate to the diagonal before it removes
+    a rank-one term that can at most take back what the bin's information justifies.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""The encoding model: how every unit's counts or features depend on the encoded velocity, with what is not known of it."""
+"""The encoding model: how every unit's counts or features depend on the encoded velocity, with what is not known of
+it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def pair_indices(n_regressors: int) -> tuple[np.ndarray, np.ndarray]:
 class EncodingModel:
     """Weights of every unit with their covariance, struct-of-arrays.
 
-    Poisson: ``log rate_hz = weights' [1, vx, vy]``. Gaussian: ``feature = weights' [1, vx, vy] + noise``. Velocity in dm/s.
+    Poisson: ``log rate_hz = weights' [1, vx, vy]``. Gaussian: ``feature = weights' [1, vx, vy] + noise``. Velocity in
+    dm/s.
 
     Parameters
     ----------
@@ -47,9 +49,8 @@ class EncodingModel:
         d, n = self.weights.shape
         self.noise_variance = np.ones(n) if noise_variance is None else np.array(noise_variance, dtype=np.float64)
         if self.covariance.shape != (d * (d + 1) // 2, n) or self.noise_variance.shape != (n,):
-            raise BadInput(
-                f"covariance {self.covariance.shape} or noise {self.noise_variance.shape} does not fit {d} x {n} weights"
-            )
+            found = f"covariance {self.covariance.shape}, noise variance {self.noise_variance.shape}"
+            raise BadInput(f"the encoding model's {found} do not fit its weights of shape {d} x {n}")
         for name in ("weights", "covariance", "noise_variance"):
             if not np.isfinite(getattr(self, name)).all():
                 raise BadInput(f"the encoding model's {name} hold a value that is not finite")

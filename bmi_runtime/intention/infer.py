@@ -11,8 +11,8 @@ from bmi_runtime.messages import TrialState
 class OptimalControlIntention:
     """The velocity that an optimal-feedback controller of a double integrator would intend from the cursor it sees.
 
-    The linear-quadratic regulator with position cost omega^4, velocity cost 2 omega^2 and unit control cost has the gains
-    omega^2 and 2 omega (critically damped): dv/dt = omega^2 (goal - x) - 2 omega v. The intended velocity is the
+    The linear-quadratic regulator with position cost omega^4, velocity cost 2 omega^2 and unit control cost has the
+    gains omega^2 and 2 omega (critically damped): dv/dt = omega^2 (goal - x) - 2 omega v. The intended velocity is the
     controller's own state, integrated with the seen cursor position.
     """
 

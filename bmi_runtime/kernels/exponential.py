@@ -1,8 +1,8 @@
 """An exponential that vectorises, and gives the same bits on every machine.
 
 The C library's ``exp`` differs in the last bit between versions and cannot be vectorised by numba; this one is a range
-reduction by ln 2 in two parts and a Taylor polynomial of degree 13 on [-ln2/2, ln2/2] (truncation below 1e-17), so every
-operation is an IEEE addition or multiplication.
+reduction by ln 2 in two parts and a Taylor polynomial of degree 13 on [-ln2/2, ln2/2] (truncation below 1e-17), so
+every operation is an IEEE addition or multiplication.
 """
 
 import numpy as np

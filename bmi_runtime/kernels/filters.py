@@ -1,76 +1,87 @@
 """The online filters: adaptive encoding (one small filter per unit) and decoding (one filter over all units).
 
-Arrays are struct-of-arrays: ``weights`` is (regressors, units) and ``covariance`` is (pairs, units), where the pairs are the
-lower triangle of each unit's symmetric matrix in the order (0,0), (1,0), (1,1), (2,0), ... so that the inner loop runs over
-units and vectorises. The symmetric matrix has one copy of each element: it cannot become asymmetric.
+Arrays are struct-of-arrays: ``weights`` is (regressors, units) and ``covariance`` is (pairs, units), where the pairs
+are the lower triangle of each unit's symmetric matrix in the order (0,0), (1,0), (1,1), (2,0), ... so that the inner
+loops run over units and vectorise. The symmetric matrix has one copy of each element: it cannot become asymmetric.
 """
 
 import numpy as np
 
-from bmi_runtime.kernels.exponential import exponential
+from bmi_runtime.kernels import rows
 from bmi_runtime.kernels.jit import kernel
 
 TWO_PI = 6.283185307179586
-BLOCK = 64  # units worked on together: scratch of (regressors + 3, BLOCK) stays in the first-level cache
+BLOCK = 64  # units worked on together: scratch of (regressors + 5, BLOCK) stays in the first-level cache
 LOG_RATE_LIMIT = 12.0  # |log expected count per bin| beyond which a rate is taken as exploded
 
 
-@kernel(inline="always")
-def _predict_block(weights, covariance, regressors, rate, start, width, scratch):
-    """Fill scratch rows: [0] linear predictor, [1] u'Pu with P = S + rate I, [2 + a] (P u)_a."""
-    d = regressors.size
-    for j in range(width):
-        scratch[0, j] = 0.0
-        scratch[1, j] = 0.0
+@kernel
+def _linear_predictor(weights, regressors, start, stop, out):
+    """Set out = regressors' weights for a block of units."""
+    rows.fill(out, 0.0)
+    for a in range(regressors.size):
+        rows.add_scaled(out, regressors[a], weights[a, start:stop])
+
+
+@kernel
+def _prior_times_regressors(covariance, regressors, rate, start, stop, spread, out):
+    """Set the rows of out to P u, P = S + rate I, and spread to u'P u, for a block of units."""
+    d, width = regressors.size, stop - start
     for a in range(d):
-        u = regressors[a]
-        for j in range(width):
-            scratch[0, j] += u * weights[a, start + j]
-            scratch[2 + a, j] = u * rate[start + j]
+        rows.scaled(out[a, :width], regressors[a], rate[start:stop])
     pair = 0
     for a in range(d):
         for b in range(a):
-            ua = regressors[a]
-            ub = regressors[b]
-            for j in range(width):
-                s = covariance[pair, start + j]
-                scratch[2 + a, j] += s * ub
-                scratch[2 + b, j] += s * ua
+            element = covariance[pair, start:stop]
+            rows.add_crosswise(out[a, :width], out[b, :width], element, regressors[a], regressors[b])
             pair += 1
-        ua = regressors[a]
-        for j in range(width):
-            scratch[2 + a, j] += covariance[pair, start + j] * ua
+        rows.add_scaled(out[a, :width], regressors[a], covariance[pair, start:stop])
         pair += 1
+    rows.fill(spread, 0.0)
     for a in range(d):
-        u = regressors[a]
-        for j in range(width):
-            scratch[1, j] += u * scratch[2 + a, j]
+        rows.add_scaled(spread, regressors[a], out[a, :width])
 
 
-@kernel(inline="always")
-def _update_block(weights, covariance, rate, start, width, scratch, gain_row, step_row):
-    """Apply S = P - gain (Pu)(Pu)' and w = w + step (Pu), with gain and step per unit in two scratch rows."""
-    d = weights.shape[0]
+@kernel
+def _rank_one_update(weights, covariance, rate, start, stop, direction, gain, step):
+    """Apply S = S + rate I - gain (Pu)(Pu)' and weights += step Pu, for a block of units; rows of direction are Pu."""
+    width = stop - start
     pair = 0
-    for a in range(d):
+    for a in range(weights.shape[0]):
+        left = direction[a, :width]
         for b in range(a):
-            for j in range(width):
-                covariance[pair, start + j] -= scratch[gain_row, j] * scratch[2 + a, j] * scratch[2 + b, j]
+            rows.subtract_outer(covariance[pair, start:stop], gain, left, direction[b, :width])
             pair += 1
-        for j in range(width):
-            p = covariance[pair, start + j] + rate[start + j]
-            covariance[pair, start + j] = p - scratch[gain_row, j] * scratch[2 + a, j] * scratch[2 + a, j]
+        rows.grow_and_subtract_square(covariance[pair, start:stop], rate[start:stop], gain, left)
         pair += 1
-        for j in range(width):
-            weights[a, start + j] += scratch[step_row, j] * scratch[2 + a, j]
+        rows.add_product(weights[a, start:stop], step, left)
+
+
+@kernel
+def _poisson_gains(expected, spread, innovation, variance, gain, step):
+    """Set the innovation's variance w (1 + w u'Pu), and gain and step of the rank-one update; gain may be expected."""
+    for j in range(spread.size):
+        w = expected[j]
+        widened = 1.0 + w * spread[j]
+        shrink = 1.0 / widened
+        variance[j] = w * widened
+        gain[j] = w * shrink
+        step[j] = innovation[j] * shrink
+
+
+@kernel
+def _log_likelihood_terms(counts, mask, log_expected, expected, out):
+    """Set out[j] = count log w - w."""
+    for j in range(out.size):
+        out[j] = counts[j] * mask[j] * log_expected[j] - expected[j]
 
 
 @kernel
 def adapt_poisson(weights, covariance, counts, valid, regressors, rate, bin_s, innovation, variance, scratch):
     """Update every unit's log-linear Poisson encoding model with one bin.
 
-    Eden et al. (2004) point-process filter with a random-walk prior of covariance ``rate`` times the identity per bin, in
-    the form of one Sherman-Morrison step (derived): with P = S + rate I and w = lambda(u) bin_s,
+    Eden et al. (2004) point-process filter with a random-walk prior of covariance ``rate`` times the identity per bin,
+    in the form of one Sherman-Morrison step (derived): with P = S + rate I and w = lambda(u) bin_s,
     S <- P - w Pu u'P / (1 + w u'Pu), weights <- weights + S u (count - w), where S u = Pu / (1 + w u'Pu).
 
     Parameters
@@ -96,30 +107,34 @@ def adapt_poisson(weights, covariance, counts, valid, regressors, rate, bin_s, i
     float
         Log likelihood of the counts before the update, without ln(count!), nats.
     """
-    n = weights.shape[1]
-    d = regressors.size
+    n, d, log_bin = weights.shape[1], regressors.size, np.log(bin_s)
     log_likelihood = 0.0
-    log_bin = np.log(bin_s)
     for start in range(0, n, BLOCK):
-        width = min(BLOCK, n - start)
-        _predict_block(weights, covariance, regressors, rate, start, width, scratch)
-        for j in range(width):
-            eta = min(max(scratch[0, j] + log_bin, -LOG_RATE_LIMIT), LOG_RATE_LIMIT)
-            scratch[0, j] = eta
-            present = valid[start + j]
-            expected = exponential(eta) * present
-            h = expected * scratch[1, j]
-            error = counts[start + j] * present - expected
-            shrink = 1.0 / (1.0 + h)
-            innovation[start + j] = error
-            variance[start + j] = expected * (1.0 + h)
-            scratch[2 + d, j] = expected * shrink
-            scratch[3 + d, j] = error * shrink
-            scratch[4 + d, j] = counts[start + j] * present * eta - expected
-        for j in range(width):
-            log_likelihood += scratch[4 + d, j]
-        _update_block(weights, covariance, rate, start, width, scratch, 2 + d, 3 + d)
+        stop = min(start + BLOCK, n)
+        width = stop - start
+        predictor, spread, direction = scratch[0, :width], scratch[1, :width], scratch[2 : 2 + d]
+        expected, step, terms = scratch[2 + d, :width], scratch[3 + d, :width], scratch[4 + d, :width]
+        count, mask, error = counts[start:stop], valid[start:stop], innovation[start:stop]
+        _linear_predictor(weights, regressors, start, stop, predictor)
+        _prior_times_regressors(covariance, regressors, rate, start, stop, spread, direction)
+        rows.limited_sum(predictor, log_bin, -LOG_RATE_LIMIT, LOG_RATE_LIMIT)
+        rows.masked_exponential(expected, predictor, mask)
+        rows.masked_difference(error, count, mask, expected)
+        _log_likelihood_terms(count, mask, predictor, expected, terms)
+        log_likelihood += rows.total(terms)
+        _poisson_gains(expected, spread, error, variance[start:stop], expected, step)
+        _rank_one_update(weights, covariance, rate, start, stop, direction, expected, step)
     return log_likelihood
+
+
+@kernel
+def _gaussian_gains(noise, spread, mask, innovation, variance, gain, step):
+    """Set the innovation's variance Z + u'Pu, and gain and step of the rank-one update."""
+    for j in range(spread.size):
+        widened = noise[j] + spread[j]
+        variance[j] = widened
+        gain[j] = mask[j] / widened
+        step[j] = innovation[j] / widened
 
 
 @kernel
@@ -134,44 +149,60 @@ def adapt_gaussian(weights, covariance, counts, valid, regressors, rate, noise_v
     float
         Log likelihood of the features before the update (with the predicted variance), nats.
     """
-    n = weights.shape[1]
-    d = regressors.size
+    n, d = weights.shape[1], regressors.size
     log_likelihood = 0.0
     for start in range(0, n, BLOCK):
-        width = min(BLOCK, n - start)
-        _predict_block(weights, covariance, regressors, rate, start, width, scratch)
+        stop = min(start + BLOCK, n)
+        width = stop - start
+        predictor, spread, direction = scratch[0, :width], scratch[1, :width], scratch[2 : 2 + d]
+        gain, step = scratch[2 + d, :width], scratch[3 + d, :width]
+        mask, error = valid[start:stop], innovation[start:stop]
+        _linear_predictor(weights, regressors, start, stop, predictor)
+        _prior_times_regressors(covariance, regressors, rate, start, stop, spread, direction)
         for j in range(width):
-            total = noise_variance[start + j] + scratch[1, j]
-            error = counts[start + j] - scratch[0, j]
-            innovation[start + j] = error
-            variance[start + j] = total
-            scratch[2 + d, j] = 1.0 / total
-            scratch[3 + d, j] = error / total
-        for j in range(width):
-            log_likelihood -= 0.5 * (
-                scratch[3 + d, j] * innovation[start + j] + np.log(6.283185307179586 * variance[start + j])
-            )
-        _update_block(weights, covariance, rate, start, width, scratch, 2 + d, 3 + d)
+            error[j] = (counts[start + j] - predictor[j]) * mask[j]
+        _gaussian_gains(noise_variance[start:stop], spread, mask, error, variance[start:stop], gain, step)
+        log_likelihood -= 0.5 * rows.dot(step, error)
+        log_likelihood -= 0.5 * _log_normalisation(variance[start:stop], mask)
+        _rank_one_update(weights, covariance, rate, start, stop, direction, gain, step)
     return log_likelihood
 
 
-@kernel(inline="always")
-def _weight_uncertainty(covariance, regressors, start, width, scratch):
-    """Fill scratch row 1 with u'Su, the variance of each unit's linear predictor that its weights' covariance makes."""
-    d = regressors.size
-    for j in range(width):
-        scratch[1, j] = 0.0
+@kernel
+def _log_normalisation(variance, mask):
+    """Return the sum over valid units of log(2 pi variance), one logarithm for each eight of them."""
+    result, product, count = 0.0, 1.0, 0
+    for j in range(variance.size):
+        if mask[j] > 0.0:
+            product *= TWO_PI * variance[j]
+            count += 1
+            if count == 8:
+                result += np.log(product)
+                product, count = 1.0, 0
+    return result + np.log(product)
+
+
+@kernel
+def _weight_uncertainty(covariance, regressors, start, stop, out):
+    """Set out to u'S u: the variance of each unit's linear predictor that its weights' covariance makes."""
+    rows.fill(out, 0.0)
     pair = 0
-    for a in range(d):
+    for a in range(regressors.size):
         for b in range(a):
-            u = 2.0 * regressors[a] * regressors[b]
-            for j in range(width):
-                scratch[1, j] += u * covariance[pair, start + j]
+            rows.add_scaled(out, 2.0 * regressors[a] * regressors[b], covariance[pair, start:stop])
             pair += 1
-        u = regressors[a] * regressors[a]
-        for j in range(width):
-            scratch[1, j] += u * covariance[pair, start + j]
+        rows.add_scaled(out, regressors[a] * regressors[a], covariance[pair, start:stop])
         pair += 1
+
+
+@kernel
+def _poisson_trust(expected, uncertainty, counts, mask, trust, weight, error):
+    """Set each unit's information weight and weighted innovation; weight may be expected."""
+    for j in range(expected.size):
+        w = expected[j]
+        shrink = mask[j] / (1.0 + trust * w * uncertainty[j])
+        error[j] = (counts[j] - w) * shrink
+        weight[j] = w * shrink
 
 
 @kernel
@@ -179,9 +210,9 @@ def poisson_evidence(weights, covariance, counts, valid, regressors, bin_s, trus
     """Sum over units the score and the information that one bin of counts has of the encoded state.
 
     For log lambda = weights' u, the gradient of the log likelihood by the state is sum_i g_i (n_i - w_i) and the
-    information sum_i w_i g_i g_i', w = lambda bin_s, g the gains. A unit whose weights are uncertain is trusted less: its
-    innovation has variance w (1 + w u'Su), so both its terms are divided by (1 + w u'Su) (derived; ``trust`` = 1), or
-    not (``trust`` = 0).
+    information sum_i w_i g_i g_i', w = lambda bin_s, g the gains. A unit whose weights are uncertain is trusted less:
+    its innovation has variance w (1 + w u'Su), so both its terms are divided by (1 + w u'Su) (derived; ``trust`` = 1),
+    or not (``trust`` = 0).
 
     Parameters
     ----------
@@ -197,32 +228,33 @@ def poisson_evidence(weights, covariance, counts, valid, regressors, bin_s, trus
     Returns
     -------
     float
-        The largest expected count per bin before it was limited, for the safety state.
+        The largest log expected count per bin before it was limited, for the safety state.
     """
-    n = weights.shape[1]
-    d = regressors.size
-    log_bin = np.log(bin_s)
-    largest = -1e300
+    n, log_bin, largest = weights.shape[1], np.log(bin_s), -1e300
     score[:] = 0.0
     information[:] = 0.0
     for start in range(0, n, BLOCK):
-        width = min(BLOCK, n - start)
-        _weight_uncertainty(covariance, regressors, start, width, scratch)
-        for j in range(width):
-            scratch[0, j] = log_bin
-        for a in range(d):
-            u = regressors[a]
-            for j in range(width):
-                scratch[0, j] += u * weights[a, start + j]
-        for j in range(width):
-            largest = max(largest, scratch[0, j])
-        for j in range(width):
-            expected = exponential(min(max(scratch[0, j], -LOG_RATE_LIMIT), LOG_RATE_LIMIT))
-            shrink = valid[start + j] / (1.0 + trust * expected * scratch[1, j])
-            scratch[2, j] = expected * shrink
-            scratch[3, j] = (counts[start + j] - expected) * shrink
-        _accumulate(weights, start, width, scratch, score, information)
+        stop = min(start + BLOCK, n)
+        width = stop - start
+        predictor, uncertainty = scratch[0, :width], scratch[1, :width]
+        weight, error = scratch[2, :width], scratch[3, :width]
+        _weight_uncertainty(covariance, regressors, start, stop, uncertainty)
+        _linear_predictor(weights, regressors, start, stop, predictor)
+        largest = max(largest, rows.largest(predictor) + log_bin)
+        rows.limited_sum(predictor, log_bin, -LOG_RATE_LIMIT, LOG_RATE_LIMIT)
+        rows.masked_exponential(weight, predictor, valid[start:stop])
+        _poisson_trust(weight, uncertainty, counts[start:stop], valid[start:stop], trust, weight, error)
+        _accumulate(weights, start, stop, weight, error, predictor, score, information)
     return largest
+
+
+@kernel
+def _gaussian_trust(noise, uncertainty, counts, predictor, mask, trust, weight, error):
+    """Set each unit's precision and weighted innovation."""
+    for j in range(noise.size):
+        precision = mask[j] / (noise[j] + trust * uncertainty[j])
+        weight[j] = precision
+        error[j] = (counts[j] - predictor[j]) * precision
 
 
 @kernel
@@ -232,46 +264,40 @@ def gaussian_evidence(
     """Sum over units the score and information of one bin of features (see :func:`poisson_evidence`).
 
     With y = weights'u + z, Var z = Z: score sum_i g_i (y_i - weights_i'u) / (Z_i + u'S_i u), information
-    sum_i g_i g_i' / (Z_i + u'S_i u). Returns the largest absolute standardised innovation.
+    sum_i g_i g_i' / (Z_i + u'S_i u). Returns the largest absolute innovation in units of its standard deviation.
     """
-    n = weights.shape[1]
-    d = regressors.size
-    largest = 0.0
+    n, largest = weights.shape[1], 0.0
     score[:] = 0.0
     information[:] = 0.0
     for start in range(0, n, BLOCK):
-        width = min(BLOCK, n - start)
-        _weight_uncertainty(covariance, regressors, start, width, scratch)
+        stop = min(start + BLOCK, n)
+        width = stop - start
+        predictor, uncertainty = scratch[0, :width], scratch[1, :width]
+        weight, error = scratch[2, :width], scratch[3, :width]
+        _weight_uncertainty(covariance, regressors, start, stop, uncertainty)
+        _linear_predictor(weights, regressors, start, stop, predictor)
+        noise = noise_variance[start:stop]
+        _gaussian_trust(noise, uncertainty, counts[start:stop], predictor, valid[start:stop], trust, weight, error)
         for j in range(width):
-            scratch[0, j] = counts[start + j]
-        for a in range(d):
-            u = regressors[a]
-            for j in range(width):
-                scratch[0, j] -= u * weights[a, start + j]
-        for j in range(width):
-            precision = valid[start + j] / (noise_variance[start + j] + trust * scratch[1, j])
-            scratch[2, j] = precision
-            scratch[3, j] = scratch[0, j] * precision
-            largest = max(largest, abs(scratch[0, j]) * np.sqrt(precision))
-        _accumulate(weights, start, width, scratch, score, information)
-    return largest
+            if weight[j] > 0.0:
+                largest = max(largest, error[j] * error[j] / weight[j])
+        _accumulate(weights, start, stop, weight, error, predictor, score, information)
+    return np.sqrt(largest)
 
 
-@kernel(inline="always")
-def _accumulate(weights, start, width, scratch, score, information):
-    """Add this block's sum of gains times scratch row 3 and of outer products of gains times scratch row 2."""
+@kernel
+def _accumulate(weights, start, stop, weight, error, product, score, information):
+    """Add this block's sum of gains times error, and of outer products of gains times weight; product is scratch."""
     for a in range(score.size):
-        total = 0.0
-        for j in range(width):
-            total += weights[1 + a, start + j] * scratch[3, j]
-        score[a] += total
+        gains = weights[1 + a, start:stop]
+        score[a] += rows.dot(gains, error)
+        for j in range(product.size):
+            product[j] = gains[j] * weight[j]
         for b in range(a + 1):
-            total = 0.0
-            for j in range(width):
-                total += weights[1 + a, start + j] * weights[1 + b, start + j] * scratch[2, j]
-            information[a, b] += total
+            value = rows.dot(product, weights[1 + b, start:stop])
+            information[a, b] += value
             if a != b:
-                information[b, a] += total
+                information[b, a] += value
 
 
 @kernel
@@ -342,6 +368,82 @@ def update_state(mean, covariance, score, information, scale, gain):
             covariance[j, i] = covariance[i, j]
 
 
+WORKSPACE = (8, 4)  # of the two decode kernels: regressors, score, information (2 rows), gain (4 rows)
+
+
+@kernel
+def decode_poisson(
+    state, covariance, weights, weight_covariance, counts, valid, bin_s, trust, keep, noise, scale, workspace, scratch
+):
+    """Advance the point-process filter over (x, y, vx, vy) one bin; in place.
+
+    :func:`predict_state`, then :func:`poisson_evidence` at the predicted velocity, then :func:`update_state`, in one
+    call. ``scale`` is the number of encoding units of velocity per SI unit; ``workspace`` has the shape `WORKSPACE`.
+
+    Returns
+    -------
+    float
+        The largest log expected count, before it was limited.
+    """
+    regressors, score, information = workspace[0, :3], workspace[1, :2], workspace[2:4, :2]
+    predict_state(state, covariance, bin_s, keep, noise, 0.0)
+    regressors[0] = 1.0
+    regressors[1] = scale * state[2]
+    regressors[2] = scale * state[3]
+    largest = poisson_evidence(
+        weights, weight_covariance, counts, valid, regressors, bin_s, trust, score, information, scratch
+    )
+    update_state(state, covariance, score, information, scale, workspace[4:8, :2])
+    return largest
+
+
+@kernel
+def decode_gaussian(
+    state,
+    covariance,
+    weights,
+    weight_covariance,
+    counts,
+    valid,
+    bin_s,
+    noise_variance,
+    trust,
+    keep,
+    noise,
+    scale,
+    workspace,
+    scratch,
+):
+    """Advance the Kalman filter over (x, y, vx, vy) one bin; in place (see :func:`decode_poisson`).
+
+    Returns
+    -------
+    float
+        The largest absolute standardised innovation.
+    """
+    regressors, score, information = workspace[0, :3], workspace[1, :2], workspace[2:4, :2]
+    predict_state(state, covariance, bin_s, keep, noise, 0.0)
+    regressors[0] = 1.0
+    regressors[1] = scale * state[2]
+    regressors[2] = scale * state[3]
+    largest = gaussian_evidence(
+        weights, weight_covariance, counts, valid, regressors, noise_variance, trust, score, information, scratch
+    )
+    update_state(state, covariance, score, information, scale, workspace[4:8, :2])
+    return largest
+
+
+@kernel
+def place(state, covariance, x, y):
+    """Put the position of (x, y, vx, vy) at a point that is known with certainty; the velocity stays as it is."""
+    state[0] = x
+    state[1] = y
+    for i in range(2):
+        for j in range(4):
+            covariance[i, j] = 0.0
+            covariance[j, i] = 0.0
+
+
 @kernel
 def checksum(values):
     """Return a 64-bit checksum of the bits of a contiguous float64 array (rotating exclusive or, order matters)."""
@@ -355,7 +457,8 @@ def checksum(values):
 
 @kernel
 def clean_counts(counts, largest, out, valid):
-    """Copy counts or features to float64; a value that is not finite, negative beyond or above `largest` becomes missing.
+    """Copy counts or features to float64; a value that is not finite, negative beyond or above `largest` becomes
+    missing.
 
     Parameters
     ----------

@@ -18,10 +18,9 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
-from bmi_runtime.messages import STAGES, SafetyState, StepRecord, TrialState
+from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, SafetyState, StepRecord, TrialState
 from bmi_runtime.session.commands import checked
 from bmi_runtime.tasks.base import make_task
-
 
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
 
@@ -64,7 +63,7 @@ class Session:
         self.decoder_model = EncodingModel.load(frozen) if frozen else model
         self.decoder = self._make_decoder(self.decoder_model)
         kind = INTENTIONS.get(config.adapter.intention)
-        self.intention = kind(config.adapter, config.bin_s) if kind else None
+        self.intention: Any = kind(config.adapter, config.bin_s) if kind else None
         self.cursor = [0.0, 0.0, 0.0, 0.0]
         self.assist, self.hold, self.bins = config.task.assist, False, 0
         self.safety = SafetyState.ACTIVE
@@ -89,7 +88,7 @@ class Session:
         """
         record = self.record
         record.input_bytes[:] = input_bytes
-        given, out = record.input, record.output
+        given = record.input
         # what the subject saw while it produced these counts is the cursor and target of the bin before
         intended = self._infer_intention(given)
         refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
@@ -106,7 +105,7 @@ class Session:
         self.mark(TASK)
         adapting = self.adapting and usable and not self.hold and math.isfinite(intended[0] + intended[1])
         likelihood = self.adapter.update(self._counts, self._valid, *intended) if adapting else math.nan
-        self._fill(out, decoded, intended, likelihood, adapting)
+        self._fill(decoded, intended, likelihood, adapting)
         self.bins += 1
         self.mark(ADAPT)
         return record
@@ -126,7 +125,7 @@ class Session:
         if not math.isfinite(decoded[0] + decoded[1] + decoded[2] + decoded[3]):
             self.events.append({"name": "decoder-not-finite"})
             decoder.reset()
-            decoder.set_position(*self.cursor)
+            decoder.set_position(self.cursor[0], self.cursor[1])
         elif self.model.likelihood == "poisson" and decoder.largest > self._rate_limit:
             self.events.append({"name": "rate-exploded", "log_expected_count": float(decoder.largest)})
         return decoder.state
@@ -142,7 +141,7 @@ class Session:
         cursor[0] = min(max(cursor[0] + dt * vx, -limit), limit)
         cursor[1] = min(max(cursor[1] + dt * vy, -limit), limit)
         cursor[2], cursor[3] = vx, vy
-        self.decoder.set_position(*cursor)
+        self.decoder.set_position(cursor[0], cursor[1])
 
     def _assist_now(self) -> float:
         fade, config = self.config.task.assist_fade, self.config.task
@@ -153,21 +152,31 @@ class Session:
         done = self.task.successes + self.task.timeouts
         return self.assist * (1.0 - self.task.successes / done) if done else self.assist
 
-    def _fill(self, out, decoded, intended, likelihood: float, adapting: bool) -> None:
+    def _fill(self, decoded: np.ndarray, intended: tuple[float, float], likelihood: float, adapting: bool) -> None:
+        """Write the output part of the record in one call; the order is that of `messages.OUTPUT_DTYPE`."""
         task = self.task
-        out.decoded[:] = decoded
-        out.decoded_variance[:] = self.decoder.variance
-        out.cursor[:] = self.cursor
-        out.target[:] = task.target
-        out.intended[:] = intended
-        out.hold_fraction[0] = task.hold_fraction
-        out.assist[0] = self._assist_now()
-        out.learning_rate[0] = self.learning_rate
-        out.log_likelihood[0] = likelihood
-        out.model_checksum[0] = filters.checksum(self.model.weights)
-        out.trial[0], out.successes[0], out.timeouts[0] = task.trial, task.successes, task.timeouts
-        out.trial_state[0] = TrialState.PAUSE if self.hold else task.trial_state
-        out.safety[0], out.adapting[0] = self.safety, adapting
+        OUTPUT_STRUCT.pack_into(
+            self.record.output_bytes,
+            0,
+            *decoded.tolist(),
+            *self.decoder.variance.tolist(),
+            *self.cursor,
+            *task.target,
+            *intended,
+            task.hold_fraction,
+            self._assist_now(),
+            self.learning_rate,
+            likelihood,
+            filters.checksum(self.model.weights),
+            task.trial,
+            task.successes,
+            task.timeouts,
+            TrialState.PAUSE if self.hold else task.trial_state,
+            self.safety,
+            adapting,
+            0,
+            0,
+        )
 
     def apply(self, command: dict[str, Any]) -> dict[str, Any]:
         """Apply a command between two bins; return the answer, with the old and new value and the bin it takes effect.
@@ -246,9 +255,19 @@ class Session:
         self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
 
 
+def warm_up(config: Config) -> None:
+    """Run a throw-away session for a few bins, so that every kernel is compiled before the first real one."""
+    model = EncodingModel.untrained(np.ones(config.session.units), config.session.likelihood, config.bin_s, 0.1)
+    decoder = config.decoder.model_copy(update={"frozen_model": ""})
+    session = Session(config.model_copy(update={"decoder": decoder}), model)
+    empty = Bin(config.session.units, config.continuous)
+    for _ in range(3):
+        session.step(empty.bytes)
+
+
 def _rng_state(rng: np.random.Generator) -> dict[str, Any]:
     """Return a generator's state with its 128-bit integers as text (msgpack holds 64 bits)."""
-    state = rng.bit_generator.state
+    state = dict(rng.bit_generator.state)
     return state | {"state": {key: str(value) for key, value in state["state"].items()}}
 
 

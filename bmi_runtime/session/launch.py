@@ -17,10 +17,9 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import Bin
 from bmi_runtime.recording.provenance import provenance
 from bmi_runtime.recording.writer import RecordingWriter
-from bmi_runtime.session.core import Session
+from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.telemetry import Control, Telemetry
 from bmi_runtime.sources.base import source_class
@@ -40,16 +39,6 @@ def initial_model(config: Config, source: Any) -> EncodingModel:
         raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
     start = np.full(config.session.units, 0.0 if config.continuous else 10.0)
     return EncodingModel.untrained(start, config.session.likelihood, config.bin_s, config.encoding.initial_sd)
-
-
-def warm_up(config: Config) -> None:
-    """Run a throw-away session for a few bins, so that every kernel is compiled before the first real one."""
-    model = EncodingModel.untrained(np.ones(config.session.units), config.session.likelihood, config.bin_s, 0.1)
-    decoder = config.decoder.model_copy(update={"frozen_model": ""})
-    session = Session(config.model_copy(update={"decoder": decoder}), model)
-    empty = Bin(config.session.units, config.continuous)
-    for _ in range(3):
-        session.step(empty.bytes)
 
 
 def recording_path(config: Config) -> pathlib.Path:
@@ -75,7 +64,7 @@ def assemble(config: Config, speed: str = "real") -> Loop:
     warm_up(config)
     telemetry = control = None
     if config.telemetry.enabled and speed == "real":
-        context = zmq.Context.instance()
+        context: zmq.Context = zmq.Context.instance()
         telemetry, control = Telemetry(config, context), Control(config, context)
     source.open()
     recorder = None
@@ -154,10 +143,8 @@ def reporter(advance: Callable[[float], None], say: Callable[[str], None], speed
             advance(every)
         if bins % report.minute == 0:  # type: ignore[attr-defined]
             task = loop.session.task
-            say(
-                f"{bins * loop.session.config.bin_s:6.0f} s  {task.successes} of {task.successes + task.timeouts} targets"
-                f" reached, {loop.deadline_misses} deadlines missed"
-            )
+            clock, done = f"{bins * loop.session.config.bin_s:6.0f} s", task.successes + task.timeouts
+            say(f"{clock}  {task.successes} of {done} targets reached, {loop.deadline_misses} deadlines missed")
 
     report.every = 200  # type: ignore[attr-defined]
     report.minute = 12_000  # type: ignore[attr-defined]
@@ -171,7 +158,7 @@ def summary(result: dict[str, Any]) -> str:
     lines = [
         f"{result['bins']} bins, {result['successes']} of {result['trials']} targets reached"
         + (f" ({100 * rate:.1f} %)" if rate is not None else ""),
-        f"decode to cursor: median {latency['p50']:.0f} us, p99 {latency['p99']:.0f} us, {result['deadline_misses']} misses"
+        f"bin to cursor: median {latency['p50']:.0f} us, p99 {latency['p99']:.0f} us, {result['deadline_misses']} late"
         if latency["p50"] is not None
         else "no bin was run",
         f"recording: {result['recording'] or 'none'}",

@@ -14,7 +14,7 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import OUTPUT_DTYPE
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.core import Session
+from bmi_runtime.session.core import Session, warm_up
 
 
 def recorded_config(recording: Recording, overrides=()) -> Config:
@@ -76,8 +76,9 @@ class Replay:
                     {"set": message["set"], "value": message["new"]}
                 )
         self.position = 0
+        fields: Any = self.steps.dtype.fields
+        self._middle, self._end = fields["output"][1], fields["timing"][1]
         dtype = self.steps.dtype
-        self._middle, self._end = dtype.fields["output"][1], dtype.fields["timing"][1]
         self._raw = memoryview(np.ascontiguousarray(self.steps)).cast("B") if len(self.steps) else memoryview(b"")
         self._size = dtype.itemsize
 
@@ -89,7 +90,7 @@ class Replay:
         record = self.session.step(self._raw[start : start + self._middle])
         self.session.events.clear()
         self.position += 1
-        return record.output_bytes == self._raw[start + self._middle : start + self._end]
+        return bytes(record.output_bytes) == bytes(self._raw[start + self._middle : start + self._end])
 
     def run(self, verify: bool = True, advance=None) -> dict[str, Any]:
         """Replay everything; with `verify` stop at the first bin that differs.
@@ -99,6 +100,7 @@ class Replay:
         dict
             ``bins, identical, first_divergence, output_digest, realtime_factor``.
         """
+        warm_up(self.session.config)
         begin, digest, divergence = time.perf_counter(), hashlib.blake2b(digest_size=16), None
         for index in range(len(self.steps)):
             same = self.next()

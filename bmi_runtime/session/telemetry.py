@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -65,10 +66,8 @@ class Telemetry:
         """Publish one message; never waits."""
         self.sequence[stream] += 1
         body = pack({"v": WIRE_VERSION, "seq": self.sequence[stream], "bin": bin_index, **message})
-        try:
+        with contextlib.suppress(zmq.Again):
             self.socket.send_multipart((stream.encode(), body), zmq.DONTWAIT)
-        except zmq.Again:
-            pass
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,0 +1,42 @@
+# The front door. `make run` sets up and runs the main job; `make test` sets up and passes the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+ARGS ?=
+
+.PHONY: help run test test-slow check setup setup-dev docs benchmarks figures clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+run: setup  ## set up, then run a closed-loop session with the cursor in a window (ARGS="--duration 60")
+	$(BIN)/bmi run $(ARGS)
+
+test: setup-dev check  ## set up, then lint, types, import contracts, tests, documentation examples
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+test-slow: setup-dev  ## the tests that take minutes
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+check: setup-dev  ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.ready  ## a virtual environment with what a session needs
+setup-dev: $(VENV)/.ready-dev  ## the same with what the tests need
+
+$(VENV)/.ready: pyproject.toml .ci/system-libraries
+	sh .ci/system-libraries $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[plots]"
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
