@@ -109,25 +109,26 @@ def _read_preamble(view: memoryview) -> tuple[Schema, dict[int, Channel], int]:
     """Return step schema, channels, and where the first message starts."""
     if bytes(view[:8]) != frames.MAGIC:
         raise Broken(0, "the file does not start like an MCAP file")
-    schema, channels, position = None, {}, len(frames.MAGIC)
+    schema: Schema | None = None
+    channels: dict[int, Channel] = {}
+    position = len(frames.MAGIC)
     while True:
-        opcode, end = record_at(view, position)
-        if opcode == MESSAGE:
-            break
-        if opcode == HEADER:
-            _check_profile(_parse(Header, view, position, end).profile)
-        elif opcode == SCHEMA:
-            schema = _parse(Schema, view, position, end)
-        elif opcode == CHANNEL:
-            channel = _parse(Channel, view, position, end)
-            channels[channel.id] = channel
-        else:
-            raise Broken(position, f"there is a record of kind {opcode}")
-        position = end
-    topics = {channel.topic for channel in channels.values()}
-    if schema is None or not {"step", "configuration"} <= topics:
-        raise Broken(position, "the channel of the steps or of the configuration is missing")
-    return schema, channels, position
+        try:
+            opcode, end = record_at(view, position)
+            if opcode == HEADER:
+                _check_profile(_parse(Header, view, position, end).profile)
+            elif opcode == SCHEMA:
+                schema = _parse(Schema, view, position, end)
+            elif opcode == CHANNEL:
+                channel = _parse(Channel, view, position, end)
+                channels[channel.id] = channel
+            else:
+                raise Broken(position, f"a record of kind {opcode} does not belong there")
+            position = end
+        except Broken:  # the first message, or damage; which of the two, its checksum will tell
+            if schema is None or not {"step", "configuration"} <= {found.topic for found in channels.values()}:
+                raise
+            return schema, channels, position
 
 
 def _check_profile(profile: str) -> None:

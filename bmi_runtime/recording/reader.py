@@ -156,7 +156,7 @@ class Recording:
 
 
 def _count_missing(bin_index: np.ndarray, gap_bins: np.ndarray) -> int:
-    """Return how many bins are not there between the first and the last one, those apart that the source itself lost."""
+    """Return how many bins are absent between the first and the last one, those apart that the source itself lost."""
     absent = np.diff(bin_index.astype(np.int64)) - 1 - gap_bins[1:]
     return int(np.sum(absent[absent > 0]))
 

@@ -44,7 +44,7 @@ class RecordingWriter:
     failed : str or None
         Why nothing is written any more.
     messages_lost : int
-        Messages refused since then.
+        Messages that were not written: the one that met the fault, and every later one.
 
     Raises
     ------
@@ -117,6 +117,8 @@ class RecordingWriter:
         self._pack_checksum(frame, frames.CHECKSUM_OFFSET, zlib.crc32(self._frame_checked, self._step_seed))
         if self._append(frame):
             self._count(self._step_channel, log_time_ns)
+        else:
+            self.messages_lost += 1
 
     def write(self, stream: str, message: dict, log_time_ns: int) -> None:
         """Append one message to any other recorded stream of ``messages.STREAMS``.
@@ -134,6 +136,8 @@ class RecordingWriter:
             self.messages_lost += 1
         elif self._append(frames.message_frame(channel, log_time_ns, payload)):
             self._count(channel, log_time_ns)
+        else:
+            self.messages_lost += 1
 
     def close(self) -> None:
         """Write summary and footer, and force everything to the disk. A second call does nothing."""
@@ -209,10 +213,10 @@ class RecordingWriter:
 def _create(path: Path) -> int:
     """Create `path` for appending and return its file descriptor."""
     try:
+        if path.exists():
+            raise BadInput(f"{path} exists already; a recording is never written over, so choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        raise BadInput(f"{path} exists already; a recording is never written over, so choose another name") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be created: {error.strerror}; choose a folder that can be written") from None
 
