@@ -1,0 +1,193 @@
+"""Files of the command line: data in, fits out. No pickle."""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bmi_runtime.analysis.glm.bases import parse_basis
+from bmi_runtime.errors import BadInput
+
+TABLES = ("covariates", "velocity", "position")
+
+
+@dataclass
+class Data:
+    """Counts and what belongs to them.
+
+    Attributes
+    ----------
+    counts : ndarray, shape (bins, units)
+    bin_s : float
+    tables : dict
+        Covariates by name, each (bins, k): any of ``covariates``, ``velocity``, ``position``.
+    covariate_names : list of str or None
+        Names of the columns of ``covariates``.
+    areas : list of str or None
+        Area of each unit.
+    unit_names : list of str or None
+    """
+
+    counts: np.ndarray
+    bin_s: float
+    tables: dict = field(default_factory=dict)
+    covariate_names: list | None = None
+    areas: list | None = None
+    unit_names: list | None = None
+
+
+def open_npz(path: str, need: tuple[str, ...] = ()) -> dict:
+    """Return the arrays of an ``.npz`` file; members stored without compression are memory-mapped.
+
+    Raises
+    ------
+    BadInput
+        If the file is absent, not an ``.npz``, or lacks a needed array.
+    """
+    file = pathlib.Path(path)
+    if not file.exists():
+        raise BadInput(f"there is no file '{path}'")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            names = list(archive.files)
+            arrays = {name: _member(file, archive, name) for name in names}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise BadInput(f"'{path}' is not a readable .npz of plain arrays ({error})") from error
+    for name in need:
+        if name not in arrays:
+            raise BadInput(f"'{path}' has no array '{name}'; it has {', '.join(names) or 'nothing'}")
+    return arrays
+
+
+def _member(file: pathlib.Path, archive, name: str):
+    """Return one array of an archive, memory-mapped when it is large and stored uncompressed."""
+    info = archive.zip.getinfo(f"{name}.npy") if f"{name}.npy" in archive.zip.namelist() else None
+    if info is None or info.compress_type != zipfile.ZIP_STORED or info.file_size < 1 << 24:
+        return archive[name]
+    with open(file, "rb") as raw:
+        raw.seek(info.header_offset + 26)
+        lengths = np.frombuffer(raw.read(4), "<u2")
+        raw.seek(info.header_offset + 30 + int(lengths.sum()))
+        version = np.lib.format.read_magic(raw)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(raw)
+        if dtype.hasobject:
+            raise ValueError(f"array '{name}' holds Python objects")
+        return np.memmap(file, dtype, "r", raw.tell(), shape, "F" if fortran else "C")
+
+
+def load_data(path: str) -> Data:
+    """Return the data of an ``.npz`` with ``counts`` (bins x units), ``bin_s`` and, optionally, ``covariates``.
+
+    ``covariates`` is (bins, k), as are ``velocity`` and ``position``; ``areas`` and ``unit_names`` hold one string per
+    unit, ``covariate_names`` one per column of ``covariates``.
+    """
+    arrays = open_npz(path, ("counts", "bin_s"))
+    bin_s = float(arrays["bin_s"])
+    if not bin_s > 0:
+        raise BadInput(f"bin_s in '{path}' is {bin_s}; it must be the width of a bin in seconds")
+    tables = {name: arrays[name] for name in TABLES if name in arrays}
+    units = arrays["counts"].shape[1] if arrays["counts"].ndim == 2 else 0
+    labels = {key: _labels(arrays, key, units, path) for key in ("areas", "unit_names")}
+    names = [str(name) for name in arrays["covariate_names"]] if "covariate_names" in arrays else None
+    return Data(arrays["counts"], bin_s, tables, names, **labels)
+
+
+def choose_covariates(data: Data, text: str = "auto") -> tuple[np.ndarray | None, list[str]]:
+    """Return the covariates that `text` names, (bins, k), and a name for each.
+
+    ``auto`` takes the table ``covariates`` if there is one; ``none`` takes nothing; ``all`` takes every table;
+    otherwise a comma-separated list of tables (``velocity``) and columns (``velocity:0``, or ``0`` for
+    ``covariates:0``).
+    """
+    if text == "auto":
+        text = "covariates" if "covariates" in data.tables else "none"
+    if text == "none":
+        return None, []
+    wanted = list(data.tables) if text == "all" else text.split(",")
+    columns, names = [], []
+    for part in wanted:
+        for table, index in _columns(data, part.strip()):
+            columns.append((table, index))
+            names.append(_column_label(data, table, index))
+    if not columns:
+        return None, []
+    whole = {table for table, _ in columns}
+    if len(whole) == 1:
+        table = _two_dimensional(data.tables[next(iter(whole))])
+        indices = [index for _, index in columns]
+        return (table if indices == list(range(table.shape[1])) else np.asarray(table[:, indices])), names
+    return np.stack([_two_dimensional(data.tables[table])[:, index] for table, index in columns], axis=1), names
+
+
+def _two_dimensional(table: np.ndarray) -> np.ndarray:
+    return table if table.ndim == 2 else np.asarray(table)[:, None]
+
+
+def _columns(data: Data, part: str) -> list[tuple[str, int]]:
+    name, _, index = part.partition(":")
+    if name.isdigit() and not index:
+        name, index = "covariates", name
+    if name not in data.tables:
+        raise BadInput(f"the data have no covariates '{part}'; choose from {', '.join([*data.tables, 'none'])}")
+    width = _two_dimensional(data.tables[name]).shape[1]
+    if not index:
+        return [(name, k) for k in range(width)]
+    if not index.isdigit() or int(index) >= width:
+        raise BadInput(f"'{name}' has columns 0 to {width - 1}, not '{index}'")
+    return [(name, int(index))]
+
+
+def _column_label(data: Data, table: str, index: int) -> str:
+    if table == "covariates" and data.covariate_names:
+        return data.covariate_names[index]
+    axis = "xyz"[index] if table != "covariates" and index < 3 else str(index)
+    return f"{table}_{axis}"
+
+
+def _labels(arrays, key: str, units: int, path: str) -> list | None:
+    if key not in arrays:
+        return None
+    labels = [str(value) for value in np.atleast_1d(arrays[key])]
+    if len(labels) != units:
+        raise BadInput(f"'{key}' in '{path}' has {len(labels)} entries for {units} units")
+    return labels
+
+
+def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
+    """Write a fit as plain arrays (see the table in the documentation)."""
+    arrays = {
+        "intercept": model.intercept_,
+        "coupling": model.coupling_,
+        "covariate_weights": model.covariate_weights_.reshape(len(model.intercept_), -1),
+        "standard_errors": _or_nan(model.standard_errors_, model),
+        "basis_weights": model.basis_weights_,
+        "basis": model.basis_,
+        "leads": np.asarray(model.design_.covariates.leads if model.design_.covariates else (), int),
+        "link": np.array(model.link),
+        "ridge": np.array(model.ridge),
+        "smooth": np.array(model.smooth),
+        "refractory_bins": np.array(model.refractory_bins),
+        "connections": model.connections_,
+        "log_likelihood": model.log_likelihood_ - model.log_factorial_,
+        "spikes": model.spikes_,
+        "bin_s": np.array(np.nan if model.bin_s_ is None else model.bin_s_),
+        "unit_names": np.array(model.unit_names_),
+        "standard_errors_method": np.array(model.standard_errors_method_),
+    }
+    if areas:
+        arrays["areas"] = np.array(areas)
+    if covariate_names:
+        arrays["covariate_names"] = np.array(covariate_names)
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _or_nan(errors, model) -> np.ndarray:
+    return np.full((len(model.intercept_), model.design_.parameters), np.nan) if errors is None else errors
+
+
+__all__ = ["Data", "load_data", "open_npz", "parse_basis", "save_fit"]

@@ -1,0 +1,296 @@
+"""From counts and covariates to an objective: every odd input is refused, or named with what was done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Covariates, Design
+from bmi_runtime.analysis.glm.events import Events, from_counts
+from bmi_runtime.analysis.glm.likelihood import Objective
+from bmi_runtime.errors import BadInput
+
+SATURATED = 0.3
+DEPENDENT = 1e-10
+
+
+@dataclass
+class Prepared:
+    """An objective with what was found on the way.
+
+    Attributes
+    ----------
+    objective : Objective
+    gram : ndarray, shape (parameters, parameters)
+        Of the standardised design extended by silence, see :meth:`Design.gram`.
+    fixed : ndarray, shape (parameters, units)
+        Values of coefficients that are not free: 0, or :data:`IMPOSSIBLE` where the likelihood's supremum lies at
+        minus infinity (its opposite for a covariate that is never positive).
+    separated : list of dict
+    notes : list of str
+    silent : ndarray of bool, shape (units,)
+    dropped : ndarray of bool, shape (parameters,)
+        Columns that other columns already determine, or that are zero throughout.
+    """
+
+    objective: Objective
+    gram: np.ndarray
+    fixed: np.ndarray
+    separated: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    silent: np.ndarray | None = None
+    dropped: np.ndarray | None = None
+
+
+def unit_labels(names, units: int) -> list[str]:
+    """Return names for units: those given, or their numbers from zero."""
+    if names is None:
+        return [f"unit {i}" for i in range(units)]
+    if len(names) != units:
+        raise BadInput(f"there are {len(names)} unit names for {units} units; give one name per unit")
+    return [str(name) for name in names]
+
+
+def likelihood_bins(bins: int, history_bins: int, leads: tuple[int, ...]) -> tuple[int, int]:
+    """Return the first bin of the likelihood and the bin after its last."""
+    first = max(history_bins, -min(leads, default=0), 0)
+    last = bins - max(0, max(leads, default=0))
+    if last - first < 1:
+        raise BadInput(
+            f"the recording has {bins} bins but the history is {history_bins} bins long (covariates reach "
+            f"{max((abs(d) for d in leads), default=0)} bins): no bin is left to fit; shorten the history"
+        )
+    return first, last
+
+
+def make_covariates(table, leads: tuple[int, ...], bins: int, first: int, last: int):
+    """Return standardised covariates; checks their shape and that every value is a finite number."""
+    if table is None:
+        return None
+    if table.ndim == 1:
+        table = np.asarray(table)[:, None]
+    if table.ndim != 2 or len(table) != bins:
+        raise BadInput(f"covariates must be ({bins} bins, k) like the counts, not {table.shape}")
+    _check_finite(table)
+    return Covariates(table, leads, *_moments(table, first, last))
+
+
+def _check_finite(table) -> None:
+    for begin in range(0, len(table), 1 << 16):
+        block = np.asarray(table[begin : begin + (1 << 16)], dtype=float)
+        if not np.isfinite(block).all():
+            row, column = np.argwhere(~np.isfinite(block))[0]
+            raise BadInput(
+                f"covariate {column} is not a finite number at bin {begin + row}; interpolate it or cut those bins out"
+            )
+
+
+def _moments(table, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, scale and sign of every covariate over the fitted bins, in one pass over blocks."""
+    shift = np.asarray(table[first], dtype=float)
+    total, square = np.zeros_like(shift), np.zeros_like(shift)
+    low, high = shift.copy(), shift.copy()
+    for begin in range(first, last, 1 << 16):
+        block = np.asarray(table[begin : min(begin + (1 << 16), last)], dtype=float)
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        total += (block - shift).sum(axis=0)
+        square += ((block - shift) ** 2).sum(axis=0)
+    mean = total / (last - first)
+    spread = np.sqrt(np.maximum(square / (last - first) - mean**2, 0.0))
+    flat = spread <= 1e-12 * np.maximum(np.abs(mean + shift), 1e-300)
+    sign = np.where(flat, 0, (low == 0).astype(int) - (high == 0).astype(int))
+    return np.where(sign != 0, 0.0, mean + shift), np.where(flat, 1.0, spread), sign
+
+
+def column_name(design: Design, row: int, names: list[str], covariate_names: list[str] | None = None) -> str:
+    """Return what a coefficient is, in words."""
+    if row == 0:
+        return "the intercept"
+    if row <= design.history_columns:
+        source, function = divmod(row - 1, design.basis.shape[1])
+        return f"the history of {names[source]} (function {function})"
+    covariate, lead = divmod(row - 1 - design.history_columns, len(design.covariates.leads))
+    name = covariate_names[covariate] if covariate_names else f"covariate {covariate}"
+    return f"{name} at lead {design.covariates.leads[lead]}"
+
+
+def prepare(
+    counts,
+    basis: np.ndarray,
+    *,
+    covariates=None,
+    leads: tuple[int, ...] = (0,),
+    connections: np.ndarray | None = None,
+    link: str = "exponential",
+    ridge: float = 0.0,
+    smooth: np.ndarray | None = None,
+    refractory_bins: int = 0,
+    names: list[str] | None = None,
+    threads: int = 1,
+) -> Prepared:
+    """Check everything and return the objective.
+
+    Parameters
+    ----------
+    counts : ndarray, memory map, shape (bins, units), or Events
+    basis : ndarray, shape (history_bins, functions)
+    covariates : ndarray or memory map, shape (bins, k), optional
+    leads : tuple of int
+        Bins by which covariates run ahead (positive) or behind (negative).
+    connections : ndarray of bool, shape (units, units), optional
+        ``connections[i, j]``: may the history of unit ``j`` act on unit ``i``? All by default.
+    """
+    events = counts if isinstance(counts, Events) else from_counts(counts, names)
+    names = unit_labels(names, events.units)
+    leads = tuple(leads) if covariates is not None else ()
+    if refractory_bins > len(basis):
+        raise BadInput(f"refractory_bins is {refractory_bins} but the history has only {len(basis)} bins")
+    first, last = likelihood_bins(events.bins, len(basis), leads)
+    table = make_covariates(covariates, leads, events.bins, first, last)
+    design = Design(events, basis, first, last, table, refractory_bins, np.arange(events.units), threads=threads)
+    penalised = ridge > 0 or smooth is not None
+    _check_size(design, penalised)
+    free = free_coefficients(design, connections)
+    objective = Objective(design, events, design.cross_product(events), free, link, ridge, smooth)
+    prepared = Prepared(objective, design.gram(), np.zeros(free.shape))
+    _check_refractory(objective, names)
+    _drop_columns(prepared, names, penalised)
+    _set_silent_aside(prepared, names)
+    _note_saturation(prepared, names)
+    if not penalised:
+        from bmi_runtime.analysis.glm.separation import set_separated_aside
+
+        set_separated_aside(prepared, names)
+    return prepared
+
+
+def free_coefficients(design: Design, connections: np.ndarray | None) -> np.ndarray:
+    """Return which coefficients the connections allow, (parameters, units)."""
+    units = design.events.units
+    free = np.ones((design.parameters, units), bool)
+    if connections is not None:
+        connections = np.asarray(connections, bool)
+        if connections.shape != (units, units):
+            raise BadInput(f"connections must be ({units}, {units}) target by source, not {connections.shape}")
+        free[1 : 1 + design.history_columns] = np.repeat(connections.T, design.basis.shape[1], axis=0)
+    return free
+
+
+def _check_size(design: Design, penalised: bool) -> None:
+    if design.rows < design.parameters and not penalised:
+        raise BadInput(
+            f"{design.rows} bins cannot determine {design.parameters} coefficients per unit; "
+            "record longer, use a basis with fewer functions, or a ridge"
+        )
+
+
+def _check_refractory(objective: Objective, names) -> None:
+    """Refuse a refractory period that the data contradict."""
+    lags = objective.design.refractory_bins
+    for unit in range(objective.units if lags else 0):
+        times = objective.design.events.of(unit)[0]
+        close = np.flatnonzero(np.diff(times) <= lags)
+        if len(close):
+            raise BadInput(
+                f"{names[unit]} fires again within its refractory period of {lags} bins {len(close)} times "
+                f"(first at bin {times[close[0] + 1]}); use a shorter period"
+            )
+
+
+def _drop_columns(prepared: Prepared, names, penalised: bool) -> None:
+    """Hold at zero the columns that are zero throughout or that other columns determine; say which."""
+    objective = prepared.objective
+    design = objective.design
+    gram = prepared.gram
+    diagonal = np.diag(gram).copy()
+    empty = diagonal <= 1e-14 * design.rows
+    if design.covariates:
+        flat = np.flatnonzero(empty[1 + design.history_columns :]) // len(design.covariates.leads)
+        for column in np.unique(flat):
+            prepared.notes.append(
+                f"covariate {column} is constant, which the intercept already says: its weight is held at 0"
+            )
+    for source in range(design.events.units):
+        if design.basis.shape[1] and empty[design.history(source)].all():
+            prepared.notes.append(
+                f"{names[source]} never fires, so nothing can be said of what it does to others: held at 0"
+            )
+    dropped = empty
+    if not penalised:
+        dropped = empty | _determined(gram, empty)
+        _explain_determined(prepared, dropped & ~empty, names)
+    prepared.dropped = dropped
+    objective.free[dropped] = False
+
+
+def _determined(gram: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    """Return the columns that earlier ones determine, by a pivoted Cholesky factorisation of the scaled Gram matrix."""
+    from scipy.linalg.lapack import dpstrf
+
+    kept = np.flatnonzero(~empty)
+    scale = 1 / np.sqrt(np.diag(gram)[kept])
+    matrix = gram[np.ix_(kept, kept)] * scale[:, None] * scale
+    _, pivots, rank, _ = dpstrf(matrix, tol=DEPENDENT, lower=1)
+    found = np.zeros(len(gram), bool)
+    found[kept[pivots[rank:] - 1]] = True
+    return found
+
+
+def _explain_determined(prepared: Prepared, dropped: np.ndarray, names) -> None:
+    design = prepared.objective.design
+    twins = identical_units(design.events)
+    functions = design.basis.shape[1]
+    for source in range(design.events.units if functions else 0):
+        lost = int(dropped[design.history(source)].sum())
+        if not lost:
+            continue
+        twin = twins.get(source)
+        if twin is None:
+            twin = next((one for one, other in twins.items() if other == source), None)
+        why = (
+            f"its counts are identical to those of {names[twin]}" if twin is not None else "other columns determine it"
+        )
+        prepared.notes.append(
+            f"{lost} of {functions} history coefficients of {names[source]} are held at 0 because {why}"
+        )
+    for row in np.flatnonzero(dropped[1 + design.history_columns :]) + 1 + design.history_columns:
+        prepared.notes.append(f"{column_name(design, row, names)} is held at 0 because other columns determine it")
+
+
+def identical_units(events: Events) -> dict[int, int]:
+    """Return, for each unit that repeats an earlier one bin by bin, that earlier unit."""
+    seen: dict = {}
+    twins = {}
+    for unit in range(events.units):
+        times, values = events.of(unit)
+        key = (times.tobytes(), values.tobytes())
+        if len(times) and key in seen:
+            twins[unit] = seen[key]
+        seen.setdefault(key, unit)
+    return twins
+
+
+def _set_silent_aside(prepared: Prepared, names) -> None:
+    objective = prepared.objective
+    silent = objective.cross[0] == 0
+    prepared.silent = silent
+    objective.free[:, silent] = False
+    prepared.fixed[0, silent] = IMPOSSIBLE
+    for unit in np.flatnonzero(silent):
+        prepared.notes.append(
+            f"{names[unit]} has no spike in the fitted bins: its rate is 0 and no model was fitted for it"
+        )
+
+
+def _note_saturation(prepared: Prepared, names) -> None:
+    """Name units that look clipped: no bin holds more than one spike although many would be expected to."""
+    events = prepared.objective.design.events
+    for unit in range(events.units):
+        times, values = events.of(unit)
+        share = len(times) / events.bins
+        if len(times) and share >= SATURATED and values.max() == values.min():
+            prepared.notes.append(
+                f"{names[unit]} has the same count ({values.max():.0f}) in every bin where it fires ({share:.0%}): "
+                "its counts look saturated; use narrower bins or counts instead of a flag"
+            )
