@@ -77,11 +77,12 @@ def _write(recording: Recording, note: dict, file) -> None:
     described = frames.describe_opening(start, opening.schema, channels)
     described = {**recording.header.get("recording_format", {}), **described}
     configuration = {**recording.header, "recording_format": described, "recovered": note}
-    number = opening.configuration[0]
-    file.write(start + frames.message_frame(number, opening.log_time_ns, pack(configuration)))
+    times_ns = np.concatenate([recording.step_log_times_ns(), recording.message_log_times_ns()])
+    first_ns = opening.log_time_ns if recording.header else int(times_ns.min())  # written anew when it was damaged
+    file.write(start + frames.message_frame(opening.configuration[0], first_ns, pack(configuration)))
     for piece in _pieces(recording):
         file.write(piece)
-    file.write(frames.closing(opening.schema, channels, _statistics(recording), file.tell()))
+    file.write(frames.closing(opening.schema, channels, _statistics(recording, times_ns), file.tell()))
 
 
 def _pieces(recording: Recording) -> Iterator[memoryview]:
@@ -92,19 +93,18 @@ def _pieces(recording: Recording) -> Iterator[memoryview]:
             yield view[position : min(position + COPY_BYTES, stop)]
 
 
-def _statistics(recording: Recording) -> Statistics:
+def _statistics(recording: Recording, times_ns: np.ndarray) -> Statistics:
     channels = recording.opening.channels.values()
     counts = Counter({channel.id: recording.stream_counts[channel.topic] for channel in channels})
-    counts[recording.opening.configuration[0]] = 1  # written anew when the old one was damaged
-    times = np.concatenate([recording.step_log_times_ns(), recording.message_log_times_ns()])
+    counts[recording.opening.configuration[0]] = 1
     return Statistics(
         attachment_count=0,
         channel_count=len(channels),
         channel_message_counts={number: count for number, count in counts.items() if count},
         chunk_count=0,
         message_count=counts.total(),
-        message_end_time=int(times.max()),
-        message_start_time=int(times.min()),
+        message_end_time=int(times_ns.max()),
+        message_start_time=int(times_ns.min()),
         metadata_count=0,
         schema_count=1,
     )
