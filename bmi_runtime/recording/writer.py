@@ -63,8 +63,8 @@ class RecordingWriter:
         self._file = _create(self.path)
         self._size = 0
         self._counts: Counter[int] = Counter()
-        self._first_ns: int | None = None
-        self._last_ns = 0
+        self._steps = 0
+        self._first_ns, self._last_ns = 2**64, 0
         self._prepare_step_frame()
         self._append(start + first)
         if self.failed:
@@ -116,7 +116,11 @@ class RecordingWriter:
         self._pack_times(frame, frames.CHECKED_FROM, log_time_ns, log_time_ns)
         self._pack_checksum(frame, frames.CHECKSUM_OFFSET, zlib.crc32(self._frame_checked, self._step_seed))
         if self._append(frame):
-            self._count(self._step_channel, log_time_ns)
+            self._steps += 1
+            if log_time_ns > self._last_ns:
+                self._last_ns = log_time_ns
+            elif log_time_ns < self._first_ns:
+                self._first_ns = log_time_ns
         else:
             self.messages_lost += 1
 
@@ -163,14 +167,15 @@ class RecordingWriter:
         self.close()
 
     def _closing_bytes(self) -> bytes:
+        self._counts[self._step_channel] = self._steps
         statistics = Statistics(
             attachment_count=0,
             channel_count=len(self._channels),
-            channel_message_counts=dict(self._counts),
+            channel_message_counts={channel: count for channel, count in self._counts.items() if count},
             chunk_count=0,
             message_count=self._counts.total(),
             message_end_time=self._last_ns,
-            message_start_time=self._first_ns or 0,
+            message_start_time=self._first_ns,
             metadata_count=0,
             schema_count=1,
         )
@@ -180,7 +185,7 @@ class RecordingWriter:
         """Write `data` whole, or fail and leave the file as it was before. Never raises."""
         try:
             written = os.write(self._file, data)
-            while written < len(data):
+            while written != len(data):
                 written += os.write(self._file, memoryview(data)[written:])
         except OSError as error:
             self._fail(error)
@@ -192,10 +197,7 @@ class RecordingWriter:
 
     def _count(self, channel: int, log_time_ns: int) -> None:
         self._counts[channel] += 1
-        if self._first_ns is None or log_time_ns < self._first_ns:
-            self._first_ns = log_time_ns
-        if log_time_ns > self._last_ns:
-            self._last_ns = log_time_ns
+        self._first_ns, self._last_ns = min(self._first_ns, log_time_ns), max(self._last_ns, log_time_ns)
 
     def _fail(self, error: OSError) -> None:
         if not self.failed:
