@@ -1,1 +1,1 @@
-"""The windows: the subject's and the operator's. A separate process fed by telemetry."""
+"""The windows: the subject's view and the operator's console. Their own process; telemetry in, commands out."""

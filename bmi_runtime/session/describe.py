@@ -1,0 +1,39 @@
+"""The live parameters as a window needs them: unit, bounds, choices, value of this moment."""
+
+from typing import Any
+
+from bmi_runtime.session.commands import LIVE_PARAMETERS
+from bmi_runtime.session.core import Session
+from bmi_runtime.tasks.base import TASKS
+
+KINDS = {float: "number", bool: "switch", str: "choice"}
+
+
+def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
+    """Return every live parameter of a session: ``unit, low, high, about, kind, choices, value``."""
+    values = current_values(session)
+    return {
+        key: {
+            "unit": parameter.unit,
+            "low": parameter.low,
+            "high": parameter.high,
+            "about": parameter.about,
+            "kind": KINDS[parameter.kind],
+            "choices": list(TASKS) if key == "task.kind" else [],
+            "value": values.get(key),
+        }
+        for key, parameter in LIVE_PARAMETERS.items()
+    }
+
+
+def current_values(session: Session) -> dict[str, Any]:
+    """Return the value of every live parameter now."""
+    kinds = {kind: name for name, kind in TASKS.items()}
+    return {
+        "adapter.learning_rate": session.learning_rate,
+        "adapter.enabled": session.adapting,
+        "task.assist": session.assist,
+        "decoder.frozen": session.decoder_model is not session.model,
+        "task.kind": kinds.get(type(session.task), session.config.task.kind),
+        "session.hold": session.hold,
+    }

@@ -1,0 +1,369 @@
+"""Plays a recording as telemetry, so that the windows of a live session serve a replay alike.
+
+The replay steps the same session as `bmi replay`; what it publishes are the recorded bytes and the model that the
+replay arrives at. An index of the whole recording (the model twice a second, and whether every output is identical to
+the recorded one) grows while the player is idle.
+"""
+
+from __future__ import annotations
+
+import bisect
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import STREAMS, WIRE_VERSION, Bin, pack, unpack
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session.core import Session
+from bmi_runtime.session.describe import live_parameters
+from bmi_runtime.session.replay import Replay, recorded_config, session_from
+from bmi_runtime.sources.base import source_class
+
+FRAME_S = 1.0 / STREAMS["step"].publish_hz
+PAST_S = 10.0
+MODEL_EVERY_S = 0.5
+MOST_MODELS = 400
+SPEEDS = (0.1, 100.0)
+
+
+class Position:
+    """A replayed session at a bin of its recording, that can go anywhere.
+
+    Parameters
+    ----------
+    recording : Recording
+    overrides : sequence of str
+    """
+
+    def __init__(self, recording: Recording, overrides=()):
+        self.replay = Replay(recording, overrides)
+        self.overrides = tuple(overrides)
+        self.snapshots = [snapshot for _, snapshot in recording.messages("snapshot")]
+        self.first_difference: int | None = None
+
+    @property
+    def bin(self) -> int:
+        """Bins done."""
+        return self.replay.position
+
+    @property
+    def session(self) -> Session:
+        """The session as it is after these bins."""
+        return self.replay.session
+
+    def advance(self, bins: int) -> None:
+        """Step this many bins on, or to the end."""
+        replay = self.replay
+        for _ in range(min(bins, len(replay.steps) - replay.position)):
+            if not replay.next() and self.first_difference is None:
+                self.first_difference = replay.position - 1
+
+    def go_to(self, bin_index: int) -> None:
+        """Go to a bin: on from here or from the nearest snapshot before it, whichever is nearer."""
+        bin_index = min(max(bin_index, 0), len(self.replay.steps))
+        near = max((s for s in self.snapshots if s["bins"] <= bin_index), key=lambda s: s["bins"])
+        if self.overrides:  # another setting: snapshots of the recording do not hold its state
+            near = self.snapshots[0]
+        if not near["bins"] <= self.bin <= bin_index:
+            self._restore(near)
+        self.advance(bin_index - self.bin)
+
+    def _restore(self, snapshot: dict[str, Any]) -> None:
+        session = session_from(self.replay.recording, self.overrides)
+        if not self.overrides:
+            for command in self._earlier_task_kinds(snapshot["bins"]):
+                session.apply(command)
+            session.restore(snapshot)
+        session.events.clear()
+        self.replay.session, self.replay.position = session, snapshot["bins"]
+
+    def _earlier_task_kinds(self, bin_index: int) -> list[dict[str, Any]]:
+        """Return the command that last changed the kind of task (a snapshot does not name it)."""
+        found = [
+            command
+            for at, commands in sorted(self.replay.commands.items())
+            if at < bin_index
+            for command in commands
+            if command["set"] == "task.kind"
+        ]
+        return found[-1:]
+
+
+class World:
+    """The simulated world of a recording, made again from its seed; believed while its counts are the recorded ones.
+
+    Parameters
+    ----------
+    config : Config
+    n_units : int
+    """
+
+    def __init__(self, config: Config, n_units: int):
+        self.source = source_class("simulated")(config) if config.source.kind == "simulated" else None
+        self._bin = Bin(n_units, config.continuous)
+
+    def advance(self, cursor, target, recorded_counts: np.ndarray) -> None:
+        """Make one bin, as it was made in the session."""
+        if self.source is None:
+            return
+        self.source.next_bin(self._bin, cursor, target)
+        if not np.array_equal(self._bin.fields.counts, recorded_counts):
+            self.source = None
+
+    def truth(self) -> np.ndarray | None:
+        """Return the units' true weights of this moment, or None where they are not known."""
+        return None if self.source is None else np.array(self.source.truth())
+
+
+class Index:
+    """The model and the truth along the whole recording, and whether the replay is identical; grows in small pieces."""
+
+    def __init__(self, recording: Recording, config: Config):
+        self.position = Position(recording)
+        n_bins = len(self.position.replay.steps)
+        self.every = max(round(MODEL_EVERY_S / config.bin_s), -(-n_bins // MOST_MODELS), 1)
+        self.world = World(config, recording.n_units)
+        self._counts = self.position.replay.steps["input"]["counts"]
+        self.bins: list[int] = []
+        self.weights: list[np.ndarray] = []
+        self.sd: list[np.ndarray] = []
+        self.truths: list[np.ndarray | None] = []
+        self._keep()
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole recording has been replayed once."""
+        return self.position.bin >= len(self.position.replay.steps)
+
+    def grow(self) -> None:
+        """Replay up to the next model that is kept."""
+        position = self.position
+        for _ in range(min(self.every - position.bin % self.every, len(self._counts) - position.bin)):
+            session = position.session
+            self.world.advance(session.cursor, session.task.target, self._counts[position.bin])
+            position.advance(1)
+        self._keep()
+
+    def grow_to(self, bin_index: int) -> None:
+        """Replay at least up to a bin."""
+        while self.position.bin < bin_index and not self.done:
+            self.grow()
+
+    def _keep(self) -> None:
+        model = self.position.session.model
+        rows = np.arange(model.n_regressors)
+        self.bins.append(self.position.bin)
+        self.weights.append(model.weights.astype(np.float32))
+        self.sd.append(np.sqrt(model.covariance[rows * (rows + 3) // 2]).astype(np.float32))
+        self.truths.append(self.world.truth())
+
+    def truth_at(self, bin_index: int) -> np.ndarray | None:
+        """Return the true weights at the last kept model up to a bin, or None where they are not known."""
+        return self.truths[max(bisect.bisect_right(self.bins, bin_index) - 1, 0)]
+
+    def until(self, bin_index: int) -> dict[str, np.ndarray]:
+        """Return the models up to a bin: ``bins, weights, sd, truth`` (not a number where it is not known)."""
+        count = max(bisect.bisect_right(self.bins, bin_index), 1)
+        unknown = np.full_like(self.weights[0], np.nan)
+        truths = [unknown if truth is None else truth for truth in self.truths[:count]]
+        return {
+            "bins": np.array(self.bins[:count]),
+            "weights": np.stack(self.weights[:count]),
+            "sd": np.stack(self.sd[:count]),
+            "truth": np.stack(truths).astype(np.float32),
+        }
+
+
+class Player:
+    """A recording with a position, and the messages that a window needs of it.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+
+    def __init__(self, path):
+        self.recording = recording = Recording(path)
+        if not recording.n_steps:
+            raise BadInput(f"{recording.path} holds no bin, so there is nothing to play")
+        self.config = recorded_config(recording)
+        self.bin_s = self.config.bin_s
+        self.position = Position(recording)
+        self.index = Index(recording, self.config)
+        self.steps = self.position.replay.steps
+        self.past = self._read_past()
+        self.playing, self.speed, self.epoch = False, 1.0, 1
+        self.publish = lambda stream, bin_index, message: None
+        self._owed_bins = 0.0
+
+    def _read_past(self) -> list[tuple[int, str, bytes]]:
+        """Return events, commands and health of the recording as ``(bin, stream, packed)``, by bin."""
+        past = []
+        for stream in ("event", "command", "health"):
+            if self.recording.stream_counts.get(stream):
+                for _, message in self.recording.messages(stream):
+                    at = int(message.get("bin", message.get("bins", 0)))
+                    past.append((at, stream, pack({"v": WIRE_VERSION, "bin": at, **message})))
+        return sorted(past, key=lambda item: item[0])
+
+    @property
+    def bin(self) -> int:
+        """The bin that is shown."""
+        return self.position.bin
+
+    # -- what a window asks ----------------------------------------------------------------------------------------
+
+    def hello(self) -> dict[str, Any]:
+        """Return everything about this moment: configuration, model, and the past as far as a window shows it."""
+        self.index.grow_to(self.bin)
+        return {
+            "config": self.config.model_dump(),
+            "bin": self.bin,
+            "elapsed_s": self.bin * self.bin_s,
+            "recording": str(self.recording.path),
+            "simulated": False,
+            "epoch": self.epoch,
+            "live_parameters": live_parameters(self.position.session),
+            "model": self.model_message(),
+            "model_history": self.index.until(self.bin),
+            "recent": self._recent(),
+            "replay": self.status(),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return where the player is."""
+        return {
+            "bins": len(self.steps),
+            "bin": self.bin,
+            "paused": not self.playing,
+            "speed": self.speed,
+            "indexed_bins": self.index.position.bin,
+            "first_difference": self.index.position.first_difference,
+            "complete": self.recording.complete,
+            "lost_bytes": self.recording.lost_bytes,
+            "was_simulated": self.config.source.kind == "simulated",
+            "marks": self._marks(),
+        }
+
+    def _marks(self) -> list[list[Any]]:
+        """Return the bins worth jumping to: ``[bin, stream]``."""
+        return [[at, stream] for at, stream, _ in self.past if stream != "health"]
+
+    def _recent(self) -> list[list[Any]]:
+        """Return the past, oldest first, as ``[stream, packed message]``: all events, ten seconds of steps."""
+        past = [(at, stream, body) for at, stream, body in self.past if at <= self.bin]
+        every = max(round(FRAME_S / self.bin_s), 1)
+        first = max(self.bin - round(PAST_S / self.bin_s), 0)
+        stops = range(self.bin, first, -every)
+        for stop in reversed(stops):
+            message = self.step_message(max(stop - every, 0), stop)
+            past.append((stop, "step", pack({"v": WIRE_VERSION, "bin": stop, **message})))
+        past.sort(key=lambda item: (item[0], item[1] != "step"))
+        return [[stream, body] for _, stream, body in past]
+
+    def step_message(self, start: int, stop: int) -> dict[str, Any]:
+        """Return bins `start` to `stop` as one message: the last of them whole, the counts summed."""
+        steps = self.steps[start:stop]
+        counts = steps["input"]["counts"].sum(axis=0, dtype=float)
+        return {"step": steps[-1].tobytes(), "counts": counts, "bins": stop - start, "epoch": self.epoch}
+
+    def model_message(self) -> dict[str, Any]:
+        """Return weights and covariances at this moment, and the truth where it is known."""
+        message = self.position.session.model.state()
+        truth = self.index.truth_at(self.bin)
+        if truth is not None:
+            message["truth"] = truth
+        return message
+
+    # -- moving ----------------------------------------------------------------------------------------------------
+
+    def seek(self, bin_index: int) -> None:
+        """Go to a bin; windows are told to ask for the state anew."""
+        self.position.go_to(int(bin_index))
+        self.epoch += 1
+        self._owed_bins = 0.0
+        self._show_model()
+
+    def _show_model(self) -> None:
+        self.publish("model", self.bin, {**self.model_message(), "epoch": self.epoch})
+
+    def step(self, bins: int) -> None:
+        """Play a few bins on, or jump a few back."""
+        if bins < 0:
+            self.seek(self.bin + bins)
+            return
+        start = self.bin
+        self.position.advance(bins)
+        if self.bin > start:
+            self._publish_range(start, self.bin)
+        else:
+            self.playing = False
+
+    def _publish_range(self, start: int, stop: int) -> None:
+        self.publish("step", stop, self.step_message(start, stop))
+        first = bisect.bisect_left(self.past, start + 1, key=lambda item: item[0])
+        last = bisect.bisect_right(self.past, stop, key=lambda item: item[0])
+        for at, stream, body in self.past[first:last]:
+            self.publish(stream, at, {**_opened(body), "epoch": self.epoch})
+
+    def tick(self, elapsed_s: float) -> None:
+        """Play on for `elapsed_s` of wall time; while paused, let the index grow."""
+        if not self.playing:
+            return
+        self._owed_bins += elapsed_s * self.speed / self.bin_s
+        bins = int(self._owed_bins)
+        self._owed_bins -= bins
+        if bins:
+            self.step(bins)
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def handle(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Answer one command of a window.
+
+        Raises
+        ------
+        BadInput
+            When the command is not one of a replay's.
+        """
+        if command.get("get") == "hello":
+            return self.hello()
+        if command.get("get") == "replay":
+            return {"replay": self.status()}
+        name = command.get("do")
+        if name == "play":
+            self.playing = True
+        elif name in ("pause", "stop"):
+            self.playing = False
+        elif name == "step":
+            self.playing = False
+            self.step(_whole(command.get("bins", 1), "bins"))
+        elif name == "seek":
+            self.seek(_whole(command.get("bin"), "bin"))
+        elif name == "speed":
+            self.speed = _speed(command.get("value"))
+        elif "set" in command or "note" in command:
+            raise BadInput("a recording cannot be changed; ask what another setting would have done with What if")
+        else:
+            raise BadInput("a replay knows play, pause, step, seek, speed, what-if, and {'get': 'hello'}")
+        return {"replay": self.status()}
+
+
+def _opened(body: bytes) -> dict[str, Any]:
+    return {key: value for key, value in unpack(body).items() if key not in ("v", "bin", "seq")}
+
+
+def _whole(value: Any, name: str) -> int:
+    if not isinstance(value, int | float) or value != value:
+        raise BadInput(f"'{name}' must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _speed(value: Any) -> float:
+    if not isinstance(value, int | float) or not SPEEDS[0] <= value <= SPEEDS[1]:
+        raise BadInput(
+            f"the speed of a replay lies between {SPEEDS[0]:g} and {SPEEDS[1]:g} times real time, got {value!r}"
+        )
+    return float(value)

@@ -1,0 +1,52 @@
+"""Starts the windows' process."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from pyqtgraph.Qt import QtWidgets
+
+from bmi_runtime.errors import BmiError
+from gui import theme
+from gui.client import CONTROL, TELEMETRY, Client
+from gui.link import Link
+from gui.store import Store
+from gui.subject_window import SubjectWindow
+
+
+def application(theme_name: str = "dark") -> QtWidgets.QApplication:
+    """Return the process's application, in a theme."""
+    found = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["bmi-runtime"])
+    found.setApplicationName("bmi-runtime")
+    found.setOrganizationName("bmi-runtime")
+    theme.use(theme_name, found)
+    return found
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Parse the window's own command line."""
+    parser = argparse.ArgumentParser(prog="python -m gui", description="The windows of a session.")
+    parser.add_argument("--telemetry", default=TELEMETRY, help="address that the runtime publishes on")
+    parser.add_argument("--control", default=CONTROL, help="address of the runtime's control socket")
+    parser.add_argument("--layout", default="run", choices=("run", "calibrate", "inspect", "subject"))
+    parser.add_argument("--theme", default="dark", choices=tuple(theme.THEMES))
+    return parser.parse_args(given)
+
+
+def main(given: list[str] | None = None) -> int:
+    """Open the window and stay until it is closed."""
+    options = arguments(given)
+    app = application(options.theme)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the terminal closes the window too
+    try:
+        link = Link(Store(), Client(options.telemetry, options.control))
+    except BmiError as error:
+        print(f"bmi gui: {error}", file=sys.stderr)
+        return error.exit_code
+    window = SubjectWindow(link)
+    window.show()
+    status = app.exec() if hasattr(app, "exec") else app.exec_()
+    link.close()
+    return status

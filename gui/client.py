@@ -1,0 +1,149 @@
+"""The window's side of the wire: telemetry in (may be lossy), commands out (acknowledged, never blocking)."""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from bmi_runtime.errors import BmiError
+from bmi_runtime.messages import WIRE_VERSION, pack, unpack
+
+TELEMETRY, CONTROL = "tcp://127.0.0.1:5581", "tcp://127.0.0.1:5582"
+ANSWER_WITHIN_S = 2.0
+MOST_PER_POLL = 2000
+Answered = Callable[[dict[str, Any]], None]
+
+
+class Client:
+    """Receives telemetry and sends commands, one at a time, without ever waiting.
+
+    Parameters
+    ----------
+    telemetry, control : str
+        Addresses of a runtime or of a replay.
+
+    Attributes
+    ----------
+    refused : int
+        Messages that were not of this codec or of another version.
+    problem : str
+        Why the newest of them was refused.
+    """
+
+    def __init__(self, telemetry: str = TELEMETRY, control: str = CONTROL):
+        self.telemetry_address, self.control_address = telemetry, control
+        self.context = zmq.Context.instance()
+        self.refused, self.problem = 0, ""
+        self._waiting: collections.deque[tuple[dict, Answered | None]] = collections.deque()
+        self._asked: tuple[dict, Answered | None, float] | None = None
+        self._subscriber = self._socket(zmq.SUB, telemetry)
+        self._subscriber.subscribe(b"")
+        self._requester: zmq.Socket | None = None
+
+    def _socket(self, kind: int, address: str) -> zmq.Socket:
+        socket = self.context.socket(kind)
+        socket.linger = 0
+        try:
+            socket.connect(address)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise BmiError(f"'{address}' is not an address to connect to ({error.strerror})") from None
+        return socket
+
+    def receive(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return every telemetry message that has arrived."""
+        messages = []
+        for _ in range(MOST_PER_POLL):
+            try:
+                frames = self._subscriber.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            message = self._opened(frames)
+            if message is not None:
+                messages.append((frames[0].decode("utf-8", "replace"), message))
+        return messages
+
+    def _opened(self, frames: list[bytes]) -> dict[str, Any] | None:
+        try:
+            if len(frames) != 2:
+                raise BmiError(f"a telemetry message has 2 frames, this one {len(frames)}")
+            message = unpack(frames[1])
+            check_version(message)
+        except BmiError as error:
+            self.refused, self.problem = self.refused + 1, str(error)
+            return None
+        return message
+
+    def send(self, command: dict[str, Any], answered: Answered | None = None) -> None:
+        """Queue a command; `answered` gets its answer, or ``{"ok": False, "error": ...}``."""
+        self._waiting.append((command, answered))
+
+    def poll(self) -> None:
+        """Move commands and answers along."""
+        if self._asked:
+            self._take_answer()
+        if not self._asked and self._waiting:
+            self._ask(*self._waiting.popleft())
+
+    def _ask(self, command: dict, answered: Answered | None) -> None:
+        if self._requester is None:
+            self._requester = self._socket(zmq.REQ, self.control_address)
+        self._asked = (command, answered, time.monotonic())
+        try:
+            self._requester.send(pack(command), zmq.DONTWAIT)
+        except zmq.Again:
+            self._give_up(f"there is no runtime at {self.control_address}")
+
+    def _take_answer(self) -> None:
+        command, answered, since = self._asked  # type: ignore[misc]
+        try:
+            reply = unpack(self._requester.recv(zmq.DONTWAIT))  # type: ignore[union-attr]
+            check_version(reply)
+        except zmq.Again:
+            if time.monotonic() - since > ANSWER_WITHIN_S:
+                self._give_up(f"no answer from {self.control_address} in {ANSWER_WITHIN_S:g} s: {describe(command)}")
+            return
+        except BmiError as error:
+            reply = {"ok": False, "error": str(error)}
+        self._asked = None
+        if answered:
+            answered(reply)
+
+    def _give_up(self, reason: str) -> None:
+        """Answer with the reason, and start the request socket anew (a REQ socket cannot skip an answer)."""
+        _, answered, _ = self._asked  # type: ignore[misc]
+        self._asked = None
+        if self._requester is not None:
+            self._requester.close()
+            self._requester = None
+        if answered:
+            answered({"ok": False, "error": reason})
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._subscriber.close()
+        if self._requester is not None:
+            self._requester.close()
+
+
+def check_version(message: Any) -> None:
+    """Raise `BmiError` when a message is no map or of another wire version than this window's."""
+    if not isinstance(message, dict):
+        raise BmiError("a message from the runtime is a map; is something else publishing on this address?")
+    if message.get("v") != WIRE_VERSION:
+        raise BmiError(
+            f"the runtime speaks version {message.get('v')} of the messages and this window version {WIRE_VERSION}; "
+            "start both from the same installation"
+        )
+
+
+def describe(command: dict[str, Any]) -> str:
+    """Return a command in words, for answers and the log."""
+    if "set" in command:
+        return f"set {command['set']} to {command.get('value')}"
+    key, value = next(iter(command.items()), ("nothing", ""))
+    return f"{key} {value}"

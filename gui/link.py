@@ -1,0 +1,78 @@
+"""Keeps a store fed by a client: one call per frame."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from gui.client import Client
+from gui.store import Store
+
+ASK_AGAIN_S = 1.0
+
+
+class Link:
+    """Moves telemetry from a client into a store, and asks for the whole state when it is needed.
+
+    Parameters
+    ----------
+    store : Store
+    client : Client or None
+        None: nothing arrives (pictures from a command).
+    """
+
+    def __init__(self, store: Store, client: Client | None):
+        self.store, self.client = store, client
+        self._asked_s = -10.0
+        self._refused = 0
+
+    def now_s(self) -> float:
+        """Return the time that ages are measured against."""
+        return time.monotonic() if self.client else self.store.last_s
+
+    def tick(self) -> None:
+        """Take in what has arrived, send what is waiting."""
+        if self.client is None:
+            return
+        now_s = self.now_s()
+        for stream, message in self.client.receive():
+            self.store.receive(stream, message, now_s)
+        if self.client.refused != self._refused:
+            self._refused = self.client.refused
+            self.store.problem(self.client.problem)
+        if self.store.needs_hello and now_s - self._asked_s > ASK_AGAIN_S:
+            self.ask_hello()
+        self.client.poll()
+
+    def ask_hello(self) -> None:
+        """Ask the runtime for its whole state."""
+        self._asked_s = time.monotonic()
+        self.client.send({"get": "hello"}, self._answered)
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        if answer.get("ok"):
+            self.store.hello(answer, time.monotonic())
+            self._asked_s = -10.0
+        elif "version" in answer.get("error", ""):
+            self.store.problem(answer["error"])
+
+    def send(self, command: dict[str, Any], answered=None) -> None:
+        """Send a command to the runtime."""
+        if self.client is None:
+            if answered:
+                answered({"ok": False, "error": "there is no runtime behind this picture"})
+            return
+        self.client.send(command, answered)
+
+    def connect(self, client: Client) -> None:
+        """Turn to another runtime or replay; everything shown so far is forgotten."""
+        if self.client:
+            self.client.close()
+        self.client, self._refused, self._asked_s = client, 0, -10.0
+        fresh = Store()
+        self.store.__dict__.update(fresh.__dict__)
+
+    def close(self) -> None:
+        """Close the client."""
+        if self.client:
+            self.client.close()

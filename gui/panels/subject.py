@@ -1,0 +1,178 @@
+"""The subject's view: target, cursor, trail, hold ring, score. Painted by hand: 60 frames a second cost little."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from bmi_runtime.messages import TrialState
+from gui import theme
+from gui.panels.base import Panel
+
+TRAIL_ROWS = 72  # 1.2 s at 60 Hz
+TRAIL_PIECE = 6
+WORDS = {
+    TrialState.REACH: "REACH",
+    TrialState.HOLD: "HOLD",
+    TrialState.SUCCESS: "REACHED",
+    TrialState.TIMEOUT: "TIME OUT",
+    TrialState.PAUSE: "PAUSED",
+}
+
+
+class SubjectView(QtWidgets.QWidget):
+    """Paints the workspace of the newest step.
+
+    Parameters
+    ----------
+    store : Store
+    """
+
+    def __init__(self, store):
+        super().__init__()
+        self.store = store
+        self.setMinimumSize(160, 160)
+        self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.frames = 0
+
+    def paintEvent(self, event):
+        """Paint the workspace."""
+        painter = QtGui.QPainter(self)
+        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+        painter.fillRect(self.rect(), theme.colour("window"))
+        self._scale_to_workspace()
+        self._workspace(painter)
+        if self.store.step is not None:
+            out = self.store.step["output"]
+            self._possible_targets(painter)
+            self._target(painter, out)
+            self._trail(painter)
+            self._cursor(painter, out)
+            self._words(painter, out)
+        painter.end()
+        self.frames += 1
+
+    def _scale_to_workspace(self) -> None:
+        limit = self.store.config.get("task", {}).get("workspace_m", 0.2)
+        distance = self.store.config.get("task", {}).get("distance_m", limit / 1.3)
+        self.reach_m = min(limit, 1.3 * distance)
+        self.unit = min(self.width(), self.height()) / 100.0
+        self.scale = 0.5 * min(self.width(), self.height() - 12 * self.unit) / (1.04 * self.reach_m)
+        self.middle = QtCore.QPointF(self.width() / 2, self.height() / 2 + 1.5 * self.unit)
+
+    def _at(self, x_m: float, y_m: float) -> QtCore.QPointF:
+        return QtCore.QPointF(self.middle.x() + x_m * self.scale, self.middle.y() - y_m * self.scale)
+
+    def _workspace(self, painter: QtGui.QPainter) -> None:
+        corner = self._at(-self.reach_m, self.reach_m)
+        size = 2 * self.reach_m * self.scale
+        painter.setPen(QtGui.QPen(theme.colour("line"), 1))
+        painter.setBrush(theme.colour("panel"))
+        painter.drawRoundedRect(QtCore.QRectF(corner.x(), corner.y(), size, size), 6, 6)
+
+    def _possible_targets(self, painter: QtGui.QPainter) -> None:
+        task = self.store.config.get("task", {})
+        kind = self.store.live.get("task.kind") or task.get("kind", "")
+        if "centre-out" not in kind:
+            return
+        painter.setPen(QtGui.QPen(theme.colour("line"), 1.5))
+        painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+        radius = task["target_radius_m"] * self.scale
+        for number in range(task["targets"]):
+            angle = 2 * math.pi * number / task["targets"]
+            centre = self._at(task["distance_m"] * math.cos(angle), task["distance_m"] * math.sin(angle))
+            painter.drawEllipse(centre, radius, radius)
+
+    def _target(self, painter: QtGui.QPainter, out) -> None:
+        x_m, y_m, radius_m = (float(value) for value in out["target"])
+        state, centre, radius = self.store.trial_state, self._at(x_m, y_m), radius_m * self.scale
+        role = {TrialState.SUCCESS: "good", TrialState.TIMEOUT: "muted"}.get(state, "second")
+        filled = state in (TrialState.HOLD, TrialState.SUCCESS)
+        painter.setBrush(theme.colour(role, 0.85 if filled else 0.35))
+        painter.setPen(QtGui.QPen(theme.colour(role), max(0.5 * self.unit, 2)))
+        painter.drawEllipse(centre, radius, radius)
+        self._hold_ring(painter, centre, radius, float(out["hold_fraction"]))
+        if state in (TrialState.SUCCESS, TrialState.TIMEOUT):
+            painter.setFont(theme.font(0.9 * radius, bold=True))
+            painter.setPen(theme.colour("window"))
+            box = QtCore.QRectF(centre.x() - radius, centre.y() - radius, 2 * radius, 2 * radius)
+            painter.drawText(box, QtCore.Qt.AlignmentFlag.AlignCenter, "✓" if state == TrialState.SUCCESS else "✕")
+
+    def _hold_ring(self, painter: QtGui.QPainter, centre: QtCore.QPointF, radius: float, fraction: float) -> None:
+        """Draw an arc that closes while the hold is being done."""
+        if not fraction > 0.0:
+            return
+        ring = 1.35 * radius
+        box = QtCore.QRectF(centre.x() - ring, centre.y() - ring, 2 * ring, 2 * ring)
+        arc = QtGui.QPen(theme.colour("text"), max(0.9 * self.unit, 3))
+        arc.setCapStyle(QtCore.Qt.PenCapStyle.RoundCap)
+        painter.setPen(arc)
+        painter.drawArc(box, 90 * 16, -round(min(fraction, 1.0) * 360 * 16))
+
+    def _trail(self, painter: QtGui.QPainter) -> None:
+        """Draw the last second as pieces that fade; a piece is one path, so that its joints do not show."""
+        rows = self.store.steps.newest(TRAIL_ROWS)["cursor"]
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+        for start in range(0, len(rows) - 1, TRAIL_PIECE):
+            piece = rows[start : start + TRAIL_PIECE + 1]
+            path = QtGui.QPainterPath(self._at(*map(float, piece[0][:2])))
+            for row in piece[1:]:
+                path.lineTo(self._at(float(row[0]), float(row[1])))
+            pen = QtGui.QPen(theme.colour("first", 0.8 * ((start + TRAIL_PIECE) / TRAIL_ROWS) ** 1.5))
+            pen.setWidthF(max(0.7 * self.unit, 2))
+            pen.setCapStyle(QtCore.Qt.PenCapStyle.FlatCap)
+            pen.setJoinStyle(QtCore.Qt.PenJoinStyle.RoundJoin)
+            painter.strokePath(path, pen)
+
+    def _cursor(self, painter: QtGui.QPainter, out) -> None:
+        x_m, y_m = float(out["cursor"][0]), float(out["cursor"][1])
+        if not math.isfinite(x_m + y_m):
+            return
+        radius = max(1.5 * self.unit, 5)
+        painter.setPen(QtGui.QPen(theme.colour("first"), 0.35 * radius))
+        painter.setBrush(theme.colour("cursor"))
+        painter.drawEllipse(self._at(x_m, y_m), radius, radius)
+
+    def _words(self, painter: QtGui.QPainter, out) -> None:
+        store, margin, size = self.store, 1.6 * self.unit, max(3.4 * self.unit, 11)
+        successes, timeouts = store.score
+        box = QtCore.QRectF(margin, 0.4 * margin, self.width() - 2 * margin, 7 * self.unit)
+        top = QtCore.Qt.AlignmentFlag.AlignVCenter
+        painter.setFont(theme.font(0.75 * size, bold=True))
+        painter.setPen(theme.colour("good"))
+        painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignLeft, f"✓ {successes}")
+        left = painter.fontMetrics().horizontalAdvance(f"✓ {successes}   ")
+        painter.setPen(theme.colour("bad" if timeouts else "muted"))
+        painter.drawText(box.adjusted(left, 0, 0, 0), top | QtCore.Qt.AlignmentFlag.AlignLeft, f"✕ {timeouts}")
+        word = "HELD" if store.held else WORDS.get(store.trial_state, "STATE UNKNOWN")
+        painter.setPen(theme.colour("text"))
+        painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignHCenter, word)
+        assist = float(out["assist"])
+        painter.setPen(theme.colour("fourth" if assist > 0 else "muted"))
+        painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignRight, f"assist {100 * assist:.0f} %")
+
+
+class SubjectPanel(Panel):
+    """The subject's view as a panel."""
+
+    title = "Subject"
+    about = (
+        "What the subject sees. The orange disc is the target, the white dot the cursor with its last 1.2 s. "
+        "The ring around the target closes while the hold is being done; ✓ is a target reached, ✕ one that timed out. "
+        "Assist is how much of the cursor's velocity is pulled toward the target instead of decoded."
+    )
+    refresh_hz = 60.0
+
+    def __init__(self, context):
+        super().__init__(context)
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.view = SubjectView(self.store)
+        layout.addWidget(self.view)
+
+    def refresh(self) -> None:
+        """Repaint."""
+        self.view.update()

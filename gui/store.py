@@ -1,0 +1,419 @@
+"""What the window knows of the session: telemetry folded into fixed memory. No Qt here."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import STAGES, STREAMS, SafetyState, TrialState, step_dtype, unpack
+from gui.rings import Ring, Thinning
+
+SHOWN_HZ = 60.0
+TRAIL_S = 60.0
+RASTER_COLUMNS = 600
+MODEL_ROWS = 400
+MOST_TRIALS = 5000
+MOST_EVENTS = 5000
+MOST_PROBLEMS = 50
+LOST_AFTER_S = 1.0
+
+STEP_ROW = np.dtype(
+    [
+        ("t_s", "f8"),
+        ("cursor", "f8", (4,)),
+        ("decoded", "f8", (4,)),
+        ("target", "f8", (3,)),
+        ("intended", "f8", (2,)),
+        ("hold_fraction", "f8"),
+        ("assist", "f8"),
+        ("learning_rate", "f8"),
+        ("log_likelihood", "f8"),
+        ("trial", "u4"),
+        ("trial_state", "u1"),
+        ("safety", "u1"),
+        ("adapting", "u1"),
+        ("deadline_missed", "u1"),
+        ("stage_us", "f4", (len(STAGES),)),
+        ("lateness_us", "f4"),
+        ("data_age_s", "f8"),
+        ("clock_offset_s", "f8"),
+        ("clock_uncertainty_s", "f8"),
+    ]
+)
+TRIAL_ROW = np.dtype(
+    [
+        ("trial", "u4"),
+        ("t_s", "f8"),
+        ("success", "u1"),
+        ("time_s", "f8"),
+        ("efficiency", "f8"),
+        ("bits", "f8"),
+        ("target", "f8", (2,)),
+    ]
+)
+
+
+@dataclasses.dataclass
+class Entry:
+    """One line of the event log."""
+
+    bin: int
+    t_s: float
+    kind: str  # trial, note, command, warning
+    name: str
+    text: str
+
+
+@dataclasses.dataclass
+class StreamState:
+    """What is known of one stream: is it alive, at what rate, what was lost."""
+
+    received: int = 0
+    lost: int = 0
+    sequence: int = 0
+    last_s: float = -math.inf
+    rate_hz: float = 0.0
+
+
+class Store:
+    """Folds telemetry into what panels show; the same for a live session, a simulated one and a replay.
+
+    Attributes
+    ----------
+    revision : int
+        Grows with every message taken in.
+    mode : str
+        ``waiting``, ``live``, ``simulated`` or ``replay``.
+    step : numpy.void or None
+        The newest step (`messages.step_dtype`).
+    needs_hello : bool
+        The runtime must be asked for its state: at the start, after a restart or a seek.
+    """
+
+    def __init__(self):
+        self.mode, self.config, self.recording = "waiting", {}, None
+        self.live: dict[str, Any] = {}
+        self.live_parameters: dict[str, dict[str, Any]] = {}
+        self.replay: dict[str, Any] = {}
+        self.bin_s, self.n_units, self.continuous = 0.005, 0, False
+        self.needs_hello, self.ended = True, False
+        self.revision = self.epoch = 0
+        self.last_s = -math.inf
+        self.steps = Ring(round(TRAIL_S * SHOWN_HZ), STEP_ROW)
+        self.raster = Ring(1, np.float32, (0,))
+        self.column_bins = Ring(RASTER_COLUMNS)
+        self.trials = Ring(MOST_TRIALS, TRIAL_ROW)
+        self.events: collections.deque[Entry] = collections.deque(maxlen=MOST_EVENTS)
+        self.event_count = 0
+        self.problems: collections.deque[str] = collections.deque(maxlen=MOST_PROBLEMS)
+        self.streams = {name: StreamState() for name, stream in STREAMS.items() if stream.published}
+        self.health: dict[str, Any] = {}
+        self.health_rows = Thinning(1200, float, (4,))  # t, p50, p99, misses
+        self.faults = dict.fromkeys(("gap_bins", "late", "duplicates", "invalid", "stale"), 0)
+        self.forget_session()
+
+    # -- what a session leaves behind ------------------------------------------------------------------------------
+
+    def forget_session(self) -> None:
+        """Forget everything measured, as when another session begins or a replay jumps."""
+        self.step, self.bin = None, 0
+        self.weights = self.sd = self.truth = None
+        self.not_finite = 0
+        for ring in (self.steps, self.column_bins, self.trials, self.health_rows, self.raster):
+            ring.clear()
+        self.events.clear()
+        self.event_count += 1
+        self.health = {}
+        self.faults = dict.fromkeys(self.faults, 0)
+        self.model_times_s = Thinning(MODEL_ROWS)
+        self.model_rows = Thinning(MODEL_ROWS, np.float32, (0,))
+        self._path_m, self._start, self._last_target = math.nan, None, None
+        self.revision += 1
+
+    def _resize(self, n_units: int) -> None:
+        """Make room for another number of units; says so when one was known before."""
+        if self.n_units and self.n_units != n_units:
+            self.problem(
+                f"the number of units changed from {self.n_units} to {n_units} at bin {self.bin}: histories start again"
+            )
+            self.forget_session()
+        self.n_units = n_units
+        self.raster = Ring(RASTER_COLUMNS, np.float32, (n_units,))
+        self.column_bins.clear()
+
+    def problem(self, sentence: str) -> None:
+        """Note something wrong with what arrives; the same sentence once in a row."""
+        if not self.problems or self.problems[-1] != sentence:
+            self.problems.append(sentence)
+            self._log("warning", "viewer", sentence, self.bin)
+
+    # -- taking messages in ----------------------------------------------------------------------------------------
+
+    def hello(self, answer: dict[str, Any], at_s: float) -> None:
+        """Take the answer to ``{"get": "hello"}``: configuration, live parameters, model, recent past."""
+        self.needs_hello = False
+        self.forget_session()
+        self.config = answer.get("config", {})
+        self.epoch = answer.get("epoch", 0)
+        self.ended = False
+        self.recording = answer.get("recording")
+        self.live_parameters = answer.get("live_parameters", {})
+        self.live = {key: row.get("value") for key, row in self.live_parameters.items()}
+        self.replay = answer.get("replay") or {}
+        self.mode = "replay" if self.replay else "simulated" if answer.get("simulated") else "live"
+        session = self.config.get("session", {})
+        self.continuous = session.get("likelihood") == "gaussian"
+        self.bin_s = session.get("bin_s") or (0.05 if self.continuous else 0.005)
+        if session.get("units", self.n_units) != self.n_units:
+            self.n_units = 0
+            self._resize(session["units"])
+        self._take_past(answer, at_s)
+        self.bin = answer.get("bin", 0)
+        self.last_s = at_s
+
+    def _take_past(self, answer: dict[str, Any], at_s: float) -> None:
+        for stream, body in answer.get("recent", ()):
+            try:
+                message = unpack(body)
+            except BadInput as error:
+                self.problem(f"a message of the past was not readable: {error}")
+                continue
+            self._fold(stream, message)
+        past = answer.get("model_history")
+        if past:
+            for row, bin_index in enumerate(past["bins"]):
+                moment = {name: past[name][row] for name in ("weights", "sd", "truth")}
+                self._take_model({"bin": int(bin_index), **moment})
+        if "model" in answer:
+            self._take_model({"bin": answer.get("bin", 0), **answer["model"]})
+        if answer.get("health"):
+            self._fold("health", {"bin": answer.get("bin", 0), **answer["health"]})
+
+    def receive(self, stream: str, message: dict[str, Any], at_s: float) -> None:
+        """Take one telemetry message in."""
+        state = self.streams.get(stream)
+        if state is None:
+            self.problem(f"an unknown stream '{stream[:40]}' arrived and was ignored")
+            return
+        if message.get("epoch", 0) != self.epoch:
+            self.needs_hello = True  # a replay has jumped, or another one began
+            return
+        self._count(state, message, at_s)
+        if stream == "step" and message.get("bin", 0) < self.bin - 1:
+            self.needs_hello = True  # another session began on the same address
+        self.last_s, self.ended = at_s, False
+        self._fold(stream, message)
+
+    def _fold(self, stream: str, message: dict[str, Any]) -> None:
+        fold = getattr(self, f"_take_{stream}", None)
+        if fold is None:
+            return
+        try:
+            fold(message)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self.problem(f"a message of stream '{stream}' does not have the expected shape ({error}) and was ignored")
+        self.revision += 1
+
+    def _count(self, state: StreamState, message: dict[str, Any], at_s: float) -> None:
+        sequence = int(message.get("seq", 0))
+        if state.sequence and sequence > state.sequence + 1:
+            state.lost += sequence - state.sequence - 1
+        gap_s = at_s - state.last_s
+        if 0.0 < gap_s < 10.0:
+            weight = 1.0 - math.exp(-gap_s)  # a running mean over about a second
+            state.rate_hz += weight * (1.0 / gap_s - state.rate_hz) if state.rate_hz else 1.0 / gap_s
+        state.sequence, state.last_s, state.received = sequence, at_s, state.received + 1
+
+    def _take_step(self, message: dict[str, Any]) -> None:
+        counts = message["counts"]
+        if len(counts) != self.n_units:
+            self._resize(len(counts))
+        step = self._decoded_step(message["step"])
+        if step is None:
+            return
+        self.step, self.bin = step, int(message["bin"])
+        self._note_faults(step["input"])
+        self._append_row(step)
+        self.raster.append(counts)
+        self.column_bins.append(message["bins"])
+
+    def _decoded_step(self, data: bytes) -> np.void | None:
+        for continuous in (self.continuous, not self.continuous):
+            dtype = step_dtype(self.n_units, continuous)
+            if dtype.itemsize == len(data):
+                self.continuous = continuous
+                return np.frombuffer(data, dtype)[0]
+        self.problem(
+            f"a step of {len(data)} bytes is no step of {self.n_units} units; runtime and window differ in version"
+        )
+        return None
+
+    def _note_faults(self, given: np.void) -> None:
+        for name in ("gap_bins", "late", "duplicates", "invalid"):
+            self.faults[name] += int(given[name])
+        self.faults["stale"] = int(given["stale"])
+
+    def _append_row(self, step: np.void) -> None:
+        row = np.zeros((), STEP_ROW)
+        out, timing = step["output"], step["timing"]
+        for name in ("cursor", "decoded", "target", "intended", "hold_fraction", "assist", "learning_rate"):
+            row[name] = out[name]
+        for name in ("log_likelihood", "trial", "trial_state", "safety", "adapting"):
+            row[name] = out[name]
+        for name in ("data_age_s", "clock_offset_s", "clock_uncertainty_s"):
+            row[name] = step["input"][name]
+        row["t_s"] = self.bin * self.bin_s
+        row["stage_us"], row["lateness_us"] = timing["stage_ns"] / 1e3, timing["lateness_ns"] / 1e3
+        row["deadline_missed"] = timing["deadline_missed"] != 0
+        self._follow_path(out)
+        self.steps.append(row)
+
+    def _follow_path(self, out: np.void) -> None:
+        here = (float(out["cursor"][0]), float(out["cursor"][1]))
+        if len(self.steps) == 0 or self._start is None or self.steps.view[-1]["trial"] != out["trial"]:
+            self._start, self._path_m = here, 0.0
+        else:
+            before = self.steps.view[-1]["cursor"]
+            self._path_m += math.hypot(here[0] - before[0], here[1] - before[1])
+
+    def _take_model(self, message: dict[str, Any]) -> None:
+        weights = np.asarray(message["weights"], np.float64)
+        if weights.shape[1] != self.n_units:
+            self._resize(weights.shape[1])
+        sd = message.get("sd")
+        if sd is None:
+            self.covariance = message["covariance"]
+            diagonal = [row * (row + 3) // 2 for row in range(weights.shape[0])]
+            sd = np.sqrt(np.maximum(self.covariance[diagonal], 0.0))
+        self.weights, self.sd = weights, np.asarray(sd, np.float64)
+        if message.get("truth") is not None:
+            self.truth = np.asarray(message["truth"], np.float64)
+        self.not_finite = int(np.sum(~np.isfinite(weights)) + np.sum(~np.isfinite(self.sd)))
+        if self.not_finite:
+            self.problem(
+                f"{self.not_finite} parameters of the encoding model are not finite; they are left out of plots"
+            )
+        truth = self.truth if self.truth is not None else np.full_like(weights, np.nan)
+        row = np.stack([weights, self.sd, truth]).astype(np.float32)
+        if self.model_rows.view.shape[1:] != row.shape:
+            self.model_rows = Thinning(MODEL_ROWS, np.float32, row.shape)
+            self.model_times_s = Thinning(MODEL_ROWS)
+        self.model_rows.append(row)
+        self.model_times_s.append(int(message["bin"]) * self.bin_s)
+
+    def _take_health(self, message: dict[str, Any]) -> None:
+        self.health = message
+        latency = message.get("latency_us") or {}
+        row = [latency.get("p50"), latency.get("p99"), message.get("deadline_misses")]
+        self.health_rows.append([message["bin"] * self.bin_s, *(math.nan if v is None else v for v in row)])
+
+    def _take_event(self, message: dict[str, Any]) -> None:
+        name = str(message.get("name", "unnamed"))
+        if name == "trial":
+            self._take_trial(message)
+        elif name == "note":
+            self._log("note", name, str(message.get("note", "")), message.get("bin", 0))
+        else:
+            facts = {k: v for k, v in message.items() if k not in ("name", "bin", "v", "seq", "epoch")}
+            text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in facts.items())
+            self._log("warning", name, text, message.get("bin", 0))
+
+    def _take_command(self, message: dict[str, Any]) -> None:
+        if "set" in message:
+            self.live[message["set"]] = message.get("new")
+            text = f"{message['set']}: {_short(message.get('old'))} → {_short(message.get('new'))}"
+        else:
+            self.ended = message.get("do") == "stop"
+            text = " ".join(str(message.get(key, "")) for key in ("do", "note")).strip()
+        self._log("command", str(message.get("set", message.get("do", "command"))), text, message.get("bin", 0))
+
+    def _take_trial(self, message: dict[str, Any]) -> None:
+        row = np.zeros((), TRIAL_ROW)
+        target, time_s = message["target_m"], float(message["time_to_target_s"])
+        success = message["result"] == "success"
+        start = self._start or self._last_target
+        distance = math.dist(start, target) if start else math.nan
+        width = 2.0 * self.config.get("task", {}).get("target_radius_m", math.nan)
+        row["trial"], row["t_s"], row["success"] = message["trial"], message["bin"] * self.bin_s, success
+        row["time_s"], row["target"] = time_s, target
+        row["bits"] = math.log2(1.0 + distance / width) if success else 0.0
+        row["efficiency"] = min(distance / self._path_m, 1.0) if self._start and self._path_m > 0 else math.nan
+        self.trials.append(row)
+        self._last_target, self._start = tuple(target), None
+        word = "reached" if success else "timed out"
+        self._log("trial", "trial", f"trial {message['trial']} {word} in {time_s:.2f} s", message["bin"])
+
+    def _log(self, kind: str, name: str, text: str, bin_index: int) -> None:
+        self.events.append(Entry(int(bin_index), bin_index * self.bin_s, kind, name, text))
+        self.event_count += 1
+
+    # -- what panels ask -------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed_s(self) -> float:
+        """Session time of the newest step, s."""
+        return self.bin * self.bin_s
+
+    @property
+    def trial_state(self) -> TrialState | None:
+        """Where the trial is, or None before the first step."""
+        return None if self.step is None else _member(TrialState, self.step["output"]["trial_state"])
+
+    @property
+    def safety(self) -> SafetyState | None:
+        """Whether the output may be trusted, or None before the first step."""
+        return None if self.step is None else _member(SafetyState, self.step["output"]["safety"])
+
+    @property
+    def held(self) -> bool:
+        """Whether the operator holds the session."""
+        return bool(self.live.get("session.hold"))
+
+    @property
+    def score(self) -> tuple[int, int]:
+        """Successes and timeouts."""
+        if self.step is None:
+            return 0, 0
+        return int(self.step["output"]["successes"]), int(self.step["output"]["timeouts"])
+
+    @property
+    def lost_messages(self) -> int:
+        """Telemetry messages that never arrived."""
+        return sum(state.lost for state in self.streams.values())
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the newest message."""
+        return now_s - self.last_s
+
+    def connection(self, now_s: float) -> str:
+        """Return ``waiting`` (nothing ever came), ``ended``, ``lost`` or ``connected``."""
+        if self.last_s == -math.inf:
+            return "waiting"
+        if self.age_s(now_s) <= LOST_AFTER_S or self.replay.get("paused"):
+            return "connected"
+        return "ended" if self.ended else "lost"
+
+    def preferred_directions(self) -> np.ndarray | None:
+        """Return the decoder's idea of each unit's preferred direction, rad, (units,)."""
+        return None if self.weights is None else np.arctan2(self.weights[2], self.weights[1])
+
+
+def _member(kind, value):
+    """Return the enumeration's member of a number, or None for a number it does not know."""
+    try:
+        return kind(int(value))
+    except ValueError:
+        return None
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "on", False: "off", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)[:120]

@@ -1,0 +1,73 @@
+"""The veil over a panel whose picture is no longer alive."""
+
+from __future__ import annotations
+
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from gui import theme
+
+
+class Veil(QtWidgets.QWidget):
+    """Greys its parent and says why; lets every click through.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The widget to cover.
+    """
+
+    def __init__(self, parent: QtWidgets.QWidget):
+        super().__init__(parent)
+        self.text = ""
+        self.setAttribute(QtCore.Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        parent.installEventFilter(self)
+        self.hide()
+
+    def show_text(self, text: str) -> None:
+        """Cover the parent with a sentence; an empty one lifts the veil."""
+        changed, self.text = text != self.text, text
+        if not text:
+            if not self.isHidden():
+                self.hide()
+            return
+        self.setGeometry(self.parentWidget().rect())
+        if self.isHidden():
+            self.show()
+            self.raise_()
+        if changed:
+            self.update()
+
+    def eventFilter(self, watched, event):
+        """Follow the parent's size."""
+        if event.type() == QtCore.QEvent.Type.Resize:
+            self.setGeometry(self.parentWidget().rect())
+        return False
+
+    def paintEvent(self, event):
+        """Paint grey and the sentence."""
+        painter = QtGui.QPainter(self)
+        grey = QtGui.QColor(128, 134, 140, 150)
+        painter.fillRect(self.rect(), grey)
+        points = 15 if self.width() > 380 else 10
+        painter.setFont(theme.font(points, bold=True))
+        box = QtCore.QRectF(self.rect()).adjusted(12, 6, -12, -6)
+        flags = QtCore.Qt.AlignmentFlag.AlignCenter | QtCore.Qt.TextFlag.TextWordWrap
+        needed = painter.boundingRect(box, flags, self.text).adjusted(-12, -8, 12, 8)
+        painter.setPen(QtCore.Qt.PenStyle.NoPen)
+        painter.setBrush(theme.colour("window"))
+        painter.drawRoundedRect(needed, 6, 6)
+        painter.setPen(theme.colour("text"))
+        painter.drawText(box, flags, self.text)
+        painter.end()
+
+
+def sentence(store, now_s: float, control_address: str) -> str:
+    """Return why the picture is not alive, or nothing when it is."""
+    connection = store.connection(now_s)
+    if connection == "waiting":
+        return f"waiting for a runtime at {control_address}\n(start one with: bmi run)"
+    if connection == "lost":
+        return f"connection lost: last update {store.age_s(now_s):.1f} s ago"
+    if connection == "ended":
+        return f"the session has ended (last update {store.age_s(now_s):.0f} s ago)"
+    return ""
