@@ -141,7 +141,9 @@ class TelemetryConfig(Section):
     enabled: bool = True
     publish_address: str = "tcp://127.0.0.1:5581"
     control_address: str = "tcp://127.0.0.1:5582"
-    output_address: str = Field("", description="decoded state for other people's effectors; empty: none")
+    output_address: str = Field(
+        "tcp://127.0.0.1:5583", description="decoded state for effectors and simulated subjects; empty: none"
+    )
     key_folder: str = Field("", description="CURVE keys; needed off loopback")
 
 

@@ -94,7 +94,7 @@ class Session:
         refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
         if refused:
             self.events.append({"name": "refused-counts", "units": int(refused)})
-        usable = refused < self.model.n_units and given.stale[0] == 0
+        usable = bool(refused < self.model.n_units and given.stale[0] == 0)
         decoded = self._decode(usable)
         self.mark(DECODE)
         self._move(decoded, intended)

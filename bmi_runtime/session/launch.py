@@ -21,6 +21,7 @@ from bmi_runtime.recording.provenance import provenance
 from bmi_runtime.recording.writer import RecordingWriter
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.loop import Loop
+from bmi_runtime.session.output import DecodedOutput
 from bmi_runtime.session.telemetry import Control, Telemetry
 from bmi_runtime.sources.base import source_class
 
@@ -66,12 +67,13 @@ def assemble(config: Config, speed: str = "real") -> Loop:
     if config.telemetry.enabled and speed == "real":
         context: zmq.Context = zmq.Context.instance()
         telemetry, control = Telemetry(config, context), Control(config, context)
+    output = DecodedOutput(config, zmq.Context.instance()) if telemetry and config.telemetry.output_address else None
     source.open()
     recorder = None
     if config.recording.enabled:
         header = {"config": config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
         recorder = RecordingWriter(recording_path(config), header, config.session.units, config.continuous)
-    return Loop(session, source, recorder, telemetry, control, speed)
+    return Loop(session, source, recorder, telemetry, control, speed, output=output)
 
 
 def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
@@ -79,7 +81,7 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
     try:
         loop.run(bins)
     finally:
-        for part in (loop.source, loop.recorder, loop.telemetry, loop.control):
+        for part in (loop.source, loop.recorder, loop.telemetry, loop.control, loop.output):
             if part:
                 part.close()
         if window and window.poll() is None:

@@ -30,13 +30,24 @@ class Loop:
         ``max``: simulated time, no waiting.
     on_bin : callable or None
         Called after each bin with the loop (progress in a terminal).
+    output : DecodedOutput or None
+        Decoded state for effectors; leaves after the bin was recorded, so that nothing moves that is not on file.
     """
 
     def __init__(
-        self, session: Session, source, recorder=None, telemetry=None, control=None, speed="real", on_bin=None
+        self,
+        session: Session,
+        source,
+        recorder=None,
+        telemetry=None,
+        control=None,
+        speed="real",
+        on_bin=None,
+        output=None,
     ):
         self.session, self.source = session, source
         self.recorder, self.telemetry, self.control, self.on_bin = recorder, telemetry, control, on_bin
+        self.output = output
         config = session.config
         paced = speed == "real" and source.paced
         self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if paced else NoPacer()
@@ -92,6 +103,8 @@ class Loop:
         self.digest.update(record.output_bytes)
         self._account(record, begin, lateness_ns)
         self._record(record, begin)
+        if self.output:
+            self.output.send(record)
         self._publish(record)
         self._score(record)
         if self.on_bin:

@@ -1,0 +1,403 @@
+"""Messages to bins: bins close on device time as soon as they are complete, and never wait longer than is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import Bin
+from bmi_runtime.sources.clock import ClockFit
+
+COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts as complete (rounding of bin edges)
+SAME_WIDTH = 0.01  # counts of a width within one percent of ours are ours
+RING_S = 1.5
+
+
+@dataclasses.dataclass(slots=True)
+class Packet:
+    """What one message of any protocol brought: everything between two device times.
+
+    Attributes
+    ----------
+    from_ns, until_ns : int
+        The message is complete for this piece of device time (the end excluded).
+    host_ns : int
+        Host monotonic time of its arrival.
+    times_ns, units : ndarray, shape (spikes,), or None
+        Spikes.
+    values : ndarray, shape (units,), or None
+        Counts or features.
+    kinematics : ndarray, shape (4,), or None
+    in_order : bool
+        False for a message that came after a later one.
+    """
+
+    from_ns: int
+    until_ns: int
+    host_ns: int
+    times_ns: np.ndarray | None = None
+    units: np.ndarray | None = None
+    values: np.ndarray | None = None
+    kinematics: np.ndarray | None = None
+    in_order: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class BinnerOptions:
+    """What a configuration may say in ``source.options`` about clocks and bins.
+
+    Attributes
+    ----------
+    jump_s : float
+        A device clock that differs this much from its fit has jumped.
+    late_limit_s : float
+        Spikes later than this are dropped and counted, whatever the late policy.
+    max_backlog_s : float
+        When the data waiting to be decoded are older than this, skip to the newest and count what was skipped.
+    """
+
+    jump_s: float = 0.05
+    late_limit_s: float = 0.02
+    max_backlog_s: float = 0.25
+
+    @classmethod
+    def of(cls, config: Config, known: tuple[str, ...] = ()) -> BinnerOptions:
+        """Return the options in ``source.options``; raise `BadInput` for any that neither this nor `known` names."""
+        own = {field.name for field in dataclasses.fields(cls)}
+        given = config.source.options
+        check_options(given, (*own, *known))
+        values = {}
+        for name in own & given.keys():
+            if not isinstance(given[name], int | float) or not 0 < given[name] < 3600:
+                raise BadInput(f"source.options.{name} must be a number of seconds above 0, got {given[name]!r}")
+            values[name] = float(given[name])
+        return cls(**values)
+
+
+def check_options(given: dict[str, Any], known: tuple[str, ...]) -> None:
+    """Raise `BadInput` when `given` has a key that is not in `known`, with the nearest one."""
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; the nearest valid one is '{near[0]}'" if near else f"; valid: {', '.join(sorted(known))}"
+            raise BadInput(f"unknown key 'source.options.{key}'{hint}")
+
+
+class Binner:
+    """Collects packets and closes bins.
+
+    A bin is *complete* when packets cover all of it, and then closes at once. When it is not complete
+    ``realtime.max_wait_s`` after the host time at which it should have been (by the clock fit), it closes as it is,
+    marked stale, so that it is recorded but not decoded. Spikes that come after their bin was closed are late: they go
+    into the next complete bin and are counted (policy ``next``), or are only counted (``drop``, and whatever is later
+    than ``late_limit_s``).
+
+    Parameters
+    ----------
+    config : Config
+    options : BinnerOptions
+
+    Attributes
+    ----------
+    totals : Counter
+        Of everything that was counted since the start: ``late``, ``late_dropped``, ``duplicates``, ``refused``,
+        ``lost``, ``stale_bins``, ``skipped_bins``, ``segments``, ``contradicted``.
+    events : list of dict
+        Named events since they were last taken.
+    """
+
+    def __init__(self, config: Config, options: BinnerOptions | None = None):
+        self.options = options or BinnerOptions.of(config)
+        self.bin_ns = round(config.bin_s * 1e9)
+        self.bin_s, self.n_units, self.continuous = config.bin_s, config.session.units, config.continuous
+        self.max_wait_ns = round(config.realtime.max_wait_s * 1e9)
+        self.late_next = config.realtime.late_policy == "next"
+        self.late_limit_ns = round(self.options.late_limit_s * 1e9)
+        self.max_backlog_ns = round(self.options.max_backlog_s * 1e9)
+        self.clock = ClockFit(self.options.jump_s)
+        self.slots = max(int(RING_S / config.bin_s), 16)
+        self._values = np.zeros((self.slots, self.n_units), np.float64)
+        self._covered = np.zeros(self.slots, np.int64)
+        self._kinematics = np.full((self.slots, 4), np.nan)
+        self._late_values = np.zeros(self.n_units)
+        self._origin: int | None = None  # device time at which bin 0 of the segment starts
+        self._next = 0  # the bin of the segment that closes next
+        self._newest_ns = 0  # how far packets have come
+        self._held: Packet | None = None
+        self._kinematics_now = np.full(4, np.nan)
+        self.closed, self._closed_host_ns = 0, 0
+        self.totals: Counter[str] = Counter()
+        self.events: list[dict[str, Any]] = []
+        self._late = self._duplicates = self._refused = self._stale = self._gap = self._late_waiting = 0
+
+    @property
+    def started(self) -> bool:
+        """True once a packet has set the grid of bins."""
+        return self._origin is not None
+
+    def refuse(self, reason: str) -> None:
+        """Count a message that cannot be used; the first of every reason since the last bin becomes an event."""
+        self._refused += 1
+        self.totals["refused"] += 1
+        if self._refused == 1:
+            self.events.append({"name": "message-refused", "reason": reason[:300]})
+
+    def duplicate(self) -> None:
+        """Count a message that came twice."""
+        self._duplicates += 1
+        self.totals["duplicates"] += 1
+
+    def lose(self, count: int) -> None:
+        """Count messages that were never seen (negative: one of them came after all)."""
+        self.totals["lost"] += count
+        if count > 0:
+            self.events.append({"name": "messages-lost", "count": count})
+
+    def restart(self, reason: str) -> None:
+        """Begin a new segment with the next packet: the source said that it started again."""
+        self._new_segment(reason)
+
+    def take(self, packet: Packet) -> None:
+        """Take one packet, unless its time is not believable; a jump is believed when the next packet agrees."""
+        if not self._believable(packet):
+            held, self._held = self._held, packet
+            if held is None:
+                return
+            if not self._agree(held, packet):
+                self._contradict()
+                return
+            self._held = None
+            jump_s = (packet.until_ns - packet.host_ns + self.clock.offset_ns(packet.until_ns)) * 1e-9
+            self._new_segment("clock-jump", jump_s=jump_s)
+            self._accept(held)
+        elif self._held is not None:
+            self._held = None
+            self._contradict()
+        if packet.in_order and self.clock.behind(packet.until_ns, packet.host_ns):
+            self._new_segment("clock-stood", jump_s=-self.clock.residual_ns(packet.until_ns, packet.host_ns) * 1e-9)
+        self._accept(packet)
+
+    def _contradict(self) -> None:
+        self.totals["contradicted"] += 1
+        self.refuse("a time stamp that neither the message before nor the one after agrees with")
+
+    def _believable(self, packet: Packet) -> bool:
+        if self._origin is None or not self.clock.known:
+            return True
+        backward = packet.in_order and packet.until_ns < self._newest_ns - self.clock.jump_ns
+        return not backward and not self.clock.ahead(packet.until_ns, packet.host_ns)
+
+    def _agree(self, held: Packet, packet: Packet) -> bool:
+        difference = (packet.host_ns - packet.until_ns) - (held.host_ns - held.until_ns)
+        return packet.until_ns > held.until_ns and abs(difference) < self.clock.jump_ns
+
+    def _new_segment(self, reason: str, **facts: float) -> None:
+        if self._origin is None:
+            return
+        dropped = int(self._values.sum()) if not self.continuous else 0
+        self.clock.restart()
+        self._values[:] = 0.0
+        self._covered[:] = 0
+        self._kinematics[:] = np.nan
+        self._origin, self._next, self._held = None, 0, None
+        self.totals["segments"] += 1
+        self.totals["late_dropped"] += dropped
+        self.events.append({"name": reason, "segment": self.clock.segment, "spikes_dropped": dropped, **facts})
+
+    def _accept(self, packet: Packet) -> None:
+        if self._origin is None:
+            self._origin, self._newest_ns = packet.from_ns, packet.from_ns
+        if packet.in_order:
+            self.clock.observe(packet.until_ns, packet.host_ns)
+        first = (packet.from_ns - self._origin) // self.bin_ns
+        last = (packet.until_ns - 1 - self._origin) // self.bin_ns
+        if packet.values is not None:
+            first = last = self._align(packet)
+        if last >= self._next + self.slots:
+            self._skip_to(last - self.slots // 2)
+        if packet.values is not None:
+            self._add_values(packet, last)
+        elif packet.times_ns is not None and packet.times_ns.size:
+            self._add_spikes(packet, first, last)
+        if packet.values is None:
+            self._cover(packet.from_ns, packet.until_ns, first, last)
+        if packet.kinematics is not None:
+            self.kinematics(packet.until_ns, packet.kinematics)
+        self._newest_ns = max(self._newest_ns, packet.until_ns)
+
+    def kinematics(self, time_ns: int, values: np.ndarray) -> None:
+        """Take kinematics measured at a device time: the last of a bin counts, and holds until there are newer."""
+        if self._origin is None:
+            return
+        index = (time_ns - 1 - self._origin) // self.bin_ns
+        if self._next <= index < self._next + self.slots:
+            self._kinematics[index % self.slots] = values
+
+    def _align(self, packet: Packet) -> int:
+        """Return the bin of a packet of counts; the grid follows a sender whose bins are ours to within a percent."""
+        assert self._origin is not None
+        width = packet.until_ns - packet.from_ns
+        if width > self.bin_ns * (1 + SAME_WIDTH):
+            return (packet.until_ns - 1 - self._origin) // self.bin_ns
+        if width < self.bin_ns * (1 - SAME_WIDTH):
+            return (packet.until_ns - 1 - self._origin) // self.bin_ns
+        index = round((packet.from_ns - self._origin) / self.bin_ns)
+        self._origin += packet.from_ns - (self._origin + index * self.bin_ns)
+        return index
+
+    def _add_values(self, packet: Packet, index: int) -> None:
+        width = packet.until_ns - packet.from_ns
+        share = min(width / self.bin_ns, 1.0) if self.continuous else 1.0
+        slot = index % self.slots
+        if index < self._next:
+            self._add_late_values(packet, index)
+            return
+        self._values[slot] += share * packet.values if share != 1.0 else packet.values
+        exact = width > self.bin_ns * (1 - SAME_WIDTH)
+        self._covered[slot] = self.bin_ns if exact else self._covered[slot] + width
+
+    def _add_late_values(self, packet: Packet, index: int) -> None:
+        count = 1 if self.continuous else int(packet.values.sum())  # type: ignore[union-attr]
+        self._late += count
+        self.totals["late"] += count
+        if self.continuous or not self._may_move(index):
+            self.totals["late_dropped"] += count
+        else:
+            self._late_values += packet.values
+            self._late_waiting += count
+
+    def _may_move(self, index: int) -> bool:
+        return self.late_next and (self._next - index) * self.bin_ns <= self.late_limit_ns
+
+    def _add_spikes(self, packet: Packet, first: int, last: int) -> None:
+        times, units = packet.times_ns, packet.units
+        if first == last and first >= self._next:
+            np.add.at(self._values[first % self.slots], units, 1.0)
+            return
+        bins = (times - self._origin) // self.bin_ns
+        on_time = bins >= self._next
+        if not on_time.all():
+            self._add_late_spikes(bins[~on_time], units[~on_time])  # type: ignore[index]
+            bins, units = bins[on_time], units[on_time]  # type: ignore[index]
+        np.add.at(self._values, (bins % self.slots, units), 1.0)
+
+    def _add_late_spikes(self, bins: np.ndarray, units: np.ndarray) -> None:
+        self._late += bins.size
+        self.totals["late"] += bins.size
+        movable = (
+            (self._next - bins) * self.bin_ns <= self.late_limit_ns if self.late_next else np.zeros(bins.size, bool)
+        )
+        self.totals["late_dropped"] += int(bins.size - movable.sum())
+        np.add.at(self._late_values, units[movable], 1.0)
+        self._late_waiting += int(movable.sum())
+
+    def _cover(self, from_ns: int, until_ns: int, first: int, last: int) -> None:
+        for index in range(max(first, self._next), last + 1):
+            start = self._origin + index * self.bin_ns  # type: ignore[operator]
+            self._covered[index % self.slots] += min(until_ns, start + self.bin_ns) - max(from_ns, start)
+
+    def _skip_to(self, index: int) -> None:
+        """Give up the bins before `index`: nobody may decode them any more."""
+        count = index - self._next
+        self._gap += count
+        self.totals["skipped_bins"] += count
+        for old in range(self._next, min(index, self._next + self.slots)):
+            self._wipe(old % self.slots)
+        self._next = index
+        self.events.append({"name": "bins-skipped", "count": int(count)})
+
+    def _wipe(self, slot: int) -> None:
+        self._values[slot] = 0.0
+        self._covered[slot] = 0
+        self._kinematics[slot] = np.nan
+
+    def complete(self) -> bool:
+        """Return whether packets cover all of the next bin."""
+        return self._origin is not None and self._covered[self._next % self.slots] >= self.bin_ns - COMPLETE_WITHIN_NS
+
+    def age_ns(self, now_ns: int) -> int:
+        """Return how long ago the next bin should have been complete."""
+        return now_ns - self.clock.host_ns(self._end_ns())
+
+    def _end_ns(self) -> int:
+        return self._origin + (self._next + 1) * self.bin_ns  # type: ignore[operator]
+
+    def deadline_ns(self) -> int:
+        """Return the host time at which the next bin closes even if it is not complete."""
+        if self._origin is None or not self.clock.known:
+            return self._closed_host_ns + self.bin_ns
+        return self.clock.host_ns(self._end_ns()) + self.max_wait_ns
+
+    def drop_backlog(self, now_ns: int) -> None:
+        """Skip to the newest complete bin when the next one is older than may be decoded."""
+        if self._origin is None or self.age_ns(now_ns) <= self.max_backlog_ns:
+            return
+        newest = (self._newest_ns - self._origin) // self.bin_ns - 1
+        if newest > self._next:
+            self._skip_to(newest)
+
+    def close(self, into: Bin, now_ns: int) -> None:
+        """Close the next bin as it is and write it into `into`."""
+        fields, complete = into.fields, self.complete()
+        known = self._origin is not None
+        end_ns = self._end_ns() if known else 0
+        fields.bin_index[0] = self.closed
+        fields.device_time_s[0] = end_ns * 1e-9 if known else np.nan
+        fields.host_time_ns[0] = now_ns
+        fields.clock_offset_s[0] = self.clock.offset_ns(end_ns) * 1e-9 if known else np.nan
+        fields.clock_uncertainty_s[0] = self.clock.uncertainty_s(end_ns) if known else np.inf
+        newest = min(self._newest_ns, end_ns)
+        fields.data_age_s[0] = (now_ns - self.clock.host_ns(newest)) * 1e-9 if known else np.inf
+        fields.segment[0] = self.clock.segment
+        fields.late[0], fields.duplicates[0], fields.invalid[0] = self._late, self._duplicates, self._refused
+        self._late = self._duplicates = self._refused = 0
+        self._fill_values(fields, known, complete)
+        self._note_gap(fields, complete)
+        self.closed += 1
+        self._closed_host_ns = now_ns
+        if known:
+            self._wipe(self._next % self.slots)
+            self._next += 1
+
+    def _fill_values(self, fields: Any, known: bool, complete: bool) -> None:
+        slot = self._next % self.slots
+        values = self._values[slot]
+        if complete and self._late_waiting:  # a stale bin is not decoded: late spikes wait for one that is
+            values += self._late_values
+            self._late_values[:] = 0.0
+            self._late_waiting = 0
+        elif self._late_waiting and (self._stale + 1) * self.bin_ns > self.late_limit_ns:
+            self.totals["late_dropped"] += self._late_waiting
+            self._late_values[:] = 0.0
+            self._late_waiting = 0
+        if not self.continuous:
+            np.minimum(values, 65535.0, out=values)
+        fields.counts[:] = values
+        if known and not np.isnan(self._kinematics[slot]).all():
+            self._kinematics_now[:] = self._kinematics[slot]
+        fields.kinematics[:] = self._kinematics_now
+
+    def _note_gap(self, fields: Any, complete: bool) -> None:
+        if complete:
+            fields.gap_bins[0], fields.stale[0] = self._gap, 0
+            if self._stale:
+                self.events.append({"name": "data-back", "stale_bins": self._stale})
+            self._gap = self._stale = 0
+            return
+        self._stale += 1
+        self._gap += 1
+        self.totals["stale_bins"] += 1
+        fields.gap_bins[0], fields.stale[0] = 0, self._stale
+        if self._stale == 1:
+            self.events.append({"name": "data-missing", "device_time_s": float(fields.device_time_s[0])})
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Return the events since the last call."""
+        events, self.events = self.events, []
+        return events

@@ -1,0 +1,103 @@
+"""Sources whose data arrive by themselves: a feed that understands one protocol, and the binner."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.messages import Bin
+from bmi_runtime.sources.binner import Binner, BinnerOptions
+
+WAIT_S = 60.0
+LONGEST_SLEEP_S = 0.1
+
+
+class Feed(Protocol):
+    """One protocol: connects, and turns messages into packets."""
+
+    OPTIONS: tuple[str, ...]
+    """What ``source.options`` may say for it."""
+
+    def open(self) -> None:
+        """Connect; raise `BmiError` in one sentence when that fails."""
+
+    def receive(self, binner: Binner, timeout_s: float) -> bool:
+        """Wait at most this long for one message, give it to the binner; return whether there was one."""
+
+    def close(self) -> None:
+        """Let go of sockets."""
+
+
+class LiveSource:
+    """A feed and a binner, as a `Source`.
+
+    Parameters
+    ----------
+    config : Config
+        ``source.options.wait_s`` (60): how long to wait for the first data before the session starts; 0 starts at once,
+        with stale bins until data come.
+    feed : Feed
+    """
+
+    paced = False
+
+    def __init__(self, config: Config, feed: Feed):
+        self.config, self.feed = config, feed
+        self.binner = Binner(config, BinnerOptions.of(config, ("wait_s", *feed.OPTIONS)))
+        self.wait_s = config.source.options.get("wait_s", WAIT_S)
+        if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
+            raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
+
+    def open(self) -> None:
+        """Connect, and wait for the first data."""
+        self.feed.open()
+        deadline = time.monotonic() + self.wait_s
+        while self.wait_s and not self.binner.started:
+            if time.monotonic() > deadline:
+                self.close()
+                raise BmiError(
+                    f"no data came from {self.config.source.address} within {self.wait_s:g} s (source.address, "
+                    f"source.options.wait_s); {self.binner.totals['refused']} messages were refused; is the sender "
+                    "running?"
+                )
+            self.feed.receive(self.binner, LONGEST_SLEEP_S)
+        while self.feed.receive(self.binner, 0.0):  # what queued up while the session got ready is not for decoding
+            pass
+
+    def next_bin(self, into: Bin, cursor, target) -> bool:
+        """Fill the next bin as soon as it is complete, or when it has waited long enough."""
+        binner, receive = self.binner, self.feed.receive
+        while not binner.complete():
+            if receive(binner, 0.0):
+                continue
+            left_ns = binner.deadline_ns() - time.monotonic_ns()
+            if left_ns <= 0:
+                break
+            receive(binner, min(left_ns * 1e-9, LONGEST_SLEEP_S))
+        now_ns = time.monotonic_ns()
+        if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
+            while receive(binner, 0.0):
+                pass
+            binner.drop_backlog(now_ns)
+        binner.close(into, now_ns)
+        return True
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Return what happened since the last call."""
+        return self.binner.drain_events()
+
+    def health(self) -> dict[str, Any]:
+        """Return everything counted since the start, and the clock fit."""
+        binner, clock = self.binner, self.binner.clock
+        return {
+            **{name: int(count) for name, count in binner.totals.items()},
+            "segment": clock.segment,
+            "clock_skew_ppm": clock.skew * 1e6,
+            "clock_uncertainty_s": clock.uncertainty_s(clock.newest_device_ns),
+        }
+
+    def close(self) -> None:
+        """Let go of sockets."""
+        self.feed.close()

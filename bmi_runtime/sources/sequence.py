@@ -1,0 +1,92 @@
+"""Sequence numbers: what is new, doubled, out of order, lost, or of a sender that started again."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Verdict(enum.Enum):
+    """What a message's number says about it."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    RESTART = "restart"  # this message and the one held before it are the first two of a new start
+    HELD = "held"  # implausible so far: kept back until the next message agrees or contradicts
+
+
+class Sequence:
+    """Follows the numbers of one sender.
+
+    A number far ahead of or far behind what is expected, or another start, is believed when the next message continues
+    it; one bad message among good ones therefore derails nothing.
+
+    Parameters
+    ----------
+    window : int
+        How far out of order a message may come and still be used.
+    plausible_gap : int
+        A larger jump ahead needs a second message that continues it.
+    restarts_at_first : bool
+        The protocol starts again at its first number (which is `first`) without naming its start.
+
+    Attributes
+    ----------
+    lost, duplicates, reordered, restarts, contradicted : int
+        Messages: never seen so far; seen twice; seen after a later one; starts after the first; held and not believed.
+    """
+
+    def __init__(self, window: int = 64, plausible_gap: int = 100_000):
+        self.window, self.plausible_gap = window, plausible_gap
+        self.start: int | None = None
+        self.last = 0
+        self._seen = 0  # bit i: last - i was seen
+        self._candidate: tuple[int, int] | None = None
+        self.lost = self.duplicates = self.reordered = self.restarts = self.contradicted = 0
+
+    def take(self, start: int, number: int) -> Verdict:
+        """Account for one message and say what it is.
+
+        Parameters
+        ----------
+        start : int
+            Which start of the sender (0 where the protocol has none).
+        number : int
+            The message's number.
+        """
+        if self.start is None:
+            self._begin(start, number)
+            return Verdict.NEW
+        ahead = number - self.last
+        if start != self.start or ahead > self.plausible_gap or ahead <= -self.window:
+            return self._hold(start, number)
+        if self._candidate is not None:
+            self._candidate = None
+            self.contradicted += 1
+        if ahead > 0:
+            self.lost += ahead - 1
+            self._seen = ((self._seen << ahead) | 1) & ((1 << self.window) - 1) if ahead < self.window else 1
+            self.last = number
+            return Verdict.NEW
+        bit = 1 << -ahead
+        if self._seen & bit:
+            self.duplicates += 1
+            return Verdict.DUPLICATE
+        self._seen |= bit
+        self.reordered += 1
+        self.lost = max(self.lost - 1, 0)
+        return Verdict.NEW
+
+    def _begin(self, start: int, number: int) -> None:
+        self.start, self.last, self._candidate = start, number, None
+        self._seen = (1 << self.window) - 1  # nothing before the first message is missed
+
+    def _hold(self, start: int, number: int) -> Verdict:
+        if self._candidate is not None:
+            held_start, held_number = self._candidate
+            if held_start == start and number == held_number + 1:
+                self.restarts += 1
+                self._begin(start, number)
+                return Verdict.RESTART
+            self.contradicted += 1
+        self._candidate = (start, number)
+        return Verdict.HELD

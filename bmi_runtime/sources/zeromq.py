@@ -1,0 +1,212 @@
+"""Our own wire over ZeroMQ: spikes, counts or features as they come (SUB), or every bin without loss (PULL)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import zmq
+
+from bmi_runtime import security, wire
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.messages import Bin
+from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.live import WAIT_S, LiveSource
+from bmi_runtime.sources.sequence import Sequence, Verdict
+
+KINDS = (b"spikes", b"counts", b"features", b"kinematics", b"end")
+QUEUE_MESSAGES = 20_000
+MODES = ("sub", "pull")
+
+
+class ZeroMQFeed:
+    """Receives our own wire.
+
+    Parameters
+    ----------
+    config : Config
+        ``source.address`` is where the sender binds; ``telemetry.key_folder`` holds the keys off loopback.
+    lossless : bool
+        PULL with flow control (the sender waits for us) in place of SUB (the sender drops).
+    """
+
+    OPTIONS = ("mode",)
+
+    def __init__(self, config: Config, lossless: bool = False):
+        self.config, self.lossless = config, lossless
+        self.n_units = config.session.units
+        self.bin_ns = round(config.bin_s * 1e9)
+        self.continuous = config.continuous
+        self.sequence = Sequence()
+        self.socket: zmq.Socket | None = None
+        self.ended = False
+        self._held: wire.WireMessage | None = None
+        self._lost = self._contradicted = 0
+
+    def open(self) -> None:
+        """Connect to the sender."""
+        address = self.config.source.address
+        self.socket = zmq.Context.instance().socket(zmq.PULL if self.lossless else zmq.SUB)
+        self.socket.linger = 0
+        self.socket.rcvhwm = 100 if self.lossless else QUEUE_MESSAGES
+        self.socket.maxmsgsize = wire.MAX_BODY_BYTES
+        security.secure_client(self.socket, address, self.config.telemetry.key_folder, "source.address")
+        if not self.lossless:
+            for kind in KINDS:
+                self.socket.subscribe(kind)
+        try:
+            self.socket.connect(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise BadInput(f"source.address = {address} cannot be connected to ({error.strerror})") from None
+
+    def frames(self, timeout_s: float) -> list[bytes] | None:
+        """Return the frames of the next message, or None after this long."""
+        assert self.socket is not None
+        if timeout_s > 0.0 and not self.socket.poll(max(round(timeout_s * 1000.0), 1)):
+            return None
+        try:
+            return self.socket.recv_multipart(zmq.DONTWAIT)
+        except zmq.Again:
+            return None
+
+    def receive(self, binner: Binner, timeout_s: float) -> bool:
+        """Wait at most this long for one message and give it to the binner."""
+        frames = self.frames(timeout_s)
+        if frames is None:
+            return False
+        arrived_ns = time.monotonic_ns()
+        try:
+            message = wire.decode(frames, self.n_units)
+            self._suits(message)
+        except BadInput as error:
+            binner.refuse(str(error))
+            return True
+        in_order = message.seq > self.sequence.last
+        verdict = self.sequence.take(message.start, message.seq)
+        self._count(binner)
+        if verdict is Verdict.DUPLICATE:
+            binner.duplicate()
+        elif verdict is Verdict.HELD:
+            self._held, self._held_host_ns = message, arrived_ns
+        else:
+            if verdict is Verdict.RESTART:
+                binner.restart("source-restarted")
+                self._give(binner, self._held, self._held_host_ns, True)
+                in_order = True
+            self._give(binner, message, arrived_ns, in_order)
+        return True
+
+    def _suits(self, message: wire.WireMessage) -> None:
+        """Raise `BadInput` when the message is sound but not for this session."""
+        if message.kind == "features" and not self.continuous:
+            raise BadInput("features came, but this session wants spike counts (session.likelihood = 'poisson')")
+        if message.kind in ("spikes", "counts") and self.continuous:
+            raise BadInput(f"{message.kind} came, but this session wants features (session.likelihood = 'gaussian')")
+        if message.values is not None and message.until_ns - message.from_ns > 1.01 * self.bin_ns:
+            raise BadInput(
+                f"{message.kind} of {(message.until_ns - message.from_ns) * 1e-6:g} ms cannot be put into bins of "
+                f"{self.bin_ns * 1e-6:g} ms (session.bin_s)"
+            )
+
+    def _count(self, binner: Binner) -> None:
+        sequence = self.sequence
+        if sequence.lost != self._lost:
+            binner.lose(sequence.lost - self._lost)
+            self._lost = sequence.lost
+        if sequence.contradicted != self._contradicted:
+            self._contradicted = sequence.contradicted
+            binner.refuse("a sequence number that neither the message before nor the one after agrees with")
+
+    def _give(self, binner: Binner, message: wire.WireMessage, host_ns: int, in_order: bool) -> None:
+        if message.kind == "kinematics":
+            binner.kinematics(message.until_ns, message.kinematics)
+        elif message.kind == "end":
+            self.ended = True
+            binner.events.append({"name": "source-ended"})
+        elif message.kind != "decoded":
+            binner.take(
+                Packet(
+                    message.from_ns,
+                    message.until_ns,
+                    host_ns,
+                    message.times_ns if message.kind == "spikes" else None,
+                    message.units,
+                    message.values,
+                    message.kinematics,
+                    in_order,
+                )
+            )
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+class ZeroMQSource(LiveSource):
+    """Our own wire as a source.
+
+    Parameters
+    ----------
+    config : Config
+        ``source.options.mode``: ``sub`` (live, the default) or ``pull`` (every message is one bin, none is ever lost,
+        the sender waits when we are slower; the data end with a message of kind ``end``).
+    """
+
+    def __init__(self, config: Config):
+        mode = config.source.options.get("mode", "sub")
+        if mode not in MODES:
+            raise BadInput(f"source.options.mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self.lossless = mode == "pull"
+        super().__init__(config, ZeroMQFeed(config, self.lossless))
+        self._bins = 0
+
+    def open(self) -> None:
+        """Connect; live, also wait for the first data."""
+        if self.lossless:
+            self.feed.open()
+        else:
+            super().open()
+
+    def next_bin(self, into: Bin, cursor, target) -> bool:
+        """Fill the next bin; False after the ``end`` of lossless data.
+
+        Raises
+        ------
+        BmiError
+            Lossless only: when a message is refused, lost, or none came for ``source.options.wait_s``.
+        """
+        if not self.lossless:
+            return super().next_bin(into, cursor, target)
+        frames = self._next_frames()
+        message = wire.decode(frames, self.feed.n_units)  # type: ignore[attr-defined]
+        if message.seq != self._bins + 1:
+            raise BmiError(f"message {message.seq} came from {self.config.source.address}, {self._bins + 1} was next")
+        if message.kind == "end":
+            return False
+        if message.values is None:
+            raise BadInput(
+                f"a message of kind '{message.kind}' came; in pull mode every message is 'counts' or 'features'"
+            )
+        self.feed._suits(message)  # type: ignore[attr-defined]
+        self._fill(into.fields, message)
+        return True
+
+    def _next_frames(self) -> list[bytes]:
+        deadline = time.monotonic() + (self.wait_s or WAIT_S)
+        while (frames := self.feed.frames(0.1)) is None:  # type: ignore[attr-defined]
+            if time.monotonic() > deadline:
+                raise BmiError(f"no data came from {self.config.source.address} for {self.wait_s or WAIT_S:g} s")
+        return frames
+
+    def _fill(self, fields: Any, message: wire.WireMessage) -> None:
+        fields.bin_index[0] = self._bins
+        self._bins += 1
+        fields.device_time_s[0] = message.until_ns * 1e-9
+        fields.host_time_ns[0] = time.monotonic_ns()
+        fields.counts[:] = message.values
+        fields.kinematics[:] = np.nan if message.kinematics is None else message.kinematics

@@ -1,0 +1,204 @@
+"""Our own wire: what spikes, counts, features, kinematics and decoded state look like on ZeroMQ, and every check of it.
+
+A message is three ZeroMQ frames: the kind (ASCII, so that a subscriber can choose), a msgpack map, and the CRC-32 of
+that map (4 bytes, little-endian). The map always holds ``v`` (this version), ``start`` (a random number that the sender
+draws when it starts: tells a restarted sender from a loss) and ``seq`` (1, 2, 3, ... over all kinds of one start).
+Times are integer nanoseconds of the acquisition clock. Arrays are msgpack extension 1: ``[dtype, shape]`` in msgpack,
+then raw bytes. ``docs/wire.md`` shows all of it with a sender to copy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import WIRE_VERSION, pack, unpack
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_SPIKES = 200_000
+MAX_UNITS = 100_000
+MAX_COVER_NS = 1_000_000_000  # one message covers at most a second
+MAX_TIME_NS = 1 << 62
+MAX_SEQUENCE = 1 << 62
+
+_NO_TIMES, _NO_UNITS = np.empty(0, np.int64), np.empty(0, np.uint16)
+
+
+@dataclasses.dataclass(slots=True)
+class WireMessage:
+    """One checked message.
+
+    Attributes
+    ----------
+    kind : str
+        ``spikes``, ``counts``, ``features``, ``kinematics``, ``decoded`` or ``end``.
+    start, seq : int
+        Which start of the sender, and the message's number in it.
+    from_ns, until_ns : int
+        The piece of the acquisition clock that the message is complete for (a point in time for kinematics).
+    times_ns, units : ndarray, shape (spikes,)
+        Of ``spikes``: when, and by which unit (from 0).
+    values : ndarray, shape (units,), or None
+        Counts (unsigned integers) or features (floats).
+    kinematics : ndarray, shape (4,), or None
+        x, y in m, vx, vy in m/s.
+    body : dict
+        The whole map.
+    """
+
+    kind: str
+    start: int
+    seq: int
+    from_ns: int = 0
+    until_ns: int = 0
+    times_ns: np.ndarray = dataclasses.field(default_factory=lambda: _NO_TIMES)
+    units: np.ndarray = dataclasses.field(default_factory=lambda: _NO_UNITS)
+    values: np.ndarray | None = None
+    kinematics: np.ndarray | None = None
+    body: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def encode(kind: str, start: int, seq: int, **fields: Any) -> list[bytes]:
+    """Return the three frames of a message of this kind."""
+    body = pack({"v": WIRE_VERSION, "start": start, "seq": seq, **fields})
+    return [kind.encode("ascii"), body, zlib.crc32(body).to_bytes(4, "little")]
+
+
+def decode(frames: Sequence[bytes], n_units: int) -> WireMessage:
+    """Check the frames of one message and return what they say.
+
+    Parameters
+    ----------
+    frames : sequence of bytes
+        As ZeroMQ delivered them.
+    n_units : int
+        Units of this session; counts must have as many, spikes must name smaller numbers.
+
+    Raises
+    ------
+    BadInput
+        One sentence saying what is wrong with the message. Nothing of it has been used then.
+    """
+    if len(frames) != 3:
+        raise BadInput(f"a message has 3 frames (kind, map, CRC-32), this one has {len(frames)}")
+    kind_bytes, body, checksum = frames
+    if len(body) > MAX_BODY_BYTES:
+        raise BadInput(f"a message of {len(body)} bytes is larger than the limit of {MAX_BODY_BYTES}")
+    if len(checksum) != 4 or zlib.crc32(body) != int.from_bytes(checksum, "little"):
+        raise BadInput("the CRC-32 in the third frame is not that of the second")
+    check = KINDS.get(bytes(kind_bytes))
+    if check is None:
+        raise BadInput(f"unknown kind {bytes(kind_bytes[:20])!r}; known: {', '.join(k.decode() for k in KINDS)}")
+    values = unpack(bytes(body))
+    if not isinstance(values, dict):
+        raise BadInput("the second frame is not a map")
+    if values.get("v") != WIRE_VERSION:
+        raise BadInput(f"wire version {str(values.get('v'))[:20]} is not {WIRE_VERSION}")
+    message = WireMessage(
+        bytes(kind_bytes).decode(),
+        _integer(values, "start", 0, (1 << 64) - 1),
+        _integer(values, "seq", 1, MAX_SEQUENCE),
+        body=values,
+    )
+    check(message, values, n_units)
+    return message
+
+
+def _integer(values: dict, key: str, low: int, high: int) -> int:
+    value = values.get(key)
+    if type(value) is not int or not low <= value <= high:
+        raise BadInput(f"'{key}' must be a whole number from {low} to {high}, got {str(value)[:40]}")
+    return value
+
+
+def _array(values: dict, key: str, kinds: str, length: int | None, largest: int = MAX_SPIKES) -> np.ndarray:
+    value = values.get(key)
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind not in kinds:
+        what = f"dtype {value.dtype}, shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise BadInput(f"'{key}' must be a one-dimensional array of kind {'/'.join(kinds)}, got {what}")
+    if length is not None and value.size != length:
+        raise BadInput(f"'{key}' has {value.size} entries, {length} are expected")
+    if value.size > largest:
+        raise BadInput(f"'{key}' has {value.size} entries, the limit is {largest}")
+    return value
+
+
+def _interval(message: WireMessage, values: dict) -> None:
+    message.from_ns = _integer(values, "from_ns", -MAX_TIME_NS, MAX_TIME_NS)
+    message.until_ns = _integer(values, "until_ns", -MAX_TIME_NS, MAX_TIME_NS)
+    if not 0 < message.until_ns - message.from_ns <= MAX_COVER_NS:
+        raise BadInput(
+            f"a message must cover more than nothing and at most one second, from_ns to until_ns is "
+            f"{message.until_ns - message.from_ns} ns"
+        )
+
+
+def _kinematics(message: WireMessage, values: dict, needed: bool = False) -> None:
+    if needed or values.get("kinematics") is not None:
+        message.kinematics = _array(values, "kinematics", "f", 4)
+
+
+def _spikes(message: WireMessage, values: dict, n_units: int) -> None:
+    _interval(message, values)
+    _kinematics(message, values)
+    times, units = _array(values, "times_ns", "i", None), _array(values, "units", "ui", None)
+    if times.size != units.size:
+        raise BadInput(f"'times_ns' has {times.size} entries and 'units' has {units.size}")
+    if times.size:
+        if units.min() < 0 or units.max() >= n_units:
+            raise BadInput(f"'units' holds numbers outside 0 to {n_units - 1} (session.units = {n_units})")
+        if times.min() < message.from_ns or times.max() >= message.until_ns:
+            raise BadInput("'times_ns' holds times outside from_ns (included) to until_ns (excluded)")
+    message.times_ns, message.units = times, units
+
+
+def _counts(message: WireMessage, values: dict, n_units: int) -> None:
+    _interval(message, values)
+    _kinematics(message, values)
+    counts = _array(values, "counts", "u", n_units, MAX_UNITS)
+    if counts.itemsize > 2 and counts.size and counts.max() > 65535:
+        raise BadInput("'counts' holds a count above 65535")
+    message.values = counts
+
+
+def _features(message: WireMessage, values: dict, n_units: int) -> None:
+    _interval(message, values)
+    _kinematics(message, values)
+    message.values = _array(values, "features", "f", n_units, MAX_UNITS)
+
+
+def _kinematics_alone(message: WireMessage, values: dict, n_units: int) -> None:
+    message.from_ns = message.until_ns = _integer(values, "t_ns", -MAX_TIME_NS, MAX_TIME_NS)
+    _kinematics(message, values, needed=True)
+    if not np.all(np.isfinite(message.kinematics)):
+        raise BadInput("'kinematics' holds values that are not finite")
+
+
+def _decoded(message: WireMessage, values: dict, n_units: int) -> None:
+    for key, length in (("cursor", 4), ("target", 3)):
+        value = values.get(key)
+        if not isinstance(value, list) or len(value) != length or not all(type(x) is float for x in value):
+            raise BadInput(f"'{key}' must be a list of {length} numbers")
+        if not np.all(np.isfinite(value)):
+            raise BadInput(f"'{key}' holds values that are not finite")
+    _integer(values, "bin", 0, MAX_SEQUENCE)
+
+
+def _end(message: WireMessage, values: dict, n_units: int) -> None:
+    """Take the end of the data: nothing more to check."""
+
+
+KINDS = {
+    b"spikes": _spikes,
+    b"counts": _counts,
+    b"features": _features,
+    b"kinematics": _kinematics_alone,
+    b"decoded": _decoded,
+    b"end": _end,
+}
+"""The kinds of message, with the check of each."""

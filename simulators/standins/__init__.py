@@ -1,0 +1,26 @@
+"""Stand-ins for acquisition systems, to the byte, and the table of them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput
+
+STANDINS = {  # name, as in source.kind: "module:class"
+    "zeromq": "simulators.server:OwnWire",
+}
+
+
+def emitter(name: str, config: Config, what: str = "spikes"):
+    """Return what sends bins in the protocol `name`; raise `BadInput` naming the nearest choice."""
+    if name not in STANDINS:
+        near = difflib.get_close_matches(name, STANDINS, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise BadInput(f"there is no stand-in '{name}' (--as){hint} Choose from {', '.join(STANDINS)}")
+    module, _, attribute = STANDINS[name].partition(":")
+    rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 2]))
+    return getattr(importlib.import_module(module), attribute)(config, rng, what)
