@@ -5,10 +5,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import pathlib
+import threading
 
 import zmq
+from zmq.utils import z85
 
 from bmi_runtime.errors import BadInput
+
+ADMITTED = {"client": "admitted/clients", "operator": "admitted/operators"}
+"""Where the public keys of those lie who are let in, by role."""
 
 
 def is_loopback(address: str) -> bool:
@@ -83,6 +88,101 @@ def secure_client(socket: zmq.Socket, address: str, folder: str, key: str, role:
     socket.curve_serverkey = _keys(folder, "server.key", key)[0]
 
 
-def admit(context: zmq.Context, folder: str) -> None:
-    """Make the context ask who connects (done properly by `Doorkeeper`)."""
-    raise NotImplementedError(os.fspath(folder))
+def admit(context: zmq.Context, folder: str) -> Doorkeeper:
+    """Return the doorkeeper of this context, started if need be, who from now on admits the keys in this folder too."""
+    with _LOCK:
+        keeper = _DOORKEEPERS.get(id(context))
+        if keeper is None or keeper.context.closed:
+            keeper = _DOORKEEPERS[id(context)] = Doorkeeper(context)
+        keeper.learn(folder)
+        return keeper
+
+
+class Doorkeeper:
+    """Answers ZeroMQ's question whether a CURVE client may come in (the ZAP protocol, RFC 27), in a sleeping thread.
+
+    The domain of a socket is the role that its clients need: ``client`` (data, telemetry, output; operators may, too)
+    or ``operator`` (commands).
+
+    Attributes
+    ----------
+    refused, admitted : int
+        Clients so far.
+    """
+
+    def __init__(self, context: zmq.Context):
+        self.context = context
+        self.known: dict[str, set[bytes]] = {role: set() for role in ADMITTED}
+        self.refused = self.admitted = 0
+        self.socket = context.socket(zmq.REP)
+        self.socket.linger = 0
+        self.socket.bind("inproc://zeromq.zap.01")
+        threading.Thread(target=self._run, name="doorkeeper", daemon=True).start()
+
+    def learn(self, folder: str) -> None:
+        """Admit everyone whose public key lies in the folder."""
+        from zmq.auth import load_certificate
+
+        for role, subfolder in ADMITTED.items():
+            for file in sorted((pathlib.Path(folder) / subfolder).glob("*.key")):
+                self.known[role].add(load_certificate(file)[0])
+        self.known["client"] |= self.known["operator"]
+
+    def _run(self) -> None:
+        while True:
+            try:
+                frames = self.socket.recv_multipart()
+                self.socket.send_multipart(self._answer(frames))
+            except zmq.ContextTerminated:
+                self.socket.close()
+                return
+            except zmq.ZMQError:
+                return
+
+    def _answer(self, frames: list[bytes]) -> list[bytes]:
+        version, request, domain, _, _, mechanism, *credentials = frames
+        known = self.known.get(domain.decode("ascii", "replace"), set())
+        key = z85.encode(credentials[0]) if mechanism == b"CURVE" and credentials else b""
+        welcome = key in known
+        self.admitted += welcome
+        self.refused += not welcome
+        status = (b"200", b"OK") if welcome else (b"400", b"this key is not admitted")
+        return [version, request, *status, key, b""]
+
+
+_DOORKEEPERS: dict[int, Doorkeeper] = {}
+_LOCK = threading.Lock()
+
+
+def refused_clients() -> int:
+    """Return how many unknown clients knocked on any socket of this process."""
+    return sum(keeper.refused for keeper in _DOORKEEPERS.values())
+
+
+def make_keys(folder: str | os.PathLike) -> list[pathlib.Path]:
+    """Make the keys of a server, a client and an operator; return the files.
+
+    Raises
+    ------
+    BadInput
+        When the folder holds keys already (they are never overwritten), or cannot be written.
+    """
+    from zmq.auth import create_certificates
+
+    path = pathlib.Path(folder)
+    if list(path.glob("*.key*")):
+        raise BadInput(f"{path} holds keys already; give another folder, or delete it if nobody uses them")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+        files = [pathlib.Path(file) for name in ("server", *ADMITTED) for file in create_certificates(path, name)]
+        for role, subfolder in ADMITTED.items():
+            (path / subfolder).mkdir(parents=True)
+            public = path / f"{role}.key"
+            files.append(public.rename(path / subfolder / public.name))
+    except OSError as error:
+        raise BadInput(f"keys cannot be written to {path} ({error.strerror})") from None
+    files = [file for file in files if file.exists()]
+    for file in files:
+        file.chmod(0o600)
+    return files

@@ -9,6 +9,7 @@ from typing import Any
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin
+from bmi_runtime.security import refused_clients
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.latency import LatencyHistogram
 from bmi_runtime.session.pacing import NoPacer, Pacer
@@ -223,6 +224,8 @@ class Loop:
             "deadline_misses": self.deadline_misses,
             "recording_failed": recorder.failed if recorder else None,
             "refused_commands": control.refused if control else 0,
+            "refused_clients": refused_clients(),
+            "source": self.source.health() if hasattr(self.source, "health") else {},
         }
 
     def result(self) -> dict[str, Any]:

@@ -11,20 +11,35 @@ import zmq
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
 from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack
+from bmi_runtime.security import secure_server
 
 HIGH_WATER_MARK = 200
 MAX_COMMAND_BYTES = 65536
 
 
-def bind(context: zmq.Context, kind: int, address: str, key: str) -> zmq.Socket:
-    """Return a bound socket, or raise `BmiError` naming the address and the configuration key."""
+def bind(context: zmq.Context, kind: int, key: str, config: Config, role: str = "client") -> zmq.Socket:
+    """Return a socket bound to ``telemetry.KEY``, secured off loopback; raise `BmiError` naming address and key.
+
+    `role` is what a client needs to be let in: ``client`` or ``operator``.
+    """
+    address: str = getattr(config.telemetry, key)
     socket = context.socket(kind)
     socket.linger = 0
+    if kind == zmq.PUB:
+        socket.sndhwm = HIGH_WATER_MARK  # before bind: it does not reach a bound socket
+    else:
+        socket.maxmsgsize = MAX_COMMAND_BYTES
     try:
+        secure_server(socket, address, config.telemetry.key_folder, f"telemetry.{key}", role)
         socket.bind(address)
     except zmq.ZMQError as error:
         socket.close()
-        raise BmiError(f"{key} = {address} cannot be used ({error.strerror}); is another session running?") from None
+        raise BmiError(
+            f"telemetry.{key} = {address} cannot be used ({error.strerror}); is another session running?"
+        ) from None
+    except BmiError:
+        socket.close()
+        raise
     return socket
 
 
@@ -36,8 +51,7 @@ class Telemetry:
     """
 
     def __init__(self, config: Config, context: zmq.Context):
-        self.socket = bind(context, zmq.PUB, config.telemetry.publish_address, "telemetry.publish_address")
-        self.socket.sndhwm = HIGH_WATER_MARK
+        self.socket = bind(context, zmq.PUB, "publish_address", config)
         self.sequence = dict.fromkeys(STREAMS, 0)
         self.every = {
             name: max(round(1.0 / (stream.publish_hz * config.bin_s)), 1) if stream.publish_hz else 1
@@ -78,8 +92,7 @@ class Control:
     """The operator's commands: polled once per bin, answered at once, applied on the bin boundary."""
 
     def __init__(self, config: Config, context: zmq.Context):
-        self.socket = bind(context, zmq.REP, config.telemetry.control_address, "telemetry.control_address")
-        self.socket.maxmsgsize = MAX_COMMAND_BYTES
+        self.socket = bind(context, zmq.REP, "control_address", config, "operator")
         self.refused = 0
 
     def poll(self, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
