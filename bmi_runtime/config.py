@@ -66,8 +66,8 @@ class PopulationConfig(Section):
     gaussian_baseline: tuple[float, float] = (-2.0, 2.0)
     noise_variance: float = Field(1.0, gt=0.0)
     untuned_fraction: float = Field(0.0, ge=0.0, le=1.0)
-    tuning_walk_per_root_s: float = Field(
-        0.0, ge=0.0, description="random walk of every gain: sd per square root of a second"
+    direction_walk_rad_per_root_s: float = Field(
+        0.0, ge=0.0, description="preferred directions random-walk: sd after one second"
     )
     burst_extra: float = Field(0.0, ge=0.0, description="mean extra spikes per spike (geometric bursts)")
     dying_fraction: float = Field(0.0, ge=0.0, le=1.0, description="of the tuned units")

@@ -5,7 +5,7 @@ import numpy as np
 from bmi_runtime.config import PopulationConfig
 from bmi_runtime.encoding.model import DM_PER_M
 
-WALK_EVERY_S = 0.1  # tuning random-walks in steps of this
+WALK_EVERY_S = 0.1  # preferred directions random-walk in steps of this
 
 
 class Population:
@@ -69,9 +69,12 @@ class Population:
     def _misbehave(self) -> None:
         config, t = self.config, self.bin_index
         every = max(round(WALK_EVERY_S / self.bin_s), 1)
-        if config.tuning_walk_per_root_s and t and t % every == 0:
-            sd = config.tuning_walk_per_root_s * np.sqrt(every * self.bin_s)
-            self.weights[1:, self.tuned] += sd * self.rng.standard_normal((2, int(self.tuned.sum())))
+        if config.direction_walk_rad_per_root_s and t and t % every == 0:
+            sd = config.direction_walk_rad_per_root_s * np.sqrt(every * self.bin_s)
+            angle = sd * self.rng.standard_normal(self.weights.shape[1])
+            gx, gy = self.weights[1].copy(), self.weights[2].copy()
+            self.weights[1] = np.cos(angle) * gx - np.sin(angle) * gy
+            self.weights[2] = np.sin(angle) * gx + np.cos(angle) * gy
         if self.dying.size and t == round(config.dying_at_s / self.bin_s):
             self.alive[self.dying] = 0.0
         if self.stepping.size and t == round(config.step_at_s / self.bin_s):

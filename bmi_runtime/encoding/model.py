@@ -1,5 +1,4 @@
-"""The encoding model: how every unit's counts or features depend on the encoded velocity, with what is not known of
-it."""
+"""The encoding model: how each unit's counts or features depend on velocity, and how well that is known."""
 
 from __future__ import annotations
 
@@ -131,7 +130,7 @@ class EncodingModel:
             with np.load(pathlib.Path(path), allow_pickle=False) as data:
                 weights, full = np.asarray(data["weights"], float).T, np.asarray(data["covariance"], float)
                 rows, columns = pair_indices(weights.shape[0])
-                noise = data["noise_variance"] if "noise_variance" in data else None
+                noise = data["noise_variance"] if "noise_variance" in data.files else None
                 return cls(weights, full[:, rows, columns].T, str(data["likelihood"]), float(data["bin_s"]), noise)
         except (OSError, KeyError, ValueError, IndexError) as error:
             raise BadInput(f"{path} is not an encoding model: {error}") from None

@@ -309,13 +309,13 @@ def predict_state(mean, covariance, bin_s, velocity_keep, velocity_variance, pos
     for i in range(2):
         mean[i] += bin_s * mean[2 + i]
         mean[2 + i] *= velocity_keep
+    for i in range(2):  # position first: it needs the old cross terms
+        for j in range(2):
+            cross = covariance[i, 2 + j] + covariance[2 + i, j]
+            covariance[i, j] += bin_s * cross + bin_s * bin_s * covariance[2 + i, 2 + j]
     for i in range(2):
         for j in range(2):
-            vv = covariance[2 + i, 2 + j]
-            pv = covariance[i, 2 + j]
-            vp = covariance[2 + i, j]
-            covariance[i, j] += bin_s * (pv + vp) + bin_s * bin_s * vv
-            covariance[i, 2 + j] = velocity_keep * (pv + bin_s * vv)
+            covariance[i, 2 + j] = velocity_keep * (covariance[i, 2 + j] + bin_s * covariance[2 + i, 2 + j])
             covariance[2 + j, i] = covariance[i, 2 + j]
     for i in range(2):
         for j in range(2):

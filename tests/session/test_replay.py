@@ -1,0 +1,205 @@
+"""A session, its recording and its replay: identical to the bit, and honest when it is not."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import Bin, TrialState
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session import launch
+from bmi_runtime.session.core import Session
+from bmi_runtime.session.replay import Replay
+from simulators.world import World
+
+SHORT = ["session.units=24", "recording.snapshot_s=1.0", "adapter.learning_rate=1e-5"]
+
+
+def record(path, *overrides, bins=2000, commands=()):
+    """Run a session of simulated time, with commands at given bins; return the loop."""
+    config = configuration.load(None, [*SHORT, f"recording.path='{path}'", *overrides])
+    loop = launch.assemble(config, "max")
+    todo = dict(commands)
+    loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
+    launch.run(loop, bins)
+    return loop
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("session.likelihood=gaussian", "adapter.learning_rate=1e-4"),
+        ("adapter.intention=rotated", "task.assist=0.5", "task.assist_fade=success"),
+        ("task.kind=random-target", "task.pause_s=0.0", "decoder.parameter_trust=0.0"),
+        ("task.kind=pursuit", "task.timeout_s=2.0"),
+    ],
+    ids=["poisson", "gaussian", "rotated-assist", "random-target", "pursuit"],
+)
+def test_a_replay_is_identical_to_the_bit(tmp_path, overrides):
+    loop = record(tmp_path / "a.mcap", *overrides)
+    result = Replay(Recording(tmp_path / "a.mcap")).run()
+    assert result["identical"]
+    assert result["bins"] == 2000
+    assert result["output_digest"] == loop.result()["output_digest"]
+
+
+def test_commands_are_replayed_at_their_bins(tmp_path):
+    commands = {
+        300: {"set": "adapter.learning_rate", "value": 1e-3},
+        500: {"set": "task.assist", "value": 0.4},
+        700: {"set": "session.hold", "value": True},
+        900: {"set": "session.hold", "value": False},
+        1000: {"set": "decoder.frozen", "value": True},
+        1200: {"set": "task.kind", "value": "random-target"},
+        1500: {"set": "adapter.enabled", "value": False},
+        1700: {"set": "decoder.frozen", "value": False},
+    }
+    record(tmp_path / "a.mcap", commands=commands)
+    recording = Recording(tmp_path / "a.mcap")
+    steps = recording.steps()["output"]
+    assert (steps["learning_rate"][300:] == 1e-3).all()
+    assert steps["learning_rate"][299] == 1e-5
+    held = steps[700:900]
+    assert (held["cursor"][:, :2] == held["cursor"][0, :2]).all(), "hold stops the cursor within one bin"
+    assert (held["model_checksum"] == held["model_checksum"][0]).all(), "and freezes adaptation"
+    assert not steps["adapting"][1500:].any()
+    assert [message["bin"] for _, message in recording.messages("command")] == list(commands)
+    assert Replay(recording).run()["identical"]
+
+
+def test_one_changed_count_is_found_and_named(tmp_path):
+    record(tmp_path / "a.mcap")
+    replay = Replay(Recording(tmp_path / "a.mcap"))
+    changed = replay.steps.copy()
+    changed["input"]["counts"][777, 3] += 1
+    replay._raw = memoryview(changed).cast("B")
+    result = replay.run()
+    assert not result["identical"]
+    assert result["first_divergence"]["bin"] == 777
+    assert result["first_divergence"]["field"] == "decoded"
+
+
+def test_what_if_changes_the_outcome_and_says_where(tmp_path):
+    record(tmp_path / "a.mcap")
+    result = Replay(Recording(tmp_path / "a.mcap"), ["adapter.learning_rate=1e-3"]).run(verify=False)
+    assert result["bins"] == 2000
+    assert result["first_divergence"] == {"bin": 0, "field": "learning_rate", "recorded": 1e-5, "replayed": 1e-3}
+
+
+def test_a_session_restored_from_a_snapshot_goes_on_to_the_bit(tmp_path):
+    record(tmp_path / "a.mcap", "task.kind=random-target")
+    recording = Recording(tmp_path / "a.mcap")
+    snapshots = [message for _, message in recording.messages("snapshot")]
+    middle = snapshots[len(snapshots) // 2]
+    assert 0 < middle["bins"] < 2000
+    replay = Replay(recording)
+    replay.session.restore(middle)
+    replay.position = middle["bins"]
+    assert all(replay.next() for _ in range(2000 - middle["bins"]))
+
+
+def test_the_same_seed_gives_the_same_session_and_another_does_not(tmp_path):
+    digests = [
+        record(tmp_path / f"{name}.mcap", f"session.seed={seed}", bins=400).result()["output_digest"]
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.fixture(scope="module")
+def session():
+    config = configuration.load(None, SHORT)
+    return Session(config, World(config).initial_model())
+
+
+def bin_of(session, counts=0):
+    empty = Bin(session.model.n_units, session.config.continuous)
+    empty.fields.counts[:] = counts
+    return empty
+
+
+def test_absurd_counts_are_refused_counted_and_do_not_move_the_weights_of_their_unit(session):
+    given = bin_of(session)
+    given.fields.counts[5] = 60000
+    before = session.model.weights[:, 5].copy()
+    session.step(given.bytes)
+    assert session.events.pop() == {"name": "refused-counts", "units": 1}
+    assert np.array_equal(session.model.weights[:, 5], before)
+    assert np.isfinite(session.record.output.decoded).all()
+
+
+def test_a_stale_bin_coasts_and_does_not_adapt(session):
+    given = bin_of(session, 3)
+    given.fields.stale[0] = 1
+    session.step(given.bytes)
+    assert not session.record.output.adapting[0]
+    assert math.isnan(session.record.output.log_likelihood[0])
+
+
+def test_features_that_are_not_finite_are_refused():
+    config = configuration.load(None, [*SHORT, "session.likelihood=gaussian"])
+    session = Session(config, World(config).initial_model())
+    given = bin_of(session, 0.5)
+    given.fields.counts[:4] = [np.nan, np.inf, -np.inf, 1e12]
+    session.step(given.bytes)
+    assert session.events == [{"name": "refused-counts", "units": 4}]
+    assert np.isfinite(session.record.output.decoded).all()
+    assert np.isfinite(session.model.weights).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ({"set": "adapter.learning_rate", "value": -1}, "between 0 and 1"),
+        ({"set": "adapter.learning_rate", "value": "fast"}, "wants a number"),
+        ({"set": "adapter.learning_rate", "value": math.nan}, "between 0 and 1"),
+        ({"set": "session.units", "value": 3}, "cannot change during a session"),
+        ({"set": "task.kind", "value": "chess"}, "no task 'chess'"),
+        ({}, "cannot change"),
+    ],
+)
+def test_a_bad_command_is_refused_in_words_and_changes_nothing(session, command, said):
+    before = session.snapshot()["live"]
+    with pytest.raises(BadInput, match=said):
+        session.apply(command)
+    assert session.snapshot()["live"] == before
+
+
+def test_a_model_of_the_wrong_size_is_refused():
+    small = configuration.load(None, ["session.units=3"])
+    with pytest.raises(BadInput, match=r"3 poisson units.*24"):
+        Session(configuration.load(None, SHORT), World(small).initial_model())
+
+
+def bmi(*arguments, **kwargs):
+    return subprocess.run([sys.executable, "-m", "bmi_runtime.cli.main", *arguments], capture_output=True, text=True, **kwargs)
+
+
+def test_the_commands_from_run_to_replay(tmp_path):
+    path = str(tmp_path / "a.mcap")
+    ran = bmi("run", "--headless", "--speed", "max", "--duration", "3", "--seed", "2", "--record", path, "--json")
+    assert ran.returncode == 0, ran.stderr
+    first = json.loads(ran.stdout)
+    verified = bmi("replay", path, "--verify", "--json")
+    assert verified.returncode == 0, verified.stderr
+    assert json.loads(verified.stdout)["output_digest"] == first["output_digest"]
+    other = bmi("replay", path, "--verify", "--set", "task.assist=0.5", "--json")
+    assert other.returncode == 3
+    assert json.loads(other.stdout)["first_divergence"]["field"]
+    assert bmi("run", "--headless", "--speed", "max", "--record", path).returncode == 2, "never writes over a recording"
+    assert "Traceback" not in bmi("replay", str(tmp_path / "none.mcap")).stderr
+
+
+def test_a_trained_session_reaches_targets(tmp_path):
+    loop = record(tmp_path / "a.mcap", "session.units=96", "adapter.learning_rate=1e-6", bins=12000)
+    result = loop.result()
+    assert result["success_rate"] >= 0.95
+    assert result["trials"] >= 50
+    steps = Recording(tmp_path / "a.mcap").steps()["output"]
+    assert set(np.unique(steps["trial_state"])) == {TrialState.REACH, TrialState.HOLD, TrialState.SUCCESS}
