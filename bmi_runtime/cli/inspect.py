@@ -103,6 +103,8 @@ def _overview_rows(facts: dict):
     faults = {name.replace("_", " "): count for name, count in facts["input_faults"].items() if name != "segments"}
     yield "input faults", _counted({name: count for name, count in faults.items() if count}) or "none"
     yield "messages", _counted(facts["streams"])
+    if facts["odd"]:
+        yield "odd", "\n".join(f"[yellow]{sentence}[/yellow]" for sentence in facts["odd"])
     if facts["parent"]:
         yield "continues", f"{facts['parent'].get('path')} after bin {facts['parent'].get('last_bin_index')}"
     if facts["recovered"]:

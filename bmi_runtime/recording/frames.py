@@ -64,9 +64,9 @@ def message_frame(channel: int, log_time_ns: int, payload: bytes) -> bytes:
 
 def describe_dtype(dtype: np.dtype) -> list:
     """Return a packed structured dtype as nested lists ``[name, type, shape]``, which JSON can hold."""
-    fields = []
+    fields: list[list] = []
     for name in dtype.names or ():
-        base, shape = dtype.fields[name][0].base, dtype.fields[name][0].shape
+        base, shape = dtype[name].base, dtype[name].shape
         fields.append([name, describe_dtype(base) if base.names else base.str, list(shape)])
     return fields
 

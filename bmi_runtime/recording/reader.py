@@ -137,8 +137,8 @@ class Recording:
 
     def as_parent(self) -> dict:
         """Return the header's key ``parent`` for a recording that continues this one."""
-        last = self.steps(self.n_steps - 1)["input"]["bin_index"] if self.n_steps else []
-        return {"path": str(self.path), "last_bin_index": int(last[0]) if len(last) else None}
+        indices = self.column("input", "bin_index")
+        return {"path": str(self.path), "last_bin_index": int(indices[-1]) if len(indices) else None}
 
     def _runs(self) -> Iterator[np.ndarray]:
         """Yield views of the file over unbroken runs of step frames."""
@@ -163,6 +163,8 @@ def _count_missing(bin_index: np.ndarray, gap_bins: np.ndarray) -> int:
 
 def _map(path: Path):
     """Return the bytes of a file as a read-only memory map (an empty file as no bytes)."""
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} cannot be read: it is not a file")
     try:
         with open(path, "rb") as file:
             if file.seek(0, 2) == 0:

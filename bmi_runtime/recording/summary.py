@@ -22,7 +22,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         ``adapting`` (fraction of bins), ``learning_rate`` (first, last), ``safety_states`` (bins in each), ``events``
         (messages by name), ``commands``, ``input_faults`` (sums of gap bins, late, duplicate and invalid counts, stale
         bins), ``latency_us`` (percentiles of the whole bin and of each stage), ``deadline_misses``, ``streams``
-        (messages in each), ``parent``, ``recovered``.
+        (messages in each), ``parent``, ``recovered``. ``odd``: a sentence for everything that a person should look at.
     """
     facts: dict[str, Any] = {
         "complete": recording.complete,
@@ -49,7 +49,36 @@ def summarise(recording: Recording) -> dict[str, Any]:
     }
     if facts["duration_s"] and facts["spikes"] is not None:
         facts["mean_rate_hz"] = facts["spikes"] / facts["duration_s"] / recording.n_units
-    return facts
+    return facts | {"odd": _odd(recording, facts)}
+
+
+def _odd(recording: Recording, facts: dict[str, Any]) -> list[str]:
+    """Return one sentence for everything that should make a person look twice."""
+    bins, faults = facts["bins"], facts["input_faults"]
+    moving = sum(facts["safety_states"].get(name, 0) for name in ("starting", "calibrating", "active", "degraded"))
+    silent = (
+        np.empty(0, int) if bins == 0 else np.flatnonzero(~np.any(recording.column("input", "counts") != 0, axis=0))
+    )
+    checks = {
+        "the recording holds no bins": bins == 0,
+        f"{facts['missing_bins']} bins are missing between the first and the last": facts["missing_bins"],
+        f"{len(silent)} of {facts['units']} units are silent throughout{_first_units(silent)}": len(silent),
+        f"{facts['deadline_misses']} bins missed their deadline": facts["deadline_misses"],
+        f"{faults['gap_bins']} bins were lost by the source": faults["gap_bins"],
+        f"{faults['invalid']} counts or features were refused": faults["invalid"],
+        f"{faults['late']} counts came late and {faults['duplicates']} twice": faults["late"] or faults["duplicates"],
+        f"in {faults['stale_bins']} bins the source had nothing new": faults["stale_bins"],
+        f"the device clock jumped: its times come in {faults['segments']} segments": faults["segments"] > 1,
+        f"in {bins - moving} bins the output was frozen or stopped": bins > moving,
+        "the decoded state is not finite somewhere": not np.all(np.isfinite(recording.column("output", "decoded"))),
+        "the code was changed after its commit": (facts["provenance"] or {}).get("git_dirty"),
+    }
+    return [sentence for sentence, holds in checks.items() if holds]
+
+
+def _first_units(units) -> str:
+    """Return the first few of the units in brackets."""
+    return f" ({', '.join(map(str, units[:8]))}{', ...' if len(units) > 8 else ''})"
 
 
 def _messages(recording: Recording, stream: str):

@@ -29,7 +29,7 @@ def test_inspect_a_complete_recording(recorded, steps):
     assert (facts["trials"], facts["successes"], facts["timeouts"], facts["success_rate"]) == (3, 3, 0, 1.0)
     assert facts["events"] == {"success": 3, "timeout": 3}
     assert facts["adapting"] == 0.75 and facts["learning_rate"] == [1e-6, 1e-6]
-    assert facts["safety_states"] == {"active": 40}
+    assert facts["safety_states"] == {"active": 40} and facts["odd"] == []
     assert facts["spikes"] == int(steps["input"]["counts"].sum())
     assert facts["mean_rate_hz"] == pytest.approx(facts["spikes"] / 0.2 / 4)
     total_us = steps["timing"]["stage_ns"].sum(axis=1) / 1e3
@@ -60,7 +60,29 @@ def test_inspect_counts_what_went_wrong(tmp_path, make, write):
     }  # fmt: skip
     assert facts["safety_states"] == {"active": 25, "frozen": 2, "stopped": 1, "unknown 9": 2}
     assert facts["deadline_misses"] == 3
+    assert facts["odd"] == [
+        "3 bins missed their deadline",
+        "3 bins were lost by the source",
+        "4 counts or features were refused",
+        "6 counts came late and 1 twice",
+        "in 2 bins the source had nothing new",
+        "the device clock jumped: its times come in 2 segments",
+        "in 5 bins the output was frozen or stopped",
+    ]
     assert facts["duration_s"] == pytest.approx(29 * 0.005)  # 28 steps inside the segments, and one bin
+
+
+def test_inspect_names_silent_units_and_nonsense(tmp_path, make, write):
+    steps = make(30, n_units=20)
+    steps["input"]["counts"][:, [2, 11]] = 0
+    steps["output"]["decoded"][7, 1] = np.nan
+    write(tmp_path / "a.mcap", steps, {"provenance": {"git_dirty": True}})
+    facts = ask(inspect, tmp_path / "a.mcap")
+    assert facts["odd"] == [
+        "2 of 20 units are silent throughout (2, 11)",
+        "the decoded state is not finite somewhere",
+        "the code was changed after its commit",
+    ]
 
 
 @pytest.mark.parametrize("n_bins", [0, 1])
