@@ -76,9 +76,9 @@ class LIFNeuron:
 
     def rate_and_slope(self, input_mv) -> tuple[np.ndarray, np.ndarray]:
         """Return r(E) in Hz and dr/dE in Hz per mV (Siegert's formula), shaped like `input_mv`."""
-        inputs = np.ascontiguousarray(input_mv, dtype=float)
+        inputs = np.asarray(input_mv, dtype=float)
         rates, slopes = np.empty(inputs.size), np.empty(inputs.size)
-        lif.lif_rates(inputs.ravel(), *self.arguments, rates, slopes)
+        lif.lif_rates(np.ascontiguousarray(inputs.ravel()), *self.arguments, rates, slopes)
         return rates.reshape(inputs.shape), slopes.reshape(inputs.shape)
 
     def rate_hz(self, input_mv) -> np.ndarray:
