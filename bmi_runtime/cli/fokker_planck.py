@@ -1,0 +1,144 @@
+"""``bmi fokker-planck``: steady states, runs, studies and pictures of populations as densities."""
+
+import functools
+
+import click
+
+from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.errors import BadInput
+
+
+@click.group("fokker-planck")
+def fokker_planck():
+    """Populations of noisy integrate-and-fire neurons as densities: p(v, t), N(t), steady states, blow-up."""
+
+
+MODEL_OPTIONS = (
+    click.option("--b", type=float, required=True, help="Connectivity: positive excitatory, negative inhibitory."),
+    click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion at rest."),
+    click.option("--a1", type=float, default=0.0, show_default=True, help="Growth of the diffusion with the rate."),
+    click.option("--v-reset", type=float, default=1.0, show_default=True, help="Reset V_R."),
+    click.option("--v-threshold", type=float, default=2.0, show_default=True, help="Threshold V_F."),
+    click.option("--refractory", type=float, default=0.0, metavar="TAU", help="Mean refractory time."),
+    click.option(
+        "--threshold-eps", type=float, default=0.0, metavar="EPS", help="Random threshold: mean time to fire above V_F."
+    ),
+    click.option("--delay", type=float, default=0.0, metavar="D", help="Transmission delay."),
+    click.option(
+        "--current", default="0", metavar="I", help="A number, or a table t:I,t:I,... joined by straight lines."
+    ),
+)
+
+
+def model_options(function):
+    """Add the options of the equation; the function receives a Model as `model`."""
+
+    @functools.wraps(function)
+    def wrapped(b, a0, a1, v_reset, v_threshold, refractory, threshold_eps, delay, current, **rest):
+        from bmi_runtime.analysis.fokker_planck.model import Model
+
+        model = Model(b, a0, a1, v_reset, v_threshold, parse_current(current), refractory, threshold_eps, delay)
+        return function(model=model, **rest)
+
+    for option in reversed(MODEL_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def parse_current(text: str):
+    """Return a constant or (times, values) from ``0.5`` or ``0:0,10:0.5``."""
+    try:
+        if ":" not in text:
+            return float(text)
+        pairs = [tuple(float(x) for x in part.split(":")) for part in text.split(",")]
+        return tuple(t for t, _ in pairs), tuple(i for _, i in pairs)
+    except ValueError:
+        raise BadInput(f"--current {text}: give a number, or times and values such as 0:0,10:0.5") from None
+
+
+def parse_initial(text: str, model):
+    """Return the initial density named ``gaussian:MEAN,VARIANCE`` or ``steady``."""
+    from bmi_runtime.analysis.fokker_planck.initial import Gaussian
+
+    kind, _, numbers = text.partition(":")
+    try:
+        if kind == "gaussian":
+            mean, variance = (float(x) for x in numbers.split(","))
+            return Gaussian(mean, variance, model.v_threshold)
+    except ValueError:
+        raise BadInput(f"--initial {text}: gaussian takes a mean and a variance, such as gaussian:0,0.25") from None
+    raise BadInput(f"--initial {text}: the initial density is gaussian:MEAN,VARIANCE")
+
+
+@fokker_planck.command()
+@model_options
+@answer_options
+def steady(model, as_json):
+    """All steady states at this connectivity, their stability, and the critical connectivity b*."""
+    from bmi_runtime.analysis.fokker_planck import spectral
+    from bmi_runtime.analysis.fokker_planck import steady as states_of
+
+    states = spectral.with_stability(model, states_of.steady_states(model))
+    result = {
+        "steady_states": [_state(state) for state in states],
+        "critical_b": states_of.critical_b(model),
+        "folds": [{"b": b, "rate": rate} for b, rate in states_of.folds(model)],
+    }
+    answer(result, as_json, _steady_text(model, result))
+
+
+def _state(state):
+    leading = state.leading_eigenvalue
+    return {
+        "rate": state.rate,
+        "residual": state.residual,
+        "stable": state.stable,
+        "leading_eigenvalue": leading.real,
+        "leading_eigenvalue_imaginary": abs(leading.imag),
+    }
+
+
+def _steady_text(model, result):
+    lines = [f"{len(result['steady_states'])} steady state(s) at b = {model.b:g}"]
+    for state in result["steady_states"]:
+        kind = "stable" if state["stable"] else "unstable"
+        turn = f" +- {state['leading_eigenvalue_imaginary']:.6g}i" if state["leading_eigenvalue_imaginary"] > 0 else ""
+        lines.append(f"  N = {state['rate']:.12g}  {kind}, leading eigenvalue {state['leading_eigenvalue']:.6g}{turn}")
+    star = result["critical_b"]
+    lines.append("the quiet state exists at every b" if star is None else f"critical connectivity b* = {star:.10g}")
+    return "\n".join(lines)
+
+
+@fokker_planck.command()
+@model_options
+@click.option(
+    "--initial", default="gaussian:0,0.25", show_default=True, help="gaussian:MEAN,VARIANCE, restricted to v < V_F."
+)
+@click.option(
+    "--duration", type=float, required=True, metavar="T", help="Time to integrate, in membrane time constants."
+)
+@click.option("--tolerance", type=float, default=1e-8, show_default=True, help="Largest error of one time step.")
+@click.option("--cells", type=int, default=400, show_default=True, help="Cells of the grid.")
+@click.option("--step", type=float, default=0.0, help="Fixed time step; by default steps adapt.")
+@click.option("--snapshots", type=int, default=200, show_default=True, help="Densities kept in --out.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Keep p(v, t) and N(t) in this .npz file.")
+@answer_options
+def run(model, initial, duration, tolerance, cells, step, snapshots, out, as_json):
+    """Integrate p(v, t) from an initial density; a blow-up is reported with its time, never integrated through."""
+    from bmi_runtime.analysis.fokker_planck import report
+
+    with progress("integrating", duration) as advance:
+        result, solution = report.run(
+            model,
+            parse_initial(initial, model),
+            duration,
+            tolerance=tolerance,
+            cells=cells,
+            fixed_step=step,
+            snapshots=snapshots,
+            advance=advance,
+        )
+    if out:
+        report.save(out, solution, result)
+        say(f"wrote {out}", as_json)
+    answer(result, as_json, report.text(result))
