@@ -12,6 +12,7 @@ float64.
 
 import numpy as np
 
+from bmi_runtime.kernels.exponential import exponential
 from bmi_runtime.kernels.jit import kernel
 
 
@@ -63,6 +64,17 @@ def add_history_transpose(starts, times, values, residual, first, gradient):
             value = values[event]
             for k in range(size):
                 tap[k] += value * part[k]
+
+
+@kernel
+def rates_in_place(predictor, sums):
+    """Replace a predictor (bins, targets) by its exponential, the rate, and add each target's rates to `sums`."""
+    bins, targets = predictor.shape
+    for t in range(bins):
+        for i in range(targets):
+            rate = exponential(predictor[t, i])
+            predictor[t, i] = rate
+            sums[i] += rate
 
 
 @kernel

@@ -54,7 +54,7 @@ def raised_cosine(history_bins: int, functions: int, logarithmic: bool = True) -
 
     Bump ``b`` is ``(1 + cos(clip((u(m) - c_b) pi / (2 delta), -pi, pi))) / 2`` with ``u(m) = log(m + offset)`` or
     ``m``, centres ``c_b`` a distance ``delta`` apart, the first at lag 1 and the last ending just after the last lag
-    (Pillow et al. 2008, with our choice of offset: a twentieth of the filter, so that neighbouring bumps stay distinct).
+    (Pillow et al. 2008; the offset, a twentieth of the filter so that neighbours stay distinct, is our choice).
     """
     offset = max(1.0, history_bins / 20)
     lags = np.arange(1, history_bins + 1)

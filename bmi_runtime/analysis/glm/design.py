@@ -49,9 +49,10 @@ class Covariates:
 
     def rows(self, begin: int, end: int, stride: int) -> np.ndarray:
         """Return standardised columns at the bins ``begin, begin + stride, ... < end``, (rows, columns)."""
-        pieces = [np.asarray(self.table[begin + d : end + d : stride], dtype=float) for d in self.leads]
-        centred = (np.stack(pieces, axis=2) - self.mean[:, None]) / self.scale[:, None]
-        return centred.reshape(len(centred), -1)
+        pieces = [(self.table[begin + d : end + d : stride] - self.mean) / self.scale for d in self.leads]
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.stack(pieces, axis=2).reshape(len(pieces[0]), -1)
 
     def wide_mean(self) -> np.ndarray:
         """Return the subtracted mean of every column."""
@@ -93,7 +94,7 @@ class Design:
     refractory_bins: int = 0
     own: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     stride: int = 1
-    block: int = 2048
+    block: int = 1024
     threads: int = 1
 
     def __post_init__(self):
@@ -160,12 +161,18 @@ class Design:
         low, high = self.first + begin * self.stride, min(self.first + end * self.stride, self.last)
         return self.covariates.rows(low, high, self.stride)
 
-    def predictor(self, weights: np.ndarray, taps: np.ndarray, begin: int, end: int) -> np.ndarray:
-        """Return ``X @ weights`` for some rows, given ``taps = filters(weights, targets)``."""
-        out = np.empty((end - begin, weights.shape[1]))
-        out[:] = weights[0]
+    def predictor(self, weights: np.ndarray, taps: np.ndarray, begin: int, end: int, outside=None) -> np.ndarray:
+        """Return ``X @ weights`` for some rows, given ``taps = filters(weights, targets)``.
+
+        ``outside`` is ``covariate_rows(begin, end)`` if it is at hand.
+        """
         if self.covariates:
-            out += self.covariate_rows(begin, end) @ weights[1 + self.history_columns :]
+            outside = self.covariate_rows(begin, end) if outside is None else outside
+            out = outside @ weights[1 + self.history_columns :]
+            out += weights[0]
+        else:
+            out = np.empty((end - begin, weights.shape[1]))
+            out[:] = weights[0]
         if taps.shape[1]:
             seen = self._seen
             kernels.add_history(seen.starts, seen.times, seen.values, taps, begin, out)
@@ -177,12 +184,12 @@ class Design:
         long = -(-len(self.basis) // self.stride)
         return np.zeros((extra, targets)), np.zeros((self.events.units * self.stride, long, targets))
 
-    def add_transpose(self, total: tuple[np.ndarray, np.ndarray], residual: np.ndarray, begin: int, end: int) -> None:
-        """Add ``X[begin:end].T @ residual`` to the accumulators."""
+    def add_transpose(self, total, residual: np.ndarray, begin: int, end: int, outside=None, sums=None) -> None:
+        """Add ``X[begin:end].T @ residual`` to the accumulators (covariate rows and column sums if at hand)."""
         plain, dealt = total
-        plain[0] += residual.sum(axis=0)
+        plain[0] += residual.sum(axis=0) if sums is None else sums
         if self.covariates:
-            plain[1:] += self.covariate_rows(begin, end).T @ residual
+            plain[1:] += (self.covariate_rows(begin, end) if outside is None else outside).T @ residual
         if dealt.shape[1]:
             seen = self._seen
             kernels.add_history_transpose(seen.starts, seen.times, seen.values, residual, begin, dealt)

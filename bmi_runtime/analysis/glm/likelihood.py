@@ -9,6 +9,7 @@ import numpy as np
 from bmi_runtime.analysis.glm.design import Design, finite_part
 from bmi_runtime.analysis.glm.events import Events
 from bmi_runtime.kernels.exponential import exponentials
+from bmi_runtime.kernels.glm import rates_in_place
 
 LINKS = ("exponential", "softplus")
 
@@ -93,16 +94,18 @@ class Objective:
         events = self.targets.take(units) if softplus else None
 
         def work(begin, end, total):
-            predictor = design.predictor(weights, taps, begin, end)
+            outside = design.covariate_rows(begin, end) if design.covariates else None
+            predictor = design.predictor(weights, taps, begin, end, outside)
             if not softplus:
-                exponentials(predictor.ravel(), predictor.ravel())
-                design.add_transpose(total, predictor, begin, end)
-                return predictor.sum(axis=0)
+                sums = np.zeros(len(units))
+                rates_in_place(predictor, sums)
+                design.add_transpose(total, predictor, begin, end, outside, sums)
+                return sums
             counts = events.dense(design.first + begin, design.first + end)
             rate = rates(predictor, "softplus")
             safe = np.where(rate > 0, rate, 1.0)
             slope = np.exp(-np.logaddexp(0.0, -predictor)) * (1 - counts / safe)
-            design.add_transpose(total, slope, begin, end)
+            design.add_transpose(total, slope, begin, end, outside)
             return (rate - counts * np.log(safe)).sum(axis=0)
 
         gradient, sums = design.each_block(work, len(units))
