@@ -126,7 +126,7 @@ def information(design: Design, bernoulli: bool | None = None) -> Information:
         bernoulli = design.likelihood == "poisson" and design.counts == "bernoulli"
     if design.likelihood == "gaussian":
         regressors = design.regressors
-        mean = (regressors.T @ regressors / len(regressors))[None] / design.noise_variance[:, None, None]
+        mean = (regressors.T @ regressors / len(regressors))[None] / design.noise[:, None, None]
         score = mean
     else:
         mean, score = _poisson_information(design)

@@ -75,6 +75,13 @@ class Design:
         """The number of units."""
         return len(self.weights)
 
+    @property
+    def noise(self) -> np.ndarray:
+        """The noise variance of every Gaussian unit, (units,)."""
+        if self.noise_variance is None:
+            raise BadInput("'noise_variance' (one per unit) is missing; the Gaussian likelihood needs it")
+        return np.asarray(self.noise_variance)
+
     def replaced(self, **changes) -> "Design":
         """Return a copy with some attributes changed, checked again."""
         return replace(self, **changes)

@@ -76,7 +76,7 @@ class Recursion:
         gaussian = design.likelihood == "gaussian"
         weights = np.zeros((self.units, self.d)) if gaussian else design.weights
         self.gains = np.ascontiguousarray(weights.T)
-        self.scale = 1.0 / design.noise_variance if gaussian else np.full(self.units, design.bin_s)
+        self.scale = 1.0 / design.noise if gaussian else np.full(self.units, design.bin_s)
         self.single = float(not gaussian and design.counts == "bernoulli")
         self.scratch = np.zeros((4 * self.d + 6, BLOCK_UNITS))
 

@@ -22,9 +22,13 @@ MOST_ROWS = 24
 @click.option("--initial-covariance", type=float, metavar="V",
               help="Variance of every weight at the start; the steady one by default.")  # fmt: skip
 @click.option("--exact/--no-exact", default=True, show_default=True, help="Run the exact recursion as well.")
+@click.option("--drift", type=float, metavar="Q",
+              help="Variance per bin of the truth's random walk: adds the error and the best rate.")  # fmt: skip
+@click.option("--write", type=click.Path(), metavar="FILE.toml",
+              help="Put the rate into this configuration as adapter.learning_rate, commented.")  # fmt: skip
 @answer_options
 def calibrate(design, likelihood, learning_rate, max_error, max_convergence_time, counts, threshold,
-              initial_covariance, exact, as_json):  # fmt: skip
+              initial_covariance, exact, drift, write, as_json):  # fmt: skip
     """Calculate a learning rate for the units and the task in DESIGN.npz, or what a given rate does.
 
     DESIGN.npz holds `states` (bins x dims: a period, or an ergodic sample, of what the units encode; velocity in dm/s
@@ -43,7 +47,10 @@ def calibrate(design, likelihood, learning_rate, max_error, max_convergence_time
     info, found = _rate(loaded, learning_rate, max_error, max_convergence_time, threshold, initial_covariance)
     rate = learning_rate if found is None else found.learning_rate
     prediction = predict(loaded, rate, threshold, initial_covariance, exact, info)
-    result = _result(prediction, found)
+    result = _result(prediction, found) | _drifting(info, rate, drift)
+    if write is not None:
+        _write(write, design, prediction, found)
+        result["written"] = write
     if not prediction.validity["trustworthy"]:
         say(f"note: {prediction.validity['verdict']}", as_json=True)
     answer(result, as_json, "" if as_json else _text(prediction, found))
@@ -63,6 +70,40 @@ def _rate(design, learning_rate, max_error, max_convergence_time, threshold, ini
     if learning_rate is not None:
         return info, None
     return info, answer_wish(design, info, max_error, max_convergence_time, threshold, initial_covariance)
+
+
+def _drifting(info, rate, drift) -> dict:
+    """Return what a drifting truth changes, nothing without a drift."""
+    if drift is None:
+        return {}
+    from bmi_runtime.calibration.drift import best_rate, drifting_error
+
+    return {
+        "drift": drift,
+        "best_learning_rate": best_rate(info, drift),
+        "error_covariance_drifting": drifting_error(info, rate, drift),
+    }
+
+
+def _write(path, design, prediction, found) -> None:
+    """Write the rate into a configuration whose bins are those of the design."""
+    import datetime
+    import pathlib
+
+    from bmi_runtime.calibration.write import write_learning_rate
+
+    why = (
+        "a given learning rate"
+        if found is None
+        else f"{found.wish}; unit {prediction.design.names[found.binding_unit]} binds"
+    )
+    origin = (
+        f"{datetime.date.today().isoformat()}, from {pathlib.Path(design).name} ({prediction.design.likelihood}, "
+        f"{prediction.design.units} units), {why}; predicted error sd "
+        f"{prediction.closed.largest_error.max() ** 0.5:.3g}, "
+        f"converges in {prediction.convergence_bins.max() * prediction.design.bin_s:.3g} s"
+    )
+    write_learning_rate(path, float(prediction.closed.rate[0]), origin, prediction.design.bin_s)
 
 
 def _result(prediction, found) -> dict:

@@ -42,7 +42,7 @@ def test_bad_gaussian_designs(gaussian_design, change, message):
 def test_bad_rates(poisson_design):
     with pytest.raises(BadInput, match="unit 1 fires 0 Hz"):
         poisson_design.replaced(weights=changed(poisson_design.weights, (1, 0), -800.0))
-    with pytest.raises(BadInput, match="unit 0 is expected to fire 1.8"):
+    with pytest.raises(BadInput, match=r"unit 0 is expected to fire 1\.8"):
         poisson_design.replaced(weights=changed(poisson_design.weights, (0, 0), np.log(100)))
     crowded = poisson_design.replaced(weights=changed(poisson_design.weights, (0, 0), np.log(100)), counts="poisson")
     assert crowded.expected_counts().max() > 1

@@ -1,6 +1,7 @@
 """`bmi calibrate` from the command line: keys, agreement with the formulas, one sentence for bad input."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
@@ -84,3 +85,48 @@ def test_text_names_rate_and_binding_unit(files):
 def test_bad_usage(files, arguments, message):
     with pytest.raises(BadInput, match=message):
         run(files / "g.npz", *arguments)
+
+
+CONFIGURATION = """# my session
+[session]
+units = 3  # as many as there are
+bin_s = 0.05
+
+[adapter]
+# the rate
+learning_rate = 1e-6  # per bin
+enabled = true
+
+[task]
+kind = "centre-out"
+"""
+
+
+def test_write_keeps_the_rest_of_the_file(files):
+    path = files / "session.toml"
+    path.write_text(CONFIGURATION)
+    for bound in (0.01, 0.02):
+        answer = run(files / "g.npz", "--likelihood", "gaussian", "--max-error", bound, "--write", path)
+        lines = path.read_text().splitlines()
+        assert tomllib.loads(path.read_text())["adapter"]["learning_rate"] == answer["learning_rate"]
+        comment = [line for line in lines if line.startswith("# calculated by bmi calibrate")]
+        assert len(comment) == 1
+        assert f"from g.npz (gaussian, 3 units), error variance at most {bound:g}; unit 2 binds" in comment[0]
+        rest = [line for line in lines if "learning_rate" not in line and line not in comment]
+        assert rest == [line for line in CONFIGURATION.splitlines() if "learning_rate" not in line]
+        assert "# per bin" in next(line for line in lines if line.startswith("learning_rate"))
+
+
+def test_write_refuses_other_bins(files):
+    path = files / "session.toml"
+    path.write_text(CONFIGURATION.replace("0.05", "0.02"))
+    with pytest.raises(BadInput, match=r"bins of 0.02 s, the learning rate is for bins of 0.05 s"):
+        run(files / "g.npz", "--likelihood", "gaussian", "--max-error", 0.01, "--write", path)
+    assert path.read_text() == CONFIGURATION.replace("0.05", "0.02")
+
+
+def test_drift(files):
+    answer = run(files / "g.npz", "--likelihood", "gaussian", "--learning-rate", 1e-4, "--drift", 1e-4)
+    assert answer["best_learning_rate"] == pytest.approx(1e-4, rel=1e-3)
+    units = [unit["filter_covariance"] for unit in answer["units"]]
+    np.testing.assert_allclose(answer["error_covariance_drifting"], units, rtol=1e-9, atol=1e-12)

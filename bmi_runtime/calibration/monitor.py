@@ -1,0 +1,243 @@
+"""Live: is every unit where the calibration said it would be?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bmi_runtime.calibration.exact import unpack
+from bmi_runtime.errors import BadInput
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a condition is raised; it ends when its statistics are back below ``ease`` of the limits.
+
+    The z limits are high because every unit is tested in every bin of a session of hours.
+
+    Attributes
+    ----------
+    memories : float
+        How many times its memory a filter must have run before its unit is judged.
+    innovation_z, innovation_excess : float
+        `rate off`: the mean squared innovation differs from its prediction by so many standard errors and this share.
+    drift_z, drift_ratio : float
+        `tuning drifting`: the weights move this many times faster than the learning rate assumes (as a variance per
+        bin), and so many standard errors beyond it.
+    silence : float
+        `unit lost`: so many spikes expected since the last one (the model gives the silence a chance of exp(-silence)).
+    flat : float
+        `unit lost` for features: the recent mean squared innovation is below this share of its prediction.
+    ease : float
+    worth : float
+        How many independent squared innovations (or expected spikes) the leaky sums must be worth, roughly twice this.
+    """
+
+    memories: float = 5.0
+    innovation_z: float = 6.0
+    innovation_excess: float = 0.2
+    drift_z: float = 5.0
+    drift_ratio: float = 2.0
+    silence: float = 25.0
+    flat: float = 0.1
+    ease: float = 0.6
+    worth: float = 100.0
+
+    def as_array(self) -> np.ndarray:
+        """Return the limits in the order of the kernel."""
+        return np.array([
+            self.memories, self.innovation_z, self.innovation_excess, self.drift_z, self.drift_ratio, self.silence,
+            self.flat, self.ease, self.worth,
+        ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Event:
+    """A condition of one unit that began or ended in a bin."""
+
+    bin: int
+    unit: int
+    kind: str
+    began: bool
+    detail: str
+
+
+class Monitor:
+    """Predicted against achieved, per unit, updated in place once a bin by one kernel call.
+
+    The session calls, in every bin, after the adapter::
+
+        if monitor.update(regressors, counts, valid, innovation, covariance, noise_variance):
+            events = monitor.take_events(bin_number)
+
+    with the adapter's regressors (1, velocity in dm/s), the bin's counts and validity, the adapter's innovation, and
+    the model's covariance *after* the update. ``summary()`` is for telemetry (every tenth of a second or so),
+    ``state()`` and ``restore()`` for snapshots, ``reset(covariance)`` for a new start. Nothing here feeds back into
+    the filter.
+
+    Parameters
+    ----------
+    units, regressors : int
+    likelihood : {"gaussian", "poisson"}
+    bin_s : float
+    counts : {"bernoulli", "poisson"}
+        Whether a bin holds at most one spike.
+    window_s : float
+        Time constant of the leaky averages.
+    short_window_s : float
+        Of the average that notices a flat feature.
+    judge_every_s : float
+        How often conditions are judged; sums are kept in every bin.
+    limits : Limits
+
+    Notes
+    -----
+    The error covariance that the monitor tracks is that of a truth that stands still, from the covariance given to
+    :meth:`reset` on; at a fixed rate it settles at the calibration's exact value. See
+    :mod:`bmi_runtime.kernels.monitoring` for the equations.
+    """
+
+    KINDS = ("rate off", "tuning drifting", "unit lost")
+
+    def __init__(
+        self,
+        units: int,
+        regressors: int,
+        likelihood: str,
+        bin_s: float,
+        counts: str = "poisson",
+        window_s: float = 30.0,
+        short_window_s: float = 2.0,
+        judge_every_s: float = 0.1,
+        limits: Limits | None = None,
+    ):
+        from bmi_runtime.kernels import monitoring
+
+        if min(window_s, short_window_s) <= bin_s:
+            raise BadInput(f"the monitor's windows must be longer than a bin of {bin_s:g} s")
+        self._kernel = monitoring
+        self.limits = limits or Limits()
+        self._limits = self.limits.as_array()
+        self._gaussian = float(likelihood == "gaussian")
+        self._single = float(likelihood == "poisson" and counts == "bernoulli")
+        self._keep, self._short_keep = np.exp(-bin_s / window_s), np.exp(-bin_s / short_window_s)
+        self.error_cov = np.zeros((regressors * (regressors + 1) // 2, units))
+        self.cross = np.zeros((regressors * regressors, units))
+        self.trace = np.zeros((regressors, units))
+        self.statistics = np.zeros((monitoring.N_STATISTICS, units))
+        self.status = np.zeros(units, dtype=np.int64)
+        self.covered = np.zeros((2, units))
+        self.count = np.zeros(1, dtype=np.int64)
+        self._every = max(1, round(judge_every_s / bin_s))
+        self._reported = self.status.copy()
+        self._ones = np.ones(units)
+        self._scratch = np.empty((4 * regressors + 10, monitoring.BLOCK))
+
+    def reset(self, covariance: np.ndarray) -> None:
+        """Start anew from the covariance of the weights' error, (pairs, units): the filter's initial covariance."""
+        self.error_cov[...] = covariance
+        for array in (self.cross, self.trace, self.statistics, self.status, self.covered, self.count, self._reported):
+            array[...] = 0
+
+    def update(self, regressors, counts, valid, innovation, covariance, noise_variance=None) -> int:
+        """Take in one bin; return how many units' conditions changed.
+
+        Parameters
+        ----------
+        regressors : ndarray, (regressors,)
+        counts, valid, innovation : ndarray, (units,)
+        covariance : ndarray, (pairs, units)
+            The filter's, after its update.
+        noise_variance : ndarray, (units,), optional
+            As the filter used it; needed for Gaussian features.
+        """
+        self.count[0] += 1
+        return self._kernel.monitor_step(
+            regressors, counts, valid, innovation, covariance, self._ones if noise_variance is None else noise_variance,
+            self._gaussian, self._single, self._keep, self._short_keep, self._limits,
+            self.count[0] % self._every == 0, self.error_cov, self.cross, self.trace, self.statistics, self.status,
+            self._scratch,
+        )  # fmt: skip
+
+    def compare(self, weights: np.ndarray, truth: np.ndarray) -> None:
+        """Count whether each weight is within its predicted 95 % bounds, where the truth is known (a simulation).
+
+        Parameters
+        ----------
+        weights, truth : ndarray, (regressors, units)
+        """
+        inside = np.abs(weights - truth) <= Z_95 * self.error_sd()
+        judged = self.statistics[self._kernel.SEEN] >= self.limits.memories
+        self.covered[0] = self._keep * self.covered[0] + judged * inside.mean(axis=0)
+        self.covered[1] = self._keep * self.covered[1] + judged
+
+    def error_sd(self) -> np.ndarray:
+        """Return the predicted standard deviation of every weight's error, (regressors, units)."""
+        d = len(self.trace)
+        diagonal = [a * (a + 1) // 2 + a for a in range(d)]
+        return np.sqrt(np.maximum(self.error_cov[diagonal], 0.0))
+
+    def error_covariance(self) -> np.ndarray:
+        """Return the predicted error covariance of every unit, (units, regressors, regressors)."""
+        return unpack(self.error_cov)
+
+    def take_events(self, bin_number: int) -> list[Event]:
+        """Return what began and ended since the last call, in the order of the units."""
+        events = []
+        for unit in np.flatnonzero(self.status != self._reported):
+            for bit, kind in enumerate(self.KINDS):
+                now, before = self.status[unit] >> bit & 1, self._reported[unit] >> bit & 1
+                if now != before:
+                    events.append(Event(bin_number, int(unit), kind, bool(now), self._detail(int(unit), bit)))
+        self._reported[:] = self.status
+        return events
+
+    def summary(self) -> dict[str, np.ndarray]:
+        """Return the statistics of every unit, NaN before a unit is judged.
+
+        Returns
+        -------
+        dict of ndarray, (units,)
+            ``innovation_ratio``, mean squared innovation over its prediction (1 is right), and ``innovation_z``;
+            ``drift_ratio``, the weights' random-walk speed over the learning rate (0 for a truth that stands still, 1
+            where the rate is the best one), and ``drift_z`` (standard errors above 1); ``silence``, expected spikes
+            since the last one (for features: recent mean squared innovation over its prediction); ``coverage`` of the
+            95 % bounds, where the truth is known; ``error_sd``, predicted, of the worst weight; ``status`` bits (rate
+            off 1, drifting 2, lost 4).
+        """
+        s, k = self.statistics, self._kernel
+        with np.errstate(divide="ignore", invalid="ignore"):
+            last = s[k.SILENCE] / s[k.SHORT] if self._gaussian else np.where(s[k.SPREAD] > 0, s[k.SILENCE], np.nan)
+            return {
+                "innovation_ratio": s[k.SQUARES] / s[k.PREDICTED],
+                "innovation_z": (s[k.SQUARES] - s[k.PREDICTED]) / np.sqrt(s[k.SPREAD]),
+                "drift_ratio": np.where(s[k.EXPECTED] > 0, s[k.EXCESS] / s[k.EXPECTED], np.nan),
+                "drift_z": (s[k.EXCESS] - s[k.EXPECTED]) / np.sqrt(s[k.EXCESS_SPREAD]),
+                "silence": last,
+                "coverage": self.covered[0] / self.covered[1],
+                "error_sd": self.error_sd().max(axis=0),
+                "status": self.status.copy(),
+            }
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies of all that the next bin depends on."""
+        return {name: getattr(self, name).copy() for name in self._STATE}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Put a :meth:`state` back, in place."""
+        for name in self._STATE:
+            getattr(self, name)[...] = state[name]
+
+    _STATE = ("error_cov", "cross", "trace", "statistics", "status", "covered", "count", "_reported")
+
+    def _detail(self, unit: int, bit: int) -> str:
+        summary = self.summary()
+        if bit == 0:
+            ratio, z = summary["innovation_ratio"][unit], summary["innovation_z"][unit]
+            return f"mean squared innovation {ratio:.2f} of what was predicted ({z:+.1f} standard errors)"
+        if bit == 1:
+            return f"weights move {summary['drift_ratio'][unit]:.1f} times faster than the learning rate assumes"
+        if self._gaussian:
+            return f"recent mean squared innovation {summary['silence'][unit]:.3f} of what was predicted"
+        return f"{summary['silence'][unit]:.0f} spikes expected since the last one"
