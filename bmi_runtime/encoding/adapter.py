@@ -31,7 +31,7 @@ class Adapter:
         self.set_learning_rate(learning_rate)
         self.innovation = np.zeros(n)
         self.innovation_variance = np.ones(n)
-        self._regressors = np.ones(d)
+        self.regressors = np.ones(d)
         self._scratch = np.empty((d + 5, filters.BLOCK))
         self._poisson = model.likelihood == "poisson"
 
@@ -49,7 +49,7 @@ class Adapter:
         velocity_x_m_s, velocity_y_m_s : float
             The encoded velocity.
         """
-        model, u = self.model, self._regressors
+        model, u = self.model, self.regressors
         u[1] = DM_PER_M * velocity_x_m_s
         u[2] = DM_PER_M * velocity_y_m_s
         update, scale = (

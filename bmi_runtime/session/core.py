@@ -20,6 +20,7 @@ from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, SafetyState, StepRecord, TrialState
 from bmi_runtime.session.commands import checked
+from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.tasks.base import make_task
 
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
@@ -58,7 +59,7 @@ class Session:
         self.rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 0]))
         self.task = make_task(config.task, config.bin_s, self.rng)
         self.adapter = Adapter(model, config.adapter.learning_rate)
-        self.learning_rate, self.adapting = config.adapter.learning_rate, config.adapter.enabled
+        self.oversight, self.adapting = Oversight(config, self.adapter), config.adapter.enabled
         frozen = config.decoder.frozen_model
         self.decoder_model = EncodingModel.load(frozen) if frozen else model
         self.decoder = self._make_decoder(self.decoder_model)
@@ -104,7 +105,7 @@ class Session:
             self.decoder.on_done()
         self.mark(TASK)
         adapting = self.adapting and usable and not self.hold and math.isfinite(intended[0] + intended[1])
-        likelihood = self.adapter.update(self._counts, self._valid, *intended) if adapting else math.nan
+        likelihood = self._adapt(intended) if adapting else math.nan
         self._fill(decoded, intended, likelihood, adapting)
         self.bins += 1
         self.mark(ADAPT)
@@ -129,6 +130,12 @@ class Session:
         elif self.model.likelihood == "poisson" and decoder.largest > self._rate_limit:
             self.events.append({"name": "rate-exploded", "log_expected_count": float(decoder.largest)})
         return decoder.state
+
+    def _adapt(self, intended: tuple[float, float]) -> float:
+        """Learn from this bin; return its log likelihood before the update."""
+        log_likelihood = self.adapter.update(self._counts, self._valid, *intended)
+        self.events += self.oversight.update(self._counts, self._valid, self.bins)
+        return log_likelihood
 
     def _move(self, decoded: np.ndarray, intended: tuple[float, float]) -> None:
         """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
@@ -165,7 +172,7 @@ class Session:
             *intended,
             task.hold_fraction,
             self._assist_now(),
-            self.learning_rate,
+            self.oversight.learning_rate,
             likelihood,
             filters.checksum(self.model.weights),
             task.trial,
@@ -192,8 +199,8 @@ class Session:
         return {"set": key, "old": old, "new": value, "bin": self.bins}
 
     def _set_adapter_learning_rate(self, value: float) -> float:
-        old, self.learning_rate = self.learning_rate, value
-        self.adapter.set_learning_rate(value)
+        old = self.oversight.learning_rate
+        self.oversight.set_learning_rate(value)
         return old
 
     def _set_adapter_enabled(self, value: bool) -> bool:
@@ -233,7 +240,8 @@ class Session:
             "intention": self.intention.snapshot() if self.intention else [],
             "task": self.task.snapshot(),
             "cursor": list(self.cursor),
-            "live": [self.learning_rate, self.adapting, self.assist, self.hold, int(self.safety)],
+            "oversight": self.oversight.snapshot(),
+            "live": [self.adapting, self.assist, self.hold, int(self.safety)],
             "rng": _rng_state(self.rng),
         }
 
@@ -249,9 +257,9 @@ class Session:
             self.intention.restore(snapshot["intention"])
         self.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
-        self.learning_rate, self.adapting, self.assist, self.hold, safety = snapshot["live"]
+        self.oversight.restore(snapshot["oversight"])
+        self.adapting, self.assist, self.hold, safety = snapshot["live"]
         self.safety = SafetyState(safety)
-        self.adapter.set_learning_rate(self.learning_rate)
         self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
 
 

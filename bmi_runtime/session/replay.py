@@ -50,8 +50,11 @@ def session_from(recording: Recording, overrides=()) -> Session:
         state["noise_variance"],
     )
     session = Session(config, model)
-    live = [session.learning_rate, session.adapting, session.assist, session.hold, int(session.safety)]
-    session.restore(snapshot if not overrides else snapshot | {"live": live})
+    if overrides:  # what may change live comes from the new configuration
+        live = [session.adapting, session.assist, session.hold, int(session.safety)]
+        fresh = session.oversight.snapshot()["rate"]
+        snapshot = snapshot | {"live": live, "oversight": snapshot["oversight"] | {"rate": fresh}}
+    session.restore(snapshot)
     return session
 
 

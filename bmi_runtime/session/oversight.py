@@ -1,0 +1,89 @@
+"""What watches over the adapter: the schedule of its rate, predicted against achieved, and the tracking of drift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.calibration.drift import Recalibrator
+from bmi_runtime.calibration.monitor import Monitor
+from bmi_runtime.calibration.schedules import FloorSchedule
+from bmi_runtime.config import Config
+from bmi_runtime.encoding.adapter import Adapter
+
+SMALLEST_RATE = 1e-9  # drift tracking never goes below this: a filter that cannot move cannot notice drift
+
+
+class Oversight:
+    """Schedule, monitor and drift tracking around one adapter; the session calls it once per adapted bin.
+
+    Parameters
+    ----------
+    config : Config
+    adapter : Adapter
+        Its rate is set by the schedule and by drift tracking; the monitor only reads.
+    """
+
+    def __init__(self, config: Config, adapter: Adapter):
+        model, section = adapter.model, config.adapter
+        self.adapter, self.learning_rate = adapter, section.learning_rate
+        self.monitor = Monitor(model.n_units, model.n_regressors, model.likelihood, config.bin_s)
+        self.monitor.reset(model.covariance)
+        self.schedule: FloorSchedule | None = None
+        if section.schedule == "floor" and section.learning_rate > 0.0:
+            self.schedule = FloorSchedule(section.learning_rate, model.n_units, model.likelihood, config.bin_s)
+        self.recalibrator: Recalibrator | None = None
+        if section.drift_tracking:
+            self.recalibrator = Recalibrator(SMALLEST_RATE, section.drift_max_learning_rate, config.bin_s)
+        self._noise = model.noise_variance if model.likelihood == "gaussian" else None
+        self.set_learning_rate(section.learning_rate)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the rate of all units; with a schedule, the floor that it ends at."""
+        self.learning_rate = learning_rate
+        if self.schedule and learning_rate > 0.0:
+            self.schedule.floor[:] = learning_rate
+            self.adapter.set_learning_rate(self.schedule.rate)
+        else:
+            self.adapter.set_learning_rate(learning_rate)
+
+    def update(self, counts: np.ndarray, valid: np.ndarray, bin_number: int) -> list[dict[str, Any]]:
+        """Take in the bin that the adapter has just learned from; return the events."""
+        adapter = self.adapter
+        seen = (adapter.regressors, counts, valid, adapter.innovation, adapter.model.covariance, self._noise)
+        events: list[dict[str, Any]] = []
+        if self.schedule:
+            self.schedule.update(*seen)
+            adapter.set_learning_rate(self.schedule.rate)
+        if self.monitor.update(*seen):
+            events = [_as_event(event) for event in self.monitor.take_events(bin_number)]
+        if self.recalibrator:
+            events += self._follow_drift(bin_number)
+        return events
+
+    def _follow_drift(self, bin_number: int) -> list[dict[str, Any]]:
+        assert self.recalibrator
+        old = self.learning_rate
+        proposed = self.recalibrator.update(bin_number, self.monitor.statistics, old) if old > 0.0 else None
+        if proposed is None:
+            return []
+        self.set_learning_rate(proposed)
+        return [{"name": "learning-rate", "old": old, "new": proposed, "why": "tuning drifts at another speed"}]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        schedule = self.schedule.state() if self.schedule else None
+        return {"rate": self.learning_rate, "monitor": self.monitor.state(), "schedule": schedule}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self.monitor.restore(snapshot["monitor"])
+        if self.schedule and snapshot["schedule"]:
+            self.schedule.restore(snapshot["schedule"])
+        self.set_learning_rate(snapshot["rate"])
+
+
+def _as_event(event: Any) -> dict[str, Any]:
+    began = "began" if event.began else "ended"
+    return {"name": event.kind.replace(" ", "-"), "unit": event.unit, "change": began, "detail": event.detail}
