@@ -1,0 +1,120 @@
+"""Perturbation data in files: read, fitted (block by block where it can be), written, described."""
+
+import dataclasses
+import pathlib
+import zipfile
+
+import numpy as np
+
+from bmi_runtime.analysis.perturbation import effects as effects_module
+from bmi_runtime.analysis.perturbation import observational, planning, simulate
+from bmi_runtime.errors import BadInput
+
+
+@dataclasses.dataclass
+class Fit:
+    """The effects estimated from a file, the instrumental estimate if treatments were given, the truth if it is
+    known.
+    """
+
+    effects: effects_module.Effects
+    samples: int
+    wald: observational.WaldEstimate | None = None
+    truth: np.ndarray | None = None
+
+    def correlation_with_truth(self) -> float:
+        """Return the correlation of the estimates with the true connectivity (row = target in the file)."""
+        return effects_module.agreement(self.truth.T, self.effects.estimate)
+
+    def largest(self, named: np.ndarray, count: int = 5) -> list[dict]:
+        """Return the strongest effects among those `named`."""
+        strength = np.where(named, np.abs(self.effects.estimate), -1.0)
+        order = np.argsort(strength, axis=None)[::-1][: min(count, int(named.sum()))]
+        places = [np.unravel_index(k, named.shape) for k in order]
+        keys = ("estimate", "low", "high")
+        return [
+            {"source": int(i), "target": int(j)} | {key: float(getattr(self.effects, key)[i, j]) for key in keys}
+            for i, j in places
+        ]
+
+
+def read_arrays(path) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file, or of a folder of ``.npy`` files (mapped, not loaded)."""
+    path = pathlib.Path(path)
+    try:
+        if path.is_dir():
+            return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(path.glob("*.npy"))}
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise BadInput(f"there is no file {path}") from None
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise BadInput(f"{path} is not an .npz file of plain arrays ({error})") from None
+
+
+def fit_file(path, confidence: float, permutations: int, rng: np.random.Generator) -> Fit:
+    """Estimate the effects in the file or folder `path` (see ``bmi perturb fit --help`` for what it holds)."""
+    data = read_arrays(path)
+    for name in ("assignments", "outcomes"):
+        if name not in data:
+            raise BadInput(f"{path} lacks {name} (samples x neurons); it holds {', '.join(sorted(data)) or 'nothing'}")
+        if data[name].ndim != 2 or data[name].dtype.kind not in "biuf":
+            raise BadInput(
+                f"{name} in {path} must be numbers, samples x neurons, not {data[name].dtype} {data[name].shape}"
+            )
+    assignments, outcomes = data["assignments"], data["outcomes"]
+    sums = effects_module.EffectAccumulator(assignments.shape[1], outcomes.shape[1])
+    sums.update(assignments, outcomes)
+    effects = sums.result(confidence)
+    if permutations:
+        effects.p_values = effects_module.permutation_p_values(assignments, outcomes, rng, permutations)
+    wald = None
+    if "treatments" in data:
+        wald = observational.wald(assignments, data["treatments"], outcomes, confidence)
+    truth = data.get("connectivity")
+    if truth is not None and truth.shape != effects.estimate.T.shape:
+        raise BadInput(
+            f"connectivity in {path} has shape {truth.shape}; targets x sources is {effects.estimate.T.shape}"
+        )
+    return Fit(effects, len(outcomes), wald, truth)
+
+
+def save_fit(path, found: Fit, named: np.ndarray) -> None:
+    """Write the estimates to an ``.npz`` file, (sources, targets) each."""
+    content = {key: value for key, value in vars(found.effects).items() if isinstance(value, np.ndarray)}
+    if found.wald is not None:
+        content |= {f"wald_{key}": value for key, value in vars(found.wald).items()}
+    np.savez(path, samples=found.samples, discoveries=named, **content)
+
+
+def describe(result: dict) -> str:
+    """Return a fit's result as text for a person."""
+    lines = [
+        f"{result['sources']} sources, {result['targets']} targets, {result['samples']:,} samples",
+        f"{result['discoveries']} effects at a false-discovery rate of {result['fdr']:g}; "
+        f"median standard error {result['median_standard_error']:.3g}",
+    ]
+    for one in result["largest"]:
+        between = f"between {one['low']:+.4g} and {one['high']:+.4g}"
+        lines.append(f"  {one['source']} -> {one['target']}: {one['estimate']:+.4g} ({between})")
+    if "correlation_with_truth" in result:
+        lines.append(f"correlation with the true connections: {result['correlation_with_truth']:.5f}")
+    if len(result.get("weak_instruments", ())):
+        weak = ", ".join(map(str, result["weak_instruments"]))
+        lines.append(f"stimulation hardly moves these sources, so their effect per spike is unreliable: {weak}")
+    return "\n".join(lines)
+
+
+def assumed_system(neurons: int, probability: float, seed: int) -> planning.System:
+    """Return what planning needs for a random sigmoid system."""
+    return planning.system_of_model(simulate.random_connectivity(neurons, np.random.default_rng(seed), probability))
+
+
+def pilot_system(path) -> planning.System:
+    """Return what planning needs from a pilot's fit, as `save_fit` wrote it."""
+    data = read_arrays(path)
+    missing = [name for name in ("estimate", "standard_error", "ones", "zeros") if name not in data]
+    if missing:
+        raise BadInput(f"{path} is not a fit of `bmi perturb fit --out` (it lacks {', '.join(missing)})")
+    samples = float(np.mean(data["ones"] + data["zeros"]))
+    return planning.system_of_pilot(data["estimate"], data["standard_error"], samples)

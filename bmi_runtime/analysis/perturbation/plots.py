@@ -1,0 +1,168 @@
+"""Pictures of connectivity, of estimates against truth, of methods compared, and of plans. Needs matplotlib (extra
+``plots``).
+"""
+
+import pathlib
+
+import numpy as np
+
+from bmi_runtime.analysis.perturbation import planning
+from bmi_runtime.analysis.perturbation.simulate import Comparison
+from bmi_runtime.analysis.perturbation.tutorial import Tutorial
+from bmi_runtime.errors import BadInput
+
+METHOD_COLOURS = {
+    "perturbing all": "#0072B2",
+    "perturbing a random half": "#56B4E9",
+    "regression": "#E69F00",
+    "correlation": "#D55E00",
+}
+
+
+def pyplot():
+    """Return matplotlib's pyplot drawing to files, or raise BadInput when matplotlib is absent."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise BadInput("figures need matplotlib; install it with: pip install 'bmi-runtime[plots]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11, "figure.dpi": 100}
+    )
+    return plt
+
+
+def save(figure, path) -> str:
+    """Write the figure to `path` and close it; returns the path as text."""
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent} to write {path.name} into")
+    try:
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+    except ValueError as error:
+        raise BadInput(f"cannot write {path}: {error}") from None
+    pyplot().close(figure)
+    return str(path)
+
+
+def draw_graph(axes, connectivity: np.ndarray) -> None:
+    """Draw neurons on a circle and an arrow per positive connection (row = target), darker when stronger."""
+    n = len(connectivity)
+    angles = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    places = np.column_stack([np.cos(angles), np.sin(angles)])
+    strongest = connectivity.max()
+    for target, source in np.argwhere(connectivity > 0.02 * strongest):
+        strength = connectivity[target, source] / strongest
+        style = {"arrowstyle": "-|>", "color": "0.15", "alpha": float(max(strength, 0.04)), "lw": 0.6 + 1.6 * strength}
+        if target == source:
+            axes.add_patch(
+                pyplot().Circle(1.14 * places[source], 0.11, fill=False, alpha=strength, color="0.15", lw=1.4)
+            )
+            continue
+        arrow = {"connectionstyle": "arc3,rad=0.12", "shrinkA": 9, "shrinkB": 9, "mutation_scale": 13, **style}
+        axes.annotate("", places[target], places[source], arrowprops=arrow)
+    axes.scatter(*places.T, s=210, color="#0072B2", zorder=3)
+    for k, place in enumerate(places):
+        axes.text(*place, str(k), color="white", ha="center", va="center", zorder=4, fontsize=9)
+    axes.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal")
+    axes.axis("off")
+
+
+def draw_matrix(figure, axes, matrix: np.ndarray, title: str, label: str) -> None:
+    """Draw a connectivity matrix (row = target) as a heat-map, white at 0."""
+    limit = np.abs(matrix).max()
+    image = axes.imshow(matrix, vmin=-limit, vmax=limit, cmap="RdBu_r")
+    axes.set(title=title, xlabel="connection from neuron", ylabel="connection to neuron")
+    if len(matrix) <= 12:
+        axes.set(xticks=range(matrix.shape[1]), yticks=range(len(matrix)))
+    figure.colorbar(image, ax=axes, shrink=0.75, label=label)
+
+
+def tutorial_figure(done: Tutorial, path) -> str:
+    """Draw the true and the estimated connectivity, as graphs and as heat-maps."""
+    plt = pyplot()
+    figure, axes = plt.subplots(2, 2, figsize=(8.4, 7.4))
+    draw_graph(axes[0, 0], done.connectivity)
+    axes[0, 0].set_title("true connections")
+    draw_matrix(figure, axes[0, 1], done.connectivity, "true connectivity $A$", "strength")
+    draw_graph(axes[1, 0], done.all_estimate.T)
+    axes[1, 0].set_title("estimated connections")
+    title = f"estimate $R^T$ (correlation with $A$: {done.all_correlation:.4f})"
+    draw_matrix(figure, axes[1, 1], done.all_estimate.T, title, "correlation")
+    figure.tight_layout()
+    return save(figure, path)
+
+
+def single_neuron_figure(done: Tutorial, path) -> str:
+    """Draw activity with and without perturbation, and the estimated against the true effects of one neuron."""
+    plt = pyplot()
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.4), width_ratios=[1, 1, 1.2])
+    for axis, activity, title in zip(axes, (done.activity, done.perturbed), ("free", "clamped at even steps")):
+        image = axis.imshow(activity[:, :12], vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        axis.set(title=title, xlabel="time step", ylabel="neuron")
+    figure.colorbar(image, ax=axes[1], label="activity")
+    neurons = np.arange(len(done.connectivity))
+    slope = done.connectivity[:, done.selected_neuron]
+    axes[2].bar(neurons - 0.2, slope, 0.4, color="0.7", label="true connection $A$")
+    axes[2].bar(neurons + 0.2, done.single_estimate, 0.4, color="#0072B2", label="difference in means")
+    axes[2].axhline(0, color="0.3", lw=0.8)
+    axes[2].set(title=f"effects of neuron {done.selected_neuron}", xlabel="target neuron", xticks=neurons)
+    axes[2].set(ylabel="strength, or change of activity")
+    axes[2].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return save(figure, path)
+
+
+def comparison_figure(comparisons: list[Comparison], path) -> str:
+    """Draw recovery against data for each method, one panel per strength of the hidden common input."""
+    plt = pyplot()
+    figure, axes = plt.subplots(1, len(comparisons), figsize=(4.4 * len(comparisons), 3.7), sharey=True, squeeze=False)
+    for axis, comparison in zip(axes[0], comparisons):
+        for name, values in comparison.agreement.items():
+            axis.plot(comparison.steps, values, "o-", ms=4, color=METHOD_COLOURS[name], label=name)
+        hidden = comparison.hidden_strength
+        axis.set(xscale="log", ylim=(-0.05, 1.02), xlabel="time steps")
+        axis.set_title("every input recorded" if hidden == 0 else f"hidden common input (strength {hidden:g})")
+        axis.grid(alpha=0.25)
+    axes[0, 0].set_ylabel("correlation with true connections")
+    axes[0, 0].legend(frameon=False, fontsize=8.5)
+    figure.tight_layout()
+    return save(figure, path)
+
+
+def plan_figure(system: planning.System, wanted: float, path, measured: tuple | None = None) -> str:
+    """Draw the expected correlation against the number of perturbations; `measured` is (samples, correlations) to lay
+    over it.
+    """
+    plt = pyplot()
+    needed = planning.samples_for_correlation(system, wanted)
+    samples = np.geomspace(needed / 300, needed * 10, 200)
+    figure, axis = plt.subplots(figsize=(5.6, 3.7))
+    curve = [planning.expected_correlation(system, count) for count in samples]
+    axis.plot(samples, curve, color="#0072B2", label="expected")
+    if measured is not None:
+        axis.plot(*measured, "o", color="#D55E00", ms=5, label="simulated")
+    axis.plot([needed, needed, samples[0]], [0, wanted, wanted], ls=":", color="0.4")
+    axis.annotate(f"{needed:,}", (needed, 0.03), xytext=(5, 0), textcoords="offset points", color="0.3")
+    axis.set(xscale="log", ylim=(0, 1.02), xlim=(samples[0], samples[-1]))
+    axis.set(xlabel="clamped samples per neuron", ylabel="correlation with true connections")
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.25)
+    return save(figure, path)
+
+
+def schedule_figure(schedule, path, trials: int = 40) -> str:
+    """Draw the first trials of a stimulation schedule: who is stimulated, who is sham, when."""
+    plt = pyplot()
+    figure, axis = plt.subplots(figsize=(8.5, 0.9 + 0.28 * max(len(schedule.units), 4)))
+    shown = schedule.assignments[:trials]
+    for value, colour, label in ((1, "#D55E00", "stimulated"), (0, "#56B4E9", "sham")):
+        rows, columns = np.nonzero(shown == value)
+        face = colour if value else "none"
+        axis.scatter(schedule.onsets_s[rows], columns, s=32, facecolors=face, edgecolors=colour, label=label)
+    axis.set(xlabel="time (s)", ylabel="unit", yticks=range(len(schedule.units)), yticklabels=schedule.units)
+    axis.set_ylim(-0.6, len(schedule.units) - 0.4)
+    axis.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    return save(figure, path)
