@@ -129,6 +129,7 @@ class Binner:
         self._origin: int | None = None  # device time at which bin 0 of the segment starts
         self._next = 0  # the bin of the segment that closes next
         self._newest_ns = 0  # how far packets have come
+        self._good_ns = 0  # the end of the last complete bin
         self._held: Packet | None = None
         self._kinematics_now = np.full(4, np.nan)
         self.closed, self._closed_host_ns = 0, 0
@@ -212,7 +213,7 @@ class Binner:
 
     def _accept(self, packet: Packet) -> None:
         if self._origin is None:
-            self._origin, self._newest_ns = packet.from_ns, packet.from_ns
+            self._origin = self._newest_ns = self._good_ns = packet.from_ns
         if packet.in_order:
             self.clock.observe(packet.until_ns, packet.host_ns)
         first = (packet.from_ns - self._origin) // self.bin_ns
@@ -352,8 +353,8 @@ class Binner:
         fields.host_time_ns[0] = now_ns
         fields.clock_offset_s[0] = self.clock.offset_ns(end_ns) * 1e-9 if known else np.nan
         fields.clock_uncertainty_s[0] = self.clock.uncertainty_s(end_ns) if known else np.inf
-        newest = min(self._newest_ns, end_ns)
-        fields.data_age_s[0] = (now_ns - self.clock.host_ns(newest)) * 1e-9 if known else np.inf
+        self._good_ns = end_ns if complete else self._good_ns
+        fields.data_age_s[0] = (now_ns - self.clock.host_ns(self._good_ns)) * 1e-9 if known else np.inf
         fields.segment[0] = self.clock.segment
         fields.late[0], fields.duplicates[0], fields.invalid[0] = self._late, self._duplicates, self._refused
         self._late = self._duplicates = self._refused = 0
@@ -391,7 +392,7 @@ class Binner:
             self._gap = self._stale = 0
             return
         self._stale += 1
-        self._gap += 1
+        self._gap += self._origin is not None  # before the first data nothing was lost
         self.totals["stale_bins"] += 1
         fields.gap_bins[0], fields.stale[0] = 0, self._stale
         if self._stale == 1:

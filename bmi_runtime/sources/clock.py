@@ -124,13 +124,13 @@ class ClockFit:
             self._reference, self._base, self._block_start = device_ns, offset, host_ns
             self._best = (offset, device_ns)
         self._messages += 1
-        if offset < self._best[0]:
-            self._best = (offset, device_ns)
-        if self._blocks < 2:
-            self._intercept = min(self._intercept, float(offset - self._base))
         if host_ns - (self._block_start or 0) >= BLOCK_NS:
             self._end_block(host_ns)
             self._best = (offset, device_ns)
+        elif offset < self._best[0]:
+            self._best = (offset, device_ns)
+        if self._blocks < 2:
+            self._intercept = min(self._intercept, float(offset - self._base))
 
     def _end_block(self, host_ns: int) -> None:
         index = self._blocks % BLOCKS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bmi_runtime.config import Config
@@ -39,12 +40,14 @@ class LiveSource:
         ``source.options.wait_s`` (60): how long to wait for the first data before the session starts; 0 starts at once,
         with stale bins until data come.
     feed : Feed
+    now_ns : callable
+        The host's monotonic clock.
     """
 
     paced = False
 
-    def __init__(self, config: Config, feed: Feed):
-        self.config, self.feed = config, feed
+    def __init__(self, config: Config, feed: Feed, now_ns: Callable[[], int] = time.monotonic_ns):
+        self.config, self.feed, self.now_ns = config, feed, now_ns
         self.binner = Binner(config, BinnerOptions.of(config, ("wait_s", *feed.OPTIONS)))
         self.wait_s = config.source.options.get("wait_s", WAIT_S)
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
@@ -53,9 +56,9 @@ class LiveSource:
     def open(self) -> None:
         """Connect, and wait for the first data."""
         self.feed.open()
-        deadline = time.monotonic() + self.wait_s
+        deadline_ns = self.now_ns() + self.wait_s * 1e9
         while self.wait_s and not self.binner.started:
-            if time.monotonic() > deadline:
+            if self.now_ns() > deadline_ns:
                 self.close()
                 raise BmiError(
                     f"no data came from {self.config.source.address} within {self.wait_s:g} s (source.address, "
@@ -72,11 +75,11 @@ class LiveSource:
         while not binner.complete():
             if receive(binner, 0.0):
                 continue
-            left_ns = binner.deadline_ns() - time.monotonic_ns()
+            left_ns = binner.deadline_ns() - self.now_ns()
             if left_ns <= 0:
                 break
             receive(binner, min(left_ns * 1e-9, LONGEST_SLEEP_S))
-        now_ns = time.monotonic_ns()
+        now_ns = self.now_ns()
         if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
             while receive(binner, 0.0):
                 pass

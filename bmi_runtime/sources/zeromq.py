@@ -77,13 +77,17 @@ class ZeroMQFeed:
         frames = self.frames(timeout_s)
         if frames is None:
             return False
-        arrived_ns = time.monotonic_ns()
+        self.accept(frames, time.monotonic_ns(), binner)
+        return True
+
+    def accept(self, frames: list[bytes], arrived_ns: int, binner: Binner) -> None:
+        """Check one message that arrived at this host time, and give what it brings to the binner."""
         try:
             message = wire.decode(frames, self.n_units)
             self._suits(message)
         except BadInput as error:
             binner.refuse(str(error))
-            return True
+            return
         in_order = message.seq > self.sequence.last
         verdict = self.sequence.take(message.start, message.seq)
         self._count(binner)
@@ -97,7 +101,6 @@ class ZeroMQFeed:
                 self._give(binner, self._held, self._held_host_ns, True)
                 in_order = True
             self._give(binner, message, arrived_ns, in_order)
-        return True
 
     def _suits(self, message: wire.WireMessage) -> None:
         """Raise `BadInput` when the message is sound but not for this session."""
