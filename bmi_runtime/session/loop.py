@@ -50,8 +50,8 @@ class Loop:
         self.recorder, self.telemetry, self.control, self.on_bin = recorder, telemetry, control, on_bin
         self.output = output
         config = session.config
-        paced = speed == "real" and source.paced
-        self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if paced else NoPacer()
+        self.paced = speed == "real" and source.paced
+        self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if self.paced else NoPacer()
         self.bin = Bin(session.model.n_units, config.continuous)
         self.digest = hashlib.blake2b(digest_size=16)
         self.latency = LatencyHistogram()
@@ -121,7 +121,7 @@ class Loop:
         timing = record.timing
         timing.stage_ns[:] = self._marks
         timing.lateness_ns[0] = lateness_ns
-        missed = duration > self._bin_ns
+        missed = self.paced and duration > self._bin_ns
         timing.deadline_missed[0] = missed
         self.deadline_misses += missed
         self.latency.add(duration)
