@@ -13,7 +13,7 @@ from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Design, finite_part
 from bmi_runtime.analysis.glm.events import Events, from_counts
 from bmi_runtime.analysis.glm.likelihood import LINKS, Objective, null_predictor, rates
 from bmi_runtime.analysis.glm.prepare import make_covariates, prepare, unit_labels
-from bmi_runtime.analysis.glm.solver import solve, start_weights
+from bmi_runtime.analysis.glm.solver import one_blas_thread, solve, start_weights
 from bmi_runtime.errors import BadInput
 
 COUPLINGS = ("all", "own", "none")
@@ -126,6 +126,7 @@ class PoissonGLM:
         bin_s: float | None = None,
         unit_names=None,
         report: Callable[[float], None] | None = None,
+        within: tuple[int, int] | None = None,
     ) -> PoissonGLM:
         """Fit every unit.
 
@@ -139,6 +140,8 @@ class PoissonGLM:
             For messages.
         report : callable, optional
             Called with the fraction done.
+        within : tuple of int, optional
+            First bin, and the bin after the last, of the likelihood; by default all bins that have their history.
 
         Raises
         ------
@@ -146,18 +149,18 @@ class PoissonGLM:
             For counts or covariates that cannot be fitted; the unit or covariate is named.
         """
         began = time.perf_counter()
-        prepared = self._prepare(counts, covariates, unit_names)
-        start = prepared.fixed + np.where(prepared.fixed == 0, start_weights(prepared.objective), 0.0)
-        start[0, prepared.silent] = IMPOSSIBLE
-        options = {"tolerance": self.tolerance, "max_iterations": self.max_iterations, "method": self.method}
-        solution = solve(prepared.objective, start, gram=prepared.gram, report=report, **options)
-        self._take(prepared, solution)
-        self._add_standard_errors(prepared)
         self.bin_s_ = bin_s
+        with one_blas_thread():
+            prepared = self._prepare(counts, covariates, unit_names, within)
+            start = prepared.fixed + np.where(prepared.fixed == 0, start_weights(prepared.objective), 0.0)
+            options = {"tolerance": self.tolerance, "max_iterations": self.max_iterations, "method": self.method}
+            solution = solve(prepared.objective, start, gram=prepared.gram, report=report, **options)
+            self._take(prepared, solution)
+            self._add_standard_errors(prepared)
         self.seconds_ = time.perf_counter() - began
         return self
 
-    def _prepare(self, counts, covariates, unit_names):
+    def _prepare(self, counts, covariates, unit_names, within=None):
         self._check()
         events = counts if isinstance(counts, Events) else from_counts(counts, unit_names)
         self.unit_names_ = unit_labels(unit_names, events.units)
@@ -178,6 +181,7 @@ class PoissonGLM:
             refractory_bins=self.refractory_bins,
             names=self.unit_names_,
             threads=self.threads,
+            within=within,
         )
 
     def _check(self) -> None:
@@ -211,7 +215,7 @@ class PoissonGLM:
         self.design_, self.objective_, self.solution_ = design, objective, solution
         self.weights_ = solution.weights
         self.separated_, self.notes_, self.silent_ = prepared.separated, list(prepared.notes), prepared.silent
-        self.n_parameters_ = objective.free.sum(axis=0)
+        self.n_parameters_ = prepared.estimated.sum(axis=0)
         self._unpack()
         self._summarise()
         self.iterations_ = solution.iterations
@@ -236,6 +240,7 @@ class PoissonGLM:
             lost[design.own[unit], : design.refractory_bins, unit] = True
         self.coupling_ = np.ascontiguousarray(np.where(lost, -np.inf, taps).transpose(2, 0, 1))
         self.intercept_, self.covariate_weights_ = infinite[0].copy(), np.zeros((units, 0, 0))
+        self.leads_ = design.covariates.leads if design.covariates else ()
         if design.covariates:
             table = design.covariates
             raw = infinite[1 + design.history_columns :] / table.wide_scale()[:, None]
@@ -253,7 +258,7 @@ class PoissonGLM:
         terms = gammaln(kept.values + 1)
         self.log_factorial_ = np.bincount(kept.owner(), weights=terms, minlength=kept.units)
         self.log_likelihood_ = self._log_likelihoods(objective)
-        mean = self.spikes_ / design.rows
+        mean = self.mean_count_ = self.spikes_ / design.rows
         safe = np.where(mean > 0, mean, 1.0)
         self.null_log_likelihood_ = np.where(mean > 0, self.spikes_ * np.log(safe) - self.spikes_, 0.0)
         terms = kept.values * np.log(kept.values) - kept.values
@@ -350,6 +355,50 @@ class PoissonGLM:
         with np.errstate(divide="ignore", invalid="ignore"):
             null = np.where(spikes > 0, spikes * np.log(mean), 0.0) - mean * design.rows
             return (self.log_likelihood(counts, covariates) - null) / (spikes * np.log(2))
+
+    def simulate(self, bins: int, covariates=None, seed: int = 0, history: np.ndarray | None = None) -> np.ndarray:
+        """Draw spike counts from the fitted model, (bins, units).
+
+        Parameters
+        ----------
+        bins : int
+        covariates : ndarray, shape (bins, k), optional
+            Needed when the model has covariates; leads beyond the ends see the nearest row.
+        seed : int
+        history : ndarray, shape (history_bins, units), optional
+            Counts before the first bin.
+
+        Raises
+        ------
+        BmiError
+            When rates run away, see :func:`bmi_runtime.analysis.glm.simulation.simulate`.
+        """
+        from bmi_runtime.analysis.glm.simulation import simulate
+
+        rng = np.random.default_rng(seed)
+        drive = self._drive(bins, covariates)
+        parts = (self.intercept_, self.coupling_, bins, rng, drive)
+        return simulate(*parts, link=self.link, history=history, names=self.unit_names_)
+
+    def _drive(self, bins: int, covariates) -> np.ndarray | None:
+        """Return what the covariates add to the predictor, (bins, units)."""
+        if not self.covariate_weights_.size:
+            return None
+        if covariates is None or len(covariates) != bins:
+            raise BadInput(f"the model has covariates: give ({bins}, {self.covariate_weights_.shape[1]}) of them")
+        steps = np.arange(bins)
+        drive = np.zeros((bins, len(self.intercept_)))
+        for k, lead in enumerate(self.leads_):
+            drive += (
+                np.asarray(covariates, float)[np.clip(steps + lead, 0, bins - 1)] @ self.covariate_weights_[:, :, k].T
+            )
+        return drive
+
+    def branching_ratio(self) -> float:
+        """Return how many spikes one spike causes in the end, to first order; near 1 or above, rates can run away."""
+        from bmi_runtime.analysis.glm.simulation import branching_ratio
+
+        return branching_ratio(self.mean_count_, self.coupling_)
 
 
 def compact_or_zero(weights: np.ndarray, design: Design) -> np.ndarray:

@@ -32,6 +32,8 @@ class Prepared:
     silent : ndarray of bool, shape (units,)
     dropped : ndarray of bool, shape (parameters,)
         Columns that other columns already determine, or that are zero throughout.
+    estimated : ndarray of bool, shape (parameters, units)
+        Coefficients that the data determine, those at infinity included.
     """
 
     objective: Objective
@@ -41,6 +43,7 @@ class Prepared:
     notes: list = field(default_factory=list)
     silent: np.ndarray | None = None
     dropped: np.ndarray | None = None
+    estimated: np.ndarray | None = None
 
 
 def unit_labels(names, units: int) -> list[str]:
@@ -128,6 +131,7 @@ def prepare(
     refractory_bins: int = 0,
     names: list[str] | None = None,
     threads: int = 1,
+    within: tuple[int, int] | None = None,
 ) -> Prepared:
     """Check everything and return the objective.
 
@@ -140,6 +144,8 @@ def prepare(
         Bins by which covariates run ahead (positive) or behind (negative).
     connections : ndarray of bool, shape (units, units), optional
         ``connections[i, j]``: may the history of unit ``j`` act on unit ``i``? All by default.
+    within : tuple of int, optional
+        First and last (exclusive) bin of the likelihood, inside those that have their history and leads.
     """
     events = counts if isinstance(counts, Events) else from_counts(counts, names)
     names = unit_labels(names, events.units)
@@ -147,6 +153,10 @@ def prepare(
     if refractory_bins > len(basis):
         raise BadInput(f"refractory_bins is {refractory_bins} but the history has only {len(basis)} bins")
     first, last = likelihood_bins(events.bins, len(basis), leads)
+    if within is not None:
+        if not first <= within[0] < within[1] <= last:
+            raise BadInput(f"bins {within[0]} to {within[1]} are not inside the bins with a history, {first} to {last}")
+        first, last = within
     table = make_covariates(covariates, leads, events.bins, first, last)
     design = Design(events, basis, first, last, table, refractory_bins, np.arange(events.units), threads=threads)
     penalised = ridge > 0 or smooth is not None
@@ -158,6 +168,7 @@ def prepare(
     _drop_columns(prepared, names, penalised)
     _set_silent_aside(prepared, names)
     _note_saturation(prepared, names)
+    prepared.estimated = free.copy()
     if not penalised:
         from bmi_runtime.analysis.glm.separation import set_separated_aside
 

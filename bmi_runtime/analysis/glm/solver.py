@@ -10,6 +10,7 @@ Derived here; the pieces are Nocedal & Wright, Numerical Optimization (2006), ch
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,8 +20,20 @@ from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Design, finite_part
 from bmi_runtime.analysis.glm.likelihood import Objective
 
 MEMORY = 40
-SMALL_WORK = 3e9
+SMALL_WORK = 1e8
 HESSIAN_BYTES = 2e8
+
+
+def one_blas_thread():
+    """Return a context in which BLAS uses one thread, where `threadpoolctl` is installed (else one that does nothing).
+
+    The matrices here are small or shared out by our own threads; a second BLAS thread mostly burns processor time.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return contextlib.nullcontext()
+    return threadpool_limits(1, "blas")
 
 
 @dataclass
