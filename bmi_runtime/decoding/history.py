@@ -62,7 +62,8 @@ class HistoryDecoder:
         self._head = 0
         self._windows = np.zeros(self.layout.windows * units)
         self._make_experts()
-        self._mixture = Mixture(len(self._experts), self.dims)
+        plain = [i for i, (_, expert) in enumerate(self._experts) if isinstance(expert, DelayedKalman)]
+        self._mixture = Mixture(len(self._experts), self.dims, plain)
         self._learned, self._next_publication = 0, FIRST_PUBLICATION_BINS
         self._published = False
         self._mean_counts, self._seen = np.zeros(units), 0

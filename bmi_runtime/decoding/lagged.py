@@ -81,7 +81,9 @@ class LaggedTuning:
 
     TUNING_PENALTY = 1e-3  # relative to the mean sum of squares of a kinematic regressor
     HISTORY_PENALTY_BINS = 100.0  # as many bins of evidence that past counts do not matter
-    STEADY = 1e-11
+    TRANSIENT_BINS = 48  # after a jump or a start; then the covariance is taken as settled
+    DOUBLINGS = 10
+    SHRINK = True
 
     def __init__(self, layout: Layout, lead_bins: int, lag_bins: int, order: int, history: int = 0, tuned=None):
         self.layout = layout
@@ -97,24 +99,32 @@ class LaggedTuning:
 
     def publish(self, weight: float, mean: np.ndarray, gram: np.ndarray) -> None:
         """Take parameters from the moments; the state goes on."""
-        layout = self.layout
-        offset = (layout.lead_bins - self.lead_bins) * layout.dims
-        window = offset + np.arange(self.size)
-        self._fit_dynamics(weight, gram, window)
-        self._fit_tuning(weight, mean, gram, window)
+        layout, window = self.layout, self._window()
+        self._fit_dynamics(weight, gram)
+        self._fit_tuning(weight, mean, gram, self._tuning_window())
         centre = np.tile(mean[window[: layout.dims]], self.window_bins)
         prior = gram[np.ix_(window, window)] / weight
         self._prior = prior + np.eye(self.size) * 1e-9 * np.trace(prior) / self.size
+        self._settled = self._updated(
+            settled_covariance(self._transition, self._drive, self._information, self.DOUBLINGS)
+        )
+        self._after_jump: list[np.ndarray] | None = None
+        self._path: list[np.ndarray] | None = None
         if not self._ready:
-            self._mean, self._covariance = np.zeros(self.size), self._prior.copy()
+            self._mean = np.zeros(self.size)
         else:
             self._mean += self._centre - centre
         self._centre = centre
-        self._ready, self._settled = True, False
+        self._ready = True
 
-    def _fit_dynamics(self, weight, gram, window):
+    def _window(self):
+        return (self.layout.lead_bins - self.lead_bins) * self.layout.dims + np.arange(self.size)
+
+    def _tuning_window(self):
+        return self._window()
+
+    def _fit_dynamics(self, weight, gram):
         dims = self.layout.dims
-        # one bin earlier than the newest of the layout's window, so that the newest is what is predicted
         newest = np.arange(dims)
         past = np.arange(dims, dims * (self.order + 1))
         scale = np.diag(gram)[past]
@@ -135,7 +145,7 @@ class LaggedTuning:
         history = self.HISTORY_PENALTY_BINS * diagonal[units].mean() / weight
         penalty = np.concatenate([np.full(len(self.tuned), kinematic), np.full(len(past), history)]) + 1e-300
         weights, residual = regress(gram, inputs, units, penalty)
-        noise = _shrunk(residual / weight, weight)
+        noise = _shrunk(residual / weight, weight) if self.SHRINK else _plain(residual / weight)
         tuning = np.zeros((layout.units, self.size))
         tuning[:, self.tuned] = weights[: len(self.tuned)].T
         gain = scipy.linalg.solve(noise, tuning, assume_a="pos").T
@@ -146,10 +156,15 @@ class LaggedTuning:
     def reset(self) -> None:
         """Forget the state, keep the parameters."""
         if self._ready:
-            self._mean, self._covariance, self._settled = np.zeros(self.size), self._prior.copy(), False
+            self._mean = np.zeros(self.size)
+            self._follow([self._prior])
 
     def jump(self, shift_mean: np.ndarray, shift_covariance: np.ndarray) -> None:
-        """The position jumps to around `shift_mean` (both of the position): all bins of the window shift together."""
+        """The position jumps to around `shift_mean` (both of the position): all bins of the window shift together.
+
+        The covariance just before a jump is taken as settled, so that its path after a jump is computed once per
+        publication and every bin costs the same.
+        """
         if not self._ready:
             return
         dims, now = self.layout.dims, self._now.start
@@ -158,37 +173,74 @@ class LaggedTuning:
             pattern[axis::dims, axis] = 1.0
         forget = np.eye(self.size) - pattern @ np.eye(self.size)[now : now + 2]
         self._mean = forget @ self._mean + pattern @ (shift_mean - self._centre[:2])
-        self._covariance = forget @ self._covariance @ forget.T + pattern @ shift_covariance @ pattern.T
-        self._settled = False
+        if self._after_jump is None:
+            start = forget @ self._settled @ forget.T + pattern @ shift_covariance @ pattern.T
+            self._after_jump = [0.5 * (start + start.T)]
+        self._follow(self._after_jump)
 
     def step(self, windows: np.ndarray) -> np.ndarray:
         """Take one bin in; return the kinematics of the present bin, shape (dims,)."""
         used = windows[: self.layout.units * (self.history + 1)]
         evidence = self._evidence @ used - self._evidence_offset
-        if not self._settled:
-            self._advance_covariance()
         predicted = self._transition @ self._mean
-        self._mean = predicted + self._covariance @ (evidence - self._information @ predicted)
+        self._mean = predicted + self._next_covariance() @ (evidence - self._information @ predicted)
         return self._mean[self._now] + self._centre[self._now]
 
-    def _advance_covariance(self):
-        before = self._covariance
-        predicted = self._transition @ before @ self._transition.T + self._drive
+    def _follow(self, path):
+        """Let the covariance follow `path`, which is made as far as it is needed, and settle at its end."""
+        self._path, self._along = path, 0
+
+    def _next_covariance(self):
+        if self._path is None:
+            return self._settled
+        if self._along + 1 == len(self._path):
+            before = self._path[-1]
+            self._path.append(self._updated(self._transition @ before @ self._transition.T + self._drive))
+        self._along += 1
+        covariance = self._path[self._along]
+        if self._along == self.TRANSIENT_BINS:
+            self._path = None
+        return covariance
+
+    def _updated(self, predicted):
+        """Return the covariance after a bin of evidence, from the one before it."""
         after = np.linalg.solve(np.eye(self.size) + predicted @ self._information, predicted)
-        self._covariance = 0.5 * (after + after.T)
-        change = np.abs(self._covariance - before).max()
-        self._settled = bool(change <= self.STEADY * np.abs(before).max())
+        return 0.5 * (after + after.T)
 
     def anchor(self, known: np.ndarray) -> None:
         """Condition on the known kinematics of the present bin (the last one that was recorded)."""
         if not self._ready:
             return
+        covariance = self._settled if self._path is None else self._path[self._along]
         noise = 1e-6 * np.diag(self._prior)[self._now]
-        block = self._covariance[:, self._now]
+        block = covariance[:, self._now]
         gain = np.linalg.solve(block[self._now] + np.diag(noise + 1e-300), block.T).T
         self._mean = self._mean + gain @ (known - self._centre[self._now] - self._mean[self._now])
-        after = self._covariance - gain @ block.T
-        self._covariance, self._settled = 0.5 * (after + after.T), False
+        after = covariance - gain @ block.T
+        self._follow([0.5 * (after + after.T)])
+
+
+def settled_covariance(transition, drive, information, doublings: int) -> np.ndarray:
+    """Return the predicted covariance of a Kalman filter after ``2 ** doublings`` bins, started at certainty.
+
+    The doubling algorithm for ``P <- A (P^-1 + M)^-1 A' + Q`` (Anderson 1978, Int. J. Control 28:295), which stays
+    finite where some direction is never observed.
+
+    Parameters
+    ----------
+    transition, drive, information : ndarray, shape (n, n)
+        A, Q and the information M of one bin.
+    """
+    through, seen, covariance = transition.T, information, drive
+    identity = np.eye(len(drive))
+    for _ in range(doublings):
+        both = np.linalg.solve(identity + seen @ covariance, np.hstack([through, seen @ through.T]))
+        left, right = both[:, : len(drive)], both[:, len(drive) :]
+        covariance = covariance + through.T @ covariance @ left
+        seen = seen + through @ right
+        through = through @ left
+        covariance, seen = 0.5 * (covariance + covariance.T), 0.5 * (seen + seen.T)
+    return covariance
 
 
 def _shrunk(noise, weight):
@@ -200,8 +252,16 @@ def _shrunk(noise, weight):
     return (1.0 - toward) * noise + np.diag(toward * diagonal + floor)
 
 
+def _plain(noise):
+    """Return the noise covariance as it is, but for what makes it invertible with silent or duplicate units."""
+    return noise + np.eye(len(noise)) * (1e-6 * np.trace(noise) / len(noise) + 1e-9)
+
+
 class DelayedKalman(LaggedTuning):
     """The plain Kalman filter: state of one bin, counts of `delay_bins` ago, first-order dynamics."""
+
+    TUNING_PENALTY = 1e-9
+    SHRINK = False
 
     def __init__(self, layout: Layout, delay_bins: int):
         super().__init__(layout, 0, 0, 1)
@@ -210,10 +270,11 @@ class DelayedKalman(LaggedTuning):
 
     def publish(self, weight, mean, gram):
         """Take parameters from the moments; the tuning is to the kinematics `delay_bins` ahead of the counts."""
-        layout, ahead = self.layout, (self.layout.lead_bins - self.delay_bins) * self.layout.dims
         super().publish(weight, mean, gram)
-        self._fit_tuning(weight, mean, gram, ahead + np.arange(layout.dims))
-        self._blank = mean[layout.counts(0, 1)]
+        self._blank = mean[self.layout.counts(0, 1)]
+
+    def _tuning_window(self):
+        return (self.layout.lead_bins - self.delay_bins) * self.layout.dims + np.arange(self.layout.dims)
 
     def reset(self):
         """Forget the state and the counts that wait."""
