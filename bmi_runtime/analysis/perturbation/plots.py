@@ -17,6 +17,7 @@ METHOD_COLOURS = {
     "regression": "#E69F00",
     "correlation": "#D55E00",
 }
+METHOD_STYLES = dict(zip(METHOD_COLOURS, ("o-", "s-", "^-", "v--")))
 
 
 def pyplot():
@@ -83,7 +84,7 @@ def draw_matrix(figure, axes, matrix: np.ndarray, title: str, label: str) -> Non
 def tutorial_figure(done: Tutorial, path) -> str:
     """Draw the true and the estimated connectivity, as graphs and as heat-maps."""
     plt = pyplot()
-    figure, axes = plt.subplots(2, 2, figsize=(8.4, 7.4))
+    figure, axes = plt.subplots(2, 2, figsize=(8.6, 8.0), layout="constrained")
     draw_graph(axes[0, 0], done.connectivity)
     axes[0, 0].set_title("true connections")
     draw_matrix(figure, axes[0, 1], done.connectivity, "true connectivity $A$", "strength")
@@ -91,7 +92,6 @@ def tutorial_figure(done: Tutorial, path) -> str:
     axes[1, 0].set_title("estimated connections")
     title = f"estimate $R^T$ (correlation with $A$: {done.all_correlation:.4f})"
     draw_matrix(figure, axes[1, 1], done.all_estimate.T, title, "correlation")
-    figure.tight_layout()
     return save(figure, path)
 
 
@@ -101,7 +101,7 @@ def single_neuron_figure(done: Tutorial, path) -> str:
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.4), width_ratios=[1, 1, 1.2])
     for axis, activity, title in zip(axes, (done.activity, done.perturbed), ("free", "clamped at even steps")):
         image = axis.imshow(activity[:, :12], vmin=0, vmax=1, cmap="viridis", aspect="auto")
-        axis.set(title=title, xlabel="time step", ylabel="neuron")
+        axis.set(title=title, xlabel="time step", ylabel="neuron", xticks=range(0, 12, 2))
     figure.colorbar(image, ax=axes[1], label="activity")
     neurons = np.arange(len(done.connectivity))
     slope = done.connectivity[:, done.selected_neuron]
@@ -121,7 +121,7 @@ def comparison_figure(comparisons: list[Comparison], path) -> str:
     figure, axes = plt.subplots(1, len(comparisons), figsize=(4.4 * len(comparisons), 3.7), sharey=True, squeeze=False)
     for axis, comparison in zip(axes[0], comparisons):
         for name, values in comparison.agreement.items():
-            axis.plot(comparison.steps, values, "o-", ms=4, color=METHOD_COLOURS[name], label=name)
+            axis.plot(comparison.steps, values, METHOD_STYLES[name], ms=4.5, color=METHOD_COLOURS[name], label=name)
         hidden = comparison.hidden_strength
         axis.set(xscale="log", ylim=(-0.05, 1.02), xlabel="time steps")
         axis.set_title("every input recorded" if hidden == 0 else f"hidden common input (strength {hidden:g})")

@@ -1,0 +1,82 @@
+"""``bmi perturb`` from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bmi_runtime.cli.perturb import perturb
+from bmi_runtime.errors import BadInput
+
+
+def ran(*arguments):
+    result = CliRunner().invoke(perturb, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+def test_simulate_fit_and_plan_from_a_pilot(tmp_path):
+    data, fit = tmp_path / "data.npz", tmp_path / "fit.npz"
+    simulated = ran("simulate", "--neurons", 20, "--steps", 20000, "--seed", 1, "--out", data)
+    found = ran("fit", data, "--out", fit)
+    assert found["samples"] == simulated["samples"] == 10000
+    assert found["correlation_with_truth"] > 0.9
+    assert found["discoveries"] == pytest.approx(simulated["connections"], rel=0.35)
+    planned = ran("plan", "--pilot", fit, "--correlation", 0.9, "--trial-s", 0.1)
+    assert planned["hours"] == pytest.approx(planned["samples"] * 0.1 / 3600)
+
+
+def test_a_folder_of_mapped_arrays_gives_the_same_fit(tmp_path):
+    data = tmp_path / "data.npz"
+    ran("simulate", "--neurons", 12, "--steps", 12000, "--out", data)
+    folder = tmp_path / "mapped"
+    folder.mkdir()
+    with np.load(data) as file:
+        for name in file.files:
+            np.save(folder / f"{name}.npy", file[name])
+    assert ran("fit", folder) == ran("fit", data)
+
+
+def test_treatments_bring_the_instrumental_estimate(tmp_path):
+    rng = np.random.default_rng(0)
+    assignments = rng.integers(0, 2, (500, 2))
+    treatments = rng.poisson(1, (500, 2)) + assignments * [1, 0]
+    np.savez(tmp_path / "d.npz", assignments=assignments, treatments=treatments, outcomes=treatments @ [[1, 0], [0, 1]])
+    found = ran("fit", tmp_path / "d.npz", "--out", tmp_path / "f.npz")
+    assert found["weak_instruments"] == [1]
+    with np.load(tmp_path / "f.npz") as file:
+        assert file["wald_estimate"][0, 0] == pytest.approx(1)
+
+
+def test_compare_schedule_and_figures(tmp_path):
+    compared = ran("compare", "--neurons", 10, "--steps", "400,4000", "--hidden", "0", "--plot", tmp_path / "c.png")
+    assert compared["comparisons"][0]["perturbing all"][1] > compared["comparisons"][0]["perturbing all"][0]
+    drawn = ran("schedule", "--units", "0-2,7", "--trials", 20, "--plot", tmp_path / "s.png")
+    assert drawn["units"] == [0, 1, 2, 7]
+    ran("plan", "--neurons", 30, "--plot", tmp_path / "p.png")
+    files = ran("plot", "--folder", tmp_path)["files"]
+    for path in (*files, tmp_path / "c.png", tmp_path / "s.png", tmp_path / "p.png"):
+        with open(path, "rb") as file:
+            assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "absent.npz"], "no file"),
+        (["fit", "text.npz"], "not an .npz"),
+        (["fit", "short.npz"], "lacks outcomes"),
+        (["plan", "--pilot", "short.npz"], "not a fit"),
+        (["plan", "--correlation", "0.99999999"], "out of reach"),
+        (["compare", "--steps", "many"], "numbers separated by commas"),
+        (["schedule", "--units", "a-b"], "must look like"),
+        (["plot", "--folder", "nowhere"], "no folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.npz").write_text("hello")
+    np.savez(tmp_path / "short.npz", assignments=np.ones((3, 2)))
+    with pytest.raises(BadInput, match=words):
+        CliRunner().invoke(perturb, arguments, catch_exceptions=False)
