@@ -4,7 +4,10 @@ import pathlib
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.common import answer, answer_options, progress
+
+PATH = click.Path(path_type=pathlib.Path)
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 
 
 @click.group()
@@ -13,38 +16,214 @@ def networks():
 
 
 @networks.command()
-@click.argument("network", type=click.Path(path_type=pathlib.Path))
+@click.argument("network", type=PATH)
 @click.option("--starts", default=24, show_default=True, help="Starting points tried.")
-@click.option("--method", default="auto", show_default=True, help="auto, iteration, anderson, newton or krylov.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the random starts.")
+@click.option(
+    "--method", default="auto", show_default=True, help="auto, iteration, anderson, newton, krylov or transient."
+)
 @click.option("--tolerance-mv", default=1e-10, show_default=True, help="Wanted residual.")
+@seed_option
 @answer_options
-def solve(network, starts, method, seed, tolerance_mv, as_json):
+def solve(network, starts, method, tolerance_mv, seed, as_json):
     """Find the steady states of NETWORK.npz: E = E_0 + W r(E).
 
     The file holds weights (n x n, mV per Hz, row = target), external_mv (E_0, leak included), tau_ms, e_l_mv,
     v_threshold_mv, v_reset_mv, refractory_ms and sigma_mv.
     """
     from bmi_runtime.analysis.networks import fixed_points
-    from bmi_runtime.analysis.networks import network as networks_module
+    from bmi_runtime.analysis.networks.network import load_network
 
-    loaded = networks_module.load_network(network)
-    result = fixed_points.solve(loaded, starts, method, seed, tolerance_mv)
+    result = fixed_points.solve(load_network(network), starts, method, seed, tolerance_mv)
     answer(result.as_dict(), as_json, _described(result))
 
 
 def _described(result) -> str:
     words = {True: "stable", False: "unstable", None: "stability unknown"}
-    lines = [
-        f"{len(result.fixed_points)} fixed point(s) from {result.starts} starts ({result.starts_converged} converged)"
-    ]
+    found = f"{len(result.fixed_points)} fixed point(s)"
+    lines = [f"{found} from {result.starts} starts ({result.starts_converged} converged)"]
     for point in result.fixed_points:
+        in_time = f"{words[point.stable_in_time]} in continuous time (leading eigenvalue {point.leading_real:.4g})"
         lines.append(f"  mean rate {point.rates_hz.mean():.4g} Hz (sd {point.rates_hz.std():.3g} Hz)")
         lines.append(f"    mean input {point.input_mv.mean():.4g} mV, residual {point.residual:.1e} mV")
         lines.append(f"    {words[point.stable]} under iteration (spectral radius {point.spectral_radius:.4g})")
-        lines.append(
-            f"    {words[point.stable_in_time]} in continuous time (leading eigenvalue {point.leading_real:.4g})"
-        )
+        lines.append(f"    {in_time}")
         lines.append(f"    {point.iterations} products with W ({point.method}); reached from {point.starts} starts")
     constants = ", ".join(f"{name}-norm {value:.4g}" for name, value in result.contraction.items())
     return "\n".join([*lines, f"contraction constants max r' |W|: {constants}", result.statement])
+
+
+@networks.command()
+@click.argument("out", type=PATH)
+@click.option("--size", default=100, show_default=True, help="Neurons.")
+@click.option("--probability", default=0.2, show_default=True, help="Connection probability.")
+@click.option("--strength-uv-per-hz", default=50.0, show_default=True, help="Weight of one excitatory connection.")
+@click.option("--inhibitory-fraction", default=0.0, show_default=True, help="Share of inhibitory neurons.")
+@click.option("--inhibition", default=4.0, show_default=True, help="How many times stronger inhibition is.")
+@click.option("--external-mv", default=-45.0, show_default=True, help="Mean input without the network, leak included.")
+@click.option("--reciprocal", default=0.0, show_default=True, help="Motif statistic (SONET).")
+@click.option("--convergent", default=0.0, show_default=True, help="Motif statistic (SONET).")
+@click.option("--divergent", default=0.0, show_default=True, help="Motif statistic (SONET).")
+@click.option("--chain", default=0.0, show_default=True, help="Motif statistic (SONET).")
+@seed_option
+@answer_options
+def make(
+    out, size, probability, strength_uv_per_hz, inhibitory_fraction, inhibition, external_mv,
+    reciprocal, convergent, divergent, chain, seed, as_json,
+):  # fmt: skip
+    """Write a random network to OUT.npz: Erdos-Renyi, or second-order (SONET) with the wanted motif statistics."""
+    import dataclasses
+
+    import numpy as np
+
+    from bmi_runtime.analysis.networks import graphs
+    from bmi_runtime.analysis.networks.network import RateNetwork, save_network
+
+    wanted = graphs.MotifStatistics(probability, reciprocal, convergent, divergent, chain)
+    graph = graphs.sonet(size, wanted, np.random.default_rng(seed))
+    weights = graphs.signed_weights(graph, strength_uv_per_hz / 1e3, inhibitory_fraction, inhibition)
+    save_network(out, RateNetwork(weights, external_mv))
+    degrees = graphs.in_degrees(graph)
+    result = {
+        "out": str(out),
+        "wanted": dataclasses.asdict(wanted),
+        "measured": dataclasses.asdict(graphs.motif_statistics(graph)),
+        "counts": graphs.motif_counts(graph),
+        "in_degree_mean": degrees.mean(),
+        "in_degree_variance": degrees.var(),
+    }
+    answer(result, as_json)
+
+
+@networks.command()
+@click.argument("network", type=PATH)
+@click.option("--duration-s", default=2.0, show_default=True, help="Time to simulate, after a warm-up of 0.2 s.")
+@click.option("--bin-s", default=0.05, show_default=True, help="Width of the bins.")
+@click.option("--dt-ms", default=0.1, show_default=True, help="Time step.")
+@click.option("--delay-ms", default=1.5, show_default=True, help="Synaptic delay.")
+@click.option(
+    "--synapse-ms", default=0.0, show_default=True, help="Decay of the synaptic current; 0: jumps of voltage."
+)
+@click.option("--crossing", default="bridge", show_default=True, help="bridge (between steps too) or grid.")
+@click.option("--out", type=PATH, help="File to write (.npz): counts (bins x neurons), bin_s.")
+@click.option("--plot", type=PATH, help="Figure to write: simulated rates against theory.")
+@seed_option
+@answer_options
+def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, out, plot, seed, as_json):
+    """Simulate the spikes of NETWORK.npz and compare the rates with the nearest steady state of the rate theory."""
+    import numpy as np
+
+    from bmi_runtime.analysis.networks import spiking_check
+    from bmi_runtime.analysis.networks.network import load_network
+    from simulators.network import SpikingNetwork
+
+    loaded = load_network(network)
+    spiking = SpikingNetwork(
+        loaded.weights, loaded.external_mv, loaded.neuron, np.random.default_rng(seed), dt_ms / 1e3, delay_ms / 1e3,
+        synapse_ms, crossing,
+    )  # fmt: skip
+    spiking.step(0.2)
+    counts = spiking.run(duration_s, bin_s)
+    check = spiking_check.compared(loaded, counts, bin_s)
+    result = check.as_dict() | {"spikes": int(counts.sum()), "duration_s": len(counts) * bin_s}
+    if out is not None:
+        np.savez_compressed(out, counts=counts, bin_s=bin_s)
+        result["out"] = str(out)
+    if plot is not None:
+        from bmi_runtime.analysis.networks.plots import theory_figure
+
+        result["files"] = [theory_figure(check.theory_hz, check.rates_hz, check.errors_hz, plot)]
+    answer(result, as_json, check.describe())
+
+
+@networks.command()
+@click.option("--sizes", default="50,100", show_default=True, help="Network sizes, comma-separated.")
+@click.option("--count", default=100, show_default=True, help="Networks of each kind and size.")
+@click.option("--strength-uv-per-hz", default=190.0, show_default=True, help="Weight of one excitatory connection.")
+@click.option("--external-mv", default=-45.0, show_default=True, help="Mean input without the network, leak included.")
+@click.option("--out", type=PATH, help="Table to write (.csv): a row per network.")
+@click.option("--folder", type=PATH, help="Existing folder for the figures.")
+@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@answer_options
+def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_json):
+    """Many random networks (E and mixed, ER and SONET): convergence, and rates predicted from in-degree and motifs."""
+    import numpy as np
+
+    from bmi_runtime.analysis.networks import study as module
+    from bmi_runtime.errors import BadInput
+
+    try:
+        numbers = tuple(int(part) for part in sizes.split(","))
+    except ValueError:
+        raise BadInput(f"--sizes must be whole numbers separated by commas, not '{sizes}'") from None
+    design = module.StudyDesign(
+        numbers, count, strength_uv_per_hz=strength_uv_per_hz, external_mv=external_mv, seed=seed
+    )
+    with progress("networks", 4 * count * len(numbers)) as advance:
+        table = module.study(design, advance)
+    groups = module.summary(table)
+    result = {"networks": len(table["size"]), "groups": groups, "files": []}
+    if out is not None:
+        rows = np.column_stack([table[name].astype(float) for name in module.COLUMNS])
+        np.savetxt(out, rows, delimiter=",", header=",".join(module.COLUMNS), comments="", fmt="%.10g")
+        result["files"].append(str(out))
+    if folder is not None:
+        from bmi_runtime.analysis.networks.plots import study_figures
+
+        result["files"] += study_figures(table, folder)
+    answer(result, as_json, module.describe(groups))
+
+
+@networks.command()
+@click.argument("network", type=PATH)
+@click.option("--strength-max", default=2.0, show_default=True, help="Largest multiple of the weights.")
+@click.option("--points", default=400, show_default=True, help="Most points per branch.")
+@click.option("--checks", default=6, show_default=True, help="Strengths at which further branches are sought.")
+@click.option("--plot", type=PATH, help="Figure to write.")
+@seed_option
+@answer_options
+def branches(network, strength_max, points, checks, plot, seed, as_json):
+    """Follow the steady states of NETWORK.npz in connection strength, around folds."""
+    from bmi_runtime.analysis.networks.continuation import branch_diagram
+    from bmi_runtime.analysis.networks.network import load_network
+
+    found = branch_diagram(load_network(network), strength_max, checks, points=points, seed=seed)
+    described = [
+        {
+            "strengths": branch.strengths,
+            "mean_rate_hz": branch.rates_hz.mean(axis=1),
+            "spectral_radius": branch.spectral_radius,
+            "leading_real": branch.leading_real,
+            "folds": branch.strengths[branch.folds],
+            "ended": branch.ended,
+        }
+        for branch in found
+    ]
+    result = {"branches": described}
+    if plot is not None:
+        from bmi_runtime.analysis.networks.plots import branch_figure
+
+        result["files"] = [branch_figure({network.stem: found}, 1.0, plot, "multiple of the weights")]
+    lines = [f"{len(found)} branch(es) up to {strength_max:g} times the weights"]
+    for branch in found:
+        folds = ", ".join(f"{value:.5g}" for value in branch.strengths[branch.folds]) or "none"
+        lines.append(f"  {len(branch.strengths)} points, folds at {folds}; {branch.ended}")
+    answer(result, as_json, "\n".join(lines))
+
+
+@networks.command()
+@click.option("--folder", type=PATH, required=True, help="Existing folder for networks_*.png.")
+@seed_option
+@answer_options
+def plot(folder, seed, as_json):
+    """Redraw the poster's figures 1 to 3 (figure 4: `bmi networks study --folder`) and the branch diagrams behind
+    figure 3.
+    """
+    from bmi_runtime.analysis.networks import posters
+    from simulators.network import SpikingNetwork
+
+    files = []
+    with progress("figures", 4) as advance:
+        for draw in (posters.rate_curve, posters.graphs, posters.strength, posters.branches):
+            files.append(draw(folder, seed, SpikingNetwork))
+            advance()
+    answer({"files": files}, as_json, "\n".join(files))

@@ -240,3 +240,29 @@ def _predictions(part: dict[str, np.ndarray], quantity: str) -> dict:
             "half_widths": dict(zip(fit.names, fit.half_widths.tolist())),
         }
     return entry
+
+
+def describe(summaries: dict[str, dict]) -> str:
+    """Return the summary of a study as a table for a person."""
+    lines = [
+        f"{'':18s}{'solved':>8s}{'always':>8s}{'never':>7s}{'several':>9s}{'R2 in-degree':>14s}{'sd input mV':>13s}"
+        f"{'theory err':>12s}{'line err':>10s}{'motif R2':>10s}"
+    ]
+    for name, entry in summaries.items():
+        spread = entry["input_sd_mv"]
+        if spread["mean"] is None:
+            lines.append(f"{name:18s}{0:8d}")
+            continue
+        fits = [
+            spread[label].get(key, float("nan")) for label, key in (("in_degree", "left_out_error"), ("motifs", "r2"))
+        ]
+        lines.append(
+            f"{name:18s}{entry['solved']:8d}{entry['iteration_always_converged']:8d}{entry['iteration_never_converged']:7d}"
+            f"{entry['several_fixed_points']:9d}{entry['in_degree_r2']:14.3f}{spread['mean']:13.4g}"
+            f"{spread['theory_error']:12.1%}{fits[0]:10.1%}{fits[1]:10.2f}"
+        )
+    lines.append("always/never: iteration converged from every/no start; several: more than one fixed point found;")
+    lines.append(
+        "errors predict the spread of input over neurons, relative to its mean: theory without any fit, line left out"
+    )
+    return "\n".join(lines)

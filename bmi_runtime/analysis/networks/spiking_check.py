@@ -1,0 +1,68 @@
+"""Simulated spikes against the rate theory, neuron by neuron, with standard errors."""
+
+import dataclasses
+
+import numpy as np
+
+from bmi_runtime.analysis.networks.fixed_points import solve
+from bmi_runtime.analysis.networks.network import RateNetwork
+from bmi_runtime.errors import BadInput
+
+
+@dataclasses.dataclass
+class Check:
+    """Rates of every neuron (n,): simulated, their standard errors, and at the steady state nearest to them.
+
+    The theory has no noise from the network itself: its rates are those of neurons whose input is the mean. Recurrent
+    input fluctuates, which raises low rates; `mean_difference_hz` is what that amounts to.
+    """
+
+    rates_hz: np.ndarray
+    errors_hz: np.ndarray
+    theory_hz: np.ndarray
+
+    def as_dict(self) -> dict:
+        """Return a summary for JSON."""
+        apart = self.rates_hz - self.theory_hz
+        same = np.ptp(self.rates_hz) == 0 or np.ptp(self.theory_hz) == 0
+        return {
+            "mean_rate_hz": self.rates_hz.mean(),
+            "theory_mean_rate_hz": self.theory_hz.mean(),
+            "mean_difference_hz": apart.mean(),
+            "mean_error_hz": float(np.sqrt((self.errors_hz**2).mean() / apart.size)),
+            "correlation": None if same else float(np.corrcoef(self.rates_hz, self.theory_hz)[0, 1]),
+            "rates_hz": self.rates_hz,
+            "theory_hz": self.theory_hz,
+        }
+
+    def describe(self) -> str:
+        """Return the summary as text."""
+        found = self.as_dict()
+        related = "" if found["correlation"] is None else f"; over neurons correlation {found['correlation']:.4f}"
+        return (
+            f"mean rate {found['mean_rate_hz']:.4g} Hz (theory {found['theory_mean_rate_hz']:.4g} Hz, "
+            f"difference {found['mean_difference_hz']:+.3g} Hz, standard error {found['mean_error_hz']:.2g} Hz){related}"
+        )
+
+
+def rate_errors(counts: np.ndarray, bin_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return each neuron's rate and its standard error (Hz), from the scatter over batches of bins (bins, n).
+
+    Batches (about 20) are longer than correlations last, which single bins are not.
+    """
+    batches = min(20, len(counts))
+    if batches < 4:
+        raise BadInput(f"{len(counts)} bins are too few for a standard error; simulate at least 4")
+    width = len(counts) // batches
+    rates = counts[: batches * width].reshape(batches, width, -1).sum(axis=1) / (width * bin_s)
+    return rates.mean(axis=0), rates.std(axis=0, ddof=1) / np.sqrt(batches)
+
+
+def compared(network: RateNetwork, counts: np.ndarray, bin_s: float) -> Check:
+    """Compare simulated counts (bins, n) with the steady state nearest to them in rate."""
+    rates, errors = rate_errors(counts, bin_s)
+    found = solve(network, starts=8, certify=False).fixed_points
+    if not found:
+        raise BadInput("no steady state of the rate theory was found to compare with")
+    nearest = min(found, key=lambda point: float(np.linalg.norm(point.rates_hz - rates)))
+    return Check(rates, errors, nearest.rates_hz)
