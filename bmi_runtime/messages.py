@@ -90,6 +90,7 @@ def input_dtype(n_units: int, continuous: bool) -> np.dtype:
             ("duplicates", "<u4"),
             ("invalid", "<u4"),  # counts or features refused in this bin
             ("stale", "<u4"),  # bins since the source last delivered
+            ("behind", "<u4"),  # deadlines missed just before this bin
             ("segment", "<u4"),  # grows with every reset or jump of the device clock
             ("kinematics", "<f8", (4,)),  # recorded x, y (m), vx, vy (m/s); NaN where there are none
             ("counts", "<f8" if continuous else "<u2", (n_units,)),

@@ -481,3 +481,38 @@ def clean_counts(counts, largest, out, valid):
         valid[i] = 1.0 if good else 0.0
         refused += 0 if good else 1
     return refused
+
+
+@kernel
+def repair(weights, covariance, initial_variance):
+    """Start again every unit whose weights are not finite or whose variances are not positive and finite; in place.
+
+    Such a unit gets no tuning, a baseline of zero or the one it has where that is finite, and ``initial_variance``.
+
+    Returns
+    -------
+    int
+        How many units were started again.
+    """
+    repaired = 0
+    d = weights.shape[0]
+    for i in range(weights.shape[1]):
+        good = True
+        pair = 0
+        for a in range(d):
+            pair += a
+            good = good and np.isfinite(weights[a, i]) and 0.0 < covariance[pair, i] < np.inf
+            pair += 1
+        if good:
+            continue
+        repaired += 1
+        baseline = weights[0, i] if np.isfinite(weights[0, i]) else 0.0
+        weights[:, i] = 0.0
+        weights[0, i] = baseline
+        covariance[:, i] = 0.0
+        pair = 0
+        for a in range(d):
+            pair += a
+            covariance[pair, i] = initial_variance
+            pair += 1
+    return repaired

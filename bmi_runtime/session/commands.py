@@ -24,6 +24,7 @@ LIVE_PARAMETERS = {
     "task.assist": LiveParameter("", 0.0, 1.0, "blend of the command toward the target"),
     "decoder.frozen": LiveParameter("", 0, 1, "decode with the parameters of this moment, or with the live ones", bool),
     "task.kind": LiveParameter("", 0, 0, "which targets", str),
+    "session.stopped": LiveParameter("", 0, 1, "stop the output for good: the cursor stays, recording goes on", bool),
     "session.hold": LiveParameter("", 0, 1, "hold: cursor still, adaptation frozen, recording goes on", bool),
 }
 

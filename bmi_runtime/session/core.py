@@ -18,11 +18,13 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
-from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, SafetyState, StepRecord, TrialState
+from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, StepRecord, TrialState
 from bmi_runtime.session.commands import checked
 from bmi_runtime.session.oversight import Oversight
+from bmi_runtime.session.safety import Happening, Safety
 from bmi_runtime.tasks.base import make_task
 
+COVARIANCE_CHECK_S = 1.0  # how often lost covariances are looked for
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
 
 
@@ -67,11 +69,13 @@ class Session:
         self.intention: Any = kind(config.adapter, config.bin_s) if kind else None
         self.cursor = [0.0, 0.0, 0.0, 0.0]
         self.assist, self.hold, self.bins = config.task.assist, False, 0
-        self.safety = SafetyState.ACTIVE
+        self.safety = Safety(config.safety, config.bin_s)
+        self._check_every = max(round(COVARIANCE_CHECK_S / config.bin_s), 1)
         self.events: list[dict[str, Any]] = []
         self.mark: Callable[[int], None] = _no_mark
         self._counts, self._valid = np.zeros(n), np.ones(n)
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
+        self._miss_policy = config.realtime.miss_policy
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
 
     def _make_decoder(self, model: EncodingModel) -> Any:
@@ -95,17 +99,24 @@ class Session:
         refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
         if refused:
             self.events.append({"name": "refused-counts", "units": int(refused)})
-        usable = bool(refused < self.model.n_units and given.stale[0] == 0)
-        decoded = self._decode(usable)
+        usable = bool(2 * refused < self.model.n_units and given.stale[0] == 0)
+        safety, behind = self.safety, int(given.behind[0]) > 0
+        safety.before_decoding(usable)
+        decoded = self._decode(usable and not (behind and self._miss_policy == "coast"))
         self.mark(DECODE)
-        self._move(decoded, intended)
-        event = self.task.advance(self.cursor[0], self.cursor[1]) if not self.hold else None
+        still = self.hold or not safety.moves or (behind and self._miss_policy == "hold")
+        self._move(decoded, intended, still)
+        event = None if still else self.task.advance(self.cursor[0], self.cursor[1])
         if event:
             self.events.append(event)
             self.decoder.on_done()
         self.mark(TASK)
-        adapting = self.adapting and usable and not self.hold and math.isfinite(intended[0] + intended[1])
+        adapting = self.adapting and usable and safety.adapts and not (self.hold or behind)
+        adapting = adapting and math.isfinite(intended[0] + intended[1])
         likelihood = self._adapt(intended) if adapting else math.nan
+        if self.bins % self._check_every == 0:
+            self._repair()
+        self.events += safety.drain()
         self._fill(decoded, intended, likelihood, adapting)
         self.bins += 1
         self.mark(ADAPT)
@@ -123,12 +134,14 @@ class Session:
             decoder.coast()
             return decoder.state
         decoded = decoder.predict(self._counts, self._valid)
-        if not math.isfinite(decoded[0] + decoded[1] + decoded[2] + decoded[3]):
+        broken = not math.isfinite(decoded[0] + decoded[1] + decoded[2] + decoded[3])
+        if broken:
             self.events.append({"name": "decoder-not-finite"})
+            self._repair()
             decoder.reset()
             decoder.set_position(self.cursor[0], self.cursor[1])
-        elif self.model.likelihood == "poisson" and decoder.largest > self._rate_limit:
-            self.events.append({"name": "rate-exploded", "log_expected_count": float(decoder.largest)})
+        exploded = self.model.likelihood == "poisson" and decoder.largest > self._rate_limit
+        self.safety.after_decoding(exploded, broken)
         return decoder.state
 
     def _adapt(self, intended: tuple[float, float]) -> float:
@@ -137,11 +150,19 @@ class Session:
         self.events += self.oversight.update(self._counts, self._valid, self.bins)
         return log_likelihood
 
-    def _move(self, decoded: np.ndarray, intended: tuple[float, float]) -> None:
+    def _repair(self) -> None:
+        """Start units again whose weights or covariance are lost; a session must outlive one broken unit."""
+        model, sd = self.model, self.config.encoding.initial_sd
+        lost = filters.repair(model.weights, model.covariance, sd * sd)
+        if lost:
+            self.events.append({"name": "covariance-lost", "units": int(lost)})
+            self.safety.happen(Happening.FAULT)
+
+    def _move(self, decoded: np.ndarray, intended: tuple[float, float], still: bool) -> None:
         """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
         cursor, a, dt, limit = self.cursor, self._assist_now(), self.config.bin_s, self.config.task.workspace_m
         vx, vy = float(decoded[2]), float(decoded[3])
-        if self.hold:
+        if still:
             vx = vy = 0.0
         elif a:
             vx, vy = (1.0 - a) * vx + a * intended[0], (1.0 - a) * vy + a * intended[1]
@@ -179,7 +200,7 @@ class Session:
             task.successes,
             task.timeouts,
             TrialState.PAUSE if self.hold else task.trial_state,
-            self.safety,
+            self.safety.state,
             adapting,
             0,
             0,
@@ -211,6 +232,11 @@ class Session:
         old, self.assist = self.assist, value
         return old
 
+    def _set_session_stopped(self, value: bool) -> bool:
+        if value:
+            self.safety.happen(Happening.STOP)
+        return False
+
     def _set_session_hold(self, value: bool) -> bool:
         old, self.hold = self.hold, value
         return old
@@ -241,7 +267,8 @@ class Session:
             "task": self.task.snapshot(),
             "cursor": list(self.cursor),
             "oversight": self.oversight.snapshot(),
-            "live": [self.adapting, self.assist, self.hold, int(self.safety)],
+            "safety": self.safety.snapshot(),
+            "live": [self.adapting, self.assist, self.hold],
             "rng": _rng_state(self.rng),
         }
 
@@ -258,8 +285,8 @@ class Session:
         self.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
         self.oversight.restore(snapshot["oversight"])
-        self.adapting, self.assist, self.hold, safety = snapshot["live"]
-        self.safety = SafetyState(safety)
+        self.safety.restore(snapshot["safety"])
+        self.adapting, self.assist, self.hold = snapshot["live"]
         self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
 
 

@@ -11,6 +11,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin
 from bmi_runtime.security import refused_clients
 from bmi_runtime.session.core import Session
+from bmi_runtime.session.describe import live_parameters
 from bmi_runtime.session.latency import LatencyHistogram
 from bmi_runtime.session.pacing import NoPacer, Pacer
 
@@ -50,8 +51,9 @@ class Loop:
         self.recorder, self.telemetry, self.control, self.on_bin = recorder, telemetry, control, on_bin
         self.output = output
         config = session.config
-        self.paced = speed == "real" and source.paced
-        self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if self.paced else NoPacer()
+        self.real_time = speed == "real"
+        paced = self.real_time and source.paced
+        self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if paced else NoPacer()
         self.bin = Bin(session.model.n_units, config.continuous)
         self.digest = hashlib.blake2b(digest_size=16)
         self.latency = LatencyHistogram()
@@ -59,6 +61,7 @@ class Loop:
         self.deadline_misses = 0
         self.squared_error_m2, self.scored_bins = 0.0, 0
         self.running, self.started_ns = False, 0
+        self.stopped_by_operator = False
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
         self._marks = [0] * len(STAGES)
@@ -121,7 +124,8 @@ class Loop:
         timing = record.timing
         timing.stage_ns[:] = self._marks
         timing.lateness_ns[0] = lateness_ns
-        missed = self.paced and duration > self._bin_ns
+        missed = self.real_time and duration > self._bin_ns
+        self.bin.fields.behind[0] = duration // self._bin_ns if missed else 0
         timing.deadline_missed[0] = missed
         self.deadline_misses += missed
         self.latency.add(duration)
@@ -181,6 +185,7 @@ class Loop:
             answer = self.session.apply(command)
         elif command.get("do") == "stop":
             self.stop()
+            self.stopped_by_operator = True
             answer = {"do": "stop", "bin": self.session.bins}
         elif "note" in command:
             answer = {"note": str(command["note"])[:2000], "bin": self.session.bins}
@@ -205,12 +210,14 @@ class Loop:
             "recording": str(self.recorder.path) if self.recorder else None,
             "simulated": hasattr(self.source, "truth"),
             "model": self.model_message(),
-            "live": session.snapshot()["live"],
+            "live_parameters": live_parameters(session),
+            "recent": self.telemetry.recent() if self.telemetry else [],
         }
 
     def model_message(self) -> dict[str, Any]:
-        """Return weights and covariances, and the truth where the source knows it."""
+        """Return weights and covariances, the predicted error, and the truth where the source knows it."""
         message = self.session.model.state()
+        message["predicted_sd"] = self.session.oversight.monitor.error_sd()
         if hasattr(self.source, "truth"):
             message["truth"] = self.source.truth()
         return message

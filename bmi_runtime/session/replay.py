@@ -51,7 +51,7 @@ def session_from(recording: Recording, overrides=()) -> Session:
     )
     session = Session(config, model)
     if overrides:  # what may change live comes from the new configuration
-        live = [session.adapting, session.assist, session.hold, int(session.safety)]
+        live = [session.adapting, session.assist, session.hold]
         fresh = session.oversight.snapshot()["rate"]
         snapshot = snapshot | {"live": live, "oversight": snapshot["oversight"] | {"rate": fresh}}
     session.restore(snapshot)

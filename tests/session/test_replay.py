@@ -129,7 +129,7 @@ def test_absurd_counts_are_refused_counted_and_do_not_move_the_weights_of_their_
     given.fields.counts[5] = 60000
     before = session.model.weights[:, 5].copy()
     session.step(given.bytes)
-    assert session.events.pop() == {"name": "refused-counts", "units": 1}
+    assert {"name": "refused-counts", "units": 1} in session.events
     assert np.array_equal(session.model.weights[:, 5], before)
     assert np.isfinite(session.record.output.decoded).all()
 
@@ -148,7 +148,7 @@ def test_features_that_are_not_finite_are_refused():
     given = bin_of(session, 0.5)
     given.fields.counts[:4] = [np.nan, np.inf, -np.inf, 1e12]
     session.step(given.bytes)
-    assert session.events == [{"name": "refused-counts", "units": 4}]
+    assert {"name": "refused-counts", "units": 4} in session.events
     assert np.isfinite(session.record.output.decoded).all()
     assert np.isfinite(session.model.weights).all()
 
@@ -178,7 +178,9 @@ def test_a_model_of_the_wrong_size_is_refused():
 
 
 def bmi(*arguments, **kwargs):
-    return subprocess.run([sys.executable, "-m", "bmi_runtime.cli.main", *arguments], capture_output=True, text=True, **kwargs)
+    return subprocess.run(
+        [sys.executable, "-m", "bmi_runtime.cli.main", *arguments], capture_output=True, text=True, **kwargs
+    )
 
 
 def test_the_commands_from_run_to_replay(tmp_path):

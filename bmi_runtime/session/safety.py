@@ -1,0 +1,143 @@
+"""Safety states: one table of (state, what happened) and what each state allows. Pure: fed bin by bin by the session.
+
+=============  ==========================================================  ============  =========
+state          means                                                       cursor moves  adapts
+=============  ==========================================================  ============  =========
+starting       no usable bin yet                                           no            no
+calibrating    the first ``safety.calibrating_s`` of usable data           yes           yes
+active         input trusted, decoder sound                                yes           yes
+degraded       some bins unusable (the decoder coasts), or a rate exploded  yes           usable bins
+frozen         silent for ``safety.frozen_after_s``, or the decoder broke   no            no
+stopped        the operator stopped the output; only a new session resumes no            no
+=============  ==========================================================  ============  =========
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from bmi_runtime.config import SafetyConfig
+from bmi_runtime.messages import SafetyState
+
+STARTING, CALIBRATING, ACTIVE, DEGRADED, FROZEN, STOPPED = SafetyState
+
+
+class Happening(enum.Enum):
+    """What the safety states react to."""
+
+    FIRST = "first usable bin"
+    CALIBRATED = "calibration time is over"
+    TROUBLE = "bins unusable or a rate exploded"
+    SILENCE = "no usable bin for too long"
+    FAULT = "the decoder or a covariance broke"
+    RECOVERED = "enough good bins in a row"
+    STOP = "operator stop"
+
+
+TABLE: dict[tuple[SafetyState, Happening], SafetyState] = {
+    (STARTING, Happening.FIRST): CALIBRATING,
+    (STARTING, Happening.STOP): STOPPED,
+    (CALIBRATING, Happening.CALIBRATED): ACTIVE,
+    (CALIBRATING, Happening.TROUBLE): DEGRADED,
+    (CALIBRATING, Happening.SILENCE): FROZEN,
+    (CALIBRATING, Happening.FAULT): FROZEN,
+    (CALIBRATING, Happening.STOP): STOPPED,
+    (ACTIVE, Happening.TROUBLE): DEGRADED,
+    (ACTIVE, Happening.SILENCE): FROZEN,
+    (ACTIVE, Happening.FAULT): FROZEN,
+    (ACTIVE, Happening.STOP): STOPPED,
+    (DEGRADED, Happening.SILENCE): FROZEN,
+    (DEGRADED, Happening.FAULT): FROZEN,
+    (DEGRADED, Happening.RECOVERED): ACTIVE,
+    (DEGRADED, Happening.STOP): STOPPED,
+    (FROZEN, Happening.RECOVERED): ACTIVE,
+    (FROZEN, Happening.STOP): STOPPED,
+}
+"""Every pair that is not here leaves the state as it is."""
+
+MOVES = frozenset({CALIBRATING, ACTIVE, DEGRADED})
+ADAPTS = frozenset({CALIBRATING, ACTIVE, DEGRADED})
+
+
+class Safety:
+    """The state, and the counts of good and bad bins that it follows from.
+
+    Parameters
+    ----------
+    config : SafetyConfig
+    bin_s : float
+    """
+
+    COUNTS = ("good", "bad", "exploded", "seen")
+
+    def __init__(self, config: SafetyConfig, bin_s: float):
+        self.config = config
+        self.state = STARTING
+        self.frozen_after = max(round(config.frozen_after_s / bin_s), 1)
+        self.calibrating = round(config.calibrating_s / bin_s)
+        self.good = self.bad = self.exploded = self.seen = 0
+        self.events: list[dict[str, Any]] = []
+
+    @property
+    def moves(self) -> bool:
+        """Whether the cursor may move."""
+        return self.state in MOVES
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the encoding model may adapt (on usable bins)."""
+        return self.state in ADAPTS
+
+    def before_decoding(self, usable: bool) -> None:
+        """Take note of a bin before it is decoded: the output stops being trusted before it moves the cursor."""
+        if usable:
+            self.good, self.bad, self.seen = self.good + 1, 0, self.seen + 1
+        else:
+            self.good, self.bad = 0, self.bad + 1
+        if self.state is STARTING:
+            if usable:
+                self.happen(Happening.FIRST)
+        elif self.bad >= self.frozen_after:
+            self.happen(Happening.SILENCE)
+        elif self.bad >= self.config.degraded_after_bins:
+            self.happen(Happening.TROUBLE)
+        if self.state is CALIBRATING and self.seen > self.calibrating:
+            self.happen(Happening.CALIBRATED)
+        if self.good >= self.config.recover_after_bins and not self.exploded:
+            self.happen(Happening.RECOVERED)
+
+    def after_decoding(self, exploded: bool, broken: bool) -> None:
+        """Take note of what decoding a bin showed."""
+        self.exploded = self.exploded + 1 if exploded else 0
+        if broken:
+            self.good = 0
+            self.happen(Happening.FAULT)
+        elif self.exploded >= self.config.degraded_after_bins:
+            self.good = 0
+            self.happen(Happening.TROUBLE)
+
+    def happen(self, what: Happening) -> None:
+        """Follow the table; a change of state is an event."""
+        new = TABLE.get((self.state, what), self.state)
+        if new is not self.state:
+            old, self.state = self.state, new
+            event = {"name": "safety", "from": old.name.lower(), "to": new.name.lower(), "why": what.value}
+            self.events.append(event)
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Return the changes of state since the last call."""
+        if not self.events:
+            return self.events
+        events, self.events = self.events, []
+        return events
+
+    def snapshot(self) -> list[int]:
+        """Return what the next bin depends on."""
+        return [int(self.state), *(int(getattr(self, name)) for name in self.COUNTS)]
+
+    def restore(self, snapshot: list[int]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self.state = SafetyState(snapshot[0])
+        for name, value in zip(self.COUNTS, snapshot[1:], strict=True):
+            setattr(self, name, value)
