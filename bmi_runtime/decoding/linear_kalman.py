@@ -5,8 +5,8 @@ gain K solves the Riccati equation, and a step is ``x[t] = M0 + M1 x[t-1] + M2 z
 
     M1 = A - K C A,   M2 = K,   M0 = (I - K C) b - K d.
 
-(Kalman 1960; the constant-gain form of Malik et al. 2011, IEEE TNSRE 19:25.) Where z is itself an affine function of the
-counts u (standardised, or factors of a factor analysis), ``z = B (u - mu)``, the step is again of that form in u.
+(Kalman 1960; the constant-gain form of Malik et al. 2011, IEEE TNSRE 19:25.) Where z is itself an affine function of
+the counts u (standardised, or factors of a factor analysis), ``z = B (u - mu)``, the step is of that form in u as well.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ MAX_ITERATIONS = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class SteadyState:
-    """What the Riccati iteration settles at: gain (states x channels), covariances before and after a bin, iterations."""
+    """What the Riccati iteration settles at: gain (states x channels), covariances before and after a bin."""
 
     gain: np.ndarray
     predicted_covariance: np.ndarray
     covariance: np.ndarray
-    iterations: int
 
 
 def steady_state(
@@ -57,7 +56,7 @@ def steady_state(
     information = c.T @ np.linalg.solve(r, c)
     identity = np.eye(len(a))
     predicted = q.copy()
-    for iteration in range(1, MAX_ITERATIONS + 1):
+    for _ in range(MAX_ITERATIONS):
         covariance = np.linalg.solve(identity + predicted @ information, predicted)
         after = a @ covariance @ a.T + q
         after = 0.5 * (after + after.T)
@@ -69,7 +68,7 @@ def steady_state(
         raise BadInput(f"the Riccati recursion of these parameters did not settle in {MAX_ITERATIONS} bins")
     gain = np.linalg.solve(c @ predicted @ c.T + r, c @ predicted).T
     covariance = predicted - gain @ c @ predicted
-    return SteadyState(gain, predicted, 0.5 * (covariance + covariance.T), iteration)
+    return SteadyState(gain, predicted, 0.5 * (covariance + covariance.T))
 
 
 def _checked(transition, observation, transition_covariance, observation_covariance):

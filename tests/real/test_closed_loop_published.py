@@ -84,7 +84,7 @@ def test_every_step_of_a_session(hennig, block, space):
     for index, value in enumerate(values.astype(float)):
         decoder.state = data.vel[index]
         error[index] = decoder.step(value) - data.velNext[index]
-    # stored as float32, whose spacing at the largest speeds is 3e-5; the factors carry one more rounding than the counts
+    # stored as float32, whose spacing at the largest speeds is 3e-5; the factors carry one more rounding
     assert np.abs(error).max() < (2.5e-5 if space == "units" else 3.5e-5)
 
 
