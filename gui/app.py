@@ -11,6 +11,7 @@ from pyqtgraph.Qt import QtWidgets
 from bmi_runtime.errors import BmiError
 from gui import theme
 from gui.client import CONTROL, TELEMETRY, Client
+from gui.console import Console
 from gui.link import Link
 from gui.store import Store
 from gui.subject_window import SubjectWindow
@@ -31,6 +32,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--telemetry", default=TELEMETRY, help="address that the runtime publishes on")
     parser.add_argument("--control", default=CONTROL, help="address of the runtime's control socket")
     parser.add_argument("--layout", default="run", choices=("run", "calibrate", "inspect", "subject"))
+    parser.add_argument("--open", default="", metavar="REC", help="a recording to replay")
     parser.add_argument("--theme", default="dark", choices=tuple(theme.THEMES))
     return parser.parse_args(given)
 
@@ -45,8 +47,10 @@ def main(given: list[str] | None = None) -> int:
     except BmiError as error:
         print(f"bmi gui: {error}", file=sys.stderr)
         return error.exit_code
-    window = SubjectWindow(link)
+    window = SubjectWindow(link) if options.layout == "subject" else Console(link, options.layout)
     window.show()
+    if options.open:
+        window.run("open_recording", options.open)
     status = app.exec() if hasattr(app, "exec") else app.exec_()
     link.close()
     return status

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pyqtgraph.Qt import QtCore
 
 from bmi_runtime.errors import BadInput
+from gui import layouts, panels, theme
 from gui.app import application
+from gui.console import Console
 from gui.link import Link
+from gui.panels.base import Context
 from gui.store import Store
 from gui.subject_window import SubjectWindow
 
-LAYOUTS = ("run", "calibrate", "inspect", "subject")
+SIZES = {"run": (1600, 1000), "calibrate": (1600, 1000), "inspect": (1600, 1000), "subject": (800, 800)}
 
 
 def store_from(hello: dict) -> Store:
@@ -35,16 +38,59 @@ def picture(hello: dict, path, layout: str = "run", size: tuple[int, int] | None
     """
     app = application(theme_name)
     window = _window(store_from(hello), layout)
-    if size:
-        window.resize(*size)
+    window.resize(*(size or SIZES[layout]))
     window.show()
-    window.refresh()
-    app.processEvents(QtCore.QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+    settle(app, window, layout)
     grabbed = window.grab()
     window.close()
     if not grabbed.save(str(path), "PNG"):
         raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
 
 
+def panel_picture(hello: dict, path, name: str, size: tuple[int, int] = (640, 420), theme_name: str = "dark") -> None:
+    """Render one panel at the moment that `hello` describes and write it as PNG.
+
+    Parameters
+    ----------
+    name : str
+        A row of `gui.panels.REGISTRY`.
+    """
+    app = application(theme_name)
+    store = store_from(hello)
+    found = panels.available()
+    if name not in found:
+        raise BadInput(f"there is no panel '{name}'; choose from {', '.join(found)}")
+    panel = panels.panel_class(found[name])(Context(store))
+    panel.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
+    panel.setStyleSheet(f"#{panel.objectName()} {{ background: {theme.current().panel}; }}")
+    panel.resize(*size)
+    panel.show()
+    for _ in range(3):
+        panel.refresh()
+        app.processEvents(QtCore.QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+    grabbed = panel.grab()
+    panel.close()
+    if not grabbed.save(str(path), "PNG"):
+        raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
+
+
+def settle(app, window, layout: str) -> None:
+    """Let docks find their size, then refresh until nothing changes any more."""
+    flags = QtCore.QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
+    app.processEvents(flags)
+    if layout != "subject":
+        layouts.arrange(window, window.docks, layout)
+    for _ in range(3):
+        app.processEvents(flags)
+        if layout == "subject":
+            window.refresh()
+        else:
+            window.refresh(all_panels=True)
+    app.processEvents(flags)
+
+
 def _window(store: Store, layout: str):
-    return SubjectWindow(Link(store, None), own_timer=False)
+    link = Link(store, None)
+    if layout == "subject":
+        return SubjectWindow(link, own_timer=False)
+    return Console(link, layout, remember=False, live=False)

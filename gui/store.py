@@ -98,6 +98,7 @@ class Store:
     def __init__(self):
         self.mode, self.config, self.recording = "waiting", {}, None
         self.live: dict[str, Any] = {}
+        self.catalogue: list[dict[str, Any]] | None = None
         self.live_parameters: dict[str, dict[str, Any]] = {}
         self.replay: dict[str, Any] = {}
         self.bin_s, self.n_units, self.continuous = 0.005, 0, False
@@ -122,7 +123,7 @@ class Store:
     def forget_session(self) -> None:
         """Forget everything measured, as when another session begins or a replay jumps."""
         self.step, self.bin = None, 0
-        self.weights = self.sd = self.truth = None
+        self.weights = self.sd = self.truth = self.covariance = self.predicted_sd = None
         self.not_finite = 0
         for ring in (self.steps, self.column_bins, self.trials, self.health_rows, self.raster):
             ring.clear()
@@ -161,7 +162,7 @@ class Store:
         self.config = answer.get("config", {})
         self.epoch = answer.get("epoch", 0)
         self.ended = False
-        self.recording = answer.get("recording")
+        self.recording, self.catalogue = answer.get("recording"), answer.get("catalogue")
         self.live_parameters = answer.get("live_parameters", {})
         self.live = {key: row.get("value") for key, row in self.live_parameters.items()}
         self.replay = answer.get("replay") or {}
@@ -187,7 +188,7 @@ class Store:
         past = answer.get("model_history")
         if past:
             for row, bin_index in enumerate(past["bins"]):
-                moment = {name: past[name][row] for name in ("weights", "sd", "truth")}
+                moment = {name: past[name][row] for name in ("weights", "sd", "truth", "predicted_sd")}
                 self._take_model({"bin": int(bin_index), **moment})
         if "model" in answer:
             self._take_model({"bin": answer.get("bin", 0), **answer["model"]})
@@ -291,15 +292,17 @@ class Store:
             diagonal = [row * (row + 3) // 2 for row in range(weights.shape[0])]
             sd = np.sqrt(np.maximum(self.covariance[diagonal], 0.0))
         self.weights, self.sd = weights, np.asarray(sd, np.float64)
-        if message.get("truth") is not None:
-            self.truth = np.asarray(message["truth"], np.float64)
+        self.predicted_sd = message.get("predicted_sd")
+        truth = message.get("truth")
+        self.truth = np.asarray(truth, np.float64) if truth is not None and np.isfinite(truth).all() else None
         self.not_finite = int(np.sum(~np.isfinite(weights)) + np.sum(~np.isfinite(self.sd)))
         if self.not_finite:
             self.problem(
                 f"{self.not_finite} parameters of the encoding model are not finite; they are left out of plots"
             )
         truth = self.truth if self.truth is not None else np.full_like(weights, np.nan)
-        row = np.stack([weights, self.sd, truth]).astype(np.float32)
+        predicted = self.predicted_sd if self.predicted_sd is not None else np.full_like(weights, np.nan)
+        row = np.stack([weights, self.sd, truth, predicted]).astype(np.float32)
         if self.model_rows.view.shape[1:] != row.shape:
             self.model_rows = Thinning(MODEL_ROWS, np.float32, row.shape)
             self.model_times_s = Thinning(MODEL_ROWS)

@@ -153,7 +153,7 @@ def style_sheet(theme: Theme) -> str:
     QPushButton:focus, QToolButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus
         {{ border: 2px solid {theme.first}; }}
     QPushButton:disabled {{ color: {theme.muted}; background: {theme.panel}; }}
-    QPushButton:checked, QToolButton:checked {{ border: 2px solid {theme.second}; }}
+    QPushButton:checked, QToolButton:checked {{ border-color: {theme.first}; }}
     QComboBox, QLineEdit, QAbstractSpinBox {{ background: {theme.raised}; border: 1px solid {theme.line};
         border-radius: 4px; padding: 3px 6px; color: {theme.text}; }}
     QComboBox QAbstractItemView {{ background: {theme.raised}; color: {theme.text}; }}
@@ -167,6 +167,7 @@ def style_sheet(theme: Theme) -> str:
     QMenuBar::item:selected, QMenu::item:selected {{ background: {theme.raised}; }}
     QMenu::item:disabled {{ color: {theme.muted}; }}
     QMenu::separator {{ height: 1px; background: {theme.line}; margin: 4px 8px; }}
+    QTabBar {{ qproperty-drawBase: 0; }}
     QTabBar::tab {{ background: {theme.window}; color: {theme.muted}; padding: 5px 12px; border: none; }}
     QTabBar::tab:selected {{ background: {theme.panel}; color: {theme.text}; border-top: 2px solid {theme.first}; }}
     QScrollBar:vertical {{ background: {theme.panel}; width: 10px; }}
@@ -174,7 +175,9 @@ def style_sheet(theme: Theme) -> str:
     QScrollBar:horizontal {{ background: {theme.panel}; height: 10px; }}
     QScrollBar::handle:horizontal {{ background: {theme.line}; border-radius: 4px; min-width: 24px; }}
     QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
-    QStatusBar {{ background: {theme.panel}; color: {theme.muted}; }}
+    QStatusBar {{ background: {theme.panel}; color: {theme.muted}; padding: 2px 10px; }}
+    QStatusBar::item {{ border: none; }}
+    QScrollArea {{ background: transparent; }}
     QSlider::groove:horizontal {{ background: {theme.raised}; height: 6px; border-radius: 3px; }}
     QSlider::sub-page:horizontal {{ background: {theme.first}; border-radius: 3px; }}
     QSlider::handle:horizontal {{ background: {theme.text}; width: 14px; margin: -5px 0; border-radius: 7px; }}

@@ -1,6 +1,7 @@
 """``bmi gui``: the operator's console on a running session or a recording, or a picture of it."""
 
 import os
+import pathlib
 
 import click
 
@@ -13,37 +14,44 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--layout", type=click.Choice(["run", "calibrate", "inspect", "subject"]), default="run")
 @click.option("--theme", "theme_name", type=click.Choice(["dark", "light"]), default="dark")
 @click.option("--screenshot", default=None, metavar="PNG", help="Render off-screen into this file instead of opening.")
+@click.option("--panel", default=None, help="Render only this panel (subject, raster, tuning, ...).")
 @click.option("--size", default=None, metavar="WxH", help="Pixels of the picture, e.g. 1600x1000.")
 @click.option("--telemetry", default="tcp://127.0.0.1:5581", help="Address that the runtime publishes on.")
 @click.option("--control", default="tcp://127.0.0.1:5582", help="Address of the runtime's control socket.")
 @answer_options
-def gui(session, at_s, layout, theme_name, screenshot, size, telemetry, control, as_json):
+def gui(session, at_s, layout, theme_name, screenshot, panel, size, telemetry, control, as_json):
     """Open the operator's console, or render a picture of it."""
     from bmi_runtime.errors import BadInput
 
     if screenshot:
         if not session:
             raise BadInput("--screenshot needs a recording: --session REC")
-        answer(_picture(screenshot, session, at_s, layout, _pixels(size), theme_name), as_json)
+        answer(_picture(screenshot, session, at_s, layout, panel, _pixels(size), theme_name), as_json)
         return 0
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM")):
         raise BadInput("there is no display (DISPLAY and WAYLAND_DISPLAY are not set); use --screenshot for a picture")
     from gui.app import main
 
-    say(f"listening to {telemetry}", as_json)
-    return main(["--telemetry", telemetry, "--control", control, "--layout", layout, "--theme", theme_name])
+    say(f"replaying {session}" if session else f"listening to {telemetry}", as_json)
+    opened = ["--open", session] if session else []
+    return main(["--telemetry", telemetry, "--control", control, "--layout", layout, "--theme", theme_name, *opened])
 
 
-def _picture(screenshot, session, at_s, layout, size, theme_name):
+def _picture(screenshot, session, at_s, layout, panel, size, theme_name):
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from bmi_runtime.session.catalogue import entry
     from bmi_runtime.session.player import Player
-    from gui.screenshot import picture
+    from gui.screenshot import panel_picture, picture
 
     player = Player(session)
     last = len(player.steps)
     wanted = last if at_s is None else round(at_s / player.bin_s)
     player.seek(wanted)
-    picture(player.hello(), screenshot, layout, size, theme_name)
+    hello = player.hello() | {"catalogue": [entry(pathlib.Path(session))]}
+    if panel:
+        panel_picture(hello, screenshot, panel, size or (640, 420), theme_name)
+    else:
+        picture(hello, screenshot, layout, size, theme_name)
     return {"picture": str(screenshot), "bin": player.bin, "session_s": player.bin * player.bin_s}
 
 

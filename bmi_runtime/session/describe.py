@@ -30,7 +30,7 @@ def current_values(session: Session) -> dict[str, Any]:
     """Return the value of every live parameter now."""
     kinds = {kind: name for name, kind in TASKS.items()}
     return {
-        "adapter.learning_rate": session.learning_rate,
+        "adapter.learning_rate": session.oversight.learning_rate,
         "adapter.enabled": session.adapting,
         "task.assist": session.assist,
         "decoder.frozen": session.decoder_model is not session.model,

@@ -84,7 +84,7 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
         for part in (loop.source, loop.recorder, loop.telemetry, loop.control, loop.output):
             if part:
                 part.close()
-        if window and window.poll() is None:
+        if window and window.poll() is None and not loop.stopped_by_operator:  # who stopped it may want to look
             window.terminate()
 
 

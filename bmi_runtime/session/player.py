@@ -8,12 +8,18 @@ the recorded one) grows while the player is idle.
 from __future__ import annotations
 
 import bisect
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import zmq
 
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import STREAMS, WIRE_VERSION, Bin, pack, unpack
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.core import Session
@@ -25,6 +31,7 @@ FRAME_S = 1.0 / STREAMS["step"].publish_hz
 PAST_S = 10.0
 MODEL_EVERY_S = 0.5
 MOST_MODELS = 400
+MOST_WHAT_IF = 1500
 SPEEDS = (0.1, 100.0)
 
 
@@ -129,6 +136,7 @@ class Index:
         self.bins: list[int] = []
         self.weights: list[np.ndarray] = []
         self.sd: list[np.ndarray] = []
+        self.predicted: list[np.ndarray] = []
         self.truths: list[np.ndarray | None] = []
         self._keep()
 
@@ -157,6 +165,7 @@ class Index:
         self.bins.append(self.position.bin)
         self.weights.append(model.weights.astype(np.float32))
         self.sd.append(np.sqrt(model.covariance[rows * (rows + 3) // 2]).astype(np.float32))
+        self.predicted.append(self.position.session.oversight.monitor.error_sd().astype(np.float32))
         self.truths.append(self.world.truth())
 
     def truth_at(self, bin_index: int) -> np.ndarray | None:
@@ -164,7 +173,7 @@ class Index:
         return self.truths[max(bisect.bisect_right(self.bins, bin_index) - 1, 0)]
 
     def until(self, bin_index: int) -> dict[str, np.ndarray]:
-        """Return the models up to a bin: ``bins, weights, sd, truth`` (not a number where it is not known)."""
+        """Return the models up to a bin: ``bins, weights, sd, truth`` (NaN where it is not known), ``predicted_sd``."""
         count = max(bisect.bisect_right(self.bins, bin_index), 1)
         unknown = np.full_like(self.weights[0], np.nan)
         truths = [unknown if truth is None else truth for truth in self.truths[:count]]
@@ -173,7 +182,54 @@ class Index:
             "weights": np.stack(self.weights[:count]),
             "sd": np.stack(self.sd[:count]),
             "truth": np.stack(truths).astype(np.float32),
+            "predicted_sd": np.stack(self.predicted[:count]),
         }
+
+
+class WhatIf:
+    """The recorded spikes through another setting, in small pieces, compared with what was recorded.
+
+    Parameters
+    ----------
+    recording : Recording
+    settings : list of str
+        ``section.key=value``.
+    """
+
+    def __init__(self, recording: Recording, settings: list[str]):
+        self.settings = settings
+        self.replay = Replay(recording, settings)
+        outputs = self.replay.steps["output"]
+        self.every = max(-(-len(outputs) // MOST_WHAT_IF), 1)
+        self._recorded = outputs
+        self._sums = np.zeros(2)
+        self.rows: list[tuple[float, float, float]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole recording has been replayed."""
+        return self.replay.position >= len(self.replay.steps)
+
+    def grow(self) -> None:
+        """Replay as many bins as one row of the answer stands for."""
+        self._sums[:] = 0.0
+        bins = min(self.every, len(self.replay.steps) - self.replay.position)
+        for _ in range(bins):
+            recorded = self._recorded[self.replay.position]
+            self.replay.next()
+            other = self.replay.session.record.array["output"][0]
+            for index, output in enumerate((recorded, other)):
+                difference = output["decoded"][2:] - recorded["intended"]
+                self._sums[index] += float(difference @ difference)
+        apart = other["cursor"][:2] - recorded["cursor"][:2]
+        self.rows.append((float(np.hypot(*apart)), *np.sqrt(self._sums / bins)))
+
+    def answer(self, bin_s: float) -> dict[str, Any]:
+        """Return the curves: distance between the cursors, and both velocity errors against the recorded intention."""
+        columns = np.array(self.rows, float).reshape(-1, 3).T.copy()
+        names = ("apart_m", "error_recorded_m_s", "error_other_m_s")
+        time_s = np.minimum(np.arange(1, len(self.rows) + 1) * self.every, len(self.replay.steps)) * bin_s
+        return {"settings": self.settings, "time_s": time_s, **dict(zip(names, columns))}
 
 
 class Player:
@@ -193,15 +249,18 @@ class Player:
         self.position = Position(recording)
         self.index = Index(recording, self.config)
         self.steps = self.position.replay.steps
+        timing = self.steps["timing"]
+        self._latency_us = (timing["stage_ns"].sum(axis=1) + np.maximum(timing["lateness_ns"], 0)) / 1e3
         self.past = self._read_past()
         self.playing, self.speed, self.epoch = False, 1.0, 1
         self.publish = lambda stream, bin_index, message: None
         self._owed_bins = 0.0
+        self.what_if: WhatIf | None = None
 
     def _read_past(self) -> list[tuple[int, str, bytes]]:
-        """Return events, commands and health of the recording as ``(bin, stream, packed)``, by bin."""
+        """Return events and commands of the recording as ``(bin, stream, packed)``, by bin."""
         past = []
-        for stream in ("event", "command", "health"):
+        for stream in ("event", "command"):
             if self.recording.stream_counts.get(stream):
                 for _, message in self.recording.messages(stream):
                     at = int(message.get("bin", message.get("bins", 0)))
@@ -229,6 +288,7 @@ class Player:
             "model": self.model_message(),
             "model_history": self.index.until(self.bin),
             "recent": self._recent(),
+            "health": self.health(),
             "replay": self.status(),
         }
 
@@ -244,12 +304,23 @@ class Player:
             "complete": self.recording.complete,
             "lost_bytes": self.recording.lost_bytes,
             "was_simulated": self.config.source.kind == "simulated",
+            "what_if_running": self.what_if is not None and not self.what_if.done,
             "marks": self._marks(),
         }
 
+    def health(self) -> dict[str, Any]:
+        """Return the latencies of the recorded bins up to this moment."""
+        total_us = self._latency_us[: self.bin]
+        if not len(total_us):
+            return {"bins": 0}
+        values = np.percentile(total_us, (50.0, 99.0, 99.9, 100.0)).tolist()
+        misses = int(np.count_nonzero(self.steps["timing"]["deadline_missed"][: self.bin]))
+        latency_us = dict(zip(("p50", "p99", "p99_9", "max"), values, strict=True))
+        return {"bins": self.bin, "latency_us": latency_us, "deadline_misses": misses}
+
     def _marks(self) -> list[list[Any]]:
         """Return the bins worth jumping to: ``[bin, stream]``."""
-        return [[at, stream] for at, stream, _ in self.past if stream != "health"]
+        return [[at, stream] for at, stream, _ in self.past]
 
     def _recent(self) -> list[list[Any]]:
         """Return the past, oldest first, as ``[stream, packed message]``: all events, ten seconds of steps."""
@@ -271,7 +342,9 @@ class Player:
 
     def model_message(self) -> dict[str, Any]:
         """Return weights and covariances at this moment, and the truth where it is known."""
-        message = self.position.session.model.state()
+        session = self.position.session
+        message = session.model.state()
+        message["predicted_sd"] = session.oversight.monitor.error_sd()
         truth = self.index.truth_at(self.bin)
         if truth is not None:
             message["truth"] = truth
@@ -284,9 +357,10 @@ class Player:
         self.position.go_to(int(bin_index))
         self.epoch += 1
         self._owed_bins = 0.0
-        self._show_model()
+        self.show_model()
 
-    def _show_model(self) -> None:
+    def show_model(self) -> None:
+        """Publish the model of this moment."""
         self.publish("model", self.bin, {**self.model_message(), "epoch": self.epoch})
 
     def step(self, bins: int) -> None:
@@ -309,7 +383,7 @@ class Player:
             self.publish(stream, at, {**_opened(body), "epoch": self.epoch})
 
     def tick(self, elapsed_s: float) -> None:
-        """Play on for `elapsed_s` of wall time; while paused, let the index grow."""
+        """Play on for `elapsed_s` of wall time."""
         if not self.playing:
             return
         self._owed_bins += elapsed_s * self.speed / self.bin_s
@@ -317,6 +391,16 @@ class Player:
         self._owed_bins -= bins
         if bins:
             self.step(bins)
+
+    def work(self) -> bool:
+        """Do a small piece of what waits (a what if, else the index); return whether more waits."""
+        if self.what_if is not None and not self.what_if.done:
+            self.what_if.grow()
+            return True
+        if not self.index.done:
+            self.index.grow()
+            return True
+        return False
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -332,6 +416,10 @@ class Player:
             return self.hello()
         if command.get("get") == "replay":
             return {"replay": self.status()}
+        if command.get("get") == "what-if":
+            if self.what_if is None:
+                raise BadInput("no other setting has been asked for yet")
+            return {"what_if": self.what_if.answer(self.bin_s), "done": self.what_if.done}
         name = command.get("do")
         if name == "play":
             self.playing = True
@@ -342,6 +430,8 @@ class Player:
             self.step(_whole(command.get("bins", 1), "bins"))
         elif name == "seek":
             self.seek(_whole(command.get("bin"), "bin"))
+        elif name == "what-if":
+            self.what_if = WhatIf(self.recording, [str(text) for text in command.get("settings", ())])
         elif name == "speed":
             self.speed = _speed(command.get("value"))
         elif "set" in command or "note" in command:
@@ -367,3 +457,88 @@ def _speed(value: Any) -> float:
             f"the speed of a replay lies between {SPEEDS[0]:g} and {SPEEDS[1]:g} times real time, got {value!r}"
         )
     return float(value)
+
+
+def serve(player: Player, context: zmq.Context, stop: Callable[[], bool], ready: Callable[[str, str], None]) -> None:
+    """Publish a player and answer its commands until `stop` says so.
+
+    Parameters
+    ----------
+    player : Player
+    context : zmq.Context
+    stop : callable
+    ready : callable
+        Gets the telemetry and the control address.
+    """
+    publisher, answering = context.socket(zmq.PUB), context.socket(zmq.REP)
+    sequence = dict.fromkeys(STREAMS, 0)
+
+    def publish(stream: str, bin_index: int, message: dict[str, Any]) -> None:
+        sequence[stream] += 1
+        body = {"v": WIRE_VERSION, "seq": sequence[stream], "bin": bin_index, **message}
+        publisher.send_multipart((stream.encode(), pack(body)))
+
+    player.publish = publish
+    try:
+        for socket in (publisher, answering):
+            socket.linger = 0
+            socket.bind("tcp://127.0.0.1:*")
+        ready(publisher.last_endpoint.decode(), answering.last_endpoint.decode())
+        _serve(player, answering, stop)
+    finally:
+        publisher.close()
+        answering.close()
+
+
+def _serve(player: Player, answering: zmq.Socket, stop: Callable[[], bool]) -> None:
+    last, next_model = time.monotonic(), 0.0
+    while not stop():
+        more = player.work()
+        while answering.poll(0 if more else 5):
+            answering.send(_reply(player, answering.recv()))
+        now = time.monotonic()
+        if now - last < FRAME_S:
+            continue
+        player.tick(now - last)
+        last = now
+        if now >= next_model:
+            player.show_model()
+            player.publish("health", player.bin, {**player.health(), "epoch": player.epoch})
+            next_model = now + 1.0 / STREAMS["model"].publish_hz
+
+
+def _reply(player: Player, data: bytes) -> bytes:
+    try:
+        command = unpack(data)
+        if not isinstance(command, dict):
+            raise BadInput("a command is a map, for example {'do': 'play'}")
+        reply = {"ok": True, **player.handle(command)}
+    except BmiError as error:
+        reply = {"ok": False, "error": str(error)}
+    return pack({"v": WIRE_VERSION, **reply})
+
+
+def main(path: str) -> int:
+    """Serve a recording until standard input ends (the window that started this has gone)."""
+    player = Player(path)
+    gone = threading.Event()
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        gone.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+    def ready(telemetry: str, control: str) -> None:
+        print(json.dumps({"telemetry": telemetry, "control": control}), flush=True)
+
+    serve(player, zmq.Context.instance(), gone.is_set, ready)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1]))
+    except BmiError as failure:
+        print(f"bmi: {failure}", file=sys.stderr)
+        sys.exit(failure.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack
 from bmi_runtime.security import secure_server
 
 HIGH_WATER_MARK = 200
+KEPT_MESSAGES = 500  # of what happened, for a viewer that joins late
 MAX_COMMAND_BYTES = 65536
 
 
@@ -58,6 +60,7 @@ class Telemetry:
             for name, stream in STREAMS.items()
         }
         self._binned = None
+        self._kept: collections.deque[tuple[str, bytes]] = collections.deque(maxlen=KEPT_MESSAGES)
 
     def step(self, record: StepRecord, bin_index: int) -> None:
         """Publish the newest step, with the counts summed since the last one that was published."""
@@ -80,8 +83,14 @@ class Telemetry:
         """Publish one message; never waits."""
         self.sequence[stream] += 1
         body = pack({"v": WIRE_VERSION, "seq": self.sequence[stream], "bin": bin_index, **message})
+        if stream in ("event", "command"):
+            self._kept.append((stream, body))
         with contextlib.suppress(zmq.Again):
             self.socket.send_multipart((stream.encode(), body), zmq.DONTWAIT)
+
+    def recent(self) -> list[list[Any]]:
+        """Return the newest events and commands, oldest first, as ``[stream, packed message]``."""
+        return [[stream, body] for stream, body in self._kept]
 
     def close(self) -> None:
         """Close the socket."""

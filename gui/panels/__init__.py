@@ -1,1 +1,48 @@
 """The panels: one file each, one row each in `REGISTRY`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import importlib.util
+
+GROUP = "bmi_runtime.panels"
+"""Entry points of this group add panels from other packages: ``name = module:Class``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Where a panel comes from."""
+
+    module: str
+    name: str
+
+
+REGISTRY = {
+    "subject": Row("gui.panels.subject", "SubjectPanel"),
+    "raster": Row("gui.panels.raster", "RasterPanel"),
+    "tuning": Row("gui.panels.tuning", "TuningPanel"),
+    "traces": Row("gui.panels.traces", "TracesPanel"),
+    "error": Row("gui.panels.decoder_error", "DecoderErrorPanel"),
+    "latency": Row("gui.panels.latency", "LatencyPanel"),
+    "health": Row("gui.panels.health", "HealthPanel"),
+    "events": Row("gui.panels.events", "EventsPanel"),
+    "controls": Row("gui.panels.controls", "ControlsPanel"),
+    "calibration": Row("gui.panels.calibration", "CalibrationPanel"),
+    "recordings": Row("gui.panels.recordings", "RecordingsPanel"),
+    "replay": Row("gui.panels.replay", "ReplayPanel"),
+}
+
+
+def available() -> dict[str, Row]:
+    """Return the registry's rows whose module exists, then those of other packages."""
+    rows = {name: row for name, row in REGISTRY.items() if importlib.util.find_spec(row.module)}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        rows.setdefault(point.name, Row(*point.value.split(":")))
+    return rows
+
+
+def panel_class(row: Row):
+    """Return the class of a row."""
+    return getattr(importlib.import_module(row.module), row.name)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from pyqtgraph.Qt import QtCore, QtWidgets
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from gui import plots
 from gui.store import Store
+
+MOST_SELECTED = 4
 
 
 class Selection(QtCore.QObject):
@@ -21,18 +28,32 @@ class Selection(QtCore.QObject):
         units = [unit]
         if add:
             units = [u for u in self.units if u != unit] if unit in self.units else [*self.units, unit]
-        self.units = tuple(units[-4:]) or (unit,)
+        self.units = tuple(units[-MOST_SELECTED:]) or (unit,)
         self.changed.emit()
+
+    def within(self, n_units: int) -> tuple[int, ...]:
+        """Return the selected units that exist."""
+        return tuple(unit for unit in self.units if unit < n_units)
 
 
 class Context:
-    """What a panel may know: the store, the selection, and a way to send commands."""
+    """What a panel may know and do: the store, the selection, commands to the runtime, actions of the window.
 
-    def __init__(self, store: Store, send=None, run=None):
+    Parameters
+    ----------
+    store : Store
+    send : callable
+        ``send(command, answered)``: a command to the runtime.
+    run : callable
+        ``run(action_name, *arguments)``: an action of the window.
+    """
+
+    def __init__(self, store: Store, send: Callable | None = None, run: Callable[..., Any] | None = None):
         self.store = store
         self.selection = Selection()
         self.send = send or (lambda command, answered=None: None)
         self.run = run or (lambda action, *arguments: None)
+        self.frozen = False
 
 
 class Panel(QtWidgets.QWidget):
@@ -40,15 +61,53 @@ class Panel(QtWidgets.QWidget):
 
     title = "Panel"
     about = ""
-    refresh_hz = 30.0
+    refresh_hz = 15.0
 
     def __init__(self, context: Context):
         super().__init__()
         self.context, self.store = context, context.store
         self.setObjectName(type(self).__name__)
+        self.next_s = 0.0
+        self.column = QtWidgets.QVBoxLayout(self)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(0)
 
     def refresh(self) -> None:
         """Show the store as it is now."""
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
+        for part in self.findChildren((plots.Plot, plots.Figures)):
+            part.restyle()
+
+    def table(self) -> Mapping[str, np.ndarray]:
+        """Return what is shown as named columns, for export; empty when there is nothing to export."""
+        return {}
+
+    def contextMenuEvent(self, event: QtGui.QContextMenuEvent):
+        """Offer export of the picture and of the numbers."""
+        menu = QtWidgets.QMenu(self)
+        menu.addAction("Save picture (PNG) …", self._save_picture)
+        menu.addAction("Copy picture", lambda: QtWidgets.QApplication.clipboard().setPixmap(self.grab()))
+        numbers = menu.addAction("Save numbers (CSV) …", self._save_numbers)
+        numbers.setEnabled(bool(self.table()))
+        menu.addSeparator()
+        menu.addAction("What is this?", lambda: self.context.run("explain", self))
+        menu.popup(event.globalPos())
+
+    def _save_picture(self) -> None:
+        path, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save picture", f"{self.title}.png", "PNG (*.png)")
+        if path and not self.grab().save(path, "PNG"):
+            self.context.run("say", f"{path} could not be written; choose a folder that can be written")
+
+    def _save_numbers(self) -> None:
+        path, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save numbers", f"{self.title}.csv", "CSV (*.csv)")
+        if path:
+            self.export_numbers(path)
+
+    def export_numbers(self, path) -> None:
+        """Write what is shown as CSV; says so when it cannot be written."""
+        try:
+            plots.write_csv(path, self.table())
+        except OSError as error:
+            self.context.run("say", f"{path} could not be written: {error.strerror}")

@@ -168,11 +168,15 @@ class SubjectPanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
         self.view = SubjectView(self.store)
-        layout.addWidget(self.view)
+        self.column.addWidget(self.view)
 
     def refresh(self) -> None:
         """Repaint."""
         self.view.update()
+
+    def table(self):
+        """Return the cursor's and the target's path of the last minute."""
+        rows = self.store.steps.view
+        columns = {"time_s": rows["t_s"], "cursor_x_m": rows["cursor"][:, 0], "cursor_y_m": rows["cursor"][:, 1]}
+        return columns | {"target_x_m": rows["target"][:, 0], "target_y_m": rows["target"][:, 1]}

@@ -1,0 +1,155 @@
+"""The one table of actions: it makes the menus, the keys, the shortcut sheet, the command palette and the tool tips.
+
+What touches the session is a function key or needs a modifier; the space bar only freezes the display.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """One thing that the operator can do.
+
+    Attributes
+    ----------
+    name : str
+        The console's method that does it: ``do_<name>``.
+    text : str
+        As menus and the palette show it.
+    keys : str
+        As Qt writes them; empty for none.
+    tip : str
+        One sentence.
+    menu : str
+    when : str
+        ``always``, ``session`` (live or simulated), ``replay``, ``startable`` (no runtime, a held session, a paused
+        replay), ``holdable`` (a session or replay that moves).
+    checkable : bool
+    """
+
+    name: str
+    text: str
+    keys: str
+    tip: str
+    menu: str
+    when: str = "always"
+    checkable: bool = False
+
+
+ACTIONS = (
+    Action(
+        "start",
+        "Start / resume / play",
+        "F5",
+        "Start a session, resume a held one, or play a recording",
+        "Session",
+        "startable",
+    ),
+    Action(
+        "hold",
+        "Hold / pause",
+        "F6",
+        "Stop the cursor and freeze adaptation within one bin; recording goes on",
+        "Session",
+        "holdable",
+    ),
+    Action(
+        "stop", "Stop the session …", "F9", "End the session and close its recording; asks first", "Session", "session"
+    ),
+    Action(
+        "marker", "Drop a marker", "F8", "Put a numbered marker into the recording at this bin", "Session", "session"
+    ),
+    Action("focus_note", "Write a note", "Ctrl+N", "Go to the note line of the event log", "Session", "session"),
+    Action(
+        "toggle_adaptation",
+        "Adaptation on / off",
+        "F7",
+        "Switch adaptation of the encoding model",
+        "Session",
+        "session",
+    ),
+    Action("open_file", "Open a recording …", "Ctrl+O", "Replay a recording in this window", "Session"),
+    Action(
+        "live",
+        "Back to the live session",
+        "Ctrl+L",
+        "Leave the replay and listen to the runtime again",
+        "Session",
+        "replay",
+    ),
+    Action("quit", "Close the window", "Ctrl+Q", "Close this window; a session goes on without it", "Session"),
+    Action("play_pause", "Play / pause the replay", "Ctrl+Return", "Play or pause the recording", "Replay", "replay"),
+    Action("step_on", "One bin on", "Ctrl+Right", "Show the next bin", "Replay", "replay"),
+    Action("step_back", "One bin back", "Ctrl+Left", "Show the bin before", "Replay", "replay"),
+    Action("next_trial", "Next event", "Ctrl+Down", "Go to the next trial end, command or note", "Replay", "replay"),
+    Action("previous_trial", "Previous event", "Ctrl+Up", "Go to the event before", "Replay", "replay"),
+    Action("faster", "Faster", "Ctrl+Shift+Right", "Play at the next higher speed", "Replay", "replay"),
+    Action("slower", "Slower", "Ctrl+Shift+Left", "Play at the next lower speed", "Replay", "replay"),
+    Action(
+        "freeze",
+        "Freeze the display",
+        "Space",
+        "Stop the pictures, not the session; again to go on",
+        "View",
+        checkable=True,
+    ),
+    Action("next_unit", "Next unit", "]", "Select the next row of the raster", "View"),
+    Action("previous_unit", "Previous unit", "[", "Select the row before", "View"),
+    Action("layout_run", "Layout: Run", "Ctrl+1", "Arrange the panels for running a session", "View"),
+    Action(
+        "layout_calibrate", "Layout: Calibrate", "Ctrl+2", "Arrange the panels for choosing the learning rate", "View"
+    ),
+    Action("layout_inspect", "Layout: Inspect", "Ctrl+3", "Arrange the panels for understanding a recording", "View"),
+    Action(
+        "reset_layout",
+        "Reset this layout",
+        "Ctrl+Shift+R",
+        "Put all panels of this layout back where they were",
+        "View",
+    ),
+    Action(
+        "subject_window",
+        "Subject's window",
+        "F12",
+        "A window for the subject's display; F11 in it fills the screen",
+        "View",
+    ),
+    Action("theme", "Dark / light", "Ctrl+T", "Switch between the dark and the light theme", "View"),
+    Action("full_screen", "Full screen", "F11", "Fill the screen with this window, and back", "View"),
+    Action("save_picture", "Save a picture …", "Ctrl+S", "Save this window as PNG", "View"),
+    Action("palette", "All commands …", "Ctrl+K", "Find a command by typing", "Help"),
+    Action("shortcuts", "Keys", "?", "Show all keys", "Help"),
+    Action("about", "What the colours mean", "F1", "Explain badges, states and signs", "Help"),
+)
+MENUS = ("Session", "Replay", "View", "Panels", "Help")
+
+
+def named(name: str) -> Action:
+    """Return an action by its name."""
+    return next(action for action in ACTIONS if action.name == name)
+
+
+def enabled(action: Action, mode: str, connection: str, held: bool, paused: bool) -> bool:
+    """Return whether an action makes sense now.
+
+    Parameters
+    ----------
+    action : Action
+    mode : {"waiting", "live", "simulated", "replay"}
+    connection : {"waiting", "connected", "lost", "ended"}
+    held : bool
+    paused : bool
+        Of a replay.
+    """
+    replay = mode == "replay" and connection == "connected"
+    session = mode in ("live", "simulated") and connection == "connected"
+    idle = connection in ("waiting", "ended") or (mode == "waiting")
+    return {
+        "always": True,
+        "session": session,
+        "replay": mode == "replay",
+        "startable": idle or (session and held) or (replay and paused),
+        "holdable": (session and not held) or (replay and not paused),
+    }[action.when]

@@ -1,0 +1,594 @@
+"""The operator's console: the session bar, the panels in docks, and what every action does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from gui import actions, dialogs, layouts, panels, processes, theme, veil
+from gui.client import Client
+from gui.link import Link
+from gui.panels.base import Context, Panel
+from gui.panels.replay import SPEEDS
+from gui.session_bar import SessionBar
+from gui.subject_window import SubjectWindow
+
+FRAME_MS = 16
+MOST_PER_FRAME = 3
+FAST_HZ = 50.0  # panels at least this fast are in every frame
+UNVEILED = ("recordings", "events", "replay", "calibration")  # useful without a runtime
+
+
+class Dock(QtWidgets.QDockWidget):
+    """A panel with a title bar of its own: name, ?, float, close.
+
+    Parameters
+    ----------
+    name : str
+    panel : Panel
+    explain : callable
+    """
+
+    def __init__(self, name: str, panel: Panel, explain):
+        super().__init__(panel.title)
+        self.setObjectName(f"dock.{name}")
+        self.panel, self.name = panel, name
+        self.setWidget(panel)
+        self.veil = veil.Veil(panel)
+        bar = QtWidgets.QWidget()
+        row = QtWidgets.QHBoxLayout(bar)
+        row.setContentsMargins(10, 2, 4, 2)
+        row.setSpacing(2)
+        self.label = QtWidgets.QLabel(panel.title)
+        row.addWidget(self.label, 1)
+        self.buttons = []
+        for sign, tip, what in (
+            ("?", "What is this?", lambda: explain(panel)),
+            ("◰", "Float or dock", lambda: self.setFloating(not self.isFloating())),
+            ("✕", "Close (reopen it in the menu Panels)", self.close),
+        ):
+            button = QtWidgets.QToolButton()
+            button.setText(sign)
+            button.setToolTip(tip)
+            button.setAutoRaise(True)
+            button.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+            button.clicked.connect(what)
+            self.buttons.append(button)
+            row.addWidget(button)
+        self.setTitleBarWidget(bar)
+        self.seen = True
+        self.visibilityChanged.connect(self._note_visibility)
+        self.restyle()
+
+    def _note_visibility(self, seen: bool) -> None:
+        """Note whether the panel can be seen, or lies behind another tab."""
+        self.seen = seen
+        self.panel.next_s = 0.0
+
+    def restyle(self) -> None:
+        """Take the fonts and colours of the current theme."""
+        palette = theme.current()
+        self.label.setFont(theme.font(9.5, bold=True))
+        self.label.setStyleSheet(f"color: {palette.text}")
+        self.titleBarWidget().setStyleSheet(f"background: {palette.raised};")
+        for button in self.buttons:
+            button.setStyleSheet("QToolButton { border: none; padding: 1px 5px; background: transparent; }")
+        self.setStyleSheet(f"QDockWidget > QWidget {{ background: {palette.panel}; }}")
+        self.panel.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
+        self.panel.restyle()
+
+
+class Console(QtWidgets.QMainWindow):
+    """The operator's window.
+
+    Parameters
+    ----------
+    link : Link
+    layout : {"run", "calibrate", "inspect"}
+    remember : bool
+        Whether arrangements are read and written per user.
+    live : bool
+        Whether the window's own timer runs; False for pictures.
+    recordings_folder : str
+    """
+
+    def __init__(self, link: Link, layout="run", remember=True, live=True, recordings_folder="recordings"):
+        super().__init__()
+        self.link, self.store = link, link.store
+        self.setWindowTitle("bmi-runtime")
+        self.setDockNestingEnabled(True)
+        self.setDockOptions(self.dockOptions() | QtWidgets.QMainWindow.DockOption.AllowTabbedDocks)
+        self.resize(1600, 1000)
+        self.context = Context(self.store, self.link.send, self.run)
+        self.memory = layouts.Memory(remember)
+        self.layout_name, self.frozen = layout, False
+        self.home = (link.client.telemetry_address, link.client.control_address) if link.client else ("", "")
+        self.player: processes.Helper | None = None
+        self.session: subprocess.Popen | None = None
+        self.subject: SubjectWindow | None = None
+        self.markers, self._seeking, self._next_seek = 0, False, None
+        self.frames, self.drawn_revision, self._arranged = 0, -1, False
+        self._build(recordings_folder)
+        self._make_actions()
+        self.apply_layout(layout)
+        self.setFocus()
+        self.timer = QtCore.QTimer(self)
+        self.timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
+        self.timer.timeout.connect(self.tick)
+        if live:
+            self.timer.start(FRAME_MS)
+
+    # -- building --------------------------------------------------------------------------------------------------
+
+    def _build(self, recordings_folder: str) -> None:
+        self.bar = SessionBar(self.run)
+        self.banner = QtWidgets.QLabel("")
+        self.banner.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
+        self.banner.hide()
+        top = QtWidgets.QToolBar("Session")
+        top.setObjectName("toolbar.session")
+        top.setMovable(False)
+        top.setContextMenuPolicy(QtCore.Qt.ContextMenuPolicy.PreventContextMenu)
+        top.setStyleSheet("QToolBar { border: none; padding: 0; margin: 0; }")
+        holder = QtWidgets.QWidget()
+        column = QtWidgets.QVBoxLayout(holder)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.bar)
+        column.addWidget(self.banner)
+        top.addWidget(holder)
+        self.addToolBar(QtCore.Qt.ToolBarArea.TopToolBarArea, top)
+        self.docks: dict[str, Dock] = {}
+        for name, row in panels.available().items():
+            panel = panels.panel_class(row)(self.context)
+            if name == "recordings":
+                panel.folder = recordings_folder
+            self.docks[name] = Dock(name, panel, self.do_explain)
+            self.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, self.docks[name])
+        self.counters = QtWidgets.QLabel("")
+        self.counters.setContentsMargins(0, 0, 12, 0)
+        self.statusBar().addPermanentWidget(self.counters)
+        self.statusBar().setSizeGripEnabled(False)
+        self.setTabPosition(QtCore.Qt.DockWidgetArea.AllDockWidgetAreas, QtWidgets.QTabWidget.TabPosition.North)
+
+    def _make_actions(self) -> None:
+        self.actions_by_name: dict[str, QtGui.QAction] = {}
+        menus = {name: self.menuBar().addMenu(name) for name in actions.MENUS}
+        kind = getattr(QtGui, "QAction", None) or QtWidgets.QAction
+        for action in actions.ACTIONS:
+            made = kind(action.text, self)
+            made.setShortcut(QtGui.QKeySequence(action.keys))
+            made.setToolTip(action.tip)
+            made.setStatusTip(action.tip)
+            made.setCheckable(action.checkable)
+            made.triggered.connect(lambda _=False, name=action.name: self.run(name))
+            menus[action.menu].addAction(made)
+            self.addAction(made)
+            self.actions_by_name[action.name] = made
+        for dock in self.docks.values():
+            menus["Panels"].addAction(dock.toggleViewAction())
+
+    def enabled(self, name: str) -> bool:
+        """Return whether an action makes sense now."""
+        store = self.store
+        connection = store.connection(self.link.now_s())
+        return actions.enabled(
+            actions.named(name), store.mode, connection, store.held, bool(store.replay.get("paused"))
+        )
+
+    def run(self, name: str, *arguments):
+        """Do an action, by its name in the table (or one of the panels' own requests)."""
+        return getattr(self, f"do_{name}")(*arguments)
+
+    # -- every frame -----------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Take in what has arrived and refresh what is due."""
+        self.link.tick()
+        self._watch_session()
+        self.refresh()
+
+    def refresh(self, all_panels: bool = False) -> None:
+        """Refresh the bar, and the panels that are seen and due (or all that are seen)."""
+        now_s = time.monotonic()
+        new = self.store.revision != self.drawn_revision
+        self._veil()
+        if self.frozen and not all_panels:
+            return
+        self.frames += new
+        for panel in self._due(now_s, all_panels):
+            panel.next_s = max(panel.next_s + 1.0 / panel.refresh_hz, now_s - 0.5 / panel.refresh_hz)
+            panel.refresh()
+        self.drawn_revision = self.store.revision
+        if self.subject is not None:
+            self.subject.refresh()
+
+    def _due(self, now_s: float, all_panels: bool) -> list[Panel]:
+        """Return the panels to refresh in this frame: a few of those that waited longest, so that no frame is long."""
+        seen = [dock.panel for dock in self.docks.values() if dock.seen and dock.panel.isVisible()]
+        if all_panels:
+            return seen
+        due = [panel for panel in seen if now_s >= panel.next_s]
+        due.sort(key=lambda panel: (panel.refresh_hz < FAST_HZ, panel.next_s))
+        return due[:MOST_PER_FRAME]
+
+    def _veil(self) -> None:
+        now_s = self.link.now_s()
+        self.bar.refresh(self.store, now_s, self.enabled)
+        for name, action in self.actions_by_name.items():
+            action.setEnabled(self.enabled(name))
+        address = self.link.client.control_address if self.link.client else ""
+        text = veil.sentence(self.store, now_s, address)
+        for name, dock in self.docks.items():
+            dock.veil.show_text("" if name in UNVEILED and self.store.mode == "waiting" else text)
+        self._banner()
+        self._count()
+
+    def _banner(self) -> None:
+        if self.frozen:
+            text = "DISPLAY FROZEN: the session goes on unseen (Space to go on)"
+        elif self.store.not_finite:
+            text = f"! {self.store.not_finite} parameters of the encoding model are not finite"
+        elif self.link.client is not None and self.link.client.refused:
+            text = f"! {self.link.client.problem}"
+        else:
+            text = ""
+        if text != self.banner.text() or self.banner.isHidden() == bool(text):
+            self.banner.setText(text)
+            self.banner.setVisible(bool(text))
+            self.banner.setFont(theme.font(11, bold=True))
+            self.banner.setStyleSheet("background: #E69F00; color: #000000; padding: 4px;")
+
+    def _count(self) -> None:
+        store, client = self.store, self.link.client
+        parts = [f"bin {store.bin}"]
+        if store.n_units:
+            parts.append(f"{store.n_units} units")
+        received = sum(state.received for state in store.streams.values())
+        parts.append(f"{received} messages, {store.lost_messages} lost")
+        if client is not None and client.refused:
+            parts.append(f"{client.refused} refused")
+        text = "   ".join(parts)
+        if self.counters.text() != text:
+            self.counters.setText(text)
+
+    # -- the session -----------------------------------------------------------------------------------------------
+
+    def do_start(self) -> None:
+        """Start a session, resume a held one, or play a recording."""
+        if self.store.mode == "replay":
+            self._replay({"do": "play"})
+        elif self.store.held and self.store.connection(self.link.now_s()) == "connected":
+            self._set("session.hold", False, "resumed")
+        elif self.session is not None and self.session.poll() is None:
+            self.do_say("a session is starting already")
+        else:
+            self.new_session = dialogs.NewSession(self, *self.home)
+            self.new_session.accepted.connect(self._start)
+            self.new_session.open()
+
+    def _start(self) -> None:
+        self.session = processes.start_session(self.new_session.arguments())
+        self.do_say("starting a session: kernels are compiled on the first start, which takes up to half a minute")
+
+    def _watch_session(self) -> None:
+        """Say why a session that this window started did not run."""
+        if self.session is None or self.session.poll() is None:
+            return
+        words = self.session.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        if self.session.returncode:
+            self.do_say(words[-1] if words else f"the session ended with exit code {self.session.returncode}")
+        self.session.stderr.close()
+        self.session = None
+
+    def do_hold(self) -> None:
+        """Hold the session, or pause the replay."""
+        if self.store.mode == "replay":
+            self._replay({"do": "pause"})
+        else:
+            self._set("session.hold", True, "held")
+
+    def _set(self, key: str, value, word: str) -> None:
+        def answered(answer):
+            if answer.get("ok"):
+                self.store.live[key] = answer["new"]
+                self.do_say(f"{word} at bin {answer['bin']}")
+            else:
+                self.do_say(answer.get("error", "refused"))
+
+        self.link.send({"set": key, "value": value}, answered)
+
+    def do_stop(self) -> None:
+        """End the session; asks first."""
+        box = self.question = QtWidgets.QMessageBox(self)
+        box.setWindowTitle("Stop the session?")
+        name = os.path.basename(self.store.recording or "")
+        box.setText("Stop the session?")
+        box.setInformativeText(f"The recording {name} is closed." if name else "It is not being recorded.")
+        yes = box.addButton("Stop the session", QtWidgets.QMessageBox.ButtonRole.AcceptRole)
+        box.addButton("Go on", QtWidgets.QMessageBox.ButtonRole.RejectRole)
+        box.buttonClicked.connect(lambda button: self._stop() if button is yes else None)
+        box.open()
+
+    def _stop(self) -> None:
+        def answered(answer):
+            self.store.ended = bool(answer.get("ok"))
+            self.do_say(f"stopped at bin {answer['bin']}" if answer.get("ok") else answer.get("error", "refused"))
+            recordings = self.docks["recordings"].panel
+            QtCore.QTimer.singleShot(1500, recordings.read)
+
+        self.link.send({"do": "stop"}, answered)
+
+    def do_marker(self) -> None:
+        """Put a numbered marker into the recording."""
+        self.markers += 1
+        self.do_note(f"marker {self.markers}")
+
+    def do_note(self, text: str) -> None:
+        """Put a note into the recording."""
+
+        def answered(answer):
+            self.do_say(f"noted at bin {answer['bin']}: {text}" if answer.get("ok") else answer.get("error", "refused"))
+
+        self.link.send({"note": text}, answered)
+
+    def do_focus_note(self) -> None:
+        """Go to the note line."""
+        self.show_panel("events")
+        self.docks["events"].panel.note.setFocus()
+
+    def do_toggle_adaptation(self) -> None:
+        """Switch adaptation."""
+        wanted = not self.store.live.get("adapter.enabled", True)
+        self._set("adapter.enabled", wanted, f"adaptation {'on' if wanted else 'off'}")
+
+    def propose(self, key: str, value) -> None:
+        """Put a value into the live parameters' editor, for the operator to apply."""
+        self.show_panel("controls")
+        if not self.docks["controls"].panel.propose(key, value):
+            self.do_say(f"no runtime has offered the parameter {key}")
+
+    # -- replay ----------------------------------------------------------------------------------------------------
+
+    def do_open_file(self) -> None:
+        """Choose a recording and replay it."""
+        path, _ = QtWidgets.QFileDialog.getOpenFileName(self, "Open a recording", "recordings", "Recordings (*.mcap)")
+        if path:
+            self.do_open_recording(path)
+
+    def do_open_recording(self, path: str) -> None:
+        """Replay a recording in this window."""
+        self._close_player()
+        self.do_say(f"opening {path} …")
+        arguments = ["-m", "bmi_runtime.session.player", str(path)]
+        self.player = processes.Helper(arguments, self._player_ready, self._player_ended, self)
+
+    def _player_ready(self, addresses: dict) -> None:
+        self.link.connect(Client(addresses["telemetry"], addresses["control"]))
+        self.link.ask_hello()
+        self.do_say("the recording is open; Ctrl+L goes back to the live session")
+        if self.layout_name != "inspect":
+            self.apply_layout("inspect")
+
+    def _player_ended(self, code: int, words: str) -> None:
+        self.player = None
+        self.do_say(words or f"the replay ended with exit code {code}")
+
+    def _close_player(self) -> None:
+        if self.player:
+            self.player.stop()
+            self.player = None
+
+    def do_live(self) -> None:
+        """Listen to the runtime again."""
+        self._close_player()
+        self.link.connect(Client(*self.home))
+        self.link.ask_hello()
+        self.apply_layout("run")
+
+    def _replay(self, command: dict) -> None:
+        def answered(answer):
+            if answer.get("ok"):
+                self.store.replay = answer["replay"]
+            else:
+                self.do_say(answer.get("error", "refused"))
+
+        self.link.send(command, answered)
+
+    def do_play_pause(self) -> None:
+        """Play or pause."""
+        self._replay({"do": "play" if self.store.replay.get("paused") else "pause"})
+
+    def do_step_on(self) -> None:
+        """One bin on."""
+        self._replay({"do": "step", "bins": 1})
+
+    def do_step_back(self) -> None:
+        """One bin back."""
+        self.do_seek(self.store.bin - 1)
+
+    def do_next_trial(self) -> None:
+        """Go to the next event."""
+        self._jump(True)
+
+    def do_previous_trial(self) -> None:
+        """Go to the event before."""
+        self._jump(False)
+
+    def _jump(self, forward: bool) -> None:
+        wanted = self.docks["replay"].panel.neighbour(forward)
+        if wanted is None:
+            self.do_say("there is no event " + ("after" if forward else "before") + " this moment")
+        else:
+            self.do_seek(wanted)
+
+    def do_seek(self, bin_index: int) -> None:
+        """Go to a bin of the recording; while one seek is under way only the newest wish is kept."""
+        if self.store.mode != "replay":
+            return
+        if self._seeking:
+            self._next_seek = bin_index
+            return
+        self._seeking = True
+        self.link.send({"do": "seek", "bin": int(bin_index)}, self._sought)
+
+    def _sought(self, answer: dict) -> None:
+        self._seeking = False
+        if not answer.get("ok"):
+            self.do_say(answer.get("error", "refused"))
+        else:
+            self.link.ask_hello()
+        if self._next_seek is not None:
+            wanted, self._next_seek = self._next_seek, None
+            self.do_seek(wanted)
+
+    def do_faster(self) -> None:
+        """Play at the next higher speed."""
+        self._speed(1)
+
+    def do_slower(self) -> None:
+        """Play at the next lower speed."""
+        self._speed(-1)
+
+    def _speed(self, change: int) -> None:
+        box = self.docks["replay"].panel.speed
+        box.setCurrentIndex(min(max(box.currentIndex() + change, 0), len(SPEEDS) - 1))
+        self._replay({"do": "speed", "value": SPEEDS[box.currentIndex()]})
+
+    # -- the window ------------------------------------------------------------------------------------------------
+
+    def do_say(self, text: str) -> None:
+        """Show a sentence in the status bar."""
+        self.statusBar().showMessage(text, 12_000)
+
+    def do_explain(self, panel: Panel) -> None:
+        """Explain a panel."""
+        self.explanation = dialogs.TextDialog(
+            self, panel.title, f"<h3>{panel.title}</h3><p>{panel.about}</p>", (460, 320)
+        )
+        self.explanation.show()
+
+    def do_freeze(self) -> None:
+        """Freeze or thaw the display."""
+        self.frozen = self.context.frozen = not self.frozen
+        self.actions_by_name["freeze"].setChecked(self.frozen)
+
+    def do_next_unit(self) -> None:
+        """Select the next row of the raster."""
+        self._move_unit(1)
+
+    def do_previous_unit(self) -> None:
+        """Select the row before."""
+        self._move_unit(-1)
+
+    def _move_unit(self, change: int) -> None:
+        order = list(self.docks["raster"].panel.order)
+        unit = self.context.selection.units[0]
+        if order:
+            at = order.index(unit) if unit in order else 0
+            self.context.selection.choose(int(order[(at + change) % len(order)]))
+
+    def do_layout_run(self) -> None:
+        """Arrange for running."""
+        self.apply_layout("run")
+
+    def do_layout_calibrate(self) -> None:
+        """Arrange for calibration."""
+        self.apply_layout("calibrate")
+
+    def do_layout_inspect(self) -> None:
+        """Arrange for understanding a recording."""
+        self.apply_layout("inspect")
+
+    def do_reset_layout(self) -> None:
+        """Put the panels of this layout back."""
+        self.memory.forget(self.layout_name)
+        layouts.arrange(self, self.docks, self.layout_name)
+
+    def apply_layout(self, name: str, keep: bool = True) -> None:
+        """Change to a layout; what was changed in the one before is remembered (`keep`)."""
+        if keep and self.isVisible():
+            self.memory.save(self.layout_name, self)
+        self.layout_name = name
+        if not self.memory.restore(name, self):
+            layouts.arrange(self, self.docks, name)
+
+    def show_panel(self, name: str) -> None:
+        """Bring a panel to the front."""
+        self.docks[name].show()
+        self.docks[name].raise_()
+
+    def do_subject_window(self) -> None:
+        """Open the subject's window."""
+        if self.subject is None:
+            self.subject = SubjectWindow(self.link, own_timer=False)
+        self.subject.show()
+        self.subject.raise_()
+
+    def do_theme(self) -> None:
+        """Switch between dark and light."""
+        self.apply_theme("light" if theme.current() is theme.DARK else "dark")
+        self.memory.put("theme", theme.current().name)
+
+    def apply_theme(self, name: str) -> None:
+        """Take a theme."""
+        theme.use(name, QtWidgets.QApplication.instance())
+        self.bar.restyle()
+        for dock in self.docks.values():
+            dock.restyle()
+        self.refresh(all_panels=True)
+
+    def do_full_screen(self) -> None:
+        """Fill the screen, and back."""
+        self.setWindowState(self.windowState() ^ QtCore.Qt.WindowState.WindowFullScreen)
+
+    def do_save_picture(self) -> None:
+        """Save this window as PNG."""
+        path, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Save a picture", "console.png", "PNG (*.png)")
+        if path and not self.grab().save(path, "PNG"):
+            self.do_say(f"{path} could not be written; choose a folder that can be written")
+
+    def do_palette(self) -> None:
+        """Find a command by typing."""
+        self.palette_dialog = dialogs.Palette(self, self.run, self.enabled)
+        self.palette_dialog.show()
+        self.palette_dialog.line.setFocus()
+
+    def do_shortcuts(self) -> None:
+        """Show all keys."""
+        self.sheet = dialogs.TextDialog(self, "Keys", dialogs.shortcut_sheet(), (640, 760))
+        self.sheet.show()
+
+    def do_about(self) -> None:
+        """Explain badges, states and signs."""
+        self.sheet = dialogs.TextDialog(self, "What the colours mean", dialogs.COLOURS_HTML)
+        self.sheet.show()
+
+    def do_show_comparison(self, first: dict, second: dict) -> None:
+        """Show two recordings side by side."""
+        self.sheet = dialogs.TextDialog(self, "Two recordings", dialogs.comparison(first, second), (720, 620))
+        self.sheet.show()
+
+    def do_quit(self) -> None:
+        """Close the window; the session goes on."""
+        self.close()
+
+    def showEvent(self, event):
+        """Arrange once more when the window has its size: docks cannot be sized before."""
+        super().showEvent(event)
+        if not self._arranged:
+            self._arranged = True
+            QtCore.QTimer.singleShot(0, lambda: self.apply_layout(self.layout_name, keep=False))
+
+    def closeEvent(self, event):
+        """Remember the layout, end the helpers; the session is left alone."""
+        self.memory.save(self.layout_name, self)
+        self.timer.stop()
+        self._close_player()
+        self.docks["recordings"].panel.stop()
+        if self.subject is not None:
+            self.subject.close()
+        event.accept()

@@ -1,0 +1,238 @@
+"""The small windows: a new session, the command palette, the sheet of keys, explanations, a comparison."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from gui import actions, theme
+
+
+def keys_in_words(keys: str) -> str:
+    """Return keys as printed on a keyboard, or nothing."""
+    return QtGui.QKeySequence(keys).toString(QtGui.QKeySequence.SequenceFormat.NativeText) if keys else ""
+
+
+class Palette(QtWidgets.QDialog):
+    """Find an action by typing a part of its name; Enter does it.
+
+    Parameters
+    ----------
+    parent : QWidget
+    run : callable
+        ``run(action_name)``.
+    enabled : callable
+        ``enabled(action_name)``.
+    """
+
+    def __init__(self, parent, run, enabled):
+        super().__init__(parent)
+        self.setWindowTitle("All commands")
+        self.setObjectName("Palette")
+        self.run, self.enabled = run, enabled
+        self.resize(560, 460)
+        column = QtWidgets.QVBoxLayout(self)
+        self.line = QtWidgets.QLineEdit()
+        self.line.setPlaceholderText("type a part of a command")
+        self.line.setFont(theme.font(13))
+        self.list = QtWidgets.QTreeWidget()
+        self.list.setColumnCount(3)
+        self.list.setHeaderHidden(True)
+        self.list.setRootIsDecorated(False)
+        self.list.setFont(theme.font(10.5))
+        self.list.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+        column.addWidget(self.line)
+        column.addWidget(self.list)
+        self.line.textChanged.connect(self._filter)
+        self.line.installEventFilter(self)
+        self.list.itemActivated.connect(lambda item, _: self._do(item))
+        self._filter("")
+
+    def _filter(self, text: str) -> None:
+        words = text.lower().split()
+        self.list.clear()
+        for action in actions.ACTIONS:
+            searched = f"{action.text} {action.tip} {action.menu}".lower()
+            if action.name == "palette" or not all(word in searched for word in words):
+                continue
+            item = QtWidgets.QTreeWidgetItem([action.text, keys_in_words(action.keys), action.menu])
+            item.setData(0, QtCore.Qt.ItemDataRole.UserRole, action.name)
+            item.setToolTip(0, action.tip)
+            item.setDisabled(not self.enabled(action.name))
+            self.list.addTopLevelItem(item)
+        self.list.setColumnWidth(0, 320)
+        self.list.setColumnWidth(1, 130)
+        self._select(0)
+
+    def _select(self, row: int) -> None:
+        count = self.list.topLevelItemCount()
+        if count:
+            self.list.setCurrentItem(self.list.topLevelItem(row % count))
+
+    def eventFilter(self, watched, event):
+        """Arrows move in the list, Enter does the chosen action."""
+        if event.type() != QtCore.QEvent.Type.KeyPress:
+            return False
+        key, keys = event.key(), QtCore.Qt.Key
+        row = self.list.indexOfTopLevelItem(self.list.currentItem()) if self.list.currentItem() else 0
+        if key in (keys.Key_Down, keys.Key_Up):
+            self._select(row + (1 if key == keys.Key_Down else -1))
+            return True
+        if key in (keys.Key_Return, keys.Key_Enter):
+            if self.list.currentItem():
+                self._do(self.list.currentItem())
+            return True
+        return False
+
+    def _do(self, item) -> None:
+        if item.isDisabled():
+            return
+        self.accept()
+        self.run(item.data(0, QtCore.Qt.ItemDataRole.UserRole))
+
+
+class TextDialog(QtWidgets.QDialog):
+    """A window with a text to read; Escape closes it.
+
+    Parameters
+    ----------
+    parent : QWidget
+    title : str
+    html : str
+    size : (int, int)
+    """
+
+    def __init__(self, parent, title: str, html: str, size=(560, 420)):
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setAttribute(QtCore.Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(*size)
+        column = QtWidgets.QVBoxLayout(self)
+        self.text = QtWidgets.QTextBrowser()
+        self.text.setFont(theme.font(11))
+        self.text.setHtml(html)
+        self.text.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        column.addWidget(self.text)
+        buttons = QtWidgets.QDialogButtonBox(QtWidgets.QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        column.addWidget(buttons)
+
+
+def shortcut_sheet() -> str:
+    """Return all keys as a page, from the table of actions."""
+    parts = []
+    for menu in actions.MENUS:
+        rows = [a for a in actions.ACTIONS if a.menu == menu and a.keys]
+        if rows:
+            parts.append(f"<h3>{menu}</h3><table cellspacing='4'>")
+            parts += [
+                f"<tr><td width='150'><b>{keys_in_words(a.keys)}</b></td><td>{a.text}: {a.tip.lower()}</td></tr>"
+                for a in rows
+            ]
+            parts.append("</table>")
+    return "".join(parts)
+
+
+COLOURS_HTML = """
+<h3>Badge: what this window shows</h3>
+<p><b>● LIVE</b> spikes from an acquisition system, <b>◇ SIMULATED</b> spikes from simulated units, <b>↺ REPLAY</b>
+a recording, <b>○ NO SESSION</b> nothing.</p>
+<h3>State</h3>
+<p><b>▶ RUNNING</b>; <b>❚❚ HELD</b>: cursor still, adaptation frozen, recording goes on; <b>! DEGRADED</b>: data
+missing, the decoder coasts; <b>✕ OUTPUT FROZEN</b>: the output is not trusted; <b>✕ CONNECTION LOST</b>: nothing has
+arrived for a second, the panels are grey and keep their last picture; <b>■ ENDED</b>.</p>
+<h3>Signs</h3>
+<p>✓ good, ! deserves a look, ✕ bad. Colours follow the palette of Okabe and Ito, and never stand alone: each comes
+with a sign, a word, a line style or a place.</p>
+<h3>Units</h3>
+<p>Positions in metres or centimetres, velocities in m/s or cm/s. Gains of the encoding model are per dm/s, and so is
+the learning rate.</p>
+"""
+
+
+def comparison(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """Return two recordings side by side as a page; rows that differ are marked."""
+    skipped = ("path", "modified_s", "created_s")
+    names = [name for name in first if name in second and name not in skipped]
+    head = "".join(f"<td><b>{os.path.basename(entry['path'])}</b></td>" for entry in (first, second))
+    rows = []
+    for name in names:
+        a, b = (_text(entry.get(name)) for entry in (first, second))
+        mark, weight = ("≠", "b") if a != b else ("", "span")
+        rows.append(
+            f"<tr><td>{name.replace('_', ' ')}</td><td>{mark}</td>"
+            f"<td><{weight}>{a}</{weight}></td><td><{weight}>{b}</{weight}></td></tr>"
+        )
+    return f"<table cellspacing='8'><tr><td></td><td></td>{head}</tr>{''.join(rows)}</table>"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return " → ".join(_text(item) for item in value)
+    return "–" if value is None else str(value)
+
+
+class NewSession(QtWidgets.QDialog):
+    """What to run: configuration, seed, learning rate, duration, recording.
+
+    Parameters
+    ----------
+    parent : QWidget
+    telemetry, control : str
+        The addresses that the new session shall use: those that the window listens to.
+    """
+
+    def __init__(self, parent, telemetry: str, control: str):
+        super().__init__(parent)
+        self.setWindowTitle("Start a session")
+        self.addresses = {"publish_address": telemetry, "control_address": control}
+        form = QtWidgets.QFormLayout(self)
+        form.setSpacing(8)
+        self.config = QtWidgets.QComboBox()
+        self.config.setEditable(True)
+        self.config.addItems(["default", "hard_world"])
+        self.config.setToolTip("The name of a shipped configuration, or the path of a TOML file")
+        self.seed = QtWidgets.QSpinBox()
+        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setValue(1)
+        self.rate = QtWidgets.QLineEdit()
+        self.rate.setPlaceholderText("from the configuration")
+        self.duration = QtWidgets.QLineEdit()
+        self.duration.setPlaceholderText("until stopped")
+        self.record = QtWidgets.QLineEdit()
+        self.record.setPlaceholderText("a new file in recordings/")
+        for name, part in (
+            ("Configuration", self.config),
+            ("Seed", self.seed),
+            ("Learning rate (per bin)", self.rate),
+            ("Duration (s)", self.duration),
+            ("Recording", self.record),
+        ):
+            form.addRow(name, part)
+        kind = QtWidgets.QDialogButtonBox.StandardButton
+        self.buttons = QtWidgets.QDialogButtonBox(kind.Ok | kind.Cancel)
+        self.buttons.button(kind.Ok).setText("Start")
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        form.addRow(self.buttons)
+        self.resize(460, 240)
+
+    def arguments(self) -> list[str]:
+        """Return what `bmi run` is to be given."""
+        given = ["--seed", str(self.seed.value())]
+        config = self.config.currentText().strip()
+        if config not in ("", "default"):
+            given += ["--config", config]
+        if self.rate.text().strip():
+            given += ["--set", f"adapter.learning_rate={self.rate.text().strip()}"]
+        if self.duration.text().strip():
+            given += ["--duration", self.duration.text().strip()]
+        if self.record.text().strip():
+            given += ["--record", self.record.text().strip()]
+        for key, address in self.addresses.items():
+            given += ["--set", f"telemetry.{key}='{address}'"]
+        return given

@@ -1,0 +1,235 @@
+"""The parameters that may change while a session runs: value, unit, bounds, and what became of each change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyqtgraph.Qt import QtCore, QtWidgets
+
+from gui import theme
+from gui.panels.base import Panel
+
+NAMES = {
+    "adapter.learning_rate": "Learning rate",
+    "adapter.enabled": "Adaptation",
+    "task.assist": "Assist",
+    "decoder.frozen": "Decoder",
+    "decoder.kind": "Decoder kind",
+    "task.kind": "Targets",
+}
+SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
+HIDDEN = ("session.hold",)  # has its own button
+
+
+def in_words(key: str, value: Any) -> str:
+    """Return a live parameter's value for a person."""
+    if isinstance(value, bool) or key in SWITCH_WORDS:
+        return SWITCH_WORDS.get(key, ("off", "on"))[bool(value)]
+    return f"{value:g}" if isinstance(value, float | int) else str(value)
+
+
+class Row(QtCore.QObject):
+    """One live parameter: its editor, its Apply button, its last change.
+
+    Parameters
+    ----------
+    panel : ControlsPanel
+    key : str
+    facts : dict
+        Unit, bounds, kind, choices, what it is.
+    """
+
+    def __init__(self, panel: ControlsPanel, key: str, facts: dict[str, Any]):
+        super().__init__(panel)
+        self.panel, self.key, self.facts, self.value = panel, key, facts, facts.get("value")
+        self.name = QtWidgets.QLabel(NAMES.get(key, key))
+        self.now, self.last = QtWidgets.QLabel(), QtWidgets.QLabel()
+        self.last.setWordWrap(True)
+        self.bounds = QtWidgets.QLabel(self._bounds())
+        self.editor = self._editor()
+        self.editor.setObjectName(key)
+        self.editor.setToolTip(f"{facts['about']} ({key})")
+        self.apply_button = QtWidgets.QPushButton("Apply")
+        self.apply_button.setObjectName(f"{key}.apply")
+        self.apply_button.setToolTip("Send the change; it takes effect on a bin boundary and is recorded")
+        self.apply_button.clicked.connect(self.apply)
+        self.touched = False
+        self.restyle()
+        self.show_value(self.value)
+
+    def _touch(self) -> None:
+        self.touched = True
+        self._compare()
+
+    def _bounds(self) -> str:
+        facts = self.facts
+        if facts["kind"] != "number":
+            return ""
+        unit = f" {facts['unit']}" if facts["unit"] else ""
+        return f"{facts['low']:g} to {facts['high']:g}{unit}"
+
+    def _editor(self) -> QtWidgets.QWidget:
+        if self.facts["kind"] == "number":
+            editor = QtWidgets.QLineEdit()
+            editor.returnPressed.connect(self.apply)
+            editor.textEdited.connect(lambda _: self._touch())
+            return editor
+        editor = QtWidgets.QComboBox()
+        choices = self.facts["choices"] or [in_words(self.key, False), in_words(self.key, True)]
+        editor.addItems(choices)
+        editor.activated.connect(lambda _: self._touch())
+        return editor
+
+    def restyle(self) -> None:
+        """Take the fonts and colours of the current theme."""
+        self.name.setFont(theme.font(10.5, bold=True))
+        for label in (self.now, self.last, self.bounds):
+            label.setFont(theme.font(8.5))
+            label.setStyleSheet(f"color: {theme.current().muted}")
+
+    def remove(self) -> None:
+        """Take the row off the panel."""
+        for part in (self.name, self.now, self.last, self.bounds, self.editor, self.apply_button):
+            part.deleteLater()
+        self.deleteLater()
+
+    def wanted(self) -> Any:
+        """Return what the editor holds, or None when it is no value."""
+        if self.facts["kind"] == "switch":
+            return bool(self.editor.currentIndex())
+        if self.facts["kind"] == "choice":
+            return self.editor.currentText()
+        try:
+            return float(self.editor.text().replace(",", "."))
+        except ValueError:
+            return None
+
+    def show_value(self, value: Any) -> None:
+        """Show the runtime's value; an editor that is being used keeps what it holds."""
+        self.value = value
+        self.now.setText(f"now {in_words(self.key, value)}")
+        if not self.touched:
+            self._fill(value)
+        self._compare()
+
+    def _fill(self, value: Any) -> None:
+        if self.facts["kind"] == "switch":
+            self.editor.setCurrentIndex(int(bool(value)))
+        elif self.facts["kind"] == "choice":
+            self.editor.setCurrentText(str(value))
+        else:
+            self.editor.setText(f"{value:g}")
+
+    def propose(self, value: Any) -> None:
+        """Put a value into the editor without sending it."""
+        self._fill(value)
+        self._touch()
+        self.last.setText("proposed; Apply sends it")
+
+    def _compare(self) -> None:
+        self.apply_button.setEnabled(self.wanted() != self.value)
+
+    def apply(self) -> None:
+        """Send the change, if it is one within bounds."""
+        value = self.wanted()
+        low, high = self.facts["low"], self.facts["high"]
+        if value is None:
+            self.last.setText(f"✕ '{self.editor.text()[:20]}' is not a number")
+        elif self.facts["kind"] == "number" and not low <= value <= high:
+            self.last.setText(f"✕ {value:g} lies outside {self._bounds()}")
+        else:
+            self.last.setText("sent …")
+            self.panel.context.send({"set": self.key, "value": value}, self._answered)
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        if not answer.get("ok"):
+            self.last.setText(f"✕ {answer.get('error', 'refused')}")
+            return
+        old, new = (in_words(self.key, answer[name]) for name in ("old", "new"))
+        self.last.setText(f"✓ {old} → {new} at bin {answer['bin']}")
+        self.touched = False
+        self.panel.store.live[self.key] = answer["new"]
+        self.show_value(answer["new"])
+
+
+class ControlsPanel(Panel):
+    """The live parameters."""
+
+    title = "Live parameters"
+    about = (
+        "What may change while the session runs. Type or choose a value, then Apply (or Enter). The runtime takes it "
+        "on a bin boundary, answers with the old value, the new one and the bin, and records the change. A recording "
+        "cannot be changed: in a replay the values are those of the moment shown."
+    )
+    refresh_hz = 4.0
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.rows: dict[str, Row] = {}
+        self.words = QtWidgets.QLabel("no runtime has answered yet")
+        self.words.setContentsMargins(12, 8, 12, 4)
+        self.words.setWordWrap(True)
+        self.column.addWidget(self.words)
+        inner = QtWidgets.QWidget()
+        self.grid = QtWidgets.QGridLayout(inner)
+        self.grid.setContentsMargins(12, 4, 12, 8)
+        self.grid.setHorizontalSpacing(8)
+        self.grid.setVerticalSpacing(1)
+        self.grid.setColumnStretch(1, 1)
+        area = QtWidgets.QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        area.setWidget(inner)
+        area.viewport().setAutoFillBackground(False)
+        inner.setAutoFillBackground(False)
+        self.column.addWidget(area, 1)
+
+    def refresh(self) -> None:
+        """Show the runtime's values."""
+        store = self.store
+        if not store.live_parameters:
+            return
+        if set(self.rows) != set(store.live_parameters) - set(HIDDEN):
+            self._build()
+        editable = store.mode != "replay"
+        self.words.setVisible(not editable)
+        self.words.setText("a recording: values of the moment shown (What if asks for others)")
+        for key, row in self.rows.items():
+            value = store.live.get(key, row.value)
+            if value != row.value:
+                row.show_value(value)
+            row.editor.setEnabled(editable)
+            row.apply_button.setEnabled(editable and row.wanted() != row.value)
+
+    def _build(self) -> None:
+        self.words.hide()
+        for row in self.rows.values():
+            row.remove()
+        self.rows = {}
+        for key, facts in self.store.live_parameters.items():
+            if key in HIDDEN:
+                continue
+            row = self.rows[key] = Row(self, key, {**facts, "value": self.store.live.get(key)})
+            at = 4 * len(self.rows)
+            self.grid.addWidget(row.name, at, 0)
+            self.grid.addWidget(row.editor, at, 1)
+            self.grid.addWidget(row.apply_button, at, 2)
+            self.grid.addWidget(row.now, at + 1, 0)
+            self.grid.addWidget(row.bounds, at + 1, 1, 1, 2)
+            self.grid.addWidget(row.last, at + 2, 0, 1, 3)
+            self.grid.setRowMinimumHeight(at + 3, 7)
+        self.grid.setRowStretch(4 * len(self.rows) + 4, 1)
+
+    def propose(self, key: str, value: Any) -> bool:
+        """Put a value into an editor without sending it; return whether there is such a parameter."""
+        if not self.rows:
+            self.refresh()
+        if key not in self.rows:
+            return False
+        self.rows[key].propose(value)
+        return True
+
+    def restyle(self) -> None:
+        """Take the fonts and colours of the current theme."""
+        for row in self.rows.values():
+            row.restyle()

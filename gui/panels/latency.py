@@ -1,0 +1,115 @@
+"""How long a bin takes, stage by stage, against its deadline."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph
+
+from bmi_runtime.messages import STAGES
+from gui import plots, theme
+from gui.panels.base import Panel
+
+EDGES_US = np.geomspace(1.0, 100_000.0, 81)
+
+
+class LatencyPanel(Panel):
+    """Stage bars and a histogram of whole bins, both logarithmic in time."""
+
+    title = "Latency"
+    about = (
+        "How long the runtime works on one bin. The figures are over all bins of the session. The histogram and the "
+        "bars are over the bins that reached this window in the last minute: the bar runs from the fastest to the "
+        "slowest, the thick part from the median to the 99th percentile. The dashed line is the deadline, one bin "
+        "width; a bin that takes longer is a miss."
+    )
+    refresh_hz = 3.0
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.figures = plots.Figures(("median", "p99", "p99.9", "max", "misses"))
+        self.column.addWidget(self.figures)
+        self.histogram = plots.Plot("bins", "")
+        self.stages = plots.Plot("", "time (µs)")
+        for plot in (self.histogram, self.stages):
+            plot.setMouseEnabled(False, False)
+            plot.setLogMode(x=False, y=False)
+            plot.getAxis("bottom").setTicks([[(p, f"{10**p:g}") for p in range(0, 6)]])
+            plot.setXRange(0, 5, padding=0)
+        self.histogram.getAxis("bottom").setStyle(showValues=False)
+        self.stages.getAxis("left").setTicks([[(-row, name) for row, name in enumerate(STAGES)]])
+        self.stages.setYRange(-len(STAGES) + 0.4, 0.6, padding=0)
+        self.column.addWidget(self.histogram, 2)
+        self.column.addWidget(self.stages, 3)
+        self.bars = self.histogram.plot(stepMode="center", fillLevel=0)
+        self.ranges, self.cores = (self.stages.plot(connect="pairs") for _ in range(2))
+        self.medians = pyqtgraph.ScatterPlotItem(symbol="o", size=8, pen=None)
+        self.stages.addItem(self.medians)
+        self.deadlines = [pyqtgraph.InfiniteLine(angle=90) for _ in range(2)]
+        self.deadline_word = pyqtgraph.TextItem(anchor=(1, 0))
+        self.histogram.addItem(self.deadline_word)
+        for plot, line in zip((self.histogram, self.stages), self.deadlines):
+            plot.addItem(line)
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        super().restyle()
+        self.stages.getAxis("left").setGrid(False)
+        self.bars.setPen(theme.pen("first", 1))
+        self.bars.setBrush(theme.colour("first", 0.35))
+        plots.restyled(self.ranges, "first", 1.5)
+        plots.restyled(self.cores, "first", 7, alpha=0.7)
+        self.medians.setBrush(theme.colour("text"))
+        self.deadline_word.setColor(theme.colour("bad"))
+        self.deadline_word.setFont(theme.font(8.5))
+        for line in self.deadlines:
+            line.setPen(theme.pen("bad", 1.5, dashed=True))
+
+    def refresh(self) -> None:
+        """Draw what arrived in the last minute."""
+        rows = self.store.steps.view
+        deadline = float(np.log10(self.store.bin_s * 1e6))
+        for line in self.deadlines:
+            line.setPos(deadline)
+        self._numbers()
+        if not len(rows):
+            return
+        total = rows["stage_us"].sum(axis=1) + np.maximum(rows["lateness_us"], 0.0)
+        counts, _ = np.histogram(total, EDGES_US)
+        self.bars.setData(np.log10(EDGES_US), counts)
+        top = max(int(counts.max()), 1)
+        self.histogram.setYRange(0, 1.15 * top, padding=0)
+        self.deadline_word.setText(f"deadline {self.store.bin_s * 1e3:g} ms")
+        self.deadline_word.setPos(deadline, 1.15 * top)
+        self._stages(np.maximum(rows["stage_us"], 1.0))
+
+    def _stages(self, stage_us: np.ndarray) -> None:
+        low, p50, p99, high = (np.log10(np.percentile(stage_us, q, axis=0)) for q in (0, 50, 99, 100))
+        y = -np.arange(len(STAGES), dtype=float)
+        self.ranges.setData(np.stack([low, high], 1).ravel(), np.repeat(y, 2))
+        self.cores.setData(np.stack([p50, p99], 1).ravel(), np.repeat(y, 2))
+        self.medians.setData(p50, y)
+
+    def _numbers(self) -> None:
+        latency = self.store.health.get("latency_us") or {}
+        for name, key in (("median", "p50"), ("p99", "p99"), ("p99.9", "p99_9"), ("max", "max")):
+            self.figures.show_value(name, in_words(latency.get(key)))
+        misses, bins = self.store.health.get("deadline_misses"), self.store.health.get("bins") or self.store.bin
+        if misses is None:
+            self.figures.show_value("misses", "–")
+            return
+        role, sign = ("good", "✓") if misses == 0 else ("warn", "!")
+        self.figures.show_value("misses", f"{sign} {misses} of {bins}" if misses else f"{sign} none", role)
+
+    def table(self):
+        """Return the stages of the bins of the last minute."""
+        rows = self.store.steps.view
+        columns = {"time_s": rows["t_s"], "lateness_us": rows["lateness_us"]}
+        return columns | {f"{name}_us": rows["stage_us"][:, index] for index, name in enumerate(STAGES)}
+
+
+def in_words(microseconds: float | None) -> str:
+    """Return a duration in a readable unit."""
+    if microseconds is None:
+        return "–"
+    return f"{microseconds:.0f} µs" if microseconds < 1000 else f"{microseconds / 1000:.1f} ms"

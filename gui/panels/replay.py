@@ -1,0 +1,265 @@
+"""Moving through a recording, and asking what another setting would have done."""
+
+from __future__ import annotations
+
+import bisect
+from typing import Any
+
+import numpy as np
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from gui import plots, theme
+from gui.panels.base import Panel
+from gui.panels.events import clock
+
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+WHAT_IF_KEYS = ("adapter.learning_rate", "adapter.enabled", "task.assist", "decoder.velocity_time_constant_s",
+                "decoder.velocity_sd_m_s", "decoder.parameter_trust", "adapter.intention")  # fmt: skip
+
+
+class Timeline(QtWidgets.QSlider):
+    """A slider over the recording with marks at trials, commands and other events."""
+
+    def __init__(self):
+        super().__init__(QtCore.Qt.Orientation.Horizontal)
+        self.marks: list[list[Any]] = []
+        self.setMinimumHeight(34)
+        self.setTickPosition(QtWidgets.QSlider.TickPosition.NoTicks)
+
+    def paintEvent(self, event):
+        """Paint the marks under the slider: ticks for trials, longer ones with a head for commands."""
+        super().paintEvent(event)
+        painter = QtGui.QPainter(self)
+        span = max(self.maximum(), 1)
+        for at, stream in self.marks:
+            x = 7 + round(at / span * (self.width() - 14))
+            command = stream == "command"
+            painter.setPen(QtGui.QPen(theme.colour("second" if command else "muted"), 2 if command else 1))
+            painter.drawLine(x, self.height() - (9 if command else 6), x, self.height())
+            if command:
+                painter.drawText(x - 4, self.height() - 10, "▾")
+        painter.end()
+
+    def mousePressEvent(self, event):
+        """Go where the click is."""
+        if event.button() == QtCore.Qt.MouseButton.LeftButton:
+            x = event.pos().x()
+            self.setValue(round(self.maximum() * min(max((x - 7) / max(self.width() - 14, 1), 0), 1)))
+            self.sliderMoved.emit(self.value())
+        super().mousePressEvent(event)
+
+
+class ReplayPanel(Panel):
+    """Play, pause, step, speed, seek; jump to trials and events; what if."""
+
+    title = "Replay"
+    about = (
+        "Moves through the recording; all panels show the state at the bin shown. Ticks on the line are trials and "
+        "events, heads are commands. In the background the recording is replayed through the same step and compared to "
+        "the bit: the line below says how far it is identical. What if replays the recorded spikes with another "
+        "setting and shows how far its cursor would have gone from the recorded one, and both errors against the "
+        "recorded intention. The spikes stay those of the recorded session: a subject would have reacted to the other "
+        "cursor."
+    )
+    refresh_hz = 15.0
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.column.setContentsMargins(8, 6, 8, 6)
+        self._buttons()
+        self.timeline = Timeline()
+        self.timeline.sliderMoved.connect(self._seek_to)
+        self.timeline.setToolTip("Drag or click to go to a moment")
+        self.column.addWidget(self.timeline)
+        self.words = plots.caption()
+        self.column.addWidget(self.words)
+        self._what_if()
+        self._polled = 0
+
+    def _buttons(self) -> None:
+        row = QtWidgets.QHBoxLayout()
+        row.setSpacing(4)
+        self.buttons = {}
+        for name, sign, tip in (
+            ("previous_trial", "◀◀", "To the event before"),
+            ("step_back", "◀│", "One bin back"),
+            ("play_pause", "▶", "Play or pause"),
+            ("step_on", "│▶", "One bin on"),
+            ("next_trial", "▶▶", "To the next event"),
+        ):
+            button = self.buttons[name] = QtWidgets.QToolButton()
+            button.setText(sign)
+            button.setToolTip(tip)
+            button.setMinimumSize(40, 30)
+            button.clicked.connect(lambda _, action=name: self.context.run(action))
+            row.addWidget(button)
+        self.speed = QtWidgets.QComboBox()
+        self.speed.addItems([f"× {speed:g}" for speed in SPEEDS])
+        self.speed.setCurrentIndex(SPEEDS.index(1.0))
+        self.speed.setToolTip("Speed of the replay, times real time")
+        self.speed.activated.connect(lambda i: self.context.send({"do": "speed", "value": SPEEDS[i]}, self._moved))
+        row.addWidget(self.speed)
+        self.where = QtWidgets.QLabel("")
+        self.where.setFont(theme.font(12, bold=True))
+        row.addSpacing(10)
+        row.addWidget(self.where, 1)
+        self.column.addLayout(row)
+
+    def _what_if(self) -> None:
+        row = QtWidgets.QHBoxLayout()
+        row.setSpacing(6)
+        label = QtWidgets.QLabel("What if")
+        label.setFont(theme.font(10.5, bold=True))
+        self.key = QtWidgets.QComboBox()
+        self.key.setEditable(True)
+        self.key.addItems(WHAT_IF_KEYS)
+        self.value = QtWidgets.QLineEdit("1e-5")
+        self.value.setMaximumWidth(110)
+        self.value.returnPressed.connect(self.ask)
+        self.ask_button = QtWidgets.QPushButton("Ask")
+        self.ask_button.setToolTip("Replay the recorded spikes with this setting and plot the difference")
+        self.ask_button.clicked.connect(self.ask)
+        for part, stretch in (
+            (label, 0),
+            (self.key, 1),
+            (QtWidgets.QLabel("="), 0),
+            (self.value, 0),
+            (self.ask_button, 0),
+        ):
+            row.addWidget(part, stretch)
+        self.column.addLayout(row)
+        self.answer = plots.caption()
+        self.column.addWidget(self.answer)
+        self.difference = plots.Plot("cursor apart (cm)", "")
+        self.errors = plots.Plot("error (cm/s)", "session time (s)")
+        self.errors.setXLink(self.difference)
+        self.apart = self.difference.plot()
+        self.recorded, self.other = self.errors.plot(), self.errors.plot()
+        for plot in (self.difference, self.errors):
+            plot.setMouseEnabled(True, False)
+            plot.hide()
+            self.column.addWidget(plot, 1)
+        self.column.addStretch(0)
+        self.result: dict[str, Any] | None = None
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        super().restyle()
+        plots.restyled(self.apart, "fourth", 1.8)
+        plots.restyled(self.recorded, "first", 1.8)
+        plots.restyled(self.other, "second", 1.8, dashed=True)
+        self.where.setFont(theme.font(12, bold=True))
+
+    # -- moving ----------------------------------------------------------------------------------------------------
+
+    def _seek_to(self, bin_index: int) -> None:
+        self.context.run("seek", bin_index)
+
+    def _moved(self, answer: dict[str, Any]) -> None:
+        if answer.get("ok"):
+            self.store.replay = answer["replay"]
+        else:
+            self.context.run("say", answer.get("error", "refused"))
+
+    def neighbour(self, forward: bool) -> int | None:
+        """Return the bin of the next event, or of the one before; None when there is none."""
+        marks = sorted({at for at, _ in self.store.replay.get("marks", ())})
+        if forward:
+            index = bisect.bisect_right(marks, self.store.bin)
+            return marks[index] if index < len(marks) else None
+        index = bisect.bisect_left(marks, self.store.bin) - 1
+        return marks[index] if index >= 0 else None
+
+    def refresh(self) -> None:
+        """Show where the replay is."""
+        replay = self.store.replay
+        active = bool(replay)
+        for part in (*self.buttons.values(), self.speed, self.timeline, self.key, self.value, self.ask_button):
+            part.setEnabled(active)
+        if not active:
+            self.words.setText("open a recording to replay it (Recordings, or Ctrl+O)")
+            self.where.setText("")
+            return
+        bins = replay["bins"]
+        self.timeline.setMaximum(bins)
+        self.timeline.marks = replay.get("marks", [])
+        if not self.timeline.isSliderDown():
+            self.timeline.setValue(self.store.bin)
+        total_s = bins * self.store.bin_s
+        self.where.setText(f"{clock(self.store.elapsed_s)} / {clock(total_s)}   bin {self.store.bin}")
+        self.buttons["play_pause"].setText("▶" if replay["paused"] else "❚❚")
+        self.words.setText(self._checked(replay))
+        self._polled += 1
+        if self._polled % 10 == 0 and (replay["indexed_bins"] < bins or self._asking()):
+            self.context.send({"get": "replay"}, self._status)
+
+    def _checked(self, replay: dict[str, Any]) -> str:
+        if replay["first_difference"] is not None:
+            return f"✕ the replay differs from the recording from bin {replay['first_difference']} on"
+        done, bins = replay["indexed_bins"], replay["bins"]
+        text = (
+            "✓ the whole replay is identical to the recording"
+            if done >= bins
+            else f"identical to the bit up to bin {done}"
+        )
+        if not replay["complete"]:
+            text += f"; the file was cut off: {replay['lost_bytes']} bytes behind the last whole bin are lost"
+        return text
+
+    def _status(self, answer: dict[str, Any]) -> None:
+        if answer.get("ok") and self.store.replay:
+            self.store.replay = answer["replay"]
+            if self._asking() and not answer["replay"].get("what_if_running"):
+                self.context.send({"get": "what-if"}, self._answered)
+
+    # -- what if ---------------------------------------------------------------------------------------------------
+
+    def _asking(self) -> bool:
+        return bool(self.store.replay.get("what_if_running")) or (
+            self.result is None and self.answer.text().startswith("…")
+        )
+
+    def ask(self) -> None:
+        """Ask what another setting would have done."""
+        setting = f"{self.key.currentText().strip()}={self.value.text().strip()}"
+        self.result = None
+        self.answer.setText(f"… replaying with {setting}")
+        self.context.send({"do": "what-if", "settings": [setting]}, self._asked)
+
+    def _asked(self, answer: dict[str, Any]) -> None:
+        if not answer.get("ok"):
+            self.result = {}
+            self.answer.setText(f"✕ {answer.get('error', 'refused')}")
+            return
+        self.store.replay = answer["replay"]
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        found = answer.get("what_if")
+        if not answer.get("ok") or not found:
+            self.result = {}
+            self.answer.setText(f"✕ {answer.get('error', 'no answer')}")
+            return
+        self.result = found
+        time_s = found["time_s"]
+        self.apart.setData(time_s, 100.0 * found["apart_m"])
+        self.recorded.setData(time_s, 100.0 * found["error_recorded_m_s"])
+        self.other.setData(time_s, 100.0 * found["error_other_m_s"])
+        for plot in (self.difference, self.errors):
+            plot.show()
+        before, after = (
+            100.0 * float(np.sqrt(np.mean(found[name] ** 2))) for name in ("error_recorded_m_s", "error_other_m_s")
+        )
+        self.answer.setText(
+            plots.key(
+                (
+                    ("first", "▬", f"recorded {before:.2f} cm/s"),
+                    ("second", "– –", f"{', '.join(found['settings'])} {after:.2f} cm/s"),
+                )
+            )
+        )
+
+    def table(self):
+        """Return the curves of the last what if."""
+        names = ("time_s", "apart_m", "error_recorded_m_s", "error_other_m_s")
+        return {name: self.result[name] for name in names} if self.result else {}

@@ -1,0 +1,142 @@
+"""The parameters of the selected unit over the session, with the predicted and the achieved bounds of their error."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gui import bounds, plots, theme
+from gui.panels.base import Panel
+
+NAMES = ("baseline", "gain x", "gain y")
+UNITS = {False: ("log Hz", "per dm/s", "per dm/s"), True: ("feature", "per dm/s", "per dm/s")}
+ACHIEVED_FRACTION = 0.5  # of the history, its newest part
+Z95 = 1.96
+
+
+class TracesPanel(Panel):
+    """Baseline and gains of the first selected unit."""
+
+    title = "Parameter traces"
+    about = (
+        "The encoding parameters of the selected unit as adaptation moves them. The wide band with dashed edges is the "
+        "predicted one: where 95 % of the estimates should lie around the truth in the steady state, calculated from "
+        "the learning rate and the filter's covariance. The inner band is the achieved one: 1.96 times the root mean "
+        "square of the error over the newer half of the history (for real units: of the scatter around the mean, the "
+        "truth being unknown). If the achieved band is much wider than the predicted one, the units change faster than "
+        "the learning rate allows for."
+    )
+    refresh_hz = 4.0
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.words = plots.caption()
+        self.column.addWidget(self.words)
+        self.plots = []
+        for index, name in enumerate(NAMES):
+            last = index == len(NAMES) - 1
+            plot = plots.Plot(name, "session time (s)" if last else "")
+            plot.setMouseEnabled(True, False)
+            plot.setLimits(xMin=0)
+            if index:
+                plot.setXLink(self.plots[0])
+            if not last:
+                plot.getAxis("bottom").setStyle(showValues=False)
+            self.plots.append(plot)
+            self.column.addWidget(plot, 5 if last else 4)
+        self.predicted = [plots.Band(plot, "second", 0.10, edge=True) for plot in self.plots]
+        self.achieved = [plots.Band(plot, "third", 0.25) for plot in self.plots]
+        self.truths = [plot.plot() for plot in self.plots]
+        self.estimates = [plot.plot(connect="finite") for plot in self.plots]
+        self.restyle()
+        context.selection.changed.connect(self.refresh)
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        super().restyle()
+        for index in range(len(NAMES)):
+            self.predicted[index].restyle()
+            self.achieved[index].restyle()
+            plots.restyled(self.estimates[index], "first", 2)
+            plots.restyled(self.truths[index], "text", 1.3, dashed=True)
+
+    def refresh(self) -> None:
+        """Draw the history of the first selected unit."""
+        store = self.store
+        units = self.context.selection.within(store.n_units)
+        rows, times = store.model_rows.view, store.model_times_s.view
+        if not units or len(rows) == 0 or rows.ndim != 4:
+            self.words.setText("no model has arrived yet")
+            return
+        unit = units[0]
+        predicted_sd = self._predicted_sd(unit)
+        for index in range(len(NAMES)):
+            history = rows[:, :, index, unit].astype(float)
+            history[:, 3][~np.isfinite(history[:, 3])] = predicted_sd[index]
+            self._draw(index, times, history)
+        self._label(unit)
+        self.words.setText(self._key(unit) + self._coverage())
+
+    def _draw(self, index: int, times: np.ndarray, history: np.ndarray) -> None:
+        estimate, _, truth, predicted_sd = history.T
+        newer = slice(int(len(times) * (1 - ACHIEVED_FRACTION)), None)
+        known = np.isfinite(truth).any()
+        centre = truth if known else np.full_like(estimate, np.nanmean(estimate[newer]))
+        self.estimates[index].setData(times, estimate)
+        self.truths[index].setData(*((times, truth) if known else ([], [])))
+        self.predicted[index].show(times, centre - Z95 * predicted_sd, centre + Z95 * predicted_sd)
+        error = estimate[newer] - centre[newer]
+        achieved = Z95 * np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
+        self.achieved[index].show(times[newer], centre[newer] - achieved, centre[newer] + achieved)
+
+    def _predicted_sd(self, unit: int) -> np.ndarray:
+        """Return what the runtime's monitor predicts; where it does not say, the steady state of the closed form."""
+        if self.store.predicted_sd is not None:
+            return self.store.predicted_sd[:, unit]
+        rate = self._learning_rate()
+        return np.sqrt(bounds.steady_error_variance(bounds.dense(self.store.covariance[:, unit], len(NAMES)), rate))
+
+    def _learning_rate(self) -> float:
+        if self.store.step is not None:
+            return float(self.store.step["output"]["learning_rate"])
+        return float(self.store.config.get("adapter", {}).get("learning_rate", 0.0))
+
+    def _label(self, unit: int) -> None:
+        for plot, name, measure in zip(self.plots, NAMES, UNITS[self.store.continuous]):
+            plot.left = f"{name} ({measure})"
+            plot.getAxis("left").setLabel(plot.left, color=theme.current().muted)
+
+    def _key(self, unit: int) -> str:
+        entries = [("first", "▬", f"<b>unit {unit}</b> estimate")]
+        if self.store.truth is not None:
+            entries.append(("text", "– –", "true"))
+        entries += [("second", "– –", "predicted 95 %"), ("third", "█", "achieved 95 %")]
+        return plots.key(entries)
+
+    def _coverage(self) -> str:
+        """Return how many of all units' parameters lie within their predicted bounds now."""
+        share = self.coverage()
+        if share is None:
+            return ""
+        return f"&nbsp;&nbsp;&nbsp; {100 * share:.0f} % of all parameters inside the predicted 95 %"
+
+    def coverage(self) -> float | None:
+        """Return the share of parameters of all units within the predicted 95 % bounds, None without a truth."""
+        store = self.store
+        if store.truth is None or store.weights is None or not np.isfinite(store.truth).all():
+            return None
+        sd = store.predicted_sd
+        if sd is None:
+            full = bounds.dense(store.covariance, store.weights.shape[0])
+            sd = np.sqrt(bounds.steady_error_variance(full, self._learning_rate())).T
+        return float(np.mean(np.abs(store.weights - store.truth) <= Z95 * sd))
+
+    def table(self):
+        """Return the history of the selected unit."""
+        rows, units = self.store.model_rows.view, self.context.selection.within(self.store.n_units)
+        if not units or rows.ndim != 4 or not len(rows):
+            return {}
+        columns = {"time_s": self.store.model_times_s.view}
+        for index, name in enumerate(NAMES):
+            for part, what in enumerate(("estimate", "filter_sd", "true", "predicted_sd")):
+                columns[f"{name.replace(' ', '_')}_{what}"] = rows[:, part, index, units[0]]
+        return columns

@@ -1,0 +1,89 @@
+"""Other programs of the project, started from the window: a session, a replay, a check, a list of recordings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+from pyqtgraph.Qt import QtCore
+
+COMMAND = [sys.executable, "-m", "bmi_runtime.cli.main"]
+
+
+class Helper(QtCore.QObject):
+    """A program whose standard output is lines of JSON.
+
+    Parameters
+    ----------
+    arguments : list of str
+        After the Python interpreter.
+    on_line : callable
+        Gets every line that is a JSON object.
+    on_end : callable
+        Gets the exit code and the last words on standard error.
+    """
+
+    def __init__(
+        self, arguments: list[str], on_line: Callable[[dict], None], on_end: Callable[[int, str], None], parent=None
+    ):
+        super().__init__(parent)
+        self.on_line, self.on_end = on_line, on_end
+        self.process = QtCore.QProcess(self)
+        self.process.setProgram(sys.executable)
+        self.process.setArguments(arguments)
+        self.process.readyReadStandardOutput.connect(self._read)
+        self.process.finished.connect(self._finished)
+        self.process.errorOccurred.connect(self._failed)
+        self._rest, self._done = b"", False
+        self.process.start()
+
+    def _read(self) -> None:
+        *lines, self._rest = (self._rest + bytes(self.process.readAllStandardOutput())).split(b"\n")
+        for line in lines:
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, dict):
+                self.on_line(found)
+
+    def _finished(self, code: int, _status=None) -> None:
+        self._read()
+        words = bytes(self.process.readAllStandardError()).decode("utf-8", "replace").strip().splitlines()
+        self._end(code, words[-1] if words else "")
+
+    def _failed(self, error) -> None:
+        if error == QtCore.QProcess.ProcessError.FailedToStart:
+            self._end(1, f"{sys.executable} could not be started")
+
+    def _end(self, code: int, words: str) -> None:
+        if not self._done:
+            self._done = True
+            self.on_end(code, words)
+
+    def stop(self) -> None:
+        """End the program and wait for it."""
+        self._done = True
+        if self.process.state() != QtCore.QProcess.ProcessState.NotRunning:
+            self.process.closeWriteChannel()
+            self.process.terminate()
+            if not self.process.waitForFinished(2000):
+                self.process.kill()
+                self.process.waitForFinished(2000)
+
+
+def verify(path: str, on_end: Callable[[dict | None, str], None], parent=None) -> Helper:
+    """Replay a recording and compare it to the bit; `on_end` gets the result and an error's words."""
+    found: list[dict] = []
+    arguments = ["-m", "bmi_runtime.cli.main", "replay", path, "--verify", "--json"]
+    return Helper(arguments, found.append, lambda code, words: on_end(found[-1] if found else None, words), parent)
+
+
+def start_session(arguments: list[str]) -> subprocess.Popen:
+    """Start a session that lives on when this window closes."""
+    command = [*COMMAND, "run", "--headless", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+    )
