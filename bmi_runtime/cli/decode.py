@@ -1,8 +1,15 @@
 """``bmi decode``: stream an open-loop recording, adapt on its first part, decode the rest beside static baselines."""
 
-import click
+import os
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # a second thread makes matrices of this size slower, not faster
+
+import click  # noqa: E402
+
+from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa: E402
+
+LABELS = {"adaptive": "adaptive (ours)", "ridge": "ridge, 10 bins", "kalman": "Kalman"}
 
 
 @click.command()
@@ -11,16 +18,20 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.option(
     "--train-fraction", type=float, default=0.8, show_default=True, help="First part of the bins, learned from."
 )
+@click.option(
+    "--direct", is_flag=True, help="Hand the bins over in memory in place of ZeroMQ; the numbers are the same."
+)
 @answer_options
-def decode(data, data_test, train_fraction, as_json):
+def decode(data, data_test, train_fraction, direct, as_json):
     """Decode the hand from recorded spike counts.
 
     DATA is a .npz (counts, bin_s, velocity and/or position, optionally trial_start) or a .mat file of a known layout.
     DATA_TEST is a second file that is decoded after all of DATA was learned from; a known training file finds its own.
+
+    The counts go bin by bin over a ZeroMQ socket into the live loop. Kinematics travel with the training part only.
     """
     from bmi_runtime.decoding import baselines
-    from bmi_runtime.decoding.history import HistoryDecoder
-    from bmi_runtime.decoding.openloop import decode_recording, scores
+    from bmi_runtime.decoding.openloop import scores
     from bmi_runtime.sources.datafile import load_recording
 
     recording = load_recording(data, data_test)
@@ -30,18 +41,8 @@ def decode(data, data_test, train_fraction, as_json):
         f"learning from {bins_train}, decoding {recording.n_bins - bins_train}",
         as_json,
     )
-    decoder = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None)
-    with progress("decoding", recording.n_bins) as advance:
-        result = decode_recording(
-            decoder,
-            iter(recording.counts),
-            recording.kinematics,
-            recording.trial_start,
-            recording.restart,
-            bins_train,
-            advance,
-        )
-    answers = {"adaptive": scores(recording, result.states, bins_train)}
+    states, timing = _stream(recording, bins_train, direct)
+    answers = {"adaptive": scores(recording, states, bins_train)}
     with progress("baselines", 2) as advance:
         for name, function in (("ridge", baselines.ridge_states), ("kalman", baselines.kalman_states)):
             answers[name] = scores(recording, function(recording, bins_train), bins_train)
@@ -50,23 +51,71 @@ def decode(data, data_test, train_fraction, as_json):
         **answers["adaptive"],
         "bins_train": bins_train,
         "bins_test": recording.n_bins - bins_train,
-        "realtime_factor": recording.n_bins * recording.bin_s / result.seconds,
-        "slowest_bin_ms": 1e3 * result.slowest_bin_s,
+        **timing,
         "velocity_unit": recording.velocity_unit,
-        "position_unit": recording.position_unit
-        if recording.position is not None
-        else "displacement since a trial start",
+        "position_unit": recording.position_unit if recording.position is not None else "displacement since a start",
         "baselines": {name: answers[name] for name in ("ridge", "kalman")},
     }
     answer(report, as_json, _table(answers, report))
 
 
+def _stream(recording, bins_train, direct):
+    """Return the decoded states, and how long it took."""
+    import time
+
+    from bmi_runtime.decoding.history import HistoryDecoder
+    from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
+
+    decoder = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None)
+    config = open_loop_config(recording)
+    session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train)
+    decoder.warm_up()
+    started, busy = time.perf_counter(), time.process_time()
+    with progress("decoding", recording.n_bins) as advance:
+        latency = _hand_over(session, recording, advance) if direct else _over_zeromq(session, recording, advance)
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    timing = {
+        "realtime_factor": recording.n_bins * recording.bin_s / seconds,
+        "cpu_seconds": busy,
+        "latency_us": latency,
+        "source": "memory" if direct else "zeromq",
+    }
+    return session.states, timing
+
+
+def _hand_over(session, recording, advance):
+    for counts, kinematics in zip(recording.counts, recording.kinematics, strict=True):
+        session.advance(counts, kinematics)
+        advance()
+
+
+def _over_zeromq(session, recording, advance):
+    """Run the live loop on what a second thread sends over a socket; every bin arrives, or the run fails."""
+    from bmi_runtime.errors import BmiError
+    from bmi_runtime.session.loop import Loop
+    from bmi_runtime.sources.replayed_file import FileSender
+    from bmi_runtime.sources.zeromq import ZeroMQSource
+
+    with FileSender(recording, session.bins_train, session.config.continuous) as sender:
+        source_part = session.config.source.model_copy(update={"address": sender.address})
+        session.config = session.config.model_copy(update={"source": source_part})
+        source = ZeroMQSource(session.config)
+        source.open()
+        try:
+            loop = Loop(session, source, speed="max", on_bin=lambda _: advance())
+            loop.run()
+        finally:
+            source.close()
+    if session.bins != recording.n_bins:
+        raise BmiError(f"{session.bins} of {recording.n_bins} bins came over {sender.address}")
+    return loop.latency.summary()
+
+
 def _table(answers, report) -> str:
     """Return the answer for people: held-out R2 of the three decoders, per dimension."""
-    labels = {"adaptive": "adaptive (ours)", "ridge": "ridge, 10 bins", "kalman": "Kalman"}
     head = f"{'held-out R2':<17}{'velocity x':>12}{'y':>8}{'position x':>13}{'y':>8}"
     lines = [head, "-" * len(head)]
-    for name, label in labels.items():
+    for name, label in LABELS.items():
         (vx, vy), (px, py) = answers[name]["r2_velocity"], answers[name]["r2_position"]
         lines.append(f"{label:<17}{vx:>12.3f}{vy:>8.3f}{px:>13.3f}{py:>8.3f}")
     lines.append(

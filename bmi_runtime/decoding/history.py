@@ -13,7 +13,7 @@ import numpy as np
 from bmi_runtime.decoding.lagged import DelayedKalman, DirectRegression, LaggedTuning, Layout
 from bmi_runtime.decoding.mixing import Mixture
 from bmi_runtime.decoding.moments import JointMoments
-from bmi_runtime.kernels.history import box_windows
+from bmi_runtime.kernels.history import box_windows, simplex_weights
 
 LEAD_S, LAG_S = 0.2, 0.15
 WINDOW_EDGES_S = (0.0, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5)
@@ -94,6 +94,11 @@ class HistoryDecoder:
                 group += [DelayedKalman(layout, delay) for delay in range(min(lead, 4) + 1)]
             self._experts += [(memory, expert) for expert in group]
 
+    def warm_up(self) -> None:
+        """Compile (or load) the kernels, so that the first bin is as quick as the rest."""
+        box_windows(self._ring, self._head, self._edges, self._scale, self._windows)
+        simplex_weights(np.eye(2), 1, np.full(2, 0.5), np.empty(2))
+
     def reset(self) -> None:
         """Forget the state and the counts before; keep the parameters."""
         self._ring[:] = self._mean_counts
@@ -129,7 +134,7 @@ class HistoryDecoder:
 
     def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
         """Learn from the recorded kinematics x, y, vx, vy of the bin that was just predicted."""
-        truth = np.asarray(kinematics, dtype=float)[4 - self.dims :]
+        truth = np.array(kinematics[4 - self.dims :], dtype=float)  # a copy: what came may be the memory of one bin
         self._seen += 1
         self._mean_counts += (counts - self._mean_counts) / self._seen
         known = bool(np.isfinite(truth).all())

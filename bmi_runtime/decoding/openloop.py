@@ -1,20 +1,13 @@
 """Decoding a recording: learn in its first part, decode the rest causally, score both kinematic dimensions."""
 
-import dataclasses
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
+from bmi_runtime.config import from_dict
+from bmi_runtime.messages import StepRecord
 
-@dataclasses.dataclass(frozen=True)
-class OpenLoopResult:
-    """What came out of decoding one recording: states (bins, 4) as decoded at each bin, and the time it took."""
-
-    states: np.ndarray
-    bins_train: int
-    seconds: float
-    slowest_bin_s: float
+LARGEST_WIRE_COUNT = 65535
 
 
 def coefficient_of_determination(true: np.ndarray, decoded: np.ndarray) -> list[float]:
@@ -32,45 +25,90 @@ def coefficient_of_determination(true: np.ndarray, decoded: np.ndarray) -> list[
         return [float(value) for value in np.where(spread > 0, 1.0 - residual / spread, np.nan)]
 
 
-def decode_recording(
-    decoder,
-    counts: Iterable[np.ndarray],
-    kinematics,
-    trial_start,
-    restart,
-    bins_train: int,
-    tick: Callable = lambda: None,
-) -> OpenLoopResult:
-    """Drive a decoder bin by bin: predict, and while still in the first `bins_train` bins learn.
+class OpenLoopSession:
+    """The transition per bin of an open-loop recording, for the live loop in place of a closed-loop session.
 
     Parameters
     ----------
+    config : Config
     decoder
-        An object with ``reset``, ``predict``, ``learn`` and ``on_done``, and ``freeze`` for the end of learning.
-    counts : iterable of ndarray, shape (units,)
-        One array per bin, from any source.
-    kinematics : ndarray, shape (bins, 4)
-        x, y, vx, vy as recorded. The decoder is shown the first `bins_train` rows, each after its prediction.
+        An object with ``reset``, ``predict``, ``learn``, ``on_done`` and ``freeze``.
     trial_start, restart : ndarray of bool, shape (bins,)
         Where the trajectory jumps, and where the counts before are unknown.
+    bins_train : int
+        The decoder is shown the kinematics of the bins before this one, each after its prediction.
+
+    Attributes
+    ----------
+    states : ndarray, shape (bins, 4)
+        Decoded so far; NaN after.
     """
-    states = np.full((len(kinematics), 4), np.nan)
-    slowest = 0.0
-    started = time.perf_counter()
-    for index, bin_counts in enumerate(counts):
-        entered = time.perf_counter()
-        if restart[index]:
+
+    def __init__(self, config, decoder, trial_start, restart, bins_train: int):
+        units = config.session.units
+        self.config, self.decoder, self.bins_train = config, decoder, bins_train
+        self.trial_start, self.restart = trial_start, restart
+        self.record = StepRecord(units, config.continuous)
+        self.states = np.full((len(trial_start), 4), np.nan)
+        self.model, self.task = _Units(units), _NoTask()
+        self.cursor = [0.0, 0.0, 0.0, 0.0]
+        self.events: list[dict] = []
+        self.mark: Callable[[int], None] = lambda stage: None
+        self.bins = 0
+        self._counts = np.empty(units)
+
+    def step(self, input_bytes) -> StepRecord:
+        """Take one bin in (the ``input`` part of a step): predict, and in the training part learn."""
+        record = self.record
+        record.input_bytes[:] = input_bytes
+        self._counts[:] = record.input.counts
+        state = self.advance(self._counts, record.input.kinematics)
+        record.output.decoded[:] = state
+        return record
+
+    def advance(self, counts: np.ndarray, kinematics: np.ndarray) -> np.ndarray:
+        """Take one bin in; return x, y, vx, vy."""
+        index, decoder = self.bins, self.decoder
+        if self.restart[index]:
             decoder.reset()
-        elif trial_start[index]:
+        elif self.trial_start[index]:
             decoder.on_done()
-        if index == bins_train:
+        if index == self.bins_train:
             decoder.freeze()
-        states[index] = decoder.predict(bin_counts)
-        if index < bins_train:
-            decoder.learn(bin_counts, kinematics[index])
-        slowest = max(slowest, time.perf_counter() - entered)
-        tick()
-    return OpenLoopResult(states, bins_train, time.perf_counter() - started, slowest)
+        self.states[index] = decoder.predict(counts)
+        if index < self.bins_train:
+            decoder.learn(counts, kinematics)
+        self.bins += 1
+        return self.states[index]
+
+
+class _NoTask:
+    """An open loop has no targets."""
+
+    target = (0.0, 0.0, 0.0)
+    successes = timeouts = 0
+
+
+class _Units:
+    def __init__(self, n_units):
+        self.n_units = n_units
+
+
+def open_loop_config(recording, address: str = "tcp://127.0.0.1:5571"):
+    """Return the configuration of a session that receives this recording bin by bin over ZeroMQ, without loss."""
+    whole = bool((recording.counts == np.round(recording.counts)).all() and recording.counts.min() >= 0.0)
+    poisson = whole and recording.counts.max() <= LARGEST_WIRE_COUNT
+    return from_dict(
+        {
+            "session": {
+                "likelihood": "poisson" if poisson else "gaussian",
+                "bin_s": recording.bin_s,
+                "units": recording.n_units,
+            },
+            "source": {"kind": "zeromq", "address": address, "options": {"mode": "pull"}},
+        },
+        recording.name,
+    )
 
 
 def scores(recording, states: np.ndarray, bins_train: int) -> dict[str, list[float]]:

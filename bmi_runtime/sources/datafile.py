@@ -259,8 +259,8 @@ def recording_from_arrays(name, counts, bin_s, velocity=None, position=None, tri
     counts = _checked_counts(name, counts)
     bins = len(counts)
     width = np.asarray(bin_s, dtype=float) if np.asarray(bin_s).dtype.kind in "iuf" else np.array(np.nan)
-    if width.size != 1 or not 1e-4 <= float(width.reshape(())) <= 10.0:
-        raise BadInput(f"{name}: bin_s must be one number of seconds between 0.0001 and 10")
+    if width.size != 1 or not 1e-4 <= float(width.reshape(())) <= 1.0:
+        raise BadInput(f"{name}: bin_s must be one number of seconds between 0.0001 and 1")
     width_s = float(width.reshape(()))
     starts = _checked_starts(name, trial_start, bins)
     position = _checked_kinematics(name, "position", position, bins)

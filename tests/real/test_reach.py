@@ -5,7 +5,7 @@ import pytest
 
 from bmi_runtime.decoding import baselines
 from bmi_runtime.decoding.history import HistoryDecoder
-from bmi_runtime.decoding.openloop import decode_recording, scores
+from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config, scores
 from bmi_runtime.sources.datafile import load_recording
 
 
@@ -13,10 +13,11 @@ def decode(path):
     recording = load_recording(path)
     train = recording.split(0.8)
     decoder = HistoryDecoder(recording.n_units, recording.bin_s)
-    result = decode_recording(
-        decoder, recording.counts, recording.kinematics, recording.trial_start, recording.restart, train
-    )
-    answers = {"ours": scores(recording, result.states, train)}
+    config = open_loop_config(recording)
+    session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, train)
+    for counts, kinematics in zip(recording.counts, recording.kinematics, strict=True):
+        session.advance(counts, kinematics)
+    answers = {"ours": scores(recording, session.states, train)}
     for name, function in (("ridge", baselines.ridge_states), ("kalman", baselines.kalman_states)):
         answers[name] = scores(recording, function(recording, train), train)
     return {name: np.array([*a["r2_velocity"], *a["r2_position"]]) for name, a in answers.items()}
