@@ -231,7 +231,8 @@ def load(path: str | os.PathLike | None = None, overrides: tuple[str, ...] | lis
     BadInput
         All mistakes at once, each with the file, the key, and the nearest valid key.
     """
-    origin, data = "the defaults", {}
+    origin: str = "the defaults"
+    data: dict[str, Any] = {}
     if path is not None:
         origin, data = _read(path)
     for text in overrides:

@@ -153,7 +153,7 @@ class Bin:
 
     def __init__(self, n_units: int, continuous: bool):
         self.array = np.zeros(1, input_dtype(n_units, continuous))
-        self.bytes = memoryview(self.array).cast("B")
+        self.bytes = self.array.data.cast("B")
         self.fields = Views(self.array)
         self.fields.kinematics[:] = np.nan
 
@@ -164,7 +164,7 @@ class StepRecord:
     def __init__(self, n_units: int, continuous: bool):
         self.dtype = step_dtype(n_units, continuous)
         self.array = np.zeros(1, self.dtype)
-        self.bytes = memoryview(self.array).cast("B")
+        self.bytes = self.array.data.cast("B")
         start, middle, end = (self.dtype.fields[name][1] for name in ("input", "output", "timing"))  # type: ignore[index]
         self.input_bytes = self.bytes[start:middle]
         self.output_bytes = self.bytes[middle:end]

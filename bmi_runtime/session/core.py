@@ -22,7 +22,7 @@ from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, StepRecord, TrialSt
 from bmi_runtime.session.commands import checked
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
-from bmi_runtime.tasks.base import make_task
+from bmi_runtime.tasks.registry import make_task
 
 COVARIANCE_CHECK_S = 1.0  # how often lost covariances are looked for
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from bmi_runtime.messages import SafetyState
 from bmi_runtime.session.commands import LIVE_PARAMETERS
 from bmi_runtime.session.core import Session
-from bmi_runtime.tasks.base import TASKS
+from bmi_runtime.tasks.registry import TASKS
 
 KINDS = {float: "number", bool: "switch", str: "choice"}
 
@@ -36,4 +37,5 @@ def current_values(session: Session) -> dict[str, Any]:
         "decoder.frozen": session.decoder_model is not session.model,
         "task.kind": kinds.get(type(session.task), session.config.task.kind),
         "session.hold": session.hold,
+        "session.stopped": session.safety.state is SafetyState.STOPPED,
     }

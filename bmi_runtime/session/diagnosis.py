@@ -83,7 +83,8 @@ def step_time(config: Config) -> dict[str, Any]:
     found = (
         f"{median:.0f} us at the median, {p99:.0f} us at p99, for {units} units in bins of {config.bin_s * 1e6:.0f} us"
     )
-    return _check("time of a step", p99 < config.bin_s * 1e6 / 2, found, "fewer units, wider bins, or a faster machine")
+    good = bool(p99 < config.bin_s * 1e6 / 2)
+    return _check("time of a step", good, found, "fewer units, wider bins, or a faster machine")
 
 
 def disk(config: Config) -> dict[str, Any]:

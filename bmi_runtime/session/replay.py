@@ -82,7 +82,7 @@ class Replay:
         fields: Any = self.steps.dtype.fields
         self._middle, self._end = fields["output"][1], fields["timing"][1]
         dtype = self.steps.dtype
-        self._raw = memoryview(np.ascontiguousarray(self.steps)).cast("B") if len(self.steps) else memoryview(b"")
+        self._raw = np.ascontiguousarray(self.steps).data.cast("B") if len(self.steps) else memoryview(b"")
         self._size = dtype.itemsize
 
     def next(self) -> bool:

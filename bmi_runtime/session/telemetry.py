@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import zmq
 
 from bmi_runtime.config import Config
@@ -59,7 +60,7 @@ class Telemetry:
             name: max(round(1.0 / (stream.publish_hz * config.bin_s)), 1) if stream.publish_hz else 1
             for name, stream in STREAMS.items()
         }
-        self._binned = None
+        self._binned: np.ndarray | None = None
         self._kept: collections.deque[tuple[str, bytes]] = collections.deque(maxlen=KEPT_MESSAGES)
 
     def step(self, record: StepRecord, bin_index: int) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.config import TaskConfig
-from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import TrialState
 
 
@@ -53,7 +51,8 @@ class ReachTask:
     def advance(self, x_m: float, y_m: float) -> dict[str, Any] | None:
         """Advance one bin with the cursor at (x, y); return the event of a trial that ended, or None."""
         if self.trial_state >= TrialState.SUCCESS:
-            return self._pause()
+            self._pause()
+            return None
         self.bins_in_trial += 1
         dx, dy = x_m - self.x, y_m - self.y
         inside = dx * dx + dy * dy <= self.config.target_radius_m**2
@@ -102,82 +101,3 @@ class ReachTask:
         for name in self.STATE:
             setattr(self, name, snapshot[name])
         self.trial_state = TrialState(snapshot["trial_state"])
-
-
-class CentreOut(ReachTask):
-    """Centre-out-and-back: the targets of a ring in turn, the centre between them."""
-
-    def next_target(self) -> tuple[float, float]:
-        """Return ring target number trial/2 on even trials, the centre on odd ones."""
-        if self.trial % 2:
-            return 0.0, 0.0
-        angle = 2.0 * math.pi * ((self.trial // 2) % self.config.targets) / self.config.targets
-        return self.config.distance_m * math.cos(angle), self.config.distance_m * math.sin(angle)
-
-
-class RandomTarget(ReachTask):
-    """Targets drawn uniformly from a square of half-width ``distance_m``."""
-
-    def next_target(self) -> tuple[float, float]:
-        """Draw a position."""
-        x, y = self.rng.uniform(-self.config.distance_m, self.config.distance_m, 2)
-        return float(x), float(y)
-
-
-class RandomCentreOut(ReachTask):
-    """Ring targets in uniformly random order, the centre between them."""
-
-    def next_target(self) -> tuple[float, float]:
-        """Draw a ring target on even trials, return the centre on odd ones."""
-        if self.trial % 2:
-            return 0.0, 0.0
-        angle = 2.0 * math.pi * int(self.rng.integers(self.config.targets)) / self.config.targets
-        return self.config.distance_m * math.cos(angle), self.config.distance_m * math.sin(angle)
-
-
-class Pursuit(ReachTask):
-    """A target that moves on a smooth path; inside its radius counts as hold, every ``timeout_s`` is one trial."""
-
-    def next_target(self) -> tuple[float, float]:
-        """Return the target's position at this bin of this trial."""
-        t = (self.trial * self.timeout_bins + self.bins_in_trial) * self.bin_s
-        d = self.config.distance_m
-        return d * math.sin(2 * math.pi * 0.11 * t), d * math.sin(2 * math.pi * 0.17 * t + 1.0)
-
-    def advance(self, x_m: float, y_m: float) -> dict[str, Any] | None:
-        """Advance one bin; a trial succeeds when the cursor was inside for at least half of it."""
-        self.bins_in_trial += 1
-        inside = (x_m - self.x) ** 2 + (y_m - self.y) ** 2 <= self.config.target_radius_m**2
-        self.bins_held += inside
-        self.trial_state = TrialState.HOLD if inside else TrialState.REACH
-        event = None
-        if self.bins_in_trial >= self.timeout_bins:
-            good = self.bins_held * 2 >= self.timeout_bins
-            self.successes, self.timeouts = self.successes + good, self.timeouts + (not good)
-            event = {
-                "name": "trial",
-                "trial": self.trial,
-                "result": "success" if good else "timeout",
-                "time_to_target_s": self.bins_in_trial * self.bin_s,
-                "time_inside_s": self.bins_held * self.bin_s,
-                "target_m": [self.x, self.y],
-            }
-            self.trial += 1
-            self.bins_in_trial = self.bins_held = 0
-        self.x, self.y = self.next_target()
-        return event
-
-
-TASKS = {
-    "centre-out": CentreOut,
-    "random-centre-out": RandomCentreOut,
-    "random-target": RandomTarget,
-    "pursuit": Pursuit,
-}
-
-
-def make_task(config: TaskConfig, bin_s: float, rng: np.random.Generator) -> ReachTask:
-    """Return the task that the configuration names, or raise `BadInput`."""
-    if config.kind not in TASKS:
-        raise BadInput(f"there is no task '{config.kind}' (task.kind); choose from {', '.join(TASKS)}")
-    return TASKS[config.kind](config, bin_s, rng)
