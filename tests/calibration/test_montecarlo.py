@@ -67,7 +67,7 @@ def test_coverage_over_hundreds_of_realisations():
 
 
 def test_bernoulli_correction_is_needed_and_enough():
-    """Counts of 0/1 scatter less than Poisson ones: corrected, the form fits both; uncorrected, gains come out too large."""
+    """Counts of 0/1 scatter less than Poisson ones: corrected, the form fits both; uncorrected, gains are too large."""
     for counts in ("bernoulli", "poisson"):
         protocol = dataclasses.replace(poisson_protocol(counts=counts), open_loop=True)
         design = protocol.design()

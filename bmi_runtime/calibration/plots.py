@@ -1,0 +1,239 @@
+"""Drawing the figures: one function per kind, colour-blind safe, the protocol written under each."""
+
+import textwrap
+
+import numpy as np
+
+from bmi_runtime.calibration.experiments import Table, kinds, parameters
+from bmi_runtime.errors import BadInput
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^")
+
+
+def pyplot():
+    """Return matplotlib's pyplot with the project's style; BadInput when it is not installed."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise BadInput("drawing needs matplotlib; install it with: pip install 'bmi-runtime[plots]'") from None
+    plt.rcParams.update({
+        "font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False,
+        "legend.frameon": False, "legend.fontsize": 7, "savefig.dpi": 110, "figure.dpi": 110, "svg.hashsalt": "bmi",
+    })  # fmt: skip
+    return plt
+
+
+def protocol_note(figure, text: str) -> None:
+    """Write the protocol under a figure."""
+    width = int(figure.get_figwidth() * 19)
+    figure.text(0.01, 0.005, "\n".join(textwrap.wrap(text, width)), fontsize=6.5, color="0.35", va="bottom")
+
+
+def _column(rows, **wanted):
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def _values(rows, key):
+    return np.array([row[key] for row in rows])
+
+
+def _curves(axis, rows, names, x, y, kind, log_bands=False):
+    """Draw computed lines and true markers of every parameter: quantities x and y are prefixes of the columns."""
+    for name, colour, marker in zip(names, COLOURS, MARKERS):
+        own = sorted(_column(rows, kind=kind, parameter=name), key=lambda row: row["rate"])
+
+        def column(prefix, which, own=own):
+            return _values(own, "rate") if prefix == "rate" else _values(own, prefix.format(which))
+
+        axis.plot(column(x, "closed_form"), column(y, "closed_form"), color=colour, lw=1.1, label=name)
+        axis.plot(column(x, "exact"), column(y, "exact"), color=colour, lw=1.0, ls=(0, (3, 2)))
+        axis.plot(column(x, "true"), column(y, "true"), marker, mfc="none", color=colour, ms=5)
+    axis.set(xscale="log", yscale="log")
+
+
+ERROR, TIME = "error_{}", "time_{}_s"
+
+
+def tradeoff_figure(number: int, table: Table, noise: Table, note: str):
+    """Figures 3 and 5: error, convergence time and learning rate against each other, and the noise variance."""
+    plt = pyplot()
+    figure = plt.figure(figsize=(9.5, 8.6))
+    grid = figure.add_gridspec(4, 6, height_ratios=[1.25, 1.25, 0.8, 0.8], hspace=0.62, wspace=1.1,
+                               left=0.075, right=0.98, top=0.94, bottom=0.115)  # fmt: skip
+    names, kind = parameters(table.extra["protocol"]), "all channels"
+    _three_dimensional(figure.add_subplot(grid[0, :3], projection="3d"), table.rows, names, kind)
+    labels = {ERROR: "steady error variance", TIME: "convergence time (s)", "rate": "learning rate s"}
+    for place, (x, y) in ((grid[0, 3:], ("rate", ERROR)), (grid[1, :3], ("rate", TIME)), (grid[1, 3:], (TIME, ERROR))):
+        axis = figure.add_subplot(place)
+        _curves(axis, table.rows, names, x, y, kind)
+        axis.set(xlabel=labels[x], ylabel=labels[y])
+        if y is ERROR and x == "rate":
+            _line_legend(axis, names)
+    for column, rate in enumerate(sorted({row["rate"] for row in noise.rows})):
+        _noise_panels(figure, grid, column, _column(noise.rows, rate=rate), rate, noise.extra["truth"])
+    figure.text(0.012, 0.955, "A", weight="bold", size=12)
+    figure.text(0.012, 0.44, "B", weight="bold", size=12)
+    figure.suptitle(f"Figure {number}. Computed and true error and convergence time, continuous features", size=10)
+    protocol_note(figure, note)
+    return figure
+
+
+def _line_legend(axis, names):
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, label=name) for name, colour in zip(names, COLOURS)]
+    handles += [
+        Line2D([], [], color="0.3", label="computed, closed form"),
+        Line2D([], [], color="0.3", ls=(0, (3, 2)), label="computed, exact"),
+        Line2D([], [], color="0.3", marker="o", mfc="none", ls="", label="true (closed loop)"),
+    ]
+    axis.legend(handles=handles, loc="best")
+
+
+def _three_dimensional(axis, rows, names, kind):
+    for name, colour, marker in zip(names, COLOURS, MARKERS):
+        own = sorted(_column(rows, kind=kind, parameter=name), key=lambda row: row["rate"])
+        for which, style in (
+            ("closed_form", {"lw": 1.1}),
+            ("true", {"ls": "", "marker": marker, "mfc": "none", "ms": 4}),
+        ):
+            points = [np.log10(_values(own, key.format(which))) for key in ("rate", TIME, ERROR)]
+            axis.plot(*points, color=colour, **style)
+    axis.set_xlabel("log10 s", labelpad=-4)
+    axis.set_ylabel("log10 time (s)", labelpad=-4)
+    axis.set_zlabel("log10 error", labelpad=-5)
+    axis.tick_params(pad=-2, labelsize=6)
+    axis.view_init(22, -55)
+
+
+def _noise_panels(figure, grid, column, rows, rate, truth):
+    time = _values(rows, "time_s")
+    for level, (row, end) in enumerate(((2, time[-1]), (3, 15.0))):
+        axis = figure.add_subplot(grid[row, 2 * column : 2 * column + 2])
+        axis.axhline(truth, color="0.4", lw=0.8, ls="--")
+        axis.plot(time, _values(rows, "channel_0"), color=COLOURS[5], lw=0.7, label="one channel")
+        axis.plot(time, _values(rows, "mean"), color=COLOURS[0], lw=1.2, label="mean of channels")
+        axis.set_xlim(0, end)
+        if level == 0:
+            axis.set_title(f"s = {rate:g}: ends at {rows[-1]['mean']:.4f}")
+        else:
+            axis.set_xlabel("time (s)")
+        if column == 0:
+            axis.set_ylabel("noise variance")
+        if level == 0 and column == 2:
+            axis.legend(loc="upper right")
+
+
+def spikes_figure(number: int, tables: dict[str, Table], note: str):
+    """Figure 6: error and convergence time against the learning rate for spikes, periodic and random targets."""
+    plt = pyplot()
+    figure, axes = plt.subplots(2, 4, figsize=(10.5, 5.8))
+    figure.subplots_adjust(left=0.065, right=0.985, top=0.88, bottom=0.19, hspace=0.42, wspace=0.36)
+    for row, (order, table) in enumerate(tables.items()):
+        protocol = table.extra["protocol"]
+        for column, kind in enumerate(kinds(protocol)):
+            for offset, (quantity, label) in enumerate(
+                ((ERROR, "steady error variance"), (TIME, "convergence time (s)"))
+            ):
+                axis = axes[row, 2 * offset + column]
+                _curves(axis, table.rows, parameters(protocol), "rate", quantity, kind)
+                axis.set_title(f"{order}, {kind}")
+                axis.set(xlabel="learning rate r" if row else "", ylabel=label if column == 0 else "")
+    _line_legend(axes[0, 0], parameters(protocol))
+    for letter, y in (("A", 0.9), ("B", 0.5)):
+        figure.text(0.01, y, letter, weight="bold", size=12)
+    figure.suptitle(f"Figure {number}. Computed and true error and convergence time, spikes", size=10)
+    protocol_note(figure, note)
+    return figure
+
+
+def profiles_figure(number: int, table: Table, symbol: str, note: str):
+    """Figures 4 and 7: one unit's weights over time with the computed 95 % bounds."""
+    plt = pyplot()
+    rates = sorted({row["rate"] for row in table.rows})
+    figure, axes = plt.subplots(3, len(rates), figsize=(10, 5.6), sharex="col", sharey="row")
+    figure.subplots_adjust(left=0.065, right=0.985, top=0.88, bottom=0.17, hspace=0.12, wspace=0.06)
+    truth = table.extra["protocol"].weights[table.extra["unit"]]
+    for column, rate in enumerate(rates):
+        rows = _column(table.rows, rate=rate)
+        time, sd = _values(rows, "time_s"), table.extra["sd"][rate]
+        for i, name in enumerate(("baseline", "gain_x", "gain_y")):
+            axis = axes[i, column]
+            axis.axhspan(truth[i] - 1.96 * sd[i], truth[i] + 1.96 * sd[i], color=COLOURS[4], alpha=0.3, lw=0)
+            axis.axhline(truth[i], color="0.2", lw=0.8)
+            axis.plot(time, _values(rows, name), color=COLOURS[0], lw=0.7)
+            if column == 0:
+                axis.set_ylabel(name.replace("_", " "))
+        axes[0, column].set_title(
+            f"{'ABC'[column]}   {symbol} = {rate:g}: {100 * table.extra['coverage'][rate]:.1f} % inside"
+        )
+        axes[2, column].set_xlabel("time (s)")
+    for i in range(3):
+        shown = [table.extra["sd"][rate][i] for rate in rates[:2]]
+        low = min(
+            truth[i] - 6 * shown[-1],
+            min(row[("baseline", "gain_x", "gain_y")[i]] for row in _column(table.rows, rate=rates[1])),
+        )
+        high = max(
+            truth[i] + 6 * shown[-1],
+            max(row[("baseline", "gain_x", "gain_y")[i]] for row in _column(table.rows, rate=rates[1])),
+        )
+        axes[i, 0].set_ylim(low, high)
+    figure.suptitle(
+        f"Figure {number}. Adaptation of one unit's weights (blue), truth (black), computed 95 % bounds", size=10
+    )
+    protocol_note(figure, note)
+    return figure
+
+
+def decoding_figure(number: int, table: Table, symbol: str, note: str):
+    """Figures 8 and 9: trajectories after some adaptation times, and decoding error against adaptation time."""
+    plt = pyplot()
+    rates = sorted({row["rate"] for row in table.rows})
+    times = sorted({row["adaptation_s"] for row in table.rows})
+    shown = times[:5] + times[-1:]
+    figure = plt.figure(figsize=(10, 8.2))
+    grid = figure.add_gridspec(5, len(shown), height_ratios=[1, 1, 1, 0.25, 1.7], hspace=0.1, wspace=0.05,
+                               left=0.07, right=0.985, top=0.91, bottom=0.12)  # fmt: skip
+    perfect = table.extra["perfect"] * 100
+    for row, (rate, colour) in enumerate(zip(rates, COLOURS)):
+        for column, stop in enumerate(shown):
+            axis = figure.add_subplot(grid[row, column])
+            axis.plot(*perfect.T, color="0.75", lw=0.6)
+            axis.plot(*(100 * table.extra["cursor"][rate, stop]).T, color=colour, lw=0.6)
+            axis.set(xlim=(-16, 16), ylim=(-16, 16), aspect="equal", xticks=[], yticks=[])
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+            if row == 0:
+                axis.set_title(f"after {stop:.3g} s", size=8)
+            if column == 0:
+                axis.set_ylabel(f"{symbol} = {rate:g}", color=colour)
+    figure.axes[2 * len(shown)].plot([-15, -5], [-15, -15], color="k", lw=1.5)
+    figure.axes[2 * len(shown)].text(-10, -14, "10 cm", ha="center", va="bottom", size=6)
+    _rmse_panels(figure, grid, table, rates, times, symbol)
+    figure.text(0.012, 0.92, "A", weight="bold", size=12)
+    figure.text(0.012, 0.395, "B", weight="bold", size=12)
+    figure.suptitle(f"Figure {number}. Decoding after adaptation is stopped and the decoder fixed", size=10)
+    protocol_note(figure, note)
+    return figure
+
+
+def _rmse_panels(figure, grid, table, rates, times, symbol):
+    half = grid.ncols // 2
+    early, late = figure.add_subplot(grid[4, :half]), figure.add_subplot(grid[4, half:])
+    for rate, colour in zip(rates, COLOURS):
+        rows = _column(table.rows, rate=rate)
+        error = 100 * np.array([_values(_column(rows, adaptation_s=time), "rmse_m") for time in times])
+        early.plot(times[:5], np.median(error[:5], axis=1), "o-", color=colour, ms=4, label=f"{symbol} = {rate:g}")
+        early.fill_between(times[:5], *np.quantile(error[:5], [0.25, 0.75], axis=1), color=colour, alpha=0.2, lw=0)
+        late.plot(times[4:], error[4:, :3], ".-", color=colour, lw=0.8, ms=4)
+    early.set(xscale="log", yscale="log", xlabel="adaptation time (s)", ylabel="RMSE of the cursor (cm)")
+    early.set_title("median and quartiles over realisations", size=8)
+    early.legend()
+    late.set(yscale="log", xlabel="adaptation time (s), close stops", yticklabels=[], ylim=early.get_ylim())
+    late.set_title("three realisations each", size=8)
+    late.minorticks_off()

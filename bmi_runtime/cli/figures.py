@@ -1,0 +1,48 @@
+"""``bmi figures N``: redraw a published figure from our own runs."""
+
+import pathlib
+
+import click
+
+from bmi_runtime.cli.common import answer, answer_options, progress
+
+
+@click.command()
+@click.argument("numbers", nargs=-1, required=True, metavar="N...")
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="figures", show_default=True, help="Folder for the files."
+)
+@click.option("--quick", is_flag=True, help="A look in under a minute: a tenth of the simulations.")
+@answer_options
+def figures(numbers, out, quick, as_json):
+    """Redraw figures 3 to 9 (or `all`) of the learning-rate calibration from our own closed-loop simulations.
+
+    Each comes as PNG and SVG, with its data as CSV. The simulation's protocol is written under each; it is ours, and
+    so are the numbers.
+    """
+    from bmi_runtime.calibration.experiments import Effort
+    from bmi_runtime.calibration.figures import STEPS, draw
+    from bmi_runtime.calibration.plots import pyplot
+
+    chosen = _chosen(numbers)
+    pyplot()  # says at once when matplotlib is missing
+    effort = Effort.quick() if quick else Effort()
+    files: list[pathlib.Path] = []
+    with progress(f"figures {', '.join(map(str, chosen))}", sum(STEPS[number] for number in chosen)) as advance:
+        for number in chosen:
+            files += draw(number, pathlib.Path(out), effort, lambda _: advance())
+    paths = [str(file) for file in files]
+    answer({"files": paths}, as_json, "\n".join(paths))
+
+
+def _chosen(numbers) -> list[int]:
+    """Return the figures asked for, in order."""
+    from bmi_runtime.calibration.figures import NUMBERS
+    from bmi_runtime.errors import BadInput
+
+    if "all" in numbers:
+        return list(NUMBERS)
+    wrong = [text for text in numbers if text not in {str(number) for number in NUMBERS}]
+    if wrong:
+        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(map(str, NUMBERS))}, or all")
+    return sorted({int(text) for text in numbers})
