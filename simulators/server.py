@@ -143,7 +143,7 @@ class SpikeServer:
         """Emit bin after bin when it is due, for this long (0: until stopped); after a stall, all that are overdue."""
         begin, self.running = time.monotonic(), True
         total = round(duration_s / self.config.bin_s)
-        while self.running and (not total or self.bins < total):
+        while self.running and (not total or self.bins < total) and not getattr(self.emitter, "done", False):
             left = begin + (self.bins + 1) * self.host_bin_s - time.monotonic()
             if left > 0:
                 time.sleep(left)

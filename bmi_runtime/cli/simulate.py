@@ -12,10 +12,13 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.option("--seed", type=int, default=None, help="Seed of subject and units.")
 @click.option("--as", "stand_in", default="zeromq", metavar="NAME", help="Which protocol to speak.")
 @click.option("--send", type=click.Choice(["spikes", "counts"]), default="spikes", help="What our own wire carries.")
+@click.option(
+    "--replay", default=None, metavar="FILE.nev", help="With --as blackrock: the spikes of a file, its pauses too."
+)
 @click.option("--clock-start", type=float, default=10.0, metavar="S", help="What the device's clock says at the start.")
 @click.option("--skew-ppm", type=float, default=0.0, help="How much faster than the host's clock it runs.")
 @answer_options
-def simulate(path, overrides, duration, seed, stand_in, send, clock_start, skew_ppm, as_json):
+def simulate(path, overrides, duration, seed, stand_in, send, replay, clock_start, skew_ppm, as_json):
     """Run a simulated subject and its units; ``bmi run --source NAME`` in another terminal closes the loop."""
     import signal
 
@@ -26,7 +29,9 @@ def simulate(path, overrides, duration, seed, stand_in, send, clock_start, skew_
     extra = [f"session.duration_s={duration}"] if duration is not None else []
     extra += [f"session.seed={seed}"] if seed is not None else []
     config = configuration.load(path, (*overrides, *extra))
-    server = SpikeServer(config, standins.emitter(stand_in, config, send), clock_start, skew_ppm)
+    server = SpikeServer(
+        config, standins.emitter(stand_in, config, send, replay), clock_start if not replay else 0.0, skew_ppm
+    )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: server.stop())
     say(f"sending as {stand_in}: {server.describe()}", as_json)

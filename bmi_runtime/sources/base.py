@@ -12,6 +12,10 @@ from bmi_runtime.messages import Bin
 SOURCES = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
     "simulated": "simulators.source:SimulatedSource",
     "zeromq": "bmi_runtime.sources.zeromq:ZeroMQSource",
+    "open-ephys": "bmi_runtime.sources.open_ephys:OpenEphysSource",
+    "blackrock": "bmi_runtime.sources.blackrock:BlackrockSource",
+    "redis": "bmi_runtime.sources.redis_streams:RedisSource",
+    "lsl": "bmi_runtime.sources.lsl:LSLSource",
 }
 ENTRY_POINTS = "bmi_runtime.sources"
 

@@ -36,6 +36,8 @@ class Packet:
     kinematics : ndarray, shape (4,), or None
     in_order : bool
         False for a message that came after a later one.
+    inside : bool
+        All spikes lie between `from_ns` and `until_ns`; False where the protocol lets some lie elsewhere.
     """
 
     from_ns: int
@@ -46,6 +48,7 @@ class Packet:
     values: np.ndarray | None = None
     kinematics: np.ndarray | None = None
     in_order: bool = True
+    inside: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +108,9 @@ class Binner:
 
     Attributes
     ----------
+    sparse : bool
+        The protocol sends nothing while no unit fires: what was not heard of by its deadline is taken as silence, until
+        nothing at all has come for ``source.stale_after_s``.
     totals : Counter
         Of everything that was counted since the start: ``late``, ``late_dropped``, ``duplicates``, ``refused``,
         ``lost``, ``stale_bins``, ``skipped_bins``, ``segments``, ``contradicted``.
@@ -120,6 +126,7 @@ class Binner:
         self.late_next = config.realtime.late_policy == "next"
         self.late_limit_ns = round(self.options.late_limit_s * 1e9)
         self.max_backlog_ns = round(self.options.max_backlog_s * 1e9)
+        self.stale_after_ns, self.sparse = round(config.source.stale_after_s * 1e9), False
         self.clock = ClockFit(self.options.jump_s)
         self.slots = max(int(RING_S / config.bin_s), 16)
         self._values = np.zeros((self.slots, self.n_units), np.float64)
@@ -164,25 +171,36 @@ class Binner:
         """Begin a new segment with the next packet: the source said that it started again."""
         self._new_segment(reason)
 
-    def take(self, packet: Packet) -> None:
-        """Take one packet, unless its time is not believable; a jump is believed when the next packet agrees."""
+    def take(self, packet: Packet) -> bool:
+        """Take one packet, unless its time is not believable; a jump is believed when the next packet agrees.
+
+        Returns
+        -------
+        bool
+            False when the packet is kept back until the next one.
+        """
         if not self._believable(packet):
             held, self._held = self._held, packet
-            if held is None:
-                return
-            if not self._agree(held, packet):
-                self._contradict()
-                return
-            self._held = None
-            jump_s = (packet.until_ns - packet.host_ns + self.clock.offset_ns(packet.until_ns)) * 1e-9
-            self._new_segment("clock-jump", jump_s=jump_s)
-            self._accept(held)
+            if held is None or not self._agree(held, packet):
+                if held is not None:
+                    self._contradict()
+                return False
+            self._jump(held, packet)
         elif self._held is not None:
             self._held = None
             self._contradict()
         if packet.in_order and self.clock.behind(packet.until_ns, packet.host_ns):
             self._new_segment("clock-stood", jump_s=-self.clock.residual_ns(packet.until_ns, packet.host_ns) * 1e-9)
         self._accept(packet)
+        return True
+
+    def _jump(self, held: Packet, packet: Packet) -> None:
+        """Begin a new segment with the packet that was held; neither packet covers what the clock jumped over."""
+        jump_ns = packet.until_ns - packet.host_ns + self.clock.offset_ns(packet.until_ns)
+        self._new_segment("clock-jump", jump_s=jump_ns * 1e-9)
+        held.from_ns = max(held.from_ns, held.until_ns - self.bin_ns)
+        packet.from_ns = max(packet.from_ns, held.until_ns)
+        self._accept(held)
 
     def _contradict(self) -> None:
         self.totals["contradicted"] += 1
@@ -278,10 +296,13 @@ class Binner:
 
     def _add_spikes(self, packet: Packet, first: int, last: int) -> None:
         times, units = packet.times_ns, packet.units
-        if first == last and first >= self._next:
+        if packet.inside and first == last and first >= self._next:
             np.add.at(self._values[first % self.slots], units, 1.0)
             return
         bins = (times - self._origin) // self.bin_ns
+        if not packet.inside and (far := bins >= self._next + self.slots).any():
+            self.refuse(f"{int(far.sum())} spikes lie more than {RING_S} s ahead of everything else")
+            bins, units = bins[~far], units[~far]  # type: ignore[index]
         on_time = bins >= self._next
         if not on_time.all():
             self._add_late_spikes(bins[~on_time], units[~on_time])  # type: ignore[index]
@@ -322,6 +343,10 @@ class Binner:
         """Return whether packets cover all of the next bin."""
         return self._origin is not None and self._covered[self._next % self.slots] >= self.bin_ns - COMPLETE_WITHIN_NS
 
+    def _trusted(self) -> bool:
+        """Return whether the next bin may be decoded though it was not covered in time: silence of a sparse one."""
+        return self.sparse and self._origin is not None and self._end_ns() - self._newest_ns < self.stale_after_ns
+
     def age_ns(self, now_ns: int) -> int:
         """Return how long ago the next bin should have been complete."""
         return now_ns - self.clock.host_ns(self._end_ns())
@@ -345,7 +370,7 @@ class Binner:
 
     def close(self, into: Bin, now_ns: int) -> None:
         """Close the next bin as it is and write it into `into`."""
-        fields, complete = into.fields, self.complete()
+        fields, complete = into.fields, self.complete() or self._trusted()
         known = self._origin is not None
         end_ns = self._end_ns() if known else 0
         fields.bin_index[0] = self.closed

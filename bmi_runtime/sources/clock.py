@@ -88,8 +88,12 @@ class ClockFit:
         return host_ns - device_ns - round(self.offset_ns(device_ns))
 
     def ahead(self, device_ns: int, host_ns: int) -> bool:
-        """Return whether a message arrived earlier than the clock allows: a forward jump, or a wrong time stamp."""
-        return self.known and self.residual_ns(device_ns, host_ns) < -self.jump_ns
+        """Return whether a message arrived earlier than the clock allows: a forward jump, or a wrong time stamp.
+
+        In the first half second, when all messages so far may have been slow, only beyond a second.
+        """
+        limit = self.jump_ns if self._blocks else max(self.jump_ns, 1_000_000_000)
+        return self.known and self.residual_ns(device_ns, host_ns) < -limit
 
     def behind(self, device_ns: int, host_ns: int) -> bool:
         """Return whether messages have come late ever since one step, without catching up: the device's clock stood.

@@ -9,10 +9,26 @@ from typing import Any, Protocol
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import Bin
+from bmi_runtime.security import is_loopback
 from bmi_runtime.sources.binner import Binner, BinnerOptions
 
 WAIT_S = 60.0
 LONGEST_SLEEP_S = 0.1
+
+
+def address_of(config: Config, default: str) -> str:
+    """Return ``source.address``, or the protocol's own default where the configuration says nothing."""
+    given = config.source.address
+    return default if given == type(config.source).model_fields["address"].default else given
+
+
+def check_trusted(address: str, config: Config) -> None:
+    """Raise `BadInput` for an address off loopback in a protocol without keys, unless its network is trusted."""
+    if not is_loopback(address) and config.source.options.get("trusted_network") is not True:
+        raise BadInput(
+            f"source.address = {address} is another machine and this protocol knows no keys; if only the acquisition "
+            "system can send there, say source.options.trusted_network = true"
+        )
 
 
 class Feed(Protocol):
@@ -48,7 +64,7 @@ class LiveSource:
 
     def __init__(self, config: Config, feed: Feed, now_ns: Callable[[], int] = time.monotonic_ns):
         self.config, self.feed, self.now_ns = config, feed, now_ns
-        self.binner = Binner(config, BinnerOptions.of(config, ("wait_s", *feed.OPTIONS)))
+        self.binner = Binner(config, BinnerOptions.of(config, ("wait_s", "trusted_network", *feed.OPTIONS)))
         self.wait_s = config.source.options.get("wait_s", WAIT_S)
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
@@ -60,8 +76,9 @@ class LiveSource:
         while self.wait_s and not self.binner.started:
             if self.now_ns() > deadline_ns:
                 self.close()
+                address = getattr(self.feed, "address", self.config.source.address)
                 raise BmiError(
-                    f"no data came from {self.config.source.address} within {self.wait_s:g} s (source.address, "
+                    f"no data came from {address} within {self.wait_s:g} s (source.address, "
                     f"source.options.wait_s); {self.binner.totals['refused']} messages were refused; is the sender "
                     "running?"
                 )

@@ -11,6 +11,7 @@ class Verdict(enum.Enum):
     NEW = "new"
     DUPLICATE = "duplicate"
     RESTART = "restart"  # this message and the one held before it are the first two of a new start
+    CONFIRMED = "confirmed"  # this message and the one held before it: what is missing before both is lost
     HELD = "held"  # implausible so far: kept back until the next message agrees or contradicts
 
 
@@ -25,9 +26,7 @@ class Sequence:
     window : int
         How far out of order a message may come and still be used.
     plausible_gap : int
-        A larger jump ahead needs a second message that continues it.
-    restarts_at_first : bool
-        The protocol starts again at its first number (which is `first`) without naming its start.
+        When more messages than this are missing, a second message must say so, too. 0 for protocols without a checksum.
 
     Attributes
     ----------
@@ -57,7 +56,7 @@ class Sequence:
             self._begin(start, number)
             return Verdict.NEW
         ahead = number - self.last
-        if start != self.start or ahead > self.plausible_gap or ahead <= -self.window:
+        if start != self.start or ahead > self.plausible_gap + 1 or ahead <= -self.window:
             return self._hold(start, number)
         if self._candidate is not None:
             self._candidate = None
@@ -84,6 +83,10 @@ class Sequence:
         if self._candidate is not None:
             held_start, held_number = self._candidate
             if held_start == start and number == held_number + 1:
+                if start == self.start and held_number > self.last:
+                    self.lost += held_number - self.last - 1
+                    self._begin(start, number)
+                    return Verdict.CONFIRMED
                 self.restarts += 1
                 self._begin(start, number)
                 return Verdict.RESTART

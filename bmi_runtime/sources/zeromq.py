@@ -96,8 +96,9 @@ class ZeroMQFeed:
         elif verdict is Verdict.HELD:
             self._held, self._held_host_ns = message, arrived_ns
         else:
-            if verdict is Verdict.RESTART:
-                binner.restart("source-restarted")
+            if verdict in (Verdict.RESTART, Verdict.CONFIRMED):
+                if verdict is Verdict.RESTART:
+                    binner.restart("source-restarted")
                 self._give(binner, self._held, self._held_host_ns, True)
                 in_order = True
             self._give(binner, message, arrived_ns, in_order)

@@ -12,15 +12,23 @@ from bmi_runtime.errors import BadInput
 
 STANDINS = {  # name, as in source.kind: "module:class"
     "zeromq": "simulators.server:OwnWire",
+    "open-ephys": "simulators.standins.open_ephys:OpenEphysStandIn",
+    "blackrock": "simulators.standins.blackrock:BlackrockStandIn",
+    "redis": "simulators.standins.redis_streams:RedisStandIn",
+    "lsl": "simulators.standins.lsl:LSLStandIn",
 }
 
 
-def emitter(name: str, config: Config, what: str = "spikes"):
+def emitter(name: str, config: Config, what: str = "spikes", replay: str | None = None):
     """Return what sends bins in the protocol `name`; raise `BadInput` naming the nearest choice."""
     if name not in STANDINS:
         near = difflib.get_close_matches(name, STANDINS, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise BadInput(f"there is no stand-in '{name}' (--as){hint} Choose from {', '.join(STANDINS)}")
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(STANDINS)}"
+        raise BadInput(f"there is no stand-in '{name}' (--as); {hint}")
+    if replay is not None:
+        if name != "blackrock":
+            raise BadInput("--replay plays .nev files, which only --as blackrock can")
+        return importlib.import_module("simulators.standins.blackrock").NevReplay(config, replay)
     module, _, attribute = STANDINS[name].partition(":")
     rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 2]))
     return getattr(importlib.import_module(module), attribute)(config, rng, what)

@@ -9,7 +9,7 @@ import pytest
 
 from simulators.standins import STANDINS
 
-ENOUGH_S = 12.0  # about two seconds a target
+ENOUGH_S = 8.0  # about two seconds a target
 BMI = (sys.executable, "-m", "bmi_runtime.cli.main")
 
 

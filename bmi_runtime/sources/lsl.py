@@ -1,0 +1,182 @@
+"""Lab Streaming Layer: event streams (channel, unit, ... in int16), streams of counts or rates, and features.
+
+Needs ``pylsl`` with its library (the extra ``lsl``). Samples carry the sender's clock, which goes through the same fit
+as every device's clock; LSL's own estimate of the offset between the two machines is watched for jumps. The inlet may
+hold minutes of old samples: what is older than ``source.options.max_backlog_s`` is skipped and counted, never decoded.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.live import LiveSource
+
+KINDS = ("events", "counts", "rates", "features")
+CHUNK = 4096
+CORRECTION_EVERY_S = 1.0
+MAX_TIME_S = 4e9
+
+
+class LSLFeed:
+    """Receives one LSL stream.
+
+    Parameters
+    ----------
+    config : Config
+        ``source.options``: ``stream`` (its name: bmi-spikes), ``kind`` (events, counts, rates, features), ``resolve_s``
+        (30). In ``events`` a sample is channel and sorted unit; unit k is channel k + 1.
+    """
+
+    OPTIONS = ("stream", "kind", "resolve_s")
+
+    def __init__(self, config: Config):
+        options = config.source.options
+        self.config, self.n_units, self.continuous = config, config.session.units, config.continuous
+        self.stream = str(options.get("stream", "bmi-spikes"))
+        self.kind = options.get("kind", "features" if self.continuous else "events")
+        if self.kind not in KINDS:
+            raise BadInput(f"source.options.kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if (self.kind == "features") != self.continuous:
+            raise BadInput(
+                f"an LSL stream of {self.kind} does not suit session.likelihood = '{config.session.likelihood}'"
+            )
+        self.resolve_s = float(options.get("resolve_s", 30.0))
+        self.address = f"the LSL stream '{self.stream}'"
+        self.inlet: Any = None
+        self.width_s = config.bin_s
+        self._until_ns: int | None = None
+        self._correction: float | None = None
+        self._correct_at = 0.0
+
+    def open(self) -> None:
+        """Find the stream and connect."""
+        try:
+            import pylsl
+        except (ImportError, RuntimeError, OSError):
+            raise BadInput("the source 'lsl' needs pylsl with its library: pip install 'bmi-runtime[lsl]'") from None
+        found = pylsl.resolve_byprop("name", self.stream, 1, self.resolve_s)
+        if not found:
+            raise BmiError(
+                f"no LSL stream named '{self.stream}' was found within {self.resolve_s:g} s (source.options.stream)"
+            )
+        info = found[0]
+        if self.kind != "events":
+            if info.channel_count() != self.n_units:
+                raise BadInput(f"{self.address} has {info.channel_count()} channels, session.units is {self.n_units}")
+            if info.nominal_srate() <= 0:
+                raise BadInput(f"{self.address} has no rate; {self.kind} must come regularly")
+            self.width_s = 1.0 / info.nominal_srate()
+        elif info.channel_count() < 2:
+            raise BadInput(f"{self.address} has {info.channel_count()} channel; events are (channel, unit)")
+        if self.width_s > 1.01 * self.config.bin_s:
+            raise BadInput(
+                f"{self.address} has a sample every {self.width_s * 1e3:g} ms, bins are {self.config.bin_s * 1e3:g} ms"
+            )
+        self.inlet = pylsl.StreamInlet(info, max_buflen=360, max_chunklen=0, recover=True)
+        self.inlet.open_stream(timeout=self.resolve_s)
+        self.inlet.flush()
+
+    def receive(self, binner: Binner, timeout_s: float) -> bool:
+        """Wait at most this long for samples and give them to the binner."""
+        if time.monotonic() > self._correct_at:
+            self._watch_correction(binner)
+        samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
+        if not stamps and timeout_s > 0.0:
+            sample, stamp = self.inlet.pull_sample(timeout=timeout_s)
+            if sample is None:
+                return False
+            samples, stamps = [sample], [stamp]
+        if not stamps:
+            return False
+        self.accept(samples, stamps, time.monotonic_ns(), binner)
+        return True
+
+    def _watch_correction(self, binner: Binner) -> None:
+        """Begin a new segment when LSL's estimate of the clocks' offset jumps."""
+        self._correct_at = time.monotonic() + CORRECTION_EVERY_S
+        try:
+            correction = self.inlet.time_correction(timeout=0.001)
+        except Exception:  # not estimated yet; pylsl's own timeout error differs between versions
+            return
+        if self._correction is not None and abs(correction - self._correction) > binner.options.jump_s:
+            binner.restart("clock-correction-jumped")
+            self._until_ns = None
+        self._correction = correction
+
+    def accept(self, samples: list, stamps: list, arrived_ns: int, binner: Binner) -> None:
+        """Check samples that arrived at this host time, and give what they bring to the binner."""
+        binner.sparse = self.kind == "events"
+        if self.kind == "events":
+            self._events(samples, stamps, arrived_ns, binner)
+            return
+        for sample, stamp in zip(samples, stamps, strict=True):
+            try:
+                values = self._values(np.asarray(sample, float))
+                end_ns = self._ns(stamp)
+            except BadInput as error:
+                binner.refuse(str(error))
+                continue
+            width = round(self.width_s * 1e9)
+            start = end_ns - width
+            if self._until_ns is not None and abs(start - self._until_ns) < width // 2:
+                start = self._until_ns  # samples of a regular stream leave no holes
+            if binner.take(Packet(start, max(end_ns, start + 1), arrived_ns, values=values)):
+                self._until_ns = max(end_ns, start + 1)
+
+    def _values(self, values: np.ndarray) -> np.ndarray:
+        if values.size != self.n_units:
+            raise BadInput(f"a sample of {values.size} channels, {self.n_units} are expected")
+        if self.kind == "features":
+            return values
+        if self.kind == "rates":
+            values = np.round(values * self.width_s)
+        if not np.all((values >= 0) & (values <= 65535) & (values == np.floor(values))):
+            raise BadInput(f"a sample of {self.kind} that are negative, broken, or too large")
+        return values
+
+    def _events(self, samples: list, stamps: list, arrived_ns: int, binner: Binner) -> None:
+        times, units = [], []
+        for sample, stamp in zip(samples, stamps, strict=True):
+            try:
+                time_ns, channel = self._ns(stamp), int(sample[0])
+                if not 1 <= channel <= self.n_units:
+                    raise BadInput(f"an event of channel {channel}; there are {self.n_units} (session.units)")
+            except (BadInput, IndexError, ValueError) as error:
+                binner.refuse(str(error))
+                continue
+            times.append(time_ns)
+            units.append(channel - 1)
+        if not times:
+            return
+        until = max(times) + 1
+        start = self._until_ns
+        if start is None or start >= until or until - start > 10**9:
+            start = min(times)
+        packet = Packet(start, until, arrived_ns, np.array(times, np.int64), np.array(units, np.int64), inside=False)
+        if binner.take(packet):
+            self._until_ns = max(until, self._until_ns or until) if start == self._until_ns else until
+
+    @staticmethod
+    def _ns(stamp: float) -> int:
+        if not 0.0 < stamp < MAX_TIME_S:
+            raise BadInput(f"a time stamp of {stamp!r} s is impossible")
+        return round(stamp * 1e9)
+
+    def close(self) -> None:
+        """Close the inlet."""
+        if self.inlet is not None:
+            self.inlet.close_stream()
+            self.inlet = None
+
+
+class LSLSource(LiveSource):
+    """A Lab Streaming Layer stream as a source."""
+
+    def __init__(self, config: Config):
+        super().__init__(config, LSLFeed(config))

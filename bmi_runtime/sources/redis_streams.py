@@ -1,0 +1,207 @@
+"""Redis streams as BRAND writes them: one entry holds the counts of all channels for one short piece of time.
+
+``binned_spikes`` (field ``samples``) and ``threshold_values`` (field ``crossings``) look alike: raw numbers whose type
+only the configuration knows, ``ts`` (the time of writing: 8 bytes of integer nanoseconds, or decimal seconds as text),
+and ``sync`` (JSON: from which older entries this one was made), which is kept out of the decoding.
+
+``ts`` is a program's time stamp and jitters, while every entry stands for the same piece of time. So device time goes
+on by one entry's width per entry, pulled gently toward ``ts``, and follows ``ts`` at once where the two come apart.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
+
+ADDRESS = "redis://127.0.0.1:6379"
+FIELDS = {"binned_spikes": "samples", "threshold_values": "crossings"}
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "float32", "float64")
+READ_ENTRIES = 500
+PULL = 0.02  # of the difference between ts and the count of entries, per entry
+RETRY_S = 0.5
+MAX_TIME_NS = 1 << 62
+
+
+def seconds_or_nanoseconds(ts: bytes) -> int:
+    """Return a BRAND time stamp in ns: 8 bytes of little-endian nanoseconds, or seconds as text.
+
+    Raises
+    ------
+    BadInput
+        When it is neither. Eight bytes that read as a decimal number below 1e9 are text (no program stamps such an
+        integer: those bytes would be a time 60 years after the start of the machine).
+    """
+    try:
+        seconds = float(ts.decode("ascii"))
+        if 0.0 <= seconds < 4e9:
+            return round(seconds * 1e9)
+    except (UnicodeDecodeError, ValueError):
+        pass
+    if len(ts) != 8:
+        raise BadInput(f"a 'ts' of {len(ts)} bytes is neither 8 bytes of nanoseconds nor seconds as text")
+    return int.from_bytes(ts, "little")
+
+
+class RedisFeed:
+    """Reads a stream of counts (or features).
+
+    Parameters
+    ----------
+    config : Config
+        ``source.address`` (redis://127.0.0.1:6379); ``source.options``: ``stream`` (binned_spikes), ``field`` (samples,
+        or crossings for threshold_values), ``dtype`` (int8), ``width_s`` (the bin's; 0.001 for threshold_values).
+    """
+
+    OPTIONS = ("stream", "field", "dtype", "width_s")
+
+    def __init__(self, config: Config):
+        options = config.source.options
+        self.config, self.address = config, address_of(config, ADDRESS)
+        self.n_units, self.continuous = config.session.units, config.continuous
+        self.stream = str(options.get("stream", "binned_spikes"))
+        self.field = str(options.get("field", FIELDS.get(self.stream, "samples"))).encode()
+        dtype = options.get("dtype", "float32" if self.continuous else "int8")
+        if dtype not in DTYPES:
+            raise BadInput(f"source.options.dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        width_s = options.get("width_s", 0.001 if self.stream == "threshold_values" else config.bin_s)
+        if not isinstance(width_s, int | float) or not 1e-4 <= width_s <= 1.01 * config.bin_s:
+            raise BadInput(
+                f"source.options.width_s must lie between 0.0001 and session.bin_s = {config.bin_s:g}, got {width_s!r}"
+            )
+        self.width_ns = round(width_s * 1e9)
+        self.redis: Any = None
+        self._last: bytes | str = "$"
+        self._waiting: list[tuple[bytes, dict]] = []
+        self._until: int | None = None
+        self._retry_at = self._seen_at = 0.0
+
+    def open(self) -> None:
+        """Connect."""
+        try:
+            import redis
+        except ImportError:
+            raise BadInput("the source 'redis' needs its package: pip install 'bmi-runtime[redis]'") from None
+        check_trusted(self.address.replace("redis://", "tcp://"), self.config)
+        try:
+            self.redis = redis.Redis.from_url(self.address, socket_timeout=5.0)
+            self.redis.ping()
+        except (redis.RedisError, ValueError) as error:
+            raise BmiError(f"no Redis server answers at source.address = {self.address} ({error})") from None
+        self._seen_at = time.monotonic()
+        self._last = self._newest_id()
+
+    def _newest_id(self) -> bytes:
+        newest = self.redis.xrevrange(self.stream, count=1)
+        return newest[0][0] if newest else b"0-0"
+
+    def receive(self, binner: Binner, timeout_s: float) -> bool:
+        """Wait at most this long for one entry and give it to the binner."""
+        if not self._waiting and not self._read(binner, timeout_s):
+            return False
+        _, fields = self._waiting.pop(0)
+        self.accept(fields, time.monotonic_ns(), binner)
+        return True
+
+    def _read(self, binner: Binner, timeout_s: float) -> bool:
+        import redis
+
+        now = time.monotonic()
+        if now < self._retry_at:
+            time.sleep(min(timeout_s, self._retry_at - now))
+            return False
+        block = max(round(timeout_s * 1000.0), 1) if timeout_s > 0.0 else None
+        try:
+            answer = self.redis.xread({self.stream: self._last}, count=READ_ENTRIES, block=block)
+            if not answer and now - self._seen_at > 1.0:
+                self._look_for_restart(binner, now)
+        except redis.RedisError as error:
+            if self._retry_at == 0.0 or now - self._retry_at > 5.0:
+                binner.events.append({"name": "source-unreachable", "reason": str(error)[:200]})
+            self._retry_at = now + RETRY_S
+            return False
+        if not answer:
+            return False
+        self._seen_at, self._retry_at = now, 0.0
+        self._waiting = list(answer[0][1])
+        self._last = self._waiting[-1][0]
+        return True
+
+    def _look_for_restart(self, binner: Binner, now: float) -> None:
+        """Start again with a stream that was deleted and is written anew: its numbers are smaller than ours."""
+        self._seen_at = now
+        newest = self._newest_id()
+        if _order(newest) < _order(self._last):
+            self._last, self._until = newest, None
+            binner.restart("source-restarted")
+
+    def accept(self, fields: dict[bytes, bytes], arrived_ns: int, binner: Binner) -> None:
+        """Check one entry that arrived at this host time, and give what it brings to the binner."""
+        try:
+            values, stamp = self._values(fields), self._stamp(fields)
+        except BadInput as error:
+            binner.refuse(str(error))
+            return
+        start = self._until if self._until is not None else stamp - self.width_ns
+        ahead = stamp - self.width_ns - start
+        limit = max(4 * self.width_ns, 20_000_000)
+        if abs(ahead) > limit:  # entries are missing, or the writer's clock is another one now
+            start, ahead = stamp - self.width_ns, 0
+        until = start + self.width_ns + round(min(max(PULL * ahead, -0.005 * self.width_ns), 0.005 * self.width_ns))
+        if binner.take(Packet(start, until, arrived_ns, values=values)):
+            self._until = until
+
+    def _values(self, fields: dict[bytes, bytes]) -> np.ndarray:
+        raw = fields.get(self.field)
+        if raw is None:
+            raise BadInput(f"an entry without the field '{self.field.decode()}' (source.options.field)")
+        size = self.dtype.itemsize
+        if not raw or len(raw) % (size * self.n_units):
+            raise BadInput(
+                f"an entry of {len(raw)} bytes does not hold {self.n_units} channels of {self.dtype.name} "
+                "(session.units, source.options.dtype)"
+            )
+        if len(raw) > 1000 * size * self.n_units:
+            raise BadInput(f"an entry of {len(raw)} bytes is longer than 1000 samples")
+        samples = np.frombuffer(raw, self.dtype).reshape(self.n_units, -1)  # channels x samples, as BRAND lays them out
+        if self.continuous:
+            return samples.mean(1).astype(float)
+        values = samples.sum(1, dtype=float)
+        if not np.all((values >= 0) & (values <= 65535) & (values == np.floor(values))):
+            raise BadInput("an entry holds counts that are negative, broken, or above 65535")
+        return values
+
+    def _stamp(self, fields: dict[bytes, bytes]) -> int:
+        raw = fields.get(b"ts")
+        if raw is None:
+            raise BadInput("an entry without its time 'ts'")
+        stamp = seconds_or_nanoseconds(raw)
+        if not 0 <= stamp < MAX_TIME_NS:
+            raise BadInput(f"a time of {stamp} ns is impossible")
+        return stamp
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self.redis is not None:
+            self.redis.close()
+            self.redis = None
+
+
+def _order(entry_id: bytes | str) -> tuple[int, int]:
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, number = text.partition("-")
+    return (int(milliseconds), int(number or 0)) if milliseconds.isdigit() else (0, 0)
+
+
+class RedisSource(LiveSource):
+    """A stream of a BRAND system as a source."""
+
+    def __init__(self, config: Config):
+        super().__init__(config, RedisFeed(config))
