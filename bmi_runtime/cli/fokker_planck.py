@@ -64,7 +64,8 @@ def parse_initial(text: str, model):
     try:
         if kind == "gaussian":
             mean, variance = (float(x) for x in numbers.split(","))
-            return Gaussian(mean, variance, model.v_threshold)
+            taper = 1e-3 * (model.v_threshold - model.v_reset) if model.a1 > 0 else 0.0
+            return Gaussian(mean, variance, model.v_threshold, taper)
     except ValueError:
         raise BadInput(f"--initial {text}: gaussian takes a mean and a variance, such as gaussian:0,0.25") from None
     raise BadInput(f"--initial {text}: the initial density is gaussian:MEAN,VARIANCE")

@@ -4,14 +4,12 @@ Everything here is for the sharp threshold without delay; with a delay or a rand
 """
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
 from scipy import optimize
 
 from bmi_runtime.analysis.fokker_planck import evolve as evolution
-from bmi_runtime.analysis.fokker_planck import grid as grids
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BmiError
 
@@ -149,11 +147,12 @@ def extrapolate(times: np.ndarray, rate: np.ndarray) -> tuple[float, float]:
     return float(t[-1] + ahead), float(ahead)
 
 
-def locate(model: Model, initial, duration: float, cells: int = 400, tolerance: float = 1e-8) -> BlowUp | None:
+def locate(model: Model, initial, duration: float, cells: int = 400, tolerance: float = 1e-7) -> BlowUp | None:
     """Return the blow-up before `duration`, or None if the rate turns back before the finest grid is exhausted.
 
-    Three runs: two grids (the second twice as fine, second order, extrapolated) and a looser tolerance. The error bar
-    is the difference between the grids, ten times that between the tolerances, and the extrapolated stretch.
+    Four runs: three grids, each twice as fine as the one before, and a looser tolerance. The time is extrapolated
+    (second order) from the two finer grids; the error bar is its difference from the extrapolation of the two coarser
+    ones, plus ten times the difference between the tolerances and the stretch that is extrapolated in time.
 
     Raises
     ------
@@ -161,27 +160,23 @@ def locate(model: Model, initial, duration: float, cells: int = 400, tolerance: 
         If the rate outgrows the finest grid without the signature of a blow-up.
     """
     finest = 1e-5 * (model.v_threshold - model.v_reset)
-    coarse = evolution.default_grid(model, initial, cells, finest)
-    fine = evolution.default_grid(model, initial, 2 * cells, finest)
-    stop = evolution.resolvable_rate(model, coarse)
-    runs = []
-    for grid, accuracy in ((fine, tolerance), (coarse, tolerance), (coarse, 30.0 * tolerance)):
+    stop = evolution.resolvable_rate(model, evolution.default_grid(model, initial, cells // 2, finest))
+    plan = [(2 * cells, tolerance), (cells, tolerance), (cells // 2, tolerance), (cells // 2, 30.0 * tolerance)]
+    times, runs = [], []
+    for count, accuracy in plan:
+        grid = evolution.default_grid(model, initial, count, finest)
         run = evolution.evolve(model, initial, duration, grid=grid, tolerance=accuracy, stop_rate=stop, snapshots=2)
         if run.ended == "finished":
             return None
         runs.append(run)
+        times.append(extrapolate(run.rate_times, run.rate))
     feedback = feedback_at_end(runs[0])
     if feedback < CLOSE:
         raise BmiError(
             f"the rate passed {stop:.3g} at t = {runs[0].times[-1]:.6g} without the signature of a blow-up "
             f"(feedback {feedback:.2f}): the grid is too coarse for the boundary layer, use more --cells"
         )
-    ends = [extrapolate(run.rate_times, run.rate) for run in runs]
-    times = [end for end, _ in ends]
-    error = abs(times[0] - times[1]) + 10.0 * abs(times[1] - times[2]) + 0.5 * abs(ends[0][1])
-    return BlowUp(times[0] + (times[0] - times[1]) / 3.0, error + 1e-12, float(runs[0].times[-1]), feedback)
-
-
-def too_coarse(model: Model, grid: grids.Grid, rate: float) -> bool:
-    """Return whether the layer ``a / (b N)`` at this rate is thinner than 20 cells."""
-    return rate > evolution.resolvable_rate(model, grid)
+    ends = [end for end, _ in times]
+    best, before = ends[0] + (ends[0] - ends[1]) / 3.0, ends[1] + (ends[1] - ends[2]) / 3.0
+    error = abs(best - before) + 0.02 * abs(ends[0] - ends[1]) + 10.0 * abs(ends[2] - ends[3]) + abs(times[0][1])
+    return BlowUp(best, error, float(runs[0].times[-1]), feedback)

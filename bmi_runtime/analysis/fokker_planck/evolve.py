@@ -270,7 +270,9 @@ def default_grid(model: Model, initial, cells: int = 400, finest: float | None =
         push = max(0.0, model.b) + max(0.0, float(current.max()) - model.v_threshold)
         v_max = model.v_threshold + 7.0 * math.sqrt(model.a0 * (1.0 + model.a1)) + push
     if finest is None and (model.b > 0 or model.a1 > 0) and model.threshold_eps == 0:
-        finest = 1e-4 * (model.v_threshold - model.v_reset)
+        finest = (1e-5 if model.delay > 0 else 1e-4) * (model.v_threshold - model.v_reset)
+    if finest is None and model.threshold_eps > 0:
+        finest = 0.02 * math.sqrt(model.a0 * model.threshold_eps)
     if high - low < 1.0 and finest is None:
         finest = 0.02 * (high - low)
     return grids.build(model, cells, v_min, v_max, finest)

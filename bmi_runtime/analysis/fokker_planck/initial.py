@@ -20,12 +20,16 @@ class Gaussian:
         Of the Gaussian before the restriction.
     v_threshold : float
         V_F.
+    taper : float
+        Width over which the density is brought to zero at V_F, by the factor ``1 - exp(-(V_F - v) / taper)``; 0 for
+        none. With a1 > 0 the slope at V_F matters, and a jump there, however small, would have an infinite one.
     """
 
-    def __init__(self, mean: float, variance: float, v_threshold: float = 2.0):
+    def __init__(self, mean: float, variance: float, v_threshold: float = 2.0, taper: float = 0.0):
         if not (math.isfinite(mean) and math.isfinite(variance)) or variance <= 0:
             raise BadInput(f"the initial Gaussian has variance {variance:g}: it must be positive")
         self.mean, self.variance, self.v_threshold = mean, variance, v_threshold
+        self.taper = taper
         self.inside = special.ndtr((v_threshold - mean) / math.sqrt(variance))
         if self.inside < 0.5:
             raise BadInput(
@@ -37,6 +41,8 @@ class Gaussian:
         """Return the density at the points `v`."""
         z = (np.asarray(v, float) - self.mean) ** 2 / (2 * self.variance)
         value = np.exp(-z) / (math.sqrt(2 * math.pi * self.variance) * self.inside)
+        if self.taper > 0:
+            value = value * -np.expm1(-np.maximum(self.v_threshold - np.asarray(v, float), 0.0) / self.taper)
         return np.where(np.asarray(v) <= self.v_threshold, value, 0.0)
 
     def spread(self) -> tuple[float, float]:

@@ -35,7 +35,7 @@ def run(model: Model, initial, duration: float, **settings) -> tuple[dict, evolv
         if model.threshold_eps > 0 or model.delay > 0:
             raise _unresolved(solution)
         cells = settings.get("cells", 400)
-        event = blow_up.locate(model, initial, duration, cells, settings.get("tolerance", 1e-8))
+        event = blow_up.locate(model, initial, duration, cells)
         if event is None:  # a peak that the finer grid follows down again
             grid = evolve.default_grid(model, initial, cells, 1e-5 * (model.v_threshold - model.v_reset))
             solution = evolve.evolve(model, initial, duration, grid=grid, **settings)
@@ -46,7 +46,7 @@ def _unresolved(solution):
     rate, when = float(solution.rate[-1]), float(solution.rate_times[-1])
     return BmiError(
         f"N(t) reached {rate:.3g} at t = {when:.6g}, the last trustworthy time: the boundary layer below V_F is now "
-        "thinner than the grid; this is not a blow-up (there is none with a delay), use more --cells or a shorter --duration"
+        "thinner than the grid; this is not a blow-up (with a delay there is none): use more --cells or a shorter run"
     )
 
 

@@ -52,7 +52,9 @@ def elements(model: Model, drift: float, diffusion: float, order: int = 28) -> E
     """
     spread = math.sqrt(diffusion)
     bottom = min(drift, model.v_reset) - 8.5 * spread
-    top = model.v_threshold if model.threshold_eps == 0 else max(drift, model.v_threshold) + 8.5 * spread
+    top = model.v_threshold
+    if model.threshold_eps > 0:  # neurons drift towards m, and all but exp(-36) have fired after 36 eps
+        top += max(drift - top, 0.0) * -math.expm1(-36.0 * model.threshold_eps) + 8.5 * spread
     knots = sorted({bottom, model.v_reset, model.v_threshold, top})
     for wall in (model.v_reset, model.v_threshold):
         layer = diffusion / max(abs(drift - wall), 1e-9)
@@ -65,7 +67,7 @@ def elements(model: Model, drift: float, diffusion: float, order: int = 28) -> E
     if diffusion / max(abs(drift - model.v_reset), 1e-9) < 0.1 * spread:
         knots.append(model.v_reset + 6.0 * diffusion / abs(drift - model.v_reset))
     knots = sorted(knot for knot in knots if bottom <= knot <= top)
-    return _assemble(_split(_without_slivers(knots, model), 2.2 * spread), order)
+    return _assemble(_split(_without_slivers(knots, model), max(2.2 * spread, (top - model.v_threshold) / 8)), order)
 
 
 def _split(knots, longest):
@@ -227,7 +229,7 @@ def spectrum(model: Model, rate: float, count: int = 6) -> np.ndarray:
     """
     if model.delay > 0:
         return _delayed(model, rate, count)
-    coarse, fine = eigenvalues(model, rate, 28), eigenvalues(model, rate, 34)
+    coarse, fine = eigenvalues(model, rate, 24), eigenvalues(model, rate, 30)
     agreed = [x for x in fine if np.abs(coarse - x).min() < 1e-6 * (1 + abs(x))]
     agreed = [x for x in agreed if abs(x + MASS_SHIFT * (1 - rate * model.refractory)) > 1e-6 * MASS_SHIFT]
     if not agreed:
