@@ -9,6 +9,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -91,6 +92,9 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
 @contextlib.contextmanager
 def stopped_by_signals(loop: Loop) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal end the run after the bin in hand; a second Ctrl-C ends it at once."""
+    if threading.current_thread() is not threading.main_thread():  # a sweep's worker thread: signals are not its own
+        yield
+        return
 
     def on_signal(number, frame):
         if not loop.running and number == signal.SIGINT:

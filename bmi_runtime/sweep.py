@@ -1,0 +1,306 @@
+"""Sweeps: one command over a grid of settings or a random search, on local processes or a Dask cluster, resumable.
+
+Every finished task is appended to a journal (one JSON line, flushed) before the next result is looked at, so a sweep
+that was killed goes on where it stopped and does nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import itertools
+import json
+import pathlib
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput, BmiError
+
+_SPACES = {
+    "range": lambda a, b, *s: np.arange(int(a), int(b), *(int(v) for v in s)).tolist(),
+    "linspace": lambda a, b, n: np.linspace(a, b, int(n)).tolist(),
+    "logspace": lambda a, b, n: np.geomspace(a, b, int(n)).tolist(),
+}
+_DRAWS: dict[str, Callable[..., Any]] = {
+    "uniform": lambda rng, a, b: float(rng.uniform(a, b)),
+    "loguniform": lambda rng, a, b: float(np.exp(rng.uniform(np.log(a), np.log(b)))),
+    "integers": lambda rng, a, b: int(rng.integers(int(a), int(b))),
+}
+_CALL = re.compile(r"(\w+)\(([^()]*)\)$")
+
+
+def grid_values(text: str) -> tuple[str, list[str]]:
+    """Return key and values of one ``KEY=V1,V2,...`` or ``KEY=logspace(1e-7,1e-3,5)`` (range, linspace, logspace).
+
+    Raises
+    ------
+    BadInput
+        When there is no key, no value, or the space is not one of those.
+    """
+    key, equals, body = text.partition("=")
+    if not equals or not key or not body:
+        raise BadInput(f"--grid wants KEY=V1,V2 or KEY=logspace(1e-7,1e-3,5), got '{text}'")
+    called = _CALL.match(body)
+    if not called:
+        return key, body.split(",")
+    name, arguments = called[1], called[2]
+    if name not in _SPACES:
+        raise BadInput(f"--grid {key}: there is no space '{name}'; choose from {', '.join(_SPACES)}")
+    return key, [_text(value) for value in _call(_SPACES[name], arguments, f"--grid {text}")]
+
+
+def random_draw(text: str) -> tuple[str, Callable[[np.random.Generator], str]]:
+    """Return key and sampler of one ``KEY=loguniform(1e-7,1e-3)`` (uniform, loguniform, integers) or ``KEY=V1,V2``.
+
+    Raises
+    ------
+    BadInput
+        When the text is not of that form.
+    """
+    key, equals, body = text.partition("=")
+    if not equals or not key or not body:
+        raise BadInput(f"--random wants KEY=loguniform(1e-7,1e-3) or KEY=V1,V2, got '{text}'")
+    called = _CALL.match(body)
+    if not called:
+        choices = body.split(",")
+        return key, lambda rng: choices[int(rng.integers(len(choices)))]
+    if called[1] not in _DRAWS:
+        raise BadInput(f"--random {key}: there is no distribution '{called[1]}'; choose from {', '.join(_DRAWS)}")
+    arguments = called[2]
+    return key, lambda rng: _text(_call(lambda *v: _DRAWS[called[1]](rng, *v), arguments, f"--random {text}"))
+
+
+def _call(function: Callable[..., Any], arguments: str, where: str) -> Any:
+    try:
+        return function(*(float(value) for value in arguments.split(",")))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadInput(f"{where}: {error}") from None
+
+
+def _text(value: Any) -> str:
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def settings(grids: list[str], draws: list[str], samples: int, seed: int) -> list[dict[str, str]]:
+    """Return the settings of every task: the product of the grids, each with `samples` random draws if any."""
+    spaces = [grid_values(text) for text in grids]
+    samplers = [random_draw(text) for text in draws]
+    product = [dict(zip((key for key, _ in spaces), values, strict=True)) for values in _product(spaces)]
+    if not samplers:
+        return product
+    rng = np.random.default_rng(seed)
+    return [point | {key: draw(rng) for key, draw in samplers} for point in product for _ in range(samples)]
+
+
+def _product(spaces: list[tuple[str, list[str]]]) -> Iterator[tuple[str, ...]]:
+    return itertools.product(*(values for _, values in spaces))
+
+
+def command_line(command: list[str], point: dict[str, str]) -> list[str]:
+    """Return the arguments of one task: options for keys that begin with ``--``, ``--set`` for ``section.key``."""
+    arguments = list(command)
+    for key, value in point.items():
+        arguments += [key, value] if key.startswith("--") else ["--set", f"{key}={value}"]
+    return arguments if "--json" in arguments else [*arguments, "--json"]
+
+
+def task_key(arguments: list[str]) -> str:
+    """Return what names a task in the journal."""
+    return hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:20]
+
+
+def run_task(arguments: list[str]) -> dict[str, Any]:
+    """Run one ``bmi`` command in this process; return its JSON, or the sentence with which it failed. Never raises."""
+    import click
+
+    from bmi_runtime.cli.main import bmi
+
+    out, begin = io.StringIO(), time.perf_counter()
+    failure = None
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+            bmi.main(arguments, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        failure = f"exit code {stop.exit_code}" if stop.exit_code else None
+    except click.ClickException as error:
+        failure = error.format_message()
+    except BmiError as error:
+        failure = str(error)
+    except Exception as error:  # one task that fails must not lose the others
+        failure = f"{type(error).__name__}: {error}"
+    lines = out.getvalue().strip().splitlines()
+    result = None
+    if lines:
+        with contextlib.suppress(ValueError):
+            result = json.loads(lines[-1])
+    if result is None and failure is None:
+        failure = "the command printed no JSON"
+    return {"result": result, "error": failure, "seconds": time.perf_counter() - begin}
+
+
+def local(tasks: list[list[str]], jobs: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run tasks on local processes; yield (index, outcome) as they finish; a dead process fails its own task only."""
+    import multiprocessing
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    waiting = list(enumerate(tasks))
+    while waiting:
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            running: dict[Any, tuple[int, list[str]]] = {}
+            broken = False
+            while (waiting or running) and not broken:
+                while waiting and len(running) < 2 * jobs:
+                    item = waiting.pop(0)
+                    running[pool.submit(run_task, item[1])] = item
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    try:
+                        outcome = future.result()
+                    except BrokenProcessPool:
+                        broken = True
+                        continue
+                    yield running.pop(future)[0], outcome
+        if broken:  # those that ran when it died: each once more, alone, so that the guilty one is known
+            for index, arguments in running.values():
+                yield index, _alone(arguments, context)
+
+
+def _alone(arguments: list[str], context: Any) -> dict[str, Any]:
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(run_task, arguments).result()
+        except BrokenProcessPool:
+            return {"result": None, "error": "the process that ran it died", "seconds": None}
+
+
+def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run tasks on a Dask cluster: a scheduler's address, or a YAML file for dask-jobqueue (SLURM and others).
+
+    Raises
+    ------
+    BadInput
+        When Dask is not installed, the file is not one of dask-jobqueue, or no scheduler answers.
+    """
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise BadInput("--cluster needs Dask; install bmi-runtime[sweep]") from None
+    target = _queue_cluster(cluster) if cluster.endswith((".yaml", ".yml")) else cluster
+    try:
+        client = Client(target, timeout=10)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise BadInput(f"no Dask scheduler answers at {cluster}: {error}") from None
+    with client:
+        futures = {client.submit(run_task, task, pure=False, retries=2): index for index, task in enumerate(tasks)}
+        for future in as_completed(list(futures)):
+            if future.status == "finished":
+                yield futures[future], future.result()
+            else:
+                error = future.exception() if future.status == "error" else future.status
+                yield futures[future], {"result": None, "error": f"worker: {error}", "seconds": None}
+            future.release()
+
+
+def _queue_cluster(path: str) -> Any:
+    """Return the cluster that a dask-jobqueue configuration file describes, e.g. ``jobqueue: {slurm: {...}}``."""
+    try:
+        import dask
+        import dask_jobqueue
+        import yaml
+    except ImportError:
+        raise BadInput("a job-queue file needs the package dask-jobqueue") from None
+    try:
+        content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
+        (system,) = content["jobqueue"]
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{path} is not a dask-jobqueue file (jobqueue: one system: settings): {error}") from None
+    dask.config.update_defaults(content)
+    kinds = {"slurm": "SLURMCluster", "sge": "SGECluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+    if system not in kinds:
+        raise BadInput(f"{path}: unknown job queue '{system}'; choose from {', '.join(kinds)}")
+    cluster = getattr(dask_jobqueue, kinds[system])()
+    cluster.scale(jobs=int(content["jobqueue"][system].get("jobs", 2)))
+    return cluster
+
+
+class Journal:
+    """The append-only list of finished tasks.
+
+    Parameters
+    ----------
+    path : str or Path
+        One JSON object per line; a half line at the end (a kill) is dropped.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.done: dict[str, dict[str, Any]] = {}
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    self.done[entry["key"]] = entry
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
+        self._file = self.path.open("a", encoding="utf-8")
+        if not whole:
+            self._file.write("\n")
+
+    def add(self, key: str, point: dict[str, str], outcome: dict[str, Any]) -> None:
+        """Append one finished task and force it out of the process."""
+        entry = {"key": key, "settings": point, **outcome}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        self.done[key] = entry
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def write_table(path, points: list[dict[str, str]], entries: list[dict[str, Any]]) -> None:
+    """Write the tidy table as CSV: a row per task; columns for settings, results (dotted), error, seconds."""
+    rows = []
+    for point, entry in zip(points, entries, strict=True):
+        rows.append(
+            {**point, **_flat(entry["result"] or {}), "error": entry["error"] or "", "seconds": entry["seconds"]}
+        )
+    columns = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+    with pathlib.Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _flat(result: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in result.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def split_command(text: str) -> list[str]:
+    """Return the words of the command to sweep, without a leading ``bmi``."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BadInput(f"the command '{text}' cannot be read: {error}") from None
+    if words[:1] == ["bmi"]:
+        words = words[1:]
+    if not words:
+        raise BadInput("say which command to sweep, for example: bmi sweep 'run --headless --speed max --duration 60'")
+    return words

@@ -1,0 +1,151 @@
+"""Sweeps: settings, failures, resumption after a kill, a real Dask scheduler with two workers."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bmi_runtime import sweep
+from bmi_runtime.errors import BadInput
+
+RUN = "run --headless --speed max --duration 0.5 --record none --set session.units=8"
+
+
+def bmi(*arguments, **kwargs):
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "sweep", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **kwargs)
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_grid_is_the_product_and_keys_become_options():
+    points = sweep.settings(["a.b=1,2", "--seed=range(1,4)"], [], 1, 1)
+    assert len(points) == 6
+    assert sweep.command_line(["run"], points[0]) == ["run", "--set", "a.b=1", "--seed", "1", "--json"]
+    assert sweep.grid_values("x.y=logspace(1e-7,1e-5,3)")[1] == ["1e-07", "1e-06", "1e-05"]
+
+
+def test_random_draws_follow_the_seed_and_the_bounds():
+    first = sweep.settings(["a.b=1,2"], ["c.d=loguniform(1e-7,1e-3)", "e.f=x,y"], 50, 3)
+    assert first == sweep.settings(["a.b=1,2"], ["c.d=loguniform(1e-7,1e-3)", "e.f=x,y"], 50, 3)
+    assert first != sweep.settings(["a.b=1,2"], ["c.d=loguniform(1e-7,1e-3)", "e.f=x,y"], 50, 4)
+    assert len(first) == 100
+    assert all(1e-7 <= float(point["c.d"]) <= 1e-3 for point in first)
+    assert {point["e.f"] for point in first} == {"x", "y"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "key", "key=", "=3", "key=logspace(1,2)", "key=cubes(1,2,3)", "key=logspace(a,b,3)"]
+)
+def test_a_bad_grid_is_refused_in_words(text):
+    with pytest.raises(BadInput, match="--grid"):
+        sweep.grid_values(text)
+
+
+def test_a_failing_task_does_not_lose_the_others(tmp_path):
+    out = str(tmp_path / "t.csv")
+    done = bmi(RUN, "--grid", "session.seed=1,2", "--grid", "task.kind=centre-out,chess", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"tasks": 4, "failed": 2, "table": out}
+    rows = rows_of(out)
+    assert [bool(row["error"]) for row in rows] == [False, True, False, True]
+    assert "no task 'chess'" in rows[1]["error"]
+    assert rows[0]["output_digest"] != rows[2]["output_digest"]
+    assert rows[0]["bins"] == "100"
+    assert json.loads((tmp_path / "t.provenance.json").read_text())["command"] == RUN
+
+
+def test_a_process_that_dies_fails_its_own_task_only(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(  # a task that kills its process, as a crash in a library would
+        "import os, bmi_runtime.sweep as s\n"
+        "kept = s.run_task\n"
+        "def run_task(arguments):\n"
+        "    os.kill(os.getpid(), 9) if 'session.seed=2' in arguments else None\n"
+        "    return kept(arguments)\n"
+        "run_task.__module__, run_task.__qualname__ = kept.__module__, kept.__qualname__\n"
+        "s.run_task = run_task\n"
+    )
+    out = str(tmp_path / "t.csv")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = bmi(RUN, "--grid", "session.seed=1,2,3,4", "--out", out, "--json", env=environment)
+    assert json.loads(done.stdout)["failed"] == 1, done.stderr
+    assert [row["error"] for row in rows_of(out)] == ["", "the process that ran it died", "", ""]
+
+
+def test_a_killed_sweep_goes_on_and_does_nothing_twice(tmp_path):
+    out = str(tmp_path / "t.csv")
+    arguments = [RUN, "--grid", "session.seed=range(1,13)", "--jobs", "1", "--out", out, "--json"]
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "sweep", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    journal = tmp_path / "t.jsonl"
+    for _ in range(600):
+        if journal.exists() and journal.read_text().count("\n") >= 3:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = journal.read_text().splitlines()
+    assert 3 <= len(before) < 12
+    journal.write_text("\n".join(before) + '\n{"key": "half a li')  # a kill in the middle of a line
+    done = bmi(*arguments)
+    assert json.loads(done.stdout) == {"tasks": 12, "failed": 0, "table": out}
+    keys = [json.loads(line)["key"] for line in journal.read_text().splitlines() if line.endswith("}")]
+    assert len(keys) == len(set(keys)) == 12
+    assert keys[: len(before)] == [json.loads(line)["key"] for line in before]
+
+
+def test_a_real_scheduler_with_two_workers(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed (pip install bmi-runtime[sweep])")
+    address = "tcp://127.0.0.1:18786"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    module = [sys.executable, "-m", "distributed.cli"]
+    scheduler = [
+        *module[:2],
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "18786",
+        "--no-dashboard",
+    ]
+    worker = [
+        *module[:2],
+        "distributed.cli.dask_worker",
+        address,
+        "--nworkers",
+        "1",
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+    ]
+    processes = [subprocess.Popen(scheduler, **quiet)] + [subprocess.Popen(worker, **quiet) for _ in range(2)]
+    try:
+        out = str(tmp_path / "t.csv")
+        done = bmi(RUN, "--grid", "session.seed=range(1,7)", "--cluster", address, "--out", out, "--json", timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"tasks": 6, "failed": 0, "table": out}
+        here = str(tmp_path / "local.csv")
+        bmi(RUN, "--grid", "session.seed=range(1,7)", "--out", here)
+        assert [row["output_digest"] for row in rows_of(out)] == [row["output_digest"] for row in rows_of(here)]
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+def test_no_scheduler_is_said_in_one_line(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed (pip install bmi-runtime[sweep])")
+    out = str(tmp_path / "t.csv")
+    done = bmi(RUN, "--grid", "session.seed=1", "--cluster", "tcp://127.0.0.1:1", "--out", out)
+    assert done.returncode == 2
+    assert "no Dask scheduler answers" in done.stderr
+    assert "Traceback" not in done.stderr
