@@ -37,7 +37,8 @@ class Packet:
     in_order : bool
         False for a message that came after a later one.
     inside : bool
-        All spikes lie between `from_ns` and `until_ns`; False where the protocol lets some lie elsewhere.
+        All spikes lie between `from_ns` and `until_ns`. False where the protocol lets some lie elsewhere and says
+        nothing of bins: then bins begin at whole multiples of their width on the device's clock.
     """
 
     from_ns: int
@@ -149,6 +150,11 @@ class Binner:
         """True once a packet has set the grid of bins."""
         return self._origin is not None
 
+    @property
+    def holding(self) -> bool:
+        """True while a packet with an unbelievable time waits for the next one to agree."""
+        return self._held is not None
+
     def refuse(self, reason: str) -> None:
         """Count a message that cannot be used; the first of every reason since the last bin becomes an event."""
         self._refused += 1
@@ -231,7 +237,8 @@ class Binner:
 
     def _accept(self, packet: Packet) -> None:
         if self._origin is None:
-            self._origin = self._newest_ns = self._good_ns = packet.from_ns
+            self._origin = packet.from_ns if packet.inside else -(-packet.from_ns // self.bin_ns) * self.bin_ns
+            self._newest_ns = self._good_ns = packet.from_ns
         if packet.in_order:
             self.clock.observe(packet.until_ns, packet.host_ns)
         first = (packet.from_ns - self._origin) // self.bin_ns
@@ -303,6 +310,8 @@ class Binner:
         if not packet.inside and (far := bins >= self._next + self.slots).any():
             self.refuse(f"{int(far.sum())} spikes lie more than {RING_S} s ahead of everything else")
             bins, units = bins[~far], units[~far]  # type: ignore[index]
+        if not packet.inside and (before := bins < 0).any():  # the segment begins after them
+            bins, units = bins[~before], units[~before]  # type: ignore[index]
         on_time = bins >= self._next
         if not on_time.all():
             self._add_late_spikes(bins[~on_time], units[~on_time])  # type: ignore[index]

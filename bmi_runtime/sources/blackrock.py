@@ -112,8 +112,6 @@ class BlackrockFeed:
         self.received = 0  # packets since the last protocol monitor
         self._monitored = False
         self._until_ns: int | None = None
-        self._wraps = 0
-        self._last_tick = 0
         self._recent: tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]] = (set(), set())
         self._recent_since = 0
 
@@ -186,13 +184,9 @@ class BlackrockFeed:
     def _ns(self, ticks: int) -> int:
         if self.clock == "nanoseconds":
             return ticks
-        if self.protocol == "3.11":  # 32 bits of 30 kHz: starts again every 39.8 hours
-            if self._last_tick - ticks > 1 << 31:
-                self._wraps += 1
-            elif ticks - self._last_tick > 1 << 31 and self._wraps:
-                return (ticks + ((self._wraps - 1) << 32)) * 1_000_000_000 // TICK_HZ
-            self._last_tick = ticks
-            ticks += self._wraps << 32
+        if self.protocol == "3.11" and self._until_ns is not None:  # 32 bits of 30 kHz start again every 39.8 hours
+            now = self._until_ns * TICK_HZ // 1_000_000_000
+            ticks += max((now - ticks + (1 << 31)) >> 32, 0) << 32
         return ticks * 1_000_000_000 // TICK_HZ
 
     def _monitor(self, packet: RawPacket, binner: Binner) -> None:

@@ -31,6 +31,7 @@ HEARTBEAT_S = 2.0
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SAMPLE = 1 << 53
 MAX_BLOCK_S = 1.0
+ALONE_AFTER_S = 0.3  # of spikes without continuous data
 _NUMBER = re.compile(rb'"message_num"\s*:\s*(\d{1,18})')
 _TRAILING = re.compile(r"(\d{1,6})\s*$")
 
@@ -84,6 +85,7 @@ class OpenEphysFeed:
         self._times: list[int] = []
         self._units: list[int] = []
         self._until: int | None = None  # samples before this one are accounted for
+        self._first: int | None = None
         self._doubt = self._blocks = False
         self._lost = self._contradicted = 0
         self._held: tuple[dict, int] | None = None
@@ -254,10 +256,16 @@ class OpenEphysFeed:
             if header["unit"] >= 0:
                 self._times.append(body["sample_num"])
                 self._units.append(header["unit"])
-            if not self._blocks:
+            if not self._blocks and self._alone(body["sample_num"]):
                 self._until_spike(body["sample_num"], arrived_ns, binner)
         elif header["type"] == "data":
             self._block(body, arrived_ns, binner)
+
+    def _alone(self, sample: int) -> bool:
+        """Return whether spikes have come for a while and no continuous data among them."""
+        if self._first is None or not 0 <= sample - self._first < MAX_SAMPLE:
+            self._first = sample
+        return sample - self._first > ALONE_AFTER_S * self.sample_rate_hz
 
     def _block(self, content: dict, arrived_ns: int, binner: Binner) -> None:
         """Hand over the spikes of a block: its continuous data say that there are no more of them."""

@@ -30,33 +30,16 @@ def juce_json(value: Any) -> bytes:
     ]  # the plugin sends length() bytes: every non-ASCII character costs some at the end
 
 
-class OpenEphysStandIn:
-    """Sends bins of spikes as blocks of the GUI.
+class OpenEphysFrames:
+    """Makes the plugin's messages: numbered, and restarted at 1 with every start of acquisition.
 
     Parameters
     ----------
-    config : Config
-        ``source.address`` (tcp://127.0.0.1:5556); the heartbeat is answered one port further.
     rng : numpy.random.Generator
-    what : str
-        Unused: the protocol knows spikes.
     """
 
-    def __init__(self, config: Config, rng: np.random.Generator, what: str = "spikes"):
-        if config.continuous:
-            raise BadInput("the open-ephys stand-in sends spikes; set session.likelihood = 'poisson'")
-        self.rng, self.messages, self.spikes, self.heartbeats = rng, 0, 0, 0
-        self.number = 0
-        head, _, port = address_of(config, ADDRESS).rpartition(":")
-        context = zmq.Context.instance()
-        self.socket, self.listen = context.socket(zmq.PUB), context.socket(zmq.REP)
-        self.socket.sndhwm = 100_000
-        for socket, number in ((self.socket, int(port)), (self.listen, int(port) + 1)):
-            socket.linger = 0
-            try:
-                socket.bind(f"{head}:{number}")
-            except zmq.ZMQError as error:
-                raise BmiError(f"{head}:{number} cannot be used ({error.strerror}); is the GUI running?") from None
+    def __init__(self, rng: np.random.Generator):
+        self.rng, self.number = rng, 0
         self._waveform = np.zeros(SPIKE_SAMPLES, np.float32).tobytes()
 
     def start_acquisition(self) -> None:
@@ -111,6 +94,35 @@ class OpenEphysStandIn:
             self.spike_frames(sample, unit) for sample, unit in zip(samples.tolist(), units.tolist(), strict=True)
         ]
         return [*messages, self.data_frames(first, last - first)]
+
+
+class OpenEphysStandIn(OpenEphysFrames):
+    """Sends bins of spikes as blocks of the GUI.
+
+    Parameters
+    ----------
+    config : Config
+        ``source.address`` (tcp://127.0.0.1:5556); the heartbeat is answered one port further.
+    rng : numpy.random.Generator
+    what : str
+        Unused: the protocol knows spikes.
+    """
+
+    def __init__(self, config: Config, rng: np.random.Generator, what: str = "spikes"):
+        if config.continuous:
+            raise BadInput("the open-ephys stand-in sends spikes; set session.likelihood = 'poisson'")
+        super().__init__(rng)
+        self.messages = self.spikes = self.heartbeats = 0
+        head, _, port = address_of(config, ADDRESS).rpartition(":")
+        context = zmq.Context.instance()
+        self.socket, self.listen = context.socket(zmq.PUB), context.socket(zmq.REP)
+        self.socket.sndhwm = 100_000
+        for socket, number in ((self.socket, int(port)), (self.listen, int(port) + 1)):
+            socket.linger = 0
+            try:
+                socket.bind(f"{head}:{number}")
+            except zmq.ZMQError as error:
+                raise BmiError(f"{head}:{number} cannot be used ({error.strerror}); is the GUI running?") from None
 
     def emit(self, from_ns: int, until_ns: int, values: np.ndarray) -> None:
         """Send one block and answer heartbeats."""

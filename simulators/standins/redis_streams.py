@@ -15,6 +15,16 @@ from simulators.server import spread
 KEEP_ENTRIES = 20_000
 
 
+def entry(
+    feed: RedisFeed, values: np.ndarray, until_ns: int, index: int, text_times: bool = False
+) -> dict[bytes, bytes]:
+    """Return the fields of one entry, as the feed expects them."""
+    largest = np.iinfo(feed.dtype).max if feed.dtype.kind in "iu" else np.inf
+    ts = repr(until_ns * 1e-9).encode() if text_times else int(until_ns).to_bytes(8, "little")
+    sync = json.dumps({"nsp_idx": index}).encode()
+    return {feed.field: np.minimum(values, largest).astype(feed.dtype).tobytes(), b"ts": ts, b"sync": sync}
+
+
 class RedisStandIn:
     """Adds one entry per ``source.options.width_s``.
 
@@ -44,16 +54,6 @@ class RedisStandIn:
         except redis.RedisError as error:
             raise BmiError(f"no Redis server answers at {address} ({error})") from None
 
-    def entry(self, values: np.ndarray, until_ns: int, index: int) -> dict[str, bytes]:
-        """Return the fields of one entry."""
-        largest = np.iinfo(self.feed.dtype).max if self.feed.dtype.kind in "iu" else np.inf
-        ts = repr(until_ns * 1e-9).encode() if self.text_times else int(until_ns).to_bytes(8, "little")
-        return {
-            self.feed.field.decode(): np.minimum(values, largest).astype(self.feed.dtype).tobytes(),
-            "ts": ts,
-            "sync": json.dumps({"nsp_idx": index}).encode(),
-        }
-
     def emit(self, from_ns: int, until_ns: int, values: np.ndarray) -> None:
         """Add the entries of a piece of device time."""
         width = self.feed.width_ns
@@ -62,7 +62,8 @@ class RedisStandIn:
         pipe = self.redis.pipeline(transaction=False)
         for k, part in enumerate(parts):
             self.messages += 1
-            fields = self.entry(part, from_ns + (k + 1) * (until_ns - from_ns) // pieces, self.messages)
+            end_ns = from_ns + (k + 1) * (until_ns - from_ns) // pieces
+            fields = entry(self.feed, part, end_ns, self.messages, self.text_times)
             pipe.xadd(self.feed.stream, fields, maxlen=KEEP_ENTRIES, approximate=True)
         pipe.execute()
         self.spikes += 0 if self.feed.continuous else int(values.sum())
