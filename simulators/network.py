@@ -101,8 +101,19 @@ class SpikingNetwork:
         """
         counts = np.zeros(self.size, dtype=np.int64)
         drive = self.external_mv if input_mv is None else self.external_mv + self._inputs(input_mv, "input_mv")
-        for _, spiked in self._steps(self.steps_in(bin_s), drive):
-            counts[spiked] += 1
+        left = self.steps_in(bin_s)
+        block = max(1, _NOISE_VALUES // self.size)
+        while left:
+            steps = min(block, left)
+            if self._noisy:
+                self._noise = self.rng.standard_normal((steps, self.size), dtype=np.float32)
+            state = self.voltage_mv, self.current_mv, self._held, self._pending, drive, self._noise
+            self._slot = self._run(
+                self._bridge, steps, self._slot, *state, self._constants, self._hold_steps, self._spiked, self._key,
+                self.steps, *self._outgoing, counts,
+            )  # fmt: skip
+            self.steps += steps
+            left -= steps
         return counts
 
     def run(self, duration_s: float, bin_s: float, input_mv=None) -> np.ndarray:
@@ -168,10 +179,10 @@ class SpikingNetwork:
         first = jumps[np.minimum(starts[:-1], max(jumps.size - 1, 0))] if jumps.size else np.zeros(self.size)
         alike = not per_connection and np.array_equal(jumps, np.repeat(first, np.diff(starts)))
         if alike:
-            self._deliver = kernels.deliver_alike
+            self._deliver, self._run = kernels.deliver_alike, kernels.run_alike
             self._outgoing = (starts, targets, first, int(delays[0]))
         else:
-            self._deliver = kernels.deliver
+            self._deliver, self._run = kernels.deliver, kernels.run_each
             self._outgoing = (
                 starts,
                 targets,

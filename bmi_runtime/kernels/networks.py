@@ -166,3 +166,49 @@ def deliver_alike(spiked, count, starts, targets, jump_of, delay, pending, slot)
         jump = jump_of[j]
         for k in range(starts[j], starts[j + 1]):
             pending[place, targets[k]] += jump
+
+
+@kernel
+def run_alike(
+    bridge, steps, slot, voltage, current, held, pending, drive, noise, constants, hold_steps, spiked, key, first_step,
+    starts, targets, jump_of, delay, counts,
+):  # fmt: skip
+    """Take `steps` steps (rows of `noise`, or its only row) with :func:`deliver_alike`; adds to `counts`, returns the
+    slot.
+    """
+    for k in range(steps):
+        normals = noise[k if noise.shape[0] > 1 else 0]
+        arrivals = pending[slot]
+        if bridge:
+            count = advance_bridge(
+                voltage, current, held, arrivals, drive, normals, constants, hold_steps, spiked, key, first_step + k
+            )
+        else:
+            count = advance_grid(voltage, current, held, arrivals, drive, normals, constants, hold_steps, spiked)
+        deliver_alike(spiked, count, starts, targets, jump_of, delay, pending, slot)
+        for s in range(count):
+            counts[spiked[s]] += 1
+        slot = slot + 1 if slot + 1 < pending.shape[0] else 0
+    return slot
+
+
+@kernel
+def run_each(
+    bridge, steps, slot, voltage, current, held, pending, drive, noise, constants, hold_steps, spiked, key, first_step,
+    starts, targets, jumps, delays, counts,
+):  # fmt: skip
+    """Take steps as :func:`run_alike`, with :func:`deliver`."""
+    for k in range(steps):
+        normals = noise[k if noise.shape[0] > 1 else 0]
+        arrivals = pending[slot]
+        if bridge:
+            count = advance_bridge(
+                voltage, current, held, arrivals, drive, normals, constants, hold_steps, spiked, key, first_step + k
+            )
+        else:
+            count = advance_grid(voltage, current, held, arrivals, drive, normals, constants, hold_steps, spiked)
+        deliver(spiked, count, starts, targets, jumps, delays, pending, slot)
+        for s in range(count):
+            counts[spiked[s]] += 1
+        slot = slot + 1 if slot + 1 < pending.shape[0] else 0
+    return slot

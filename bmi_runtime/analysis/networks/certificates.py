@@ -59,7 +59,7 @@ class Box:
     iterations: int
 
 
-def enclosing_box(network: RateNetwork, limit: int = 500, enough_mv: float = 1e-9) -> Box:
+def enclosing_box(network: RateNetwork, limit: int = 1000, enough_mv: float = 1e-9) -> Box:
     """Shrink a box that holds every steady state until it stands still.
 
     The rate rises with input, so with ``W = W+ - W-`` (both non-negative) any steady state between `low` and `high`
@@ -77,14 +77,16 @@ def enclosing_box(network: RateNetwork, limit: int = 500, enough_mv: float = 1e-
     if not np.isfinite(saturation):
         return Box(np.full(size, -np.inf), np.full(size, np.inf), np.inf, 0)
     low_rate, high_rate = np.zeros(size), np.full(size, saturation)
-    width, count = np.inf, 0
+    width, count, last = np.inf, 0, (0.0, 0.0)
     while count < limit:
         count += 1
         low = network.external_mv + positive @ low_rate - negative @ high_rate
         high = network.external_mv + positive @ high_rate - negative @ low_rate
-        previous, width = width, float((high - low).max())
-        if width <= enough_mv or width > previous * (1 - 1e-6):
+        width = float((high - low).max())
+        moved = np.inf if count == 1 else float(max((low - last[0]).max(), (last[1] - high).max()))
+        if width <= enough_mv or moved <= enough_mv:
             break
+        last = low, high
         low_rate, high_rate = network.neuron.rate_hz(low), network.neuron.rate_hz(high)
     return Box(low, high, width, count)
 

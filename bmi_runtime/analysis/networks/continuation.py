@@ -74,6 +74,13 @@ class _Path:
         drive = self.network.weights @ rates
         return inputs - self.network.external_mv - strength * drive, slopes, drive
 
+    def straightness(self, point: np.ndarray) -> float:
+        """Return how much longer than near threshold steps may be at `point`: far from it the f-I curve bends
+        little.
+        """
+        away = (point[:-1] - self.network.neuron.v_threshold_mv) / (10 * self.network.neuron.sigma_mv)
+        return 1 + float(np.sqrt(np.mean(away**2)))
+
     def row(self, tangent: np.ndarray) -> np.ndarray:
         """Return the row that measures distance along `tangent`."""
         return np.append(self.input_weight * tangent[:-1], self.strength_weight * tangent[-1])
@@ -126,6 +133,7 @@ def follow(
     direction: int = 1,
     points: int = 400,
     first_step: float = 0.1,
+    longest_step: float = 1.0,
 ) -> Branch:
     """Follow one branch of steady states in the strength g of the weights, through folds, until it leaves ``[0,
     strength_max]``.
@@ -142,8 +150,9 @@ def follow(
         Whether to set out towards larger or smaller strengths.
     points : int
         Most points to compute.
-    first_step : float
-        First step, in units of sigma (inputs, root mean square) and a tenth of the range of strength.
+    first_step, longest_step : float
+        First step, and longest step near threshold, in units of sigma (inputs, root mean square) and a tenth of the
+        range of strength.
 
     Raises
     ------
@@ -159,11 +168,12 @@ def follow(
     point = np.append(inputs, strength)
     tangent = path.tangent(point, along)
     tangent *= np.sign(tangent[-1]) * direction if tangent[-1] else 1
-    visited, ended = _walk(path, point, tangent, strength_max, points, first_step)
+    visited, ended = _walk(path, point, tangent, strength_max, points, (first_step, longest_step))
     return _branch(network, np.array(visited), ended)
 
 
-def _walk(path: _Path, point, tangent, strength_max: float, points: int, step: float):
+def _walk(path: _Path, point, tangent, strength_max: float, points: int, steps_allowed: tuple):
+    step, longest = steps_allowed
     visited, origin = [point], point
     while len(visited) < points:
         try:
@@ -187,7 +197,7 @@ def _walk(path: _Path, point, tangent, strength_max: float, points: int, step: f
         gap = point - origin
         if len(visited) > 10 and path.row(gap) @ gap < (0.5 * step) ** 2:
             return visited, CLOSED
-        step = min(step * (1.5 if steps <= 3 else 0.7 if steps > 5 else 1.0), 2.0)
+        step = min(step * (1.5 if steps <= 3 else 0.7 if steps > 5 else 1.0), longest * path.straightness(point))
     return visited, f"reached the limit of {points} points"
 
 
@@ -211,7 +221,13 @@ def _branch(network: RateNetwork, visited: np.ndarray, ended: str) -> Branch:
 
 
 def branch_diagram(
-    network: RateNetwork, strength_max: float, checks: int = 6, starts: int = 18, points: int = 400, seed: int = 0
+    network: RateNetwork,
+    strength_max: float,
+    checks: int = 6,
+    starts: int = 18,
+    points: int = 400,
+    seed: int = 0,
+    longest_step: float = 1.0,
 ) -> list[Branch]:
     """Return every branch found: the one from the unconnected network, then those that many starts find apart from
     it.
@@ -219,16 +235,18 @@ def branch_diagram(
     At `checks` strengths the steady states are sought from `starts` starts; one that lies on no branch yet is
     followed both ways.
     """
-    branches = [follow(network, strength_max, points=points)]
+    branches = [follow(network, strength_max, points=points, longest_step=longest_step)]
     for k, strength in enumerate(np.linspace(0, strength_max, checks + 1)[1:]):
         scaled = network.scaled(strength)
         for found in solve(scaled, starts, seed=seed + k, certify=False).fixed_points:
             if any(_passes(branch, scaled, strength, found.input_mv) for branch in branches):
                 continue
             start = (found.input_mv, strength)
-            forward = follow(network, strength_max, start, 1, points)
-            closed = forward.ended == CLOSED
-            branches.append(forward if closed else joined(forward, follow(network, strength_max, start, -1, points)))
+            branch = follow(network, strength_max, start, 1, points, longest_step=longest_step)
+            if branch.ended != CLOSED:
+                back = follow(network, strength_max, start, -1, points, longest_step=longest_step)
+                branch = joined(branch, back)
+            branches.append(branch)
     return branches
 
 

@@ -52,13 +52,13 @@ def strength(folder: pathlib.Path, seed: int, simulator=None) -> str:
     """Draw figure 3: steady inputs against strength by iteration, two mixed and two excitatory networks."""
     strengths = np.linspace(0, 200, 81)
     panels = {}
-    for name, size, fraction, external_mv in (
-        ("mixed, n = 50", 50, 0.2, -55.0),
-        ("mixed, n = 100", 100, 0.2, -45.0),
-        ("excitatory, n = 50", 50, 0.0, -45.0),
-        ("excitatory, n = 100", 100, 0.0, -45.0),
+    for name, number, size, fraction in (
+        ("mixed, n = 50", 2, 50, 0.2),
+        ("mixed, n = 100", 1, 100, 0.2),
+        ("excitatory, n = 50", 0, 50, 0.0),
+        ("excitatory, n = 100", 0, 100, 0.0),
     ):
-        found = strength_sweep(_network(seed, size, fraction, external_mv), strengths, seed=seed)
+        found = strength_sweep(_network(seed + number, size, fraction, -45.0), strengths, seed=seed)
         panels[name] = (strengths, found.inputs_mv, found.converged)
     return plots.strength_figure(panels, folder / "networks_strength.png")
 
@@ -66,10 +66,11 @@ def strength(folder: pathlib.Path, seed: int, simulator=None) -> str:
 def branches(folder: pathlib.Path, seed: int, simulator=None) -> str:
     """Draw the branch diagrams: where iteration stops, and what becomes of the steady states there."""
     panels = {}
-    for name, size, fraction, external_mv, top in (
-        ("excitatory at low drive: bistable", 100, 0.0, -54.0, 40.0),
-        ("mixed, n = 50: iteration stops", 50, 0.2, -45.0, 200.0),
-        ("mixed, n = 100: folds", 100, 0.2, -45.0, 200.0),
+    for name, number, size, fraction, external_mv, top in (
+        ("excitatory at low drive: bistable", 0, 100, 0.0, -54.0, 40.0),
+        ("mixed, n = 50", 11, 50, 0.2, -45.0, 200.0),
+        ("mixed, n = 100", 1, 100, 0.2, -45.0, 200.0),
     ):
-        panels[name] = branch_diagram(_network(seed, size, fraction, external_mv), top, checks=4, points=250, seed=seed)
+        network = _network(seed + number, size, fraction, external_mv)
+        panels[name] = branch_diagram(network, top, checks=4, points=600, seed=seed, longest_step=0.5)
     return plots.branch_figure(panels, 1.0, folder / "networks_branches.png")

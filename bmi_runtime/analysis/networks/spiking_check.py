@@ -41,7 +41,7 @@ class Check:
         related = "" if found["correlation"] is None else f"; over neurons correlation {found['correlation']:.4f}"
         return (
             f"mean rate {found['mean_rate_hz']:.4g} Hz (theory {found['theory_mean_rate_hz']:.4g} Hz, "
-            f"difference {found['mean_difference_hz']:+.3g} Hz, standard error {found['mean_error_hz']:.2g} Hz){related}"
+            f"difference {found['mean_difference_hz']:+.3g} Hz, s.e. {found['mean_error_hz']:.2g} Hz){related}"
         )
 
 
