@@ -82,6 +82,9 @@ class Design:
         Lags of a unit's own history at which its rate is exactly zero.
     own : ndarray of int
         Source index of each target unit, or -1.
+    excluded : tuple of int
+        First bin, and the bin after the last, of a stretch between `first` and `last` that is left out of the
+        likelihood (it still conditions what follows): a held-out fold.
     stride : int
         1 for the likelihood; more for a quadrature of its integral over every `stride`-th bin.
     """
@@ -96,6 +99,7 @@ class Design:
     stride: int = 1
     block: int = 1024
     threads: int = 1
+    excluded: tuple[int, int] = (0, 0)
 
     def __post_init__(self):
         """Split the events by residue class once."""
@@ -104,7 +108,15 @@ class Design:
     @property
     def rows(self) -> int:
         """Return the number of bins looked at."""
-        return -(-(self.last - self.first) // self.stride)
+        return sum(end - begin for begin, end in self.stretches())
+
+    def stretches(self) -> list[tuple[int, int]]:
+        """Return the row ranges left by the excluded bins; row ``n`` is bin ``first + n * stride``."""
+        whole = -(-(self.last - self.first) // self.stride)
+        cut = [-(-(min(max(edge, self.first), self.last) - self.first) // self.stride) for edge in self.excluded]
+        if cut[0] >= cut[1]:
+            return [(0, whole)]
+        return [(begin, end) for begin, end in ((0, cut[0]), (cut[1], whole)) if end > begin]
 
     @property
     def history_columns(self) -> int:
@@ -203,8 +215,11 @@ class Design:
 
     def blocks(self) -> list[tuple[int, int]]:
         """Return the row ranges of the blocks."""
-        edges = range(0, self.rows, self.block)
-        return [(begin, min(begin + self.block, self.rows)) for begin in edges]
+        return [
+            (begin, min(begin + self.block, end))
+            for first, end in self.stretches()
+            for begin in range(first, end, self.block)
+        ]
 
     def each_block(self, work, targets: int):
         """Run ``work(begin, end, total)`` over all blocks, in threads, and return the collected product."""
@@ -245,12 +260,16 @@ class Design:
         padded[: len(self.basis)] = self.basis
         return np.ascontiguousarray(padded.reshape(long, self.stride, -1).transpose(1, 0, 2))
 
+    def fitted(self, targets: Events) -> Events:
+        """Return the events that lie in the likelihood's bins."""
+        return targets.between(self.first, self.last).without(*self.excluded)
+
     def cross_product(self, targets: Events) -> np.ndarray:
         """Return ``X.T @ Y`` over the likelihood's bins for the counts of the target units, (parameters, units).
 
         The history rows are cross-correlograms of spikes, exactly; the covariate rows are gathered at the spikes.
         """
-        kept = targets.between(self.first, self.last)
+        kept = self.fitted(targets)
         lags = len(self.basis)
         pairs = np.zeros((self.events.units, kept.units, lags))
         ours = (self.events.starts, self.events.times, self.events.values)

@@ -53,7 +53,13 @@ class Events:
 
     def between(self, begin: int, end: int) -> Events:
         """Return the events of the bins ``begin ... end - 1``, at their own times."""
-        kept = (self.times >= begin) & (self.times < end)
+        return self._kept((self.times >= begin) & (self.times < end))
+
+    def without(self, begin: int, end: int) -> Events:
+        """Return the events outside the bins ``begin ... end - 1``."""
+        return self if begin >= end else self._kept((self.times < begin) | (self.times >= end))
+
+    def _kept(self, kept: np.ndarray) -> Events:
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts].astype(np.int64)
         return Events(starts, self.times[kept], self.values[kept], self.bins)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bmi_runtime.analysis.glm.design import Design, finite_part
+from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Design, finite_part
 from bmi_runtime.analysis.glm.events import Events
 from bmi_runtime.kernels.exponential import exponentials
 from bmi_runtime.kernels.glm import rates_in_place
@@ -19,6 +19,7 @@ def rates(predictor: np.ndarray, link: str = "exponential") -> np.ndarray:
     if link == "exponential":
         out = np.empty_like(predictor)
         exponentials(predictor.ravel(), out.ravel())
+        out[predictor <= IMPOSSIBLE / 1e5] = 0.0  # the shared exponential stops at exp(-700)
         return out
     return np.maximum(predictor, 0.0) + np.log1p(np.exp(-np.abs(predictor)))
 
@@ -61,6 +62,12 @@ class Objective:
     def units(self) -> int:
         """Return the number of units."""
         return self.targets.units
+
+    def take(self, units: np.ndarray) -> Objective:
+        """Return the objective of some of the units (the histories of all stay in the design)."""
+        design = replace(self.design, own=self.design.own[units])
+        parts = {"targets": self.targets.take(units), "cross": self.cross[:, units], "free": self.free[:, units]}
+        return replace(self, design=design, **parts)
 
     def evaluate(self, weights: np.ndarray, units: np.ndarray, design: Design | None = None):
         """Return value and gradient for some units.

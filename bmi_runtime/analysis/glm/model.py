@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,6 +54,12 @@ class PoissonGLM:
         Largest absolute gradient of the mean log-likelihood.
     threads : int
         Threads that share the passes over the spikes.
+    lasso : float
+        Penalty on absolute coefficients, intercepts free; with `ridge` an elastic net.
+    group_lasso : float
+        Penalty ``group_lasso * sqrt(functions) * |w_ij|`` per ordered pair of different units: whole couplings vanish.
+    jobs : int
+        Processes that share the units (joblib; inside ``joblib.parallel_config("dask")``, a cluster).
 
     Attributes
     ----------
@@ -85,6 +92,9 @@ class PoissonGLM:
         max_iterations: int = 200,
         method: str = "auto",
         threads: int = 1,
+        lasso: float = 0.0,
+        group_lasso: float = 0.0,
+        jobs: int = 1,
     ):
         self.history_bins = history_bins
         self.basis = basis
@@ -99,6 +109,9 @@ class PoissonGLM:
         self.max_iterations = max_iterations
         self.method = method
         self.threads = threads
+        self.lasso = lasso
+        self.group_lasso = group_lasso
+        self.jobs = jobs
 
     def get_params(self, deep: bool = True) -> dict:
         """Return the constructor's arguments (the verb of scikit-learn)."""
@@ -127,6 +140,7 @@ class PoissonGLM:
         unit_names=None,
         report: Callable[[float], None] | None = None,
         within: tuple[int, int] | None = None,
+        excluded: tuple[int, int] = (0, 0),
     ) -> PoissonGLM:
         """Fit every unit.
 
@@ -142,6 +156,8 @@ class PoissonGLM:
             Called with the fraction done.
         within : tuple of int, optional
             First bin, and the bin after the last, of the likelihood; by default all bins that have their history.
+        excluded : tuple of int, optional
+            A stretch of bins left out of the likelihood, for cross-validation.
 
         Raises
         ------
@@ -151,16 +167,28 @@ class PoissonGLM:
         began = time.perf_counter()
         self.bin_s_ = bin_s
         with one_blas_thread():
-            prepared = self._prepare(counts, covariates, unit_names, within)
+            prepared = self._prepare(counts, covariates, unit_names, within, excluded)
             start = prepared.fixed + np.where(prepared.fixed == 0, start_weights(prepared.objective), 0.0)
             options = {"tolerance": self.tolerance, "max_iterations": self.max_iterations, "method": self.method}
-            solution = solve(prepared.objective, start, gram=prepared.gram, report=report, **options)
+            solution = self._solve(prepared, start, report, options)
             self._take(prepared, solution)
             self._add_standard_errors(prepared)
         self.seconds_ = time.perf_counter() - began
         return self
 
-    def _prepare(self, counts, covariates, unit_names, within=None):
+    def _solve(self, prepared, start, report, options):
+        """Minimise: smoothly or by proximal steps, here or across processes."""
+        from bmi_runtime.analysis.glm.parallel import solve_in_processes
+        from bmi_runtime.analysis.glm.proximal import solve_sparse
+
+        if self.lasso or self.group_lasso:
+            strengths = {"lasso": self.lasso, "group_lasso": self.group_lasso}
+            return solve_sparse(prepared.objective, start, prepared.gram, report=report, **strengths)
+        if self.jobs != 1:
+            return solve_in_processes(prepared.objective, start, prepared.gram, self.jobs, options)
+        return solve(prepared.objective, start, gram=prepared.gram, report=report, **options)
+
+    def _prepare(self, counts, covariates, unit_names, within=None, excluded=(0, 0)):
         self._check()
         events = counts if isinstance(counts, Events) else from_counts(counts, unit_names)
         self.unit_names_ = unit_labels(unit_names, events.units)
@@ -182,13 +210,18 @@ class PoissonGLM:
             names=self.unit_names_,
             threads=self.threads,
             within=within,
+            excluded=excluded,
+            sparse=bool(self.lasso or self.group_lasso),
         )
 
     def _check(self) -> None:
         if self.link not in LINKS:
             raise BadInput(f"there is no link '{self.link}'; choose exponential or softplus")
-        if self.history_bins < 0 or self.ridge < 0 or self.smooth < 0:
-            raise BadInput("history_bins, ridge and smooth must not be negative")
+        for name in ("history_bins", "ridge", "smooth", "lasso", "group_lasso", "refractory_bins"):
+            if not getattr(self, name) >= 0:
+                raise BadInput(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.lasso and self.group_lasso:
+            raise BadInput("lasso and group_lasso cannot be combined; choose one (either goes with ridge)")
         if self.standard_errors not in ("auto", "exact", "sampled", "none"):
             raise BadInput(f"standard_errors is '{self.standard_errors}'; choose auto, exact, sampled or none")
 
@@ -253,7 +286,7 @@ class PoissonGLM:
         from scipy.special import gammaln
 
         objective, design = self.objective_, self.design_
-        kept = objective.targets.between(design.first, design.last)
+        kept = design.fitted(objective.targets)
         self.spikes_ = objective.cross[0].copy()
         terms = gammaln(kept.values + 1)
         self.log_factorial_ = np.bincount(kept.owner(), weights=terms, minlength=kept.units)
@@ -266,7 +299,8 @@ class PoissonGLM:
         with np.errstate(invalid="ignore", divide="ignore"):
             gain = self.log_likelihood_ - self.null_log_likelihood_
             self.deviance_explained_ = gain / (saturated - self.null_log_likelihood_)
-            self.bits_per_spike_ = gain / (self.spikes_ * np.log(2))
+            self.bits_per_spike_ = np.where(self.silent_, np.nan, gain / (self.spikes_ * np.log(2)))
+            self.deviance_explained_ = np.where(self.silent_, np.nan, self.deviance_explained_)
 
     def _log_likelihoods(self, objective: Objective) -> np.ndarray:
         values = self.solution_.values
@@ -278,7 +312,8 @@ class PoissonGLM:
         from bmi_runtime.analysis.glm.inference import standard_errors
 
         self.standard_errors_, self.standard_errors_method_ = None, "none"
-        if self.standard_errors != "none" and not self.solution_.interrupted:
+        sparse = self.lasso or self.group_lasso
+        if self.standard_errors != "none" and not self.solution_.interrupted and not sparse:
             self.standard_errors_, self.standard_errors_method_ = standard_errors(
                 self.objective_, self.weights_, self.standard_errors
             )
@@ -318,15 +353,18 @@ class PoissonGLM:
                 raise BadInput(
                     f"the model was fitted to {fitted.table.shape[1]} covariates, not {table.table.shape[1]}"
                 )
-            from dataclasses import replace
-
             table = replace(table, mean=fitted.mean, scale=fitted.scale, sign=fitted.sign)
         own = np.arange(events.units)
         return Design(events, self.basis_, first, last, table, self.refractory_bins, own, threads=threads)
 
-    def log_likelihood(self, counts, covariates=None) -> np.ndarray:
-        """Return each unit's log-likelihood of `counts`, without ``ln count!`` (minus infinity where impossible)."""
+    def log_likelihood(self, counts, covariates=None, within: tuple[int, int] | None = None) -> np.ndarray:
+        """Return each unit's log-likelihood of `counts`, without ``ln count!`` (minus infinity where impossible).
+
+        ``within`` limits it to some bins; earlier bins then only condition it.
+        """
         design = self._new_design(counts, covariates)
+        if within is not None:
+            design = replace(design, first=max(design.first, within[0]), last=min(design.last, within[1]))
         total = np.zeros(len(self.intercept_))
         for begin, end, predictor in self._predictors(design):
             rate = rates(predictor, self.link)

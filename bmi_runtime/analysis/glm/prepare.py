@@ -132,6 +132,8 @@ def prepare(
     names: list[str] | None = None,
     threads: int = 1,
     within: tuple[int, int] | None = None,
+    excluded: tuple[int, int] = (0, 0),
+    sparse: bool = False,
 ) -> Prepared:
     """Check everything and return the objective.
 
@@ -146,6 +148,10 @@ def prepare(
         ``connections[i, j]``: may the history of unit ``j`` act on unit ``i``? All by default.
     within : tuple of int, optional
         First and last (exclusive) bin of the likelihood, inside those that have their history and leads.
+    excluded : tuple of int
+        A stretch of bins left out of the likelihood (a held-out fold).
+    sparse : bool
+        Whether a lasso or group lasso will be added, so that coefficients stay finite and determined.
     """
     events = counts if isinstance(counts, Events) else from_counts(counts, names)
     names = unit_labels(names, events.units)
@@ -158,10 +164,13 @@ def prepare(
             raise BadInput(f"bins {within[0]} to {within[1]} are not inside the bins with a history, {first} to {last}")
         first, last = within
     table = make_covariates(covariates, leads, events.bins, first, last)
-    design = Design(events, basis, first, last, table, refractory_bins, np.arange(events.units), threads=threads)
-    penalised = ridge > 0 or smooth is not None
-    _check_size(design, penalised)
+    own = np.arange(events.units)
+    design = Design(events, basis, first, last, table, refractory_bins, own, threads=threads, excluded=excluded)
+    if design.rows < 1:
+        raise BadInput(f"bins {excluded[0]} to {excluded[1]} are held out and no bin is left to fit")
+    penalised = ridge > 0 or smooth is not None or sparse
     free = free_coefficients(design, connections)
+    _check_size(design, int(free.sum(axis=0).max(initial=1)), penalised)
     objective = Objective(design, events, design.cross_product(events), free, link, ridge, smooth)
     prepared = Prepared(objective, design.gram(), np.zeros(free.shape))
     _check_refractory(objective, names)
@@ -188,10 +197,10 @@ def free_coefficients(design: Design, connections: np.ndarray | None) -> np.ndar
     return free
 
 
-def _check_size(design: Design, penalised: bool) -> None:
-    if design.rows < design.parameters and not penalised:
+def _check_size(design: Design, parameters: int, penalised: bool) -> None:
+    if design.rows < parameters and not penalised:
         raise BadInput(
-            f"{design.rows} bins cannot determine {design.parameters} coefficients per unit; "
+            f"{design.rows} bins cannot determine {parameters} coefficients per unit; "
             "record longer, use a basis with fewer functions, or a ridge"
         )
 
@@ -201,7 +210,8 @@ def _check_refractory(objective: Objective, names) -> None:
     lags = objective.design.refractory_bins
     for unit in range(objective.units if lags else 0):
         times = objective.design.events.of(unit)[0]
-        close = np.flatnonzero(np.diff(times) <= lags)
+        fitted = (times[1:] >= objective.design.first) & (times[1:] < objective.design.last)
+        close = np.flatnonzero((np.diff(times) <= lags) & fitted)
         if len(close):
             raise BadInput(
                 f"{names[unit]} fires again within its refractory period of {lags} bins {len(close)} times "

@@ -24,8 +24,8 @@ def set_separated_aside(prepared, names: list[str]) -> None:
     found = np.zeros(objective.free.shape, bool)
     if len(history) and (design.basis >= 0).all():
         found[history] = (objective.cross[history] == 0) & (positive[history] > 0)[:, None]
-    found &= objective.free
     covered = _refractory_columns(objective)
+    found &= objective.free & ~covered
     for unit in np.flatnonzero(found.any(axis=0)):
         prepared.separated += _describe(objective, unit, np.flatnonzero(found[:, unit]), positive, names)
     found |= covered & objective.free

@@ -146,11 +146,14 @@ def random_network(units: int, basis: np.ndarray, rng: np.random.Generator, rate
     weights = np.zeros((units, units, functions))
     decay = np.exp(-np.arange(functions) / max(1.0, functions / 3))
     linked = rng.random((units, units)) < links / max(units - 1, 1)
-    weights[linked] = rng.normal(0.0, 0.4, (linked.sum(), 1)) * decay
-    after = np.linspace(-3.0, 0.3, min(4, functions))
+    weights[linked] = rng.normal(0.0, 0.35, (linked.sum(), 1)) * decay
+    after = np.linspace(-3.0, 0.0, min(4, functions))
     weights[np.arange(units), np.arange(units)] = np.r_[after, np.zeros(functions - len(after))]
     intercept = np.log(rate) + rng.normal(0.0, 0.3, units)
-    tuning = rng.normal(0.0, 0.4, (units, 2))
+    tuning = rng.normal(0.0, 0.35, (units, 2))
+    # Tuning and chance lift rates well above the baselines: keep the branching at six times those below one half.
+    while branching_ratio(6 * np.exp(intercept), np.matmul(np.maximum(weights, 0.0), basis.T)) > 0.5:
+        weights[weights > 0] *= 0.8
     areas = ["M1" if unit < (units + 1) // 2 else "PMv" for unit in range(units)]
     return Network(intercept, weights, np.matmul(weights, basis.T), tuning, areas)
 
