@@ -59,6 +59,14 @@ ACTIONS = (
         "stop", "Stop the session …", "F9", "End the session and close its recording; asks first", "Session", "session"
     ),
     Action(
+        "stop_output",
+        "Stop the output at once",
+        "Shift+F9",
+        "The cursor stays where it is for good; recording goes on",
+        "Session",
+        "session",
+    ),
+    Action(
         "marker", "Drop a marker", "F8", "Put a numbered marker into the recording at this bin", "Session", "session"
     ),
     Action("focus_note", "Write a note", "Ctrl+N", "Go to the note line of the event log", "Session", "session"),

@@ -322,6 +322,10 @@ class Console(QtWidgets.QMainWindow):
 
         self.link.send({"do": "stop"}, answered)
 
+    def do_stop_output(self) -> None:
+        """Stop the output for good, without asking: this is for emergencies."""
+        self._set("session.stopped", True, "output stopped")
+
     def do_marker(self) -> None:
         """Put a numbered marker into the recording."""
         self.markers += 1

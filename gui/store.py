@@ -174,6 +174,7 @@ class Store:
             self.n_units = 0
             self._resize(session["units"])
         self._take_past(answer, at_s)
+        self.live |= {key: row.get("value") for key, row in self.live_parameters.items()}
         self.bin = answer.get("bin", 0)
         self.last_s = at_s
 

@@ -319,12 +319,12 @@ class Player:
         return {"bins": self.bin, "latency_us": latency_us, "deadline_misses": misses}
 
     def _marks(self) -> list[list[Any]]:
-        """Return the bins worth jumping to: ``[bin, stream]``."""
-        return [[at, stream] for at, stream, _ in self.past]
+        """Return where something has just happened: ``[bins done, stream]``."""
+        return [[at + 1, stream] for at, stream, _ in self.past]
 
     def _recent(self) -> list[list[Any]]:
         """Return the past, oldest first, as ``[stream, packed message]``: all events, ten seconds of steps."""
-        past = [(at, stream, body) for at, stream, body in self.past if at <= self.bin]
+        past = [(at, stream, body) for at, stream, body in self.past if at < self.bin]
         every = max(round(FRAME_S / self.bin_s), 1)
         first = max(self.bin - round(PAST_S / self.bin_s), 0)
         stops = range(self.bin, first, -every)
@@ -377,8 +377,8 @@ class Player:
 
     def _publish_range(self, start: int, stop: int) -> None:
         self.publish("step", stop, self.step_message(start, stop))
-        first = bisect.bisect_left(self.past, start + 1, key=lambda item: item[0])
-        last = bisect.bisect_right(self.past, stop, key=lambda item: item[0])
+        first = bisect.bisect_left(self.past, start, key=lambda item: item[0])
+        last = bisect.bisect_left(self.past, stop, key=lambda item: item[0])
         for at, stream, body in self.past[first:last]:
             self.publish(stream, at, {**_opened(body), "epoch": self.epoch})
 

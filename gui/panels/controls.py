@@ -18,7 +18,7 @@ NAMES = {
     "task.kind": "Targets",
 }
 SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
-HIDDEN = ("session.hold",)  # has its own button
+HIDDEN = ("session.hold", "session.stopped")  # have buttons and keys of their own
 
 
 def in_words(key: str, value: Any) -> str:

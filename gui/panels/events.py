@@ -140,7 +140,7 @@ class EventsPanel(Panel):
         self.model.show(rows[::-1])
 
     def _go_to(self, index) -> None:
-        self.context.run("seek", self.model.rows[index.row()].bin)
+        self.context.run("seek", self.model.rows[index.row()].bin + 1)
 
     def table(self):
         """Return the rows shown."""

@@ -1,7 +1,5 @@
 """The subject's window: fed by a recording through the player, and by a real runtime in another process."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,15 +10,6 @@ from gui.link import Link
 from gui.screenshot import picture, store_from
 from gui.store import Store
 from gui.subject_window import SubjectWindow
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    """A simulated session of 8 s, recorded by the command line."""
-    path = tmp_path_factory.mktemp("rec") / "session.mcap"
-    command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--speed", "max", "--seed", "3"]
-    subprocess.run([*command, "--duration", "8", "--record", str(path), "--json"], check=True, capture_output=True)
-    return path
 
 
 def test_a_picture_is_identical_each_time(recording, qapp, tmp_path):
