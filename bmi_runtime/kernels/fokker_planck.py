@@ -447,3 +447,80 @@ def settle(mass, new, width, rate, state):
     state[ACCEPTED] += 1.0
     state[TROUGH] = min(state[TROUGH], rate)
     state[DEFECT] = max(state[DEFECT], abs(total - 1.0))
+
+
+@kernel
+def relax_potentials(mass, step, reset, grid, drifts, diffusion, work, rates):
+    """Take one implicit Euler step in v for every weight: `mass` (weights, n) is updated, `rates` (weights,) written.
+
+    Each weight is its own linear population with drift ``drifts[j]`` (weights,); what fires comes back at V_R. The
+    matrix is an M-matrix with column sums one: masses stay positive and each total is kept. `work` is (7, n).
+    """
+    n = mass.shape[1]
+    right, left, lower, diagonal = work[0], work[1], work[2], work[3]
+    ratio, inverse, upper = work[4], work[5], work[6]
+    for j in range(mass.shape[0]):
+        transfer_rates(grid[0], grid[1], grid[2], drifts[j], diffusion, right, left)
+        for i in range(n):
+            diagonal[i] = 1.0 + step * (right[i] + left[i])
+            upper[i] = -step * left[i + 1] if i + 1 < n else 0.0
+            lower[i] = -step * right[i - 1] if i > 0 else 0.0
+        factor(lower, diagonal, upper, ratio, inverse)
+        for i in range(n):
+            lower[i] = 0.0
+        lower[reset] = step
+        solve(ratio, inverse, upper, mass[j])
+        solve(ratio, inverse, upper, lower)
+        rates[j] = right[n - 1] * mass[j, n - 1] / (1.0 - right[n - 1] * lower[n - 1])
+        for i in range(n):
+            mass[j, i] += rates[j] * lower[i]
+
+
+@kernel
+def transport_weights(mass, step, width, weights, slopes, rates, mean_rate, moved, totals):
+    """Take one explicit Godunov step of ``C_t + [(Phi - w) C]_w = 0``, ``Phi = slopes N(w) mean_rate``, carrying p(v,
+    w) along.
+
+    For an inhibitory rule (slope < 0) the flux is concave in C: the flux between two weights is the smaller of what
+    the left one can send and what the right one can take (the entropy solution, the limit of vanishing diffusion).
+    `step` includes epsilon. `moved` (weights + 1,) and `totals` (weights,) are work arrays.
+    """
+    count, n = mass.shape
+    for j in range(count):
+        totals[j] = 0.0
+        for i in range(n):
+            totals[j] += mass[j, i]
+    moved[0] = moved[count] = 0.0
+    for j in range(count - 1):
+        w = 0.5 * (weights[j] + weights[j + 1])
+        send = weight_flux(totals[j], rates[j], slopes[j] * mean_rate, w, True)
+        take = weight_flux(totals[j + 1], rates[j + 1], slopes[j + 1] * mean_rate, w, False)
+        moved[j + 1] = step / width * min(send, take)
+    for i in range(n):
+        before = 0.0
+        own = mass[0, i]
+        for j in range(count):
+            following = mass[j + 1, i] if j + 1 < count else 0.0
+            after = 0.0
+            if moved[j + 1] > 0.0 and totals[j] > 0.0:
+                after = moved[j + 1] * own / totals[j]
+            elif moved[j + 1] < 0.0 and totals[j + 1] > 0.0:
+                after = moved[j + 1] * following / totals[j + 1]
+            mass[j, i] = own + before - after
+            before, own = after, following
+
+
+@kernel
+def weight_flux(total, rate, strength, w, sending):
+    """Return the largest flux of weights that a cell can send up, or (not `sending`) take, for
+    ``f(C) = strength r C^2 - w C``.
+    """
+    if total <= 0.0:
+        return 0.0 if sending else 1e300
+    bend = -strength * rate / total
+    slope = -w
+    if bend <= 0.0:
+        return slope * total if sending else 1e300
+    best = max(0.5 * slope / bend, 0.0)
+    c = min(total, best) if sending else max(total, best)
+    return slope * c - bend * c * c

@@ -1,0 +1,59 @@
+"""Relative entropy, its dissipation, and the exponential rate of desynchronisation."""
+
+import dataclasses
+
+import numpy as np
+
+from bmi_runtime.analysis.fokker_planck import spectral, steady
+from bmi_runtime.analysis.fokker_planck.evolve import Solution
+
+
+@dataclasses.dataclass(frozen=True)
+class Decay:
+    """Decay to the steady state for b = 0.
+
+    Attributes
+    ----------
+    times : float64 array (s,)
+    entropy : float64 array (s,)
+        ``int P H(p / P)`` with ``H(x) = (x - 1)^2``.
+    dissipation : float64 array (s,)
+        Its rate of decrease, the sum of the diffusive part ``2 a int P ((p/P)')^2`` and of the jump part.
+    measured_rate, spectral_gap : float
+        Exponential rate of the square root of the entropy over the second half of the run, and minus the leading
+        eigenvalue.
+    """
+
+    times: np.ndarray
+    entropy: np.ndarray
+    dissipation: np.ndarray
+    measured_rate: float
+    spectral_gap: float
+
+
+def decay(solution: Solution) -> Decay:
+    """Return the entropy of a run with b = 0, a1 = 0, a constant current and a sharp threshold without refractory
+    state.
+
+    The jump part is ``N_inf [H(u_F) - H(u_R) - (u_F - u_R) H'(u_R)]`` with ``u_F = N / N_inf`` (the limit of p/P at
+    V_F) and ``u_R = p/P`` at V_R (Caceres, Carrillo and Perthame 2011).
+    """
+    model, grid = solution.model, solution.grid
+    rest_rate = steady.steady_states(model)[0].rate
+    rest = steady.density(model, rest_rate, grid.v)
+    ratio = solution.density / rest
+    mass = rest * grid.width
+    safe = mass > 1e-12
+    entropy = ((ratio - 1) ** 2)[:, safe] @ mass[safe]
+    rate = np.interp(solution.times, solution.rate_times, solution.rate)
+    gap = grid.edges[1]
+    at_end = np.column_stack([ratio[:, 1:], rate / rest_rate])
+    middle = steady.density(model, rest_rate, grid.edges[0])
+    used = safe & (middle > 0)
+    diffusive = 2 * model.a0 * ((at_end - ratio) ** 2)[:, used] @ (middle / gap)[used]
+    ends, resets = rate / rest_rate, ratio[:, grid.reset]
+    jump = rest_rate * (ends - resets) ** 2
+    late = (solution.times >= 0.5 * solution.times[-1]) & (entropy > 1e-22)
+    slope = np.polyfit(solution.times[late], 0.5 * np.log(entropy[late]), 1)[0]
+    gap_value = -float(spectral.spectrum(model, rest_rate, 1)[0].real)
+    return Decay(solution.times, entropy, diffusive + jump, -float(slope), gap_value)

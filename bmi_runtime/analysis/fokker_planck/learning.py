@@ -1,0 +1,228 @@
+"""Learning: populations indexed by their synaptic weight, p(v, w, t), under a Hebbian rule.
+
+``p_t + d_v[(-v + I(w) + w sigma(Nbar)) p] + eps d_w[(Phi - w) p] - a p_vv = N(w, t) delta(v - V_R)`` with
+``Phi = K(w) N(w, t) Nbar``, ``Nbar = int N dw`` and the connectivity ``C(w) = int p dv``.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy import optimize
+from scipy.interpolate import PchipInterpolator
+
+from bmi_runtime.analysis.fokker_planck import grid as grids
+from bmi_runtime.analysis.fokker_planck import steady
+from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.errors import BadInput
+from bmi_runtime.kernels import fokker_planck as kernels
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+def saturating(rate: np.ndarray) -> np.ndarray:
+    """Return the default activation sigma(N) = N / (1 + N): increasing, bounded, Lipschitz with constant 1."""
+    return rate / (1 + rate)
+
+
+@functools.lru_cache(maxsize=16)
+def _response_table(diffusion: float, v_reset: float, v_threshold: float) -> PchipInterpolator:
+    drift = np.linspace(-12.0, 60.0, 2401)
+    logs = [-steady.log_crossing_time(m, diffusion, v_reset, v_threshold) for m in drift]
+    return PchipInterpolator(drift, logs, extrapolate=False)
+
+
+def response(model: Model, drift: np.ndarray) -> np.ndarray:
+    """Return r(m) = 1 / T(m), the rate of a neuron at the constant drifts m (any shape, within [-12, 60]) in units of
+    `model`.
+    """
+    value = _response_table(model.a0, model.v_reset, model.v_threshold)(np.asarray(drift, float))
+    if np.any(np.isnan(value)):
+        raise BadInput("a drift I(w) + w sigma(Nbar) lies outside [-12, 60]: scale the input or the weights")
+    return np.exp(value)
+
+
+def output(
+    model: Model, w: np.ndarray, connectivity: np.ndarray, given: np.ndarray, sigma: Function = saturating
+) -> np.ndarray:
+    """Return N(w), the steady output to the input I(w) = `given` of a network with connectivity C(w), all (k,),
+    uniform w.
+
+    ``N(w) = C(w) r(I(w) + w sigma(Nbar))``, Nbar its integral: one scalar equation, with a single root for inhibitory
+    weights.
+    """
+    width = float(w[1] - w[0])
+
+    def excess(mean):
+        return width * float(np.sum(connectivity * response(model, given + w * sigma(mean)))) - mean
+
+    high = 1.0
+    while excess(high) > 0:
+        high *= 2
+        if high > 1e9:
+            raise BadInput("the excitation is too strong: no steady output exists for this connectivity")
+    mean = float(optimize.brentq(excess, 0.0, high, xtol=1e-15, rtol=1e-14))
+    return connectivity * response(model, given + w * sigma(mean))
+
+
+def represent(
+    model: Model, w: np.ndarray, given: np.ndarray, wanted: np.ndarray, sigma: Function = saturating
+) -> np.ndarray:
+    """Return the connectivity C(w) that answers the input I(w) with the output N(w) (representation theorem), all
+    (k,).
+    """
+    if np.any(wanted < 0):
+        raise BadInput("an output N(w) is a rate: it cannot be negative")
+    mean = float(np.sum(wanted) * (w[1] - w[0]))
+    return wanted / response(model, given + w * sigma(mean))
+
+
+def discrimination(
+    model: Model, w: np.ndarray, connectivity: np.ndarray, one: np.ndarray, other: np.ndarray
+) -> tuple[float, float]:
+    """Return both sides of ``int |N_I - N_J| >= c int L C |I - J|`` for inhibitory weights and the default sigma.
+
+    ``L(w)`` is the smallest slope r' over the drifts between the two and ``c = 1 / (1 + Lip(sigma) int L C |w|)``
+    (derived here: ``N_I - N_J = C r' (I - J + w (sigma_I - sigma_J))``, and
+    ``|sigma_I - sigma_J| <= Lip int |N_I - N_J|``).
+    """
+    width = float(w[1] - w[0])
+    first, second = output(model, w, connectivity, one), output(model, w, connectivity, other)
+    drifts = [given + w * saturating(width * n.sum()) for given, n in ((one, first), (other, second))]
+    slope = _response_table(model.a0, model.v_reset, model.v_threshold).derivative()
+    between = np.linspace(drifts[0], drifts[1], 33)
+    least = (slope(between) * response(model, between)).min(axis=0)
+    factor = 1 / (1 + width * float(np.sum(least * connectivity * np.abs(w))))
+    return width * float(np.abs(first - second).sum()), factor * width * float(
+        np.sum(least * connectivity * np.abs(one - other))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """The connectivity that a Hebbian rule generates: support [-extent, 0], mean rate, C(w) and N(w) at the weights
+    (k,).
+    """
+
+    extent: float
+    mean_rate: float
+    connectivity: np.ndarray
+    rate: np.ndarray
+
+
+def learned(model: Model, w: np.ndarray, given: Function, rule: Function, sigma: Function = saturating) -> Learned:
+    """Return the equilibrium of an inhibitory network (K < 0, weights below 0) for an input I(w) (derived here).
+
+    On the support ``Phi = w``, so ``N(w) = w / (K Nbar)`` and ``C = N / r(I + w sigma(Nbar))``; integrating N gives
+    ``Nbar^2 = int w / K``. Zero flux alone leaves the support free: vanishing diffusion in w (the entropy condition)
+    selects an interval [-A, 0], and ``int C = 1`` fixes A.
+    """
+    if np.any(np.asarray(rule(w[w < 0])) >= 0):
+        raise BadInput("the learned connectivity is for inhibitory networks: the rule K(w) must be negative for w < 0")
+    x, q = np.polynomial.legendre.leggauss(80)
+
+    def parts(extent):
+        at, weight = -0.5 * extent * (1 - x), 0.5 * extent * q
+        mean = math.sqrt(float(weight @ (at / rule(at))))
+        c = at / (rule(at) * mean * response(model, given(at) + at * sigma(mean)))
+        return mean, float(weight @ c)
+
+    extent = float(optimize.brentq(lambda a: parts(a)[1] - 1, 1e-6, _upper(parts), xtol=1e-14))
+    mean = parts(extent)[0]
+    inside = (w < 0) & (w >= -extent)
+    rate, connectivity = np.zeros(w.size), np.zeros(w.size)
+    rate[inside] = w[inside] / (rule(w[inside]) * mean)
+    connectivity[inside] = rate[inside] / response(model, given(w[inside]) + w[inside] * sigma(mean))
+    return Learned(extent, mean, connectivity, rate)
+
+
+def _upper(parts):
+    high = 0.1
+    while parts(high)[1] < 1:
+        high *= 1.5
+        if high > 1e3:
+            raise BadInput("no finite support carries the mass: strengthen the rule K")
+    return high
+
+
+@dataclasses.dataclass
+class Course:
+    """A course of learning: times, C(w) at them (s, k), N(w) at the end (k,), masses p(v, w) at the end (k, n), mass
+    error.
+    """
+
+    times: np.ndarray
+    connectivity: np.ndarray
+    rate: np.ndarray
+    mass: np.ndarray
+    v: np.ndarray
+    mass_error: float
+    lowest: float
+
+
+def learn(
+    model: Model,
+    w: np.ndarray,
+    start: np.ndarray,
+    given: Function,
+    rule: Function,
+    duration: float,
+    *,
+    speed: float = 0.1,
+    cells: int = 200,
+    step: float | None = None,
+    sigma: Function = saturating,
+    snapshots: int = 20,
+    advance: Callable[[float], None] | None = None,
+) -> Course:
+    """Integrate p(v, w, t): implicit in v (positive, mass-exact), Godunov in w (the entropy solution).
+
+    Parameters
+    ----------
+    model : Model
+        Gives a0, V_R, V_F.
+    w : float64 array (k,)
+        Middles of uniform cells of weights.
+    start : float64 array (k,)
+        C(w) at t = 0; every population starts at rest, at its own steady density.
+    given, rule : callables
+        I(w) and K(w) < 0 (inhibitory).
+    duration : float
+    speed : float
+        eps, the slowness of learning.
+    cells : int
+        Cells in v.
+    step : float, optional
+        Time step; by default a third of the stability limit of the transport, at most 0.05.
+    """
+    width = float(w[1] - w[0])
+    drift, slopes = np.asarray(given(w), float), np.asarray(rule(w), float)
+    if np.any(slopes >= 0):
+        raise BadInput("learning is for inhibitory rules: K(w) must be negative")
+    mesh = grids.build(model, cells, min(-6.0, float(drift.min()) + float(w.min()) - 6.0))
+    mass = np.outer(start * width / (start.sum() * width), np.exp(-((mesh.v) ** 2)) * mesh.width)
+    mass *= (start / start.sum())[:, None] / mass.sum(axis=1, keepdims=True).clip(1e-300)
+    rates, work = np.zeros(w.size), np.zeros((7, mesh.v.size))
+    moved, totals = np.zeros(w.size + 1), np.zeros(w.size)
+    for _ in range(60):
+        kernels.relax_potentials(
+            mass, 0.1, mesh.reset, mesh.edges, drift + w * sigma(rates.sum()), model.a0, work, rates
+        )
+    times, kept, now, lowest = [0.0], [mass.sum(axis=1) / width], 0.0, 0.0
+    for until in np.linspace(0.0, duration, snapshots + 1)[1:]:
+        while now < until - 1e-12:
+            mean = float(rates.sum())
+            fastest = speed * float(np.max(2 * np.abs(slopes) * rates / width * mean + np.abs(w)))
+            here = min(step or 0.05, 0.3 * width / fastest, until - now)
+            kernels.transport_weights(mass, speed * here, width, w, slopes / width, rates, mean, moved, totals)
+            kernels.relax_potentials(mass, here, mesh.reset, mesh.edges, drift + w * sigma(mean), model.a0, work, rates)
+            now += here
+            lowest = min(lowest, float(mass.min()))
+        times.append(now)
+        kept.append(mass.sum(axis=1) / width)
+        if advance is not None:
+            advance(now)
+    error = abs(float(mass.sum()) - 1.0)
+    return Course(np.array(times), np.array(kept), rates / width, mass, mesh.v, error, lowest)
