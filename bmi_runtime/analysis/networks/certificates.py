@@ -131,7 +131,7 @@ def spectrum_at(network: RateNetwork, input_mv: np.ndarray) -> Spectrum:
         values = np.linalg.eigvals(weights * slopes)
         return Spectrum(float(np.abs(values).max()), float(values.real.max()))
     operator = sparse_linalg.LinearOperator(
-        network.weights.shape, matvec=lambda x: network.weights @ (slopes * x.ravel()), dtype=float
+        network.weights.shape, matvec=lambda x: network.operator @ (slopes * x.ravel()), dtype=float
     )
     radius = _extreme(operator, "LM", np.abs)
     leading = _extreme(operator, "LR", np.real)

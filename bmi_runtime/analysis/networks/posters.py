@@ -68,8 +68,8 @@ def branches(folder: pathlib.Path, seed: int, simulator=None) -> str:
     panels = {}
     for name, number, size, fraction, external_mv, top in (
         ("excitatory at low drive: bistable", 0, 100, 0.0, -54.0, 40.0),
-        ("mixed, n = 50", 11, 50, 0.2, -45.0, 200.0),
-        ("mixed, n = 100", 1, 100, 0.2, -45.0, 200.0),
+        ("mixed, n = 100: iteration stops", 1, 100, 0.2, -45.0, 200.0),
+        ("another mixed network: folds", 0, 100, 0.2, -45.0, 200.0),
     ):
         network = _network(seed + number, size, fraction, external_mv)
         panels[name] = branch_diagram(network, top, checks=4, points=600, seed=seed, longest_step=0.5)

@@ -1,14 +1,15 @@
 """One steady state from one start: Anderson-accelerated iteration, Newton's method, Jacobian-free Newton-Krylov."""
 
 import dataclasses
+import warnings
 
 import numpy as np
-from scipy.linalg import LinAlgError, lu_factor, lu_solve
+from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
 from bmi_runtime.analysis.networks.network import RateNetwork
 from bmi_runtime.errors import BadInput
 
-DENSE_LIMIT = 400  # up to this size one factorisation costs less than the products of a Krylov solve
+DENSE_LIMIT = 3000  # up to this size a factorisation costs less than the products of a hard Krylov solve
 METHODS = ("auto", "iteration", "anderson", "newton", "krylov", "transient")
 
 
@@ -53,6 +54,7 @@ def anderson(
     images = np.empty((memory, network.size))
     best = (np.inf, inputs, 0)
     last_gap = last_image = None
+    history: list[float] = []
     for count in range(1, limit + 1):
         image = network.mapped(inputs)
         gap = image - inputs
@@ -61,7 +63,8 @@ def anderson(
             best = (residual, inputs, count)
         if residual <= tolerance_at(network, inputs, tolerance_mv):
             return Attempt(inputs, residual, count, True, "anderson")
-        if not np.isfinite(residual) or count - best[2] > 12:
+        history.append(residual)
+        if not np.isfinite(residual) or count - best[2] > 12 or _too_slow(history, network, tolerance_mv, limit):
             break
         inputs = image
         if last_gap is not None:
@@ -71,6 +74,16 @@ def anderson(
             inputs = image - _mixing(gaps[:held], gap) @ images[:held]
         last_gap, last_image = gap, image
     return Attempt(best[1], best[0], count, False, "anderson")
+
+
+def _too_slow(history: list[float], network: RateNetwork, tolerance_mv: float, limit: int) -> bool:
+    """Whether the residuals so far promise no end within `limit` steps, at a size where factorising is an
+    alternative.
+    """
+    if network.size > DENSE_LIMIT or len(history) < 16:
+        return False
+    shrinkage = np.log(history[-1] / history[-9]) / 8
+    return bool(shrinkage >= 0 or len(history) + np.log(tolerance_mv / history[-1]) / shrinkage > limit)
 
 
 def _mixing(gaps: np.ndarray, gap: np.ndarray) -> np.ndarray:
@@ -85,19 +98,24 @@ def newton(
 ) -> Attempt:
     """Solve ``F(E) = E - E_0 - W r(E) = 0`` by Newton's method with a halving line search.
 
-    The step solves ``(I - W diag(r')) d = -F``: by LU factors up to 400 neurons, otherwise (or with
+    The step solves ``(I - W diag(r')) d = -F``: by LU factors up to 3000 neurons, otherwise (or with
     ``krylov=True``) by GMRES, which needs products with W only; its tolerance follows Eisenstat & Walker (1996).
     """
     inputs = np.array(start_mv, dtype=float)
     krylov = network.size > DENSE_LIMIT if krylov is None else krylov
     rates, slopes = network.neuron.rate_and_slope(inputs)
-    gap = inputs - network.external_mv - network.weights @ rates
+    gap = inputs - network.external_mv - network.operator @ rates
     products, forcing, name = 1, 0.1, "krylov" if krylov else "newton"
+    factors = None
     for _ in range(limit):
         size = float(np.abs(gap).max())
         if size <= tolerance_at(network, inputs, tolerance_mv):
             return Attempt(inputs, size, products, True, name)
-        step, used = _krylov_step(network, slopes, gap, forcing) if krylov else (_dense_step(network, slopes, gap), 1)
+        if krylov:
+            step, used = _krylov_step(network, slopes, gap, forcing)
+        else:
+            factors = _factors(network, slopes) if factors is None else factors
+            step, used = _solved(factors, gap), 1
         moved = _line_search(network, inputs, step, gap) if step is not None and np.isfinite(step).all() else None
         products += used
         if moved is None:
@@ -105,6 +123,8 @@ def newton(
         previous = np.linalg.norm(gap)
         inputs, slopes, gap, halvings = moved
         products += halvings + 1
+        if halvings or np.linalg.norm(gap) > 0.1 * previous:
+            factors = None  # otherwise the old factors still serve: solving again is cheap, factorising is not
         forcing = float(np.clip(0.5 * (np.linalg.norm(gap) / previous) ** 1.6, 1e-4, 0.1))
     return Attempt(inputs, float(np.abs(gap).max()), products, False, name)
 
@@ -122,7 +142,7 @@ def transient(
     step_length, products, before = first_step, 0, None
     for _ in range(limit):
         rates, slopes = network.neuron.rate_and_slope(inputs)
-        gap = inputs - network.external_mv - network.weights @ rates
+        gap = inputs - network.external_mv - network.operator @ rates
         products += 1
         size = float(np.abs(gap).max())
         if size <= tolerance_at(network, inputs, tolerance_mv):
@@ -133,7 +153,7 @@ def transient(
         if network.size > DENSE_LIMIT:
             step, used = _krylov_step(network, slopes, gap, 0.01, 1 + 1 / step_length)
         else:
-            step, used = _dense_step(network, slopes, gap, 1 + 1 / step_length), 1
+            step, used = _solved(_factors(network, slopes, 1 + 1 / step_length), gap), 1
         products += used
         if step is None or not np.isfinite(step).all():
             break
@@ -150,24 +170,31 @@ def _line_search(network, inputs, step, gap):
         share = 0.5**halvings
         trial = inputs + share * step
         rates, slopes = network.neuron.rate_and_slope(trial)
-        after = trial - network.external_mv - network.weights @ rates
+        after = trial - network.external_mv - network.operator @ rates
         if np.linalg.norm(after) <= (1 - 1e-4 * share) * before:
             return trial, slopes, after, halvings
     return None
 
 
-def _dense_step(network: RateNetwork, slopes: np.ndarray, gap: np.ndarray, diagonal: float = 1.0) -> np.ndarray | None:
+def _factors(network: RateNetwork, slopes: np.ndarray, diagonal: float = 1.0):
+    """Return the LU factors of ``diagonal I - W diag(r')``."""
     weights = network.weights.toarray() if network.is_sparse else network.weights
-    jacobian = -weights * slopes
+    jacobian = weights * -slopes
     jacobian[np.diag_indices_from(jacobian)] += diagonal
-    try:
-        return lu_solve(lu_factor(jacobian, check_finite=False), -gap, check_finite=False)
-    except (LinAlgError, ValueError):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)  # exactly singular factors are recognised in _solved
+        return lu_factor(jacobian, overwrite_a=True, check_finite=False)
+
+
+def _solved(factors, gap: np.ndarray) -> np.ndarray | None:
+    """Return the step against `gap`, or None when the factors are singular."""
+    if (np.diagonal(factors[0]) == 0).any():
         return None
+    return lu_solve(factors, -gap, check_finite=False)
 
 
 def _krylov_step(network: RateNetwork, slopes: np.ndarray, gap: np.ndarray, forcing: float, diagonal: float = 1.0):
-    return gmres(lambda d: diagonal * d - network.weights @ (slopes * d), -gap, forcing)
+    return gmres(lambda d: diagonal * d - network.operator @ (slopes * d), -gap, forcing)
 
 
 def gmres(apply, right: np.ndarray, relative: float, limit: int = 80) -> tuple[np.ndarray, int]:
