@@ -52,9 +52,17 @@ def parse_leads(text: str) -> tuple[int, ...]:
 
 def _load(path):
     """Return data of an ``.npz``, or of any recording that ``bmi decode`` reads."""
-    from bmi_runtime.analysis.glm.files import load_data
+    import pathlib
 
-    return load_data(path)
+    from bmi_runtime.analysis.glm.files import Data, load_data
+
+    if pathlib.Path(path).suffix == ".npz" or not pathlib.Path(path).exists():
+        return load_data(path)
+    from bmi_runtime.sources.datafile import load_recording
+
+    found = load_recording(path)
+    tables = {"velocity": found.velocity} | ({} if found.position is None else {"position": found.position})
+    return Data(found.counts, found.bin_s, tables)
 
 
 def _model(options, **more):
@@ -164,3 +172,239 @@ def _fit_text(model, result, out) -> str:
     if out:
         lines.append(f"written to {out}")
     return "\n".join(lines)
+
+
+@glm.command()
+@click.argument("fit_file", required=False)
+@click.argument("data", required=False)
+@click.option("--units", type=int, default=10, show_default=True)
+@click.option("--bins", type=int, default=60_000, show_default=True)
+@click.option("--bin-s", type=float, default=0.001, show_default=True)
+@click.option("--rate-hz", type=float, default=15.0, show_default=True, help="Baseline rate.")
+@click.option("--history-bins", type=int, default=50, show_default=True)
+@click.option("--basis", default="raised-cosine:6", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--out", required=True, help="Where to write the data (.npz).")
+@answer_options
+def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, seed, out, as_json):
+    """Draw spikes from FIT_FILE (covariates from DATA if it has any), or from a random network of two areas."""
+    import numpy as np
+
+    from bmi_runtime.analysis.glm.bases import parse_basis
+    from bmi_runtime.analysis.glm.files import choose_covariates, load_fit
+    from bmi_runtime.analysis.glm.simulation import branching_ratio, random_network, smooth_velocity
+    from bmi_runtime.analysis.glm.simulation import simulate as draw
+    from bmi_runtime.errors import BadInput
+
+    if min(units, bins) < 1 or not bin_s > 0 or not rate_hz > 0:
+        raise BadInput("--units, --bins, --bin-s and --rate-hz must be positive")
+    rng = np.random.default_rng(seed)
+    if fit_file:
+        model = load_fit(fit_file)
+        table = choose_covariates(_load(data))[0] if data and model.standardisation_ else None
+        bins = bins if table is None else len(table)
+        counts, coupling = model.simulate(bins, table, seed), model.coupling_
+        extra = {"bin_s": model.bin_s_ or bin_s} | ({} if table is None else {"covariates": np.asarray(table)})
+    else:
+        network = random_network(units, parse_basis(basis, history_bins), rng, rate_hz * bin_s)
+        velocity = smooth_velocity(bins, bin_s, rng)
+        coupling, drive = network.coupling, velocity @ network.covariate_weights.T
+        counts = draw(network.intercept, coupling, bins, rng, drive)
+        truth = {"intercept": network.intercept, "coupling": coupling, "covariate_weights": network.covariate_weights}
+        extra = {"bin_s": bin_s, "velocity": velocity, "covariates": velocity, "areas": np.array(network.areas)}
+        extra |= {f"true_{name}": value for name, value in truth.items()}
+    with open(out, "wb") as file:
+        np.savez(file, counts=counts.astype(np.uint16), **extra)
+    rate = counts.mean(axis=0)
+    result = {
+        "bins": bins,
+        "units": counts.shape[1],
+        "spikes": int(counts.sum()),
+        "mean_rate_hz": float(rate.mean() / extra["bin_s"]),
+        "branching_ratio": branching_ratio(rate, coupling),
+        "out": out,
+    }
+    answer(result, as_json)
+
+
+@glm.command()
+@click.argument("data")
+@_model_options
+@click.option("--test-fraction", type=float, default=0.2, show_default=True, help="Held out for goodness of fit.")
+@click.option("--level", type=float, default=0.05, show_default=True, help="False-discovery rate.")
+@answer_options
+def test(data, test_fraction, level, as_json, **options):
+    """Test what drives the units of DATA: history, areas, kinematics, pairs; and how well the full model fits."""
+    from bmi_runtime.analysis.glm.files import choose_covariates
+    from bmi_runtime.analysis.glm.inference import block_report, nested_tests, wald_tests
+    from bmi_runtime.errors import BadInput
+
+    loaded = _load(data)
+    table, _ = choose_covariates(loaded, options["covariates"])
+    if not 0 < test_fraction < 1:
+        raise BadInput(f"--test-fraction is {test_fraction}; it must be between 0 and 1")
+    cut = len(loaded.counts) - round(test_fraction * len(loaded.counts))
+    train = (loaded.counts[:cut], None if table is None else table[:cut])
+    held = (loaded.counts[cut:], None if table is None else table[cut:])
+    template = _model(options)
+    with progress("testing", total=4) as advance:
+        steps = nested_tests(template, *train, loaded.areas, unit_names=loaded.unit_names)
+        advance(2)
+        model = template.fit(*train, bin_s=loaded.bin_s, unit_names=loaded.unit_names)
+        wald = wald_tests(model)
+        advance()
+        fit = _goodness(model, held)
+        advance()
+    for note in model.notes_:
+        say(f"note: {note}", as_json)
+    result = {
+        "steps": steps.steps,
+        "log_likelihood": steps.log_likelihood,
+        "likelihood_ratio_p": steps.p_values,
+        "degrees_of_freedom": steps.degrees,
+        "pairs": _significant(model, wald, level),
+        "blocks": block_report(model, loaded.areas or ["all"] * len(model.intercept_), wald, level),
+        "separated": model.separated_,
+        "branching_ratio": model.branching_ratio(),
+        **fit,
+        "meaning": "effective connectivity: a coupling may be indirect or due to unrecorded common input",
+    }
+    answer(result, as_json, None if as_json else _test_text(result))
+
+
+def _goodness(model, held) -> dict:
+    """Return what the held-out data say of the fit."""
+    from bmi_runtime.analysis.glm.goodness import rescale_all
+    from bmi_runtime.analysis.glm.selection import predictive_power
+
+    rate = model.predict(*held)
+    first = model.history_bins + max(0, *(abs(lead) for lead in (0, *model.leads_)))
+    power = [predictive_power(held[0][first:-first, unit], rate[first:-first, unit]) for unit in range(rate.shape[1])]
+    ks = rescale_all(model, *held)
+    return {
+        "bits_per_spike_held_out": model.bits_per_spike(*held),
+        "ks_statistic": [each.statistic for each in ks],
+        "ks_bound": [each.bound for each in ks],
+        "ks_p": [each.p_value for each in ks],
+        "ks_pass_fraction": sum(each.passes for each in ks) / len(ks),
+        "predictive_power": [each.power for each in power],
+        "predictive_power_chance_95": [each.chance_95 for each in power],
+    }
+
+
+def _significant(model, wald, level: float) -> list[dict]:
+    """Return the significant ordered pairs, most significant first."""
+    import numpy as np
+
+    found = np.argwhere(np.nan_to_num(wald.q_values, nan=1.0) <= level)
+    total = np.where(np.isneginf(model.coupling_), 0.0, model.coupling_).sum(axis=2)
+    entries = [
+        {
+            "target": int(target),
+            "source": int(source),
+            "summed_filter": total[target, source],
+            "p": wald.p_values[target, source],
+            "q": wald.q_values[target, source],
+        }
+        for target, source in found
+    ]
+    return sorted(entries, key=lambda entry: entry["p"])
+
+
+def _test_text(result) -> str:
+    """Return the tests for a person."""
+    import numpy as np
+
+    lines = ["likelihood-ratio tests (units with p < 0.05):"]
+    for name, p_values in zip(result["steps"], result["likelihood_ratio_p"]):
+        lines.append(f"  {name:<16}{int(np.sum(p_values < 0.05)):>4} of {len(p_values)}")
+    lines.append(f"significant ordered pairs (false-discovery rate controlled): {len(result['pairs'])}")
+    for block in result["blocks"]:
+        strength = "" if block["mean_absolute_sum"] is None else f", mean |sum| {block['mean_absolute_sum']:.3f}"
+        lines.append(f"  {block['block']:<12}{block['significant']:>4} of {block['pairs']} pairs{strength}")
+    lines.append(f"time rescaling, held out: {result['ks_pass_fraction']:.0%} of units inside their 95 % band")
+    bits, power = np.nanmean(result["bits_per_spike_held_out"]), np.nanmean(result["predictive_power"])
+    chance = np.nanmean(result["predictive_power_chance_95"])
+    lines.append(f"held-out bits per spike {bits:.3f}; predictive power {power:.3f} (chance below {chance:.3f})")
+    lines.append(f"branching ratio {result['branching_ratio']:.2f} (rates can run away near 1)")
+    lines.append(result["meaning"])
+    return "\n".join(lines)
+
+
+@glm.command()
+@click.argument("fit_file")
+@click.argument("data", required=False)
+@click.option("--kinds", default="filters,matrix,network,ks,tuning", show_default=True, help="Which pictures.")
+@click.option("--covariates", default="auto", help="As for fit.")
+@click.option("--prefix", default="glm_", show_default=True, help="Files are PREFIXkind.png.")
+@answer_options
+def plot(fit_file, data, kinds, covariates, prefix, as_json):
+    """Draw FIT_FILE; the KS plot and the tuning also need the DATA it was fitted to."""
+    import pathlib
+
+    from bmi_runtime.analysis.glm import plots
+    from bmi_runtime.analysis.glm.files import choose_covariates, load_fit
+    from bmi_runtime.errors import BadInput
+
+    model = load_fit(fit_file)
+    wanted = kinds.split(",")
+    for kind in wanted:
+        if kind not in plots.KINDS:
+            raise BadInput(f"there is no picture '{kind}'; choose from {', '.join(plots.KINDS)}")
+    figures = {"filters": plots.plot_filters, "matrix": plots.plot_matrix, "network": plots.plot_network}
+    drawn = {kind: figures[kind](model) for kind in wanted if kind in figures}
+    if data and {"ks", "tuning"} & set(wanted):
+        loaded = _load(data)
+        table, _ = choose_covariates(loaded, covariates)
+        drawn |= _data_figures(model, loaded, table, wanted)
+    pathlib.Path(prefix).parent.mkdir(parents=True, exist_ok=True)
+    files = [plots.save(figure, pathlib.Path(f"{prefix}{kind}.png")) for kind, figure in drawn.items()]
+    for kind in wanted:
+        if kind not in drawn:
+            say(f"note: {kind} was not drawn; it needs DATA (and tuning needs velocity in it)", as_json)
+    answer({"files": files}, as_json, "\n".join(files))
+
+
+def _data_figures(model, loaded, table, wanted) -> dict:
+    import numpy as np
+
+    from bmi_runtime.analysis.glm import plots
+    from bmi_runtime.analysis.glm.goodness import rescale_all
+
+    drawn = {}
+    table = table if model.standardisation_ else None
+    if "ks" in wanted:
+        drawn["ks"] = plots.plot_ks(rescale_all(model, loaded.counts, table))
+    velocity = loaded.tables.get("velocity")
+    if "tuning" in wanted and velocity is not None:
+        parts = (np.asarray(loaded.counts), np.asarray(velocity), model.predict(loaded.counts, table))
+        drawn["tuning"] = plots.plot_tuning(*parts, loaded.bin_s, model.unit_names_)
+    return drawn
+
+
+@glm.command()
+@click.argument("fit_file")
+@click.option("--out", required=True, help="Where to write the encoding model (.npz).")
+@click.option("--columns", default="0,1", show_default=True, help="Which covariates are the velocity.")
+@click.option("--velocity-unit", default="m/s", show_default=True, help="m/s, dm/s, cm/s or mm/s.")
+@answer_options
+def export(fit_file, out, columns, velocity_unit, as_json):
+    """Write FIT_FILE as an encoding model for a live session (gains per dm/s, rates in hertz)."""
+    import numpy as np
+
+    from bmi_runtime.analysis.glm.export import encoding_arrays
+    from bmi_runtime.analysis.glm.files import open_npz
+    from bmi_runtime.errors import BadInput
+
+    try:
+        chosen = tuple(int(column) for column in columns.split(","))
+    except ValueError:
+        raise BadInput(f"columns '{columns}' must be numbers such as 0,1") from None
+    needed = ("intercept", "covariate_weights", "link", "leads", "bin_s", "unit_names")
+    arrays, notes = encoding_arrays(open_npz(fit_file, needed), chosen, velocity_unit)
+    for note in notes:
+        say(f"note: {note}", as_json)
+    with open(out, "wb") as file:
+        np.savez(file, **arrays)
+    result = {"units": len(arrays["weights"]), "dimensions": len(chosen), "bin_s": float(arrays["bin_s"]), "out": out}
+    answer(result, as_json)

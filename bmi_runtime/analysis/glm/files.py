@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bmi_runtime.analysis.glm.bases import parse_basis
 from bmi_runtime.errors import BadInput
 
 TABLES = ("covariates", "velocity", "position")
@@ -174,10 +173,16 @@ def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
         "connections": model.connections_,
         "log_likelihood": model.log_likelihood_ - model.log_factorial_,
         "spikes": model.spikes_,
+        "mean_count": model.mean_count_,
         "bin_s": np.array(np.nan if model.bin_s_ is None else model.bin_s_),
         "unit_names": np.array(model.unit_names_),
         "standard_errors_method": np.array(model.standard_errors_method_),
     }
+    if model.uncertainty_ is not None:
+        arrays["filter_standard_errors"] = model.uncertainty_.filters
+        arrays["outside_covariance"] = model.uncertainty_.outside
+    if model.bin_s_:
+        arrays["baseline_log_hz"] = model.baseline_log_hz()
     if areas:
         arrays["areas"] = np.array(areas)
     if covariate_names:
@@ -186,8 +191,36 @@ def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
         np.savez(file, **arrays)
 
 
+def load_fit(path: str):
+    """Return a model written by :func:`save_fit`: it predicts and simulates; the file's arrays are in ``file_``."""
+    from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Covariates
+    from bmi_runtime.analysis.glm.model import PoissonGLM
+
+    arrays = open_npz(path, ("intercept", "coupling", "covariate_weights", "basis", "basis_weights", "bin_s", "link"))
+    units, _, lags = arrays["coupling"].shape
+    leads = tuple(int(lead) for lead in arrays["leads"])
+    model = PoissonGLM(lags, arrays["basis"], link=str(arrays["link"]), refractory_bins=int(arrays["refractory_bins"]))
+    model.leads, model.leads_ = leads, leads
+    model.file_, model.basis_ = arrays, arrays["basis"]
+    model.intercept_, model.coupling_ = arrays["intercept"], arrays["coupling"]
+    model.basis_weights_, model.mean_count_ = arrays["basis_weights"], arrays["mean_count"]
+    wide = arrays["covariate_weights"]
+    columns = wide.shape[1] // max(len(leads), 1)
+    model.covariate_weights_ = wide.reshape(units, columns, len(leads)) if wide.size else np.zeros((units, 0, 0))
+    raw = np.concatenate([arrays["intercept"][:, None], arrays["basis_weights"].reshape(units, -1), wide], axis=1).T
+    model.weights_ = np.ascontiguousarray(np.where(np.isinf(raw), -np.sign(raw) * IMPOSSIBLE, raw))
+    nothing = np.zeros(columns)
+    plain = Covariates(np.zeros((0, columns)), leads, nothing, nothing + 1, nothing.astype(int))
+    model.standardisation_ = plain if columns and leads else None
+    model.unit_names_ = [str(name) for name in arrays["unit_names"]]
+    model.areas_ = [str(area) for area in arrays["areas"]] if "areas" in arrays else None
+    bin_s = float(arrays["bin_s"])
+    model.bin_s_ = bin_s if np.isfinite(bin_s) else None
+    return model
+
+
 def _or_nan(errors, model) -> np.ndarray:
     return np.full((len(model.intercept_), model.design_.parameters), np.nan) if errors is None else errors
 
 
-__all__ = ["Data", "load_data", "open_npz", "parse_basis", "save_fit"]
+__all__ = ["Data", "choose_covariates", "load_data", "load_fit", "open_npz", "save_fit"]

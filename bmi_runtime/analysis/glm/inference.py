@@ -73,15 +73,55 @@ def to_user_units(design: Design, rows: np.ndarray, covariance: np.ndarray) -> n
     return change @ covariance @ change.T
 
 
-def standard_errors(objective: Objective, weights: np.ndarray, method: str = "auto") -> tuple[np.ndarray, str]:
-    """Return standard errors, (units, parameters), NaN where there is none, and how they were made."""
+@dataclass
+class Uncertainty:
+    """What the inverse information says of every unit's coefficients.
+
+    Attributes
+    ----------
+    errors : ndarray, shape (units, parameters)
+        Standard errors: intercept, basis weights source by source, covariates as given. NaN where there is none.
+    filters : ndarray, shape (targets, sources, lags)
+        Standard errors of the filters at every lag.
+    outside : ndarray, shape (units, 1 + covariate columns, 1 + covariate columns)
+        Covariance of intercept and covariate weights.
+    method : str
+        ``exact``, or how the information was sampled.
+    """
+
+    errors: np.ndarray
+    filters: np.ndarray
+    outside: np.ndarray
+    method: str
+
+
+def uncertainty(objective: Objective, weights: np.ndarray, method: str = "auto") -> Uncertainty:
+    """Return the uncertainty of every unit's coefficients (see :func:`information_stride` for `method`)."""
     stride = information_stride(objective, method)
-    out = np.full((objective.units, objective.design.parameters), np.nan)
+    design = objective.design
+    outside = np.r_[0, 1 + design.history_columns : design.parameters].astype(int)
+    size = (objective.units, design.events.units, len(design.basis))
+    errors = np.full((objective.units, design.parameters), np.nan)
+    filters = np.full(size, np.nan)
+    block = np.full((objective.units, len(outside), len(outside)), np.nan)
     units = np.flatnonzero(objective.free.any(axis=0))
     for unit, free, covariance in covariances(objective, weights, units, stride):
+        whole = np.full((design.parameters,) * 2, np.nan)
+        whole[np.ix_(free, free)] = to_user_units(design, free, covariance)
         with np.errstate(invalid="ignore"):
-            out[unit, free] = np.sqrt(np.diag(to_user_units(objective.design, free, covariance)))
-    return out, "exact" if stride == 1 else f"every {stride}th bin"
+            errors[unit] = np.sqrt(np.diag(whole))
+            filters[unit] = _filter_errors(design, whole)
+        block[unit] = whole[np.ix_(outside, outside)]
+    return Uncertainty(errors, filters, block, "exact" if stride == 1 else f"every {stride}th bin")
+
+
+def _filter_errors(design: Design, whole: np.ndarray) -> np.ndarray:
+    """Return standard errors of one unit's filters, (sources, lags); NaN where a coefficient has none."""
+    out = np.full((design.events.units, len(design.basis)), np.nan)
+    for source in range(design.events.units if design.history_columns else 0):
+        part = design.history(source)
+        out[source] = np.sqrt(np.einsum("lb,bc,lc->l", design.basis, whole[part, part], design.basis))
+    return out
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:

@@ -273,6 +273,7 @@ class PoissonGLM:
             lost[design.own[unit], : design.refractory_bins, unit] = True
         self.coupling_ = np.ascontiguousarray(np.where(lost, -np.inf, taps).transpose(2, 0, 1))
         self.intercept_, self.covariate_weights_ = infinite[0].copy(), np.zeros((units, 0, 0))
+        self.standardisation_ = design.covariates
         self.leads_ = design.covariates.leads if design.covariates else ()
         if design.covariates:
             table = design.covariates
@@ -309,14 +310,14 @@ class PoissonGLM:
         return objective.log_likelihoods(self.weights_)
 
     def _add_standard_errors(self, prepared) -> None:
-        from bmi_runtime.analysis.glm.inference import standard_errors
+        from bmi_runtime.analysis.glm.inference import uncertainty
 
-        self.standard_errors_, self.standard_errors_method_ = None, "none"
+        self.uncertainty_, self.standard_errors_, self.standard_errors_method_ = None, None, "none"
         sparse = self.lasso or self.group_lasso
         if self.standard_errors != "none" and not self.solution_.interrupted and not sparse:
-            self.standard_errors_, self.standard_errors_method_ = standard_errors(
-                self.objective_, self.weights_, self.standard_errors
-            )
+            self.uncertainty_ = uncertainty(self.objective_, self.weights_, self.standard_errors)
+            self.standard_errors_ = self.uncertainty_.errors
+            self.standard_errors_method_ = self.uncertainty_.method
 
     def predict(self, counts, covariates=None) -> np.ndarray:
         """Return the expected counts per bin, (bins, units), given all earlier bins.
@@ -342,7 +343,7 @@ class PoissonGLM:
         events = counts if isinstance(counts, Events) else from_counts(counts, self.unit_names_)
         if events.units != len(self.intercept_):
             raise BadInput(f"the model was fitted to {len(self.intercept_)} units, these counts have {events.units}")
-        fitted = self.design_.covariates
+        fitted = self.standardisation_
         if (covariates is None) != (fitted is None):
             raise BadInput("give covariates exactly when the model was fitted with them")
         leads = fitted.leads if fitted else ()
@@ -431,6 +432,27 @@ class PoissonGLM:
                 np.asarray(covariates, float)[np.clip(steps + lead, 0, bins - 1)] @ self.covariate_weights_[:, :, k].T
             )
         return drive
+
+    def baseline_log_hz(self) -> np.ndarray:
+        """Return each unit's log rate in hertz at zero covariates, with the history's average effect folded in.
+
+        Chosen so that the mean of ``exp(baseline + covariates)`` over the fitted bins is the unit's mean rate; without
+        history that is the intercept itself. Units that never fired get half a spike in the whole recording.
+        """
+        if not self.bin_s_:
+            raise BadInput("the width of a bin is not known; fit with bin_s")
+        design = self.design_
+        factor = np.ones(len(self.intercept_))
+        if design.covariates:
+            table = design.covariates
+            weights = self.covariate_weights_.reshape(len(self.intercept_), -1).T
+            total = np.zeros(len(self.intercept_))
+            for begin, end in design.blocks():
+                rows = design.covariate_rows(begin, end) * table.wide_scale() + table.wide_mean()
+                total += np.exp(rows @ np.where(np.isfinite(weights), weights, 0.0)).sum(axis=0)
+            factor = total / design.rows
+        mean = np.maximum(self.spikes_, 0.5) / design.rows
+        return np.log(mean / self.bin_s_ / factor)
 
     def branching_ratio(self) -> float:
         """Return how many spikes one spike causes in the end, to first order; near 1 or above, rates can run away."""
