@@ -1,0 +1,283 @@
+"""A whole session to Neurodata Without Borders: spikes, bins, kinematics, task, trials, events, model, provenance."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.reader import Recording
+
+ROWS_PER_CHUNK = 16_384
+
+
+def export_nwb(recording: Recording, out) -> dict[str, Any]:
+    """Write `recording` as an NWB file.
+
+    Spike times stand in the units table at the middle of the bin that held them, spread evenly where a bin held several
+    (the resolution column says so); the bins themselves are kept as a time series. Times are those of the device clock,
+    relative to the first bin's beginning; host times and clock uncertainty are series of their own.
+
+    Parameters
+    ----------
+    recording : Recording
+    out : path-like
+        A file that does not exist yet.
+
+    Returns
+    -------
+    dict
+        ``path``, ``bins``, ``spikes``, ``trials``, ``events``.
+
+    Raises
+    ------
+    BadInput
+        When pynwb is not installed, the file exists, or the recording holds no bin.
+    """
+    try:
+        from pynwb import NWBHDF5IO
+    except ImportError:
+        raise BadInput("export to NWB needs pynwb; install bmi-runtime[nwb]") from None
+    path = Path(out)
+    if path.exists():
+        raise BadInput(f"{path} exists; give another name (nothing is ever written over)")
+    if not recording.n_steps:
+        raise BadInput(f"{recording.path} holds no bin, so there is nothing to export")
+    builder = _Builder(recording)
+    partial = path.with_name(f"{path.stem}.partial.nwb")
+    try:
+        with NWBHDF5IO(str(partial), "w") as file:
+            file.write(builder.build())
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return {"path": str(path), **builder.counted}
+
+
+class _Builder:
+    """Gathers the parts of one NWB file."""
+
+    def __init__(self, recording: Recording):
+        self.recording = recording
+        self.config = recording.header.get("config", {})
+        times = recording.column("input", "device_time_s")
+        likelihood = self.config.get("session", {}).get("likelihood")
+        self.bin_s = self.config.get("session", {}).get("bin_s") or (0.05 if likelihood == "gaussian" else 0.005)
+        self.times_s = times - (times[0] - self.bin_s)  # end of each bin; the first bin begins at 0
+        self.regular = len(times) < 2 or np.allclose(np.diff(self.times_s), self.bin_s, rtol=0, atol=1e-9)
+        self.counted: dict[str, Any] = {"bins": recording.n_steps, "spikes": None, "trials": 0, "events": 0}
+
+    def build(self) -> Any:
+        """Return the NWBFile."""
+        nwb = self._file()
+        self._behaviour(nwb)
+        self._neural(nwb)
+        self._timing(nwb)
+        self._trials_and_events(nwb)
+        self._model(nwb)
+        return nwb
+
+    def _file(self) -> Any:
+        from pynwb import NWBFile
+        from pynwb.file import Subject
+
+        header = self.recording.header
+        created_ns = header.get("recording_format", {}).get("created_unix_ns", 0)
+        simulated = self.config.get("source", {}).get("kind") == "simulated"
+        about = {"configuration": self.config, "provenance": header.get("provenance"), "parent": header.get("parent")}
+        nwb = NWBFile(
+            session_description="Closed-loop brain-machine-interface session" + (" (simulated)" if simulated else ""),
+            identifier=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{created_ns}-{self.recording.path.name}")),
+            session_start_time=datetime.datetime.fromtimestamp(created_ns / 1e9, datetime.UTC),
+            experiment_description=f"Task {self.config.get('task', {}).get('kind')}, decoder "
+            f"{self.config.get('decoder', {}).get('kind')}, adaptive encoding model",
+            keywords=["brain-machine interface", "closed loop", "adaptive decoding"],
+            session_id=self.recording.path.stem,
+            notes=json.dumps(about, default=str),
+            source_script=f"bmi-runtime {(header.get('provenance') or {}).get('code_version', '')}",
+            source_script_file_name="bmi export",
+        )
+        nwb.subject = Subject(
+            subject_id="simulated-subject" if simulated else "unknown",
+            species="Macaca mulatta",
+            sex="U",
+            age="P0D/",
+            description="A simulated subject; species, sex and age are placeholders"
+            if simulated
+            else "Not known to the recording: fill in species, sex and age",
+        )
+        return nwb
+
+    def _when(self) -> dict[str, Any]:
+        if self.regular:
+            return {"starting_time": float(self.times_s[0]), "rate": 1.0 / self.bin_s}
+        return {"timestamps": self.times_s}
+
+    def _series(self, name: str, part: str, field: str, unit: str, about: str, columns=slice(None)) -> Any:
+        from pynwb import TimeSeries
+
+        data = self.recording.column(part, field)
+        data = data[:, columns] if data.ndim > 1 else data
+        return TimeSeries(
+            name=name, data=self._compressed(np.ascontiguousarray(data)), unit=unit, description=about, **self._when()
+        )
+
+    def _compressed(self, data: np.ndarray) -> Any:
+        from pynwb import H5DataIO
+
+        chunk = (min(len(data), ROWS_PER_CHUNK), *data.shape[1:])
+        return H5DataIO(data, compression="gzip", compression_opts=1, shuffle=True, chunks=chunk)
+
+    def _behaviour(self, nwb: Any) -> None:
+        from pynwb.behavior import Position, SpatialSeries
+
+        module = nwb.create_processing_module("behavior", "Cursor, target, decoded and intended movement")
+        position = Position(name="Position")
+        for name, field, about in (
+            ("cursor", "cursor", "cursor on the subject's screen, after assist"),
+            ("decoded", "decoded", "decoded position"),
+            ("target", "target", "centre of the target"),
+        ):
+            data = np.ascontiguousarray(self.recording.column("output", field)[:, :2])
+            series = SpatialSeries(
+                name=name,
+                data=self._compressed(data),
+                unit="meters",
+                reference_frame="origin at the centre of the workspace, x to the right, y up",
+                description=about,
+                **self._when(),
+            )
+            position.add_spatial_series(series)
+        module.add(position)
+        velocity = slice(2, 4)
+        for name, field, columns, about in (
+            ("decoded_velocity", "decoded", velocity, "decoded velocity, x and y"),
+            ("cursor_velocity", "cursor", velocity, "velocity of the cursor, after assist"),
+            ("intended_velocity", "intended", slice(None), "velocity that the subject was taken to intend"),
+        ):
+            module.add(self._series(name, "output", field, "m/s", about, columns))
+        if np.isfinite(self.recording.column("input", "kinematics")).any():
+            module.add(self._series("recorded_kinematics", "input", "kinematics", "m, m/s", "x, y, vx, vy as recorded"))
+        for name, unit, about in (
+            ("trial_state", "code", "0 reach, 1 hold, 2 success, 3 timeout, 4 pause"),
+            ("safety", "code", "0 starting, 1 calibrating, 2 active, 3 degraded, 4 frozen, 5 stopped"),
+            ("assist", "fraction", "blend of the command toward the inferred intention"),
+            ("learning_rate", "1/bin", "learning rate of the encoding model, velocity in dm/s"),
+            ("decoded_variance", "m^2, (m/s)^2", "variance of decoded x, y, vx, vy"),
+        ):
+            module.add(self._series(name, "output", name, unit, about))
+
+    def _neural(self, nwb: Any) -> None:
+        continuous = self.recording.continuous
+        module = nwb.create_processing_module("ecephys", "Binned activity as it was decoded")
+        name, about = (
+            ("features", "features per bin and unit") if continuous else ("binned_counts", "spikes per bin and unit")
+        )
+        module.add(self._series(name, "input", "counts", "a.u." if continuous else "count", about))
+        if continuous:
+            return
+        counts = self.recording.column("input", "counts")
+        nwb.add_unit_column("unit_index", "column of the unit in binned_counts")
+        total = 0
+        for unit in range(self.recording.n_units):
+            times = spike_times(np.ascontiguousarray(counts[:, unit]), self.times_s, self.bin_s)
+            total += len(times)
+            nwb.add_unit(spike_times=times, obs_intervals=[[0.0, float(self.times_s[-1])]], unit_index=unit)
+        nwb.units.resolution = self.bin_s
+        self.counted["spikes"] = total
+
+    def _timing(self, nwb: Any) -> None:
+        module = nwb.create_processing_module(
+            "misc", "Clocks and gaps bin by bin, events, history of the encoding model"
+        )
+        for name, unit, about in (
+            ("host_time_ns", "ns", "host monotonic clock when the bin closed"),
+            ("device_time_s", "s", "acquisition clock at the end of the bin, as it was"),
+            ("clock_offset_s", "s", "fitted host minus device time"),
+            ("clock_uncertainty_s", "s", "uncertainty of that offset"),
+            ("data_age_s", "s", "age of the data when they were decoded"),
+            ("gap_bins", "bins", "bins lost just before"),
+            ("late", "count", "late spikes"),
+            ("duplicates", "count", "duplicates"),
+            ("invalid", "count", "refused counts or features"),
+            ("stale", "bins", "bins since the source last delivered"),
+        ):
+            module.add(self._series(name, "input", name, unit, about))
+
+    def _trials_and_events(self, nwb: Any) -> None:
+        events = [message for _, message in self.recording.messages("event")]
+        events += [{"name": "command", **message} for _, message in self.recording.messages("command")]
+        events.sort(key=lambda message: message.get("bin", 0))
+        last = self.recording.n_steps - 1
+        for name, about in (("result", "success or timeout"), ("target_x_m", "target x"), ("target_y_m", "target y")):
+            nwb.add_trial_column(name, about)
+        others = []
+        for event in events:
+            stop = float(self.times_s[min(max(int(event.get("bin", 0)), 0), last)])
+            if event["name"] != "trial":
+                others.append((stop, int(event.get("bin", 0)), event["name"], _detail(event)))
+                continue
+            x, y = event["target_m"]
+            start = max(stop - event["time_to_target_s"], 0.0)
+            nwb.add_trial(start_time=start, stop_time=stop, result=event["result"], target_x_m=x, target_y_m=y)
+            self.counted["trials"] += 1
+        if not self.counted["trials"]:
+            nwb.add_trial(
+                start_time=0.0, stop_time=float(self.times_s[-1]), result="none", target_x_m=np.nan, target_y_m=np.nan
+            )
+        if others:
+            texts = ("s, device clock", "bin", "what happened", "key: value; each value as JSON")
+            names = ("time_s", "bin", "event", "detail")
+            columns = {key: (text, list(values)) for key, text, values in zip(names, texts, zip(*others), strict=True)}
+            nwb.processing["misc"].add(_table("events", "What happened, and what the operator did", columns))
+        self.counted["events"] = len(others)
+
+    def _model(self, nwb: Any) -> None:
+        snapshots = [message for _, message in self.recording.messages("snapshot")]
+        if not snapshots:
+            return
+        ends = np.concatenate([[0.0], self.times_s])
+        columns: dict[str, tuple[str, Any]] = {
+            "time_s": ("s, device clock", [ends[min(int(snapshot["bins"]), len(ends) - 1)] for snapshot in snapshots])
+        }
+        for name, about in (
+            ("weights", "regressors (1, vx, vy) x units; log Hz and per dm/s"),
+            ("covariance", "pairs (lower triangle of each unit's covariance) x units"),
+        ):
+            columns[name] = (about, np.array([snapshot["model"][name] for snapshot in snapshots]))
+        nwb.processing["misc"].add(_table("encoding_model", "The encoding model at each snapshot", columns))
+
+
+def _detail(event: dict[str, Any]) -> str:
+    rest = {key: value for key, value in event.items() if key not in ("name", "bin")}
+    return "; ".join(f"{key}: {json.dumps(value, default=str)}" for key, value in rest.items()) or "-"
+
+
+def _table(name: str, about: str, columns: dict[str, tuple[str, Any]]) -> Any:
+    from hdmf.common import DynamicTable, VectorData
+
+    made = [VectorData(name=key, description=text, data=data) for key, (text, data) in columns.items()]
+    return DynamicTable(name=name, description=about, columns=made)
+
+
+def spike_times(counts: np.ndarray, ends_s: np.ndarray, bin_s: float) -> np.ndarray:
+    """Return spike times (s) for the counts of one unit: evenly spread inside each bin, one spike in its middle.
+
+    Parameters
+    ----------
+    counts : ndarray, (bins,)
+    ends_s : ndarray, (bins,)
+        End of each bin.
+    bin_s : float
+    """
+    bins = np.flatnonzero(counts)
+    repeats = counts[bins].astype(np.int64)
+    first = np.repeat(np.cumsum(repeats) - repeats, repeats)
+    order = np.arange(int(repeats.sum())) - first
+    share = (order + 0.5) / np.repeat(repeats, repeats)
+    return np.repeat(ends_s[bins] - bin_s, repeats) + share * bin_s

@@ -1,0 +1,68 @@
+"""A session as Arrow tables (Parquet files) for pandas, polars and anything else that reads columns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.reader import Recording
+
+SHORT_NAMES = {2: ("x", "y"), 3: ("x", "y", "radius"), 4: ("x", "y", "vx", "vy")}
+
+
+def export_tables(recording: Recording, folder) -> dict[str, Any]:
+    """Write ``bins.parquet``, ``trials.parquet`` and ``events.parquet`` into a new folder.
+
+    ``bins`` has a row per bin: every input and output field (vectors as columns ``cursor_x``, ...), counts as one list
+    column. The schema's metadata hold configuration and provenance as JSON.
+
+    Raises
+    ------
+    BadInput
+        When pyarrow is not installed or the folder exists.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise BadInput("export to tables needs pyarrow; install bmi-runtime[tables]") from None
+    target = Path(folder)
+    if target.exists():
+        raise BadInput(f"{target} exists; give another name (nothing is ever written over)")
+    header = {key: json.dumps(value, default=str) for key, value in recording.header.items()}
+    target.mkdir(parents=True)
+    pq.write_table(_bins(recording, pa).replace_schema_metadata(header), target / "bins.parquet")
+    events = [message for _, message in recording.messages("event")]
+    trials = [event for event in events if event["name"] == "trial"]
+    others = [
+        {"bin": e.get("bin"), "name": e["name"], "detail": json.dumps(e, default=str)}
+        for e in events
+        if e not in trials
+    ]
+    for name, rows in (("trials", trials), ("events", others)):
+        pq.write_table(
+            pa.Table.from_pylist(rows) if rows else pa.table({"bin": pa.array([], pa.int64())}),
+            target / f"{name}.parquet",
+        )
+    return {"path": str(target), "bins": recording.n_steps, "trials": len(trials), "events": len(others)}
+
+
+def _bins(recording: Recording, pa: Any) -> Any:
+    columns: dict[str, Any] = {}
+    for part in ("input", "output"):
+        for name in recording.dtype[part].names or ():
+            data = np.ascontiguousarray(recording.column(part, name))
+            if name == "padding":
+                continue
+            if name == "counts":
+                columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(data.ravel()), data.shape[1])
+            elif data.ndim == 2:
+                for index, short in enumerate(SHORT_NAMES[data.shape[1]]):
+                    columns[f"{name}_{short}"] = pa.array(np.ascontiguousarray(data[:, index]))
+            else:
+                columns[name] = pa.array(data)
+    return pa.table(columns)

@@ -1,0 +1,113 @@
+"""Export and back: the same numbers, and no error of the format's own inspector."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.nwb import export_nwb, spike_times
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.tables import export_tables
+from bmi_runtime.session import launch
+
+pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed (pip install bmi-runtime[nwb])")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:hdmf"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "a.mcap"
+    overrides = [f"recording.path='{path}'", "session.units=12", "recording.snapshot_s=2.0"]
+    loop = launch.assemble(configuration.load(None, overrides), "max")
+    loop.on_bin = lambda loop: loop.handle({"set": "task.assist", "value": 0.2}) if loop.session.bins == 500 else None
+    launch.run(loop, 3000)
+    return Recording(path)
+
+
+@pytest.fixture(scope="module")
+def exported(recording, tmp_path_factory):
+    path = tmp_path_factory.mktemp("nwb") / "a.nwb"
+    return path, export_nwb(recording, path)
+
+
+def test_the_inspector_finds_no_error(exported):
+    inspector = pytest.importorskip("nwbinspector", reason="nwbinspector is not installed")
+    worst = inspector.Importance.BEST_PRACTICE_VIOLATION
+    found = list(inspector.inspect_nwbfile(nwbfile_path=str(exported[0]), importance_threshold=worst))
+    assert [f"{message.check_function_name}: {message.message}" for message in found] == []
+
+
+def test_the_numbers_come_back(recording, exported):
+    path, counted = exported
+    steps = recording.steps()
+    assert counted["bins"] == 3000
+    with pynwb.NWBHDF5IO(str(path), "r") as file:
+        nwb = file.read()
+        counts = nwb.processing["ecephys"]["binned_counts"]
+        assert np.array_equal(counts.data[:], steps["input"]["counts"])
+        assert counts.rate == pytest.approx(200.0)
+        position = nwb.processing["behavior"]["Position"]
+        for name in ("cursor", "decoded", "target"):
+            assert np.array_equal(position[name].data[:], steps["output"][name][:, :2])
+        velocity = nwb.processing["behavior"]["decoded_velocity"].data[:]
+        assert np.array_equal(velocity, steps["output"]["decoded"][:, 2:])
+        edges = np.arange(3001) * 0.005
+        for unit in range(12):
+            times = nwb.units["spike_times"][unit]
+            assert np.array_equal(np.histogram(times, edges)[0], steps["input"]["counts"][:, unit])
+        assert counted["spikes"] == steps["input"]["counts"].sum()
+        assert len(nwb.trials) == counted["trials"] == int(steps["output"]["successes"][-1])
+        assert set(nwb.trials["result"][:]) == {"success"}
+        model = nwb.processing["misc"]["encoding_model"]
+        snapshots = [message for _, message in recording.messages("snapshot")]
+        assert np.array_equal(model["weights"][-1], snapshots[-1]["model"]["weights"])
+        events = nwb.processing["misc"]["events"].to_dataframe()
+        command = events[events["event"] == "command"].iloc[0]
+        assert command["bin"] == 500
+        assert command["detail"] == 'set: "task.assist"; old: 0.0; new: 0.2'
+        about = json.loads(nwb.notes)
+        assert about["configuration"]["session"]["units"] == 12
+        assert about["provenance"]
+
+
+def test_tables_come_back(recording, tmp_path):
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="pyarrow is not installed (pip install bmi-runtime[tables])"
+    )
+    result = export_tables(recording, tmp_path / "tables")
+    bins = parquet.read_table(tmp_path / "tables" / "bins.parquet")
+    steps = recording.steps()
+    assert bins.num_rows == result["bins"] == 3000
+    assert np.array_equal(bins["cursor_x"].to_numpy(), steps["output"]["cursor"][:, 0])
+    assert np.array_equal(np.array(bins["counts"].to_pylist()), steps["input"]["counts"])
+    assert json.loads(bins.schema.metadata[b"config"])["session"]["units"] == 12
+    trials = parquet.read_table(tmp_path / "tables" / "trials.parquet").to_pylist()
+    assert [trial["result"] for trial in trials] == ["success"] * result["trials"]
+    with pytest.raises(BadInput, match="exists"):
+        export_tables(recording, tmp_path / "tables")
+
+
+def test_nothing_is_written_over(recording, exported):
+    with pytest.raises(BadInput, match="exists"):
+        export_nwb(recording, exported[0])
+
+
+def test_spikes_of_one_bin_are_spread_inside_it():
+    times = spike_times(np.array([0, 2, 1]), np.array([0.01, 0.02, 0.03]), 0.01)
+    assert times == pytest.approx([0.0125, 0.0175, 0.025])
+
+
+def test_a_continuous_session_exports_its_features(tmp_path):
+    overrides = [f"recording.path='{tmp_path / 'g.mcap'}'", "session.units=5", "session.likelihood=gaussian"]
+    launch.run(launch.assemble(configuration.load(None, overrides), "max"), 100)
+    recording = Recording(tmp_path / "g.mcap")
+    export_nwb(recording, tmp_path / "g.nwb")
+    with pynwb.NWBHDF5IO(str(tmp_path / "g.nwb"), "r") as file:
+        features = file.read().processing["ecephys"]["features"].data[:]
+    assert np.array_equal(features, recording.steps()["input"]["counts"])
