@@ -88,6 +88,7 @@ class HistoryDecoder:
             if layout.windows >= 3:
                 group.append(LaggedTuning(layout, lead, lag, order, history=2))
             if self.dims == 4:
+                group.append(LaggedTuning(layout, lead, lag, order, tuned=velocity))
                 group.append(LaggedTuning(layout, lead, lag, order, history=min(2, layout.windows - 1), tuned=velocity))
             group += [DirectRegression(layout, penalty) for penalty in PENALTIES]
             if memory == 0:
@@ -192,11 +193,11 @@ class HistoryDecoder:
                     expert.publish(*centred)
         self._mixture.refresh()
         self._published = True
+        if self._known is not None:
+            for _, expert in self._experts:
+                expert.anchor(self._known)
 
     def freeze(self) -> None:
         """End learning: publish what was learned so far, and start from the last kinematics that are known."""
         if self._learned >= 2:
             self._publish()
-            if self._known is not None:
-                for _, expert in self._experts:
-                    expert.anchor(self._known)

@@ -8,6 +8,8 @@ MAX_BATCHES = 64
 FIRST_BATCH_BINS = 8
 FOLDS = 8
 ITERATIONS = 1000
+YOUNG = 0.25
+LEAST_CONFIDENCE = 0.3
 
 
 class Mixture:
@@ -17,8 +19,8 @@ class Mixture:
     published before: a blocked validation that runs along with the session. How much better the combination is than
     the best of the `plain` experts is estimated by cross-validation over batches of successive bins, with its standard
     error; where the gain is not clear the combination is drawn back to that plain expert, by the positive-part factor
-    ``1 - (standard error / gain)^2`` (as in James and Stein's estimator; its use here is a choice, tested on simulated
-    sessions).
+    ``1 - (standard error / gain)^2`` (as in James and Stein's estimator; a choice, tested on simulated sessions), but
+    not below 0.3 where there is any gain, as the errors of different experts partly cancel.
 
     Parameters
     ----------
@@ -26,12 +28,13 @@ class Mixture:
     plain : sequence of int
         Experts to fall back to.
     forgetting : float
-        Errors of bin i of n weigh ``(i / n) ** forgetting``: early ones were made with parameters from little data.
+        Errors of bin i of n weigh ``(i / n) ** forgetting``, the first quarter nothing: early ones were made with
+        parameters from little data.
     pull : float
         Weight of a pull of the combination toward equal weights, relative to the mean squared error of the experts.
     """
 
-    def __init__(self, experts: int, dims: int, plain, forgetting: float = 1.0, pull: float = 0.003):
+    def __init__(self, experts: int, dims: int, plain, forgetting: float = 2.0, pull: float = 0.003):
         self.plain = np.asarray(plain)
         self.forgetting = forgetting
         self.pull = pull
@@ -58,11 +61,11 @@ class Mixture:
     def refresh(self) -> None:
         """Recompute the weights."""
         used = -(-self._bins // self._batch_bins)
-        if used < FOLDS:
+        if used < 2 * FOLDS:
             return
         age = (np.arange(used) + 1.0) / used
         for dim in range(len(self.weights)):
-            products = self._batches[:used, dim] * (age**self.forgetting)[:, None, None]
+            products = (self._batches[:used, dim] * (age**self.forgetting)[:, None, None])[age > YOUNG]
             self.weights[dim], self.confidence[dim] = self._weights_of(products)
 
     def _weights_of(self, products):
@@ -79,7 +82,7 @@ class Mixture:
             weights = self._optimum(total - held.sum(axis=0))
             gains[fold_of == fold] = held[:, best, best] - np.einsum("bij,i,j->b", held, weights, weights)
         gain, error = gains.sum(), gains.std(ddof=1) * np.sqrt(len(gains))
-        confidence = 0.0 if gain <= 0.0 else max(0.0, 1.0 - (error / gain) ** 2)
+        confidence = 0.0 if gain <= 0.0 else max(LEAST_CONFIDENCE, 1.0 - (error / gain) ** 2)
         weights = confidence * self._optimum(total)
         weights[best] += 1.0 - confidence
         return weights, confidence
