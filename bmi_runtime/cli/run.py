@@ -1,5 +1,10 @@
 """``bmi run``: a closed-loop session."""
 
+import contextlib
+import os
+import shlex
+import sys
+
 import click
 
 from bmi_runtime.cli.common import answer, answer_options, progress, say
@@ -16,25 +21,175 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.option("--record", default=None, metavar="PATH", help="The recording to write; 'none' for no recording.")
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max: simulated time, no waiting.")
 @click.option("--headless", is_flag=True, help="No window.")
+@click.option("--resume", default=None, metavar="REC", help="Go on where this recording ends, in a new recording.")
+@click.option("--with-simulator", is_flag=True, help="Also run 'bmi simulate --as SOURCE', under the same supervisor.")
+@click.option("--source-command", default=None, metavar="COMMAND", help="Also run this sender, restarted if it dies.")
 @answer_options
-def run(path, overrides, duration, seed, source, record, speed, headless, as_json):
+def run(path, overrides, seed, source, record, speed, resume, as_json, **options):
     """Run a closed-loop session: decode, move the cursor, adapt, record."""
-    from bmi_runtime import config as configuration
-    from bmi_runtime.session import launch
-
-    extra = [f"session.duration_s={duration}"] if duration is not None else []
+    extra = [f"session.duration_s={options['duration']}"] if options["duration"] is not None else []
     extra += [f"session.seed={seed}"] if seed is not None else []
     extra += [f'source.kind="{source}"'] if source else []
     extra += (
         [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path='{record}'"] if record else []
     )
-    config = configuration.load(path, (*overrides, *extra))
-    window = launch.open_window(config, headless or speed == "max", lambda text: say(text, as_json))
-    total = round(config.session.duration_s / config.bin_s)
     with progress("getting ready") as _:
-        loop = launch.assemble(config, speed)
-    with progress("session", total or None) as advance, launch.stopped_by_signals(loop):
+        assignment = _assignment(path, (*overrides, *extra), resume)
+    if speed == "max":
+        result = _simulated_time(assignment, as_json)
+    else:
+        result = _supervised(assignment, as_json, _source_command(options, assignment.config), options["headless"])
+    with _terminal_may_be_gone():
+        from bmi_runtime.session import launch
+
+        answer(result, as_json, launch.summary(result))
+
+
+def _assignment(path, overrides, recording):
+    """Load and compile everything; return what the runtime is to do."""
+    from bmi_runtime import config as configuration
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.session import launch, resume
+    from bmi_runtime.session.core import warm_up
+    from bmi_runtime.session.supervisor import Assignment
+    from bmi_runtime.sources.base import source_class
+
+    if recording and path:
+        raise BadInput("--resume takes the configuration from the recording; leave --config out")
+    done = 0
+    if recording:
+        config, done = resume.configuration_of(recording, overrides)
+    else:
+        config = configuration.load(path, overrides)
+    source_class(config.source.kind)
+    warm_up(config)
+    where = resume.next_path(recording) if recording and not config.recording.path else None
+    return Assignment(config, launch.total_bins(config, done), where, recording)
+
+
+def _simulated_time(assignment, as_json):
+    """Run without waiting, in this process, without a supervisor."""
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.session import launch
+
+    if assignment.resume:
+        raise BadInput("--resume goes on in real time; leave --speed max out")
+    with progress("getting ready") as _:
+        loop = launch.assemble(assignment.config, "max")
+    with progress("session", assignment.total_bins or None) as advance, launch.stopped_by_signals(loop):
         say(f"ready: {launch.describe(loop)}", as_json)
-        loop.on_bin = launch.reporter(advance, lambda text: say(text, as_json), speed)
-        launch.run(loop, total, window)
-    answer(loop.result(), as_json, launch.summary(loop.result()))
+        loop.on_bin = launch.reporter(advance, lambda text: say(text, as_json), "max")
+        loop.on_trouble = lambda text: say(text, as_json)
+        launch.run(loop, assignment.total_bins)
+    return loop.result()
+
+
+def _supervised(assignment, as_json, source_command, headless):
+    """Run in real time: the runtime, the window and the sender as processes under one supervisor."""
+    from bmi_runtime.session import launch
+    from bmi_runtime.session.supervisor import Helper, Supervisor, start_helper
+    from bmi_runtime.session.worker import work
+
+    with Screen(assignment.total_bins, as_json) as screen:
+        window = launch.window_command(assignment.config, headless, screen.say)
+        commands = {"window": window, "source": source_command}
+        helpers = tuple(
+            Helper(name, lambda command=command: start_helper(command))  # type: ignore[misc]
+            for name, command in commands.items()
+            if command
+        )
+        return Supervisor(assignment, work, screen, helpers).run()
+
+
+def _source_command(options, config):
+    """Return the command of a sender to run beside the runtime, or None."""
+    from bmi_runtime.errors import BadInput
+
+    if options["source_command"] and options["with_simulator"]:
+        raise BadInput("give --with-simulator or --source-command, not both")
+    if options["source_command"]:
+        return shlex.split(options["source_command"])
+    if not options["with_simulator"]:
+        return None
+    if config.source.kind == "simulated":
+        raise BadInput("--with-simulator is for a source in its own process; say which with --source (zeromq, ...)")
+    sections = ("session", "source", "subject", "population", "encoding", "task", "telemetry")
+    settings = [
+        f"{section}.{key}={_toml(value)}"
+        for section in sections
+        for key, value in getattr(config, section).model_dump(exclude_unset=True).items()
+    ]
+    flags = [text for setting in settings for text in ("--set", setting)]
+    return [sys.executable, "-m", "bmi_runtime.cli.main", "simulate", "--as", config.source.kind, *flags]
+
+
+def _toml(value):
+    """Return a value as TOML reads it."""
+    import json
+
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value)
+
+
+class Screen:
+    """Lines and a progress bar for the operator; a terminal that is gone is not an error.
+
+    The bar is drawn only when something is reported: no thread, because the supervisor forks.
+    """
+
+    def __init__(self, total: int, as_json: bool):
+        self.total, self.as_json, self.bar = total, as_json, None
+
+    def __enter__(self):
+        """Show the bar, on a terminal."""
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            self.bar = Progress(
+                *columns,
+                console=Console(stderr=True),
+                transient=True,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self.task = self.bar.add_task("session", total=self.total or None)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_):
+        """Take the bar away."""
+        if self.bar:
+            with _terminal_may_be_gone():
+                self.bar.stop()
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        with _terminal_may_be_gone():
+            if self.bar and (self.as_json or sys.stdout.isatty()):
+                self.bar.console.print(text, highlight=False, markup=False)
+            else:
+                say(text, self.as_json)
+
+    def advance(self, bins: int) -> None:
+        """Move the bar."""
+        if self.bar:
+            with _terminal_may_be_gone():
+                self.bar.advance(self.task, bins)
+                self.bar.refresh()
+
+
+@contextlib.contextmanager
+def _terminal_may_be_gone():
+    """Swallow the error of writing to a closed terminal or pipe, and write nowhere from then on."""
+    try:
+        yield
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in (1, 2):
+            os.dup2(nowhere, number)

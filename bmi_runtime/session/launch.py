@@ -17,12 +17,14 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.provenance import provenance
 from bmi_runtime.recording.writer import RecordingWriter
+from bmi_runtime.session import realtime
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.output import DecodedOutput
+from bmi_runtime.session.resume import Resumption
 from bmi_runtime.session.telemetry import Control, Telemetry
 from bmi_runtime.sources.base import source_class
 
@@ -57,24 +59,67 @@ def recording_path(config: Config) -> pathlib.Path:
     return candidate
 
 
-def assemble(config: Config, speed: str = "real") -> Loop:
-    """Return a loop that is ready to run: kernels warm, sockets bound, source open, recording begun."""
+def assemble(
+    config: Config,
+    speed: str = "real",
+    resumed: Resumption | None = None,
+    path: pathlib.Path | None = None,
+    published: bool | None = None,
+    must_record: bool = True,
+    on_snapshot: Callable[[int], None] | None = None,
+) -> Loop:
+    """Return a loop that is ready to run: kernels warm, sockets bound, source open, recording begun.
+
+    Parameters
+    ----------
+    config : Config
+    speed : {"real", "max"}
+    resumed : Resumption, optional
+        The session to go on with, in place of a new one.
+    path : path-like, optional
+        Where to record; by default `recording_path`.
+    published : bool, optional
+        Whether to open telemetry, control and output sockets; by default in real time only.
+    must_record : bool
+        False: a recording that cannot be begun is no reason not to run; the loop's ``recording_failed`` says why.
+    on_snapshot : callable, optional
+        See `Loop`.
+    """
     import zmq
 
     source = source_class(config.source.kind)(config)
-    session = Session(config, initial_model(config, source))
+    session = resumed.session if resumed else Session(config, initial_model(config, source))
     warm_up(config)
-    telemetry = control = None
-    if config.telemetry.enabled and speed == "real":
+    telemetry = control = output = None
+    if config.telemetry.enabled and (speed == "real" if published is None else published):
         context: zmq.Context = zmq.Context.instance()
         telemetry, control = Telemetry(config, context), Control(config, context)
-    output = DecodedOutput(config, zmq.Context.instance()) if telemetry and config.telemetry.output_address else None
+        output = DecodedOutput(config, context) if config.telemetry.output_address else None
     source.open()
-    recorder = None
+    recorder, failed = None, None
     if config.recording.enabled:
-        header = {"config": config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
-        recorder = RecordingWriter(recording_path(config), header, config.session.units, config.continuous)
-    return Loop(session, source, recorder, telemetry, control, speed, output=output)
+        parent = {"parent": resumed.parent} if resumed else {}
+        header = {"config": session.config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
+        try:
+            where = path or recording_path(config)
+            recorder = RecordingWriter(where, header | parent, config.session.units, config.continuous)
+        except BmiError as error:
+            if must_record:
+                raise
+            failed = str(error)
+    loop = Loop(
+        session, source, recorder, telemetry, control, speed, output=output, resumed=resumed, on_snapshot=on_snapshot
+    )
+    loop.recording_failed = failed
+    return loop
+
+
+def apply_realtime(loop: Loop, say: Callable[[str], None]) -> None:
+    """Pin, raise and lock as configured; what could not be had is said and recorded."""
+    missing = realtime.apply(loop.session.config.realtime)
+    for sentence in missing:
+        say(f"without: {sentence}")
+    loop.opening_events.append({"name": "realtime", "missing": missing})
 
 
 def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
@@ -109,8 +154,8 @@ def stopped_by_signals(loop: Loop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def open_window(config: Config, headless: bool, say: Callable[[str], None]) -> subprocess.Popen | None:
-    """Start the subject's window in its own process, or say why not."""
+def window_command(config: Config, headless: bool, say: Callable[[str], None]) -> list[str] | None:
+    """Return the command that opens the window in its own process, or say why there is none."""
     if headless:
         return None
     on_linux = sys.platform.startswith("linux")
@@ -123,7 +168,12 @@ def open_window(config: Config, headless: bool, say: Callable[[str], None]) -> s
         say("telemetry is switched off (telemetry.enabled = false): no window")
         return None
     addresses = ["--telemetry", config.telemetry.publish_address, "--control", config.telemetry.control_address]
-    return subprocess.Popen([sys.executable, "-m", "gui", *addresses])
+    return [sys.executable, "-m", "gui", *addresses]
+
+
+def total_bins(config: Config, done: int = 0) -> int:
+    """Return at which bin the session ends (0: it does not), `done` bins before its duration began to count."""
+    return done + round(config.session.duration_s / config.bin_s) if config.session.duration_s else 0
 
 
 def describe(loop: Loop) -> str:
@@ -148,13 +198,18 @@ def reporter(advance: Callable[[float], None], say: Callable[[str], None], speed
         if bins % every == 0:
             advance(every)
         if bins % report.minute == 0:  # type: ignore[attr-defined]
-            task = loop.session.task
-            clock, done = f"{bins * loop.session.config.bin_s:6.0f} s", task.successes + task.timeouts
-            say(f"{clock}  {task.successes} of {done} targets reached, {loop.deadline_misses} deadlines missed")
+            say(news(loop))
 
     report.every = 200  # type: ignore[attr-defined]
     report.minute = 12_000  # type: ignore[attr-defined]
     return report
+
+
+def news(loop: Loop) -> str:
+    """Return one line saying how it goes."""
+    task = loop.session.task
+    clock, done = f"{loop.session.bins * loop.session.config.bin_s:6.0f} s", task.successes + task.timeouts
+    return f"{clock}  {task.successes} of {done} targets reached, {loop.deadline_misses} deadlines missed"
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -170,4 +225,10 @@ def summary(result: dict[str, Any]) -> str:
         f"recording: {result['recording'] or 'none'}",
         f"digest of the outputs: {result['output_digest']}",
     ]
+    if result.get("recording_failed"):
+        lines.append(f"THE RECORDING IS NOT WHOLE: {result['recording_failed']}")
+    if result.get("restarts"):
+        lines.append(
+            f"the runtime was started again {result['restarts']} times; recordings: " + ", ".join(result["recordings"])
+        )
     return "\n".join(lines)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import hashlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import STAGES, Bin
+from bmi_runtime.messages import STAGES, Bin, TrialState
 from bmi_runtime.security import refused_clients
 from bmi_runtime.session.core import Session
-from bmi_runtime.session.describe import live_parameters
+from bmi_runtime.session.describe import current_values, live_parameters
 from bmi_runtime.session.latency import LatencyHistogram
 from bmi_runtime.session.pacing import NoPacer, Pacer
 
@@ -34,6 +35,10 @@ class Loop:
         Called after each bin with the loop (progress in a terminal).
     output : DecodedOutput or None
         Decoded state for effectors; leaves after the bin was recorded, so that nothing moves that is not on file.
+    resumed : Resumption or None
+        When this loop goes on where a recording ended.
+    on_snapshot : callable or None
+        Called with the first byte of each snapshot in the recording.
     """
 
     def __init__(
@@ -46,10 +51,12 @@ class Loop:
         speed="real",
         on_bin=None,
         output=None,
+        resumed=None,
+        on_snapshot=None,
     ):
         self.session, self.source = session, source
         self.recorder, self.telemetry, self.control, self.on_bin = recorder, telemetry, control, on_bin
-        self.output = output
+        self.output, self.resumed, self.on_snapshot = output, resumed, on_snapshot
         config = session.config
         self.real_time = speed == "real"
         paced = self.real_time and source.paced
@@ -60,12 +67,17 @@ class Loop:
         self.stages = [LatencyHistogram() for _ in STAGES]
         self.deadline_misses = 0
         self.squared_error_m2, self.scored_bins = 0.0, 0
-        self.running, self.started_ns = False, 0
+        self.running, self.started_ns, self._stop_wanted = False, 0, False
         self.stopped_by_operator = False
+        self.opening_events: list[dict[str, Any]] = []
+        self.recording_failed: str | None = None
+        self.on_trouble: Callable[[str], None] = lambda text: None
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
-        self._marks = [0] * len(STAGES)
+        self._marks, self._begun, self._missed = [0] * len(STAGES), 0, 0
         session.mark = self._mark
+        if resumed:
+            self._take_up(resumed)
 
     def run(self, bins: int = 0) -> None:
         """Run until `bins` are done (0: until stopped or the source ends)."""
@@ -74,35 +86,47 @@ class Loop:
             while self.running and (not bins or self.session.bins < bins):
                 lateness_ns = self.pacer.wait()
                 self._take_commands()
+                asked_ns = time.monotonic_ns()
+                self.bin.fields.segment[0] = 0
                 if not self.source.next_bin(self.bin, self.session.cursor, self.session.task.target):
                     break
-                self._one_bin(lateness_ns)
+                self._one_bin(lateness_ns, asked_ns)
         finally:
             self._finish()
 
     def stop(self) -> None:
-        """End the run after the bin in hand."""
-        self.running = False
+        """End the run after the bin in hand (or before the first one)."""
+        self.running, self._stop_wanted = False, True
 
     def _start(self) -> None:
-        self.running, self.started_ns = True, time.monotonic_ns()
-        if self.recorder:
-            self.recorder.write("snapshot", self.session.snapshot(), self.started_ns)
+        self.running, self.started_ns = not self._stop_wanted, time.monotonic_ns()
+        if self.resumed:
+            self._missed = self.resumed.missed_bins(self.source.paced)
+            self.opening_events.append(self._resumed_event(self.resumed))
+        self._snapshot(self.started_ns)
+        for event in self.opening_events:
+            self._both("event", {**event, "bin": self.session.bins}, self.started_ns)
         gc.collect()
         gc.freeze()
         gc.disable()
+        self.pacer.begin()
 
     def _finish(self) -> None:
         gc.enable()
         gc.unfreeze()
         if self.recorder:
             now = time.monotonic_ns()
-            self.recorder.write("snapshot", self.session.snapshot(), now)
-            self.recorder.write("health", self.health(), now)
+            self._snapshot(now)
+            self.recorder.write("health", self.health() | {"histograms": self._histograms()}, now)
 
-    def _one_bin(self, lateness_ns: int) -> None:
+    def _one_bin(self, lateness_ns: int, asked_ns: int) -> None:
         begin = self._begun = time.monotonic_ns()
+        # a source that waits for data says when the bin's were complete; one that makes them is timed from the question
+        completed_ns = getattr(self.source, "completed_ns", asked_ns if self.source.paced else begin)
+        self._marks[SOURCE] = max(begin - completed_ns, 0)
         self.bin.fields.host_time_ns[0] = begin
+        if self.resumed:
+            self.resumed.shift(self.bin, self._missed)
         record = self.session.step(self.bin.bytes)
         self.digest.update(record.output_bytes)
         self._account(record, begin, lateness_ns)
@@ -129,6 +153,8 @@ class Loop:
         timing.deadline_missed[0] = missed
         self.deadline_misses += missed
         self.latency.add(duration)
+        for histogram, stage_ns in zip(self.stages, self._marks, strict=True):
+            histogram.add(stage_ns)
 
     def _record(self, record, now_ns: int) -> None:
         session, recorder = self.session, self.recorder
@@ -141,8 +167,28 @@ class Loop:
             return
         recorder.write_step(record.bytes, now_ns)
         if session.bins % self._snapshot_every == 0:
-            recorder.write("snapshot", session.snapshot(), now_ns)
+            self._snapshot(now_ns)
+        if recorder.failed and not self.recording_failed:
+            self._recording_failed(recorder.failed, now_ns)
         self._mark(RECORD)
+
+    def _snapshot(self, now_ns: int) -> None:
+        """Record the session's state and the shell's own counts; tell where in the file they stand."""
+        recorder = self.recorder
+        if not recorder or recorder.failed:
+            return
+        offset = recorder.path.stat().st_size if self.on_snapshot else 0
+        recorder.write("snapshot", self.session.snapshot() | {"shell": self.figures()}, now_ns)
+        if self.on_snapshot:
+            self.on_snapshot(offset)
+
+    def _recording_failed(self, reason: str, now_ns: int) -> None:
+        """Say once that nothing is recorded any more; the loop goes on."""
+        self.recording_failed = reason
+        event = {"name": "recording-failed", "reason": reason, "bin": self.session.bins - 1}
+        if self.telemetry:
+            self.telemetry.send("event", self.session.bins, event)
+        self.on_trouble(f"THE RECORDING HAS STOPPED: {reason}; the session goes on and is no longer recorded")
 
     def _both(self, stream: str, message: dict[str, Any], now_ns: int) -> None:
         """Record a message and publish it."""
@@ -168,6 +214,63 @@ class Loop:
         if out.trial_state[0] <= 1:
             self.squared_error_m2 += dx * dx + dy * dy
             self.scored_bins += 1
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the shell has counted, for the snapshot: a process that goes on from it counts on."""
+        given, known = self.bin.fields, self.session.bins > 0
+        return {
+            "squared_error_m2": float(self.squared_error_m2),
+            "scored_bins": self.scored_bins,
+            "deadline_misses": int(self.deadline_misses),
+            "task_kind": current_values(self.session)["task.kind"],
+            "last_bin_index": int(given.bin_index[0]) if known else None,
+            "last_segment": int(given.segment[0]),
+            "last_host_ns": int(given.host_time_ns[0]),
+            "histograms": self._histograms(),
+        }
+
+    def _histograms(self) -> dict[str, Any]:
+        """Return all latency histograms, sparse."""
+        named = {"all": self.latency, **dict(zip(STAGES, self.stages, strict=True))}
+        return {name: histogram.sparse() for name, histogram in named.items()}
+
+    def _take_up(self, resumed) -> None:
+        """Count on from the figures in the snapshot and the bins behind it."""
+        figures = resumed.figures
+        self.squared_error_m2 = figures.get("squared_error_m2", 0.0)
+        self.scored_bins = figures.get("scored_bins", 0)
+        self.deadline_misses = figures.get("deadline_misses", 0) + int(
+            resumed.replayed["timing"]["deadline_missed"].sum()
+        )
+        for name, histogram in {"all": self.latency, **dict(zip(STAGES, self.stages, strict=True))}.items():
+            if name in figures.get("histograms", {}):
+                histogram.add_sparse(figures["histograms"][name])
+        for step in resumed.replayed:
+            stage_ns = step["timing"]["stage_ns"].tolist()
+            for histogram, duration_ns in zip(self.stages, stage_ns, strict=True):
+                histogram.add(duration_ns)
+            self.latency.add(sum(stage_ns[SOURCE + 1 : RECORD]) + max(int(step["timing"]["lateness_ns"]), 0))
+            self._score_step(step["output"])
+        given = self.bin.fields
+        given.bin_index[0], given.segment[0] = max(resumed.next_bin_index - 1, 0), max(resumed.next_segment - 1, 0)
+        given.host_time_ns[0] = resumed.last_host_ns
+
+    def _score_step(self, out) -> None:
+        dx, dy = out["cursor"][0] - out["target"][0], out["cursor"][1] - out["target"][1]
+        if out["trial_state"] <= TrialState.HOLD:
+            self.squared_error_m2 += float(dx * dx + dy * dy)
+            self.scored_bins += 1
+
+    def _resumed_event(self, resumed) -> dict[str, Any]:
+        """Return the event that says where this session comes from."""
+        down_s = (self.started_ns - resumed.last_host_ns) * 1e-9
+        return {
+            "name": "resumed",
+            **{f"parent_{name}": value for name, value in resumed.parent.items()},
+            "replayed_bins": len(resumed.replayed),
+            "missed_bins": self._missed,
+            "down_s": down_s if 0 < down_s < 86400 else None,  # None: from before the machine was started
+        }
 
     def _take_commands(self) -> None:
         if self.control:
@@ -228,8 +331,10 @@ class Loop:
         return {
             "bins": self.session.bins,
             "latency_us": self.latency.summary(),
+            "stages_us": {name: self.stages[number].summary() for number, name in enumerate(STAGES)},
             "deadline_misses": self.deadline_misses,
-            "recording_failed": recorder.failed if recorder else None,
+            "recording_failed": self.recording_failed,
+            "messages_lost": recorder.messages_lost if recorder else 0,
             "refused_commands": control.refused if control else 0,
             "refused_clients": refused_clients(),
             "source": self.source.health() if hasattr(self.source, "health") else {},
@@ -249,5 +354,7 @@ class Loop:
             "latency_us": self.latency.summary(),
             "deadline_misses": self.deadline_misses,
             "recording": str(self.recorder.path) if self.recorder else None,
+            "recording_failed": self.recording_failed,
+            "messages_lost": self.recorder.messages_lost if self.recorder else 0,
             "output_digest": self.digest.hexdigest(),
         }

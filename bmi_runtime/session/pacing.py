@@ -15,6 +15,10 @@ class Pacer:
 
     def __init__(self, bin_s: float, spin_s: float):
         self.bin_ns, self.spin_ns = round(bin_s * 1e9), round(spin_s * 1e9)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now: the first deadline is one bin away."""
         self.deadline_ns = time.monotonic_ns()
 
     def wait(self) -> int:
@@ -33,6 +37,9 @@ class Pacer:
 
 class NoPacer:
     """Simulated time: never waits."""
+
+    def begin(self) -> None:
+        """Do nothing."""
 
     def wait(self) -> int:
         """Return at once."""

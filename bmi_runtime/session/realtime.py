@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import sys
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from bmi_runtime.config import RealtimeConfig
 
 _MCL_CURRENT_AND_FUTURE = 3
+_MCL_ONFAULT = 4  # pages are locked when first touched: address space that is only reserved takes no memory
 
 
 def apply(config: RealtimeConfig) -> list[str]:
@@ -52,7 +54,8 @@ def lock_memory() -> None:
         # with a finite limit, later allocations would fail instead of being pageable: worse than not locking
         raise OSError("the limit on locked memory is finite (ulimit -l unlimited lifts it)")
     library = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    if library.mlockall(_MCL_CURRENT_AND_FUTURE):
+    flags = _MCL_CURRENT_AND_FUTURE | (_MCL_ONFAULT if sys.platform.startswith("linux") else 0)
+    if library.mlockall(flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

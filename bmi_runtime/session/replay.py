@@ -88,7 +88,7 @@ class Replay:
     def next(self) -> bool:
         """Step one bin; return whether the output is identical to the recorded one."""
         start = self.position * self._size
-        for command in self.commands.get(self.position, ()):
+        for command in self.commands.get(self.session.bins, ()):
             self.session.apply(command)
         record = self.session.step(self._raw[start : start + self._middle])
         self.session.events.clear()

@@ -1,0 +1,378 @@
+"""One supervisor for the processes of a session: the runtime, the window, and a source of its own.
+
+The supervisor has loaded and compiled everything before it forks the runtime, and then does nothing but wait: it is
+the warm standby. A runtime that is killed is forked again, restores the last snapshot of its recording, takes the bins
+behind it again, and goes on in a new recording that names the old one.
+
+The runtime tells how it stands through a pipe that it never waits on (`Report`), so neither a frozen supervisor nor a
+stopped terminal can hold the loop up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BmiError
+
+END_WITHIN_S = 1.5
+QUICK_DEATH_S = 5.0
+QUICK_DEATHS = 4
+CRASHED = 70
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+KILLED_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_PR_SET_PDEATHSIG = 1
+
+
+class Report:
+    """The runtime's end of the pipe to its supervisor: one JSON object a line; what does not fit is dropped."""
+
+    def __init__(self, pipe: int):
+        self.pipe = pipe
+        os.set_blocking(pipe, False)
+
+    def send(self, **message: Any) -> None:
+        """Send one message; never waits."""
+        with contextlib.suppress(OSError):  # the pipe is full, or the supervisor is gone
+            os.write(self.pipe, json.dumps(message).encode() + b"\n")
+
+    def send_last(self, **message: Any) -> None:
+        """Send one message that must arrive; the loop is over, so this may wait."""
+        os.set_blocking(self.pipe, True)
+        with contextlib.suppress(OSError):
+            os.write(self.pipe, json.dumps(message).encode() + b"\n")
+
+
+@dataclasses.dataclass
+class Helper:
+    """A process beside the runtime, started by a command: restarted when it dies, ended with the session.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    start : callable
+        Starts it and returns the process.
+    """
+
+    name: str
+    start: Callable[[], subprocess.Popen]
+    process: subprocess.Popen | None = None
+    started_s: float = 0.0
+    quick_deaths: int = 0
+
+    def begin(self) -> None:
+        """Start the process."""
+        self.process, self.started_s = self.start(), time.monotonic()
+
+    def look(self, say: Callable[[str], None]) -> None:
+        """Start the process again if it died; when it keeps dying, say so and leave it."""
+        if self.process is None or (status := self.process.poll()) is None:
+            return
+        self.process = None
+        if status == 0:
+            say(f"the {self.name} has ended; the session goes on")
+            return
+        self.quick_deaths = self.quick_deaths + 1 if time.monotonic() - self.started_s < QUICK_DEATH_S else 0
+        if self.quick_deaths >= QUICK_DEATHS:
+            say(f"the {self.name} died {QUICK_DEATHS} times at once ({died_of(status)}); going on without it")
+            return
+        self.begin()
+        say(f"the {self.name} died ({died_of(status)}) and was started again")
+
+    def end(self) -> None:
+        """Ask the process to end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait_until(self, deadline_s: float) -> None:
+        """Wait for the process to end, and kill it at the deadline."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(deadline_s - time.monotonic(), 0.01))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def died_of(status: int) -> str:
+    """Return an exit status of `subprocess` in words."""
+    if status >= 0:
+        return f"exit code {status}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-status).name}"
+    return f"signal {-status}"
+
+
+def start_helper(command: list[str]) -> subprocess.Popen:
+    """Start a command in a process group of its own (Ctrl-C reaches the supervisor alone) that dies with its parent."""
+    die = _death_with_parent()
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0, preexec_fn=die)
+
+
+def _death_with_parent() -> Callable[[], None]:
+    """Return a call for a new child: the kernel ends it when its parent dies, in whatever way (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclasses.dataclass
+class Standing:
+    """What the supervisor knows of the runtime: from its reports."""
+
+    ready: bool = False
+    recording: str | None = None
+    snapshot_offset: int | None = None
+    bins: int = 0
+    result: dict[str, Any] | None = None
+    stopped_by_operator: bool = False
+    failure: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass
+class Assignment:
+    """What a runtime process is to do: begin, or go on where a recording ends."""
+
+    config: Config
+    total_bins: int
+    path: Path | None
+    resume: str | None = None
+    snapshot_offset: int | None = None
+    fallback: bool = False
+    why: str = ""
+
+
+class Supervisor:
+    """Runs the processes of a session until it is over.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        What the first runtime process is to do.
+    work : callable
+        ``work(assignment, report)`` runs in the runtime's process (`worker.work`).
+    screen : object
+        ``say(text)`` and ``advance(bins)``, toward the operator.
+    helpers : sequence of Helper
+    """
+
+    def __init__(self, assignment: Assignment, work, screen, helpers: tuple[Helper, ...] = ()):
+        self.assignment, self.work, self.screen, self.helpers = assignment, work, screen, helpers
+        self.standing = Standing()
+        self.pid, self.pipe, self._unread = 0, -1, b""
+        self.recordings: list[str] = []
+        self.restarts = 0
+        self._quick_deaths, self._started_s = 0, 0.0
+        self._ending_s: float | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end; return the result, with ``restarts`` and ``recordings`` (oldest first).
+
+        Raises
+        ------
+        BmiError
+            When the runtime reports an error, or keeps dying.
+        KeyboardInterrupt
+            When it was ended before the session had begun.
+        """
+        with _signals() as self._wake_up:
+            try:
+                self._start_runtime()
+                for helper in self.helpers:
+                    helper.begin()
+                while self.pid:
+                    self._wait()
+            finally:
+                self._end_all()
+        return self._outcome()
+
+    def _wait(self) -> None:
+        left_s = 0.5 if self._ending_s is None else max(self._ending_s - time.monotonic(), 0.0)
+        ready, _, _ = select.select([self.pipe, self._wake_up], [], [], left_s)
+        if self._wake_up in ready:
+            self._take_signals()
+        if self.pipe in ready:
+            self._take_reports()
+        if self._ending_s is not None and self.pid and time.monotonic() >= self._ending_s:
+            os.kill(self.pid, signal.SIGKILL)
+            self._ending_s = time.monotonic() + END_WITHIN_S
+        if self._ending_s is None:
+            for helper in self.helpers:
+                helper.look(self.screen.say)
+
+    def _take_signals(self) -> None:
+        for number in os.read(self._wake_up, 512):
+            if number not in ENDING:
+                continue
+            if self._ending_s is None:
+                self._ending_s = time.monotonic() + END_WITHIN_S
+                if self.pid:
+                    os.kill(self.pid, signal.SIGTERM)
+                for helper in self.helpers:
+                    helper.end()
+            else:  # the second time: at once
+                self._ending_s = time.monotonic()
+
+    def _take_reports(self) -> None:
+        data = os.read(self.pipe, 1 << 16)
+        if not data:
+            self._runtime_ended()
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):  # a line cut short because the pipe was full
+                self._take(json.loads(line))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        standing = self.standing
+        if "say" in message:
+            self.screen.say(message["say"])
+        if "bins" in message:
+            self.screen.advance(message["bins"] - standing.bins)
+            standing.bins = message["bins"]
+        if "snapshot" in message:
+            standing.snapshot_offset = message["snapshot"]
+        if "ready" in message:
+            standing.ready, standing.recording = True, message["recording"]
+            if message["recording"]:
+                self.recordings.append(message["recording"])
+            self.screen.say(message["ready"])
+        if "result" in message:
+            standing.result = message["result"]
+            standing.stopped_by_operator = message["stopped_by_operator"]
+        if "error" in message or "crash" in message:
+            standing.failure = message
+
+    def _start_runtime(self) -> None:
+        """Fork the runtime; it is warm at once, because this process is."""
+        reading, writing = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            os._exit(self._in_child(parent, writing))
+        os.close(writing)
+        self.pid, self.pipe, self._unread, self._started_s = pid, reading, b"", time.monotonic()
+
+    def _in_child(self, parent: int, pipe: int) -> int:
+        status = CRASHED
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (*ENDING, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_IGN if number in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
+            os.setpgid(0, 0)
+            _death_with_parent()()
+            if os.getppid() == parent:
+                status = self.work(self.assignment, Report(pipe))
+        except BaseException:
+            with contextlib.suppress(BaseException):
+                sys.excepthook(*sys.exc_info())
+        return status
+
+    def _runtime_ended(self) -> None:
+        os.close(self.pipe)
+        _, waited = os.waitpid(self.pid, 0)
+        status, self.pid = os.waitstatus_to_exitcode(waited), 0
+        standing = self.standing
+        if standing.result or self._ending_s is not None or (standing.failure and "error" in standing.failure):
+            return
+        outside = status < 0 and -status in KILLED_FROM_OUTSIDE and standing.ready
+        quick = time.monotonic() - self._started_s < QUICK_DEATH_S
+        self._quick_deaths = self._quick_deaths + 1 if quick and not outside else 0
+        if self._quick_deaths >= QUICK_DEATHS:
+            standing.failure = {"error": f"the runtime died {QUICK_DEATHS} times at once ({self._cause(status)})"}
+            return
+        self._restart(self._cause(status))
+
+    def _cause(self, status: int) -> str:
+        failure = self.standing.failure
+        return f"{failure['crash']}" if failure and "crash" in failure else died_of(status)
+
+    def _restart(self, cause: str) -> None:
+        from bmi_runtime.session.resume import next_path
+
+        before, old = self.standing, self.assignment
+        resume = before.recording or old.resume
+        offset = before.snapshot_offset if before.recording else old.snapshot_offset
+        path = next_path(resume) if resume else old.path
+        self.assignment = dataclasses.replace(
+            old, path=path, resume=resume, snapshot_offset=offset, fallback=True, why=cause
+        )
+        self.standing = Standing(bins=before.bins)
+        self.restarts += 1
+        self._start_runtime()
+        self.screen.say(f"the runtime died ({cause}); starting it again")
+
+    def _end_all(self) -> None:
+        """Take everything down, whatever happened; leave no process behind."""
+        deadline_s = time.monotonic() + END_WITHIN_S
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            os.close(self.pipe)
+            self.pid = 0
+        if self._ending_s is None and self.standing.stopped_by_operator:
+            self._wait_for_windows()
+            deadline_s = time.monotonic() + END_WITHIN_S
+        for helper in self.helpers:
+            helper.end()
+        for helper in self.helpers:
+            helper.wait_until(deadline_s)
+
+    def _wait_for_windows(self) -> None:
+        """Let who stopped the session from the window look at it until it is closed (or Ctrl-C)."""
+        windows = [helper.process for helper in self.helpers if helper.name == "window" and helper.process]
+        if any(process.poll() is None for process in windows):
+            self.screen.say("stopped by the operator; the window stays open until it is closed")
+        while self._ending_s is None and any(process.poll() is None for process in windows):
+            if select.select([self._wake_up], [], [], 0.5)[0]:
+                self._take_signals()
+
+    def _outcome(self) -> dict[str, Any]:
+        standing = self.standing
+        if standing.failure and "error" in standing.failure and not standing.result:
+            error = BmiError(standing.failure["error"])
+            error.exit_code = standing.failure.get("code", 1)
+            raise error
+        if standing.result is None:
+            if standing.ready:
+                raise BmiError(
+                    f"the runtime did not end within {END_WITHIN_S:g} s and was killed; the recording can be read"
+                )
+            raise KeyboardInterrupt
+        return standing.result | {"restarts": self.restarts, "recordings": self.recordings}
+
+
+@contextlib.contextmanager
+def _signals():
+    """Yield a file that becomes readable on Ctrl-C, SIGTERM, SIGHUP and a child's death: one byte each, its number."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    kept = {number: signal.signal(number, lambda *_: None) for number in (*ENDING, signal.SIGCHLD)}
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)

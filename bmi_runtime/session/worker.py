@@ -1,0 +1,91 @@
+"""What the runtime's process does under a supervisor: assemble, run, report; begin anew or go on from a recording."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.session import launch
+from bmi_runtime.session.loop import Loop
+from bmi_runtime.session.resume import Resumption, resume
+from bmi_runtime.session.supervisor import CRASHED, Assignment, Report
+
+REPORT_S = 0.5
+NEWS_S = 60.0
+
+
+def work(assignment: Assignment, report: Report) -> int:
+    """Run one runtime process to its end; return its exit code."""
+    try:
+        loop = assemble(assignment, report)
+        signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+        launch.apply_realtime(loop, lambda text: report.send(say=text))
+        report.send(ready=_ready(loop), recording=str(loop.recorder.path) if loop.recorder else None)
+        launch.run(loop, assignment.total_bins)
+    except BmiError as error:
+        report.send_last(error=str(error), code=error.exit_code)
+        return error.exit_code
+    except Exception as error:
+        report.send_last(crash=f"{type(error).__name__}: {error}")
+        return CRASHED
+    report.send_last(result=loop.result(), stopped_by_operator=loop.stopped_by_operator)
+    return 0
+
+
+def assemble(assignment: Assignment, report: Report) -> Loop:
+    """Return the loop of this process, and connect it to the supervisor."""
+    again = assignment.why != ""
+    loop = launch.assemble(
+        assignment.config,
+        resumed=_resumption(assignment, report),
+        path=assignment.path,
+        must_record=not again,
+        on_snapshot=lambda offset: report.send(snapshot=offset),
+    )
+    if again:
+        loop.opening_events.append({"name": "runtime-restarted", "why": assignment.why})
+        if loop.recording_failed:
+            report.send(say=f"NOT RECORDED: {loop.recording_failed}; the session goes on")
+    loop.on_bin = _reporter(report, loop)
+    loop.on_trouble = lambda text: report.send(say=text)
+    return loop
+
+
+def _resumption(assignment: Assignment, report: Report) -> Resumption | None:
+    """Return the session to go on with; after a death nothing that can be read is no reason to stop."""
+    if not assignment.resume:
+        return None
+    try:
+        return resume(assignment.resume, assignment.config, assignment.snapshot_offset)
+    except BadInput as error:
+        if not assignment.why:
+            raise
+        report.send(say=f"nothing to go on from, so the session begins anew: {error}")
+        return None
+
+
+def _ready(loop: Loop) -> str:
+    resumed = loop.resumed
+    if resumed is None:
+        return f"ready: {launch.describe(loop)}"
+    down = (time.monotonic_ns() - resumed.last_host_ns) * 1e-9
+    since = f" {down:.2f} s after its last bin" if 0 < down < 3600 else ""
+    where = f"recording {loop.recorder.path}" if loop.recorder else "not recorded"
+    return f"going on{since} at bin {resumed.session.bins} ({len(resumed.replayed)} bins taken again), {where}"
+
+
+def _reporter(report: Report, loop: Loop) -> Callable[[Loop], None]:
+    """Return what the loop calls after each bin: twice a second the bin, each minute how it goes."""
+    bin_s = loop.session.config.bin_s
+    every, news = max(round(REPORT_S / bin_s), 1), max(round(NEWS_S / bin_s), 1)
+
+    def after_bin(loop: Loop) -> None:
+        bins = loop.session.bins
+        if bins % every == 0:
+            report.send(bins=bins)
+        if bins % news == 0:
+            report.send(say=launch.news(loop))
+
+    return after_bin
