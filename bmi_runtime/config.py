@@ -172,13 +172,18 @@ class RealtimeConfig(Section):
 
 
 class StimulationConfig(Section):
-    """A schedule of simulated stimulation (events on the wire, never hardware)."""
+    """A randomised schedule of simulated stimulation (events on the wire, never hardware)."""
 
     enabled: bool = False
-    interval_s: float = Field(1.0, gt=0.0)
-    units_per_trial: int = Field(1, ge=1)
-    sham_fraction: float = Field(0.5, ge=0.0, le=1.0)
-    added_spikes: float = Field(1.0, ge=0.0)
+    units: tuple[int, ...] = Field((0, 1, 2, 3), description="which units are perturbed")
+    trials: int = Field(200, ge=4)
+    per_trial: int = Field(0, ge=0, description="units taking part in each trial; 0: all")
+    sham_fraction: float = Field(0.5, gt=0.0, lt=1.0)
+    first_s: float = Field(1.0, ge=0.0)
+    interval_s: float = Field(0.5, gt=0.0)
+    jitter_s: float = Field(0.1, ge=0.0)
+    pulses: int = Field(1, ge=1, le=100, description="spikes that the simulated effector adds")
+    seed: int = Field(0, ge=0)
 
 
 class Config(Section):

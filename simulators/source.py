@@ -23,6 +23,7 @@ class SimulatedSource:
         self.world = World(config)
         self.bin_s = config.bin_s
         self.bins = 0
+        self._added = np.zeros(config.session.units, np.int64)
 
     def open(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -31,11 +32,18 @@ class SimulatedSource:
         """Fill the next bin; simulated time never ends."""
         fields = into.fields
         counts = self.world.counts(cursor, target)
+        if self._added.any():
+            counts = counts + self._added
+            self._added[:] = 0
         fields.counts[:] = counts if self.world.config.continuous else np.minimum(counts, 65535)
         fields.bin_index[0] = self.bins
         self.bins += 1
         fields.device_time_s[0] = self.bins * self.bin_s
         return True
+
+    def stimulate(self, event: dict[str, Any]) -> None:
+        """Add the event's pulses to its stimulated units in the next bin: the simulated effector."""
+        self._added[event["stimulate"]] += event["pulses"]
 
     def drain_events(self) -> list[dict[str, Any]]:
         """Return no events."""

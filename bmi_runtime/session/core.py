@@ -28,6 +28,19 @@ COVARIANCE_CHECK_S = 1.0  # how often lost covariances are looked for
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
 
 
+def _stimulation(config: Config) -> Any:
+    """Return the drawn schedule of stimulation, or None when there is none."""
+    section = config.stimulation
+    if not section.enabled:
+        return None
+    from bmi_runtime.analysis.perturbation.schedule import StimulationDesign
+
+    if max(section.units, default=0) >= config.session.units:
+        raise BadInput(f"stimulation.units names unit {max(section.units)}, there are {config.session.units} (from 0)")
+    design = section.model_dump(exclude={"enabled"}) | {"per_trial": section.per_trial or None}
+    return StimulationDesign(**design).draw()
+
+
 def _no_mark(stage: int) -> None:
     """Ignore the end of a stage; the shell puts its stopwatch here, and nothing of it comes back into the step."""
 
@@ -70,6 +83,7 @@ class Session:
         self.cursor = [0.0, 0.0, 0.0, 0.0]
         self.assist, self.hold, self.bins = config.task.assist, False, 0
         self.safety = Safety(config.safety, config.bin_s)
+        self.stimulation = _stimulation(config)
         self._check_every = max(round(COVARIANCE_CHECK_S / config.bin_s), 1)
         self.events: list[dict[str, Any]] = []
         self.mark: Callable[[int], None] = _no_mark
@@ -117,7 +131,8 @@ class Session:
         if self.bins % self._check_every == 0:
             self._repair()
         self.events += safety.drain()
-        self._fill(decoded, intended, likelihood, adapting)
+        stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
+        self._fill(decoded, intended, likelihood, adapting, stimulated)
         self.bins += 1
         self.mark(ADAPT)
         return record
@@ -180,7 +195,16 @@ class Session:
         done = self.task.successes + self.task.timeouts
         return self.assist * (1.0 - self.task.successes / done) if done else self.assist
 
-    def _fill(self, decoded: np.ndarray, intended: tuple[float, float], likelihood: float, adapting: bool) -> None:
+    def _stimulate(self) -> bool:
+        """Ask for the stimulation trials whose onset falls into the next bin; return whether there was one."""
+        start = (self.bins + 1) * self.config.bin_s
+        due = list(self.stimulation.events_between(start, start + self.config.bin_s))
+        self.events += [{"name": "stimulation", **event} for event in due]
+        return bool(due)
+
+    def _fill(
+        self, decoded: np.ndarray, intended: tuple[float, float], likelihood: float, adapting: bool, stimulated: bool
+    ) -> None:
         """Write the output part of the record in one call; the order is that of `messages.OUTPUT_DTYPE`."""
         task = self.task
         OUTPUT_STRUCT.pack_into(
@@ -202,7 +226,7 @@ class Session:
             TrialState.PAUSE if self.hold else task.trial_state,
             self.safety.state,
             adapting,
-            0,
+            stimulated,
             0,
         )
 

@@ -162,6 +162,8 @@ class Loop:
         session.events.clear()
         for event in events:
             event["bin"] = session.bins - 1
+            if event["name"] == "stimulation" and hasattr(self.source, "stimulate"):
+                self.source.stimulate(event)
             self._both("event", event, now_ns)
         if not recorder:
             return

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import zipfile
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Fit:
 
     def correlation_with_truth(self) -> float:
         """Return the correlation of the estimates with the true connectivity (row = target in the file)."""
+        if self.truth is None:
+            raise BadInput("the file holds no connectivity to compare the estimates with")
         return effects_module.agreement(self.truth.T, self.effects.estimate)
 
     def largest(self, named: np.ndarray, count: int = 5) -> list[dict]:
@@ -39,8 +42,13 @@ class Fit:
 
 
 def read_arrays(path) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file, or of a folder of ``.npy`` files (mapped, not loaded)."""
+    """Return the arrays of an ``.npz``, of a recording (``.mcap``), or of a folder of ``.npy`` files (mapped)."""
     path = pathlib.Path(path)
+    if path.suffix == ".mcap":
+        from bmi_runtime.analysis.perturbation.recorded import recorded_trials
+        from bmi_runtime.recording.reader import Recording
+
+        return recorded_trials(Recording(path))
     try:
         if path.is_dir():
             return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(path.glob("*.npy"))}
@@ -81,7 +89,9 @@ def fit_file(path, confidence: float, permutations: int, rng: np.random.Generato
 
 def save_fit(path, found: Fit, named: np.ndarray) -> None:
     """Write the estimates to an ``.npz`` file, (sources, targets) each."""
-    content = {key: value for key, value in vars(found.effects).items() if isinstance(value, np.ndarray)}
+    content: dict[str, Any] = {
+        key: value for key, value in vars(found.effects).items() if isinstance(value, np.ndarray)
+    }
     if found.wald is not None:
         content |= {f"wald_{key}": value for key, value in vars(found.wald).items()}
     np.savez(path, samples=found.samples, discoveries=named, **content)
