@@ -94,8 +94,8 @@ def nest_network(folder: str) -> dict:
     nest.ResetKernel()
     nest.SetKernelStatus({"resolution": 0.1, "local_num_threads": 1, "rng_seed": 1})
     neuron = {
-        "tau_m": 1e3 * TAU_S, "C_m": 1.0, "t_ref": 1e3 * REFRACTORY_S, "E_L": -60.0, "V_th": THRESHOLD, "V_reset": RESET,
-        "I_e": 30.0 / (1e3 * TAU_S),
+        "tau_m": 1e3 * TAU_S, "C_m": 1.0, "t_ref": 1e3 * REFRACTORY_S, "E_L": -60.0, "V_th": THRESHOLD,
+        "V_reset": RESET, "I_e": 30.0 / (1e3 * TAU_S),
     }  # fmt: skip
     neurons = nest.Create("iaf_psc_delta", 10_000, params=neuron)
     neurons.V_m = RESET + (THRESHOLD - RESET) * np.random.default_rng(1).random(10_000)

@@ -161,16 +161,16 @@ def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_j
     with progress("networks", 4 * count * len(numbers)) as advance:
         table = module.study(design, advance)
     groups = module.summary(table)
-    result = {"networks": len(table["size"]), "groups": groups, "files": []}
+    files: list[str] = []
     if out is not None:
         rows = np.column_stack([table[name].astype(float) for name in module.COLUMNS])
         np.savetxt(out, rows, delimiter=",", header=",".join(module.COLUMNS), comments="", fmt="%.10g")
-        result["files"].append(str(out))
+        files.append(str(out))
     if folder is not None:
         from bmi_runtime.analysis.networks.plots import study_figures
 
-        result["files"] += study_figures(table, folder)
-    answer(result, as_json, module.describe(groups))
+        files += study_figures(table, folder)
+    answer({"networks": len(table["size"]), "groups": groups, "files": files}, as_json, module.describe(groups))
 
 
 @networks.command()
@@ -198,7 +198,7 @@ def branches(network, strength_max, points, checks, plot, seed, as_json):
         }
         for branch in found
     ]
-    result = {"branches": described}
+    result: dict = {"branches": described}
     if plot is not None:
         from bmi_runtime.analysis.networks.plots import branch_figure
 

@@ -47,7 +47,7 @@ def test_the_effector_adds_its_spikes_in_the_next_bin_and_to_no_other_unit(recor
     trials = recorded_trials(recording)
     given = difference_in_means(trials["assignments"], trials["treatments"])
     assert np.allclose(np.diag(given.estimate), 3.0, atol=0.15)
-    # the other units' own random trials are noise here: sd 1.5 spikes, so a standard error of 2 * 1.5 / sqrt(300) = 0.17
+    # the other units' random trials are noise here: sd 1.5 spikes, so a standard error of 2 * 1.5 / sqrt(300) = 0.17
     assert np.abs(given.estimate - np.diag(np.diag(given.estimate))).max() < 4 * 0.17
 
 

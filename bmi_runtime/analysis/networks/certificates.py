@@ -127,8 +127,7 @@ def spectrum_at(network: RateNetwork, input_mv: np.ndarray) -> Spectrum:
     """Return the spectral radius and the largest real part of the eigenvalues of ``W diag(r'(E))``."""
     slopes = network.neuron.rate_and_slope(input_mv)[1]
     if network.size <= DENSE_SPECTRUM:
-        weights = network.weights.toarray() if network.is_sparse else network.weights
-        values = np.linalg.eigvals(weights * slopes)
+        values = np.linalg.eigvals(network.dense() * slopes)
         return Spectrum(float(np.abs(values).max()), float(values.real.max()))
     operator = sparse_linalg.LinearOperator(
         network.weights.shape, matvec=lambda x: network.operator @ (slopes * x.ravel()), dtype=float

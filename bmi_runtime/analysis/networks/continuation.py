@@ -6,6 +6,7 @@ turns back in g, is then an ordinary point.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError
@@ -96,7 +97,7 @@ class _Path:
 
             return gmres(apply, np.append(right[:n], right[n] / scale), 1e-10, 200)[0]
         matrix = np.empty((n + 1, n + 1))
-        matrix[:n, :n] = -strength * (weights.toarray() if self.network.is_sparse else weights) * slopes
+        matrix[:n, :n] = -strength * self.network.dense() * slopes
         matrix[np.arange(n), np.arange(n)] += 1
         matrix[:n, n] = -drive
         matrix[n] = row
@@ -252,13 +253,13 @@ def branch_diagram(
 
 def joined(forward: Branch, backward: Branch) -> Branch:
     """Return one branch from its two halves, which set out from the same point in opposite directions."""
-    arrays = [
-        np.concatenate([getattr(backward, name)[:0:-1], getattr(forward, name)])
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(backward, name)[:0:-1], getattr(forward, name)])
         for name in ("strengths", "inputs_mv", "rates_hz", "spectral_radius", "leading_real")
-    ]
-    rise = np.diff(arrays[0])
+    }
+    rise = np.diff(arrays["strengths"])
     folds = [int(k) + 1 for k in np.flatnonzero(rise[:-1] * rise[1:] < 0)]
-    return Branch(*arrays, folds, f"{backward.ended}; {forward.ended}")
+    return Branch(**arrays, folds=folds, ended=f"{backward.ended}; {forward.ended}")
 
 
 def _passes(branch: Branch, scaled: RateNetwork, strength: float, input_mv: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import zipfile
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -34,8 +35,8 @@ class RateNetwork:
         When the weights are not square and finite, or the external input does not fit them.
     """
 
-    weights: np.ndarray | sparse.csr_array
-    external_mv: np.ndarray
+    weights: Any
+    external_mv: Any
     neuron: LIFNeuron = dataclasses.field(default_factory=LIFNeuron)
 
     def __post_init__(self):
@@ -52,12 +53,16 @@ class RateNetwork:
         """Whether the weights are stored sparse."""
         return sparse.issparse(self.weights)
 
+    def dense(self) -> np.ndarray:
+        """Return the weights as a full (n, n) array (not a copy when they are one)."""
+        return self.weights.toarray() if self.is_sparse else self.weights
+
     def scaled(self, strength: float) -> "RateNetwork":
         """Return the same network with every weight multiplied by `strength`."""
         return RateNetwork(self.weights * strength, self.external_mv, self.neuron)
 
     @functools.cached_property
-    def operator(self) -> np.ndarray | sparse.csr_array:
+    def operator(self) -> Any:
         """The weights in the form that multiplies fastest: sparse when at most a quarter of a larger matrix is not
         0.
         """

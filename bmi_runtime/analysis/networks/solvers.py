@@ -178,8 +178,7 @@ def _line_search(network, inputs, step, gap):
 
 def _factors(network: RateNetwork, slopes: np.ndarray, diagonal: float = 1.0):
     """Return the LU factors of ``diagonal I - W diag(r')``."""
-    weights = network.weights.toarray() if network.is_sparse else network.weights
-    jacobian = weights * -slopes
+    jacobian = network.dense() * -slopes
     jacobian[np.diag_indices_from(jacobian)] += diagonal
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LinAlgWarning)  # exactly singular factors are recognised in _solved

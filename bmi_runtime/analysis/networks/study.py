@@ -6,6 +6,7 @@ After Tang, Hu & Shea-Brown, "Heterogeneous firing rates modeled in densely conn
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -200,7 +201,7 @@ def summary(table: dict[str, np.ndarray]) -> dict[str, dict]:
     for name, rows in groups(table).items():
         part = {key: values[rows] for key, values in table.items()}
         good = part["solved"].astype(bool)
-        entry = {
+        entry: dict[str, Any] = {
             "networks": int(rows.sum()),
             "solved": int(good.sum()),
             "iteration_always_converged": int((part["iteration_converged"] == 1).sum()),
@@ -222,7 +223,7 @@ def _predictions(part: dict[str, np.ndarray], quantity: str) -> dict:
     if outcome.size == 0:
         return {"mean": None}
     theory = part[f"predicted_{quantity}"]
-    entry = {
+    entry: dict[str, Any] = {
         "mean": float(outcome.mean()),
         "theory_error": float(np.sqrt(np.mean((theory - outcome) ** 2)) / outcome.mean()),
     }

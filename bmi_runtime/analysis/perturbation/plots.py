@@ -41,7 +41,7 @@ def save(figure, path) -> str:
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into")
     try:
-        figure.savefig(path, dpi=110, bbox_inches="tight")
+        figure.savefig(path, dpi=100, bbox_inches="tight", pil_kwargs={"optimize": True})
     except ValueError as error:
         raise BadInput(f"cannot write {path}: {error}") from None
     pyplot().close(figure)

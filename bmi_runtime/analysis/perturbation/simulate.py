@@ -127,7 +127,7 @@ def clamped_samples(assignments: np.ndarray, activity: np.ndarray) -> tuple[np.n
 
     A target that is itself clamped at the later step tells nothing, so samples followed by a clamped step are left out.
     """
-    touched = (assignments >= 0).any(axis=1)
+    touched = np.any(assignments >= 0, axis=1)
     usable = np.flatnonzero(touched[:-1] & ~touched[1:])
     return assignments[usable], activity[usable + 1]
 
