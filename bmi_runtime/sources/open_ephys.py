@@ -76,7 +76,7 @@ class OpenEphysFeed:
         if config.continuous:
             raise BadInput("open-ephys brings spikes, this session wants features (session.likelihood = 'gaussian')")
         self.stream = options.get("stream")
-        self.sequence = Sequence(window=1, plausible_gap=0)
+        self.sequence = Sequence(plausible_gap=0, first=1)
         self.socket: zmq.Socket | None = None
         self.heart: zmq.Socket | None = None
         self.heartbeats = self.answers = 0

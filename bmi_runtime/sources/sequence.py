@@ -27,6 +27,8 @@ class Sequence:
         How far out of order a message may come and still be used.
     plausible_gap : int
         When more messages than this are missing, a second message must say so, too. 0 for protocols without a checksum.
+    first : int or None
+        The number with which a restart begins, in protocols that do not name their starts.
 
     Attributes
     ----------
@@ -34,8 +36,8 @@ class Sequence:
         Messages: never seen so far; seen twice; seen after a later one; starts after the first; held and not believed.
     """
 
-    def __init__(self, window: int = 64, plausible_gap: int = 100_000):
-        self.window, self.plausible_gap = window, plausible_gap
+    def __init__(self, window: int = 64, plausible_gap: int = 100_000, first: int | None = None):
+        self.window, self.plausible_gap, self.first = window, plausible_gap, first
         self.start: int | None = None
         self.last = 0
         self._seen = 0  # bit i: last - i was seen
@@ -56,7 +58,10 @@ class Sequence:
             self._begin(start, number)
             return Verdict.NEW
         ahead = number - self.last
-        if start != self.start or ahead > self.plausible_gap + 1 or ahead <= -self.window:
+        if self._candidate == (start, number - 1):
+            return self._confirm(start, number)
+        again = number == self.first and ahead < 0
+        if start != self.start or ahead > self.plausible_gap + 1 or ahead <= -self.window or again:
             return self._hold(start, number)
         if self._candidate is not None:
             self._candidate = None
@@ -79,17 +84,17 @@ class Sequence:
         self.start, self.last, self._candidate = start, number, None
         self._seen = (1 << self.window) - 1  # nothing before the first message is missed
 
+    def _confirm(self, start: int, number: int) -> Verdict:
+        verdict = Verdict.RESTART
+        if start == self.start and number - 1 > self.last:
+            self.lost += number - 2 - self.last
+            verdict = Verdict.CONFIRMED
+        else:
+            self.restarts += 1
+        self._begin(start, number)
+        return verdict
+
     def _hold(self, start: int, number: int) -> Verdict:
-        if self._candidate is not None:
-            held_start, held_number = self._candidate
-            if held_start == start and number == held_number + 1:
-                if start == self.start and held_number > self.last:
-                    self.lost += held_number - self.last - 1
-                    self._begin(start, number)
-                    return Verdict.CONFIRMED
-                self.restarts += 1
-                self._begin(start, number)
-                return Verdict.RESTART
-            self.contradicted += 1
+        self.contradicted += self._candidate is not None
         self._candidate = (start, number)
         return Verdict.HELD

@@ -58,8 +58,19 @@ def test_a_restarted_sender_is_believed_at_its_second_message():
 
 
 def test_a_protocol_without_starts_restarts_at_its_first_number():
-    sequence = Sequence(window=1)
+    sequence = Sequence(first=1)
     for number in range(1, 31):
         sequence.take(0, number)
     assert sequence.take(0, 30) is Verdict.DUPLICATE
     assert [sequence.take(0, number) for number in (1, 2, 3)] == [Verdict.HELD, Verdict.RESTART, Verdict.NEW]
+
+
+def test_without_a_checksum_a_gap_needs_two_messages():
+    sequence = Sequence(plausible_gap=0)
+    for number in range(1, 31):
+        sequence.take(0, number)
+    assert sequence.take(0, 39) is Verdict.HELD
+    assert sequence.take(0, 31) is Verdict.NEW  # 39 was wrong
+    assert (sequence.lost, sequence.contradicted) == (0, 1)
+    assert [sequence.take(0, number) for number in (35, 36, 37)] == [Verdict.HELD, Verdict.CONFIRMED, Verdict.NEW]
+    assert (sequence.lost, sequence.restarts, sequence.contradicted) == (3, 0, 1)
