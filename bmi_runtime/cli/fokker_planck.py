@@ -143,3 +143,91 @@ def run(model, initial, duration, tolerance, cells, step, snapshots, out, as_jso
         report.save(out, solution, result)
         say(f"wrote {out}", as_json)
     answer(result, as_json, report.text(result))
+
+
+def parse_range(text: str, name: str):
+    """Return the values of ``0.5``, ``0,0.1,0.2`` or ``START:STOP:COUNT``."""
+    import numpy as np
+
+    try:
+        if ":" in text:
+            start, stop, count = text.split(":")
+            return np.linspace(float(start), float(stop), int(count))
+        return np.array([float(x) for x in text.split(",")])
+    except ValueError:
+        raise BadInput(f"--{name} {text}: give numbers such as 0,0.1,0.2 or START:STOP:COUNT") from None
+
+
+@fokker_planck.command()
+@click.option(
+    "--b", "connectivities", default="0:3:31", show_default=True, help="Connectivities: a,b,c or START:STOP:COUNT."
+)
+@click.option(
+    "--refractory", "refractory_times", default="0", show_default=True, help="Refractory times, in the same form."
+)
+@click.option("--a0", type=float, default=1.0, show_default=True)
+@click.option("--a1", type=float, default=0.0, show_default=True)
+@click.option("--threshold-eps", type=float, default=0.0)
+@click.option("--delay", type=float, default=0.0)
+@click.option("--initial", default="gaussian:0,0.25", show_default=True, help="Initial density of the runs.")
+@click.option("--duration", type=float, default=0.0, help="Also run every point for this long.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Write the rows to this .csv file.")
+@answer_options
+def study(connectivities, refractory_times, a0, a1, threshold_eps, delay, initial, duration, jobs, out, as_json):
+    """Steady states, and on demand runs, over a grid of b and tau, in parallel."""
+    from bmi_runtime.analysis.fokker_planck import study as studies
+    from bmi_runtime.analysis.fokker_planck.model import Model
+
+    model = Model(0.0, a0, a1, threshold_eps=threshold_eps, delay=delay)
+    values, taus = parse_range(connectivities, "b"), parse_range(refractory_times, "refractory")
+    start = parse_initial(initial, model) if duration > 0 else None
+    with progress("study", len(values) * len(taus)) as advance:
+        rows = studies.study(model, values, taus, initial=start, duration=duration, jobs=jobs, advance=advance)
+    if out:
+        studies.write(out, rows)
+        say(f"wrote {out}", as_json)
+    result = {"points": len(values) * len(taus), "rows": rows}
+    lines = [f"b = {row['b']:<8.5g} tau = {row['refractory']:<7.4g} {_row_text(row)}" for row in rows]
+    answer(result, as_json, "\n".join(lines))
+
+
+def _row_text(row):
+    if row["kind"] == "steady":
+        return f"steady N = {row['rate']:<14.9g} {'stable' if row['stable'] else 'unstable'}"
+    if row["kind"] == "blow_up":
+        return f"run: blow-up at t = {row['blow_up_time']:.7g} +- {row['blow_up_time_error']:.1g}"
+    if row["kind"] == "oscillation":
+        return f"run: oscillation, period {row['period']:.5g}, mean rate {row['rate']:.5g}"
+    return f"run: {row['kind']}" + (f", N = {row['rate']:.9g}" if row.get("rate") is not None else "")
+
+
+@fokker_planck.command()
+@click.argument("kind")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--out", type=click.Path(dir_okay=False), help="The .png (or .pdf, .svg) to write.")
+@click.option("--window", is_flag=True, help="Open a kept run in a window with a time slider instead.")
+@answer_options
+def plot(kind, file, out, window, as_json):
+    """Draw a figure: KIND run FILE.npz, or one of the course (bifurcation, blow-up, decay, spontaneous, learning,
+    elapsed, particles, inhibitory).
+    """
+    from bmi_runtime.analysis.fokker_planck import figures, report
+
+    if kind == "run":
+        if not file:
+            raise BadInput("plot run needs the file that `bmi fokker-planck run --out FILE.npz` kept")
+        kept = report.load(file)
+        if window:
+            from gui.density_view import show
+
+            raise SystemExit(show(kept))
+        figure = figures.run(kept["v"], kept["times"], kept["density"], kept["rate_times"], kept["rate"])
+    elif kind in figures.COURSE:
+        figure = None
+    else:
+        raise BadInput(f"there is no figure '{kind}'; did you mean '{figures.nearest_kind(kind)}'?")
+    if not out:
+        raise BadInput("give the picture a name with --out FILE.png")
+    (figure or figures.COURSE[kind]()).savefig(out)
+    answer({"files": [str(out)]}, as_json, f"wrote {out}")

@@ -139,3 +139,18 @@ def save(path: str, solution: evolve.Solution | None, result: dict) -> None:
         model=np.array(json.dumps(settings)),
         answer=np.array(json.dumps(finite, default=float)),
     )
+
+
+def load(path: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a kept run: ``v``, ``times``, ``density``, ``rate_times``, ``rate``, ``resting``,
+    ``model``, ``answer``.
+    """
+    wanted = ("v", "times", "density", "rate_times", "rate", "resting", "model", "answer")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in wanted if name not in file]
+            if not missing:
+                return {name: file[name] for name in wanted}
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is not a kept run: {error}") from None
+    raise BadInput(f"{path} lacks {', '.join(missing)}: it was not written by `bmi fokker-planck run --out`")
