@@ -82,9 +82,9 @@ class HistoryDecoder:
         self._moments = [JointMoments(size, 0.0), JointMoments(size, RECENT)]
         velocity = list(range(self.dims))[-2:]
         order = 4
-        self._experts = []
+        self._experts: list[tuple[int, LaggedTuning | DirectRegression]] = []
         for memory in (0, 1):
-            group = [LaggedTuning(layout, lead, lag, order)]
+            group: list[LaggedTuning | DirectRegression] = [LaggedTuning(layout, lead, lag, order)]
             if layout.windows >= 3:
                 group.append(LaggedTuning(layout, lead, lag, order, history=2))
             if self.dims == 4:

@@ -96,6 +96,7 @@ class LaggedTuning:
         )
         self._now = slice(lead_bins * dims, (lead_bins + 1) * dims)
         self._ready = False
+        self._centre = np.zeros(self.size)
 
     def publish(self, weight: float, mean: np.ndarray, gram: np.ndarray) -> None:
         """Take parameters from the moments; the state goes on."""
