@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import sys
+from typing import Any
 
 import click
 
@@ -141,7 +142,8 @@ class Screen:
     """
 
     def __init__(self, total: int, as_json: bool):
-        self.total, self.as_json, self.bar = total, as_json, None
+        self.total, self.as_json = total, as_json
+        self.bar: Any = None
 
     def __enter__(self):
         """Show the bar, on a terminal."""

@@ -130,11 +130,11 @@ class Loop:
         record = self.session.step(self.bin.bytes)
         self.digest.update(record.output_bytes)
         self._account(record, begin, lateness_ns)
+        self._score(record.array["output"][0])
         self._record(record, begin)
         if self.output:
             self.output.send(record)
         self._publish(record)
-        self._score(record)
         if self.on_bin:
             self.on_bin(self)
 
@@ -210,13 +210,6 @@ class Loop:
             telemetry.send("health", session.bins, self.health())
         self._mark(PUBLISH)
 
-    def _score(self, record) -> None:
-        out = record.output
-        dx, dy = out.cursor[0] - out.target[0], out.cursor[1] - out.target[1]
-        if out.trial_state[0] <= 1:
-            self.squared_error_m2 += dx * dx + dy * dy
-            self.scored_bins += 1
-
     def figures(self) -> dict[str, Any]:
         """Return what the shell has counted, for the snapshot: a process that goes on from it counts on."""
         given, known = self.bin.fields, self.session.bins > 0
@@ -252,12 +245,12 @@ class Loop:
             for histogram, duration_ns in zip(self.stages, stage_ns, strict=True):
                 histogram.add(duration_ns)
             self.latency.add(sum(stage_ns[SOURCE + 1 : RECORD]) + max(int(step["timing"]["lateness_ns"]), 0))
-            self._score_step(step["output"])
+            self._score(step["output"])
         given = self.bin.fields
         given.bin_index[0], given.segment[0] = max(resumed.next_bin_index - 1, 0), max(resumed.next_segment - 1, 0)
         given.host_time_ns[0] = resumed.last_host_ns
 
-    def _score_step(self, out) -> None:
+    def _score(self, out) -> None:
         dx, dy = out["cursor"][0] - out["target"][0], out["cursor"][1] - out["target"][1]
         if out["trial_state"] <= TrialState.HOLD:
             self.squared_error_m2 += float(dx * dx + dy * dy)

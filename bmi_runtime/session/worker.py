@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -14,19 +15,25 @@ from bmi_runtime.session.supervisor import CRASHED, Assignment, Report
 
 REPORT_S = 0.5
 NEWS_S = 60.0
+PATIENCE_S = 0.5
 
 
 def work(assignment: Assignment, report: Report) -> int:
     """Run one runtime process to its end; return its exit code."""
     try:
         loop = assemble(assignment, report)
-        signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+        _end_on_signal(loop)
         launch.apply_realtime(loop, lambda text: report.send(say=text))
+        report.send(bins=loop.session.bins)
         report.send(ready=_ready(loop), recording=str(loop.recorder.path) if loop.recorder else None)
-        launch.run(loop, assignment.total_bins)
+        with contextlib.suppress(_Ended):
+            launch.run(loop, assignment.total_bins)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
     except BmiError as error:
         report.send_last(error=str(error), code=error.exit_code)
         return error.exit_code
+    except _Ended:  # between the end of the loop and here
+        pass
     except Exception as error:
         report.send_last(crash=f"{type(error).__name__}: {error}")
         return CRASHED
@@ -34,9 +41,29 @@ def work(assignment: Assignment, report: Report) -> int:
     return 0
 
 
+class _Ended(BaseException):
+    """The session is to end, and the source still waits for data."""
+
+
+def _end_on_signal(loop: Loop) -> None:
+    """On SIGTERM end after the bin in hand; when there is none within `PATIENCE_S`, leave the source's waiting."""
+
+    def out_of_patience(*_) -> None:
+        raise _Ended
+
+    def on_signal(*_) -> None:
+        loop.stop()
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+
+    signal.signal(signal.SIGALRM, out_of_patience)
+    signal.signal(signal.SIGTERM, on_signal)
+
+
 def assemble(assignment: Assignment, report: Report) -> Loop:
     """Return the loop of this process, and connect it to the supervisor."""
-    again = assignment.why != ""
+    again, source = assignment.why != "", assignment.config.source
+    if source.kind != "simulated":
+        report.send(say=f"waiting for data from the source '{source.kind}'")
     loop = launch.assemble(
         assignment.config,
         resumed=_resumption(assignment, report),

@@ -100,6 +100,21 @@ class LiveRun:
     def said(self):
         return "".join(self.lines)
 
+    until = staticmethod(until)
+    alive = staticmethod(alive)
+
+    def children(self):
+        """Return the processes under the supervisor, as ``{pid: command line}``."""
+        return children(self.process.pid)
+
+    def assert_all_down(self, processes):
+        """Hold that none of these processes is left and every port is free."""
+        until(lambda: not any(alive(pid) for pid in processes), 10, "the end of every process")
+        for port in self.ports:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+
     def wait_for(self, text, times=1, timeout_s=90.0):
         """Wait until it has said `text` so often."""
         until(lambda: self.said.count(text) >= times or self.process.poll() is not None, timeout_s, f"'{text}'")

@@ -1,0 +1,160 @@
+"""Processes that die, and what becomes of the others: real ones, under the real supervisor."""
+
+import json
+import os
+import pty
+import signal
+import socket
+
+import numpy as np
+import pytest
+
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session.replay import Replay
+
+
+def events(path, name):
+    return [message for _, message in Recording(path).messages("event") if message["name"] == name]
+
+
+def assert_lineage(paths):
+    """Hold every recording against a replay, and each one's beginning against the end of its parent."""
+    state, last = None, None
+    for number, path in enumerate(paths):
+        recording = Recording(path)
+        bins = recording.column("input", "bin_index")
+        np.testing.assert_array_equal(np.diff(bins.astype(np.int64)), 1)
+        snapshot = next(message for _, message in recording.messages("snapshot"))
+        if number:
+            assert recording.parent == {"path": str(paths[number - 1]), "last_bin_index": last}
+            assert bins[0] == last + 1
+            for name in ("weights", "covariance"):
+                np.testing.assert_array_equal(snapshot["model"][name], state["model"][name])
+            assert {key: snapshot[key] for key in ("bins", "cursor", "live", "safety", "rng", "task")} == {
+                key: state[key] for key in ("bins", "cursor", "live", "safety", "rng", "task")
+            }
+        replay = Replay(recording)
+        assert replay.run()["identical"]
+        state, last = replay.session.snapshot(), int(bins[-1])
+
+
+def test_a_killed_runtime_goes_on_with_what_it_had_learned(live_run):
+    run = live_run(
+        "--set", "adapter.learning_rate=1e-4", "--set", "recording.snapshot_s=0.4", "--set", "task.assist=0.3"
+    )
+    run.wait_for("ready")
+    killed = set()
+    for number in (1, 2):
+        run.until(
+            lambda: os.path.getsize(max(run.recording.parent.glob("*.mcap"))) > 150_000, 30, "some seconds of bins"
+        )
+        killed.add(run.runtime())
+        os.kill(run.runtime(), signal.SIGKILL)
+        run.wait_for("going on", number)
+    run.until(lambda: os.path.getsize(run.recording.with_name("a_part3.mcap")) > 150_000, 30, "bins after the kill")
+    left = {*run.children()} | killed
+    run.end(signal.SIGINT)
+    assert run.process.returncode == 0
+    run.assert_all_down(left)
+    paths = [run.recording, run.recording.with_name("a_part2.mcap"), run.recording.with_name("a_part3.mcap")]
+    assert_lineage(paths)
+    assert not Recording(paths[0]).complete
+    assert Recording(paths[2]).complete
+    (resumed,) = events(paths[1], "resumed")
+    assert resumed["missed_bins"] == 0, "the simulated world waits"
+    assert events(paths[1], "runtime-restarted")[0]["why"] == "signal SIGKILL"
+    assert "the runtime died (signal SIGKILL)" in run.said
+
+
+def test_a_dead_window_comes_back_and_sigterm_takes_it_down(live_run):
+    run = live_run(headless=False, env={"QT_QPA_PLATFORM": "offscreen"})
+    run.wait_for("ready")
+    first = run.until(lambda: run.child("-m gui"), 30, "the window")
+    os.kill(first, signal.SIGKILL)
+    run.wait_for("the window died (signal SIGKILL) and was started again")
+    second = run.until(lambda: run.child("-m gui"), 30, "the window again")
+    assert second != first
+    left = {*run.children()}
+    _, out = run.end(signal.SIGTERM)
+    result = json.loads(out.splitlines()[-1])
+    assert run.process.returncode == 0
+    assert result["restarts"] == 0
+    run.assert_all_down(left | {first})
+    assert Recording(run.recording).complete
+
+
+def test_a_source_in_its_own_process_comes_back_and_a_closed_terminal_ends_all(live_run, tmp_path):
+    controller, terminal = pty.openpty()
+
+    def with_terminal():
+        import fcntl
+        import termios
+
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    run = live_run(
+        "--source", "zeromq", "--with-simulator", "--set", "session.units=24", preexec_fn=with_terminal
+    )  # fmt: skip
+    os.close(terminal)
+    run.wait_for("ready")
+    first = run.child("bmi_runtime.cli.main simulate")
+    os.kill(first, signal.SIGKILL)
+    run.wait_for("the source died (signal SIGKILL) and was started again")
+    run.until(
+        lambda: os.path.getsize(run.recording) > 0 and events(run.recording, "source-restarted"), 60, "its return"
+    )
+    recovered = {"name": "safety", "to": "active", "why": "enough good bins in a row"}
+    run.until(
+        lambda: any(recovered.items() <= event.items() for event in events(run.recording, "safety")), 60, "active again"
+    )
+    left = {*run.children()}
+    os.close(controller)  # the terminal is closed: SIGHUP, and nothing can be written to it any more
+    run.process.wait(20)
+    run.assert_all_down(left | {first})
+    assert Recording(run.recording).complete
+    assert Replay(Recording(run.recording)).run()["identical"]
+
+
+def test_no_orphans_when_the_supervisor_itself_is_killed(live_run):
+    run = live_run("--source", "zeromq", "--with-simulator", "--set", "session.units=8")
+    run.wait_for("ready")
+    left = {*run.children()}
+    assert len(left) == 2
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.process.wait()
+    run.assert_all_down(left)
+    assert Recording(run.recording).complete, "the runtime ended as if asked to"
+
+
+def test_a_port_in_use_is_one_sentence(live_run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        run = live_run("--set", f"telemetry.publish_address={address}")
+        assert run.process.wait(60) == 1
+        run.until(lambda: "is another session running?" in run.said, 5, "the sentence")
+        assert "Traceback" not in run.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "default"], "leave --config out"),
+        (["--set", "adapter.learning_rate=0.1"], "would change the session that is resumed"),
+        (["--speed", "max"], "goes on in real time"),
+    ],
+)
+def test_what_resume_refuses(tmp_path, arguments, said):
+    from click.testing import CliRunner
+
+    from bmi_runtime import config as configuration
+    from bmi_runtime.cli.run import run
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.session import launch
+
+    path = tmp_path / "a.mcap"
+    launch.run(launch.assemble(configuration.load(None, ["session.units=8", f"recording.path='{path}'"]), "max"), 50)
+    result = CliRunner().invoke(run, ["--resume", str(path), "--headless", *arguments])
+    assert isinstance(result.exception, BadInput)
+    assert said in str(result.exception)
