@@ -30,16 +30,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to simulate: memories to average over, realisations, most bins of one realisation."""
+    """How much to simulate: memories to average over, realisations, units behind a convergence time, close stops."""
 
     memories: float = 10.0
     realisations: int = 25
-    starts: int = 4000  # units whose mean error gives a convergence time
+    starts: int = 2000
+    close_stops: int = 5
 
     @classmethod
     def quick(cls) -> "Effort":
         """Return an effort for a look rather than for a number: about a tenth."""
-        return cls(2.0, 6, 600)
+        return cls(2.0, 4, 96, 2)
 
 
 def frames(protocol: Protocol) -> np.ndarray:
@@ -121,7 +122,7 @@ def _tradeoff_at(protocol: Protocol, rate: float, effort: Effort) -> list[dict]:
     steady = steady_state(information(design), rate)
     exact = exact_steady_state(design, steady)
     memory = 1 / steady.gain.min()
-    burn_in, period = int(4 * memory), 8 * protocol.trial_bins
+    burn_in, period = int(min(4.0, 1.0 + effort.memories) * memory), 8 * protocol.trial_bins
     bins = burn_in + period * max(1, round(effort.memories * memory / period))
     truth = Run(protocol, rate, bins, burn_in, effort.realisations, seed=11).ensemble()
     simulated = along_axes(truth.errors, axes)
@@ -205,7 +206,7 @@ def profiles(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
     for rate in rates:
         steady = steady_state(information(protocol.design()), rate)
         memory = 1 / steady.gain.min()
-        bins = int(min(12 * memory, 10 * memory + 4000))
+        bins = max(int(12 * memory), 16 * protocol.trial_bins)
         run = Run(protocol, rate, bins, bins, 1, seed=14, start=start, keep_weights=True, stride=max(1, bins // 1500))
         trace = run.ensemble().weight_trace[:, unit]
         long = Run(
@@ -220,10 +221,10 @@ def profiles(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
     return table
 
 
-def stops(middle_s: float) -> Iterator[float]:
+def stops(middle_s: float, close: int) -> Iterator[float]:
     """Yield the adaptation times: tenths to ten times the middle rate's convergence time, then close stops."""
     yield from (middle_s * factor for factor in (0.1, 0.3, 1.0, 3.0, 10.0))
-    yield from (middle_s * 10.0 * (1 + 0.04 * i) for i in range(1, 6))
+    yield from (middle_s * 10.0 * (1 + 0.04 * i) for i in range(1, close + 1))
 
 
 def decoding(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
@@ -245,7 +246,7 @@ def decoding(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
     perfect = protocol.perfect(goals)[1]
     table = Table(extra={"protocol": protocol, "perfect": perfect, "cursor": {}, "middle_s": middle_s})
     for rate in rates:
-        for stop_s in stops(middle_s):
+        for stop_s in stops(middle_s, effort.close_stops):
             bins = max(1, round(stop_s / protocol.bin_s))
             adapted = Run(protocol, rate, bins, bins, realisations, seed=16, start=start).ensemble().weights
             test = Run(protocol, 0.0, test_bins, test_bins, realisations, 17, adapted, 0, keep_cursor=test_bins)

@@ -8,7 +8,7 @@ from bmi_runtime.calibration.experiments import Advance, Effort, Table
 
 NUMBERS = (3, 4, 5, 6, 7, 8, 9)
 STEPS = {3: 10, 4: 3, 5: 10, 6: 10, 7: 3, 8: 30, 9: 30}
-"""How often each figure reports progress."""
+"""How often each figure reports progress (8 and 9: at most)."""
 GAUSSIAN_STOPS = (5e-5, 5e-3, 5e-1)
 POISSON_STOPS = (1e-7, 1e-5, 1e-3)
 COMMON = (
@@ -47,8 +47,8 @@ def draw(number: int, folder: pathlib.Path, effort: Effort, advance: Advance) ->
     figure, tables = _MAKERS[number](number, effort, advance)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"fig{number}.{kind}" for kind in ("png", "svg")]
-    for file in files:
-        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    plots.save_png(figure, files[0])
+    figure.savefig(files[1], metadata={"Date": None})
     plots.pyplot().close(figure)
     for name, table in tables.items():
         files.append(folder / f"fig{number}{name}.csv")

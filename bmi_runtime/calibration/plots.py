@@ -62,7 +62,7 @@ def tradeoff_figure(number: int, table: Table, noise: Table, note: str):
     """Figures 3 and 5: error, convergence time and learning rate against each other, and the noise variance."""
     plt = pyplot()
     figure = plt.figure(figsize=(9.5, 8.6))
-    grid = figure.add_gridspec(4, 6, height_ratios=[1.25, 1.25, 0.8, 0.8], hspace=0.62, wspace=1.1,
+    grid = figure.add_gridspec(4, 6, height_ratios=[1.25, 1.25, 0.8, 0.8], hspace=0.55, wspace=1.1,
                                left=0.075, right=0.98, top=0.94, bottom=0.115)  # fmt: skip
     names, kind = parameters(table.extra["protocol"]), "all channels"
     _three_dimensional(figure.add_subplot(grid[0, :3], projection="3d"), table.rows, names, kind)
@@ -72,7 +72,7 @@ def tradeoff_figure(number: int, table: Table, noise: Table, note: str):
         _curves(axis, table.rows, names, x, y, kind)
         axis.set(xlabel=labels[x], ylabel=labels[y])
         if y is ERROR and x == "rate":
-            _line_legend(axis, names)
+            axis.legend(handles=_handles(names), loc="best")
     for column, rate in enumerate(sorted({row["rate"] for row in noise.rows})):
         _noise_panels(figure, grid, column, _column(noise.rows, rate=rate), rate, noise.extra["truth"])
     figure.text(0.012, 0.955, "A", weight="bold", size=12)
@@ -82,16 +82,17 @@ def tradeoff_figure(number: int, table: Table, noise: Table, note: str):
     return figure
 
 
-def _line_legend(axis, names):
+def _handles(names):
+    """Return the legend of parameters and line styles."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, label=name) for name, colour in zip(names, COLOURS)]
-    handles += [
+    return [
+        *handles,
         Line2D([], [], color="0.3", label="computed, closed form"),
         Line2D([], [], color="0.3", ls=(0, (3, 2)), label="computed, exact"),
         Line2D([], [], color="0.3", marker="o", mfc="none", ls="", label="true (closed loop)"),
     ]
-    axis.legend(handles=handles, loc="best")
 
 
 def _three_dimensional(axis, rows, names, kind):
@@ -108,6 +109,7 @@ def _three_dimensional(axis, rows, names, kind):
     axis.set_zlabel("log10 error", labelpad=-5)
     axis.tick_params(pad=-2, labelsize=6)
     axis.view_init(22, -55)
+    axis.set_box_aspect(None, zoom=1.25)
 
 
 def _noise_panels(figure, grid, column, rows, rate, truth):
@@ -132,7 +134,7 @@ def spikes_figure(number: int, tables: dict[str, Table], note: str):
     """Figure 6: error and convergence time against the learning rate for spikes, periodic and random targets."""
     plt = pyplot()
     figure, axes = plt.subplots(2, 4, figsize=(10.5, 5.8))
-    figure.subplots_adjust(left=0.065, right=0.985, top=0.88, bottom=0.19, hspace=0.42, wspace=0.36)
+    figure.subplots_adjust(left=0.065, right=0.985, top=0.88, bottom=0.215, hspace=0.42, wspace=0.36)
     for row, (order, table) in enumerate(tables.items()):
         protocol = table.extra["protocol"]
         for column, kind in enumerate(kinds(protocol)):
@@ -143,7 +145,7 @@ def spikes_figure(number: int, tables: dict[str, Table], note: str):
                 _curves(axis, table.rows, parameters(protocol), "rate", quantity, kind)
                 axis.set_title(f"{order}, {kind}")
                 axis.set(xlabel="learning rate r" if row else "", ylabel=label if column == 0 else "")
-    _line_legend(axes[0, 0], parameters(protocol))
+    figure.legend(handles=_handles(parameters(protocol)), loc="lower center", ncols=6, bbox_to_anchor=(0.5, 0.095))
     for letter, y in (("A", 0.9), ("B", 0.5)):
         figure.text(0.01, y, letter, weight="bold", size=12)
     figure.suptitle(f"Figure {number}. Computed and true error and convergence time, spikes", size=10)
@@ -172,17 +174,9 @@ def profiles_figure(number: int, table: Table, symbol: str, note: str):
             f"{'ABC'[column]}   {symbol} = {rate:g}: {100 * table.extra['coverage'][rate]:.1f} % inside"
         )
         axes[2, column].set_xlabel("time (s)")
+    widest = table.extra["sd"][rates[-1]]
     for i in range(3):
-        shown = [table.extra["sd"][rate][i] for rate in rates[:2]]
-        low = min(
-            truth[i] - 6 * shown[-1],
-            min(row[("baseline", "gain_x", "gain_y")[i]] for row in _column(table.rows, rate=rates[1])),
-        )
-        high = max(
-            truth[i] + 6 * shown[-1],
-            max(row[("baseline", "gain_x", "gain_y")[i]] for row in _column(table.rows, rate=rates[1])),
-        )
-        axes[i, 0].set_ylim(low, high)
+        axes[i, 0].set_ylim(truth[i] - 3.5 * widest[i], truth[i] + 3.5 * widest[i])
     figure.suptitle(
         f"Figure {number}. Adaptation of one unit's weights (blue), truth (black), computed 95 % bounds", size=10
     )
@@ -237,3 +231,13 @@ def _rmse_panels(figure, grid, table, rates, times, symbol):
     late.set(yscale="log", xlabel="adaptation time (s), close stops", yticklabels=[], ylim=early.get_ylim())
     late.set_title("three realisations each", size=8)
     late.minorticks_off()
+
+
+def save_png(figure, path) -> None:
+    """Save a figure as a small PNG (an adaptive palette of 96 colours)."""
+    from PIL import Image
+
+    figure.savefig(path)
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)

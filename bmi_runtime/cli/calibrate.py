@@ -9,14 +9,15 @@ MOST_ROWS = 24
 
 @click.command()
 @click.argument("design", required=False, type=click.Path())
+@click.option("--from", "pilot", type=click.Path(), metavar="FILE",
+              help="Estimate the design from a pilot: a recording (.mcap) or a data file (.npz, .mat).")  # fmt: skip
 @click.option("--likelihood", type=click.Choice(["gaussian", "poisson"]), help="What the units' features are.")
 @click.option("--learning-rate", type=float, metavar="X", help="Forward: predict what this rate (per bin) does.")
 @click.option("--max-error", type=float, metavar="V", help="Backward: the fastest rate with error variance at most V.")
-@click.option(
-    "--max-convergence-time", type=float, metavar="S", help="Backward: the least error, converged within S s."
-)
-@click.option("--counts", type=click.Choice(["bernoulli", "poisson"]), default="bernoulli", show_default=True,
-              help="Whether a bin holds at most one spike, or any number.")  # fmt: skip
+@click.option("--max-convergence-time", type=float, metavar="S",
+              help="Backward: the least error, converged within S s.")  # fmt: skip
+@click.option("--counts", type=click.Choice(["bernoulli", "poisson"]),
+              help="Whether a bin holds at most one spike (the default), or any number; a pilot tells.")  # fmt: skip
 @click.option("--threshold", type=float, default=0.05, show_default=True, metavar="SHARE",
               help="Converged when the mean error is down to this share of its start.")  # fmt: skip
 @click.option("--initial-covariance", type=float, metavar="V",
@@ -26,50 +27,147 @@ MOST_ROWS = 24
               help="Variance per bin of the truth's random walk: adds the error and the best rate.")  # fmt: skip
 @click.option("--write", type=click.Path(), metavar="FILE.toml",
               help="Put the rate into this configuration as adapter.learning_rate, commented.")  # fmt: skip
+@click.option("--leave-out", default="", metavar="UNITS", help="Units of the pilot to leave out, as 3,7.")
+@click.option("--velocity-scale", type=float, default=10.0, show_default=True,
+              help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
+@click.option("--gui", is_flag=True, help="Open a window with both trade-off curves, to drag the rate along them.")
 @answer_options
-def calibrate(design, likelihood, learning_rate, max_error, max_convergence_time, counts, threshold,
-              initial_covariance, exact, drift, write, as_json):  # fmt: skip
+def calibrate(as_json, **options):
     """Calculate a learning rate for the units and the task in DESIGN.npz, or what a given rate does.
 
     DESIGN.npz holds `states` (bins x dims: a period, or an ergodic sample, of what the units encode; velocity in dm/s
     in this project), `weights` (units x (1 + dims): baseline, then gains; log rate in log Hz for Poisson), `bin_s` and,
     for Gaussian units, `noise_variance`. Both bounds together ask for the fastest rate that keeps both.
     """
-    from bmi_runtime.calibration.design import load_design
     from bmi_runtime.calibration.forward import predict
-    from bmi_runtime.errors import BadInput
 
-    if design is None:
-        raise BadInput("give a DESIGN.npz, with the states of the task and the weights of the units")
-    if likelihood is None:
-        raise BadInput("say --likelihood gaussian or --likelihood poisson")
-    loaded = load_design(design, likelihood, counts)
-    info, found = _rate(loaded, learning_rate, max_error, max_convergence_time, threshold, initial_covariance)
-    rate = learning_rate if found is None else found.learning_rate
-    prediction = predict(loaded, rate, threshold, initial_covariance, exact, info)
-    result = _result(prediction, found) | _drifting(info, rate, drift)
-    if write is not None:
-        _write(write, design, prediction, found)
-        result["written"] = write
+    design, fit = _design(options)
+    if options["gui"]:
+        _show(design, options)
+        return
+    info, found = _rate(design, options)
+    rate = options["learning_rate"] if found is None else found.learning_rate
+    prediction = predict(design, rate, options["threshold"], options["initial_covariance"], options["exact"], info)
+    result = _result(prediction, found) | _drifting(info, rate, options["drift"])
+    if fit is not None:
+        result["pilot"] = _pilot(fit, options, rate)
+    if options["write"] is not None:
+        _write(options["write"], options["pilot"] or options["design"], prediction, found)
+        result["written"] = options["write"]
     if not prediction.validity["trustworthy"]:
         say(f"note: {prediction.validity['verdict']}", as_json=True)
-    answer(result, as_json, "" if as_json else _text(prediction, found))
+    answer(result, as_json, "" if as_json else _text(prediction, found) + _pilot_text(result.get("pilot")))
 
 
-def _rate(design, learning_rate, max_error, max_convergence_time, threshold, initial_covariance):
+def _design(options):
+    """Return the design that was given or estimated, and the pilot's fit (None for a given one)."""
+    from bmi_runtime.calibration.design import load_design
+    from bmi_runtime.errors import BadInput
+
+    path, pilot, likelihood = options["design"], options["pilot"], options["likelihood"]
+    if (path is None) == (pilot is None):
+        raise BadInput("give either a DESIGN.npz, with the task's states and the units' weights, or --from a pilot")
+    if pilot is None:
+        if likelihood is None:
+            raise BadInput("say --likelihood gaussian or --likelihood poisson")
+        return load_design(path, likelihood, options["counts"] or "bernoulli"), None
+    from bmi_runtime.calibration.pilot import fit_pilot
+    from bmi_runtime.calibration.pilot_files import load_pilot
+
+    left_out = tuple(name.strip() for name in options["leave_out"].split(",") if name.strip())
+    fit = fit_pilot(load_pilot(pilot, likelihood, options["velocity_scale"], left_out), options["counts"])
+    return fit.design, fit
+
+
+def _rate(design, options):
     """Return the design's information and the answer to the wish, None for a given rate."""
     from bmi_runtime.calibration.closed_form import check_threshold, information
     from bmi_runtime.calibration.inverse import answer_wish
     from bmi_runtime.errors import BadInput
 
-    wishes = [max_error, max_convergence_time]
-    if (learning_rate is None) == all(wish is None for wish in wishes):
+    wishes = [options["max_error"], options["max_convergence_time"]]
+    if (options["learning_rate"] is None) == all(wish is None for wish in wishes):
         raise BadInput("give either --learning-rate, or --max-error and/or --max-convergence-time")
-    check_threshold(threshold)
+    check_threshold(options["threshold"])
     info = information(design)
-    if learning_rate is not None:
+    if options["learning_rate"] is not None:
         return info, None
-    return info, answer_wish(design, info, max_error, max_convergence_time, threshold, initial_covariance)
+    return info, answer_wish(design, info, *wishes, options["threshold"], options["initial_covariance"])
+
+
+def _pilot(fit, options, rate) -> dict:
+    """Return what the pilot held and the 90 % intervals that its shortness leaves."""
+    import numpy as np
+
+    from bmi_runtime.calibration.closed_form import convergence_bins, initial_in_modes, steady_state
+    from bmi_runtime.calibration.inverse import answer_wish
+
+    wishes = [options["max_error"], options["max_convergence_time"]]
+    rest = (options["threshold"], options["initial_covariance"])
+
+    def wished(design, info):
+        return answer_wish(design, info, *wishes, *rest).learning_rate
+
+    def error(design, info):
+        return float(steady_state(info, rate).largest_error.max())
+
+    def time(design, info):
+        start = initial_in_modes(info, rest[1])
+        return float(convergence_bins(steady_state(info, rate), rest[0], start).max() * design.bin_s)
+
+    pilot, design = fit.pilot, fit.design
+    intervals = {"largest_error_variance": fit.interval(error), "longest_convergence_time_s": fit.interval(time)}
+    if any(wish is not None for wish in wishes):
+        intervals["learning_rate"] = fit.interval(wished)
+    return {
+        "seconds": len(pilot.states) * pilot.bin_s,
+        "bins": len(pilot.states),
+        "units": design.units,
+        "counts": design.counts if design.likelihood == "poisson" else None,
+        "state_rms": np.sqrt((pilot.states**2).mean(axis=0)),
+        "mean_rate_hz": pilot.counts.mean(axis=0) / pilot.bin_s if design.likelihood == "poisson" else None,
+        "weights": design.weights,
+        "noise_variance": design.noise if design.likelihood == "gaussian" else None,
+        "interval_level": 0.9,
+        "intervals": intervals,
+    }
+
+
+def _pilot_text(pilot) -> str:
+    """Return the pilot's part of the answer for a person."""
+    if pilot is None:
+        return ""
+    names = {"learning_rate": "learning rate", "largest_error_variance": "largest error variance",
+             "longest_convergence_time_s": "longest convergence time (s)"}  # fmt: skip
+    lines = [f"  {names[key]}: {low:.3g} to {high:.3g}" for key, (low, high) in pilot["intervals"].items()]
+    rms = ", ".join(f"{value:.3g}" for value in pilot["state_rms"])
+    return "\n".join([
+        f"\n\npilot: {pilot['seconds']:.4g} s, {pilot['units']} units, encoded state with rms {rms} (dm/s expected: "
+        f"about 1)",
+        "90 % intervals that the pilot's length leaves:", *lines,
+    ])  # fmt: skip
+
+
+def _show(design, options) -> None:
+    """Open the window; accepting a rate writes it when --write names a configuration."""
+    from bmi_runtime.calibration.curves import Curves
+    from bmi_runtime.calibration.forward import predict
+    from gui.calibration_view import show
+
+    curves = Curves(design, options["threshold"], options["initial_covariance"])
+    bounds = {
+        "rate": options["learning_rate"],
+        "max_error_sd": None if options["max_error"] is None else options["max_error"] ** 0.5,
+        "max_convergence_s": options["max_convergence_time"],
+    }
+
+    def write(rate):
+        prediction = predict(design, rate, options["threshold"], options["initial_covariance"], exact=False)
+        _write(options["write"], options["pilot"] or options["design"], prediction, None)
+        say(f"learning rate {rate:.6g} written to {options['write']}")
+
+    source = options["pilot"] or options["design"]
+    show(curves, f"Learning-rate calibration: {source}", write if options["write"] else None, **bounds)
 
 
 def _drifting(info, rate, drift) -> dict:

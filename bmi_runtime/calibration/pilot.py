@@ -1,0 +1,272 @@
+"""A calibration from data: weights, noise and states estimated from a pilot, and what its shortness leaves open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bmi_runtime.calibration.closed_form import Information
+from bmi_runtime.calibration.design import Design
+from bmi_runtime.errors import BadInput
+
+BLOCK_S = 2.0  # of the bootstrap: about a reach, so that what is correlated within one stays together
+LEAST_BLOCKS = 8
+LEAST_SPIKES = 30
+MOST_BINS = 20_000  # of the states that a bootstrap's information is averaged over
+NEWTON_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Counts or features with the state that the units encoded meanwhile.
+
+    Attributes
+    ----------
+    counts : ndarray, (bins, units)
+    states : ndarray, (bins, dims)
+        In the unit of the encoding model (velocity in dm/s).
+    bin_s : float
+    likelihood : {"gaussian", "poisson"}
+    names : tuple of str
+        Their index by default.
+    left_out : tuple of str
+        Units to leave out, by name.
+    """
+
+    counts: np.ndarray
+    states: np.ndarray
+    bin_s: float
+    likelihood: str
+    names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        counts, states = np.asarray(self.counts, dtype=np.float64), np.asarray(self.states, dtype=np.float64)
+        if counts.ndim != 2 or len(counts) != len(states):
+            raise BadInput(
+                f"the pilot has counts of shape {counts.shape} for {len(states)} bins of states; they must agree"
+            )
+        usable = np.isfinite(states).all(axis=1) & np.isfinite(counts).all(axis=1)
+        object.__setattr__(self, "states", states[usable])
+        names = self.names or tuple(str(unit) for unit in range(counts.shape[1]))
+        unknown = [name for name in self.left_out if name not in names]
+        if unknown:
+            raise BadInput(
+                f"the pilot has no unit '{unknown[0]}' to leave out; its units are {names[0]} to {names[-1]}"
+            )
+        kept = [i for i, name in enumerate(names) if name not in self.left_out]
+        if not kept:
+            raise BadInput("every unit of the pilot is left out; keep at least one")
+        object.__setattr__(self, "counts", counts[usable][:, kept])
+        object.__setattr__(self, "names", tuple(names[i] for i in kept))
+        seconds = len(self.states) * self.bin_s
+        if seconds < LEAST_BLOCKS * BLOCK_S:
+            raise BadInput(
+                f"the pilot holds {seconds:.3g} s of usable bins; at least {LEAST_BLOCKS * BLOCK_S:g} s are needed"
+            )
+        self._check_units()
+
+    @property
+    def regressors(self) -> np.ndarray:
+        """(1, state) of every bin, (bins, 1 + dims)."""
+        return np.column_stack([np.ones(len(self.states)), self.states])
+
+    @property
+    def single(self) -> bool:
+        """Whether no bin holds more than one spike."""
+        return self.likelihood == "poisson" and bool(self.counts.max() <= 1)
+
+    def _check_units(self):
+        if self.likelihood == "gaussian":
+            flat = np.flatnonzero(self.counts.std(axis=0) == 0)
+            if flat.size:
+                raise BadInput(f"unit {self.names[flat[0]]} never changes in the pilot; leave it out")
+            return
+        if self.counts.min() < 0 or np.any(self.counts != np.round(self.counts)):
+            raise BadInput("the pilot's counts are not whole numbers of spikes; say --likelihood gaussian for features")
+        few = [self.names[i] for i in np.flatnonzero(self.counts.sum(axis=0) < LEAST_SPIKES)]
+        if few:
+            spikes = self.counts[:, self.names.index(few[0])].sum()
+            raise BadInput(
+                f"unit {few[0]} has {spikes:g} spikes in the pilot, at least {LEAST_SPIKES} are needed; "
+                f"use --leave-out {','.join(few)}"
+            )
+
+
+@dataclass(frozen=True)
+class PilotFit:
+    """The design that a pilot gives, with what is needed to resample it.
+
+    Attributes
+    ----------
+    design : Design
+    curvature : ndarray, (blocks, units, regressors, regressors)
+        Information about the weights in each block of the pilot.
+    score : ndarray, (blocks, units, regressors)
+        Gradient of the log likelihood in each block, at the fitted weights.
+    residual : ndarray, (blocks, units)
+        Sum of squared residuals of each block (Gaussian).
+    bins : ndarray, (blocks,)
+    """
+
+    design: Design
+    pilot: Pilot
+    curvature: np.ndarray
+    score: np.ndarray
+    residual: np.ndarray
+    bins: np.ndarray
+
+    def interval(
+        self, quantity: Callable[[Design, Information], float], draws: int = 200, level: float = 0.9, seed: int = 1
+    ) -> tuple[float, float]:
+        """Return the interval of a calibration's quantity that reflects the pilot's uncertainty.
+
+        A bootstrap over blocks of the pilot: each draw weighs the blocks as often as they are drawn, moves the weights
+        by one Newton step (the one-step bootstrap) and averages the information anew over the drawn states.
+
+        Parameters
+        ----------
+        quantity : callable
+            Takes a design and its information; returns a number, NaN where a draw has no answer.
+        draws : int
+        level : float
+        seed : int
+
+        Raises
+        ------
+        BadInput
+            If fewer than half of the draws have an answer.
+        """
+        rng = np.random.default_rng(seed)
+        blocks = len(self.bins)
+        values = []
+        for _ in range(draws):
+            weight = rng.multinomial(blocks, np.full(blocks, 1 / blocks)).astype(np.float64)
+            try:
+                values.append(quantity(*self._draw(weight)))
+            except (BadInput, np.linalg.LinAlgError):
+                values.append(np.nan)
+        known = np.array(values)[np.isfinite(values)]
+        if len(known) < draws / 2:
+            raise BadInput(
+                "the pilot is too short: most of its resamplings have no answer; record more, or leave units out"
+            )
+        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def _draw(self, weight: np.ndarray) -> tuple[Design, Information]:
+        """Return the design and information of one resampling."""
+        design, bins = self.design, (weight * self.bins).sum()
+        curvature = np.einsum("b,bnij->nij", weight, self.curvature)
+        step = np.linalg.solve(curvature, np.einsum("b,bni->ni", weight, self.score)[:, :, None])[:, :, 0]
+        if design.likelihood == "gaussian":
+            noise = (
+                np.einsum("b,bn->n", weight, self.residual) / bins
+                - np.einsum("ni,nij,nj->n", step, curvature, step) * design.noise / bins
+            )
+            mean = curvature * (design.noise / noise)[:, None, None] / bins
+            score = mean
+            drawn = design.replaced(weights=design.weights + step, noise_variance=noise)
+        else:
+            drawn = design.replaced(weights=design.weights + step)
+            mean, score = self._information(drawn, weight)
+        values, directions = np.linalg.eigh(mean)
+        return drawn, Information(mean, score, values, directions)
+
+    def _information(self, design: Design, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return M and N of resampled spikes, averaged over some of the bins."""
+        stride = max(1, len(design.states) // MOST_BINS)
+        rows = slice(None, None, stride)
+        of_bin = np.repeat(weight, self.bins.astype(int))[rows]
+        u, expected = design.regressors[rows], design.expected_counts(rows)
+        lower, upper = np.tril_indices(u.shape[1])
+        products = u[:, lower] * u[:, upper] * of_bin[:, None] / of_bin.sum()
+        sums = [expected.T @ products]
+        sums.append(sums[0] - (expected * expected).T @ products if design.counts == "bernoulli" else sums[0])
+        full = np.zeros((2, design.units, u.shape[1], u.shape[1]))
+        for matrix, values in zip(full, sums):
+            matrix[:, lower, upper] = values
+            matrix[:, upper, lower] = values
+        return full[0], full[1]
+
+
+def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
+    """Estimate every unit's weights by maximum likelihood, and what a bootstrap needs.
+
+    Parameters
+    ----------
+    pilot : Pilot
+    counts : {"bernoulli", "poisson"}, optional
+        By default Bernoulli where no bin of the pilot holds more than one spike.
+
+    Raises
+    ------
+    BadInput
+        If the states do not span every direction, or a unit's weights do not converge (it fires in one direction only).
+    """
+    u, y = pilot.regressors, pilot.counts
+    kind = counts or ("bernoulli" if pilot.single else "poisson")
+    if pilot.likelihood == "gaussian":
+        weights = np.linalg.lstsq(u, y, rcond=None)[0].T
+        residual = y - u @ weights.T
+        noise = (residual**2).sum(axis=0) / max(1, len(u) - u.shape[1])
+        design = Design(pilot.states, weights, pilot.bin_s, "gaussian", noise, names=pilot.names)
+        scalar, innovation = np.broadcast_to(1 / noise, y.shape), residual / noise
+    else:
+        weights = _poisson_weights(pilot)
+        design = Design(pilot.states, weights, pilot.bin_s, "poisson", counts=kind, names=pilot.names)
+        scalar = design.expected_counts()
+        residual = innovation = y - scalar
+    starts = np.arange(0, len(u), max(1, round(BLOCK_S / pilot.bin_s)))
+    lower, upper = np.tril_indices(u.shape[1])
+    curvature = np.zeros((len(starts), design.units, u.shape[1], u.shape[1]))
+    score, squares = np.zeros((len(starts), design.units, u.shape[1])), np.zeros((len(starts), design.units))
+    ends = np.append(starts[1:], len(u))
+    for block, (start, end) in enumerate(zip(starts, ends)):
+        rows = slice(start, end)
+        values = scalar[rows].T @ (u[rows][:, lower] * u[rows][:, upper])
+        curvature[block][:, lower, upper] = values
+        curvature[block][:, upper, lower] = values
+        score[block] = innovation[rows].T @ u[rows]
+        squares[block] = (residual[rows] ** 2).sum(axis=0)
+    return PilotFit(design, pilot, curvature, score, squares, np.diff(np.append(starts, len(u))).astype(np.float64))
+
+
+def _poisson_weights(pilot: Pilot) -> np.ndarray:
+    """Return log-linear Poisson weights of every unit by Newton's method with halved steps, (units, regressors)."""
+    u, y = pilot.regressors, pilot.counts
+    log_bin = np.log(pilot.bin_s)
+    lower, upper = np.tril_indices(u.shape[1])
+    products, target = u[:, lower] * u[:, upper], y.T @ u
+    weights = np.zeros((y.shape[1], u.shape[1]))
+    weights[:, 0] = np.log(y.mean(axis=0)) - log_bin
+
+    def likelihood(w):
+        return (w * target).sum(axis=1) - np.exp(np.minimum(u @ w.T + log_bin, 30.0)).sum(axis=0)
+
+    value, gain = likelihood(weights), np.zeros(len(weights))
+    for _ in range(NEWTON_STEPS):
+        expected = np.exp(np.minimum(u @ weights.T + log_bin, 30.0))
+        gradient = target - expected.T @ u
+        hessian = np.zeros((len(weights), u.shape[1], u.shape[1]))
+        hessian[:, lower, upper] = hessian[:, upper, lower] = expected.T @ products
+        try:
+            step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        except np.linalg.LinAlgError:
+            break
+        gain = (step * gradient).sum(axis=1)
+        if gain.max() < 1e-9:
+            return weights
+        for _ in range(20):
+            proposed = likelihood(weights + step)
+            worse = proposed < value - 1e-9 * np.abs(value)
+            if not worse.any():
+                break
+            step[worse] *= 0.5
+        weights, value = weights + step, likelihood(weights + step)
+    unit = int(np.argmax(gain))
+    raise BadInput(
+        f"the weights of unit {pilot.names[unit]} do not converge: it seems to fire in some directions only, or the "
+        f"states "
+        f"do not vary; leave it out or record a longer pilot"
+    )
