@@ -349,7 +349,7 @@ class Console(QtWidgets.QMainWindow):
         wanted = not self.store.live.get("adapter.enabled", True)
         self._set("adapter.enabled", wanted, f"adaptation {'on' if wanted else 'off'}")
 
-    def propose(self, key: str, value) -> None:
+    def do_propose(self, key: str, value) -> None:
         """Put a value into the live parameters' editor, for the operator to apply."""
         self.show_panel("controls")
         if not self.docks["controls"].panel.propose(key, value):

@@ -19,7 +19,7 @@ ARRANGEMENTS = {
     "calibrate": (
         (44, ((62, ("calibration",)), (38, ("controls",)))),
         (32, ((100, ("traces",)),)),
-        (24, ((34, ("subject",)), (33, ("tuning",)), (33, ("error",)))),
+        (24, ((40, ("subject",)), (60, ("tuning", "error")))),
     ),
     "inspect": (
         (36, ((36, ("replay",)), (64, ("subject",)))),

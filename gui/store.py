@@ -124,6 +124,7 @@ class Store:
         """Forget everything measured, as when another session begins or a replay jumps."""
         self.step, self.bin = None, 0
         self.weights = self.sd = self.truth = self.covariance = self.predicted_sd = None
+        self.noise_variance = None
         self.not_finite = 0
         for ring in (self.steps, self.column_bins, self.trials, self.health_rows, self.raster):
             ring.clear()
@@ -294,6 +295,7 @@ class Store:
             sd = np.sqrt(np.maximum(self.covariance[diagonal], 0.0))
         self.weights, self.sd = weights, np.asarray(sd, np.float64)
         self.predicted_sd = message.get("predicted_sd")
+        self.noise_variance = message.get("noise_variance")
         truth = message.get("truth")
         self.truth = np.asarray(truth, np.float64) if truth is not None and np.isfinite(truth).all() else None
         self.not_finite = int(np.sum(~np.isfinite(weights)) + np.sum(~np.isfinite(self.sd)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
-import importlib.util
 
 GROUP = "bmi_runtime.panels"
 """Entry points of this group add panels from other packages: ``name = module:Class``."""
@@ -36,8 +35,8 @@ REGISTRY = {
 
 
 def available() -> dict[str, Row]:
-    """Return the registry's rows whose module exists, then those of other packages."""
-    rows = {name: row for name, row in REGISTRY.items() if importlib.util.find_spec(row.module)}
+    """Return the registry's rows, then those of other packages."""
+    rows = dict(REGISTRY)
     for point in importlib.metadata.entry_points(group=GROUP):
         rows.setdefault(point.name, Row(*point.value.split(":")))
     return rows

@@ -14,7 +14,7 @@ from gui.link import Link
 from gui.store import Store
 
 RUN = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless"]
-READY_MS = 120_000
+KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests close windows and keep them
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,7 +67,7 @@ def console(qtbot, qapp, addresses, tmp_path):
     """A console that listens to `addresses`, its timer running."""
     theme.use("dark", qapp)
     window = Console(Link(Store(), Client(*addresses)), remember=False, recordings_folder=str(tmp_path / "recordings"))
-    qtbot.addWidget(window)
+    KEPT.append(window)
     window.show()
     yield window
     window.close()

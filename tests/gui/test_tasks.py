@@ -124,7 +124,6 @@ def test_a_window_that_comes_late_shows_the_same_state_and_leaves_the_session_al
     trials = console.store.trials.view["trial"].tolist()
     console.close()
     again = Console(Link(Store(), Client(*addresses)), remember=False)
-    qtbot.addWidget(again)
     again.show()
     until(qtbot, lambda: again.store.mode == "simulated")
     seen, live = again.store.trials.view["trial"].tolist(), dict(again.store.live)

@@ -1,0 +1,184 @@
+"""Every panel on a session made of formulas: its picture, what it says, what a click does."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from pyqtgraph.Qt import QtCore, QtGui
+
+from gui import panels, theme
+from gui.panels.base import Context
+from gui.panels.decoder_error import running_errors
+from gui.screenshot import panel_picture, store_from
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import synthetic
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+PICTURED = [name for name in panels.REGISTRY if name != "recordings"]  # its times are those of the machine's time zone
+SIZE = (480, 320)
+FAR = 48  # of 255; anti-aliasing of another version of Qt stays below it
+MOST_FAR = 0.02  # share of pixels
+KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests hide panels and keep them
+
+
+@pytest.fixture(autouse=True)
+def hidden_afterwards():
+    yield
+    for panel in KEPT:
+        panel.hide()
+
+
+@pytest.fixture
+def context(qapp):
+    theme.use("dark", qapp)
+    return Context(store_from(synthetic.hello()))
+
+
+def make(qtbot, context, name):
+    panel = panels.panel_class(panels.REGISTRY[name])(context)
+    KEPT.append(panel)
+    panel.resize(*SIZE)
+    panel.show()
+    panel.refresh()
+    return panel
+
+
+def pixels(path):
+    image = QtGui.QImage(str(path)).convertToFormat(QtGui.QImage.Format.Format_RGB32)
+    data = image.bits().asstring(image.sizeInBytes())
+    return np.frombuffer(data, np.uint8).reshape(image.height(), image.width(), 4)[:, :, :3].astype(int)
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_pictures_are_identical_each_time_and_like_the_golden_ones(name, qapp, tmp_path):
+    """To the bit on one machine; across machines but for anti-aliasing (`python tests/gui/golden.py` draws them)."""
+    for file in ("a.png", "b.png"):
+        panel_picture(synthetic.hello(), tmp_path / file, name, SIZE)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    drawn, golden = pixels(tmp_path / "a.png"), pixels(GOLDEN / f"{name}.png")
+    assert drawn.shape == golden.shape
+    assert np.mean(np.abs(drawn - golden).max(axis=2) > FAR) < MOST_FAR
+
+
+def test_no_panel_minds_an_empty_store(qtbot, qapp):
+    from gui.store import Store
+
+    theme.use("dark", qapp)
+    for name in panels.REGISTRY:
+        panel = make(qtbot, Context(Store()), name)
+        panel.restyle()
+        assert isinstance(dict(panel.table()), dict)
+
+
+def test_a_click_into_the_raster_selects_the_unit_everywhere(qtbot, context):
+    raster, tuning = make(qtbot, context, "raster"), make(qtbot, context, "tuning")
+    row = 30
+    where = raster.plot.getPlotItem().vb.mapViewToScene(QtCore.QPointF(-3.0, row + 0.5))
+    point = raster.plot.mapFromScene(where)
+    qtbot.mouseClick(raster.plot.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=point)
+    qtbot.waitUntil(lambda: context.selection.units == (int(raster.order[row]),))
+    assert f"unit {raster.order[row]}" in tuning.words.text()
+
+
+def test_the_raster_is_sorted_by_preferred_direction(qtbot, context):
+    raster = make(qtbot, context, "raster")
+    directions = context.store.preferred_directions()[raster.order]
+    assert (np.diff(directions) >= 0).all()
+    raster.sort.setCurrentText("number")
+    assert raster.order.tolist() == list(range(synthetic.UNITS))
+
+
+def test_the_tuning_curve_is_that_of_the_model(qtbot, context):
+    tuning = make(qtbot, context, "tuning")
+    x, y = tuning.curves[0].getData()
+    angle, weights = np.deg2rad(x), context.store.weights[:, 0]
+    np.testing.assert_allclose(y, np.exp(weights[0] + weights[1] * np.cos(angle) + weights[2] * np.sin(angle)))
+    sd = np.sqrt(np.array([1, np.cos(angle[0]) ** 2, np.sin(angle[0]) ** 2]) @ context.store.covariance[[0, 2, 5], 0])
+    assert tuning.bands[0].high.getData()[1][0] == pytest.approx(y[0] * np.exp(1.96 * sd))
+
+
+def test_traces_say_how_many_parameters_are_inside_the_prediction(qtbot, context):
+    traces = make(qtbot, context, "traces")
+    error = np.abs(context.store.weights - synthetic.truth())
+    inside = np.mean(error <= 1.96 * context.store.predicted_sd)
+    assert traces.coverage() == pytest.approx(inside)
+    assert f"{100 * inside:.0f} % of all parameters" in traces.words.text()
+
+
+def test_errors_are_running_means_against_brute_force(context):
+    rows = context.store.steps.view
+    error, angle = running_errors(rows, 40)
+    last = rows[-40:]
+    difference = last["decoded"][:, 2:] - last["intended"]
+    assert error[-1] == pytest.approx(np.sqrt(np.mean(np.sum(difference**2, axis=1))))
+    fast = last[np.hypot(*last["intended"].T) > 0.02]
+    a, b = (np.arctan2(v[:, 1], v[:, 0]) for v in (fast["decoded"][:, 2:], fast["intended"]))
+    assert angle[-1] == pytest.approx(np.degrees(np.abs(np.angle(np.exp(1j * (a - b))))).mean())
+
+
+def test_success_is_said_in_numbers_and_signs(qtbot, context):
+    error = make(qtbot, context, "error")
+    assert error.figures.values["success"].text() == "! 83 %"
+    latency = make(qtbot, context, "latency")
+    assert latency.figures.values["misses"].text().startswith("! 2 of ")
+
+
+def test_filters_and_search_narrow_the_log(qtbot, context):
+    events = make(qtbot, context, "events")
+    everything = len(events.model.rows)
+    qtbot.mouseClick(events.kinds["trial"], QtCore.Qt.MouseButton.LeftButton)
+    assert [row.kind for row in events.model.rows] == ["note", "command"] and everything == 14
+    qtbot.keyClicks(events.search, "learning")
+    assert [row.kind for row in events.model.rows] == ["command"]
+
+
+def test_numbers_can_be_exported(qtbot, context, tmp_path):
+    panel = make(qtbot, context, "error")
+    panel.export_numbers(tmp_path / "error.csv")
+    lines = (tmp_path / "error.csv").read_text().splitlines()
+    assert lines[0].startswith("trial,t_s,success") and len(lines) == 13
+
+
+def test_dragging_the_rate_proposes_it_and_apply_sends_it(qtbot, context):
+    sent, ran = [], []
+    context.send = lambda command, answered=None: sent.append(command)
+    context.run = lambda name, *arguments: ran.append((name, *arguments))
+    panel = make(qtbot, context, "calibration")
+    panel.resize(900, 700)
+    qtbot.wait(50)
+    view, plot = panel.view, panel.view.error_plot
+    box = plot.getPlotItem().vb
+    before = view.rate
+    start, end = (
+        plot.mapFromScene(box.mapViewToScene(QtCore.QPointF(np.log10(rate), -1.6))) for rate in (before, 10 * before)
+    )
+    button = QtCore.Qt.MouseButton.LeftButton
+    move(qtbot, plot.viewport(), start, QtCore.Qt.MouseButton.NoButton)
+    qtbot.mousePress(plot.viewport(), button, pos=start)
+    for part in np.linspace(0, 1, 8):
+        move(qtbot, plot.viewport(), start + (end - start) * part, button)
+    qtbot.mouseRelease(plot.viewport(), button, pos=end)
+    assert view.rate == pytest.approx(10 * before, rel=0.1)
+    assert ran == [("propose", "adapter.learning_rate", view.rate)] and sent == []
+    qtbot.mouseClick(view.accept_button, button)
+    assert sent == [{"set": "adapter.learning_rate", "value": view.rate}]
+
+
+def test_recalculating_again_and_again_keeps_the_limits(qtbot, context):
+    panel = make(qtbot, context, "calibration")
+    panel.view.set_bounds(0.05, 30.0)
+    for _ in range(4):
+        qtbot.mouseClick(panel.recalculate, QtCore.Qt.MouseButton.LeftButton)
+        qtbot.wait(20)
+        assert panel.view.bounds() == pytest.approx((0.05, 30.0))
+
+
+def move(qtbot, viewport, point, buttons):
+    """Move the mouse with buttons held (QTest cannot); slower than the plots' own limit of 100 moves a second."""
+    kind, none = QtCore.QEvent.Type.MouseMove, QtCore.Qt.KeyboardModifier.NoModifier
+    where, no_button = QtCore.QPointF(point), QtCore.Qt.MouseButton.NoButton
+    event = QtGui.QMouseEvent(kind, where, QtCore.QPointF(viewport.mapToGlobal(point)), no_button, buttons, none)
+    QtCore.QCoreApplication.sendEvent(viewport, event)
+    qtbot.wait(20)

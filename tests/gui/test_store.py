@@ -1,0 +1,163 @@
+"""What the window makes of telemetry: good, lossy, of another version, not finite, of other units."""
+
+import math
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import zmq
+
+from bmi_runtime.messages import WIRE_VERSION, pack
+from gui.bounds import dense, steady_error_variance
+from gui.client import Client
+from gui.rings import Ring, Thinning
+from gui.store import Store
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import synthetic
+
+
+def filled(seconds=3.0):
+    store = Store()
+    store.hello(synthetic.hello(seconds), 100.0)
+    return store
+
+
+def feed(store, index, sequence, at_s=100.0, **changes):
+    store.receive("step", {"seq": sequence, "bin": index * 3, **synthetic.step(index), **changes}, at_s)
+
+
+def test_a_ring_keeps_the_newest_in_order():
+    ring = Ring(4, int)
+    for value in range(11):
+        ring.append(value)
+        assert ring.view.tolist() == list(range(max(value - 3, 0), value + 1))
+    assert ring.newest(2).tolist() == [9, 10]
+
+
+def test_a_thinning_history_spans_everything_in_fixed_memory():
+    history = Thinning(8)
+    for value in range(1000):
+        history.append(float(value))
+    kept = history.view
+    assert len(kept) <= 8 and kept[0] == 0.0 and len(set(np.diff(kept))) == 1 and kept[-1] + history.stride >= 900
+
+
+def test_hello_shows_the_past_and_the_present():
+    store = filled(3.0)
+    assert store.mode == "simulated" and store.n_units == synthetic.UNITS and store.elapsed_s == pytest.approx(3.0)
+    assert store.trials.view["trial"].tolist() == [0, 1, 2]
+    assert store.live["adapter.learning_rate"] == 1e-6
+    assert {entry.kind for entry in store.events} == {"trial", "command", "note"}
+    assert store.connection(100.5) == "connected" and store.connection(103.2) == "lost"
+    assert store.age_s(103.2) == pytest.approx(3.2)
+
+
+def test_trials_are_measured_from_what_was_seen():
+    store = filled(3.0)
+    trial = store.trials.view[1]
+    distance = 0.1 * math.hypot(1 - math.cos(math.pi / 4), math.sin(math.pi / 4))
+    assert trial["time_s"] == pytest.approx(0.9)
+    assert trial["bits"] <= math.log2(1 + (0.1 + distance) / 0.034) and trial["bits"] > 0
+    assert 0.9 < trial["efficiency"] <= 1.0
+
+
+def test_lost_messages_are_counted_by_sequence_numbers():
+    store = filled()
+    for index, sequence in ((201, 5), (202, 6), (203, 9), (204, 10)):
+        feed(store, index, sequence)
+    assert store.lost_messages == 2 and store.streams["step"].received == 4
+
+
+def test_a_step_back_in_time_asks_for_everything_anew():
+    store = filled()
+    feed(store, 10, 1)
+    assert store.needs_hello
+
+
+def test_messages_of_another_position_of_a_replay_are_left_out():
+    store = filled()
+    bins = store.bin
+    feed(store, 300, 1, epoch=7)
+    assert store.bin == bins and store.needs_hello
+
+
+def test_other_units_start_histories_again_and_say_so():
+    store = filled()
+    store.receive("step", {"seq": 1, "bin": 900, "counts": np.zeros(5), "step": b"", "bins": 3}, 100.0)
+    assert store.n_units == 5 and len(store.steps) == 0
+    assert "from 48 to 5" in store.problems[0] and "no step of 5 units" in store.problems[1]
+
+
+def test_parameters_that_are_not_finite_are_counted():
+    store = filled()
+    message = synthetic.model(3.0)
+    message["weights"][1, 7] = np.nan
+    store.receive("model", {"seq": 1, "bin": 600, **message}, 100.0)
+    assert store.not_finite == 1 and "1 parameters of the encoding model are not finite" in store.problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ("step", {"seq": 1, "bin": 900}),
+        ("event", {"seq": 1, "bin": 900, "name": "trial"}),
+        ("model", {"seq": 1, "bin": 900, "weights": 3}),
+        ("health", {"seq": 1}),
+        ("surprise", {"seq": 1}),
+    ],
+)
+def test_a_malformed_message_is_named_and_ignored(stream, message):
+    store = filled()
+    before = store.bin
+    store.receive(stream, message, 100.0)
+    assert store.bin == before and stream in store.problems[-1]
+
+
+def test_messages_of_another_version_are_refused_in_a_sentence():
+    context = zmq.Context.instance()
+    publisher, answering = context.socket(zmq.PUB), context.socket(zmq.REP)
+    ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (publisher, answering)]
+    client = Client(*(f"tcp://127.0.0.1:{port}" for port in ports))
+    answers = []
+    client.send({"get": "hello"}, answers.append)
+    client.poll()
+    assert answering.poll(5000)
+    answering.recv()
+    answering.send(pack({"v": 99, "ok": True}))
+    for _ in range(500):
+        publisher.send_multipart([b"step", pack({"v": 99, "seq": 1})])
+        client.poll()
+        assert client.receive() == []
+        if client.refused and answers:
+            break
+        client._subscriber.poll(10)
+    assert f"version 99 of the messages and this window version {WIRE_VERSION}" in client.problem
+    assert not answers[0]["ok"] and "version 99" in answers[0]["error"]
+    for socket in (client, publisher, answering):
+        socket.close()
+
+
+def test_predicted_error_is_half_of_the_filter_covariance_at_small_rates():
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(5, 3, 3))
+    covariance = root @ np.swapaxes(root, 1, 2)
+    pairs = covariance[:, *np.tril_indices(3)].T
+    np.testing.assert_allclose(dense(pairs, 3), covariance)
+    predicted = steady_error_variance(covariance, 1e-12)
+    np.testing.assert_allclose(predicted, np.diagonal(covariance, axis1=1, axis2=2) / 2, rtol=1e-6)
+
+
+def test_predicted_error_is_that_of_a_simulated_scalar_filter():
+    rate, noise, truth, n = 0.01, 1.0, 0.0, 20_000
+    variance, estimate, errors = 1.0, 0.0, []
+    features = np.random.default_rng(7).normal(truth, noise, n)
+    for feature in features:
+        prior = variance + rate
+        variance = prior / (prior + noise)
+        estimate += variance * (feature - estimate)
+        errors.append(estimate)
+    achieved = np.var(errors[2000:])
+    predicted = steady_error_variance(np.array([[variance]]), rate)[0]
+    assert achieved == pytest.approx(predicted, rel=0.1)
