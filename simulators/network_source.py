@@ -16,7 +16,7 @@ from simulators.subject import Subject
 OPTIONS = {  # source.options, with their defaults
     "neurons": 400,  # in the network; the first session.units of them are recorded
     "probability": 0.1,  # of a connection
-    "strength_mv_s": 0.02,  # of each connection, mV per Hz; inhibitory ones are stronger, so that the network is balanced
+    "strength_mv_s": 0.02,  # of each excitatory connection, mV per Hz; the inhibitory ones balance them
     "inhibitory_fraction": 0.2,
     "drive_mv": -54.0,  # mean input without movement
     "drive_sd_mv": 1.0,  # spread of it between neurons
