@@ -8,7 +8,8 @@ hardware.
 
 Unit k is channel k + 1 whatever its sorted unit, without noise, or as ``source.options.units`` lists: pairs of channel
 and sorted unit, in the order of the units. A spike is sent when its waveform is complete, so a bin closes
-``source.options.spike_delay_s`` (0.002) after its end.
+``source.options.spike_delay_s`` (0.002) after its end at the earliest; heartbeats come every 10 ms only, so what was not
+heard of by the bin's deadline is silence, until nothing at all has come for ``source.stale_after_s``.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class BlackrockFeed:
         except BadInput as error:
             binner.refuse(str(error))
             return
-        times, units, newest = [], [], None
+        times, units, newest, doubled = [], [], None, False
         for packet in found:
             time_ns = self._ns(packet.time)
             if time_ns > MAX_TIME_NS:
@@ -173,12 +174,14 @@ class BlackrockFeed:
                 continue
             self._monitor(packet, binner)
             newest = time_ns if newest is None else max(newest, time_ns)
-            if 1 <= packet.chid <= SPIKE_CHANNELS and not self._twice(packet, time_ns, binner):
+            if 1 <= packet.chid <= SPIKE_CHANNELS:
                 unit = self.unit_of.get((packet.chid, packet.type), -1)
-                if unit >= 0:
+                if self._twice(packet, time_ns, binner):
+                    doubled = True
+                elif unit >= 0:
                     times.append(time_ns)
                     units.append(unit)
-        if newest is not None:
+        if newest is not None and (times or not doubled):  # a datagram that came twice says nothing about time
             self._hand_over(times, units, newest, arrived_ns, binner)
 
     def _ns(self, ticks: int) -> int:
@@ -206,11 +209,13 @@ class BlackrockFeed:
             binner.duplicate()
             return True
         new.add(key)
-        if len(new) > 100_000 or abs(time_ns - self._recent_since) > RECENT_S * 1e9:
-            self._recent, self._recent_since = (set(), new), time_ns
+        now = self._until_ns or 0
+        if len(new) > 100_000 or abs(now - self._recent_since) > RECENT_S * 1e9:
+            self._recent, self._recent_since = (set(), new), now
         return False
 
     def _hand_over(self, times: list, units: list, newest_ns: int, arrived_ns: int, binner: Binner) -> None:
+        binner.sparse = True  # heartbeats come every 10 ms only
         until = newest_ns - self.delay_ns
         start, in_order = self._until_ns, True
         if start is None or until < start - binner.clock.jump_ns or until > start + 10**9:  # the clock jumped, or began
