@@ -28,16 +28,16 @@ def test_the_loop_closes_on_spiking_neurons_and_replays(tmp_path):
 
 
 def test_stimulation_goes_through_the_network(tmp_path):
-    overrides = ("stimulation.enabled=true", "stimulation.units=[0,1]", "stimulation.trials=600")
+    overrides = ("stimulation.enabled=true", "stimulation.units=[0,1]", "stimulation.trials=1500")
     overrides += ("stimulation.interval_s=0.06", "stimulation.jitter_s=0.01", "session.units=20")
-    # driven so weakly that excitation does not run away: 19 inputs of 0.04 mV/Hz, f-I slope about 0.2 Hz/mV
-    network = "neurons=20, probability=0.9, strength_mv_s=0.04, inhibitory_fraction=0.0, drive_mv=-57.0"
-    record(tmp_path / "a.mcap", 7500, *overrides, f"source.options={{{network}}}")
+    # driven so weakly that excitation does not run away: 17 inputs of 0.02 mV/Hz, f-I slope about 0.3 Hz/mV
+    network = "neurons=20, probability=0.9, strength_mv_s=0.02, inhibitory_fraction=0.0, drive_mv=-56.0"
+    record(tmp_path / "a.mcap", 18500, *overrides, f"source.options={{{network}}}")
     trials = recorded_trials(Recording(tmp_path / "a.mcap"), after_s=0.02)
     own = difference_in_means(trials["assignments"], trials["treatments"]).estimate.diagonal()
     assert (own > 0.5).all(), "a pulse makes about one spike"
     caused = difference_in_means(trials["assignments"], trials["outcomes"]).estimate[:, 2:]
-    assert caused.mean() > 0.004, "and excites the others through the connections"
+    assert caused.mean() > 0.002, "and excites the others through the connections"
 
 
 @pytest.mark.parametrize(
