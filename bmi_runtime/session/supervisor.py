@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import gc
 import json
 import os
 import select
@@ -263,6 +264,8 @@ class Supervisor:
         reading, writing = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        gc.collect()
+        gc.freeze()  # what is here now stays shared with the child: its collector never looks at it
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
