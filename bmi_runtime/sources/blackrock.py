@@ -8,8 +8,8 @@ hardware.
 
 Unit k is channel k + 1 whatever its sorted unit, without noise, or as ``source.options.units`` lists: pairs of channel
 and sorted unit, in the order of the units. A spike is sent when its waveform is complete, so a bin closes
-``source.options.spike_delay_s`` (0.002) after its end at the earliest; heartbeats come every 10 ms only, so what was not
-heard of by the bin's deadline is silence, until nothing at all has come for ``source.stale_after_s``.
+``source.options.spike_delay_s`` (0.002) after its end at the earliest; heartbeats come every 10 ms only, so what was
+not heard of by the bin's deadline is silence, until nothing at all has come for ``source.stale_after_s``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,125 @@
+"""Lab Streaming Layer: events and regular streams as liblsl hands them over."""
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import Bin
+from bmi_runtime.sources.binner import Binner
+from bmi_runtime.sources.live import LiveSource
+from bmi_runtime.sources.lsl import LSLFeed
+
+HOST = 10**12
+
+
+def bins_of(chunks, *overrides, width_s=None):
+    """Return the bins of (host time, samples, stamps) under a virtual clock, and the source."""
+    config = configuration.load(None, ["session.units=4", "source.options.wait_s=0", *overrides])
+    feed, state = LSLFeed(config), {"now": HOST, "position": 0}
+    feed.width_s = width_s or config.bin_s
+
+    def receive(binner, timeout_s):
+        until = state["now"] + round(timeout_s * 1e9)
+        if state["position"] < len(chunks) and chunks[state["position"]][0] <= until:
+            host_ns, samples, stamps = chunks[state["position"]]
+            state["position"] += 1
+            state["now"] = max(state["now"], host_ns)
+            feed.accept(samples, stamps, host_ns, binner)
+            return True
+        state["now"] = until
+        return False
+
+    feed.receive, feed.open = receive, lambda: None
+    source = LiveSource(config, feed, lambda: state["now"])
+    into, rows = Bin(4, config.continuous), []
+    while state["position"] < len(chunks) or source.binner.complete():
+        source.next_bin(into, None, None)
+        rows.append(into.array[0].copy())
+    rows = np.array(rows)
+    good = np.flatnonzero(rows["stale"] == 0)
+    return rows[good[0] : good[-1] + 1], source
+
+
+def test_events_become_counts_and_silence_is_silence():
+    """One spike every 20 ms: the bins between them have none, and are not called missing."""
+    chunks = [(HOST + k * 20_000_000, [[k % 4 + 1, 0]], [50.0 + k * 0.02 - 0.001]) for k in range(200)]
+    rows, source = bins_of(chunks)
+    assert 198 <= rows["counts"].sum() <= 200 and rows["counts"].max() == 1
+    assert rows["stale"].sum() == source.binner.totals["refused"] == 0
+
+
+def test_a_stream_that_falls_silent_is_stale():
+    chunks = [(HOST + k * 5_000_000, [[1, 0]], [50.0 + k * 0.005]) for k in range(400) if not 200 <= k < 300]
+    rows, _ = bins_of(chunks)
+    assert 45 <= (rows["stale"] > 0).sum() <= 55  # half a second of silence, of which a quarter second passes as such
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("counts", 1.0), ("rates", 200.0)])
+def test_counts_and_rates(kind, scale):
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(1.0, (300, 4))
+    chunks = [
+        (HOST + (k + 1) * 5_000_000, [(counts[k] * scale).tolist()], [50.0 + 0.005 * (k + 1)]) for k in range(300)
+    ]
+    rows, _ = bins_of(chunks, f"source.options.kind={kind}")
+    np.testing.assert_array_equal(rows["counts"], counts)
+
+
+def test_features():
+    features = np.random.default_rng(1).standard_normal((100, 4))
+    chunks = [(HOST + (k + 1) * 50_000_000, [features[k].tolist()], [50.0 + 0.05 * (k + 1)]) for k in range(100)]
+    rows, _ = bins_of(chunks, "session.likelihood=gaussian")
+    np.testing.assert_allclose(rows["counts"], features)
+
+
+def test_six_minutes_of_old_samples_are_skipped_and_counted():
+    old = [[[1, 1, 1, 1]], 50.0]
+    chunks = [(HOST + (k + 1) * 5_000_000, old[0], [50.0 + 0.005 * (k + 1)]) for k in range(200)]
+    stalled = HOST + 201 * 5_000_000 + 3_000_000_000  # we were away for three seconds; all of it is in the inlet
+    times = [50.0 + 0.005 * (k + 1) for k in range(200, 800)]
+    chunks += [(stalled, [[1, 1, 1, 1]] * 600, times)]
+    chunks += [(stalled + k * 5_000_000, old[0], [53.995 + 0.005 * (k + 1) + 0.005]) for k in range(1, 200)]
+    rows, source = bins_of(chunks, "source.options.kind=counts")
+    assert source.binner.totals["skipped_bins"] + source.binner.totals["late_dropped"] // 4 > 300
+    decoded = rows[(rows["stale"] == 0) & (rows["host_time_ns"] > stalled)]
+    assert decoded["data_age_s"].max() < 0.26
+
+
+def test_a_jump_of_lsls_own_correction_is_a_new_segment():
+    config = configuration.load(None, ["session.units=4"])
+    feed, binner = LSLFeed(config), Binner(config)
+    corrections = iter([0.1, 0.1001, 0.4])
+    feed.inlet = type("Inlet", (), {"time_correction": lambda self, timeout: next(corrections)})()
+    feed.accept([[1, 0]], [50.0], HOST, binner)
+    for expected in (0, 0, 1):
+        feed._watch_correction(binner)
+        assert binner.totals["segments"] == expected
+
+
+@pytest.mark.parametrize(
+    ("samples", "stamps", "sentence"),
+    [
+        ([[0, 0]], [50.0], "an event of channel 0"),
+        ([[5, 0]], [50.0], "an event of channel 5"),
+        ([[1, 0]], [float("nan")], "time stamp of nan"),
+        ([[]], [50.0], "index out of range"),
+    ],
+)
+def test_bad_events_are_refused(samples, stamps, sentence):
+    config = configuration.load(None, ["session.units=4"])
+    binner = Binner(config)
+    LSLFeed(config).accept(samples, stamps, HOST, binner)
+    assert binner.totals["refused"] == 1 and sentence in binner.events[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["source.options.kind=spikes"], "must be one of events, counts, rates, features"),
+        (["source.options.kind=features"], "does not suit session.likelihood = 'poisson'"),
+    ],
+)
+def test_bad_configurations_are_one_sentence(overrides, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        LSLFeed(configuration.load(None, overrides))
