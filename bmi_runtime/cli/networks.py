@@ -77,7 +77,9 @@ def make(
 
     from bmi_runtime.analysis.networks import graphs
     from bmi_runtime.analysis.networks.network import RateNetwork, save_network
+    from bmi_runtime.analysis.perturbation.files import checked_out
 
+    checked_out(out)
     wanted = graphs.MotifStatistics(probability, reciprocal, convergent, divergent, chain)
     graph = graphs.sonet(size, wanted, np.random.default_rng(seed))
     weights = graphs.signed_weights(graph, strength_uv_per_hz / 1e3, inhibitory_fraction, inhibition)
@@ -114,8 +116,10 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
 
     from bmi_runtime.analysis.networks import spiking_check
     from bmi_runtime.analysis.networks.network import load_network
+    from bmi_runtime.analysis.perturbation.files import checked_out
     from simulators.network import SpikingNetwork
 
+    checked_out(out)
     loaded = load_network(network)
     spiking = SpikingNetwork(
         loaded.weights, loaded.external_mv, loaded.neuron, np.random.default_rng(seed), dt_ms / 1e3, delay_ms / 1e3,
@@ -149,8 +153,11 @@ def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_j
     import numpy as np
 
     from bmi_runtime.analysis.networks import study as module
+    from bmi_runtime.analysis.perturbation.files import checked_out
     from bmi_runtime.errors import BadInput
 
+    checked_out(out)
+    checked_out(None if folder is None else folder / "networks_motifs.png")
     try:
         numbers = tuple(int(part) for part in sizes.split(","))
     except ValueError:

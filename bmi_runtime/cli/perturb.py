@@ -55,8 +55,10 @@ def simulate(out, neurons, steps, clamped_fraction, hidden, seed, as_json):
     """Simulate a perturbed system with known connections, for `bmi perturb fit`."""
     import numpy as np
 
+    from bmi_runtime.analysis.perturbation import files
     from bmi_runtime.analysis.perturbation import simulate as simulation
 
+    files.checked_out(out)
     rng = np.random.default_rng(seed)
     connectivity = simulation.random_connectivity(neurons, rng)
     clamps = simulation.random_assignments(steps, neurons, rng, clamped_fraction=clamped_fraction)
@@ -94,6 +96,7 @@ def fit(data, out, confidence, fdr, permutations, seed, as_json):
 
     from bmi_runtime.analysis.perturbation import files
 
+    files.checked_out(out)
     found = files.fit_file(data, confidence, permutations, np.random.default_rng(seed))
     named = found.effects.discoveries(fdr)
     result = {
@@ -104,6 +107,7 @@ def fit(data, out, confidence, fdr, permutations, seed, as_json):
         "fdr": fdr,
         "median_standard_error": float(np.median(found.effects.standard_error)),
         "largest": found.largest(named),
+        "constant_targets": found.constant,
     }
     if found.truth is not None:
         result["correlation_with_truth"] = found.correlation_with_truth()
@@ -201,8 +205,10 @@ def plan(correlation, pilot, neurons, probability, trial_s, plot, seed, as_json)
 @answer_options
 def schedule(units, trials, per_trial, sham_fraction, interval_s, jitter_s, pulses, out, plot, seed, as_json):
     """Draw a randomised stimulation schedule with sham trials, for a session to run."""
+    from bmi_runtime.analysis.perturbation import files
     from bmi_runtime.analysis.perturbation.schedule import StimulationDesign
 
+    files.checked_out(out)
     design = StimulationDesign(
         _units(units), trials, per_trial, sham_fraction, max(1.0, jitter_s), interval_s, jitter_s, pulses, seed
     )

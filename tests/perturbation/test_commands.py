@@ -49,6 +49,16 @@ def test_treatments_bring_the_instrumental_estimate(tmp_path):
         assert file["wald_estimate"][0, 0] == pytest.approx(1)
 
 
+def test_targets_that_never_change_are_named_and_get_no_verdict(tmp_path):
+    rng = np.random.default_rng(0)
+    outcomes = rng.normal(size=(60, 3))
+    outcomes[:, 1] = 4.0
+    np.savez(tmp_path / "d.npz", assignments=rng.integers(0, 2, (60, 2)), outcomes=outcomes)
+    found = ran("fit", tmp_path / "d.npz")
+    assert found["constant_targets"] == [1]
+    assert found["discoveries"] < 4
+
+
 def test_compare_schedule_and_figures(tmp_path):
     compared = ran("compare", "--neurons", 10, "--steps", "400,4000", "--hidden", "0", "--plot", tmp_path / "c.png")
     assert compared["comparisons"][0]["perturbing all"][1] > compared["comparisons"][0]["perturbing all"][0]
@@ -72,11 +82,15 @@ def test_compare_schedule_and_figures(tmp_path):
         (["compare", "--steps", "many"], "numbers separated by commas"),
         (["schedule", "--units", "a-b"], "must look like"),
         (["plot", "--folder", "nowhere"], "no folder"),
+        (["fit", "constant.npz"], "ever changes"),
+        (["simulate", "--out", "nowhere/x.npz"], "no folder"),
+        (["tutorial", "--neurons", "0"], "at least one neuron"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.npz").write_text("hello")
+    np.savez(tmp_path / "constant.npz", assignments=np.arange(20)[:, None] % 2, outcomes=np.ones((20, 3)))
     np.savez(tmp_path / "short.npz", assignments=np.ones((3, 2)))
     with pytest.raises(BadInput, match=words):
         CliRunner().invoke(perturb, arguments, catch_exceptions=False)

@@ -257,10 +257,12 @@ def describe(summaries: dict[str, dict]) -> str:
         fits = [
             spread[label].get(key, float("nan")) for label, key in (("in_degree", "left_out_error"), ("motifs", "r2"))
         ]
+        forms = ("{:10.1%}", "{:10.2f}")
+        shown = [form.format(value) if np.isfinite(value) else f"{'-':>10s}" for form, value in zip(forms, fits)]
         lines.append(
             f"{name:18s}{entry['solved']:8d}{entry['iteration_always_converged']:8d}{entry['iteration_never_converged']:7d}"
             f"{entry['several_fixed_points']:9d}{entry['in_degree_r2']:14.3f}{spread['mean']:13.4g}"
-            f"{spread['theory_error']:12.1%}{fits[0]:10.1%}{fits[1]:10.2f}"
+            f"{spread['theory_error']:12.1%}" + "".join(shown)
         )
     lines.append("always/never: iteration converged from every/no start; several: more than one fixed point found;")
     lines.append(

@@ -22,6 +22,7 @@ class Fit:
     samples: int
     wald: observational.WaldEstimate | None = None
     truth: np.ndarray | None = None
+    constant: np.ndarray | None = None  # targets whose outcome never changed: no test is possible
 
     def correlation_with_truth(self) -> float:
         """Return the correlation of the estimates with the true connectivity (row = target in the file)."""
@@ -79,12 +80,22 @@ def fit_file(path, confidence: float, permutations: int, rng: np.random.Generato
     wald = None
     if "treatments" in data:
         wald = observational.wald(assignments, data["treatments"], outcomes, confidence)
+    constant = np.flatnonzero(np.isnan(effects.p_values).all(axis=0))
+    if constant.size == outcomes.shape[1]:
+        raise BadInput(f"no outcome in {path} ever changes, so nothing can be estimated from it")
     truth = data.get("connectivity")
     if truth is not None and truth.shape != effects.estimate.T.shape:
         raise BadInput(
             f"connectivity in {path} has shape {truth.shape}; targets x sources is {effects.estimate.T.shape}"
         )
-    return Fit(effects, len(outcomes), wald, truth)
+    return Fit(effects, len(outcomes), wald, truth, constant)
+
+
+def checked_out(path) -> pathlib.Path | None:
+    """Return `path`, or raise BadInput when its folder does not exist (before any work is done)."""
+    if path is not None and not pathlib.Path(path).parent.is_dir():
+        raise BadInput(f"there is no folder {pathlib.Path(path).parent} to write {pathlib.Path(path).name} into")
+    return path
 
 
 def save_fit(path, found: Fit, named: np.ndarray) -> None:
@@ -109,6 +120,8 @@ def describe(result: dict) -> str:
         lines.append(f"  {one['source']} -> {one['target']}: {one['estimate']:+.4g} ({between})")
     if "correlation_with_truth" in result:
         lines.append(f"correlation with the true connections: {result['correlation_with_truth']:.5f}")
+    if len(result["constant_targets"]):
+        lines.append(f"the outcome of these targets never changes: {', '.join(map(str, result['constant_targets']))}")
     if len(result.get("weak_instruments", ())):
         weak = ", ".join(map(str, result["weak_instruments"]))
         lines.append(f"stimulation hardly moves these sources, so their effect per spike is unreliable: {weak}")

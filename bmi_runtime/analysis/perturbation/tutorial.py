@@ -109,6 +109,8 @@ class Tutorial:
 
 def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int = 1) -> Tutorial:
     """Run the tutorial's cells from top to bottom, with its seeds and its one running generator."""
+    if n_neurons < 1:
+        raise BadInput(f"n_neurons is {n_neurons}: a system needs at least one neuron")
     if not 0 <= selected_neuron < n_neurons:
         raise BadInput(f"selected_neuron is {selected_neuron}: choose 0 to {n_neurons - 1}")
     if timesteps < 4 or timesteps % 2:
