@@ -1,6 +1,7 @@
 """``bmi fokker-planck``: steady states, runs, studies and pictures of populations as densities."""
 
 import functools
+import os
 
 import click
 
@@ -11,6 +12,8 @@ from bmi_runtime.errors import BadInput
 @click.group("fokker-planck")
 def fokker_planck():
     """Populations of noisy integrate-and-fire neurons as densities: p(v, t), N(t), steady states, blow-up."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # the matrices are small: threads only cost (numpy is not imported yet)
 
 
 MODEL_OPTIONS = (

@@ -55,10 +55,10 @@ def run(v, times, density, rate_times, rate, title: str = "", raster=None):
     return figure
 
 
-def particle_run(model: Model, initial, duration: float, count: int = 2000, seed: int = 1):
+def particle_run(model: Model, initial, duration: float, count: int = 5000, seed: int = 1):
     """Return the figure of a run beside the particle system from the same initial data."""
     solution = evolve.evolve(model, initial, duration)
-    swarm = particles.simulate(model, initial, duration, count, seed)
+    swarm = particles.simulate(model, initial, duration, count, seed, bins=40)
     title = f"b = {model.b:g}"
     figure = run(
         solution.grid.v, solution.times, solution.density, solution.rate_times, solution.rate, title, swarm.raster
@@ -75,15 +75,18 @@ def bifurcation(model: Model, refractory_times=(0.0, 0.025, 0.2)):
     for tau, colour in zip(refractory_times, (BLUE, ORANGE, GREEN, RED, PURPLE)):
         one = dataclasses.replace(model, b=0.0, refractory=tau)
         dead = tau + model.threshold_eps
-        rates = np.geomspace(0.05, 30.0 if dead == 0 else min(30.0, 0.9 / dead), 90)
+        rates = np.geomspace(0.06, min(15.0, 0.9 / dead if dead > 0 else 15.0), 36)
         b = steady.branch(one, rates)
         grows = np.array(
             [spectral.spectrum(dataclasses.replace(one, b=float(x)), n, 1)[0].real > 0 for x, n in zip(b, rates)]
         )
-        for part, style in ((~grows, "-"), (grows, ":")):
+        fine = np.geomspace(rates[0], rates[-1], 400)
+        curve = steady.branch(one, fine)
+        unstable = np.interp(np.log(fine), np.log(rates), grows) > 0.5
+        for part, style in ((~unstable, "-"), (unstable, ":")):
             axis.plot(
-                np.where(part, b, np.nan),
-                rates,
+                np.where(part, curve, np.nan),
+                fine,
                 style,
                 color=colour,
                 lw=1.8,
@@ -141,7 +144,7 @@ def decay():
 def spontaneous(b: float = 3.0, refractory: float = 0.2, eps: float = 0.02):
     """Return the spontaneous periodic activity of a random threshold with a refractory state."""
     model = Model(b=b, refractory=refractory, threshold_eps=eps)
-    solution = evolve.evolve(model, Gaussian(0, 0.25), 12.0, cells=600, snapshots=500)
+    solution = evolve.evolve(model, Gaussian(1.2, 0.1), 8.0, cells=600, snapshots=600)
     return run(
         solution.grid.v,
         solution.times,
@@ -195,7 +198,7 @@ def time_elapsed():
             found.times, found.rate, color=colour, label=f"delay {delay:g}" if delay else "instantaneous, nearest root"
         )
     axes[1].set(xlabel="time", ylabel="rate N(t), J = 1")
-    axes[1].legend(fontsize=7)
+    axes[1].legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
 
 

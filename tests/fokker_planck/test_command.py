@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bmi_runtime.analysis.fokker_planck import study
+from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.cli.fokker_planck import fokker_planck
+from bmi_runtime.errors import BadInput
+
+
+def call(*arguments):
+    done = CliRunner().invoke(fokker_planck, [*arguments, "--json"], catch_exceptions=False)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_steady_answers_two_states():
+    answer = call("steady", "--b", "1.5")
+    assert [state["stable"] for state in answer["steady_states"]] == [True, False]
+    assert answer["critical_b"] == pytest.approx(2.1009677604557)
+
+
+def test_run_keeps_its_density(tmp_path):
+    path = tmp_path / "run.npz"
+    answer = call("run", "--b", "0.5", "--duration", "1", "--snapshots", "11", "--out", str(path))
+    kept = np.load(path)
+    assert answer["status"] == "finished" and kept["density"].shape[0] == 11
+    np.testing.assert_allclose(kept["density"] @ kept["width"], 1, atol=1e-12)
+    call("plot", "run", str(path), "--out", str(tmp_path / "run.png"))
+    assert (tmp_path / "run.png").stat().st_size > 5000
+
+
+def test_run_past_a_blow_up_names_the_last_trustworthy_time():
+    answer = call("run", "--b", "3", "--duration", "5")
+    assert answer["status"] == "blow_up"
+    assert answer["trusted_until"] < answer["blow_up_time"] == pytest.approx(2.07808, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["run", "--b", "1", "--duration", "1", "--v-reset", "3"], "V_R"),
+        (["run", "--b", "1", "--duration", "1", "--a0", "-1"], "diffusion"),
+        (["run", "--b", "1", "--duration", "1", "--initial", "gaussian:3,0.1"], "beyond V_F"),
+        (["run", "--b", "1", "--duration", "1", "--initial", "box:1"], "gaussian"),
+        (["run", "--b", "1", "--duration", "1", "--delay", "0.1", "--step", "0.5"], "delay"),
+        (["run", "--b", "1", "--duration", "1", "--cells", "5"], "cells"),
+        (["run", "--b", "1", "--duration", "-1"], "duration"),
+        (["run", "--b", "1", "--duration", "1", "--current", "x"], "current"),
+        (["steady", "--b", "1", "--current", "0:0,1:1"], "constant"),
+        (["study", "--b", "1:2"], "--b"),
+        (["plot", "bifurcaton", "--out", "x.png"], "bifurcation"),
+        (["plot", "run"], "--out"),
+    ],
+)
+def test_bad_input_gets_one_sentence(arguments, word):
+    with pytest.raises(BadInput, match=word):
+        CliRunner().invoke(fokker_planck, arguments, catch_exceptions=False)
+
+
+def test_study_is_the_same_in_parallel():
+    pytest.importorskip("joblib")
+    alone, shared = (study.study(Model(), [0.5, 1.5], [0.0, 0.1], jobs=jobs) for jobs in (1, 2))
+    assert alone == shared and len(alone) == 1 + 2 + 1 + 1
+
+
+def test_window_follows_its_slider(tmp_path):
+    pg = pytest.importorskip("pyqtgraph")
+    pg.mkQApp()
+    from bmi_runtime.analysis.fokker_planck import report
+    from gui.density_view import DensityWindow
+
+    path = tmp_path / "run.npz"
+    call("run", "--b", "0.5", "--duration", "1", "--snapshots", "11", "--out", str(path))
+    window = DensityWindow(report.load(str(path)))
+    window.slider.setValue(10)
+    assert "t = 1 " in window.label.text()
+    np.testing.assert_array_equal(window.slice_line.getData()[1], window.run["density"][10])
+    window.close()
