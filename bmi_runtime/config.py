@@ -144,6 +144,7 @@ class TelemetryConfig(Section):
     output_address: str = Field(
         "tcp://127.0.0.1:5583", description="decoded state for effectors and simulated subjects; empty: none"
     )
+    output_lsl: str = Field("", description="name of an LSL stream for the decoded state; empty: none")
     key_folder: str = Field("", description="CURVE keys; needed off loopback")
 
 

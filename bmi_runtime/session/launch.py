@@ -23,7 +23,7 @@ from bmi_runtime.recording.writer import RecordingWriter
 from bmi_runtime.session import realtime
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.loop import Loop
-from bmi_runtime.session.output import DecodedOutput
+from bmi_runtime.session.output import Outputs
 from bmi_runtime.session.resume import Resumption
 from bmi_runtime.session.telemetry import Control, Telemetry
 from bmi_runtime.sources.base import source_class
@@ -94,7 +94,7 @@ def assemble(
     if config.telemetry.enabled and (speed == "real" if published is None else published):
         context: zmq.Context = zmq.Context.instance()
         telemetry, control = Telemetry(config, context), Control(config, context)
-        output = DecodedOutput(config, context) if config.telemetry.output_address else None
+        output = Outputs(config, context)
     source.open()
     recorder, failed = None, None
     if config.recording.enabled:

@@ -33,7 +33,7 @@ class Loop:
         ``max``: simulated time, no waiting.
     on_bin : callable or None
         Called after each bin with the loop (progress in a terminal).
-    output : DecodedOutput or None
+    output : Outputs or None
         Decoded state for effectors; leaves after the bin was recorded, so that nothing moves that is not on file.
     resumed : Resumption or None
         When this loop goes on where a recording ended.

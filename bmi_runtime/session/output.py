@@ -1,4 +1,4 @@
-"""Decoded state for other people's effectors and displays, one message per bin, on our own wire."""
+"""Decoded state for other people's effectors and displays, one message per bin, on our own wire and on LSL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import zmq
 
 from bmi_runtime import security, wire
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BmiError
+from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import StepRecord
 
 HIGH_WATER_MARK = 1000
+LSL_CHANNELS = {
+    **{f"cursor_{name}": unit for name, unit in (("x", "m"), ("y", "m"), ("vx", "m/s"), ("vy", "m/s"))},
+    **{f"decoded_{name}": unit for name, unit in (("x", "m"), ("y", "m"), ("vx", "m/s"), ("vy", "m/s"))},
+    **{f"target_{name}": "m" for name in ("x", "y", "radius")},
+    "safety_state": "",
+}
+"""The channels of the LSL output, with their units."""
 
 
 class DecodedOutput:
@@ -64,3 +71,67 @@ class DecodedOutput:
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
+
+
+class LSLOutput:
+    """Pushes cursor, decoded state and target of every bin into a Lab Streaming Layer stream.
+
+    Parameters
+    ----------
+    config : Config
+        ``telemetry.output_lsl`` is the stream's name.
+    """
+
+    def __init__(self, config: Config):
+        try:
+            import pylsl
+        except (ImportError, RuntimeError, OSError):
+            raise BadInput(
+                "telemetry.output_lsl needs pylsl with its library: pip install 'bmi-runtime[lsl]'"
+            ) from None
+        name = config.telemetry.output_lsl
+        info = pylsl.StreamInfo(
+            name, "Decoded", len(LSL_CHANNELS), 1.0 / config.bin_s, "double64", f"bmi-runtime-{name}"
+        )
+        channels = info.desc().append_child("channels")
+        for label, unit in LSL_CHANNELS.items():
+            channels.append_child("channel").append_child_value("label", label).append_child_value("unit", unit)
+        self.outlet = pylsl.StreamOutlet(info)
+
+    def send(self, record: StepRecord) -> None:
+        """Push one step; never waits."""
+        out = record.output
+        sample = [*out.cursor.tolist(), *out.decoded.tolist(), *out.target.tolist(), float(out.safety[0])]
+        self.outlet.push_sample(sample)
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.outlet = None
+
+
+class Outputs:
+    """All outputs that the configuration names, as one.
+
+    Parameters
+    ----------
+    config : Config
+        Section telemetry.
+    context : zmq.Context
+    """
+
+    def __init__(self, config: Config, context: zmq.Context):
+        self.parts: list[DecodedOutput | LSLOutput] = []
+        if config.telemetry.output_address:
+            self.parts.append(DecodedOutput(config, context))
+        if config.telemetry.output_lsl:
+            self.parts.append(LSLOutput(config))
+
+    def send(self, record: StepRecord) -> None:
+        """Send one step everywhere."""
+        for part in self.parts:
+            part.send(record)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for part in self.parts:
+            part.close()

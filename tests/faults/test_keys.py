@@ -58,7 +58,7 @@ def test_off_loopback_without_keys_is_refused(context):
 
 
 def test_missing_keys_are_one_sentence(context, tmp_path):
-    with context.socket(zmq.PUB) as socket, pytest.raises(BadInput, match="server.key_secret cannot be read"):
+    with context.socket(zmq.PUB) as socket, pytest.raises(BadInput, match=r"server\.key_secret cannot be read"):
         security.secure_server(socket, "tcp://0.0.0.0:5571", str(tmp_path), "source.address")
 
 
