@@ -59,7 +59,7 @@ class Design:
         names = self.names or tuple(str(unit) for unit in range(len(self.weights)))
         object.__setattr__(self, "names", names)
         self._check_shapes()
-        _check_movement(self.states)
+        check_movement(self.states)
         if self.likelihood == "gaussian":
             self._check_noise()
         else:
@@ -206,8 +206,8 @@ def _positive_scalar(value) -> float:
     return number
 
 
-def _check_movement(states: np.ndarray) -> None:
-    """Refuse states whose regressors (1, state) do not span every direction."""
+def check_movement(states: np.ndarray) -> None:
+    """Raise BadInput for states (bins, dims) whose regressors (1, state) do not span every direction."""
     regressors = np.column_stack([np.ones(len(states)), states])
     size = np.sqrt((regressors**2).mean(axis=0))
     still = np.flatnonzero(size < 1e-12)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bmi_runtime.calibration.closed_form import Information
-from bmi_runtime.calibration.design import Design
+from bmi_runtime.calibration.closed_form import Information, information
+from bmi_runtime.calibration.design import Design, check_movement
 from bmi_runtime.errors import BadInput
 
 BLOCK_S = 2.0  # of the bootstrap: about a reach, so that what is correlated within one stays together
@@ -64,6 +64,7 @@ class Pilot:
             raise BadInput(
                 f"the pilot holds {seconds:.3g} s of usable bins; at least {LEAST_BLOCKS * BLOCK_S:g} s are needed"
             )
+        check_movement(self.states)
         self._check_units()
 
     @property
@@ -122,12 +123,14 @@ class PilotFit:
         """Return the interval of a calibration's quantity that reflects the pilot's uncertainty.
 
         A bootstrap over blocks of the pilot: each draw weighs the blocks as often as they are drawn, moves the weights
-        by one Newton step (the one-step bootstrap) and averages the information anew over the drawn states.
+        by one Newton step (the one-step bootstrap) and averages the information anew over the drawn states. The
+        interval is moved, in the logarithm, so that its middle is the estimate itself: unequal blocks make the worst
+        direction of a draw worse than that of the whole pilot, which would shift all draws to one side.
 
         Parameters
         ----------
         quantity : callable
-            Takes a design and its information; returns a number, NaN where a draw has no answer.
+            Takes a design and its information; returns a positive number, NaN where a draw has no answer.
         draws : int
         level : float
         seed : int
@@ -146,13 +149,14 @@ class PilotFit:
                 values.append(quantity(*self._draw(weight)))
             except (BadInput, np.linalg.LinAlgError):
                 values.append(np.nan)
-        known = np.array(values)[np.isfinite(values)]
+        known = np.array([value for value in values if np.isfinite(value) and value > 0])
         if len(known) < draws / 2:
             raise BadInput(
                 "the pilot is too short: most of its resamplings have no answer; record more, or leave units out"
             )
-        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        estimate = quantity(self.design, information(self.design))
+        low, middle, high = np.quantile(np.log(known), [(1 - level) / 2, 0.5, (1 + level) / 2])
+        return float(estimate * np.exp(low - middle)), float(estimate * np.exp(high - middle))
 
     def _draw(self, weight: np.ndarray) -> tuple[Design, Information]:
         """Return the design and information of one resampling."""
