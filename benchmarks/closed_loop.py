@@ -22,7 +22,11 @@ from simulators.source import SimulatedSource
 CASES = {  # name: (configuration, overrides, minutes)
     "default, untrained": (None, (), 5),
     "default, truth known": (None, ("encoding.initial=truth", "adapter.enabled=false"), 5),
-    "default, gaussian": (None, ("session.likelihood=gaussian", "decoder.kind=kalman", "adapter.learning_rate=1e-4"), 5),
+    "default, gaussian": (
+        None,
+        ("session.likelihood=gaussian", "decoder.kind=kalman", "adapter.learning_rate=1e-4"),
+        5,
+    ),
     "hard world": ("hard_world", (), 10),
     "hard world, truth, no adaptation": ("hard_world", ("encoding.initial=truth", "adapter.enabled=false"), 10),
 }

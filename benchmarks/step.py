@@ -100,7 +100,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=2000)
     repeats = parser.parse_args().repeats
     rows = [measure(n, repeats if n < 10_000 else repeats // 4) for n in SIZES]
-    print(f"{'units':>6} {'decode+adapt':>13} {'limit':>7} {'floor':>8} {'x floor':>8} {'session step':>13} {'numpy loop':>11}")
+    print(
+        f"{'units':>6} {'decode+adapt':>13} {'limit':>7} {'floor':>8} {'x floor':>8} {'session step':>13} {'numpy loop':>11}"
+    )
     for row in rows:
         loop = f"{row['numpy_reference_us']:9.0f} us" if "numpy_reference_us" in row else ""
         print(
