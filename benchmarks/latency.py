@@ -41,13 +41,15 @@ WARM_UP = 100
 PATIENCE_S = 60.0
 
 
-def pace(send, receive, packets, first=0):
+def pace(prepare, send, receive, packets, first=0):
     """Send a packet every 5 ms, whatever comes back when; return the latencies in us (of the warm-up left out).
 
     Parameters
     ----------
+    prepare : callable
+        Takes the number of the packet; returns it.
     send : callable
-        Takes the number of the packet.
+        Takes the packet.
     receive : callable
         Takes a time-out in s; returns the number of the packet that was answered, or None.
     packets : int
@@ -56,11 +58,11 @@ def pace(send, receive, packets, first=0):
     """
     sent, latencies, begin = {}, [], time.monotonic()
     for k in range(first, first + packets + WARM_UP):
-        due = begin + (k - first) * BIN_S
+        due, packet = begin + (k - first) * BIN_S, prepare(k)
         while (left := due - time.monotonic()) > 0.0:
             _answered(receive(left), sent, latencies)
         sent[k] = time.perf_counter_ns()
-        send(k)
+        send(packet)
     deadline = time.monotonic() + 2.0
     while sent and time.monotonic() < deadline:
         _answered(receive(0.1), sent, latencies)
@@ -130,8 +132,6 @@ def child(arguments, python=sys.executable):
 
 def measure_runtime(units, packets):
     """Return latencies through `bmi run`."""
-    from bmi_runtime import wire
-
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder, zeromq_pair(folder) as (publisher, subscriber, out, back):
         settings = {
@@ -146,25 +146,25 @@ def measure_runtime(units, packets):
         command = ["-m", "bmi_runtime.cli.main", "run", "--headless", "--source", "zeromq", "--seed", "1"]
         with child([*command, "--record", f"{folder}/latency.mcap", *overrides]) as process:
 
-            def send(k):
-                publisher.send_multipart(spikes(k, units, rng))
+            def prepare(k):
+                return spikes(k, units, rng)
 
             def receive(timeout_s):
                 if not sleeping_poll(subscriber, timeout_s):
                     return None
-                body = wire.decode(subscriber.recv_multipart(), units).body
+                body = msgpack.unpackb(subscriber.recv_multipart()[1])
                 return None if body["stale"] else round(body["device_time_s"] / BIN_S) - 1
 
-            first = wait_for(process, send, subscriber)
-            return pace(send, receive, packets, first)
+            first = wait_for(process, prepare, publisher, subscriber)
+            return pace(prepare, publisher.send_multipart, receive, packets, first)
 
 
-def wait_for(process, send, subscriber):
+def wait_for(process, prepare, publisher, subscriber):
     """Send a packet every 5 ms until answers come back; return the number of the next one."""
     begin, k = time.monotonic(), 0
     while not subscriber.poll(0):
         time.sleep(max(begin + k * BIN_S - time.monotonic(), 0.0))
-        send(k)
+        publisher.send_multipart(prepare(k))
         k += 1
         if process.poll() is not None:
             raise SystemExit(f"the other process ended: {process.communicate()[1]}")
@@ -178,8 +178,8 @@ def measure_bare(units, packets):
     packet_bytes, answer_bytes = sizes(units)
     with tempfile.TemporaryDirectory() as folder, zeromq_pair(folder) as (publisher, subscriber, out, back):
 
-        def send(k):
-            publisher.send_multipart([b"spikes", msgpack.packb({"k": k, "body": bytes(packet_bytes)})])
+        def prepare(k):
+            return [b"spikes", msgpack.packb({"k": k, "body": bytes(packet_bytes)})]
 
         def receive(timeout_s):
             if not sleeping_poll(subscriber, timeout_s):
@@ -188,8 +188,8 @@ def measure_bare(units, packets):
 
         arguments = [__file__, "--role", "bare", "--addresses", out, back, "--answer-bytes", str(answer_bytes)]
         with child(arguments) as process:
-            first = wait_for(process, send, subscriber)
-            return pace(send, receive, packets, first)
+            first = wait_for(process, prepare, publisher, subscriber)
+            return pace(prepare, publisher.send_multipart, receive, packets, first)
 
 
 def echo_bare(out, back, answer_bytes):
@@ -244,7 +244,7 @@ def measure_redis(units, packets):
             while not client.exists("answers") and time.monotonic() < deadline:
                 send(-1)
                 time.sleep(0.05)
-            return pace(send, receive, packets)
+            return pace(lambda k: k, send, receive, packets)
 
 
 def echo_redis(port, answer_bytes):

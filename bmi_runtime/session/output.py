@@ -5,14 +5,28 @@ from __future__ import annotations
 import contextlib
 import secrets
 
+import msgpack
 import zmq
 
 from bmi_runtime import security, wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.messages import StepRecord
+from bmi_runtime.messages import OUTPUT_DTYPE, OUTPUT_STRUCT, WIRE_VERSION, StepRecord
 
 HIGH_WATER_MARK = 1000
+
+
+def _places() -> dict[str, slice]:
+    """Return where in the unpacked output of a step each of its fields lies."""
+    places, start = {}, 0
+    for name in OUTPUT_DTYPE.names or ():
+        shape = OUTPUT_DTYPE[name].shape
+        places[name] = slice(start, start + (shape[0] if shape else 1))
+        start = places[name].stop
+    return places
+
+
+AT = _places()
 LSL_CHANNELS = {
     **{f"cursor_{name}": unit for name, unit in (("x", "m"), ("y", "m"), ("vx", "m/s"), ("vy", "m/s"))},
     **{f"decoded_{name}": unit for name, unit in (("x", "m"), ("y", "m"), ("vx", "m/s"), ("vy", "m/s"))},
@@ -44,27 +58,28 @@ class DecodedOutput:
             raise BmiError(
                 f"telemetry.output_address = {address} cannot be used ({error.strerror}); is another session running?"
             ) from None
-        self.start, self.sequence = secrets.randbits(63), 0
+        self.start, self.sequence, self.packer = secrets.randbits(63), 0, msgpack.Packer()
 
     def send(self, record: StepRecord) -> None:
         """Publish one step; never waits."""
-        given, out = record.input, record.output
+        given, out = record.input, OUTPUT_STRUCT.unpack_from(record.output_bytes)
         self.sequence += 1
-        frames = wire.encode(
-            "decoded",
-            self.start,
-            self.sequence,
-            bin=int(given.bin_index[0]),
-            device_time_s=float(given.device_time_s[0]),
-            host_ns=int(given.host_time_ns[0]),
-            cursor=out.cursor.tolist(),
-            target=out.target.tolist(),
-            decoded=out.decoded.tolist(),
-            variance=out.decoded_variance.tolist(),
-            trial_state=int(out.trial_state[0]),
-            safety=int(out.safety[0]),
-            stale=int(given.stale[0]),
-        )
+        message = {
+            "v": WIRE_VERSION,
+            "start": self.start,
+            "seq": self.sequence,
+            "bin": int(given.bin_index[0]),
+            "device_time_s": float(given.device_time_s[0]),
+            "host_ns": int(given.host_time_ns[0]),
+            "cursor": out[AT["cursor"]],
+            "target": out[AT["target"]],
+            "decoded": out[AT["decoded"]],
+            "variance": out[AT["decoded_variance"]],
+            "trial_state": out[AT["trial_state"]][0],
+            "safety": out[AT["safety"]][0],
+            "stale": int(given.stale[0]),
+        }
+        frames = wire.frames_of(b"decoded", self.packer.pack(message))
         with contextlib.suppress(zmq.Again):
             self.socket.send_multipart(frames, zmq.DONTWAIT)
 

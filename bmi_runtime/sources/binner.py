@@ -131,8 +131,9 @@ class Binner:
         self.clock = ClockFit(self.options.jump_s)
         self.slots = max(int(RING_S / config.bin_s), 16)
         self._values = np.zeros((self.slots, self.n_units), np.float64)
-        self._covered = np.zeros(self.slots, np.int64)
+        self._covered = [0] * self.slots  # ns of each bin
         self._kinematics = np.full((self.slots, 4), np.nan)
+        self._moved = [False] * self.slots  # whether kinematics came for the bin
         self._late_values = np.zeros(self.n_units)
         self._origin: int | None = None  # device time at which bin 0 of the segment starts
         self._next = 0  # the bin of the segment that closes next
@@ -228,8 +229,8 @@ class Binner:
         dropped = int(self._values.sum()) if not self.continuous else 0
         self.clock.restart()
         self._values[:] = 0.0
-        self._covered[:] = 0
-        self._kinematics[:] = np.nan
+        self._covered = [0] * self.slots
+        self._moved = [False] * self.slots
         self._origin, self._next, self._held = None, 0, None
         self.totals["segments"] += 1
         self.totals["late_dropped"] += dropped
@@ -264,6 +265,7 @@ class Binner:
         index = (time_ns - 1 - self._origin) // self.bin_ns
         if self._next <= index < self._next + self.slots:
             self._kinematics[index % self.slots] = values
+            self._moved[index % self.slots] = True
 
     def _align(self, packet: Packet) -> int:
         """Return the bin of a packet of counts; the grid follows a sender whose bins are ours to within a percent."""
@@ -346,7 +348,7 @@ class Binner:
     def _wipe(self, slot: int) -> None:
         self._values[slot] = 0.0
         self._covered[slot] = 0
-        self._kinematics[slot] = np.nan
+        self._moved[slot] = False
 
     def complete(self) -> bool:
         """Return whether packets cover all of the next bin."""
@@ -414,8 +416,9 @@ class Binner:
         if not self.continuous:
             np.minimum(values, 65535.0, out=values)
         fields.counts[:] = values
-        if known and not np.isnan(self._kinematics[slot]).all():
+        if self._moved[slot]:
             self._kinematics_now[:] = self._kinematics[slot]
+            self._moved[slot] = False
         fields.kinematics[:] = self._kinematics_now
 
     def _note_gap(self, fields: Any, complete: bool) -> None:
