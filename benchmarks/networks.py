@@ -197,11 +197,15 @@ def spiking(nest_python, brian_python) -> dict:
     values = np.where(sources < 0.8 * n, jump, -ratio * jump) * TAU_S
     weights = sparse.csr_array((values, (targets, sources)), shape=(n, n))
     network = SpikingNetwork(weights, -30.0, LIFNeuron(), np.random.default_rng(1), crossing="grid", noise=False)
-    network.step(0.1)
-    rows = {}
-    start = time.process_time()
-    counts = network.step(1.0)
-    rows["ours"] = {"seconds": time.process_time() - start, "rate_hz": counts.mean(), "rate_sd_hz": counts.std()}
+    first = network.step(0.1) + network.step(0.9)  # Brian2 counts from the start, NEST from 0.1 s
+    seconds, counts = [], []
+    for _ in range(4):
+        start = time.process_time()
+        counts.append(network.step(1.0))
+        seconds.append(time.process_time() - start)
+    rates = [one.mean() for one in counts]
+    rows = {"ours": {"seconds": min(seconds), "rate_hz": rates[0], "rate_sd_hz": counts[0].std()}}
+    rows["ours"] |= {"first_second_rate_hz": first.mean(), "rate_between_seconds_sd_hz": np.std(rates, ddof=1)}
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/in.npz", targets=targets, sources=sources, jump=jump, ratio=ratio)
         for name, python in (("nest", nest_python), ("brian", brian_python)):

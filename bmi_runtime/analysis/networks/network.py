@@ -68,6 +68,11 @@ class RateNetwork:
         """
         if self.is_sparse or self.size < 200:
             return self.weights
+        if (
+            np.count_nonzero(self.weights[:: max(1, self.size // 50)])
+            > 0.3 * self.weights[:: max(1, self.size // 50)].size
+        ):
+            return self.weights
         counts = np.empty(self.size, dtype=np.int64)
         kernels.count_row_entries(self.weights, counts)
         if counts.sum() > 0.25 * self.weights.size:
@@ -94,8 +99,10 @@ def checked_weights(weights) -> np.ndarray | sparse.csr_array:
         raise BadInput(f"weights must be square (row = target, column = source), not of shape {matrix.shape}")
     if matrix.shape[0] == 0:
         raise BadInput("weights is empty: a network needs at least one neuron")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
+    if not np.isfinite(values.sum()):  # one pass; which values are at fault is looked for only when any is
+        bad = np.flatnonzero(~np.isfinite(values))
+        if not bad.size:
+            raise BadInput("weights are so large that their sum overflows; check their unit (mV per Hz)")
         if matrix is values:
             where = "first at row {}, column {}".format(*np.unravel_index(bad[0], matrix.shape))
         else:

@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
 from bmi_runtime.analysis.networks.network import RateNetwork
@@ -64,7 +65,7 @@ def anderson(
         if residual <= tolerance_at(network, inputs, tolerance_mv):
             return Attempt(inputs, residual, count, True, "anderson")
         history.append(residual)
-        if not np.isfinite(residual) or count - best[2] > 12 or _too_slow(history, network, tolerance_mv, limit):
+        if not np.isfinite(residual) or count - best[2] > 12 or _too_slow(history, network, tolerance_mv):
             break
         inputs = image
         if last_gap is not None:
@@ -76,14 +77,98 @@ def anderson(
     return Attempt(best[1], best[0], count, False, "anderson")
 
 
-def _too_slow(history: list[float], network: RateNetwork, tolerance_mv: float, limit: int) -> bool:
-    """Whether the residuals so far promise no end within `limit` steps, at a size where factorising is an
-    alternative.
-    """
+def _too_slow(history: list[float], network: RateNetwork, tolerance_mv: float) -> bool:
+    """Whether the residuals promise no end within the products that factorising would cost (where that is possible)."""
     if network.size > DENSE_LIMIT or len(history) < 16:
         return False
-    shrinkage = np.log(history[-1] / history[-9]) / 8
-    return bool(shrinkage >= 0 or len(history) + np.log(tolerance_mv / history[-1]) / shrinkage > limit)
+    return steps_to_go(history, tolerance_mv, 8) > factorisation_products(network)
+
+
+def steps_to_go(history: list[float], tolerance_mv: float, window: int) -> float:
+    """Return how many more steps the last `window` residuals promise (infinite when they do not shrink)."""
+    if history[-1] <= tolerance_mv:
+        return 0.0
+    shrinkage = np.log(history[-1] / history[-1 - window]) / window
+    return float(np.log(tolerance_mv / history[-1]) / shrinkage) if shrinkage < 0 else np.inf
+
+
+def factorisation_products(network: RateNetwork) -> float:
+    """Return roughly how many products with W cost as much as two LU factorisations (n / 45 dense ones each,
+    measured).
+    """
+    density = network.operator.nnz / network.size**2 if sparse.issparse(network.operator) else 0.5
+    return max(20.0, network.size / 22 * 0.5 / max(density, 1 / network.size))
+
+
+class MixedProducts:
+    """Products ``W r`` for an iteration that settles: in 32 bits around a base at which the product is exact.
+
+    ``W r = W r_base + W (r - r_base)``: as r settles the second term shrinks, and its 32-bit error with it. Half the
+    memory traffic, which is what a dense product costs. Ours.
+    """
+
+    def __init__(self, network: RateNetwork):
+        self._weights = network.weights
+        self._low = network.weights.astype(np.float32)
+        self._base: tuple[np.ndarray, np.ndarray] | None = None
+        self.error_mv = 0.0
+
+    def exact(self, rates: np.ndarray) -> np.ndarray:
+        """Return the product in 64 bits, and take `rates` as the base."""
+        product = self._weights @ rates
+        self._base = rates, product
+        self.error_mv = 0.0
+        return product
+
+    def near(self, rates: np.ndarray) -> np.ndarray:
+        """Return the product around the base; ``error_mv`` is what 32 bits may have cost."""
+        if self._base is None:
+            return self.exact(rates)
+        moved = self._low @ (rates - self._base[0]).astype(np.float32)
+        self.error_mv = 1e-5 * float(np.abs(moved).max())
+        return self._base[1] + moved
+
+
+def settle(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float = 1e-10, limit: int = 2000) -> Attempt:
+    """Iterate like :func:`iterate`, dense products in 32 bits until the last digits; the residual is checked in 64."""
+    if sparse.issparse(network.operator):
+        return iterate(network, start_mv, tolerance_mv, limit)
+    products = MixedProducts(network)
+    inputs = np.array(start_mv, dtype=float)
+    residual, count = np.inf, 0
+    while count < limit:
+        count += 1
+        rates = network.neuron.rate_hz(inputs)
+        mapped = network.external_mv + products.near(rates)
+        residual = float(np.abs(mapped - inputs).max())
+        wanted = tolerance_at(network, inputs, tolerance_mv)
+        if products.error_mv > 0 and residual < max(3 * products.error_mv, wanted):
+            mapped = network.external_mv + products.exact(rates)
+            residual = float(np.abs(mapped - inputs).max())
+        if residual <= wanted and products.error_mv == 0:
+            return Attempt(inputs, residual, count, True, "iteration")
+        if not np.isfinite(residual):
+            break
+        inputs = mapped
+    return Attempt(inputs, residual, count, False, "iteration")
+
+
+def try_out(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float) -> tuple[Attempt, float]:
+    """Iterate a little; returns where that led and how many more steps it promises (going on while those are few)."""
+    inputs = np.array(start_mv, dtype=float)
+    history: list[float] = []
+    left = np.inf
+    while len(history) < 50:
+        mapped = network.mapped(inputs)
+        history.append(float(np.abs(mapped - inputs).max()))
+        if history[-1] <= tolerance_at(network, inputs, tolerance_mv):
+            return Attempt(inputs, history[-1], len(history), True, "iteration"), 0.0
+        inputs = mapped
+        if len(history) >= 9:
+            left = steps_to_go(history, tolerance_mv, 5)
+            if left > 25:
+                break
+    return Attempt(inputs, history[-1], len(history), False, "iteration"), left
 
 
 def _mixing(gaps: np.ndarray, gap: np.ndarray) -> np.ndarray:
@@ -232,7 +317,10 @@ def gmres(apply, right: np.ndarray, relative: float, limit: int = 80) -> tuple[n
 def solve_from(
     network: RateNetwork, start_mv: np.ndarray, method: str = "auto", tolerance_mv: float = 1e-10
 ) -> Attempt:
-    """Seek one steady state from `start_mv` (n,); ``auto`` tries Anderson mixing, Newton, the flow."""
+    """Seek one steady state from `start_mv` (n,); ``auto`` iterates while that is quick.
+
+    Otherwise it goes on with what promises the earliest end: iteration, Anderson mixing, Newton, the implicit flow.
+    """
     if method not in METHODS:
         raise BadInput(f"there is no method '{method}'; choose from {', '.join(METHODS)}")
     if method == "iteration":
@@ -241,13 +329,14 @@ def solve_from(
         return newton(network, start_mv, tolerance_mv, krylov=method == "krylov")
     if method == "transient":
         return transient(network, start_mv, tolerance_mv)
-    last = anderson(network, start_mv, tolerance_mv)
-    if last.converged or method == "anderson":
-        return last
-    for solver, start in ((newton, last.input_mv), (transient, start_mv)):
-        products = last.iterations
-        last = solver(network, start, tolerance_mv)
-        last.iterations += products
+    if method == "anderson":
+        return anderson(network, start_mv, tolerance_mv)
+    last, left = try_out(network, start_mv, tolerance_mv)
+    cheap = settle if network.size >= 200 and left <= factorisation_products(network) else anderson
+    for solver in (cheap, newton, transient):
         if last.converged:
             break
+        products = last.iterations
+        last = solver(network, start_mv if solver is transient else last.input_mv, tolerance_mv)
+        last.iterations += products
     return last
