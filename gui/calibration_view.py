@@ -244,3 +244,15 @@ def show(curves, title: str, on_accept=None, **options) -> int:
     view.resize(1000, 760)
     view.show()
     return application.exec()
+
+
+def picture(curves, path, **options) -> None:
+    """Render the view into a picture, without a window on the screen."""
+    application = pg.mkQApp("Learning-rate calibration")
+    view = CalibrationView(curves, **options)
+    view.resize(1000, 760)
+    view.setAttribute(QtCore.Qt.WA_DontShowOnScreen)
+    view.show()
+    application.processEvents()
+    view.grab().save(str(path))
+    view.close()

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bmi_runtime.calibration.closed_form import SteadyState, information, steady_state
+from bmi_runtime.calibration.closed_form import Information, SteadyState, information, steady_state
 from bmi_runtime.calibration.exact import Recursion, exact_steady_state
 from bmi_runtime.calibration.montecarlo import Protocol, Run, gaussian_protocol, poisson_protocol
+from bmi_runtime.calibration.schedules import FloorSchedule, floor_schedule, predict_schedule
+from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.model import EncodingModel
 
 GAUSSIAN_RATES = (5e-7, 5e-6, 5e-5, 5e-4, 5e-3, 5e-2, 5e-1)
 POISSON_RATES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
@@ -259,3 +262,60 @@ def decoding(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
             ]
             advance(f"{likelihood} decoding {rate:g}, {stop_s:.3g} s")
     return table
+
+
+def mean_share(m: np.ndarray, rates: np.ndarray, believed: float) -> np.ndarray:
+    """Return what is left of each mode's mean error after each bin under a schedule, (bins, modes), averaged model."""
+    p, share, out = np.full_like(m, believed), np.ones_like(m), np.empty((len(rates), len(m)))
+    for t, rate in enumerate(rates):
+        p = (p + rate) / (1.0 + m * (p + rate))
+        share = share * (1.0 - p * m)
+        out[t] = share
+    return out
+
+
+def schedule(effort: Effort, advance: Advance) -> Table:
+    """Compare the best schedule with fixed rates on the trade-off of time and error: one channel, initial variance 1."""
+    protocol = gaussian_protocol()
+    info = information(protocol.design())
+    one = Information(info.mean[:1], info.score[:1], info.eigenvalues[:1], info.directions[:1])
+    table = Table(extra={"bin_s": protocol.bin_s, "traces": {}})
+    for rate in np.geomspace(5e-7, 5e-2, 11):
+        closed = steady_state(one, rate)
+        final = float(np.trace(closed.error_in_modes[0]))
+        bins = int(6.0 / closed.gain.min()) + 200
+        scheduled = floor_schedule(one, rate, 1.0, bins)[:, 0]
+        for kind, rates, believed in (
+            ("fixed", np.full(bins, rate), float(np.sqrt(rate))),
+            ("schedule", scheduled, 1.0),
+        ):
+            share = mean_share(one.eigenvalues[0], rates, believed).max(axis=1)
+            time_s = first_crossing(share, 1) * protocol.bin_s
+            table.rows.append({"kind": kind, "rate": rate, "convergence_s": time_s, "steady_error": final})
+            error = predict_schedule(one, rates, 1.0, believed)[:, 0].sum(axis=1)
+            table.extra["traces"][kind, rate] = error
+        advance(f"schedule {rate:g}")
+    table.extra["simulated"] = _simulated_schedule(protocol, 5e-6, max(4, effort.realisations))
+    return table
+
+
+def _simulated_schedule(protocol: Protocol, floor: float, copies: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return times (s) and mean squared errors of the online schedule on the live filter, 40 units per copy."""
+    rng, states = np.random.default_rng(9), protocol.open_loop_states()
+    truth = np.tile(protocol.weights, (copies, 1)).T
+    rows, columns = np.tril_indices(3)
+    start = np.where(rows == columns, 1.0, 0.0)[:, None] * np.ones(truth.shape[1])
+    model = EncodingModel(truth + rng.normal(size=truth.shape), start, "gaussian", protocol.bin_s)
+    adapter, valid = Adapter(model, 0.0), np.ones(truth.shape[1])
+    online = FloorSchedule(floor, truth.shape[1], "gaussian", protocol.bin_s)
+    at = np.unique(np.geomspace(4, 2000, 16).astype(int))
+    errors = []
+    for t in range(at[-1]):
+        u = np.array([1.0, *states[t % len(states)]])
+        counts = u @ truth + rng.normal(size=truth.shape[1])
+        adapter.update(counts, valid, u[1] / 10, u[2] / 10)
+        online.update(u, counts, valid, adapter.innovation, model.covariance, model.noise_variance)
+        adapter.set_learning_rate(online.rate)
+        if t + 1 in at:
+            errors.append(((model.weights - truth) ** 2).sum(axis=0).mean())
+    return at * protocol.bin_s, np.array(errors)

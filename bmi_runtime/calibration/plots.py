@@ -233,6 +233,36 @@ def _rmse_panels(figure, grid, table, rates, times, symbol):
     late.minorticks_off()
 
 
+def schedule_figure(table: Table, note: str):
+    """The best schedule against fixed rates: on the trade-off plot, and over time."""
+    plt = pyplot()
+    figure, (tradeoff, course) = plt.subplots(1, 2, figsize=(9, 3.9))
+    figure.subplots_adjust(left=0.08, right=0.985, top=0.88, bottom=0.23, wspace=0.25)
+    for kind, colour, marker in (("fixed", COLOURS[0], "o"), ("schedule", COLOURS[2], "s")):
+        rows = _column(table.rows, kind=kind)
+        label = "fixed rates" if kind == "fixed" else "best schedules, ending at the same rates"
+        tradeoff.loglog(
+            _values(rows, "convergence_s"), _values(rows, "steady_error"), marker + "-", color=colour, ms=4, label=label
+        )
+    tradeoff.set(xlabel="convergence time (s)", ylabel="steady mean squared error", title="the trade-off")
+    tradeoff.legend()
+    rates = sorted({rate for _, rate in table.extra["traces"]})
+    for rate in rates[::2]:
+        error = table.extra["traces"]["fixed", rate]
+        course.loglog(np.arange(1, len(error)) * table.extra["bin_s"], error[1:], color=COLOURS[0], lw=0.8,
+                      label="fixed rates" if rate == rates[0] else None)  # fmt: skip
+    error = table.extra["traces"]["schedule", rates[2]]
+    course.loglog(np.arange(1, len(error)) * table.extra["bin_s"], error[1:], color=COLOURS[2], lw=2,
+                  label=f"schedule with floor {rates[2]:.2g}, predicted")  # fmt: skip
+    course.loglog(
+        *table.extra["simulated"], "s", mfc="none", color=COLOURS[1], ms=4, label="schedule, live filter simulated"
+    )
+    course.set(xlabel="time (s)", ylabel="mean squared error", title="over time", xlim=(0.05, 300), ylim=(2e-4, 4))
+    course.legend(loc="lower left")
+    protocol_note(figure, note)
+    return figure
+
+
 def save_png(figure, path) -> None:
     """Save a figure as a small PNG (an adaptive palette of 96 colours)."""
     from PIL import Image

@@ -31,6 +31,7 @@ MOST_ROWS = 24
 @click.option("--velocity-scale", type=float, default=10.0, show_default=True,
               help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
 @click.option("--gui", is_flag=True, help="Open a window with both trade-off curves, to drag the rate along them.")
+@click.option("--picture", type=click.Path(), metavar="FILE.png", help="Render that window into a picture instead.")
 @answer_options
 def calibrate(as_json, **options):
     """Calculate a learning rate for the units and the task in DESIGN.npz, or what a given rate does.
@@ -42,7 +43,7 @@ def calibrate(as_json, **options):
     from bmi_runtime.calibration.forward import predict
 
     design, fit = _design(options)
-    if options["gui"]:
+    if options["gui"] or options["picture"]:
         _show(design, options)
         return
     info, found = _rate(design, options)
@@ -152,7 +153,7 @@ def _show(design, options) -> None:
     """Open the window; accepting a rate writes it when --write names a configuration."""
     from bmi_runtime.calibration.curves import Curves
     from bmi_runtime.calibration.forward import predict
-    from gui.calibration_view import show
+    from gui.calibration_view import picture, show
 
     curves = Curves(design, options["threshold"], options["initial_covariance"])
     bounds = {
@@ -166,6 +167,9 @@ def _show(design, options) -> None:
         _write(options["write"], options["pilot"] or options["design"], prediction, None)
         say(f"learning rate {rate:.6g} written to {options['write']}")
 
+    if options["picture"]:
+        picture(curves, options["picture"], **bounds)
+        return
     source = options["pilot"] or options["design"]
     show(curves, f"Learning-rate calibration: {source}", write if options["write"] else None, **bounds)
 

@@ -15,7 +15,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress
 @click.option("--quick", is_flag=True, help="A look in under a minute: a tenth of the simulations.")
 @answer_options
 def figures(numbers, out, quick, as_json):
-    """Redraw figures 3 to 9 (or `all`) of the learning-rate calibration from our own closed-loop simulations.
+    """Redraw figures 3 to 9 (or `all`) of the learning-rate calibration, or `schedule`, from our own simulations.
 
     Each comes as PNG and SVG, with its data as CSV. The simulation's protocol is written under each; it is ours, and
     so are the numbers.
@@ -28,7 +28,7 @@ def figures(numbers, out, quick, as_json):
     pyplot()  # says at once when matplotlib is missing
     effort = Effort.quick() if quick else Effort()
     files: list[pathlib.Path] = []
-    with progress(f"figures {', '.join(map(str, chosen))}", sum(STEPS[number] for number in chosen)) as advance:
+    with progress(f"figures {' '.join(numbers)}", sum(STEPS[number] for number in chosen)) as advance:
         for number in chosen:
             files += draw(number, pathlib.Path(out), effort, lambda _: advance())
     paths = [str(file) for file in files]
@@ -37,12 +37,13 @@ def figures(numbers, out, quick, as_json):
 
 def _chosen(numbers) -> list[int]:
     """Return the figures asked for, in order."""
-    from bmi_runtime.calibration.figures import NUMBERS
+    from bmi_runtime.calibration.figures import NUMBERS, SCHEDULE
     from bmi_runtime.errors import BadInput
 
     if "all" in numbers:
-        return list(NUMBERS)
-    wrong = [text for text in numbers if text not in {str(number) for number in NUMBERS}]
+        return [SCHEDULE, *NUMBERS]
+    known = {str(number): number for number in NUMBERS} | {"schedule": SCHEDULE}
+    wrong = [text for text in numbers if text not in known]
     if wrong:
-        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(map(str, NUMBERS))}, or all")
-    return sorted({int(text) for text in numbers})
+        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(known)}, or all")
+    return sorted({known[text] for text in numbers})
