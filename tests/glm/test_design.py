@@ -14,7 +14,7 @@ LEADS = (-1, 0, 3)
 @pytest.fixture(scope="module")
 def written_out():
     rng = np.random.default_rng(0)
-    counts, table = rng.poisson(0.1, (1500, 3)), rng.normal(size=(1500, 2))
+    counts, table = rng.poisson(0.05, (1500, 3)), rng.normal(size=(1500, 2))
     basis = parse_basis("raised-cosine:5", 23)
     covariates = Covariates(table, LEADS, table.mean(0), table.std(0), np.zeros(2, int))
     design = Design(from_counts(counts), basis, 25, 1497, covariates, own=np.arange(3), block=256)
@@ -107,3 +107,12 @@ def test_events_hold_the_counts(written_out):
     assert np.array_equal(events.dense(100, 900), counts[100:900])
     assert np.array_equal(events.between(100, 900).totals(), counts[100:900].sum(axis=0))
     assert np.array_equal(events.take([2, 0]).dense(0, 1500), counts[:, [2, 0]])
+
+
+def test_crowded_recordings_take_dense_products():
+    counts = np.random.default_rng(2).poisson(1.0, (700, 3))
+    design = Design(from_counts(counts), parse_basis("b-spline:3", 6), 6, 700, own=np.arange(3), block=128)
+    assert design.crowded()
+    matrix = design.features(0, design.rows)
+    assert np.abs(design.gram() - matrix.T @ matrix).max() < 1e-8
+    assert np.abs(design.cross_product(from_counts(counts)) - matrix.T @ counts[6:]).max() < 1e-8

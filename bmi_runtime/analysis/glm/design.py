@@ -270,6 +270,8 @@ class Design:
         The history rows are cross-correlograms of spikes, exactly; the covariate rows are gathered at the spikes.
         """
         kept = self.fitted(targets)
+        if self.crowded():
+            return sum(self.features(*block).T @ kept.dense(*self._bins(*block)) for block in self.blocks())
         lags = len(self.basis)
         pairs = np.zeros((self.events.units, kept.units, lags))
         ours = (self.events.starts, self.events.times, self.events.values)
@@ -278,9 +280,15 @@ class Design:
         plain = np.zeros((self.parameters - self.history_columns, kept.units))
         plain[0] = kept.totals()
         for begin, end in self.blocks() if self.covariates else []:
-            low = self.first + begin
-            plain[1:] += self.covariate_rows(begin, end).T @ kept.dense(low, low + end - begin)
+            plain[1:] += self.covariate_rows(begin, end).T @ kept.dense(*self._bins(begin, end))
         return np.concatenate([plain[:1], history, plain[1:]])
+
+    def crowded(self) -> bool:
+        """Return whether so many bins hold spikes that dense products beat counting pairs of spikes."""
+        return len(self.events.times) > 0.08 * self.events.bins * max(self.events.units, 1)
+
+    def _bins(self, begin: int, end: int) -> tuple[int, int]:
+        return self.first + begin, self.first + end
 
     def gram(self) -> np.ndarray:
         """Return ``X.T @ X`` as if silence surrounded the recording, (parameters, parameters).
@@ -288,8 +296,10 @@ class Design:
         History entries follow from the spikes' cross-correlograms alone: extended by silence on both sides the raw-lag
         product is Toeplitz, ``G[(j, m), (l, n)] = c_jl(m - n)`` with ``c_jl(d) = sum_s y_j(s) y_l(s + d)``, projected
         on the basis. The extension keeps it a Gram matrix (of a slightly longer design), which is what a
-        preconditioner needs.
+        preconditioner needs. Crowded recordings (wide bins) take the plain product of dense blocks instead.
         """
+        if self.crowded():
+            return sum(rows.T @ rows for rows in (self.features(*block) for block in self.blocks()))
         total = self.new_sum(self.parameters - self.history_columns)
         for begin, end in self.blocks():
             columns = np.ones((end - begin, total[0].shape[1]))
