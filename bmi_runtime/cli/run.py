@@ -35,7 +35,7 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
         [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path='{record}'"] if record else []
     )
     with progress("getting ready") as _:
-        assignment = _assignment(path, (*overrides, *extra), resume)
+        assignment = _assignment(path, (*overrides, *extra), resume, lambda text: say(text, as_json))
     if speed == "max":
         result = _simulated_time(assignment, as_json)
     else:
@@ -46,13 +46,13 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
         answer(result, as_json, launch.summary(result))
 
 
-def _assignment(path, overrides, recording):
+def _assignment(path, overrides, recording, tell):
     """Load and compile everything; return what the runtime is to do."""
     from bmi_runtime import config as configuration
     from bmi_runtime.errors import BadInput
     from bmi_runtime.session import launch, resume
-    from bmi_runtime.session.core import warm_up
     from bmi_runtime.session.supervisor import Assignment
+    from bmi_runtime.session.warm import get_ready
     from bmi_runtime.sources.base import source_class
 
     if recording and path:
@@ -63,7 +63,7 @@ def _assignment(path, overrides, recording):
     else:
         config = configuration.load(path, overrides)
     source_class(config.source.kind)
-    warm_up(config)
+    get_ready(config, tell)
     where = resume.next_path(recording) if recording and not config.recording.path else None
     return Assignment(config, launch.total_bins(config, done), where, recording)
 
