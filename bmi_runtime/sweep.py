@@ -207,8 +207,8 @@ def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, di
             if future.status == "finished":
                 yield futures[future], future.result()
             else:
-                error = future.exception() if future.status == "error" else future.status
-                yield futures[future], {"result": None, "error": f"worker: {error}", "seconds": None}
+                why = future.exception() if future.status == "error" else future.status
+                yield futures[future], {"result": None, "error": f"worker: {why}", "seconds": None}
             future.release()
 
 

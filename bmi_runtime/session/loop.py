@@ -323,8 +323,10 @@ class Loop:
     def health(self) -> dict[str, Any]:
         """Return latencies, misses, and what the recording and the control socket refused."""
         recorder, control = self.recorder, self.control
+        truth = self.source.truth() if hasattr(self.source, "truth") else None
         return {
             "bins": self.session.bins,
+            "adaptation": self.session.oversight.report(truth),
             "latency_us": self.latency.summary(),
             "stages_us": {name: self.stages[number].summary() for number, name in enumerate(STAGES)},
             "deadline_misses": self.deadline_misses,

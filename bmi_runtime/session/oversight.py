@@ -71,6 +71,30 @@ class Oversight:
         self.set_learning_rate(proposed)
         return [{"name": "learning-rate", "old": old, "new": proposed, "why": "tuning drifts at another speed"}]
 
+    def report(self, truth: np.ndarray | None = None) -> dict[str, Any]:
+        """Return predicted against achieved over all units, for telemetry and the recording.
+
+        Parameters
+        ----------
+        truth : ndarray, (regressors, units), optional
+            The true weights, where they are known; counted toward the coverage of the predicted 95 % bounds.
+
+        Returns
+        -------
+        dict
+            ``innovation_ratio`` and ``drift_ratio`` (medians over units; see `Monitor.summary`), ``coverage``
+            (mean; None where the truth is not known), and how many units are ``rate_off``, ``drifting``, ``lost``.
+        """
+        if truth is not None:
+            self.monitor.compare(self.adapter.model.weights, truth)
+        summary = self.monitor.summary()
+        status = summary["status"]
+        report: dict[str, Any] = {name: _middle(summary[name]) for name in ("innovation_ratio", "drift_ratio")}
+        report["coverage"] = _middle(summary["coverage"], np.mean)
+        for bit, name in enumerate(("rate_off", "drifting", "lost")):
+            report[name] = int((status >> bit & 1).sum())
+        return report
+
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on."""
         schedule = self.schedule.state() if self.schedule else None
@@ -87,3 +111,8 @@ class Oversight:
 def _as_event(event: Any) -> dict[str, Any]:
     began = "began" if event.began else "ended"
     return {"name": event.kind.replace(" ", "-"), "unit": event.unit, "change": began, "detail": event.detail}
+
+
+def _middle(values: np.ndarray, of: Any = np.median) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(of(known)) if known.size else None

@@ -1,0 +1,63 @@
+"""Predicted against achieved, live: coverage where the truth is known, and the events when an assumption breaks."""
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.messages import Bin
+from bmi_runtime.session.core import Session
+from simulators.source import SimulatedSource
+
+
+def run(seconds, *overrides):
+    """Run a simulated session; return it, its source and its events. The truth is compared twice a second."""
+    config = configuration.load(None, ["session.units=48", *overrides])
+    source = SimulatedSource(config)
+    session, given = Session(config, source.world.initial_model()), Bin(config.session.units, config.continuous)
+    for k in range(round(seconds / config.bin_s)):
+        source.next_bin(given, session.cursor, session.task.target)
+        session.step(given.bytes)
+        if k % 100 == 99:
+            report = session.oversight.report(source.truth())
+    return session, report, session.events
+
+
+def test_a_world_that_is_as_assumed_raises_no_alarm_and_is_covered():
+    _, report, events = run(150, "adapter.learning_rate=1e-5")
+    assert not [event for event in events if event["name"] in ("rate-off", "tuning-drifting", "unit-lost")]
+    assert report["innovation_ratio"] == pytest.approx(1.0, abs=0.05)
+    assert report["coverage"] == pytest.approx(0.95, abs=0.025)
+
+
+def test_dying_units_are_named_and_no_others():
+    session, report, events = run(
+        90, "population.dying_fraction=0.1", "population.dying_at_s=60", "adapter.learning_rate=1e-5"
+    )
+    lost = {event["unit"] for event in events if event["name"] == "unit-lost" and event["change"] == "began"}
+    assert report["lost"] == len(lost) > 0
+    config = configuration.load(None, ["session.units=48", "population.dying_fraction=0.1"])
+    assert lost <= set(SimulatedSource(config).world.population.dying.tolist())
+
+
+def test_tuning_that_drifts_faster_than_assumed_is_noticed():
+    _, report, _ = run(120, "population.direction_walk_rad_per_root_s=0.15", "adapter.learning_rate=2e-6")
+    assert report["drifting"] > 5
+    assert report["drift_ratio"] > 2.0
+
+
+def test_drift_tracking_raises_the_rate_within_its_bound_and_says_so():
+    overrides = ("population.direction_walk_rad_per_root_s=0.15", "adapter.learning_rate=2e-6")
+    session, _, events = run(200, *overrides, "adapter.drift_tracking=true", "adapter.drift_max_learning_rate=1.5e-5")
+    changes = [event for event in events if event["name"] == "learning-rate"]
+    assert changes
+    assert changes[0]["old"] == 2e-6
+    assert 2e-6 < session.oversight.learning_rate <= 1.5e-5
+
+
+def test_a_schedule_with_a_floor_starts_without_and_ends_at_its_rate():
+    session, _, _ = run(5, "adapter.schedule=floor", "adapter.learning_rate=1e-4")
+    assert set(np.unique(session.adapter.rate)) <= {0.0, 1e-4}
+    early, _, _ = run(0.05 * 20, "adapter.schedule=floor", "adapter.learning_rate=1e-6")
+    assert (early.adapter.rate == 0.0).all()
+    late, _, _ = run(60, "adapter.schedule=floor", "adapter.learning_rate=1e-4")
+    assert (late.adapter.rate == 1e-4).mean() > 0.9
