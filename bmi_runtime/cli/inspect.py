@@ -9,7 +9,13 @@ from bmi_runtime.cli.common import answer, answer_options
 from bmi_runtime.errors import BadInput
 
 RECORDING = "bmi_runtime.cli.inspect:inspect_recording"
-INSPECTORS = {".mcap": RECORDING}
+SPIKES, BINS = "bmi_runtime.cli.inspect_data:inspect_spikes", "bmi_runtime.cli.inspect_data:inspect_bins"
+INSPECTORS = {
+    ".mcap": RECORDING,
+    ".npz": BINS,
+    ".mat": BINS,
+    **dict.fromkeys((".nwb", ".gdf", ".h5", ".nev", ".ns2", ".ns5", ".ns6", ".plx", ".nex", ".smr"), SPIKES),
+}
 """Which function looks into files of a suffix, as ``module:function``. It takes a path and returns the facts (a dict
 that JSON can hold) and something that rich can print."""
 
@@ -18,11 +24,15 @@ MCAP_MAGIC = b"\x89MCAP0\r\n"
 
 @click.command()
 @click.argument("file", metavar="REC", type=click.Path(path_type=Path))
+@click.option("--mapping", type=click.Path(path_type=Path), help="A TOML file: which .mat variable is what.")
 @answer_options
-def inspect(file: Path, as_json: bool):
+def inspect(file: Path, mapping: Path | None, as_json: bool):
     """Show what is in REC (a recording, whole or truncated, or a data file), and what is odd."""
-    module, _, function = _inspector(file).partition(":")
-    facts, view = getattr(importlib.import_module(module), function)(file)
+    inspector = _inspector(file)
+    if mapping is not None and inspector != BINS:
+        raise BadInput(f"{file}: a mapping is for .mat files")
+    module, _, function = inspector.partition(":")
+    facts, view = getattr(importlib.import_module(module), function)(file, *([mapping] if mapping else []))
     if as_json:
         answer(facts, as_json)
         return

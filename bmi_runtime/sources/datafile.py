@@ -1,19 +1,19 @@
 """Open-loop recordings in files: binned counts with the kinematics that were recorded beside them.
 
-A ``.mat`` file is read through one row of :data:`MAT_LAYOUTS`, found by the names of the variables it must hold; a
-``.npz`` file has the names of the command ``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`,
-optionally `trial_start`).
+A ``.mat`` file is read through a mapping (:mod:`bmi_runtime.sources.mapping`), given or found by the names of the
+variables it must hold; an ``.nwb`` file is binned (:mod:`bmi_runtime.sources.nwb_file`); a ``.npz`` file has the names
+of the command ``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`).
 """
 
 import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.mapping import FILE_UNIT, MatMapping, arrays_of, load_mapping, shipped_mappings
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40
@@ -85,51 +85,22 @@ class OpenLoopRecording:
         return bins_train
 
 
-@dataclasses.dataclass(frozen=True)
-class MatLayout:
-    """Where a ``.mat`` file of one origin keeps what; arrays there are (bins, ...) unless `transposed`."""
-
-    counts: str
-    bin_s: float
-    velocity: tuple[str, int]  # variable, first of its two columns
-    position: tuple[str, int]
-    transposed: bool = False
-    time: str | None = None  # where given, its median step is the bin width
-    partner: tuple[str, str] | None = None  # "train" and "test" as they stand in the two file names
-    velocity_unit: str = "the file's unit"
-    position_unit: str = "the file's unit"
-
-    @property
-    def variables(self) -> set[str]:
-        """Names that a file of this origin holds."""
-        return {self.counts, self.velocity[0], self.position[0]}
-
-
-MAT_LAYOUTS = {
-    "centre-out reaches, 50 ms bins (spikes, handVel, handPos)": MatLayout(
-        "spikes",
-        0.05,
-        ("handVel", 0),
-        ("handPos", 0),
-        transposed=True,
-        time="time",
-        velocity_unit="m/s",
-        position_unit="m",
-    ),
-    "tracking, 70 ms bins (rate, kin)": MatLayout("rate", 0.07, ("kin", 2), ("kin", 0), partner=("train", "test")),
-}
-
-
-def load_recording(path: str | pathlib.Path, test_path: str | pathlib.Path | None = None) -> OpenLoopRecording:
+def load_recording(
+    path: str | pathlib.Path,
+    test_path: str | pathlib.Path | None = None,
+    mapping: str | pathlib.Path | None = None,
+) -> OpenLoopRecording:
     """Read an open-loop recording.
 
     Parameters
     ----------
     path : path
-        A ``.npz`` or ``.mat`` file.
+        A ``.npz``, ``.mat`` or ``.nwb`` file.
     test_path : path, optional
         A second file of the same origin that is to be decoded after all of the first was learned from. A ``.mat`` file
         of an origin that comes in such pairs finds its test file by itself.
+    mapping : path, optional
+        A TOML file that says which variable of the ``.mat`` file is what; by default the shipped ones are tried.
 
     Raises
     ------
@@ -137,29 +108,35 @@ def load_recording(path: str | pathlib.Path, test_path: str | pathlib.Path | Non
         When a file is absent, of another kind, lacks a variable or holds impossible values.
     """
     path = pathlib.Path(path)
-    layout, recording = _read(path)
-    if test_path is None and layout is not None and layout.partner is not None:
-        test_path = _partner(path, layout.partner)
+    layout, recording = _read(path, mapping)
+    if test_path is None and layout is not None and layout.pair is not None:
+        test_path = _partner(path, (layout.pair.train, layout.pair.test))
     if test_path is None:
         return recording
-    test = _read(pathlib.Path(test_path))[1]
+    test = _read(pathlib.Path(test_path), mapping)[1]
     return _joined(recording, test)
 
 
-def _read(path):
+def _read(path, mapping=None):
     if not path.is_file():
         raise BadInput(f"there is no file {path}")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return None, _from_npz(path)
     if suffix == ".mat":
-        return _from_mat(path)
-    if suffix in (".nwb", ".nev"):
+        return read_mat(path, mapping)
+    if suffix == ".nwb":
+        from bmi_runtime.sources.nwb_file import binned_recording
+
+        return None, binned_recording(path)
+    if suffix in (".nev", ".gdf", ".h5"):
         raise BadInput(
-            f"{path.name}: reading binned counts with kinematics from {suffix} is not built in; bin it yourself and "
-            "save counts, bin_s, velocity and position as .npz"
+            f"{path.name}: a {suffix} file has spikes and no binned kinematics that can be found by name; bin it "
+            "yourself and save counts, bin_s, velocity and position as .npz"
         )
-    raise BadInput(f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz or .mat")
+    raise BadInput(
+        f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat or .nwb"
+    )
 
 
 def _from_npz(path):
@@ -178,36 +155,58 @@ def _from_npz(path):
     )
 
 
-def _from_mat(path):
+def mat_variables(path) -> dict[str, Any]:
+    """Return the variables of a ``.mat`` file (up to version 7.2), structs as objects.
+
+    Raises
+    ------
+    BadInput
+        When it is not one.
+    """
     import scipy.io
 
     try:
         variables = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise BadInput(f"{path.name}: not a readable .mat file ({error})") from None
-    for layout in MAT_LAYOUTS.values():
-        if layout.variables <= set(variables):
-            return layout, _from_layout(path, variables, layout)
-    names = ", ".join(sorted(name for name in variables if not name.startswith("__"))) or "nothing"
-    known = "; ".join(MAT_LAYOUTS)
-    raise BadInput(f"{path.name}: holds {names}, which fits no known layout ({known}); save it as .npz instead")
+        raise BadInput(f"{path.name}: not a readable .mat file ({str(error).splitlines()[0]})") from None
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
 
 
-def _from_layout(path, variables: Mapping[str, Any], layout: MatLayout):
-    def array(name):
-        value = np.asarray(variables[name])
-        return value.T if layout.transposed else value
+def read_mat(path, mapping=None) -> tuple[MatMapping, OpenLoopRecording]:
+    """Read a ``.mat`` file through a mapping; return both.
 
-    def pair(where):
-        return array(where[0])[:, where[1] : where[1] + 2]
+    Parameters
+    ----------
+    path : pathlib.Path
+    mapping : path, optional
+        By default the first shipped one whose variables the file has.
 
-    bin_s = layout.bin_s
-    if layout.time is not None and layout.time in variables:
-        bin_s = round(float(np.median(np.diff(variables[layout.time]))), 9)
-    recording = recording_from_arrays(
-        path.name, array(layout.counts), bin_s, pair(layout.velocity), pair(layout.position)
-    )
-    return dataclasses.replace(recording, velocity_unit=layout.velocity_unit, position_unit=layout.position_unit)
+    Raises
+    ------
+    BadInput
+        When no mapping fits, or the values are impossible.
+    """
+    variables = mat_variables(path)
+    if mapping is not None:
+        chosen = load_mapping(mapping)
+    else:
+        shipped = shipped_mappings()
+        fitting = [candidate for candidate in shipped if candidate.fits(variables)]
+        if not fitting:
+            names = ", ".join(sorted(variables)) or "nothing"
+            known = "; ".join(candidate.name for candidate in shipped)
+            raise BadInput(
+                f"{path.name}: holds {names}, which fits no known layout ({known}); write a mapping and give it with "
+                "--mapping, or save it as .npz"
+            )
+        chosen = fitting[0]
+    recording = recording_from_arrays(path.name, **arrays_of(path.name, variables, chosen))
+    restart = recording.restart | (recording.trial_start if "[*]" in chosen.counts.variable else False)
+    units = {}
+    for what, part, unit in (("velocity", chosen.velocity, "m/s"), ("position", chosen.position, "m")):
+        if part is not None and part.unit != FILE_UNIT:
+            units[f"{what}_unit"] = unit
+    return chosen, dataclasses.replace(recording, restart=restart, **units)
 
 
 def _partner(path, words):

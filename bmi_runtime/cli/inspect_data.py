@@ -1,0 +1,124 @@
+"""``bmi inspect`` of files that are not recordings of ours: spike trains and binned counts, and what is odd in them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+READERS = {
+    ".nwb": "bmi_runtime.sources.nwb_file:read_nwb",
+    ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
+    ".h5": "bmi_runtime.sources.spike_file:read_spike_h5",
+}
+NEO = "bmi_runtime.sources.neo_file:read_neo"
+SHOWN = 12
+
+
+def inspect_spikes(file: Path) -> tuple[dict[str, Any], Any]:
+    """Return the facts of a file of spike trains, and a view of them for a person."""
+    from bmi_runtime.sources.oddities import of_spikes
+
+    module, _, function = READERS.get(file.suffix.lower(), NEO).partition(":")
+    found = getattr(importlib.import_module(module), function)(file)
+    number = [len(train) for train in found.trains_s]
+    recorded_s = sum(stop - start for start, stop in found.segments_s)
+    rates = [count / recorded_s if recorded_s else 0.0 for count in number]
+    facts = {
+        "format": found.kind,
+        "units": len(number),
+        "spikes": sum(number),
+        "recorded_s": recorded_s,
+        "segments_s": [list(segment) for segment in found.segments_s],
+        "rates_hz": dict(zip(_distinct(found.names), rates, strict=True)),
+        "signals": found.signals,
+        "events": found.events,
+        "notes": found.notes,
+        "odd": of_spikes(found),
+    }
+    return facts, _view(file, _spike_rows(facts, sorted(rates)), facts["odd"])
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return names with a number behind those that occurred before."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        distinct.append(name if seen[name] == 1 else f"{name} [{seen[name]}]")
+    return distinct
+
+
+def _spike_rows(facts, rates):
+    yield "format", facts["format"]
+    segments = ", ".join(f"{start:.3f} to {stop:.3f} s" for start, stop in facts["segments_s"])
+    yield "recorded", f"{facts['recorded_s']:.3f} s ({segments})"
+    yield "units", str(facts["units"])
+    yield "spikes", f"{facts['spikes']:,}"
+    if rates:
+        yield "rates", f"{rates[0]:.2f} to {rates[-1]:.2f} Hz, median {rates[len(rates) // 2]:.2f} Hz"
+    yield "signals", _shortened(facts["signals"])
+    yield "events", _shortened([f"{name} {count:,}" for name, count in facts["events"].items()])
+    yield from facts["notes"].items()
+
+
+def _shortened(texts: list[str]) -> str:
+    return "; ".join(texts[:SHOWN]) + (f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+
+
+def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any], Any]:
+    """Return the facts of binned counts with kinematics (``.npz``, ``.mat``), and a view of them for a person."""
+    import numpy as np
+
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.sources.datafile import load_recording, mat_variables, read_mat
+    from bmi_runtime.sources.oddities import of_bins
+
+    layout = time_s = None
+    if file.suffix.lower() == ".mat":
+        layout, recording = read_mat(file, mapping)
+        if layout.bin.time:
+            time_s = mat_variables(file).get(layout.bin.time)
+    elif mapping is not None:
+        raise BadInput(f"{file.name}: a mapping is for .mat files")
+    else:
+        recording = load_recording(file)
+    speed = np.linalg.norm(recording.velocity, axis=1)
+    rates = recording.counts.mean(axis=0) / recording.bin_s
+    facts = {
+        "format": "mat" if layout else "npz",
+        "mapping": layout.name if layout else None,
+        "bins": recording.n_bins,
+        "bin_s": recording.bin_s,
+        "duration_s": recording.n_bins * recording.bin_s,
+        "units": recording.n_units,
+        "rates_hz": rates,
+        "trial_starts": int(recording.trial_start.sum()),
+        "velocity_unit": recording.velocity_unit,
+        "position_unit": recording.position_unit if recording.position is not None else None,
+        "fastest": float(np.nanmax(speed)),
+        "odd": of_bins(recording, time_s),
+    }
+    return facts, _view(file, _bin_rows(facts), facts["odd"])
+
+
+def _bin_rows(facts):
+    yield "format", f".{facts['format']}" + (f", {facts['mapping']}" if facts["mapping"] else "")
+    yield "bins", f"{facts['bins']:,} of {facts['bin_s'] * 1e3:g} ms, {facts['duration_s']:.2f} s"
+    rates = sorted(facts["rates_hz"])
+    rate = f"{rates[0]:.2f} to {rates[-1]:.2f} Hz, median {rates[len(rates) // 2]:.2f} Hz"
+    yield "units", f"{facts['units']}, {rate}"
+    yield "starts", f"{facts['trial_starts']:,} (bins at which the trajectory starts anew)"
+    yield "velocity", f"in {facts['velocity_unit']}, fastest {facts['fastest']:.3g}"
+    yield "position", f"in {facts['position_unit']}" if facts["position_unit"] else "none"
+
+
+def _view(file: Path, rows, odd: list[str]):
+    from rich.table import Table
+
+    table = Table(title=str(file), title_justify="left", title_style="bold", show_header=False, expand=False)
+    for name, text in rows:
+        if text:
+            table.add_row(name, text)
+    table.add_row("odd", "\n".join(f"[yellow]{sentence}[/yellow]" for sentence in odd) or "nothing")
+    return table

@@ -1,0 +1,230 @@
+"""Declarative mappings of ``.mat`` files: which variable is what, in which unit. One TOML file a layout.
+
+The shipped ones stand in ``configs/mappings``; a laboratory writes its own and gives it with ``--mapping FILE.toml``.
+A variable is a path: ``D.blocks[*].spikes`` goes through structs by name and through arrays of structs or cells by
+``[*]``, whose pieces are joined along time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pathlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+
+from bmi_runtime.errors import BadInput
+
+LENGTHS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
+SPEEDS = {f"{unit}/s": scale for unit, scale in LENGTHS.items()}
+TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+FILE_UNIT = "file"
+FASTEST_HAND_M_S = 20.0
+LARGEST_MISMATCH = 4.0
+ONE_QUANTITY = 0.9  # correlation above which the velocity is plainly that of the position
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Counts(_Part):
+    """Where the counts are."""
+
+    variable: str
+    order: Literal["bins x units", "units x bins"] = "bins x units"
+
+
+class Width(_Part):
+    """How wide a bin is."""
+
+    width_s: float = pydantic.Field(gt=0.0, le=1.0)
+    time: str | None = None
+    time_unit: str = "s"
+
+
+class Kinematics(_Part):
+    """Where a velocity or position is, and in which unit."""
+
+    variable: str
+    columns: tuple[int, int] = (0, 1)
+    unit: str = FILE_UNIT
+
+
+class Pair(_Part):
+    """The words that tell a training file's name from its test file's."""
+
+    train: str
+    test: str
+
+
+class MatMapping(_Part):
+    """One layout of ``.mat`` files."""
+
+    name: str
+    counts: Counts
+    bin: Width
+    velocity: Kinematics | None = None
+    position: Kinematics | None = None
+    pair: Pair | None = None
+
+    @property
+    def variables(self) -> list[str]:
+        """Paths that a file of this layout must hold."""
+        parts = (self.counts, self.velocity, self.position)
+        return [part.variable for part in parts if part is not None]
+
+    def fits(self, variables: Mapping[str, Any]) -> bool:
+        """Say whether a file's variables have everything this mapping names."""
+        try:
+            return all(pieces(variables, path) for path in self.variables)
+        except KeyError:
+            return False
+
+
+def load_mapping(path: str | pathlib.Path) -> MatMapping:
+    """Read one mapping.
+
+    Raises
+    ------
+    BadInput
+        When the file is absent, is not TOML, lacks a key, has an unknown one, or names a unit that is none.
+    """
+    path = pathlib.Path(path)
+    try:
+        mapping = MatMapping(**tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"the mapping {path} cannot be read: {error}") from None
+    except pydantic.ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        raise BadInput(f"the mapping {path.name} is not right: {wrong}") from None
+    _check_unit(path, "velocity", mapping.velocity, SPEEDS)
+    _check_unit(path, "position", mapping.position, LENGTHS)
+    if mapping.velocity is None and mapping.position is None:
+        raise BadInput(f"the mapping {path.name} names neither a velocity nor a position")
+    if mapping.bin.time_unit not in TIMES:
+        raise BadInput(f"the mapping {path.name}: bin.time_unit is '{mapping.bin.time_unit}'; give {', '.join(TIMES)}")
+    return mapping
+
+
+def _check_unit(path, what, part, known):
+    if part is None or part.unit == FILE_UNIT or part.unit in known:
+        return
+    near = difflib.get_close_matches(part.unit, known, 1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise BadInput(
+        f"the mapping {path.name} gives {what} in '{part.unit}', which is no unit of it; "
+        f"{hint}choose from {', '.join(known)} or {FILE_UNIT}"
+    )
+
+
+def shipped_mappings() -> list[MatMapping]:
+    """Return the mappings that come with the project."""
+    here = pathlib.Path(__file__).resolve().parent.parent
+    folder = here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
+    return [load_mapping(path) for path in sorted((folder / "mappings").glob("*.toml"))]
+
+
+def pieces(variables: Mapping[str, Any], path: str) -> list[np.ndarray]:
+    """Return the arrays that a path such as ``D.blocks[*].spikes`` names; one unless it has a ``[*]``.
+
+    Raises
+    ------
+    KeyError
+        When some part of the path is not there.
+    """
+    found = list(_walk(variables, re.findall(r"[^.\[\]]+|\[\*\]", path)))
+    if not found:
+        raise KeyError(path)
+    return found
+
+
+def _walk(value: Any, parts: list[str]) -> Iterator[np.ndarray]:
+    if not parts:
+        yield np.asarray(value)
+    elif parts[0] == "[*]":
+        for item in np.atleast_1d(value):
+            yield from _walk(item, parts[1:])
+    elif isinstance(value, Mapping):
+        yield from _walk(value[parts[0]], parts[1:])
+    elif parts[0] in getattr(value, "_fieldnames", ()):
+        yield from _walk(getattr(value, parts[0]), parts[1:])
+    else:
+        raise KeyError(parts[0])
+
+
+def arrays_of(name: str, variables: Mapping[str, Any], mapping: MatMapping) -> dict[str, Any]:
+    """Return counts, bin_s, velocity, position (SI where the unit is known), trial_start of a file's variables.
+
+    Raises
+    ------
+    BadInput
+        When a variable is missing, has too few columns, or holds values that its unit makes impossible.
+    """
+    turned = mapping.counts.order == "units x bins"
+
+    def joined(path):
+        try:
+            parts = pieces(variables, path)
+        except KeyError:
+            raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
+        parts = [np.atleast_2d(part).T if turned else np.atleast_2d(part) for part in parts]
+        try:
+            return np.concatenate(parts), np.cumsum([0] + [len(part) for part in parts[:-1]])
+        except ValueError:
+            raise BadInput(f"{name}: the pieces of '{path}' differ in their number of columns") from None
+
+    counts, starts = joined(mapping.counts.variable)
+    arrays: dict[str, Any] = {"counts": counts, "trial_start": starts, "bin_s": _width_s(name, variables, mapping.bin)}
+    for what, part, scales in (("velocity", mapping.velocity, SPEEDS), ("position", mapping.position, LENGTHS)):
+        arrays[what] = None
+        if part is not None:
+            table = joined(part.variable)[0]
+            if max(part.columns) >= table.shape[1] or min(part.columns) < 0:
+                raise BadInput(
+                    f"{name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
+                    "(counted from 0); is counts.order right?"
+                )
+            arrays[what] = table[:, list(part.columns)].astype(float) * scales.get(part.unit, 1.0)
+    _check_plausible(name, arrays, mapping)
+    return arrays
+
+
+def _width_s(name, variables, part: Width) -> float:
+    if part.time is None or part.time not in variables:
+        return part.width_s
+    step = float(np.median(np.diff(np.asarray(variables[part.time], dtype=float).ravel()))) * TIMES[part.time_unit]
+    if not 1e-4 <= step <= 1.0:
+        raise BadInput(f"{name}: '{part.time}' in {part.time_unit} makes bins of {step:g} s; is bin.time_unit right?")
+    return round(step, 9)
+
+
+def _check_plausible(name, arrays, mapping: MatMapping) -> None:
+    """Refuse units that make the hand impossibly fast, or velocity and position contradict each other.
+
+    The bounds are ours: twenty metres per second, and a factor of four between the velocity and the change of position.
+    """
+    velocity, position, bin_s = arrays["velocity"], arrays["position"], arrays["bin_s"]
+    if mapping.velocity and mapping.velocity.unit != FILE_UNIT:
+        fastest = float(np.nanmax(np.abs(velocity), initial=0.0))
+        if fastest > FASTEST_HAND_M_S:
+            raise BadInput(
+                f"{name}: '{mapping.velocity.variable}' in {mapping.velocity.unit} is as fast as {fastest:.3g} m/s; "
+                "the unit in the mapping is wrong"
+            )
+    known = all(part is not None and part.unit != FILE_UNIT for part in (mapping.velocity, mapping.position))
+    if not known or len(velocity) != len(position) or len(velocity) < 3:
+        return
+    steps, speeds = (np.diff(position, axis=0) / bin_s).ravel(), velocity[1:].ravel()
+    both = np.isfinite(steps) & np.isfinite(speeds)
+    spread, said = steps[both] @ steps[both], steps[both] @ speeds[both]
+    alike = said / max(np.sqrt(spread * (speeds[both] @ speeds[both])), 1e-300)
+    if alike > ONE_QUANTITY and not 1.0 / LARGEST_MISMATCH < said / spread < LARGEST_MISMATCH:
+        raise BadInput(
+            f"{name}: the velocity in {mapping.velocity.unit} is {said / spread:.3g} times the change of the position "
+            f"in {mapping.position.unit}; one of the two units in the mapping is wrong"
+        )

@@ -1,0 +1,211 @@
+"""What is odd in a file of spikes or of binned counts: one sentence a finding, none where all is well."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bmi_runtime.sources.datafile import OpenLoopRecording
+from bmi_runtime.sources.spike_file import SpikeFile
+
+COINCIDENCE_S = 1e-4
+COINCIDENT_SHARE = 0.5
+REFRACTORY_S = 1e-3
+REFRACTORY_SHARE = 0.02
+SILENCE_RATIO = 12.0  # a pause of all units this many times the 99.9th percentile of the pooled intervals
+SHORTEST_PAUSE_S = 0.5
+JOIN_RATIO = 12.0
+LIKELY_SPIKES = 20
+
+
+def of_spikes(file: SpikeFile) -> list[str]:
+    """Return sentences on pauses, resets, and on silent, duplicate, doubled and misfiled units."""
+    names, trains = file.names, file.trains_s
+    odd = list(file.odd)
+    odd += _breaks(file)
+    silent = [name for name, train in zip(names, trains, strict=True) if len(train) == 0]
+    odd += _listed("unit", silent, "without a spike")
+    back = [name for name, train in zip(names, trains, strict=True) if (np.diff(train) < 0).any()]
+    odd += _listed("unit", back, "whose spike times go back (a reset of the clock, or unsorted)")
+    ordered = [np.sort(train) for train in trains]
+    odd += _groups_together(names, _duplicates(ordered))
+    doubled = [
+        name
+        for name, train in zip(names, ordered, strict=True)
+        if len(train) >= LIKELY_SPIKES and (np.diff(train) < REFRACTORY_S).mean() > REFRACTORY_SHARE
+    ]
+    odd += _listed(
+        "unit",
+        doubled,
+        f"with over {REFRACTORY_SHARE:.0%} of intervals under {REFRACTORY_S * 1e3:g} ms (several neurons)",
+    )
+    odd += _listed("name", sorted({name for name in names if names.count(name) > 1}), "that two units share")
+    return odd
+
+
+def _breaks(file: SpikeFile) -> list[str]:
+    odd = []
+    for (_, stop), (start, _) in zip(file.segments_s, file.segments_s[1:], strict=False):
+        what = "a pause" if start >= stop else "a reset of the clock"
+        odd.append(f"{what} of {abs(start - stop):.3f} s: recorded until {stop:.3f} s, then from {start:.3f} s")
+    pooled = np.sort(np.concatenate(file.trains_s)) if file.trains_s else np.zeros(0)
+    if len(pooled) < 1000:
+        return odd
+    gaps = np.diff(pooled)
+    limit = max(SILENCE_RATIO * float(np.quantile(gaps, 0.999)), SHORTEST_PAUSE_S)
+    known = [(stop, start) for (_, stop), (start, _) in zip(file.segments_s, file.segments_s[1:], strict=False)]
+    for index in np.flatnonzero(gaps > limit):
+        first, last = float(pooled[index]), float(pooled[index + 1])
+        if not any(first <= stop and last >= start for stop, start in known):
+            odd.append(f"no unit fires for {last - first:.2f} s, from {first:.2f} s on (a pause in the recording?)")
+    outside = sum(int(((t < file.segments_s[0][0]) | (t > file.segments_s[-1][1])).sum()) for t in file.trains_s)
+    return [*odd, f"{outside} spikes lie outside of the recorded time"] if outside else odd
+
+
+def _duplicates(trains):
+    """Return pairs of units of which one fires with over half of the other's spikes, with that share.
+
+    Candidates are found on a grid of the coincidence window and on the same grid shifted by half of it, which sees at
+    least half of all coincidences; their shares are then counted exactly.
+    """
+    used = [index for index, train in enumerate(trains) if len(train) >= LIKELY_SPIKES]
+    candidates: set[tuple[int, int]] = set()
+    for shift in (0.0, 0.5):
+        grids = {i: np.unique(np.floor(trains[i] / COINCIDENCE_S + shift).astype(np.int64)) for i in used}
+        cells = np.concatenate([grids[i] for i in used]) if used else np.zeros(0, np.int64)
+        owner = np.concatenate([np.full(len(grids[i]), i) for i in used]) if used else np.zeros(0, np.int64)
+        for (i, j), together in _shared(cells, owner, len(trains)).items():
+            if together > 0.4 * COINCIDENT_SHARE * min(len(grids[i]), len(grids[j])):
+                candidates.add((i, j))
+    shares = ((i, j, _share_together(trains[i], trains[j])) for i, j in sorted(candidates))
+    return [(i, j, share) for i, j, share in shares if share > COINCIDENT_SHARE]
+
+
+def _share_together(first, second) -> float:
+    """Return the share of the rarer unit's spikes that have one of the other's within the coincidence window."""
+    rare, often = sorted((first, second), key=len)
+    after = np.clip(np.searchsorted(often, rare), 1, len(often) - 1)
+    nearest = np.minimum(np.abs(often[after] - rare), np.abs(often[after - 1] - rare))
+    return float((nearest <= COINCIDENCE_S).mean())
+
+
+def _groups_together(names, pairs) -> list[str]:
+    """Return one sentence for every group of units that fire together."""
+    group = list(range(len(names)))
+
+    def root(unit):
+        while group[unit] != unit:
+            unit = group[unit]
+        return unit
+
+    for i, j, _ in pairs:
+        group[root(j)] = root(i)
+    odd = []
+    for first in sorted({root(i) for i, _, _ in pairs}):
+        inside = [(i, j, share) for i, j, share in pairs if root(i) == first]
+        units = sorted({unit for i, j, _ in inside for unit in (i, j)})
+        least, most = min(share for _, _, share in inside), max(share for _, _, share in inside)
+        shares = f"{least:.0%}" if least == most else f"{least:.0%} to {most:.0%}"
+        shown = ", ".join(names[unit] for unit in units[:6]) + (", ..." if len(units) > 6 else "")
+        odd.append(
+            f"{len(units)} units fire together within {COINCIDENCE_S * 1e3:g} ms in {shares} of the spikes of a pair's "
+            f"rarer one (one neuron on several channels, or an artefact): {shown}"
+        )
+    return odd
+
+
+def _shared(cells, owner, units) -> dict[tuple[int, int], int]:
+    """Return how many grid cells each pair of units shares."""
+    from scipy.sparse import csr_matrix
+
+    _, rows = np.unique(cells, return_inverse=True)
+    table = csr_matrix((np.ones(len(rows), np.int32), (rows, owner)), shape=(rows.max(initial=-1) + 1, units))
+    both = (table.T @ table).tocoo()
+    return {(int(i), int(j)): int(n) for i, j, n in zip(both.row, both.col, both.data, strict=True) if i < j}
+
+
+def of_bins(recording: OpenLoopRecording, time_s=None) -> list[str]:
+    """Return sentences on silent and duplicate units, joins in position, still or missing kinematics, odd times.
+
+    Parameters
+    ----------
+    recording : OpenLoopRecording
+    time_s : array, optional
+        The file's own time of each bin.
+    """
+    counts = recording.counts
+    odd = _listed("unit", [str(i) for i in np.flatnonzero(np.ptp(counts, axis=0) == 0)], "that never changes its count")
+    odd += [f"units {i} and {j} have the same count in every bin" for i, j in _same_columns(counts)]
+    odd += _time_breaks(time_s)
+    odd += _joins(recording)
+    missing = int((~np.isfinite(recording.velocity).all(axis=1)).sum())
+    if missing:
+        odd.append(f"{missing} bins have no recorded velocity")
+    still = [name for name, column in zip("xy", recording.velocity.T, strict=True) if np.nanstd(column) == 0]
+    odd += _listed("velocity", still, "that never changes")
+    silent = np.flatnonzero((counts == 0).all(axis=1))
+    if len(silent) and recording.n_units >= 10 and counts.mean() * recording.n_units > 10.0:
+        odd.append(f"{len(silent)} bins have no spike of any unit, the first is bin {silent[0]} (a pause?)")
+    if (counts < 0).any():
+        odd.append("counts are negative in places: these are features, not spike counts")
+    return odd
+
+
+def _same_columns(counts):
+    seen: dict[bytes, int] = {}
+    for unit, column in enumerate(np.ascontiguousarray(counts.T)):
+        if np.ptp(column):
+            first = seen.setdefault(column.tobytes(), unit)
+            if first != unit:
+                yield first, unit
+
+
+def _time_breaks(time_s) -> list[str]:
+    if time_s is None or len(time_s) < 3:
+        return []
+    steps = np.diff(np.asarray(time_s, dtype=float).ravel())
+    usual = float(np.median(steps))
+    odd = [f"time goes back at bin {i + 1}, by {-steps[i]:.3f} s (a reset)" for i in np.flatnonzero(steps < 0)]
+    return odd + [
+        f"a pause of {steps[i]:.3f} s before bin {i + 1}, where a bin is {usual:.3f} s"
+        for i in np.flatnonzero(steps > 1.5 * usual)
+    ]
+
+
+def joins(recording: OpenLoopRecording) -> np.ndarray:
+    """Return the bins before which the position jumps farther than the recorded velocity explains.
+
+    The step is compared with the mean of the two velocities times their regression slope; a join is farther off than
+    twelve times the 75th percentile of that difference (ours).
+    """
+    if recording.position is None:
+        return np.zeros(0, dtype=int)
+    step = np.diff(recording.position, axis=0)
+    mean = 0.5 * (recording.velocity[1:] + recording.velocity[:-1])
+    known = np.isfinite(step).all(axis=1) & np.isfinite(mean).all(axis=1) & ~recording.trial_start[1:]
+    power = float((mean[known] ** 2).sum())
+    if not power:
+        return np.zeros(0, dtype=int)
+    slope = float((mean[known] * step[known]).sum()) / power
+    off = np.full(len(step), 0.0)
+    off[known] = np.linalg.norm(step[known] - slope * mean[known], axis=1)
+    limit = JOIN_RATIO * float(np.quantile(off[known], 0.75))
+    return np.flatnonzero(off > max(limit, 1e-12)) + 1
+
+
+def _joins(recording) -> list[str]:
+    found = joins(recording)
+    if not len(found):
+        return []
+    shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+    largest = np.linalg.norm(recording.position[found] - recording.position[found - 1], axis=1).max()
+    return [
+        f"the position moves farther than the velocity says before {len(found)} bins ({shown}), by up to {largest:.3g} "
+        f"in {recording.position_unit}: joins of trials, or a lost marker?"
+    ]
+
+
+def _listed(noun: str, names: list[str], what: str) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return [f"{len(names)} {noun}{'s' * (len(names) > 1)} {what}: {shown}"]

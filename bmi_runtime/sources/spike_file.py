@@ -1,0 +1,115 @@
+"""Spike trains as files hold them, and the readers of two plain formats: ``.gdf`` tables and ``.h5`` of spike times."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+UNIT_RATIO = 5.0
+
+
+@dataclasses.dataclass
+class SpikeFile:
+    """What is in a file of spike trains.
+
+    Attributes
+    ----------
+    kind : str
+        The format.
+    trains_s : list of ndarray
+        Spike times of every unit, s, in the file's order.
+    names : list of str
+        Of the units.
+    segments_s : list of (start, stop)
+        Stretches that were recorded without a break, s.
+    signals : list of str
+        Sampled signals, described.
+    events : dict
+        Number of events or intervals by name.
+    notes : dict
+        What else the file says about itself.
+    odd : list of str
+        What the reader itself found odd.
+    """
+
+    kind: str
+    trains_s: list[np.ndarray]
+    names: list[str]
+    segments_s: list[tuple[float, float]]
+    signals: list[str] = dataclasses.field(default_factory=list)
+    events: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    odd: list[str] = dataclasses.field(default_factory=list)
+
+
+def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
+    """Read a ``.gdf`` table: an identifier and a time in ticks on every line, units and task events mixed.
+
+    The format does not say which identifiers are units. Those that occur more than five times as often as the median
+    identifier are taken for units (ours: a unit fires all the time, an event comes once or twice a trial).
+
+    Raises
+    ------
+    BadInput
+        When a line is not two numbers.
+    """
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({str(error).splitlines()[0]})") from None
+    if table.shape[1] != 2 or len(table) == 0 or not np.isfinite(table).all() or (table[:, 0] % 1).any():
+        raise BadInput(f"{path.name}: a .gdf line is a whole identifier and a time; this has {table.shape[1]} columns")
+    codes, number = np.unique(table[:, 0].astype(int), return_counts=True)
+    units = number > UNIT_RATIO * np.median(number) if len(codes) > 2 else np.ones(len(codes), bool)
+    trains = [table[table[:, 0] == code, 1] * tick_s for code in codes[units]]
+    times = table[:, 1] * tick_s
+    events = {str(code): int(count) for code, count in zip(codes[~units], number[~units], strict=True)}
+    notes = {"tick": f"{tick_s:g} s (assumed)", "units": "the identifiers that are far more frequent than the others"}
+    back = int((np.diff(times) < 0).sum())
+    odd = [f"{back} lines go back in time"] if back else []
+    span = [(float(times.min()), float(times.max()))]
+    return SpikeFile("gdf", trains, [str(code) for code in codes[units]], span, events=events, notes=notes, odd=odd)
+
+
+def read_spike_h5(path: pathlib.Path) -> SpikeFile:
+    """Read an ``.h5`` file of concatenated spike times (``spikes``, s) with the number of each unit (``sCount``).
+
+    Raises
+    ------
+    BadInput
+        When it is not HDF5, or lacks one of the two.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise BadInput(f"{path.name}: reading HDF5 needs h5py; pip install 'bmi-runtime[nwb]'") from None
+    try:
+        with h5py.File(path, "r") as file:
+            held = {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
+            said = {name: item[()] for name, item in file.get("meta", {}).items()}
+            summary = {name: item[()] for name, item in file.get("summary", {}).items()}
+    except OSError as error:
+        raise BadInput(f"{path.name}: not a readable HDF5 file ({str(error).splitlines()[0]})") from None
+    missing = [name for name in ("spikes", "sCount") if name not in held]
+    if missing:
+        found = ", ".join(held) or "no arrays"
+        raise BadInput(f"{path.name}: lacks {' and '.join(missing)} (spike times, spikes per unit); it holds {found}")
+    number, spikes = np.asarray(held["sCount"], dtype=int).ravel(), np.asarray(held["spikes"], dtype=float).ravel()
+    if number.sum() != len(spikes) or (number < 0).any():
+        raise BadInput(f"{path.name}: sCount sums to {number.sum()}, but there are {len(spikes)} spikes")
+    trains = np.split(spikes, np.cumsum(number)[:-1])
+    names = (
+        [_text(name) for name in np.ravel(held["names"])] if "names" in held else [str(i) for i in range(len(trains))]
+    )
+    stop = float(np.ravel(summary.get("duration", spikes.max(initial=0.0)))[0])
+    notes = {name: ", ".join(_text(item) for item in np.ravel(value)) for name, value in said.items()}
+    signals = [f"epos: electrode positions, {held['epos'].shape}"] if "epos" in held else []
+    return SpikeFile("HDF5 spike times", trains, names, [(0.0, stop)], signals=signals, notes=notes)
+
+
+def _text(value) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
