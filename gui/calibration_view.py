@@ -19,6 +19,7 @@ def _darken(plot):
         axis.setPen("#303030")
         axis.setTextPen("#303030")
         axis.enableAutoSIPrefix(False)
+        axis.setStyle(maxTextLevel=0)
 
 
 class CalibrationView(QtWidgets.QWidget):

@@ -275,7 +275,7 @@ def mean_share(m: np.ndarray, rates: np.ndarray, believed: float) -> np.ndarray:
 
 
 def schedule(effort: Effort, advance: Advance) -> Table:
-    """Compare the best schedule with fixed rates on the trade-off of time and error: one channel, initial variance 1."""
+    """Compare the best schedule with fixed rates on the trade-off of time and error, for one channel."""
     protocol = gaussian_protocol()
     info = information(protocol.design())
     one = Information(info.mean[:1], info.score[:1], info.eigenvalues[:1], info.directions[:1])
