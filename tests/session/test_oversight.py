@@ -30,7 +30,7 @@ def test_a_world_that_is_as_assumed_raises_no_alarm_and_is_covered():
 
 
 def test_dying_units_are_named_and_no_others():
-    session, report, events = run(
+    _, report, events = run(
         90, "population.dying_fraction=0.1", "population.dying_at_s=60", "adapter.learning_rate=1e-5"
     )
     lost = {event["unit"] for event in events if event["name"] == "unit-lost" and event["change"] == "began"}
