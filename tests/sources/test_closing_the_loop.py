@@ -57,7 +57,11 @@ def close_the_loop(name, folder, simulate=(), run=()):
     return *answers, recording
 
 
-@pytest.mark.parametrize("name", sorted(STANDINS))
+FAST = ("zeromq", "open-ephys")
+EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in sorted(STANDINS)]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_targets_are_reached_through_another_process(name, tmp_path):
     if name == "lsl":
         pytest.importorskip("pylsl", reason="pylsl is not installed", exc_type=(ImportError, RuntimeError))
