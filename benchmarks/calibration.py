@@ -183,7 +183,8 @@ def noise(bins: int) -> list[dict]:
             estimate.update(u, valid, adapter.innovation, model.covariance, model.noise_variance)
             model.noise_variance[:] = estimate.estimate
         rows.append({
-            "rate": rate, "estimate": float(estimate.estimate.mean()), "textbook": float(np.mean(textbook[bins // 4 :])),
+            "rate": rate, "estimate": float(estimate.estimate.mean()),
+            "textbook": float(np.mean(textbook[bins // 4 :])),
         })  # fmt: skip
     return rows
 

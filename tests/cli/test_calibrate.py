@@ -130,3 +130,24 @@ def test_drift(files):
     assert answer["best_learning_rate"] == pytest.approx(1e-4, rel=1e-3)
     units = [unit["filter_covariance"] for unit in answer["units"]]
     np.testing.assert_allclose(answer["error_covariance_drifting"], units, rtol=1e-9, atol=1e-12)
+
+
+def test_picture_of_the_window(files, qapp):
+    path = files / "view.png"
+    arguments = [str(files / "g.npz"), "--likelihood", "gaussian", "--max-error", "0.01", "--picture", str(path)]
+    CliRunner().invoke(calibrate, arguments, catch_exceptions=False, standalone_mode=False)
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_from_a_pilot(files):
+    rng = np.random.default_rng(3)
+    states = np.tile(np.load(files / "g.npz")["states"], (3, 1))
+    counts = rng.poisson(np.exp(0.5 + 0.4 * states @ rng.normal(size=(2, 3))) * 0.3)
+    np.savez(files / "pilot.npz", counts=counts, bin_s=0.05, velocity=states / 10)
+    answer = run("--from", files / "pilot.npz", "--max-error", 0.01)
+    low, high = answer["pilot"]["intervals"]["learning_rate"]
+    assert low < answer["learning_rate"] < high
+    assert answer["pilot"]["units"] == 3
+    assert answer["counts"] == "poisson"
+    fewer = run("--from", files / "pilot.npz", "--max-error", 0.01, "--leave-out", "1")
+    assert [unit["unit"] for unit in fewer["units"]] == ["0", "2"]

@@ -69,3 +69,13 @@ def test_first_crossing():
 def test_unknown_figure(tmp_path):
     with pytest.raises(BadInput, match="there is no figure '12'; choose from 3, 4"):
         CliRunner().invoke(figures, ["12"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_schedule_lies_below_the_trade_off_of_fixed_rates():
+    table = experiments.schedule(LEAST, lambda _: None)
+    fixed = {row["rate"]: row for row in table.rows if row["kind"] == "fixed"}
+    for row in table.rows:
+        if row["kind"] == "schedule":
+            assert row["convergence_s"] < fixed[row["rate"]]["convergence_s"]
+            assert row["steady_error"] == fixed[row["rate"]]["steady_error"]
+    assert np.all(np.diff(table.extra["simulated"][1][6:]) < 0)
