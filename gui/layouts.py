@@ -22,7 +22,7 @@ ARRANGEMENTS = {
         (24, ((40, ("subject",)), (60, ("tuning", "error")))),
     ),
     "inspect": (
-        (36, ((36, ("replay",)), (64, ("subject",)))),
+        (36, ((48, ("replay",)), (52, ("subject",)))),
         (36, ((46, ("raster",)), (54, ("traces", "error")))),
         (28, ((36, ("tuning", "latency")), (34, ("events", "health")), (30, ("recordings",)))),
     ),

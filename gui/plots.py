@@ -92,7 +92,7 @@ class Figures(QtWidgets.QWidget):
         super().__init__()
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(10, 6, 10, 2)
-        layout.setSpacing(16)
+        layout.setSpacing(10)
         self.values, self._captions = {}, []
         for caption in captions:
             column = QtWidgets.QVBoxLayout()
@@ -109,7 +109,7 @@ class Figures(QtWidgets.QWidget):
     def restyle(self) -> None:
         """Take the fonts and colours of the current theme."""
         for value in self.values.values():
-            value.setFont(theme.font(14, bold=True))
+            value.setFont(theme.font(12, bold=True))
         for caption in self._captions:
             caption.setFont(theme.font(8))
             caption.setStyleSheet(f"color: {theme.current().muted}")

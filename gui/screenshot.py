@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pyqtgraph.Qt import QtCore
+import numpy as np
+import pyqtgraph
+from pyqtgraph.Qt import QtCore, QtGui
 
 from bmi_runtime.errors import BadInput
 from gui import layouts, panels, theme
@@ -13,6 +15,8 @@ from gui.panels.base import Context
 from gui.store import Store
 from gui.subject_window import SubjectWindow
 
+_drawn: list = []  # kept until the process ends: plots that are deleted while events wait for them crash Qt
+LAYOUTS = ("run", "calibrate", "inspect")
 SIZES = {"run": (1600, 1000), "calibrate": (1600, 1000), "inspect": (1600, 1000), "subject": (800, 800)}
 
 
@@ -41,8 +45,9 @@ def picture(hello: dict, path, layout: str = "run", size: tuple[int, int] | None
     window.resize(*(size or SIZES[layout]))
     window.show()
     settle(app, window, layout)
-    grabbed = window.grab()
+    grabbed = _thrifty(window.grab())
     window.close()
+    _drawn.append(window)
     if not grabbed.save(str(path), "PNG"):
         raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
 
@@ -68,10 +73,29 @@ def panel_picture(hello: dict, path, name: str, size: tuple[int, int] = (640, 42
     for _ in range(3):
         panel.refresh()
         app.processEvents(QtCore.QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
-    grabbed = panel.grab()
+    grabbed = _thrifty(panel.grab())
     panel.close()
+    _drawn.append(panel)
     if not grabbed.save(str(path), "PNG"):
         raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
+
+
+def _thrifty(pixmap) -> QtGui.QImage:
+    """Return a picture in its own 256 most used colours (the others take the nearest): a third of the file."""
+    image = pixmap.toImage().convertToFormat(QtGui.QImage.Format.Format_RGB32)
+    pixels = pyqtgraph.functions.ndarray_from_qimage(image)[:, :, 2::-1].astype(np.int64)
+    buckets = (pixels >> 3) @ np.array([1024, 32, 1])
+    _, where, counts = np.unique(buckets.ravel(), return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(where.ravel(), pixels[:, :, part].ravel()) for part in range(3)], axis=1)
+    colours = np.rint(sums / counts[:, None])
+    palette = colours[np.argsort(-counts, kind="stable")[:256]]
+    nearest = np.argmin(((colours[:, None] - palette[None]) ** 2).sum(axis=2), axis=1).astype(np.uint8)
+    indices = np.zeros((image.height(), (image.width() + 3) // 4 * 4), np.uint8)
+    indices[:, : image.width()] = nearest[where].reshape(image.height(), image.width())
+    kind = QtGui.QImage.Format.Format_Indexed8
+    thrifty = QtGui.QImage(indices.tobytes(), image.width(), image.height(), indices.shape[1], kind)
+    thrifty.setColorTable([QtGui.qRgb(*map(int, colour)) for colour in palette])
+    return thrifty.copy()
 
 
 def settle(app, window, layout: str) -> None:

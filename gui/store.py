@@ -99,6 +99,7 @@ class Store:
         self.mode, self.config, self.recording = "waiting", {}, None
         self.live: dict[str, Any] = {}
         self.catalogue: list[dict[str, Any]] | None = None
+        self.what_if: dict[str, Any] | None = None
         self.live_parameters: dict[str, dict[str, Any]] = {}
         self.replay: dict[str, Any] = {}
         self.bin_s, self.n_units, self.continuous = 0.005, 0, False
@@ -164,6 +165,7 @@ class Store:
         self.epoch = answer.get("epoch", 0)
         self.ended = False
         self.recording, self.catalogue = answer.get("recording"), answer.get("catalogue")
+        self.what_if = answer.get("what_if")
         self.live_parameters = answer.get("live_parameters", {})
         self.live = {key: row.get("value") for key, row in self.live_parameters.items()}
         self.replay = answer.get("replay") or {}

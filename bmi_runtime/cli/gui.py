@@ -15,14 +15,18 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--theme", "theme_name", type=click.Choice(["dark", "light"]), default="dark")
 @click.option("--screenshot", default=None, metavar="PNG", help="Render off-screen into this file instead of opening.")
 @click.option("--panel", default=None, help="Render only this panel (subject, raster, tuning, ...).")
+@click.option("--figures", default=None, metavar="FOLDER", help="Draw every picture of the documentation anew.")
 @click.option("--size", default=None, metavar="WxH", help="Pixels of the picture, e.g. 1600x1000.")
 @click.option("--telemetry", default="tcp://127.0.0.1:5581", help="Address that the runtime publishes on.")
 @click.option("--control", default="tcp://127.0.0.1:5582", help="Address of the runtime's control socket.")
 @answer_options
-def gui(session, at_s, layout, theme_name, screenshot, panel, size, telemetry, control, as_json):
+def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, telemetry, control, as_json):
     """Open the operator's console, or render a picture of it."""
     from bmi_runtime.errors import BadInput
 
+    if figures:
+        answer(_figures(figures, session), as_json)
+        return 0
     if screenshot:
         if not session:
             raise BadInput("--screenshot needs a recording: --session REC")
@@ -39,20 +43,66 @@ def gui(session, at_s, layout, theme_name, screenshot, panel, size, telemetry, c
 
 def _picture(screenshot, session, at_s, layout, panel, size, theme_name):
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    from bmi_runtime.session.catalogue import entry
-    from bmi_runtime.session.player import Player
     from gui.screenshot import panel_picture, picture
 
-    player = Player(session)
-    last = len(player.steps)
-    wanted = last if at_s is None else round(at_s / player.bin_s)
-    player.seek(wanted)
-    hello = player.hello() | {"catalogue": [entry(pathlib.Path(session))]}
+    player, hello = _moment(session, at_s)
     if panel:
         panel_picture(hello, screenshot, panel, size or (640, 420), theme_name)
     else:
         picture(hello, screenshot, layout, size, theme_name)
     return {"picture": str(screenshot), "bin": player.bin, "session_s": player.bin * player.bin_s}
+
+
+def _moment(session, at_s):
+    from bmi_runtime.session.catalogue import entry
+    from bmi_runtime.session.player import Player
+
+    player = Player(session)
+    player.seek(len(player.steps) if at_s is None else round(at_s / player.bin_s))
+    return player, player.hello() | {"catalogue": [entry(pathlib.Path(session))]}
+
+
+def _figures(folder, session):
+    """Draw every layout and every panel of a recording (by default of a session of one minute that is run now)."""
+    import subprocess
+    import sys
+    import tempfile
+
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        if session is None:
+            session = str(pathlib.Path(temporary) / "example.mcap")
+            command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--speed", "max"]
+            command += ["--seed", "3", "--duration", "60", "--record", session]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return {"files": _draw_all(pathlib.Path(folder), session)}
+
+
+def _draw_all(folder, session):
+    from bmi_runtime.session.player import WhatIf
+    from gui import panels
+    from gui.screenshot import LAYOUTS, panel_picture, picture
+
+    player, hello = _moment(session, 40.3)
+    what_if = WhatIf(player.recording, ["adapter.learning_rate=1e-4"])
+    while not what_if.done:
+        what_if.grow()
+    hello["what_if"] = what_if.answer(player.bin_s)
+    files = [folder / "cursor.png"]
+    picture(hello, files[0], "subject", (640, 640))
+    for layout in LAYOUTS:
+        files.append(folder / f"console_{layout}.png")
+        picture(hello, files[-1], layout, (1600, 1000))
+    for name in panels.available():
+        files.append(folder / f"console_panel_{name}.png")
+        panel_picture(hello, files[-1], name, PANEL_SIZES.get(name, (560, 380)))
+    files.append(folder / "console_light.png")
+    picture(hello, files[-1], "run", (1600, 1000), "light")
+    return [str(file) for file in files]
+
+
+PANEL_SIZES = {"calibration": (820, 640), "replay": (640, 480), "recordings": (1000, 200), "traces": (640, 460)}
 
 
 def _pixels(text):

@@ -75,6 +75,10 @@ class Panel(QtWidgets.QWidget):
     def refresh(self) -> None:
         """Show the store as it is now."""
 
+    def minimumSizeHint(self) -> QtCore.QSize:
+        """Allow any dock to be made small, so that the widths of a layout hold."""
+        return QtCore.QSize(180, 120)
+
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         for part in self.findChildren((plots.Plot, plots.Figures)):

@@ -149,10 +149,12 @@ class CalibrationPanel(Panel):
                 axis.label.setFont(theme.font(8.5))
             for item in plot.listDataItems():
                 _recolour(item)
-            plot.getAxis("left").setTickDensity(0.5)
             legend = plot.getPlotItem().legend
             for _, label in legend.items if legend is not None else ():
                 label.setText(label.text, color=palette.text)
+        for plot in (self.view.error_plot, self.view.time_plot):
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setTicks([DECADES])
         for line in _movable_lines(self.view):
             line.setPen(theme.pen("second" if line.angle == 90 else "bad", 2.5, dashed=line.angle == 0))
 
@@ -174,6 +176,7 @@ def _movable_lines(view) -> list[pyqtgraph.InfiniteLine]:
     return [item for item in items if isinstance(item, pyqtgraph.InfiniteLine) and item.movable]
 
 
+DECADES = [(power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in range(-14, 9)]
 COUNTERPARTS = {"#000000": "text", "#0072b2": "first", "#009e73": "good", "#d55e00": "bad", "#808080": "muted"}
 
 

@@ -180,6 +180,7 @@ class ControlsPanel(Panel):
         area.setWidgetResizable(True)
         area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         area.setWidget(inner)
+        area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.viewport().setAutoFillBackground(False)
         inner.setAutoFillBackground(False)
         self.column.addWidget(area, 1)

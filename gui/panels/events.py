@@ -98,7 +98,7 @@ class EventsPanel(Panel):
             button.setCheckable(True)
             button.setChecked(True)
             button.setToolTip(f"Show {name}")
-            button.setStyleSheet("QToolButton:checked { border-width: 1px; }")
+            button.setStyleSheet("QToolButton { padding: 3px 5px; border-width: 1px; }")
             button.toggled.connect(lambda on, button=button, words=f"{sign} {name}": button.setText(_ticked(on, words)))
             button.toggled.connect(lambda _: self._filter())
             button.setText(_ticked(True, f"{sign} {name}"))

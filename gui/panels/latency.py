@@ -39,7 +39,7 @@ class LatencyPanel(Panel):
         self.stages.getAxis("left").setTicks([[(-row, name) for row, name in enumerate(STAGES)]])
         self.stages.setYRange(-len(STAGES) + 0.4, 0.6, padding=0)
         self.column.addWidget(self.histogram, 2)
-        self.column.addWidget(self.stages, 3)
+        self.column.addWidget(self.stages, 4)
         self.bars = self.histogram.plot(stepMode="center", fillLevel=0)
         self.ranges, self.cores = (self.stages.plot(connect="pairs") for _ in range(2))
         self.medians = pyqtgraph.ScatterPlotItem(symbol="o", size=8, pen=None)

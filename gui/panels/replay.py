@@ -90,7 +90,8 @@ class ReplayPanel(Panel):
             button = self.buttons[name] = QtWidgets.QToolButton()
             button.setText(sign)
             button.setToolTip(tip)
-            button.setMinimumSize(40, 30)
+            button.setMinimumSize(46, 30)
+            button.setStyleSheet("QToolButton { padding: 3px 4px; }")
             button.clicked.connect(lambda _, action=name: self.context.run(action))
             row.addWidget(button)
         self.speed = QtWidgets.QComboBox()
@@ -190,6 +191,8 @@ class ReplayPanel(Panel):
         self.where.setText(f"{clock(self.store.elapsed_s)} / {clock(total_s)}   bin {self.store.bin}")
         self.buttons["play_pause"].setText("▶" if replay["paused"] else "❚❚")
         self.words.setText(self._checked(replay))
+        if self.store.what_if is not None and self.result is None:
+            self._answered({"ok": True, "what_if": self.store.what_if})
         self._polled += 1
         if self._polled % 10 == 0 and (replay["indexed_bins"] < bins or self._asking()):
             self.context.send({"get": "replay"}, self._status)
