@@ -124,3 +124,15 @@ def test_refusals():
         evolve.evolve(Model(), Gaussian(0, 1e-8), 1.0, grid=grid.build(Model(), 100))
     with pytest.raises(BmiError, match="end of the domain"):
         evolve.evolve(Model(), Gaussian(-3, 0.25), 1.0, grid=grid.build(Model(), 100, -3.5))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_mass_stays_exact_over_a_million_steps():
+    model = Model(b=3.0, refractory=0.2, threshold_eps=0.02)  # keeps oscillating, so that no step is trivial
+    mesh = grid.build(model, 60, -6.0, 9.0)
+    run = evolve.Integrator(model, mesh, masses(Gaussian(0, 0.25), model, mesh), fixed_step=1e-3)
+    assert run.to(1000.0) == kernels.REACHED
+    assert (
+        run.state[kernels.ACCEPTED] >= 999_999 and run.state[kernels.DEFECT] < 1e-12 and run.state[kernels.LOWEST] >= 0
+    )

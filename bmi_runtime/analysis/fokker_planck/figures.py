@@ -65,6 +65,7 @@ def particle_run(model: Model, initial, duration: float, count: int = 5000, seed
     )
     axis = figure.axes[1]
     axis.step(swarm.times, swarm.rate, where="pre", color=ORANGE, lw=0.8, zorder=0, label=f"{count} neurons")
+    axis.set_ylim(0, 1.25 * max(swarm.rate.max(), solution.rate[-1]))
     axis.legend()
     return figure
 

@@ -195,7 +195,7 @@ def learn(
     cells : int
         Cells in v.
     step : float, optional
-        Time step; by default a third of the stability limit of the transport, at most 0.05.
+        Time step of the potentials (default 0.05); the transport of the weights takes as many stable steps inside it.
     """
     width = float(w[1] - w[0])
     drift, slopes = np.asarray(given(w), float), np.asarray(rule(w), float)
@@ -213,10 +213,15 @@ def learn(
     times, kept, now, lowest = [0.0], [mass.sum(axis=1) / width], 0.0, 0.0
     for until in np.linspace(0.0, duration, snapshots + 1)[1:]:
         while now < until - 1e-12:
-            mean = float(rates.sum())
+            mean, here = float(rates.sum()), min(step or 0.05, until - now)
+            each = rates / np.maximum(mass.sum(axis=1), 1e-300)  # rate of a neuron, kept while its weight moves
             fastest = speed * float(np.max(2 * np.abs(slopes) * rates / width * mean + np.abs(w)))
-            here = min(step or 0.05, 0.3 * width / fastest, until - now)
-            kernels.transport_weights(mass, speed * here, width, w, slopes / width, rates, mean, moved, totals)
+            parts = max(1, math.ceil(here * fastest / (0.4 * width)))
+            for _ in range(parts):
+                rates[:] = each * mass.sum(axis=1)
+                kernels.transport_weights(
+                    mass, speed * here / parts, width, w, slopes / width, rates, mean, moved, totals
+                )
             kernels.relax_potentials(mass, here, mesh.reset, mesh.edges, drift + w * sigma(mean), model.a0, work, rates)
             now += here
             lowest = min(lowest, float(mass.min()))
