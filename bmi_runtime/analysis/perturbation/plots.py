@@ -41,10 +41,15 @@ def save(figure, path) -> str:
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into")
     try:
-        figure.savefig(path, dpi=100, bbox_inches="tight", pil_kwargs={"optimize": True})
+        figure.savefig(path, dpi=100, bbox_inches="tight")
     except ValueError as error:
         raise BadInput(f"cannot write {path}: {error}") from None
     pyplot().close(figure)
+    if path.suffix == ".png":
+        from PIL import Image  # comes with matplotlib
+
+        with Image.open(path) as image:
+            image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     return str(path)
 
 
