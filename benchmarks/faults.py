@@ -2,6 +2,7 @@
 
     python benchmarks/faults.py --kills 500         # kill -9 of the runtime at random moments, under the supervisor
     python benchmarks/faults.py --sustained 600     # 1,024 units, 100,000 spikes/s over ZeroMQ for so many seconds
+                                                    # (FAULTS_FIFO=20 before it asks for SCHED_FIFO)
     python benchmarks/faults.py --memory 1000000    # so many bins in one process: memory of the hot loop
     python benchmarks/faults.py --endings 10        # Ctrl-C, SIGTERM and SIGHUP: seconds until everything is down
     python benchmarks/faults.py --start 3           # first start from an empty kernel cache, and later ones
@@ -29,6 +30,7 @@ import zmq
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.replay import Replay
 
+FIFO = int(os.environ.get("FAULTS_FIFO", "0"))  # with it sender and runtime ask for SCHED_FIFO, for a busy machine
 SPIKES_PER_BIN, UNITS, BIN_NS, PATTERNS = 500, 1024, 5_000_000, 97
 
 
@@ -77,6 +79,8 @@ class Session:
         self.process.send_signal(number)
         out = self.process.stdout.read()
         self.process.wait()
+        if not out:
+            raise SystemExit("the session ended without a result:\n" + "".join(self.lines))
         return time.monotonic() - begin, json.loads(out.splitlines()[-1])
 
 
@@ -139,6 +143,8 @@ def check_lineage(result, count, seen):
 
 def sender(address, seconds):
     """Send spikes at the rate asked for, paced by absolute deadlines; the spikes of a bin follow from its number."""
+    if FIFO:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(FIFO))
     from bmi_runtime.session.pacing import Pacer
     from bmi_runtime.sources.sender import Sender
 
@@ -159,7 +165,12 @@ def pattern(number):
 
 def sustained(seconds, folder):
     """Run 1,024 units at 100,000 spikes/s; check each recorded bin against what was sent in it."""
-    settings = (f"session.units={UNITS}", "recording.snapshot_s=60.0", "safety.max_rate_hz=1e5")
+    settings = (
+        f"session.units={UNITS}",
+        "recording.snapshot_s=60.0",
+        "safety.max_rate_hz=1e5",
+        f"realtime.fifo_priority={FIFO}",
+    )
     session = Session(folder, "--source", "zeromq", *(text for key in settings for text in ("--set", key)))
     here = [sys.executable, __file__, "--sender", session.source, "--seconds", str(seconds + 60)]
     sending = subprocess.Popen(here)
@@ -181,6 +192,8 @@ def sustained(seconds, folder):
     warm = memory[min(10, len(memory) // 2)]
     return {
         "seconds": seconds,
+        "scheduler": f"SCHED_FIFO {FIFO}" if FIFO else "stock",
+        "without": [line.strip() for line in session.lines if "without:" in line],
         "bins": len(steps),
         "spikes": int(steps["counts"].sum(dtype=np.int64)),
         "bins_whose_spikes_are_not_those_sent": int(wrong),

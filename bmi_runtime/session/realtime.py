@@ -32,6 +32,17 @@ def apply(config: RealtimeConfig) -> list[str]:
     return missing
 
 
+def raise_threads_to_come(config: RealtimeConfig) -> None:
+    """Let the threads that are started from now on (sockets, recording) run just below the loop's priority.
+
+    A loop under SCHED_FIFO whose socket threads wait for the stock scheduler gets its data late on a busy machine. What
+    is not allowed here is said by :func:`apply`.
+    """
+    if config.fifo_priority > 0:
+        parameters = os.sched_param(max(config.fifo_priority - 1, 1))
+        _attempt(lambda: os.sched_setscheduler(0, os.SCHED_FIFO, parameters), "realtime.fifo_priority")
+
+
 def _attempt(action, what: str) -> list[str]:
     try:
         action()

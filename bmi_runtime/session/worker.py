@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.session import launch
+from bmi_runtime.session import launch, realtime
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.resume import Resumption, resume
 from bmi_runtime.session.supervisor import CRASHED, Assignment, Report
@@ -21,6 +21,7 @@ PATIENCE_S = 0.5
 def work(assignment: Assignment, report: Report) -> int:
     """Run one runtime process to its end; return its exit code."""
     try:
+        realtime.raise_threads_to_come(assignment.config.realtime)
         loop = assemble(assignment, report)
         _end_on_signal(loop)
         launch.apply_realtime(loop, lambda text: report.send(say=text))
