@@ -1,0 +1,85 @@
+"""Bring your own: a class with the verbs of the FALCON benchmark, in another package, by an entry point.
+
+``pyproject.toml`` of the other package says ``[project.entry-points."bmi_runtime.decoders"]`` and
+``mine = "package.module:Class"``. The class has ``predict(counts)``, and where it likes ``reset``, ``observe``,
+``on_done``, and ``fit(training)``, a class method that returns a fitted decoder. Counts come as (1, units), answers go
+as (1, 2) velocity or (1, 4) position and velocity (Karpowicz et al. 2024, "Few-shot Algorithms for Consistent Neural
+Decoding (FALCON) Benchmark", NeurIPS Datasets and Benchmarks).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.errors import BadInput
+
+
+class FalconDecoder:
+    """Makes someone else's decoder one of ours; what it does wrong is said in one sentence that names it.
+
+    Parameters
+    ----------
+    decoder : object
+        With ``predict``.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    BadInput
+        When it cannot predict, raises, or answers something of another shape or not finite.
+    """
+
+    def __init__(self, decoder: Any, name: str):
+        if not callable(getattr(decoder, "predict", None)):
+            raise BadInput(f"the decoder '{name}' has no predict(counts), so it cannot decode")
+        self.decoder, self.name = decoder, name
+        self.variance = np.full(4, np.nan)
+
+    @classmethod
+    def fitted(cls, plugin: Any, name: str, training: Training) -> FalconDecoder:
+        """Return the decoder of a plugin class: by its ``fit`` if it has one, else as it comes."""
+        try:
+            made = plugin.fit(training) if hasattr(plugin, "fit") else plugin()
+        except Exception as error:
+            raise BadInput(f"the decoder '{name}' failed to be made: {type(error).__name__}: {error}") from None
+        return cls(made, name)
+
+    def _call(self, verb: str, *arguments: Any) -> Any:
+        function = getattr(self.decoder, verb, None)
+        if function is None:
+            return None
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise BadInput(f"the decoder '{self.name}' raised in {verb}: {type(error).__name__}: {error}") from None
+
+    def reset(self) -> None:
+        """Forget the state."""
+        self._call("reset")
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in; return x, y, vx, vy, the position NaN where only a velocity is answered."""
+        answer = np.asarray(self._call("predict", np.asarray(counts, dtype=float)[None, :]))
+        if answer.dtype.kind not in "iuf" or answer.size not in (2, 4):
+            raise BadInput(
+                f"the decoder '{self.name}' answers {answer.dtype} of shape {answer.shape}; give (1, 2 or 4)"
+            )
+        answer = answer.astype(float).ravel()
+        if not np.isfinite(answer).all():
+            raise BadInput(f"the decoder '{self.name}' answered a value that is not finite")
+        return answer if len(answer) == 4 else np.concatenate([[np.nan, np.nan], answer])
+
+    def observe(self, counts: np.ndarray) -> None:
+        """Take one bin in; nothing is wanted back."""
+        if hasattr(self.decoder, "observe"):
+            self._call("observe", np.asarray(counts, dtype=float)[None, :])
+        else:
+            self.predict(counts)
+
+    def on_done(self) -> None:
+        """Take note that a trial ended."""
+        self._call("on_done")

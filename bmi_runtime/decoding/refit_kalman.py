@@ -1,0 +1,102 @@
+"""The ReFIT Kalman filter: retrained on intended velocities, the cursor's position taken as known.
+
+References
+----------
+Gilja, Nuyujukian, Chestek, et al. (2012) Nature Neuroscience 15:1752.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bmi_runtime.decoding.baselines import fit_kalman
+from bmi_runtime.decoding.fitted import Training, Verbs, paired_rows
+
+
+def rotated_to_target(kinematics: np.ndarray, targets: np.ndarray, holding: np.ndarray) -> np.ndarray:
+    """Return kinematics whose velocities keep their speed and point at the target, and are zero while holding.
+
+    Parameters
+    ----------
+    kinematics : ndarray, shape (bins, 4)
+        The cursor as it was seen, x, y, vx, vy.
+    targets : ndarray, shape (bins, 2)
+    holding : ndarray of bool, shape (bins,)
+        The cursor is inside of the target.
+    """
+    toward = targets - kinematics[:, :2]
+    distance = np.linalg.norm(toward, axis=1, keepdims=True)
+    speed = np.linalg.norm(kinematics[:, 2:], axis=1, keepdims=True)
+    velocity = np.where(holding[:, None], 0.0, speed * toward / np.maximum(distance, 1e-12))
+    return np.hstack([kinematics[:, :2], velocity])
+
+
+class RefitKalmanDecoder(Verbs):
+    """Kalman filter of the velocity, with what the known position adds to the counts taken off first.
+
+    ``v[t] = A v[t-1] + w, y[t] = C_p p[t] + C_v v[t] + q``: the user sees the cursor, so p is certain; its
+    uncertainty is zero in every bin (the causal intervention of Gilja et al.). Give kinematics made by
+    :func:`rotated_to_target`.
+
+    Parameters
+    ----------
+    transition, transition_covariance : ndarray, shape (2, 2)
+    observation : ndarray, shape (units, 4)
+        C_p and C_v, of counts about `count_mean` and kinematics about `mean`.
+    noise : ndarray, shape (units, units)
+    mean : ndarray, shape (4,)
+    count_mean : ndarray, shape (units,)
+    units : ndarray of int
+    bin_s : float
+    """
+
+    def __init__(self, transition, transition_covariance, observation, noise, mean, count_mean, units, bin_s):
+        super().__init__()
+        self.transition, self.transition_covariance = transition, transition_covariance
+        self.observation, self.mean, self.count_mean = observation, mean, count_mean
+        self.units, self.bin_s = units, bin_s
+        self._gain_form = np.linalg.solve(noise, observation[:, 2:]).T
+        self._information = self._gain_form @ observation[:, 2:]
+        self.reset()
+
+    @classmethod
+    def fit(cls, training: Training) -> RefitKalmanDecoder:
+        """Return the decoder fitted to intended kinematics by least squares."""
+        units = np.flatnonzero(np.ptp(training.counts, axis=0) > 0)
+        rows = paired_rows(training.restart, 0)
+        counts = training.counts[:, units]
+        both = fit_kalman(counts, training.kinematics, training.trial_start, rows)
+        velocity = fit_kalman(counts, training.kinematics[:, 2:], training.trial_start, rows)
+        return cls(
+            velocity.transition,
+            velocity.transition_covariance,
+            both.observation,
+            both.observation_covariance,
+            both.mean,
+            both.count_mean,
+            units,
+            training.bin_s,
+        )
+
+    def reset(self) -> None:
+        """Forget velocity and position."""
+        self._velocity, self._covariance = -self.mean[2:].copy(), np.zeros((2, 2))
+        self._position = np.zeros(2)
+
+    def set_position(self, x_m: float, y_m: float) -> None:
+        """Take the cursor's position as known."""
+        self._position[:] = x_m, y_m
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in; return x, y, vx, vy."""
+        a = self.transition
+        velocity = a @ self._velocity
+        covariance = a @ self._covariance @ a.T + self.transition_covariance
+        self._position = self._position + self.bin_s * (self._velocity + self.mean[2:])
+        centred = np.asarray(counts, dtype=float)[self.units] - self.count_mean
+        centred = centred - self.observation[:, :2] @ (self._position - self.mean[:2])
+        after = np.linalg.solve(np.eye(2) + covariance @ self._information, covariance)
+        self._covariance = 0.5 * (after + after.T)
+        self._velocity = velocity + self._covariance @ (self._gain_form @ centred - self._information @ velocity)
+        self.variance[2:] = self._covariance.diagonal()
+        return np.concatenate([self._position, self._velocity + self.mean[2:]])

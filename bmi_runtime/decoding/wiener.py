@@ -1,0 +1,113 @@
+"""Regressions on the history of counts: Wiener filter, ridge, and the cascade of a filter and a polynomial.
+
+References
+----------
+Wessberg et al. (2000) Nature 408:361; Carmena et al. (2003) PLoS Biology 1:e42 (Wiener filter, ten bins).
+Collinger et al. (2013) Lancet 381:557 (ridge in use).
+Pohlmeyer, Solla, Perreault, Miller (2007) J. Neural Eng. 4:369 (cascade with a static polynomial).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bmi_runtime.decoding.baselines import HISTORY_BINS, PENALTIES, _mean_r2, _ridge_path, _with_one, count_history
+from bmi_runtime.decoding.fitted import Training, Verbs
+
+LEAST_SQUARES = 1e-9  # relative; makes silent and duplicate units harmless and changes nothing else
+POLYNOMIAL_ORDER = 3
+
+
+class WienerDecoder(Verbs):
+    """Least squares from the last ten bins of counts to position and velocity.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (bins x units + 1, dims)
+        Newest bin first; the intercept last.
+    columns : ndarray of int
+        Which of x, y, vx, vy are decoded.
+    """
+
+    penalties: tuple[float, ...] = (LEAST_SQUARES,)
+
+    def __init__(self, weights: np.ndarray, columns: np.ndarray):
+        super().__init__()
+        self.weights, self.columns = weights, np.asarray(columns)
+        self.units = (len(weights) - 1) // HISTORY_BINS
+        self._transposed = np.ascontiguousarray(weights[:-1].T)
+        self.reset()
+
+    @classmethod
+    def fit(cls, training: Training) -> WienerDecoder:
+        """Return the fitted decoder; the penalty, where there is a choice, is the one that validates best."""
+        penalty = cls.penalties[0] if len(cls.penalties) == 1 else cls._choose(training)
+        ((_, weights),) = _ridge_path(*cls._table(training), [penalty])
+        return cls(weights, training.columns)
+
+    @staticmethod
+    def _table(training):
+        target = training.kinematics[:, training.columns]
+        rows = np.isfinite(target).all(axis=1)
+        return count_history(training.counts, training.restart)[rows], target[rows]
+
+    @classmethod
+    def _choose(cls, training):
+        inner, outer = training.validation()
+        features, target = cls._table(outer)
+        moving = training.columns >= 2
+        best, chosen = -np.inf, cls.penalties[-1]
+        for penalty, weights in _ridge_path(*cls._table(inner), cls.penalties):
+            score = _mean_r2(target[:, moving], (_with_one(features) @ weights)[:, moving])
+            if score > best:
+                best, chosen = score, penalty
+        return chosen
+
+    def reset(self) -> None:
+        """Forget the counts before."""
+        self._history = np.zeros((HISTORY_BINS, self.units))
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in; return x, y, vx, vy."""
+        self._history[1:] = self._history[:-1].copy()
+        self._history[0] = counts
+        state = np.full(4, np.nan)
+        state[self.columns] = self._transposed @ self._history.ravel() + self.weights[-1]
+        return state
+
+
+class RidgeDecoder(WienerDecoder):
+    """The Wiener filter with the ridge penalty that validates best."""
+
+    penalties = tuple(PENALTIES)
+
+
+class WienerCascadeDecoder(RidgeDecoder):
+    """A ridge regression whose outputs go through a cubic polynomial each, fitted to the training part."""
+
+    def __init__(self, weights: np.ndarray, columns: np.ndarray, polynomials: np.ndarray | None = None):
+        super().__init__(weights, columns)
+        self.polynomials = polynomials
+
+    @classmethod
+    def fit(cls, training: Training) -> WienerCascadeDecoder:
+        """Return the fitted decoder.
+
+        Beyond the range of the linear outputs in training the polynomial goes on from the end of that range.
+        """
+        linear = RidgeDecoder.fit(training)
+        features, target = cls._table(training)
+        outputs = _with_one(features) @ linear.weights
+        decoder = cls(linear.weights, linear.columns)
+        decoder.polynomials = np.array(
+            [np.polyfit(x, y, POLYNOMIAL_ORDER) for x, y in zip(outputs.T, target.T, strict=True)]
+        )
+        decoder.range = (outputs.min(axis=0), outputs.max(axis=0))
+        return decoder
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in; return x, y, vx, vy."""
+        state = super().predict(counts)
+        inside = np.clip(state[self.columns], *self.range)
+        state[self.columns] = [np.polyval(p, x) for p, x in zip(self.polynomials, inside, strict=True)]
+        return state
