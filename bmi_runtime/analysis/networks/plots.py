@@ -59,6 +59,7 @@ def graphs_figure(networks: dict[str, np.ndarray], path) -> str:
         limit = np.abs(weights).max()
         image = right.imshow(1e3 * weights, vmin=-1e3 * limit, vmax=1e3 * limit, cmap="RdBu_r")
         right.set(xlabel="connection from neuron", ylabel="connection to neuron")
+        right.set(xticks=range(0, len(weights), 5), yticks=range(0, len(weights), 5))
         figure.colorbar(image, ax=right, shrink=0.8, label="weight (µV per Hz)")
     return save(figure, path)
 

@@ -49,7 +49,9 @@ def save(figure, path) -> str:
         from PIL import Image  # comes with matplotlib
 
         with Image.open(path) as image:
-            image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+                path, optimize=True
+            )
     return str(path)
 
 
