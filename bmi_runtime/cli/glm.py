@@ -29,6 +29,11 @@ def _model_options(function):
         click.option("--link", default="exponential", show_default=True, help="exponential or softplus."),
         click.option("--ridge", type=float, default=0.0, show_default=True, help="Penalty per bin on squared weights."),
         click.option("--smooth", type=float, default=0.0, show_default=True, help="Penalty on filters' roughness."),
+        click.option("--lasso", type=float, default=0.0, show_default=True, help="Penalty on absolute weights."),
+        click.option(
+            "--group-lasso", type=float, default=0.0, show_default=True, help="Penalty that drops whole pairs."
+        ),
+        click.option("--jobs", type=int, default=1, show_default=True, help="Processes sharing the units (joblib)."),
         click.option("--refractory-bins", type=int, default=0, show_default=True, help="Lags where a rate is zero."),
         click.option("--threads", type=int, default=1, show_default=True, help="Threads sharing the work."),
     ]
@@ -68,7 +73,8 @@ def _load(path):
 def _model(options, **more):
     from bmi_runtime.analysis.glm import PoissonGLM
 
-    names = ("history_bins", "basis", "coupling", "link", "ridge", "smooth", "refractory_bins", "threads")
+    names = ["history_bins", "basis", "coupling", "link", "ridge", "smooth", "lasso", "group_lasso", "jobs"]
+    names += ["refractory_bins", "threads"]
     chosen = {name: options[name] for name in names}
     return PoissonGLM(**chosen, leads=parse_leads(options["leads"]), **more)
 

@@ -100,6 +100,7 @@ class Design:
     block: int = 1024
     threads: int = 1
     excluded: tuple[int, int] = (0, 0)
+    _seen: Events = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         """Split the events by residue class once."""
@@ -170,6 +171,7 @@ class Design:
 
     def covariate_rows(self, begin: int, end: int) -> np.ndarray:
         """Return the standardised covariate columns of rows ``begin ... end - 1`` of the design."""
+        assert self.covariates is not None
         low, high = self.first + begin * self.stride, min(self.first + end * self.stride, self.last)
         return self.covariates.rows(low, high, self.stride)
 
@@ -220,6 +222,16 @@ class Design:
             for first, end in self.stretches()
             for begin in range(first, end, self.block)
         ]
+
+    def user_gradient(self, gradient: np.ndarray) -> np.ndarray:
+        """Return the gradient with respect to coefficients of the covariates as given, not standardised."""
+        if not self.covariates:
+            return gradient
+        out = gradient.copy()
+        rows = slice(1 + self.history_columns, None)
+        scale, mean = self.covariates.wide_scale()[:, None], self.covariates.wide_mean()[:, None]
+        out[rows] = scale * gradient[rows] + mean * gradient[0]
+        return out
 
     def each_block(self, work, targets: int):
         """Run ``work(begin, end, total)`` over all blocks, in threads, and return the collected product."""

@@ -116,9 +116,9 @@ def choose_covariates(data: Data, text: str = "auto") -> tuple[np.ndarray | None
         return None, []
     whole = {table for table, _ in columns}
     if len(whole) == 1:
-        table = _two_dimensional(data.tables[next(iter(whole))])
+        only = _two_dimensional(data.tables[next(iter(whole))])
         indices = [index for _, index in columns]
-        return (table if indices == list(range(table.shape[1])) else np.asarray(table[:, indices])), names
+        return (only if indices == list(range(only.shape[1])) else np.asarray(only[:, indices])), names
     return np.stack([_two_dimensional(data.tables[table])[:, index] for table, index in columns], axis=1), names
 
 
@@ -201,7 +201,8 @@ def load_fit(path: str):
     leads = tuple(int(lead) for lead in arrays["leads"])
     model = PoissonGLM(lags, arrays["basis"], link=str(arrays["link"]), refractory_bins=int(arrays["refractory_bins"]))
     model.leads, model.leads_ = leads, leads
-    model.file_, model.basis_ = arrays, arrays["basis"]
+    model.basis_ = arrays["basis"]
+    vars(model)["file_"] = arrays
     model.intercept_, model.coupling_ = arrays["intercept"], arrays["coupling"]
     model.basis_weights_, model.mean_count_ = arrays["basis_weights"], arrays["mean_count"]
     wide = arrays["covariate_weights"]
@@ -213,7 +214,7 @@ def load_fit(path: str):
     plain = Covariates(np.zeros((0, columns)), leads, nothing, nothing + 1, nothing.astype(int))
     model.standardisation_ = plain if columns and leads else None
     model.unit_names_ = [str(name) for name in arrays["unit_names"]]
-    model.areas_ = [str(area) for area in arrays["areas"]] if "areas" in arrays else None
+    vars(model)["areas_"] = [str(area) for area in arrays["areas"]] if "areas" in arrays else None
     bin_s = float(arrays["bin_s"])
     model.bin_s_ = bin_s if np.isfinite(bin_s) else None
     return model

@@ -252,7 +252,8 @@ def nested_tests(template, counts, covariates=None, areas=None, unit_names=None)
     settings = template.get_params() | {"standard_errors": "none"}
     # Every step must see the same bins, so the leads of the kinematics trim the earlier steps too.
     bins = likelihood_bins(events.bins, template.history_bins, tuple(template.leads) if covariates is not None else ())
-    likelihood, parameters = [], []
+    likelihood: list[np.ndarray] = []
+    parameters: list[np.ndarray] = []
     for _, connections, kinematics in steps:
         model = type(template)(**(settings | {"coupling": connections}))
         model.fit(events, kinematics, unit_names=unit_names, within=bins)

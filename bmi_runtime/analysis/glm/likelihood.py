@@ -66,8 +66,8 @@ class Objective:
     def take(self, units: np.ndarray) -> Objective:
         """Return the objective of some of the units (the histories of all stay in the design)."""
         design = replace(self.design, own=self.design.own[units])
-        parts = {"targets": self.targets.take(units), "cross": self.cross[:, units], "free": self.free[:, units]}
-        return replace(self, design=design, **parts)
+        targets, cross, free = self.targets.take(units), self.cross[:, units], self.free[:, units]
+        return replace(self, design=design, targets=targets, cross=cross, free=free)
 
     def evaluate(self, weights: np.ndarray, units: np.ndarray, design: Design | None = None):
         """Return value and gradient for some units.
@@ -108,6 +108,7 @@ class Objective:
                 rates_in_place(predictor, sums)
                 design.add_transpose(total, predictor, begin, end, outside, sums)
                 return sums
+            assert events is not None
             counts = events.dense(design.first + begin, design.first + end)
             rate = rates(predictor, "softplus")
             safe = np.where(rate > 0, rate, 1.0)

@@ -12,7 +12,7 @@ import numpy as np
 from bmi_runtime.analysis.glm.bases import parse_basis
 from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Design, finite_part
 from bmi_runtime.analysis.glm.events import Events, from_counts
-from bmi_runtime.analysis.glm.likelihood import LINKS, Objective, null_predictor, rates
+from bmi_runtime.analysis.glm.likelihood import LINKS, Objective, rates
 from bmi_runtime.analysis.glm.prepare import make_covariates, prepare, unit_labels
 from bmi_runtime.analysis.glm.solver import one_blas_thread, solve, start_weights
 from bmi_runtime.errors import BadInput
@@ -182,8 +182,8 @@ class PoissonGLM:
         from bmi_runtime.analysis.glm.proximal import solve_sparse
 
         if self.lasso or self.group_lasso:
-            strengths = {"lasso": self.lasso, "group_lasso": self.group_lasso}
-            return solve_sparse(prepared.objective, start, prepared.gram, report=report, **strengths)
+            parts = (prepared.objective, start, prepared.gram)
+            return solve_sparse(*parts, lasso=self.lasso, group_lasso=self.group_lasso, report=report)
         if self.jobs != 1:
             return solve_in_processes(prepared.objective, start, prepared.gram, self.jobs, options)
         return solve(prepared.objective, start, gram=prepared.gram, report=report, **options)
@@ -253,7 +253,7 @@ class PoissonGLM:
         self._summarise()
         self.iterations_ = solution.iterations
         self.converged_, self.interrupted_ = solution.converged, solution.interrupted
-        self.gradient_max_ = np.abs(user_gradient(design, solution.gradient)).max(axis=0)
+        self.gradient_max_ = np.abs(design.user_gradient(solution.gradient)).max(axis=0)
         for unit in np.flatnonzero(~self.converged_ & ~self.silent_):
             self.notes_.append(
                 f"{self.unit_names_[unit]} had not converged when the fit stopped "
@@ -315,7 +315,11 @@ class PoissonGLM:
         self.uncertainty_, self.standard_errors_, self.standard_errors_method_ = None, None, "none"
         sparse = self.lasso or self.group_lasso
         if self.standard_errors != "none" and not self.solution_.interrupted and not sparse:
-            self.uncertainty_ = uncertainty(self.objective_, self.weights_, self.standard_errors)
+            try:
+                self.uncertainty_ = uncertainty(self.objective_, self.weights_, self.standard_errors)
+            except KeyboardInterrupt:
+                self.notes_.append("stopped before the standard errors were done; the coefficients are complete")
+                return
             self.standard_errors_ = self.uncertainty_.errors
             self.standard_errors_method_ = self.uncertainty_.method
 
@@ -466,14 +470,4 @@ def compact_or_zero(weights: np.ndarray, design: Design) -> np.ndarray:
     return weights[1 : 1 + design.history_columns].reshape(design.events.units, design.basis.shape[1], -1)
 
 
-def user_gradient(design: Design, gradient: np.ndarray) -> np.ndarray:
-    """Return the gradient with respect to coefficients of the covariates as given, not standardised."""
-    out = gradient.copy()
-    if design.covariates:
-        rows = slice(1 + design.history_columns, None)
-        scale, mean = design.covariates.wide_scale()[:, None], design.covariates.wide_mean()[:, None]
-        out[rows] = scale * gradient[rows] + mean * gradient[0]
-    return out
-
-
-__all__ = ["PoissonGLM", "null_predictor", "user_gradient"]
+__all__ = ["PoissonGLM"]

@@ -46,6 +46,15 @@ def _solve_group(objective, start, gram, options) -> Solution:
 
 def joined(parts: list[Solution]) -> Solution:
     """Return the solutions of groups of units as one."""
-    names = ("weights", "values", "gradient", "iterations", "converged")
-    arrays = [np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names]
-    return Solution(*arrays, interrupted=any(part.interrupted for part in parts))
+
+    def together(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts], axis=-1)
+
+    return Solution(
+        weights=together("weights"),
+        values=together("values"),
+        gradient=together("gradient"),
+        iterations=together("iterations"),
+        converged=together("converged"),
+        interrupted=any(part.interrupted for part in parts),
+    )

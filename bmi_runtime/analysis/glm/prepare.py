@@ -113,6 +113,7 @@ def column_name(design: Design, row: int, names: list[str], covariate_names: lis
     if row <= design.history_columns:
         source, function = divmod(row - 1, design.basis.shape[1])
         return f"the history of {names[source]} (function {function})"
+    assert design.covariates is not None
     covariate, lead = divmod(row - 1 - design.history_columns, len(design.covariates.leads))
     name = covariate_names[covariate] if covariate_names else f"covariate {covariate}"
     return f"{name} at lead {design.covariates.leads[lead]}"
@@ -276,7 +277,7 @@ def _explain_determined(prepared: Prepared, dropped: np.ndarray, names) -> None:
             f"{lost} of {functions} history coefficients of {names[source]} are held at 0 because {why}"
         )
     for row in np.flatnonzero(dropped[1 + design.history_columns :]) + 1 + design.history_columns:
-        prepared.notes.append(f"{column_name(design, row, names)} is held at 0 because other columns determine it")
+        prepared.notes.append(f"{column_name(design, int(row), names)} is held at 0 because other columns determine it")
 
 
 def identical_units(events: Events) -> dict[int, int]:

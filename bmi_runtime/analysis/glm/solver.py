@@ -240,7 +240,7 @@ class Run:
         self.values[active], self.gradient[:, active] = self._evaluate(self.weights[:, active], active, design)
         for _ in range(max_iterations):
             step = pairs.direction(self.gradient[:, active], active, curvature)
-            done = np.abs(self.gradient[:, active]).max(axis=0) <= limit[active]
+            done = self._largest(active) <= limit[active]
             if whole:
                 size = np.maximum(1.0, np.abs(finite_part(self.weights[:, active])).max(0))
                 done &= np.abs(step).max(axis=0) <= 1e-7 * size
@@ -251,6 +251,11 @@ class Run:
                 return
             moved = self._advance(active, step, design, pairs)
             active = active[moved]
+
+    def _largest(self, units) -> np.ndarray:
+        """Return the largest gradient of some units, with covariates in the user's own units as in standard ones."""
+        gradient = self.gradient[:, units]
+        return np.maximum(np.abs(gradient), np.abs(self.objective.design.user_gradient(gradient))).max(axis=0)
 
     def _evaluate(self, weights, units, design):
         return self.objective.evaluate(weights, units, design)
@@ -300,7 +305,7 @@ class Run:
             step = newton_steps(hessians, self.gradient[:, active], self.objective.free[:, active])
             size = np.maximum(1.0, np.abs(finite_part(self.weights[:, active])).max(0))
             small = np.abs(step).max(axis=0) <= 1e-9 * size
-            flat = np.abs(self.gradient[:, active]).max(axis=0) <= self.limit[active]
+            flat = self._largest(active) <= self.limit[active]
             self.converged[active[flat & (np.abs(step).max(axis=0) <= 1e-7 * size)]] = True
             self.tell()
             active, step = active[~(flat & small)], step[:, ~(flat & small)]
