@@ -24,7 +24,7 @@ import numpy as np
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.errors import BadInput
 
-BLOCK_BINS = 4096  # bins worked on together when information is averaged, so that memory stays small
+BLOCK_BINS = 64  # bins worked on together when information is averaged, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def _poisson_information(design: Design) -> tuple[np.ndarray, np.ndarray]:
         products = regressors[block][:, rows] * regressors[block][:, columns]
         expected = design.expected_counts(block)
         sums[0] += expected.T @ products
-        sums[1] += (expected * expected).T @ products
+        expected *= expected
+        sums[1] += expected.T @ products
     full = np.zeros((2, design.units, d, d))
     full[:, :, rows, columns] = sums / len(regressors)
     full[:, :, columns, rows] = sums / len(regressors)

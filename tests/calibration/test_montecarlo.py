@@ -73,7 +73,7 @@ def test_bernoulli_correction_is_needed_and_enough():
         design = protocol.design()
         steady = steady_state(information(design), 1e-5)
         burn = int(3 / steady.gain.min())
-        ensemble = Run(protocol, 1e-5, burn + 4 * 3200, burn, 50, seed=8).ensemble(1)
+        ensemble = Run(protocol, 1e-5, burn + 4 * 3200, burn, 30, seed=8).ensemble(1)
         exact = variances(exact_steady_state(design, steady).error_covariance)
         np.testing.assert_allclose(variances(ensemble.error_covariance) / exact, 1.0, atol=0.045)
         if counts == "bernoulli":
