@@ -54,9 +54,12 @@ def _picture(screenshot, session, at_s, layout, panel, size, theme_name):
 
 
 def _moment(session, at_s):
+    from bmi_runtime.errors import BadInput
     from bmi_runtime.session.catalogue import entry
     from bmi_runtime.session.player import Player
 
+    if at_s is not None and not 0.0 <= at_s < 1e9:
+        raise BadInput(f"--at wants seconds of session time, zero or more, got {at_s}")
     player = Player(session)
     player.seek(len(player.steps) if at_s is None else round(at_s / player.bin_s))
     return player, player.hello() | {"catalogue": [entry(pathlib.Path(session))]}

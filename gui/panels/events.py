@@ -102,6 +102,7 @@ class EventsPanel(Panel):
             button.toggled.connect(lambda on, button=button, words=f"{sign} {name}": button.setText(_ticked(on, words)))
             button.toggled.connect(lambda _: self._filter())
             button.setText(_ticked(True, f"{sign} {name}"))
+            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(button.text()) + 18)
             self.kinds[kind] = button
             row.addWidget(button)
         self.search = QtWidgets.QLineEdit()

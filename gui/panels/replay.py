@@ -101,7 +101,7 @@ class ReplayPanel(Panel):
         self.speed.activated.connect(lambda i: self.context.send({"do": "speed", "value": SPEEDS[i]}, self._moved))
         row.addWidget(self.speed)
         self.where = QtWidgets.QLabel("")
-        self.where.setFont(theme.font(12, bold=True))
+        self.where.setFont(theme.font(10.5, bold=True))
         row.addSpacing(10)
         row.addWidget(self.where, 1)
         self.column.addLayout(row)
@@ -150,7 +150,7 @@ class ReplayPanel(Panel):
         plots.restyled(self.apart, "fourth", 1.8)
         plots.restyled(self.recorded, "first", 1.8)
         plots.restyled(self.other, "second", 1.8, dashed=True)
-        self.where.setFont(theme.font(12, bold=True))
+        self.where.setFont(theme.font(10.5, bold=True))
 
     # -- moving ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class ReplayPanel(Panel):
         if not self.timeline.isSliderDown():
             self.timeline.setValue(self.store.bin)
         total_s = bins * self.store.bin_s
-        self.where.setText(f"{clock(self.store.elapsed_s)} / {clock(total_s)}   bin {self.store.bin}")
+        self.where.setText(f"{clock(self.store.elapsed_s)} / {clock(total_s)}  bin {self.store.bin}")
         self.buttons["play_pause"].setText("▶" if replay["paused"] else "❚❚")
         self.words.setText(self._checked(replay))
         if self.store.what_if is not None and self.result is None:
