@@ -184,7 +184,7 @@ def _features(message: WireMessage, values: dict, n_units: int) -> None:
 def _kinematics_alone(message: WireMessage, values: dict, n_units: int) -> None:
     message.from_ns = message.until_ns = _integer(values, "t_ns", -MAX_TIME_NS, MAX_TIME_NS)
     _kinematics(message, values, needed=True)
-    if not np.all(np.isfinite(message.kinematics)):
+    if message.kinematics is None or not np.all(np.isfinite(message.kinematics)):
         raise BadInput("'kinematics' holds values that are not finite")
 
 

@@ -249,9 +249,9 @@ class Binner:
         if last >= self._next + self.slots:
             self._skip_to(last - self.slots // 2)
         if packet.values is not None:
-            self._add_values(packet, last)
-        elif packet.times_ns is not None and packet.times_ns.size:
-            self._add_spikes(packet, first, last)
+            self._add_values(packet, packet.values, last)
+        elif packet.times_ns is not None and packet.units is not None and packet.times_ns.size:
+            self._add_spikes(packet, packet.times_ns, packet.units, first == last)
         if packet.values is None:
             self._cover(packet.from_ns, packet.until_ns, first, last)
         if packet.kinematics is not None:
@@ -279,45 +279,46 @@ class Binner:
         self._origin += packet.from_ns - (self._origin + index * self.bin_ns)
         return index
 
-    def _add_values(self, packet: Packet, index: int) -> None:
+    def _add_values(self, packet: Packet, values: np.ndarray, index: int) -> None:
         width = packet.until_ns - packet.from_ns
         share = min(width / self.bin_ns, 1.0) if self.continuous else 1.0
         slot = index % self.slots
         if index < self._next:
-            self._add_late_values(packet, index)
+            self._add_late_values(values, index)
             return
-        self._values[slot] += share * packet.values if share != 1.0 else packet.values
+        self._values[slot] += share * values if share != 1.0 else values
         exact = width > self.bin_ns * (1 - SAME_WIDTH)
         self._covered[slot] = self.bin_ns if exact else self._covered[slot] + width
 
-    def _add_late_values(self, packet: Packet, index: int) -> None:
-        count = 1 if self.continuous else int(packet.values.sum())  # type: ignore[union-attr]
+    def _add_late_values(self, values: np.ndarray, index: int) -> None:
+        count = 1 if self.continuous else int(values.sum())
         self._late += count
         self.totals["late"] += count
         if self.continuous or not self._may_move(index):
             self.totals["late_dropped"] += count
         else:
-            self._late_values += packet.values
+            self._late_values += values
             self._late_waiting += count
 
     def _may_move(self, index: int) -> bool:
         return self.late_next and (self._next - index) * self.bin_ns <= self.late_limit_ns
 
-    def _add_spikes(self, packet: Packet, first: int, last: int) -> None:
-        times, units = packet.times_ns, packet.units
-        if packet.inside and first == last and first >= self._next:
+    def _add_spikes(self, packet: Packet, times: np.ndarray, units: np.ndarray, one_bin: bool) -> None:
+        first = int((packet.from_ns - self._origin) // self.bin_ns)  # type: ignore[operator]
+        if packet.inside and one_bin and first >= self._next:
             np.add.at(self._values[first % self.slots], units, 1.0)
             return
         bins = (times - self._origin) // self.bin_ns
-        if not packet.inside and (far := bins >= self._next + self.slots).any():
-            self.refuse(f"{int(far.sum())} spikes lie more than {RING_S} s ahead of everything else")
-            bins, units = bins[~far], units[~far]  # type: ignore[index]
-        if not packet.inside and (before := bins < 0).any():  # the segment begins after them
-            bins, units = bins[~before], units[~before]  # type: ignore[index]
+        if not packet.inside:  # times that no check has bounded; and what was before the segment began
+            far = bins >= self._next + self.slots
+            if far.any():
+                self.refuse(f"{int(far.sum())} spikes lie more than {RING_S} s ahead of everything else")
+            usable = ~far & (bins >= 0)
+            bins, units = bins[usable], units[usable]
         on_time = bins >= self._next
         if not on_time.all():
-            self._add_late_spikes(bins[~on_time], units[~on_time])  # type: ignore[index]
-            bins, units = bins[on_time], units[on_time]  # type: ignore[index]
+            self._add_late_spikes(bins[~on_time], units[~on_time])
+            bins, units = bins[on_time], units[on_time]
         np.add.at(self._values, (bins % self.slots, units), 1.0)
 
     def _add_late_spikes(self, bins: np.ndarray, units: np.ndarray) -> None:

@@ -94,7 +94,7 @@ class BlackrockFeed:
         (``ticks`` or ``nanoseconds``; by default ticks for 3.11), ``units``, ``spike_delay_s``.
     """
 
-    OPTIONS = ("protocol", "clock", "units", "spike_delay_s")
+    OPTIONS: tuple[str, ...] = ("protocol", "clock", "units", "spike_delay_s")
 
     def __init__(self, config: Config):
         options = config.source.options

@@ -33,7 +33,7 @@ class LSLFeed:
         (30). In ``events`` a sample is channel and sorted unit; unit k is channel k + 1.
     """
 
-    OPTIONS = ("stream", "kind", "resolve_s")
+    OPTIONS: tuple[str, ...] = ("stream", "kind", "resolve_s")
 
     def __init__(self, config: Config):
         options = config.source.options

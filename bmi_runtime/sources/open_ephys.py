@@ -63,7 +63,7 @@ class OpenEphysFeed:
         data say their own), ``stream`` (take this one only), ``heartbeat`` (true).
     """
 
-    OPTIONS = ("units", "sample_rate_hz", "stream", "heartbeat")
+    OPTIONS: tuple[str, ...] = ("units", "sample_rate_hz", "stream", "heartbeat")
 
     def __init__(self, config: Config):
         self.config, options = config, config.source.options
@@ -77,8 +77,8 @@ class OpenEphysFeed:
             raise BadInput("open-ephys brings spikes, this session wants features (session.likelihood = 'gaussian')")
         self.stream = options.get("stream")
         self.sequence = Sequence(plausible_gap=0, first=1)
-        self.socket: zmq.Socket | None = None
-        self.heart: zmq.Socket | None = None
+        self.socket: Any = None
+        self.heart: Any = None
         self.heartbeats = self.answers = 0
         self._beat_ns = 0
         self._name = {"application": "bmi-runtime", "uuid": str(uuid.uuid4()), "type": "heartbeat"}
@@ -96,7 +96,7 @@ class OpenEphysFeed:
         head, _, port = self.address.rpartition(":")
         if not port.isdigit():
             raise BadInput(f"source.address = {self.address} must end in a port, for example {ADDRESS}")
-        context = zmq.Context.instance()
+        context: Any = zmq.Context.instance()
         self.socket = context.socket(zmq.SUB)
         self.socket.linger, self.socket.rcvhwm, self.socket.maxmsgsize = 0, 100_000, MAX_BYTES
         self.socket.subscribe(b"")
@@ -190,10 +190,12 @@ class OpenEphysFeed:
 
     def _check_data(self, header: dict, n_bytes: int) -> None:
         content = header.get("content")
-        whole = isinstance(content, dict) and all(type(content.get(k)) is int for k in ("num_samples", "sample_num"))
-        if not whole or not 0 <= content["sample_num"] < MAX_SAMPLE or not 0 <= content["num_samples"] < MAX_SAMPLE:
+        keys = ("num_samples", "sample_num")
+        if not isinstance(content, dict) or any(type(content.get(key)) is not int for key in keys):
             raise BadInput("continuous data without a usable 'num_samples' and 'sample_num'")
-        rate = content.get("sample_rate")
+        if not 0 <= content["sample_num"] < MAX_SAMPLE or not 0 <= content["num_samples"] < MAX_SAMPLE:
+            raise BadInput("continuous data without a usable 'num_samples' and 'sample_num'")
+        rate: Any = content.get("sample_rate")
         if type(rate) not in (int, float) or not 100 <= rate <= 1e6:
             raise BadInput(f"continuous data with a sample rate of {str(rate)[:30]}")
         if content["num_samples"] > MAX_BLOCK_S * rate:
@@ -210,7 +212,7 @@ class OpenEphysFeed:
             raise BadInput("a spike without a usable 'sample_num' and 'electrode'")
         if type(spike.get("sorted_id")) is not int:
             raise BadInput("a spike without a 'sorted_id'")
-        shape = (spike.get("num_channels"), spike.get("num_samples"))
+        shape: Any = (spike.get("num_channels"), spike.get("num_samples"))
         if any(type(size) is not int or not 0 < size < 100_000 for size in shape) or n_bytes != 4 * shape[0] * shape[1]:
             raise BadInput(f"a waveform of {str(shape)[:40]} announced, {n_bytes} bytes came")
         header["unit"] = self._unit(electrode, spike["sorted_id"])

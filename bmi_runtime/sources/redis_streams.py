@@ -59,7 +59,7 @@ class RedisFeed:
         or crossings for threshold_values), ``dtype`` (int8), ``width_s`` (the bin's; 0.001 for threshold_values).
     """
 
-    OPTIONS = ("stream", "field", "dtype", "width_s")
+    OPTIONS: tuple[str, ...] = ("stream", "field", "dtype", "width_s")
 
     def __init__(self, config: Config):
         options = config.source.options

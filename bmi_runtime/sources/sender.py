@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import numpy as np
 import zmq
@@ -25,7 +26,8 @@ class Sender:
     """
 
     def __init__(self, address: str, lossless: bool = False, key_folder: str = ""):
-        self.socket = zmq.Context.instance().socket(zmq.PUSH if lossless else zmq.PUB)
+        context: Any = zmq.Context.instance()
+        self.socket = context.socket(zmq.PUSH if lossless else zmq.PUB)
         self.socket.sndhwm = 100 if lossless else 10_000
         self.socket.linger = 2000 if lossless else 0
         security.secure_server(self.socket, address, key_folder, "source.address")

@@ -32,7 +32,7 @@ class ZeroMQFeed:
         PULL with flow control (the sender waits for us) in place of SUB (the sender drops).
     """
 
-    OPTIONS = ("mode",)
+    OPTIONS: tuple[str, ...] = ("mode",)
 
     def __init__(self, config: Config, lossless: bool = False):
         self.config, self.lossless = config, lossless
@@ -40,9 +40,10 @@ class ZeroMQFeed:
         self.bin_ns = round(config.bin_s * 1e9)
         self.continuous = config.continuous
         self.sequence = Sequence()
-        self.socket: zmq.Socket | None = None
+        self.socket: Any = None
         self.ended = False
         self._held: wire.WireMessage | None = None
+        self._held_host_ns = 0
         self._lost = self._contradicted = 0
 
     def open(self) -> None:
@@ -99,7 +100,8 @@ class ZeroMQFeed:
             if verdict in (Verdict.RESTART, Verdict.CONFIRMED):
                 if verdict is Verdict.RESTART:
                     binner.restart("source-restarted")
-                self._give(binner, self._held, self._held_host_ns, True)
+                if self._held is not None:
+                    self._give(binner, self._held, self._held_host_ns, True)
                 in_order = True
             self._give(binner, message, arrived_ns, in_order)
 
@@ -125,7 +127,7 @@ class ZeroMQFeed:
             binner.refuse("a sequence number that neither the message before nor the one after agrees with")
 
     def _give(self, binner: Binner, message: wire.WireMessage, host_ns: int, in_order: bool) -> None:
-        if message.kind == "kinematics":
+        if message.kind == "kinematics" and message.kinematics is not None:
             binner.kinematics(message.until_ns, message.kinematics)
         elif message.kind == "end":
             self.ended = True

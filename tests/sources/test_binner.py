@@ -55,10 +55,11 @@ def test_bins_equal_the_histogram_whatever_the_messages_sizes(seed, mean_message
         script.at(HOST + stop + 100_000, spikes(start, stop, times[inside], units[inside]))
     bench = Bench(script, "realtime.max_wait_s=0.5")
     rows = started(bench.run())
+    assert rows["stale"][bins:].all()  # the last bin may close before a last message of less than a microsecond
+    rows = rows[:bins]
     expected = np.zeros((bins, 4))
     np.add.at(expected, (times // BIN_NS, units), 1)
-    np.testing.assert_array_equal(rows["counts"], expected[: len(rows)])
-    assert len(rows) == bins
+    np.testing.assert_array_equal(rows["counts"], expected)
     assert rows["stale"].sum() == rows["late"].sum() == rows["gap_bins"].sum() == 0
     np.testing.assert_allclose(rows["device_time_s"], (np.arange(len(rows)) + 1) * 0.005)
     if aligned:  # a bin closes when its last message is in, not when the next one comes
