@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from bmi_runtime.kernels.jit import kernel
-from bmi_runtime.kernels.tridiagonal import factor, solve
+from bmi_runtime.kernels.tridiagonal import factor, solve, solve_pair
 
 REACHED, FULL, STOP_RATE, STUCK = 0, 1, 2, 3
 T, STEP, REST, RATE, ACCEPTED, REJECTED, LOWEST, MOVED, TROUGH, DEFECT, GIVEN_BACK = range(11)
@@ -469,8 +469,7 @@ def relax_potentials(mass, step, reset, grid, drifts, diffusion, work, rates):
         for i in range(n):
             lower[i] = 0.0
         lower[reset] = step
-        solve(ratio, inverse, upper, mass[j])
-        solve(ratio, inverse, upper, lower)
+        solve_pair(ratio, inverse, upper, mass[j], lower)
         rates[j] = right[n - 1] * mass[j, n - 1] / (1.0 - right[n - 1] * lower[n - 1])
         for i in range(n):
             mass[j, i] += rates[j] * lower[i]

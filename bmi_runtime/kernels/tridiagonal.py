@@ -33,3 +33,17 @@ def solve(ratio, inverse, upper, x):
     x[n - 1] *= inverse[n - 1]
     for i in range(n - 2, -1, -1):
         x[i] = (x[i] - upper[i] * x[i + 1]) * inverse[i]
+
+
+@kernel
+def solve_pair(ratio, inverse, upper, x, y):
+    """Solve for two right-hand sides in one sweep: the two chains of dependent operations overlap in the processor."""
+    n = x.shape[0]
+    for i in range(1, n):
+        x[i] -= ratio[i] * x[i - 1]
+        y[i] -= ratio[i] * y[i - 1]
+    x[n - 1] *= inverse[n - 1]
+    y[n - 1] *= inverse[n - 1]
+    for i in range(n - 2, -1, -1):
+        x[i] = (x[i] - upper[i] * x[i + 1]) * inverse[i]
+        y[i] = (y[i] - upper[i] * y[i + 1]) * inverse[i]
