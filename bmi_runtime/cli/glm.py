@@ -123,6 +123,10 @@ def fit(data, standard_errors, test_fraction, tolerance, out, as_json, **options
     if cut < bins:
         held = None if table is None else table[cut:]
         result["bits_per_spike_held_out"] = model.bits_per_spike(loaded.counts[cut:], held)
+        for name, bits in zip(model.unit_names_, result["bits_per_spike_held_out"]):
+            if bits < -1:
+                extra = "the exponential link extrapolates; use a ridge or --link softplus"
+                say(f"note: {name} loses {-bits:.3g} bits per spike on the held-out bins ({extra})", as_json)
     answer(result, as_json, None if as_json else _fit_text(model, result, out))
 
 

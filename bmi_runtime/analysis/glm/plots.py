@@ -210,7 +210,8 @@ def plot_tuning(counts, velocity, rate, bin_s: float, names, panels: int = 8):
     good = np.isfinite(rate).all(axis=1) & (speed > np.median(speed))
     sector = np.round(direction / 45).astype(int) % 8
     empirical, error, predicted = _by_sector(counts, rate, sector, good, bin_s)
-    depth = np.ptp(predicted, axis=0) / np.maximum(error.mean(axis=0), 1e-9)
+    depth = np.ptp(empirical, axis=0) / np.maximum(error.mean(axis=0), 1e-9)
+    depth = np.where(counts.sum(axis=0) >= 200, depth, 0.0)  # the clearest tuning in the recording, not in the model
     chosen = np.sort(np.argsort(-depth)[: min(panels, counts.shape[1])])
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
