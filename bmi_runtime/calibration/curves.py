@@ -116,7 +116,7 @@ class Curves:
                     design, info, max_convergence_s, self.threshold, self.initial_covariance
                 ).learning_rate
         except BadInput:
-            low = np.inf if max_convergence_s < self.bin_s else 0.0
+            low = np.inf if max_convergence_s is not None and max_convergence_s < self.bin_s else 0.0
         return low, high
 
     def profile(self, rate: float, points: int = 200) -> dict[str, np.ndarray]:

@@ -86,14 +86,14 @@ def _rate(design, options):
     from bmi_runtime.calibration.inverse import answer_wish
     from bmi_runtime.errors import BadInput
 
-    wishes = [options["max_error"], options["max_convergence_time"]]
-    if (options["learning_rate"] is None) == all(wish is None for wish in wishes):
+    max_error, max_time = options["max_error"], options["max_convergence_time"]
+    if (options["learning_rate"] is None) == (max_error is None and max_time is None):
         raise BadInput("give either --learning-rate, or --max-error and/or --max-convergence-time")
     check_threshold(options["threshold"])
     info = information(design)
     if options["learning_rate"] is not None:
         return info, None
-    return info, answer_wish(design, info, *wishes, options["threshold"], options["initial_covariance"])
+    return info, answer_wish(design, info, max_error, max_time, options["threshold"], options["initial_covariance"])
 
 
 def _pilot(fit, options, rate) -> dict:
@@ -103,22 +103,22 @@ def _pilot(fit, options, rate) -> dict:
     from bmi_runtime.calibration.closed_form import convergence_bins, initial_in_modes, steady_state
     from bmi_runtime.calibration.inverse import answer_wish
 
-    wishes = [options["max_error"], options["max_convergence_time"]]
-    rest = (options["threshold"], options["initial_covariance"])
+    max_error, max_time = options["max_error"], options["max_convergence_time"]
+    threshold, initial = options["threshold"], options["initial_covariance"]
 
     def wished(design, info):
-        return answer_wish(design, info, *wishes, *rest).learning_rate
+        return answer_wish(design, info, max_error, max_time, threshold, initial).learning_rate
 
     def error(design, info):
         return float(steady_state(info, rate).largest_error.max())
 
     def time(design, info):
-        start = initial_in_modes(info, rest[1])
-        return float(convergence_bins(steady_state(info, rate), rest[0], start).max() * design.bin_s)
+        start = initial_in_modes(info, initial)
+        return float(convergence_bins(steady_state(info, rate), threshold, start).max() * design.bin_s)
 
     pilot, design = fit.pilot, fit.design
     intervals = {"largest_error_variance": fit.interval(error), "longest_convergence_time_s": fit.interval(time)}
-    if any(wish is not None for wish in wishes):
+    if max_error is not None or max_time is not None:
         intervals["learning_rate"] = fit.interval(wished)
     return {
         "seconds": len(pilot.states) * pilot.bin_s,
