@@ -1,0 +1,135 @@
+"""``bmi compare``: decoders side by side, on recordings (cross-validated) or in a simulated closed loop."""
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import click  # noqa: E402
+
+from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa: E402
+
+OPEN_LOOP = (
+    "history,point-process,kalman,kalman-velocity,kalman-steady,ole,population-vector,wiener,ridge,wiener-cascade"
+)
+CLOSED_LOOP = "adaptive,point-process,kalman-velocity,refit-kalman,ole,ridge"
+NEEDS_TARGETS = ("refit-kalman",)
+
+
+@click.command()
+@click.argument("data", nargs=-1, type=click.Path())
+@click.option("--decoders", help="Names, separated by commas.  [default: all that suit]")
+@click.option("--folds", type=int, default=5, show_default=True, help="Blocks of the cross-validation.")
+@click.option("--mapping", type=click.Path(), help="A TOML file that says which variable of a .mat file is what.")
+@click.option("--closed-loop", is_flag=True, help="Compare in the simulated closed loop; no DATA.")
+@click.option("--seeds", type=int, default=5, show_default=True, help="Simulated subjects (closed loop).")
+@click.option("--calibration", "calibration_s", type=float, default=120.0, show_default=True, help="Seconds to learn.")
+@click.option("--test", "test_s", type=float, default=120.0, show_default=True, help="Seconds that are scored.")
+@click.option("--config", "config_path", help="Configuration of the closed loop.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the configuration.")
+@click.option("--seed", type=int, default=1, show_default=True, help="First seed (closed loop), or of the bootstrap.")
+@click.option("--figure", type=click.Path(), help="Write a figure (.png, .pdf, .svg).")
+@answer_options
+def compare(data, closed_loop, figure, as_json, decoders, **options):
+    """Compare decoders on the recordings DATA, each bin decoded by fits that never saw its block.
+
+    With --closed-loop a simulated subject uses every decoder; the same seed means the same subject and units.
+    """
+    from bmi_runtime.errors import BadInput
+
+    if closed_loop == bool(data):
+        raise BadInput("give recordings to compare on, or --closed-loop, and not both")
+    names = [name.strip() for name in (decoders or (CLOSED_LOOP if closed_loop else OPEN_LOOP)).split(",")]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise BadInput(f"the decoder '{repeated[0]}' is named twice in --decoders")
+    result = _closed(names, options) if closed_loop else _open(data, names, options, as_json)
+    if figure:
+        from bmi_runtime.cli.compare_figures import draw
+
+        result["figure"] = draw(result, figure)
+    answer(result, as_json, _text(result))
+
+
+def _open(paths, names, options, as_json):
+    from bmi_runtime.decoding.base import fitted_names
+    from bmi_runtime.decoding.comparison import compare_decoders
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.sources.datafile import load_recording
+
+    for name in names:
+        if name in NEEDS_TARGETS:
+            raise BadInput(f"'{name}' learns from where the targets are; compare it with --closed-loop")
+    _check_names(names, fitted_names())
+    tables = {}
+    for path in paths:
+        recording = load_recording(path, mapping=options["mapping"])
+        say(f"{recording.name}: {recording.n_bins} bins of {recording.n_units} units", True)
+        with progress(recording.name, options["folds"] * len(names)) as advance:
+            tables[recording.name] = compare_decoders(recording, names, options["folds"], options["seed"], advance)
+    return {"mode": "open-loop", "folds": options["folds"], "tables": tables}
+
+
+def _check_names(names, known):
+    import difflib
+
+    from bmi_runtime.errors import BadInput
+
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise BadInput(f"there is no decoder '{name}' to compare; {hint}choose from {', '.join(known)}")
+
+
+def _closed(names, options):
+    from bmi_runtime.cli.compare_closed_loop import ADAPTIVE, compare_closed_loop
+    from bmi_runtime.decoding.base import fitted_names
+
+    _check_names(names, [ADAPTIVE, *fitted_names()])
+    with progress("closed loop", options["seeds"] * len(names)) as advance:
+        return compare_closed_loop(names, options, advance)
+
+
+def _text(result):
+    if result["mode"] == "open-loop":
+        return "\n\n".join(_open_table(name, rows) for name, rows in result["tables"].items())
+    return _closed_table(result)
+
+
+def _open_table(name, rows):
+    lines = [
+        f"{name}: held-out R2",
+        f"{'decoder':<18}{'velocity':>9}  {'95 % interval':<15}{'x':>7}{'y':>7}{'position x':>12}{'y':>7}  "
+        "behind the best",
+    ]
+    for row in rows:
+        (x, y), (low, high) = row["r2_velocity"], row["interval"]
+        px, py = (f"{value:.3f}" for value in row["r2_position"]) if row["r2_position"] else ("-", "-")
+        gap = ""
+        if row is not rows[0]:
+            first, last = row["behind_best_interval"]
+            gap = f"{row['behind_best']:.3f} [{first:.3f}, {last:.3f}]"
+        interval = f"[{low:.3f}, {high:.3f}]"
+        lines.append(f"{row['decoder']:<18}{row['r2']:>9.3f}  {interval:<15}{x:>7.3f}{y:>7.3f}{px:>12}{py:>7}  {gap}")
+    return "\n".join(lines)
+
+
+def _closed_table(result):
+    lines = [
+        f"closed loop, {result['seeds']} simulated subjects, {result['calibration_s']:g} s to learn, "
+        f"{result['test_s']:g} s scored; mean, and difference from {result['reference']} [95 % over subjects]",
+        f"{'decoder':<18}{'success':>8}{'time s':>8}{'path eff.':>10}{'orth. mm':>9}{'Fitts b/s':>10}{'bits/s':>8}  "
+        "bits/s difference",
+    ]
+    for row in result["table"]:
+        mean, gap = row["mean"], ""
+        if row["decoder"] != result["reference"]:
+            difference, low, high = row["difference"]["bit_rate_bits_s"]
+            gap = f"{difference:+.2f}" + (f" [{low:+.2f}, {high:+.2f}]" if low == low else " (one subject)")
+        lines.append(
+            f"{row['decoder']:<18}{mean['success_rate']:>8.2f}{mean['time_to_target_s']:>8.2f}"
+            f"{mean['path_efficiency']:>10.2f}{1e3 * mean['orthogonal_deviation_m']:>9.1f}"
+            f"{mean['throughput_bits_s']:>10.2f}{mean['bit_rate_bits_s']:>8.2f}  {gap}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,183 @@
+"""Decoders in the simulated closed loop: the same subjects, the same time to learn, the same task.
+
+Fitted decoders learn from a block in which the cursor is moved for the subject (full assist) toward the inferred
+intention, then are frozen. ReFIT spends the second half of that time in control with a velocity Kalman filter, and is
+fitted to both halves' rotated intentions. ``adaptive`` starts untrained, is in control all the time, and goes on
+adapting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime import config as configuration
+from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
+from bmi_runtime.decoding.base import fit_decoder
+from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import Bin, TrialState
+from bmi_runtime.session.core import Session
+from simulators.source import SimulatedSource
+
+ADAPTIVE = "adaptive"
+BIN_S = 0.02
+
+
+class Seat:
+    """Puts a fitted decoder in the place of the session's own: its velocity moves the cursor.
+
+    Parameters
+    ----------
+    decoder : FittedDecoder
+    """
+
+    largest = 0.0
+
+    def __init__(self, decoder: Any):
+        self.decoder = decoder
+        self.state, self.variance = np.zeros(4), np.zeros(4)
+        decoder.reset()
+
+    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """Take one bin in; return the cursor's position and the decoded velocity."""
+        self.state[2:] = self.decoder.predict(counts)[2:]
+        return self.state
+
+    def coast(self) -> None:
+        """Keep the velocity for a bin without data."""
+
+    def reset(self) -> None:
+        """Forget the state."""
+        self.state[:] = 0.0
+        self.decoder.reset()
+
+    def set_position(self, x_m: float, y_m: float) -> None:
+        """Take the cursor's position as known."""
+        self.state[:2] = x_m, y_m
+        if hasattr(self.decoder, "set_position"):
+            self.decoder.set_position(x_m, y_m)
+
+    def on_done(self) -> None:
+        """A new target does not move the cursor: the decoder goes on."""
+
+
+class Subject:
+    """One simulated subject with its units, a session around it, and what was seen so far."""
+
+    def __init__(self, config):
+        self.source = SimulatedSource(config)
+        self.config, self.session = config, Session(config, self.source.world.initial_model())
+        self._given = Bin(config.session.units, config.continuous)
+
+    def run(self, seconds: float) -> tuple[Training, np.ndarray, np.ndarray, list[Trial]]:
+        """Run; return counts with the cursor, targets, whether it was inside of them, and the trials that ended."""
+        session, task, bin_s = self.session, self.session.task, self.config.bin_s
+        bins = round(seconds / bin_s)
+        counts = np.empty((bins, self.config.session.units))
+        cursor, targets, inside = np.empty((bins, 4)), np.empty((bins, 2)), np.zeros(bins, bool)
+        trials: list[Trial] = []
+        path = [tuple(session.cursor[:2])]
+        for index in range(bins):
+            target, trial = task.target, task.trial
+            self.source.next_bin(self._given, session.cursor, target)
+            session.step(self._given.bytes)
+            counts[index] = self._given.fields.counts
+            cursor[index], targets[index] = session.cursor, target[:2]
+            inside[index] = np.hypot(*np.subtract(session.cursor[:2], target[:2])) <= target[2]
+            pausing = task.trial_state >= TrialState.SUCCESS
+            path.append(tuple(session.cursor[:2]))
+            trials += [self._trial(path, target, event) for event in session.events if event.get("name") == "trial"]
+            session.events.clear()
+            if pausing or task.trial != trial:
+                path = [tuple(session.cursor[:2])]
+        starts = np.zeros(bins, bool)
+        starts[0] = True
+        return Training(counts, cursor, starts, starts.copy(), bin_s), targets, inside, trials
+
+    def _trial(self, path, target, event) -> Trial:
+        hold_s = self.config.task.hold_s
+        return Trial(np.array(path), target[:2], target[2], self.config.bin_s, hold_s, event["result"] == "success")
+
+    def hand_over(self, decoder: Any) -> None:
+        """Give control to a fitted decoder, without assist and without adaptation of the session's own model."""
+        self.session.decoder = Seat(decoder)
+        self.session.assist, self.session.adapting = 0.0, False
+
+
+def learn(name: str, subject: Subject, seconds: float) -> None:
+    """Let a decoder have its time to learn with a subject, and put it in control."""
+    if name == ADAPTIVE:
+        subject.run(seconds)
+        return
+    subject.session.assist, subject.session.adapting = 1.0, False
+    if name != "refit-kalman":
+        subject.hand_over(fit_decoder(name, subject.run(seconds)[0]))
+        return
+    from bmi_runtime.decoding.refit_kalman import rotated_to_target
+
+    first = subject.run(seconds / 2)
+    subject.hand_over(fit_decoder("kalman-velocity", first[0]))
+    parts = [first, subject.run(seconds / 2)]
+    seen = [part[0] for part in parts]
+    intended = [rotated_to_target(part[0].kinematics, part[1], part[2]) for part in parts]
+    joined = (np.concatenate([getattr(one, field) for one in seen]) for field in ("trial_start", "restart"))
+    counts = np.concatenate([one.counts for one in seen])
+    subject.hand_over(fit_decoder(name, Training(counts, np.concatenate(intended), *joined, subject.config.bin_s)))
+
+
+def compare_closed_loop(
+    names: Sequence[str], options: dict[str, Any], advance: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Return the table: every measure of every decoder over simulated subjects, and paired differences from the first.
+
+    Parameters
+    ----------
+    names : sequence of str
+        ``adaptive`` and rows of the table of fitted decoders; the first is the reference.
+    options : dict
+        ``seeds``, ``seed``, ``calibration_s``, ``test_s``, ``config_path``, ``overrides``.
+
+    Raises
+    ------
+    BadInput
+        When a number makes no sense or the configuration is wrong.
+    """
+    if options["seeds"] < 1 or options["calibration_s"] < 20 or options["test_s"] < 10:
+        raise BadInput(
+            "a closed-loop comparison needs a seed, 20 s to learn (--calibration) and 10 s to score (--test)"
+        )
+    seeds = range(options["seed"], options["seed"] + options["seeds"])
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for seed in seeds:
+        chosen = [f"session.bin_s={BIN_S}", *options["overrides"], f"session.seed={seed}"]
+        config = configuration.load(options["config_path"], chosen)
+        for name in names:
+            subject = Subject(config)
+            learn(name, subject, options["calibration_s"])
+            runs[name].append(summary(subject.run(options["test_s"])[3], config.task.targets))
+            advance()
+    return {
+        "mode": "closed-loop",
+        "seeds": len(seeds),
+        "bin_s": config.bin_s,
+        "calibration_s": options["calibration_s"],
+        "test_s": options["test_s"],
+        "reference": names[0],
+        "table": [_row(name, runs[name], runs[names[0]]) for name in names],
+    }
+
+
+def _row(name, runs, reference) -> dict[str, Any]:
+    values = {key: np.array([run[key] for run in runs]) for key in runs[0]}
+    first = {key: np.array([run[key] for run in reference]) for key in runs[0]}
+    return {
+        "decoder": name,
+        "mean": {
+            key: float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else np.nan for key, v in values.items()
+        },
+        "difference": {key: list(paired_interval(values[key], first[key])) for key in values},
+        "runs": runs,
+    }

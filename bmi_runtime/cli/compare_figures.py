@@ -1,0 +1,77 @@
+"""The figure of ``bmi compare``: every decoder with its interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bmi_runtime.errors import BadInput
+
+OURS = ("history", "adaptive", "point-process")
+BLUE, GREY = "#0072b2", "#777777"
+CLOSED = {  # measure: (label, scale)
+    "success_rate": ("success rate", 1.0),
+    "time_to_target_s": ("time to target (s)", 1.0),
+    "path_efficiency": ("path efficiency", 1.0),
+    "throughput_bits_s": ("Fitts throughput (bits/s)", 1.0),
+    "bit_rate_bits_s": ("achieved bit rate (bits/s)", 1.0),
+}
+
+
+def draw(result: dict[str, Any], path: str) -> str:
+    """Write the figure of a comparison; return its path.
+
+    Raises
+    ------
+    BadInput
+        When matplotlib is absent or the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise BadInput("a figure needs matplotlib; pip install 'bmi-runtime[plots]'") from None
+    panels = _open_panels(result) if result["mode"] == "open-loop" else _closed_panels(result)
+    rows = max(len(points) for _, points in panels)
+    figure = Figure(figsize=(1.6 + 2.6 * len(panels), 1.1 + 0.28 * rows), layout="constrained")
+    shared = result["mode"] != "open-loop"
+    for axes, (label, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _panel(axes, label, points, named=not shared or axes.get_subplotspec().colspan.start == 0)
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"the figure cannot be written to {path}: {error}") from None
+    return str(path)
+
+
+def _open_panels(result):
+    return [
+        (f"{name}\nheld-out velocity R²", [(r["decoder"], [], r["r2"], *r["interval"]) for r in rows])
+        for name, rows in result["tables"].items()
+    ]
+
+
+def _closed_panels(result):
+    from bmi_runtime.analysis.metrics import paired_interval
+
+    panels = []
+    for key, (label, scale) in CLOSED.items():
+        points = []
+        for row in result["table"]:
+            values = [scale * run[key] for run in row["runs"]]
+            points.append((row["decoder"], values, *paired_interval(values, [0.0] * len(values))))
+        panels.append((label, points))
+    return panels
+
+
+def _panel(axes, label, points, named: bool) -> None:
+    """Draw one line per decoder: single subjects as light dots, mean and 95 % interval on top."""
+    for height, (name, values, mean, low, high) in enumerate(points):
+        colour = BLUE if name in OURS else GREY
+        axes.plot(values, [height] * len(values), "o", markersize=3, color=colour, alpha=0.3)
+        if low == low:
+            axes.plot([low, high], [height, height], color=colour, linewidth=2)
+        axes.plot([mean], [height], "o" if name in OURS else "s", markersize=6, color=colour)
+    axes.set_ylim(len(points) - 0.5, -0.5)
+    axes.set_yticks(range(len(points)), [point[0] for point in points] if named else [""] * len(points))
+    axes.set_xlabel(label)
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,149 @@
+"""Decoders side by side on recordings: blocked cross-validation without leakage, intervals by a paired bootstrap.
+
+The recording is cut into contiguous blocks. Each block is decoded by decoders that were fitted to the others alone,
+hyper-parameters included; bins within :data:`PURGE_S` of the block are left out of the fit, because kinematics and
+count histories reach across its edges. Decoders start the block knowing nothing of it. All decoders see the same bins.
+
+The interval is a bootstrap over segments of ten seconds, the same draws for all decoders (Efron, Tibshirani 1993): it
+says how sure the ranking is on this recording, given these fits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.decoding.base import fit_decoder
+from bmi_runtime.decoding.fitted import Training, decode_all
+from bmi_runtime.errors import BadInput
+
+PURGE_S = 1.0
+SEGMENT_S = 10.0
+DRAWS = 2000
+LEVEL = 0.95
+FEWEST_TRAINING_BINS = 200
+
+
+def training_of(recording: Any) -> Training:
+    """Return a recording as decoders are fitted to it."""
+    return Training(
+        recording.counts, recording.kinematics, recording.trial_start, recording.restart, float(recording.bin_s)
+    )
+
+
+def blocks(data: Training, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (training rows, test rows) of each fold: contiguous tests, training purged around them.
+
+    Raises
+    ------
+    BadInput
+        When a fold would leave too little to learn from.
+    """
+    bins, purge = len(data.counts), round(PURGE_S / data.bin_s)
+    if folds < 2:
+        raise BadInput(f"{folds} folds cannot be cross-validated; give 2 or more")
+    edges = np.linspace(0, bins, folds + 1).round().astype(int)
+    pairs = []
+    index = np.arange(bins)
+    for first, stop in itertools.pairwise(edges):
+        train = index[(index < first - purge) | (index >= stop + purge)]
+        if len(train) < FEWEST_TRAINING_BINS or stop - first < 2:
+            raise BadInput(
+                f"{folds} folds of {bins} bins leave {len(train)} to learn from after {PURGE_S:g} s are purged at each "
+                f"edge; at least {FEWEST_TRAINING_BINS} are needed"
+            )
+        pairs.append((train, index[first:stop]))
+    return pairs
+
+
+def held_out_states(
+    data: Training, names: Sequence[str], folds: int, advance: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
+    """Return what each decoder says of every bin when the bin is held out, shape (bins, 4)."""
+    states = {name: np.full((len(data.counts), 4), np.nan) for name in names}
+    for train, test in blocks(data, folds):
+        learned, unseen = data.part(train), data.part(test)
+        for name in names:
+            states[name][test] = decode_all(fit_decoder(name, learned), unseen)
+            advance()
+    return states
+
+
+def segment_sums(true: np.ndarray, decoded: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """Return, per segment and dimension, bins, sums of squared error, of the truth and of its square.
+
+    Shape (segments, 4, dims).
+    """
+    known = np.isfinite(true).all(axis=1) & np.isfinite(decoded).all(axis=1)
+    parts = (np.ones_like(true), (true - decoded) ** 2, true, true**2)
+    sums = np.zeros((segment.max() + 1, 4, true.shape[1]))
+    for which, part in enumerate(parts):
+        np.add.at(sums[:, which], segment[known], part[known])
+    return sums
+
+
+def r2_of(sums: np.ndarray) -> np.ndarray:
+    """Return R2, mean of the dimensions, of summed segments, shape (..., 4, dims)."""
+    number, error, total, square = np.moveaxis(sums, -2, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (1.0 - error / (square - total**2 / number)).mean(axis=-1)
+
+
+def compare_decoders(
+    recording: Any,
+    names: Sequence[str],
+    folds: int = 5,
+    seed: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """Return one row per decoder, best held-out velocity first.
+
+    Parameters
+    ----------
+    recording : OpenLoopRecording
+    names : sequence of str
+        Rows of the table of fitted decoders, or plugins.
+    folds : int
+    seed : int
+        Of the bootstrap.
+    advance : callable
+        Called after every fit.
+
+    Returns
+    -------
+    list of dict
+        ``decoder``, ``r2_velocity`` and ``r2_position`` (per dimension; position None where it is not decoded),
+        ``rmse_velocity``, ``r2`` (mean of the two velocities), ``interval``, ``behind_best`` and its interval.
+    """
+    data = training_of(recording)
+    states = held_out_states(data, names, folds, advance)
+    true = data.kinematics
+    segment = (np.arange(len(true)) * data.bin_s // SEGMENT_S).astype(int)
+    draws = np.random.default_rng(seed).multinomial(
+        segment.max() + 1, np.full(segment.max() + 1, 1.0 / (segment.max() + 1)), size=DRAWS
+    )
+    sums = {name: segment_sums(true[:, 2:], states[name][:, 2:], segment) for name in names}
+    drawn = {name: r2_of(np.einsum("ds,sqk->dqk", draws, sums[name])) for name in names}
+    order = sorted(names, key=lambda name: -float(r2_of(sums[name].sum(axis=0))))
+    return [_row(name, order[0], true, states[name], sums, drawn) for name in order]
+
+
+def _row(name, best, true, states, sums, drawn) -> dict[str, Any]:
+    from bmi_runtime.analysis.metrics import r2, rmse
+
+    value, top = (float(r2_of(sums[which].sum(axis=0))) for which in (name, best))
+    tails = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
+    position = r2(true[:, :2], states[:, :2])
+    return {
+        "decoder": name,
+        "r2": value,
+        "interval": np.nanpercentile(drawn[name], tails).tolist(),
+        "behind_best": top - value,
+        "behind_best_interval": np.nanpercentile(drawn[best] - drawn[name], tails).tolist(),
+        "r2_velocity": r2(true[:, 2:], states[:, 2:]).tolist(),
+        "r2_position": position.tolist() if np.isfinite(position).all() else None,
+        "rmse_velocity": rmse(true[:, 2:], states[:, 2:]),
+    }
