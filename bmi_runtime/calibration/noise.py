@@ -9,9 +9,9 @@ class NoiseVariance:
     """A running estimate of every feature's noise variance, updated in place once a bin by one kernel call.
 
     The textbook estimator averages nu^2 - u'S u with the filter's own covariance S, which is about twice the error
-    covariance E of a truth that stands still: it comes out too low, by 8 % at s = 5e-3 and by 78 % at s = 5e-1 in the
-    setting of docs/calibration.md. Here E itself is tracked (Joseph form, without the filter's belief in drift), and
-    nu^2 - u'E u has mean Z whatever the rate (derived). The session calls, in every bin, after the adapter::
+    covariance E of a truth that stands still: it comes out too low, by 9 % at s = 5e-3, and below zero at s = 5e-1
+    (benchmarks/calibration.py). Here E itself is tracked (Joseph form, without the filter's belief in drift), and nu^2
+    - u'E u has mean Z whatever the rate (derived). The session calls, in every bin, after the adapter::
 
         noise.update(regressors, valid, adapter.innovation, model.covariance, model.noise_variance)
         model.noise_variance[:] = noise.estimate        # if the filter is to use it, from the next bin on
