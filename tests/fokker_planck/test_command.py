@@ -46,6 +46,7 @@ def test_run_past_a_blow_up_names_the_last_trustworthy_time():
         (["run", "--b", "1", "--duration", "1", "--initial", "box:1"], "gaussian"),
         (["run", "--b", "1", "--duration", "1", "--delay", "0.1", "--step", "0.5"], "delay"),
         (["run", "--b", "1", "--duration", "1", "--cells", "5"], "cells"),
+        (["run", "--b", "3", "--duration", "5", "--cells", "40"], "too coarse for the boundary layer"),
         (["run", "--b", "1", "--duration", "-1"], "duration"),
         (["run", "--b", "1", "--duration", "1", "--current", "x"], "current"),
         (["steady", "--b", "1", "--current", "0:0,1:1"], "constant"),

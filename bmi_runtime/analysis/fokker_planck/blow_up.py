@@ -11,7 +11,7 @@ from scipy import optimize
 
 from bmi_runtime.analysis.fokker_planck import evolve as evolution
 from bmi_runtime.analysis.fokker_planck.model import Model
-from bmi_runtime.errors import BmiError
+from bmi_runtime.errors import BadInput, BmiError
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 CLOSE = 0.9  # the feedback at which a rising rate is taken to be running away; it tends to 1 at the blow-up
@@ -156,9 +156,15 @@ def locate(model: Model, initial, duration: float, cells: int = 400, tolerance: 
 
     Raises
     ------
+    BadInput
+        If the grid has fewer than 80 cells.
     BmiError
         If the rate outgrows the finest grid without the signature of a blow-up.
     """
+    if cells < 80:
+        raise BadInput(
+            f"a grid of {cells} cells is too coarse for the boundary layer below V_F (the rate is running away): use at least 80"
+        )
     finest = 1e-5 * (model.v_threshold - model.v_reset)
     stop = evolution.resolvable_rate(model, evolution.default_grid(model, initial, cells // 2, finest))
     plan = [(2 * cells, tolerance), (cells, tolerance), (cells // 2, tolerance), (cells // 2, 30.0 * tolerance)]

@@ -4,6 +4,7 @@ constants).
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
-STYLE = {
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.size": 9,
@@ -110,6 +111,7 @@ def blow_ups():
     ]
     for model, initial, duration, label, colour in cases:
         event = blow_up.locate(model, initial, duration)
+        assert event is not None  # these cases blow up: the theorem says so
         grid = evolve.default_grid(model, initial, 400, 1e-5)
         solution = evolve.evolve(model, initial, duration, grid=grid, snapshots=2)
         end, _ = blow_up.extrapolate(solution.rate_times, solution.rate)

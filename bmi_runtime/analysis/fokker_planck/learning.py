@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -19,7 +20,7 @@ from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import fokker_planck as kernels
 
-Function = Callable[[np.ndarray], np.ndarray]
+Function = Callable[[Any], Any]  # of numbers and of arrays alike
 
 
 def saturating(rate: np.ndarray) -> np.ndarray:

@@ -98,7 +98,7 @@ def simulate(
         step = min(step, duration - t)
         once = _euler(n, mu, step, gap, width, memory)
         half = _euler(n, mu, step / 2, gap, width, memory)
-        twice = _euler(*half, step / 2, gap, width, memory) if half else None
+        twice = _euler(half[0], half[1], step / 2, gap, width, memory) if half else None
         if once is None or twice is None:
             step /= 4
             if step < 1e-15:
