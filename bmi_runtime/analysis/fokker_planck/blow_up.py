@@ -163,7 +163,8 @@ def locate(model: Model, initial, duration: float, cells: int = 400, tolerance: 
     """
     if cells < 80:
         raise BadInput(
-            f"a grid of {cells} cells is too coarse for the boundary layer below V_F (the rate is running away): use at least 80"
+            f"a grid of {cells} cells is too coarse for the boundary layer below V_F (the rate is running away): "
+            "use at least 80"
         )
     finest = 1e-5 * (model.v_threshold - model.v_reset)
     stop = evolution.resolvable_rate(model, evolution.default_grid(model, initial, cells // 2, finest))
