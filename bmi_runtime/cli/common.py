@@ -13,8 +13,9 @@ import numpy as np
 
 def answer_options(function):
     """Add ``--json`` (the last line of standard output is one JSON object) and ``--debug`` (show tracebacks)."""
-    function = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(function)
-    return click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on the last line.")(function)
+    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+    as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on the last line.")
+    return as_json(debug(function))
 
 
 def plain(value: Any) -> Any:
