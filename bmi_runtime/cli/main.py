@@ -70,9 +70,16 @@ def bmi():
     """Closed-loop brain-machine interfaces: run, replay, decode, calibrate, analyse."""
 
 
+ONE_THREAD_EACH = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Numeric libraries with threads of their own; on a busy machine two are several times slower than one."""
+
+
 def main():
     """Run the command line; every error is one sentence on standard error and an exit code."""
     from bmi_runtime.errors import BmiError
+
+    for name in ONE_THREAD_EACH:  # before NumPy is imported; a value that the user has set stays
+        os.environ.setdefault(name, "1")
 
     debug = "--debug" in sys.argv
     try:
