@@ -70,12 +70,16 @@ class Position:
     def go_to(self, bin_index: int) -> None:
         """Go to a bin: on from here or from the nearest snapshot before it, whichever is nearer."""
         bin_index = min(max(bin_index, 0), len(self.replay.steps))
-        near = max((s for s in self.snapshots if s["bins"] <= bin_index), key=lambda s: s["bins"])
+        near = max((s for s in self.snapshots if self._place(s) <= bin_index), key=self._place)
         if self.overrides:  # another setting: snapshots of the recording do not hold its state
             near = self.snapshots[0]
-        if not near["bins"] <= self.bin <= bin_index:
+        if not self._place(near) <= self.bin <= bin_index:
             self._restore(near)
         self.advance(bin_index - self.bin)
+
+    def _place(self, snapshot: dict[str, Any]) -> int:
+        """Return where in this recording a snapshot was taken: a resumed session goes on counting its parent's bins."""
+        return int(snapshot["bins"]) - int(self.snapshots[0]["bins"])
 
     def _restore(self, snapshot: dict[str, Any]) -> None:
         session = session_from(self.replay.recording, self.overrides)
@@ -84,7 +88,7 @@ class Position:
                 session.apply(command)
             session.restore(snapshot)
         session.events.clear()
-        self.replay.session, self.replay.position = session, snapshot["bins"]
+        self.replay.session, self.replay.position = session, self._place(snapshot)
 
     def _earlier_task_kinds(self, bin_index: int) -> list[dict[str, Any]]:
         """Return the command that last changed the kind of task (a snapshot does not name it)."""
