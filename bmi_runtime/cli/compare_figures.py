@@ -31,7 +31,8 @@ def draw(result: dict[str, Any], path: str) -> str:
         raise BadInput("a figure needs matplotlib; pip install 'bmi-runtime[plots]'") from None
     panels = _open_panels(result) if result["mode"] == "open-loop" else _closed_panels(result)
     rows = max(len(points) for _, points in panels)
-    figure = Figure(figsize=(1.6 + 2.6 * len(panels), 1.1 + 0.28 * rows), layout="constrained")
+    wide = 4.2 if result["mode"] == "open-loop" else 2.3
+    figure = Figure(figsize=(1.6 + wide * len(panels), 1.1 + 0.28 * rows), layout="constrained")
     shared = result["mode"] != "open-loop"
     for axes, (label, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _panel(axes, label, points, named=not shared or axes.get_subplotspec().colspan.start == 0)
@@ -44,7 +45,7 @@ def draw(result: dict[str, Any], path: str) -> str:
 
 def _open_panels(result):
     return [
-        (f"{name}\nheld-out velocity R²", [(r["decoder"], [], r["r2"], *r["interval"]) for r in rows])
+        (f"held-out velocity R² (95 % interval)\n{name}", [(r["decoder"], [], r["r2"], *r["interval"]) for r in rows])
         for name, rows in result["tables"].items()
     ]
 
@@ -72,6 +73,7 @@ def _panel(axes, label, points, named: bool) -> None:
         axes.plot([mean], [height], "o" if name in OURS else "s", markersize=6, color=colour)
     axes.set_ylim(len(points) - 0.5, -0.5)
     axes.set_yticks(range(len(points)), [point[0] for point in points] if named else [""] * len(points))
-    axes.set_xlabel(label)
+    axes.set_xlabel(label, fontsize=9)
+    axes.tick_params(labelsize=9)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
