@@ -116,7 +116,7 @@ def _decoding(number, effort, advance):
         + (FEATURES if gaussian else SPIKES)
         + "Start: half the gains of other units, shuffled; steady covariance of each rate. "
         "Error: root mean square distance over two periods from a cursor that obeys perfectly (grey). "
-        f"{max(3, effort.realisations // 2)} realisations."
+        f"{max(2, effort.realisations // 2)} realisations."
     )
     return plots.decoding_figure(number, table, "s" if gaussian else "r", note), {"": table}
 
