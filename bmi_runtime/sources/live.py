@@ -66,6 +66,7 @@ class LiveSource:
         self.config, self.feed, self.now_ns = config, feed, now_ns
         self.binner = Binner(config, BinnerOptions.of(config, ("wait_s", "trusted_network", *feed.OPTIONS)))
         self.wait_s = config.source.options.get("wait_s", WAIT_S)
+        self.completed_ns = 0  # host time at which the newest bin's data were complete, or given up waiting for
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
 
@@ -96,7 +97,7 @@ class LiveSource:
             if left_ns <= 0:
                 break
             receive(binner, min(left_ns * 1e-9, LONGEST_SLEEP_S))
-        now_ns = self.now_ns()
+        now_ns = self.completed_ns = self.now_ns()
         if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
             while receive(binner, 0.0):
                 pass
