@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from bmi_runtime.recording.reader import Recording
@@ -24,10 +25,11 @@ def press(qtbot, window, key, modifier=QtCore.Qt.KeyboardModifier.NoModifier):
     qtbot.keyClick(window, key, modifier)
 
 
-def until(qtbot, condition, timeout=20_000):
+def until(qtbot, condition, timeout=60_000):
     qtbot.waitUntil(lambda: bool(condition()), timeout=timeout)
 
 
+@pytest.mark.timeout(600)
 def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, runtime):
     process, path = runtime
     store, bar = console.store, console.bar
