@@ -69,7 +69,6 @@ def console(qtbot, qapp, addresses, tmp_path):
     window = Console(Link(Store(), Client(*addresses)), remember=False, recordings_folder=str(tmp_path / "recordings"))
     KEPT.append(window)
     window.timer.setInterval(50)  # 20 frames a second are enough for a test
-    window.resize(1100, 750)
     window.show()
     yield window
     window.close()
