@@ -82,6 +82,9 @@ class EncodingConfig(Section):
 
     initial: str = Field("untrained", description="untrained, truth (simulation only), or the path of a model .npz")
     baseline_error: float = Field(2.0, ge=1.0, description="untrained baselines are right within this factor")
+    noise_variance: float = Field(
+        0.0, ge=0.0, description="first guess for Gaussian features; 0: the truth in a simulation, 1 otherwise"
+    )
     initial_sd: float = Field(0.5, gt=0.0, description="sd of every weight around its start (log rate, per dm/s)")
 
 
@@ -93,6 +96,7 @@ class AdapterConfig(Section):
     schedule: Literal["fixed", "floor"] = "fixed"
     intention: Literal["optimal-control", "rotated", "recorded"] = "optimal-control"
     intention_frequency_hz: float = Field(6.0 / 6.283185307179586, gt=0.0)
+    estimate_noise: bool = Field(False, description="learn the noise variance of Gaussian features as well")
     drift_tracking: bool = False
     drift_max_learning_rate: float = Field(1e-4, gt=0.0)
 

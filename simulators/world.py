@@ -36,7 +36,8 @@ class World:
         """Return the model that a session starts with: knows nothing, or the truth (``encoding.initial``)."""
         config, truth = self.config, self.population.weights
         likelihood, sd = config.session.likelihood, config.encoding.initial_sd
-        noise = np.full(config.session.units, config.population.noise_variance)
+        guess = config.encoding.noise_variance or config.population.noise_variance
+        noise = np.full(config.session.units, guess)
         if config.encoding.initial == "truth":
             model = EncodingModel.untrained(np.ones(config.session.units), likelihood, config.bin_s, 1e-3, noise)
             model.weights[:] = truth

@@ -42,7 +42,8 @@ def initial_model(config: Config, source: Any) -> EncodingModel:
     if config.encoding.initial == "truth":
         raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
     start = np.full(config.session.units, 0.0 if config.continuous else 10.0)
-    return EncodingModel.untrained(start, config.session.likelihood, config.bin_s, config.encoding.initial_sd)
+    noise = np.full(config.session.units, config.encoding.noise_variance or 1.0)
+    return EncodingModel.untrained(start, config.session.likelihood, config.bin_s, config.encoding.initial_sd, noise)
 
 
 def recording_path(config: Config) -> pathlib.Path:

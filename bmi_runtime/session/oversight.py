@@ -8,6 +8,7 @@ import numpy as np
 
 from bmi_runtime.calibration.drift import Recalibrator
 from bmi_runtime.calibration.monitor import Monitor
+from bmi_runtime.calibration.noise import NoiseVariance
 from bmi_runtime.calibration.schedules import FloorSchedule
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
@@ -36,6 +37,9 @@ class Oversight:
         self.recalibrator: Recalibrator | None = None
         if section.drift_tracking:
             self.recalibrator = Recalibrator(SMALLEST_RATE, section.drift_max_learning_rate, config.bin_s)
+        self.noise: NoiseVariance | None = None
+        if section.estimate_noise and model.likelihood == "gaussian":
+            self.noise = NoiseVariance(model.noise_variance, model.covariance)
         self._noise = model.noise_variance if model.likelihood == "gaussian" else None
         self.set_learning_rate(section.learning_rate)
 
@@ -58,6 +62,10 @@ class Oversight:
             adapter.set_learning_rate(self.schedule.rate)
         if self.monitor.update(*seen):
             events = [_as_event(event) for event in self.monitor.take_events(bin_number)]
+        if self.noise:
+            model = adapter.model
+            self.noise.update(adapter.regressors, valid, adapter.innovation, model.covariance, model.noise_variance)
+            model.noise_variance[:] = self.noise.estimate  # used from the next bin on
         if self.recalibrator:
             events += self._follow_drift(bin_number)
         return events
@@ -98,13 +106,16 @@ class Oversight:
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on."""
         schedule = self.schedule.state() if self.schedule else None
-        return {"rate": self.learning_rate, "monitor": self.monitor.state(), "schedule": schedule}
+        noise = self.noise.state() if self.noise else None
+        return {"rate": self.learning_rate, "monitor": self.monitor.state(), "schedule": schedule, "noise": noise}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Put a :meth:`snapshot` back."""
         self.monitor.restore(snapshot["monitor"])
         if self.schedule and snapshot["schedule"]:
             self.schedule.restore(snapshot["schedule"])
+        if self.noise and snapshot["noise"]:
+            self.noise.restore(snapshot["noise"])
         self.set_learning_rate(snapshot["rate"])
 
 

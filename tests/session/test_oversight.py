@@ -61,3 +61,19 @@ def test_a_schedule_with_a_floor_starts_without_and_ends_at_its_rate():
     assert (early.adapter.rate == 0.0).all()
     late, _, _ = run(60, "adapter.schedule=floor", "adapter.learning_rate=1e-4")
     assert (late.adapter.rate == 1e-4).mean() > 0.9
+
+
+def test_an_unknown_noise_variance_is_learned_and_replays(tmp_path):
+    from bmi_runtime.recording.reader import Recording
+    from bmi_runtime.session import launch
+    from bmi_runtime.session.replay import Replay
+
+    overrides = ["session.likelihood=gaussian", "session.units=30", "adapter.learning_rate=1e-4"]
+    overrides += ["population.noise_variance=0.5", "encoding.noise_variance=2.0", "adapter.estimate_noise=true"]
+    config = configuration.load(None, [*overrides, f"recording.path='{tmp_path / 'a.mcap'}'"])
+    loop = launch.assemble(config, "max")
+    launch.run(loop, 6000)
+    learned = loop.session.model.noise_variance
+    assert learned.mean() == pytest.approx(0.5, rel=0.015)
+    assert learned.std() < 0.03
+    assert Replay(Recording(tmp_path / "a.mcap")).run()["identical"]
