@@ -123,9 +123,14 @@ def learn(name: str, subject: Subject, seconds: float) -> None:
     parts = [first, subject.run(seconds / 2)]
     seen = [part[0] for part in parts]
     intended = [rotated_to_target(part[0].kinematics, part[1], part[2]) for part in parts]
-    joined = (np.concatenate([getattr(one, field) for one in seen]) for field in ("trial_start", "restart"))
-    counts = np.concatenate([one.counts for one in seen])
-    subject.hand_over(fit_decoder(name, Training(counts, np.concatenate(intended), *joined, subject.config.bin_s)))
+    joined = Training(
+        np.concatenate([one.counts for one in seen]),
+        np.concatenate(intended),
+        np.concatenate([one.trial_start for one in seen]),
+        np.concatenate([one.restart for one in seen]),
+        subject.config.bin_s,
+    )
+    subject.hand_over(fit_decoder(name, joined))
 
 
 def compare_closed_loop(

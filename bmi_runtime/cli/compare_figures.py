@@ -51,14 +51,16 @@ def _open_panels(result):
 
 
 def _closed_panels(result):
+    import numpy as np
+
     from bmi_runtime.analysis.metrics import paired_interval
 
     panels = []
     for key, (label, scale) in CLOSED.items():
         points = []
         for row in result["table"]:
-            values = [scale * run[key] for run in row["runs"]]
-            points.append((row["decoder"], values, *paired_interval(values, [0.0] * len(values))))
+            values = scale * np.array([run[key] for run in row["runs"]], dtype=float)
+            points.append((row["decoder"], values, *paired_interval(values, np.zeros_like(values))))
         panels.append((label, points))
     return panels
 

@@ -21,11 +21,12 @@ LARGEST_LOG_RATE_STEP = 2.0
 class LearnedHistoryDecoder(HistoryDecoder):
     """The adaptive history decoder after it has streamed through the training part, frozen."""
 
+    variance = np.full(4, np.nan)
+
     @classmethod
     def fit(cls, training: Training) -> LearnedHistoryDecoder:
         """Return the decoder after one pass over `training`, bin by bin as in a session."""
         decoder = cls(training.counts.shape[1], training.bin_s, len(training.columns) == 4)
-        decoder.variance = np.full(4, np.nan)
         for index, counts in enumerate(training.counts):
             if training.restart[index]:
                 decoder.reset()

@@ -42,7 +42,8 @@ class WienerDecoder(Verbs):
     def fit(cls, training: Training) -> WienerDecoder:
         """Return the fitted decoder; the penalty, where there is a choice, is the one that validates best."""
         penalty = cls.penalties[0] if len(cls.penalties) == 1 else cls._choose(training)
-        ((_, weights),) = _ridge_path(*cls._table(training), [penalty])
+        features, target = cls._table(training)
+        ((_, weights),) = _ridge_path(features, target, [penalty])
         return cls(weights, training.columns)
 
     @staticmethod
@@ -55,9 +56,10 @@ class WienerDecoder(Verbs):
     def _choose(cls, training):
         inner, outer = training.validation()
         features, target = cls._table(outer)
+        learned, learned_target = cls._table(inner)
         moving = training.columns >= 2
         best, chosen = -np.inf, cls.penalties[-1]
-        for penalty, weights in _ridge_path(*cls._table(inner), cls.penalties):
+        for penalty, weights in _ridge_path(learned, learned_target, cls.penalties):
             score = _mean_r2(target[:, moving], (_with_one(features) @ weights)[:, moving])
             if score > best:
                 best, chosen = score, penalty
@@ -85,9 +87,9 @@ class RidgeDecoder(WienerDecoder):
 class WienerCascadeDecoder(RidgeDecoder):
     """A ridge regression whose outputs go through a cubic polynomial each, fitted to the training part."""
 
-    def __init__(self, weights: np.ndarray, columns: np.ndarray, polynomials: np.ndarray | None = None):
+    def __init__(self, weights: np.ndarray, columns: np.ndarray, polynomials: np.ndarray, range_: tuple):
         super().__init__(weights, columns)
-        self.polynomials = polynomials
+        self.polynomials, self.range = polynomials, range_
 
     @classmethod
     def fit(cls, training: Training) -> WienerCascadeDecoder:
@@ -98,12 +100,9 @@ class WienerCascadeDecoder(RidgeDecoder):
         linear = RidgeDecoder.fit(training)
         features, target = cls._table(training)
         outputs = _with_one(features) @ linear.weights
-        decoder = cls(linear.weights, linear.columns)
-        decoder.polynomials = np.array(
-            [np.polyfit(x, y, POLYNOMIAL_ORDER) for x, y in zip(outputs.T, target.T, strict=True)]
-        )
-        decoder.range = (outputs.min(axis=0), outputs.max(axis=0))
-        return decoder
+        polynomials = [np.polyfit(x, y, POLYNOMIAL_ORDER) for x, y in zip(outputs.T, target.T, strict=True)]
+        range_ = (outputs.min(axis=0), outputs.max(axis=0))
+        return cls(linear.weights, linear.columns, np.array(polynomials), range_)
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Take one bin in; return x, y, vx, vy."""

@@ -216,8 +216,9 @@ def _check_plausible(name, arrays, mapping: MatMapping) -> None:
                 f"{name}: '{mapping.velocity.variable}' in {mapping.velocity.unit} is as fast as {fastest:.3g} m/s; "
                 "the unit in the mapping is wrong"
             )
-    known = all(part is not None and part.unit != FILE_UNIT for part in (mapping.velocity, mapping.position))
-    if not known or len(velocity) != len(position) or len(velocity) < 3:
+    if mapping.velocity is None or mapping.position is None or len(velocity) != len(position) or len(velocity) < 3:
+        return
+    if FILE_UNIT in (mapping.velocity.unit, mapping.position.unit):
         return
     steps, speeds = (np.diff(position, axis=0) / bin_s).ravel(), velocity[1:].ravel()
     both = np.isfinite(steps) & np.isfinite(speeds)
