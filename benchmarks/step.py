@@ -2,10 +2,10 @@
 
     python benchmarks/step.py [--repeats 2000]
 
-For 96, 256, 1,000 and 10,000 units: the median time of ``decode + adapt`` (kernels), of the whole pure step of a session,
-of the floor (the bytes that the step must move at this machine's copy bandwidth, plus as many exponentials as it takes),
-and of the same point-process filters written as a plain NumPy loop over units, which is how the field's reference code
-does it. Prints a table and one JSON line.
+For 96, 256, 1,000 and 10,000 units: the median time of ``decode + adapt`` (kernels), of the whole pure step of a
+session, of the floor (the bytes that the step must move at this machine's copy bandwidth, plus as many exponentials as
+it takes), and of the same point-process filters written as a plain NumPy loop over units, which is how the field's
+reference code does it. Prints a table and one JSON line.
 """
 
 import argparse
@@ -100,9 +100,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=2000)
     repeats = parser.parse_args().repeats
     rows = [measure(n, repeats if n < 10_000 else repeats // 4) for n in SIZES]
-    print(
-        f"{'units':>6} {'decode+adapt':>13} {'limit':>7} {'floor':>8} {'x floor':>8} {'session step':>13} {'numpy loop':>11}"
-    )
+    heads = (("units", 6), ("decode+adapt", 13), ("limit", 7), ("floor", 8), ("x floor", 8), ("session step", 13))
+    print(" ".join(f"{name:>{width}}" for name, width in (*heads, ("numpy loop", 11))))
     for row in rows:
         loop = f"{row['numpy_reference_us']:9.0f} us" if "numpy_reference_us" in row else ""
         print(

@@ -202,7 +202,7 @@ def read_mat(path, mapping=None) -> tuple[MatMapping, OpenLoopRecording]:
         chosen = fitting[0]
     recording = recording_from_arrays(path.name, **arrays_of(path.name, variables, chosen))
     restart = recording.restart | (recording.trial_start if "[*]" in chosen.counts.variable else False)
-    units = {}
+    units: dict[str, Any] = {}
     for what, part, unit in (("velocity", chosen.velocity, "m/s"), ("position", chosen.position, "m")):
         if part is not None and part.unit != FILE_UNIT:
             units[f"{what}_unit"] = unit

@@ -49,9 +49,7 @@ def save(figure, path) -> str:
         from PIL import Image  # comes with matplotlib
 
         with Image.open(path) as image:
-            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-                path, optimize=True
-            )
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     return str(path)
 
 
