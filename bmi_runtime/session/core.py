@@ -73,6 +73,7 @@ class Session:
         self.record = StepRecord(n, config.continuous)
         self.rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 0]))
         self.task = make_task(config.task, config.bin_s, self.rng)
+        self.task_kind = config.task.kind
         self.adapter = Adapter(model, config.adapter.learning_rate)
         self.oversight, self.adapting = Oversight(config, self.adapter), config.adapter.enabled
         frozen = config.decoder.frozen_model
@@ -276,8 +277,8 @@ class Session:
     def _set_task_kind(self, value: str) -> str:
         task = make_task(self.config.task.model_copy(update={"kind": value}), self.config.bin_s, self.rng)
         task.restore(self.task.snapshot())
-        task._begin()
-        old, self.task = type(self.task).__name__, task
+        task.begin()
+        old, self.task, self.task_kind = self.task_kind, task, value
         return old
 
     def snapshot(self) -> dict[str, Any]:
@@ -288,6 +289,7 @@ class Session:
             "decoder_model": None if self.decoder_model is self.model else self.decoder_model.state(),
             "decoder": self.decoder.snapshot(),
             "intention": self.intention.snapshot() if self.intention else [],
+            "task_kind": self.task_kind,
             "task": self.task.snapshot(),
             "cursor": list(self.cursor),
             "oversight": self.oversight.snapshot(),
@@ -306,6 +308,8 @@ class Session:
         self.decoder.restore(snapshot["decoder"])
         if self.intention:
             self.intention.restore(snapshot["intention"])
+        if snapshot["task_kind"] != self.task_kind:
+            self._set_task_kind(snapshot["task_kind"])
         self.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
         self.oversight.restore(snapshot["oversight"])

@@ -84,22 +84,9 @@ class Position:
     def _restore(self, snapshot: dict[str, Any]) -> None:
         session = session_from(self.replay.recording, self.overrides)
         if not self.overrides:
-            for command in self._earlier_task_kinds(snapshot["bins"]):
-                session.apply(command)
             session.restore(snapshot)
         session.events.clear()
         self.replay.session, self.replay.position = session, self._place(snapshot)
-
-    def _earlier_task_kinds(self, bin_index: int) -> list[dict[str, Any]]:
-        """Return the command that last changed the kind of task (a snapshot does not name it)."""
-        found = [
-            command
-            for at, commands in sorted(self.replay.commands.items())
-            if at < bin_index
-            for command in commands
-            if command["set"] == "task.kind"
-        ]
-        return found[-1:]
 
 
 class World:

@@ -53,8 +53,15 @@ def session_from(recording: Recording, overrides=()) -> Session:
     if overrides:  # what may change live comes from the new configuration
         live = [session.adapting, session.assist, session.hold]
         fresh = session.oversight.snapshot()["rate"]
-        snapshot = snapshot | {"live": live, "oversight": snapshot["oversight"] | {"rate": fresh}}
-    session.restore(snapshot)
+        watched = snapshot["oversight"] | {"rate": fresh}
+        snapshot = snapshot | {"live": live, "oversight": watched, "task_kind": session.task_kind}
+    try:
+        session.restore(snapshot)
+    except KeyError as error:
+        raise BadInput(
+            f"{recording.path} was made by another version (its snapshot has no {error}); replay it with the version "
+            "that `bmi inspect` names"
+        ) from None
     return session
 
 
@@ -72,6 +79,11 @@ class Replay:
         self.recording = recording
         self.session = session_from(recording, overrides)
         self.steps = recording.steps()
+        if self.steps.dtype != self.session.record.dtype:
+            raise BadInput(
+                f"{recording.path} was made by another version (its steps are laid out otherwise); replay it with the "
+                "version that `bmi inspect` names"
+            )
         self.commands: dict[int, list[dict]] = {}
         for _, message in recording.messages("command"):
             if "set" in message:

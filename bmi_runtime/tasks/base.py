@@ -76,15 +76,16 @@ class ReachTask:
             "target_m": [self.x, self.y],
         }
         if not self.pause_bins:
-            self._begin()
+            self.begin()
         return event
 
     def _pause(self) -> None:
         self.bins_paused += 1
         if self.bins_paused >= self.pause_bins:
-            self._begin()
+            self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin the next trial."""
         self.trial += 1
         self.bins_in_trial = self.bins_held = 0
         self.trial_state = TrialState.REACH

@@ -104,12 +104,34 @@ def test_a_session_restored_from_a_snapshot_goes_on_to_the_bit(tmp_path):
     assert all(replay.next() for _ in range(2000 - middle["bins"]))
 
 
+def test_a_snapshot_names_the_task_that_a_command_chose(tmp_path):
+    record(tmp_path / "a.mcap", commands={300: {"set": "task.kind", "value": "random-target"}})
+    replay = Replay(Recording(tmp_path / "a.mcap"))
+    last = [message for _, message in replay.recording.messages("snapshot") if message["bins"] < 2000][-1]
+    replay.session.restore(last)
+    replay.position = last["bins"]
+    assert replay.session.task_kind == "random-target"
+    assert all(replay.next() for _ in range(2000 - last["bins"]))
+
+
 def test_the_same_seed_gives_the_same_session_and_another_does_not(tmp_path):
     digests = [
         record(tmp_path / f"{name}.mcap", f"session.seed={seed}", bins=400).result()["output_digest"]
         for name, seed in (("a", 3), ("b", 3), ("c", 4))
     ]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_recording_of_another_version_is_refused_in_words(tmp_path, monkeypatch):
+    record(tmp_path / "a.mcap", bins=50)
+    recording = Recording(tmp_path / "a.mcap")
+    kept = recording.messages
+    older = [
+        (at, {key: value for key, value in message.items() if key != "safety"}) for at, message in kept("snapshot")
+    ]
+    monkeypatch.setattr(recording, "messages", lambda stream: iter(older) if stream == "snapshot" else kept(stream))
+    with pytest.raises(BadInput, match="made by another version"):
+        Replay(recording)
 
 
 @pytest.fixture(scope="module")
