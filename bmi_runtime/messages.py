@@ -109,7 +109,7 @@ OUTPUT_DTYPE = np.dtype(
         ("assist", "<f8"),
         ("learning_rate", "<f8"),
         ("log_likelihood", "<f8"),  # of this bin under the model before its update, nats
-        ("model_checksum", "<u8"),  # of weights and covariances after the update
+        ("model_checksum", "<u8"),  # of the weights after the update
         ("trial", "<u4"),
         ("successes", "<u4"),
         ("timeouts", "<u4"),

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from bmi_runtime.config import SubjectConfig
-from bmi_runtime.intention.infer import aim
+from bmi_runtime.intention.infer import aim, aim_gains
 
 
 class Subject:
@@ -22,7 +22,7 @@ class Subject:
 
     def __init__(self, config: SubjectConfig, bin_s: float, rng: np.random.Generator):
         self.config, self.bin_s, self.rng = config, bin_s, rng
-        self.omega = 2.0 * math.pi * config.natural_frequency_hz
+        self._keep, self._pull = aim_gains(2.0 * math.pi * config.natural_frequency_hz, bin_s)
         delay = round(config.feedback_delay_s / bin_s)
         self._seen: collections.deque = collections.deque(maxlen=delay + 1)
         self.vx = self.vy = 0.0
@@ -35,7 +35,7 @@ class Subject:
         ``intention_noise`` times the intended speed, fresh in every bin.
         """
         self._seen.append((float(cursor[0]), float(cursor[1])))
-        self.vx, self.vy = aim(self.omega, self.bin_s, self._seen[0], target, self.vx, self.vy)
+        self.vx, self.vy = aim(self._keep, self._pull, self._seen[0], target, self.vx, self.vy)
         speed = math.hypot(self.vx, self.vy)
         if speed > self.config.max_speed_m_s:
             self.vx *= self.config.max_speed_m_s / speed

@@ -1,6 +1,7 @@
 """Live: is every unit where the calibration said it would be?"""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,9 @@ class Limits:
     ease: float = 0.6
     worth: float = 100.0
 
-    def as_array(self) -> np.ndarray:
-        """Return the limits in the order of the kernel."""
-        return np.array([
-            self.memories, self.innovation_z, self.innovation_excess, self.drift_z, self.drift_ratio, self.silence,
-            self.flat, self.ease, self.worth,
-        ])  # fmt: skip
+    def in_order(self) -> tuple[float, ...]:
+        """Return the limits in the order of the kernel's settings."""
+        return astuple(self)
 
 
 @dataclass(frozen=True)
@@ -114,31 +112,34 @@ class Monitor:
     ):
         from bmi_runtime.kernels import monitoring
 
+        if regressors != monitoring.REGRESSORS:
+            raise BadInput(f"the monitor is written for a baseline and two velocities, not for {regressors} regressors")
         if min(window_s, short_window_s) <= bin_s:
             raise BadInput(f"the monitor's windows must be longer than a bin of {bin_s:g} s")
         self._kernel = monitoring
         self.limits = limits or Limits()
-        self._limits = self.limits.as_array()
-        self._gaussian = float(likelihood == "gaussian")
-        self._single = float(likelihood == "poisson" and counts == "bernoulli")
-        self._keep, self._short_keep = np.exp(-bin_s / window_s), np.exp(-bin_s / short_window_s)
-        self.error_cov = np.zeros((regressors * (regressors + 1) // 2, units))
-        self.cross = np.zeros((regressors * regressors, units))
-        self.trace = np.zeros((regressors, units))
-        self.statistics = np.zeros((monitoring.N_STATISTICS, units))
+        self._gaussian = likelihood == "gaussian"
+        single = likelihood == "poisson" and counts == "bernoulli"
+        self._keep = float(np.exp(-bin_s / window_s))
+        self._settings = np.array([
+            self._gaussian, single, self._keep, np.exp(-bin_s / short_window_s), *self.limits.in_order()
+        ])  # fmt: skip
+        self._state = np.zeros((units, monitoring.N_STATE))
+        self.error_cov = self._state[:, monitoring.ERROR_COV : monitoring.CROSS].T
+        self.statistics = self._state.T
         self.status = np.zeros(units, dtype=np.int64)
         self.covered = np.zeros((2, units))
-        self.count = np.zeros(1, dtype=np.int64)
+        self.count = 0
         self._every = max(1, round(judge_every_s / bin_s))
         self._reported = self.status.copy()
         self._ones = np.ones(units)
-        self._scratch = np.empty((4 * regressors + 10, monitoring.BLOCK))
 
     def reset(self, covariance: np.ndarray) -> None:
         """Start anew from the covariance of the weights' error, (pairs, units): the filter's initial covariance."""
-        self.error_cov[...] = covariance
-        for array in (self.cross, self.trace, self.statistics, self.status, self.covered, self.count, self._reported):
+        self.count = 0
+        for array in (self._state, self.status, self.covered, self._reported):
             array[...] = 0
+        self.error_cov[...] = covariance
 
     def update(self, regressors, counts, valid, innovation, covariance, noise_variance=None) -> int:
         """Take in one bin; return how many units' conditions changed.
@@ -152,13 +153,12 @@ class Monitor:
         noise_variance : ndarray, (units,), optional
             As the filter used it; needed for Gaussian features.
         """
-        self.count[0] += 1
+        self.count += 1
+        noise = self._ones if noise_variance is None else noise_variance
+        judge = self.count % self._every == 0
         return self._kernel.monitor_step(
-            regressors, counts, valid, innovation, covariance, self._ones if noise_variance is None else noise_variance,
-            self._gaussian, self._single, self._keep, self._short_keep, self._limits,
-            self.count[0] % self._every == 0, self.error_cov, self.cross, self.trace, self.statistics, self.status,
-            self._scratch,
-        )  # fmt: skip
+            regressors, counts, valid, innovation, covariance, noise, self._settings, judge, self._state, self.status
+        )
 
     def compare(self, weights: np.ndarray, truth: np.ndarray) -> None:
         """Count whether each weight is within its predicted 95 % bounds, where the truth is known (a simulation).
@@ -174,9 +174,7 @@ class Monitor:
 
     def error_sd(self) -> np.ndarray:
         """Return the predicted standard deviation of every weight's error, (regressors, units)."""
-        d = len(self.trace)
-        diagonal = [a * (a + 1) // 2 + a for a in range(d)]
-        return np.sqrt(np.maximum(self.error_cov[diagonal], 0.0))
+        return np.sqrt(np.maximum(self.error_cov[[0, 2, 5]], 0.0))
 
     def error_covariance(self) -> np.ndarray:
         """Return the predicted error covariance of every unit, (units, regressors, regressors)."""
@@ -220,16 +218,18 @@ class Monitor:
                 "status": self.status.copy(),
             }
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Any]:
         """Return copies of all that the next bin depends on."""
-        return {name: getattr(self, name).copy() for name in self._STATE}
+        return {"count": self.count} | {name: array.copy() for name, array in self._arrays().items()}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Put a :meth:`state` back, in place."""
-        for name in self._STATE:
-            getattr(self, name)[...] = state[name]
+        self.count = state["count"]
+        for name, array in self._arrays().items():
+            array[...] = state[name]
 
-    _STATE = ("error_cov", "cross", "trace", "statistics", "status", "covered", "count", "_reported")
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"units": self._state, "status": self.status, "covered": self.covered, "reported": self._reported}
 
     def _detail(self, unit: int, bit: int) -> str:
         summary = self.summary()

@@ -9,6 +9,7 @@ import numpy as np
 from bmi_runtime.calibration.closed_form import Information, information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact import pack, unpack
+from bmi_runtime.intention.infer import aim_gains
 
 NATURAL_FREQUENCY = 6.0  # rad/s: peak speed 2.2 dm/s over 1 dm
 DISTANCE_M = 0.1
@@ -77,7 +78,7 @@ class Protocol:
 
     def perfect(self, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return velocity (dm/s) and cursor (m) where the cursor moves exactly as intended."""
-        keep, pull = self._aim()
+        keep, pull = aim_gains(NATURAL_FREQUENCY, self.bin_s)
         position, velocity = np.zeros(2), np.zeros(2)
         states, cursor = np.empty_like(goals), np.empty_like(goals)
         for t, goal in enumerate(goals):
@@ -99,17 +100,13 @@ class Protocol:
 
     def settings(self) -> np.ndarray:
         """Return the settings in the order of the kernel."""
-        keep, pull = self._aim()
+        keep, pull = aim_gains(NATURAL_FREQUENCY, self.bin_s)
         decoder_keep = np.exp(-self.bin_s / self.decoder_time_constant_s)
         noise = self.decoder_sd_m_s**2 * (1 - decoder_keep**2)
         most = 0.0 if self.likelihood == "gaussian" else 1.0 if self.counts == "bernoulli" else 1e9
         return np.array(
             [keep, pull, decoder_keep, noise, 0.0, self.box_m, self.largest_speed_m_s, most, float(self.open_loop)]
         )
-
-    def _aim(self) -> tuple[float, float]:
-        omega = NATURAL_FREQUENCY * self.bin_s
-        return float(np.exp(-omega) * (1 - omega)), float(np.exp(-omega) * omega * NATURAL_FREQUENCY)
 
 
 def gaussian_protocol(order: str = "periodic", units: int = 40) -> Protocol:

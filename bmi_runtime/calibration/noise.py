@@ -20,7 +20,7 @@ class NoiseVariance:
     ----------
     guess : ndarray, (units,)
         First guess, worth one bin.
-    covariance : ndarray, (pairs, units)
+    covariance : ndarray, (6, units)
         Covariance of the weights' initial error: the filter's initial covariance.
 
     Attributes
@@ -39,17 +39,14 @@ class NoiseVariance:
             )
         self._kernel = monitoring.noise_step
         self.estimate = guess.copy()
-        self.error_cov = np.array(covariance, dtype=np.float64)
+        if len(covariance) != 6:
+            raise BadInput(f"the covariance has {len(covariance)} rows; three regressors (baseline, velocity) make 6")
+        self.error_cov = np.array(np.transpose(covariance), dtype=np.float64, order="C")
         self.sums = np.stack([guess, np.ones_like(guess), guess])
-        pairs = len(self.error_cov)
-        regressors = int((np.sqrt(8 * pairs + 1) - 1) / 2 + 0.5)
-        self._scratch = np.empty((2 * regressors + 4, monitoring.BLOCK))
 
     def update(self, regressors, valid, innovation, covariance, in_use) -> None:
         """Take in one bin; shapes as in :meth:`bmi_runtime.calibration.monitor.Monitor.update`."""
-        self._kernel(
-            regressors, valid, innovation, covariance, in_use, self.error_cov, self.sums, self.estimate, self._scratch
-        )
+        self._kernel(regressors, valid, innovation, covariance, in_use, self.error_cov, self.sums, self.estimate)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all that the next bin depends on."""

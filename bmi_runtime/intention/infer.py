@@ -17,13 +17,12 @@ class OptimalControlIntention:
     """
 
     def __init__(self, config: AdapterConfig, bin_s: float):
-        self.omega = 2.0 * math.pi * config.intention_frequency_hz
-        self.bin_s = bin_s
+        self.keep, self.pull = aim_gains(2.0 * math.pi * config.intention_frequency_hz, bin_s)
         self.vx = self.vy = 0.0
 
     def infer(self, cursor, target, trial_state: int) -> tuple[float, float]:
         """Return the intended velocity (m/s) for a cursor (x, y, vx, vy) and a target (x, y, radius), in m."""
-        self.vx, self.vy = aim(self.omega, self.bin_s, cursor, target, self.vx, self.vy)
+        self.vx, self.vy = aim(self.keep, self.pull, cursor, target, self.vx, self.vy)
         return self.vx, self.vy
 
     def snapshot(self) -> list[float]:
@@ -35,13 +34,18 @@ class OptimalControlIntention:
         self.vx, self.vy = snapshot
 
 
-def aim(omega: float, bin_s: float, cursor, target, vx: float, vy: float) -> tuple[float, float]:
-    """Advance the critically damped aim one bin (exactly, for a goal held still within the bin); return its velocity.
+def aim_gains(omega: float, bin_s: float) -> tuple[float, float]:
+    """Return what a bin keeps of the aimed velocity, and the pull of the error (1/s), critically damped at omega (1/s).
 
-    With error e = x - goal and velocity v, v(t) = exp(-w t) (v (1 - w t) - w^2 e t) (standard).
+    With error e = x - goal and velocity v, v(t) = exp(-w t) (v (1 - w t) - w^2 e t) (standard): exact for a goal that
+    is held still within the bin.
     """
     decay = math.exp(-omega * bin_s)
-    keep, pull = decay * (1.0 - omega * bin_s), decay * omega * omega * bin_s
+    return decay * (1.0 - omega * bin_s), decay * omega * omega * bin_s
+
+
+def aim(keep: float, pull: float, cursor, target, vx: float, vy: float) -> tuple[float, float]:
+    """Return the aimed velocity (m/s) one bin on, with the gains of :func:`aim_gains`."""
     return keep * vx + pull * (target[0] - cursor[0]), keep * vy + pull * (target[1] - cursor[1])
 
 

@@ -11,7 +11,7 @@ from bmi_runtime.kernels import rows
 from bmi_runtime.kernels.jit import kernel
 
 TWO_PI = 6.283185307179586
-BLOCK = 64  # units worked on together: scratch of (regressors + 5, BLOCK) stays in the first-level cache
+BLOCK = 128  # units worked on together: scratch of (regressors + 5, BLOCK) stays in the first-level cache
 LOG_RATE_LIMIT = 12.0  # |log expected count per bin| beyond which a rate is taken as exploded
 
 

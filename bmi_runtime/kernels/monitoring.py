@@ -1,8 +1,10 @@
 """Predicted against achieved, one bin at a time over all units: error covariance, innovations, drift, silence, noise.
 
 Called once a bin after the adaptive filter (:mod:`bmi_runtime.kernels.filters`), with its covariance after the update.
-With u the regressors, S that covariance, nu the innovation, w the information scalar (expected count, or 1/Z), the
-gain is g = S u and
+The regressors are the baseline and the two components of velocity; everything is written out for three of them and
+unit by unit: some 250 operations on one unit's 27 numbers stay in registers, at half the time of loops over rows of
+units. With u the regressors, S that covariance, nu the innovation and w the information scalar (expected count, or
+1/Z), the gain is g = S u and
 
     E <- (I - w g u') E (I - w g u')' + v g g'       the error covariance if the truth stands still (Joseph form)
     V  = (v + w^2 u'E u) / (w^2 or 1)                the predicted variance of nu
@@ -16,259 +18,173 @@ the drift). J_0 follows from C = E[a e'], C <- A C A' + g (w u'E A' - v g') with
 
 import numpy as np
 
-from bmi_runtime.kernels import rows
 from bmi_runtime.kernels.jit import kernel
 
-BLOCK = 64
-SEEN, SQUARES, PREDICTED, SPREAD, EXCESS, EXPECTED, EXCESS_SPREAD, SILENCE, SHORT = range(9)
-"""Rows of the statistics: memories seen; leaky sums of nu^2, of V, of Var nu^2 (squared weights), of J - J_0, of -J_0,
-of (J - J_0)^2 (squared weights); expected count since the last spike (leaky nu^2 for features); leaky V (features)."""
-N_STATISTICS = 9
+REGRESSORS = 3
+ERROR_COV, CROSS, TRACE = 0, 6, 15
+SEEN, SQUARES, PREDICTED, SPREAD, EXCESS, EXPECTED, EXCESS_SPREAD, SILENCE, SHORT, N_STATE = range(18, 28)
+"""What a unit's row of the state holds: E (lower triangle), C (row by row), a, and the statistics: memories seen;
+leaky sums of nu^2, of V, of Var nu^2 (squared weights), of J - J_0, of -J_0, of (J - J_0)^2 (squared weights); expected
+count since the last spike (leaky nu^2 for features); leaky V (features)."""
+GAUSSIAN, SINGLE, KEEP, SHORT_KEEP, MEMORIES, Z_SQUARES, RATIO_SQUARES = range(7)
+Z_DRIFT, RATIO_DRIFT, SILENT, FLAT, EASE, WORTH, N_SETTINGS = range(7, 14)
+"""The settings: 1 for Gaussian features; 1 for 0/1 counts; what is left of the leaky sums after a bin (long, short);
+memories before anything is judged; z and relative excess of the innovations; z and ratio of the drift; expected spikes
+of a silence; smallest ratio of a feature's variance; share of a limit below which a status ends; inverse squared
+relative error of the predicted squares below which there is too little to judge."""
 LEAST_NOISE = 0.1  # of the mean squared innovation: the estimate stays above it while little is known
 RATE_OFF, DRIFTING, LOST = 1, 2, 4
 
 
 @kernel
-def _times(packed, u, start, stop, out):
-    """Set the rows of out to X u for a block of units."""
-    d, width = u.size, stop - start
-    for a in range(d):
-        rows.fill(out[a, :width], 0.0)
-    pair = 0
-    for a in range(d):
-        for b in range(a):
-            rows.add_crosswise(out[a, :width], out[b, :width], packed[pair, start:stop], u[a], u[b])
-            pair += 1
-        rows.add_scaled(out[a, :width], u[a], packed[pair, start:stop])
-        pair += 1
+def _product(p00, p10, p11, p20, p21, p22, u0, u1, u2):
+    """Return P u for a symmetric P."""
+    return p00 * u0 + p10 * u1 + p20 * u2, p10 * u0 + p11 * u1 + p21 * u2, p20 * u0 + p21 * u1 + p22 * u2
 
 
 @kernel
-def _combine(u, vectors, start, stop, out):
-    """Set out = u'v for a block of units, v rows of an array."""
-    rows.fill(out, 0.0)
-    for a in range(u.size):
-        rows.add_scaled(out, u[a], vectors[a, start:stop])
+def _error_step(e, i, g0, g1, g2, h0, h1, h2, w, noise):
+    """Update E (the first six of e's row i) with gain g, h = E u (before the update) and noise = w^2 u'E u + v."""
+    e[i, 0] += noise * g0 * g0 - 2.0 * w * g0 * h0
+    e[i, 1] += noise * g1 * g0 - w * (g1 * h0 + h1 * g0)
+    e[i, 2] += noise * g1 * g1 - 2.0 * w * g1 * h1
+    e[i, 3] += noise * g2 * g0 - w * (g2 * h0 + h2 * g0)
+    e[i, 4] += noise * g2 * g1 - w * (g2 * h1 + h2 * g1)
+    e[i, 5] += noise * g2 * g2 - 2.0 * w * g2 * h2
 
 
 @kernel
-def _joseph_element(element, noise, ga, gb, ha, hb, w):
-    """Add noise ga gb - w (ga hb + ha gb)."""
-    for j in range(element.size):
-        element[j] += noise[j] * ga[j] * gb[j] - w[j] * (ga[j] * hb[j] + ha[j] * gb[j])
+def _cross_step(state, i, u0, u1, u2, g0, g1, g2, h0, h1, h2, w, noise):
+    """Update C = E[a e'] (nine numbers, row by row) and return u'C u before the update."""
+    c00, c01, c02 = state[i, CROSS], state[i, CROSS + 1], state[i, CROSS + 2]
+    c10, c11, c12 = state[i, CROSS + 3], state[i, CROSS + 4], state[i, CROSS + 5]
+    c20, c21, c22 = state[i, CROSS + 6], state[i, CROSS + 7], state[i, CROSS + 8]
+    left0 = u0 * c00 + u1 * c10 + u2 * c20
+    left1 = u0 * c01 + u1 * c11 + u2 * c21
+    left2 = u0 * c02 + u1 * c12 + u2 * c22
+    quadratic = left0 * u0 + left1 * u1 + left2 * u2
+    along = w * w * quadratic - noise
+    f0, f1, f2 = w * (h0 - left0) + along * g0, w * (h1 - left1) + along * g1, w * (h2 - left2) + along * g2
+    right0 = w * (c00 * u0 + c01 * u1 + c02 * u2)
+    right1 = w * (c10 * u0 + c11 * u1 + c12 * u2)
+    right2 = w * (c20 * u0 + c21 * u1 + c22 * u2)
+    state[i, CROSS] = c00 + g0 * f0 - right0 * g0
+    state[i, CROSS + 1] = c01 + g0 * f1 - right0 * g1
+    state[i, CROSS + 2] = c02 + g0 * f2 - right0 * g2
+    state[i, CROSS + 3] = c10 + g1 * f0 - right1 * g0
+    state[i, CROSS + 4] = c11 + g1 * f1 - right1 * g1
+    state[i, CROSS + 5] = c12 + g1 * f2 - right1 * g2
+    state[i, CROSS + 6] = c20 + g2 * f0 - right2 * g0
+    state[i, CROSS + 7] = c21 + g2 * f1 - right2 * g1
+    state[i, CROSS + 8] = c22 + g2 * f2 - right2 * g2
+    return quadratic
 
 
 @kernel
-def _total_noise(out, w, spread, v):
-    """Set out = w^2 u'E u + v."""
-    for j in range(out.size):
-        out[j] = w[j] * w[j] * spread[j] + v[j]
-
-
-@kernel
-def _error_step(error_cov, g, h, w, noise, start, stop):
-    """Update E with gain g, h = E u (before the update) and noise = w^2 u'E u + v."""
-    width = stop - start
-    pair = 0
-    for a in range(g.shape[0]):
-        for b in range(a + 1):
-            element = error_cov[pair, start:stop]
-            _joseph_element(element, noise, g[a, :width], g[b, :width], h[a, :width], h[b, :width], w)
-            pair += 1
-
-
-@kernel
-def _cross_factor(out, g, h, row, w, middle, noise):
-    """Set out = w (h - row) + (middle - noise) g: what multiplies g' in the update of C."""
-    for j in range(out.size):
-        out[j] = w[j] * (h[j] - row[j]) + (middle[j] - noise[j]) * g[j]
-
-
-@kernel
-def _cross_element(element, ga, factor, column, gb, w):
-    """Add ga factor - w column gb."""
-    for j in range(element.size):
-        element[j] += ga[j] * factor[j] - w[j] * column[j] * gb[j]
-
-
-@kernel
-def _weighted(out, w, x):
-    """Set out = w^2 x."""
-    for j in range(out.size):
-        out[j] = w[j] * w[j] * x[j]
-
-
-@kernel
-def _cross_step(cross, u, g, h, w, noise, start, stop, row, column, factor, middle, quadratic):
-    """Update C = E[a e'] and set `quadratic` to u'C u before the update; the rest is scratch."""
-    d, width = u.size, stop - start
-    for b in range(d):
-        rows.fill(row[b, :width], 0.0)
-        rows.fill(column[b, :width], 0.0)
-        for a in range(d):
-            rows.add_scaled(row[b, :width], u[a], cross[a * d + b, start:stop])
-            rows.add_scaled(column[b, :width], u[a], cross[b * d + a, start:stop])
-    _combine(u, row, 0, width, quadratic)
-    _weighted(middle, w, quadratic)
-    for b in range(d):
-        _cross_factor(factor, g[b, :width], h[b, :width], row[b, :width], w, middle, noise)
-        for a in range(d):
-            element = cross[a * d + b, start:stop]
-            _cross_element(element, g[a, :width], factor, column[a, :width], g[b, :width], w)
-
-
-@kernel
-def _weights_of_bin(count, mask, error, noise_variance, gaussian, single, w, v, x):
-    """Set the information scalar w, the score's variance v and the score x of a block; zero where not believed."""
-    if gaussian > 0.0:
-        for j in range(w.size):
-            w[j] = mask[j] / noise_variance[j]
-            v[j] = w[j]
-            x[j] = error[j] * w[j]
-    else:
-        for j in range(w.size):
-            w[j] = mask[j] * max(count[j] - error[j], 0.0)
-            v[j] = w[j] * (1.0 - single * min(w[j], 1.0))
-            x[j] = mask[j] * error[j]
-
-
-@kernel
-def _trace_step(trace, g, x, w, along):
-    """Add g (x - w u'a) to the sum of past steps."""
-    for j in range(trace.size):
-        trace[j] += g[j] * (x[j] - w[j] * along[j])
-
-
-@kernel
-def monitor_step(
-    regressors, counts, valid, innovation, covariance, noise_variance, gaussian, single, keep, short_keep, limits,
-    judge, error_cov, cross, trace, statistics, status, scratch,
-):  # fmt: skip
+def monitor_step(regressors, counts, valid, innovation, covariance, noise_variance, settings, judge, state, status):
     """Update every unit's statistics with one bin; return how many units changed their status.
 
     Parameters
     ----------
-    regressors : ndarray, (regressors,)
+    regressors : ndarray, (3,)
     counts, valid, innovation : ndarray, (units,)
         The bin, 1 where it is to be believed, and count (feature) minus expectation before the update.
-    covariance : ndarray, (pairs, units)
+    covariance : ndarray, (6, units)
         The filter's, after the update.
     noise_variance : ndarray, (units,)
         As the filter used it; read for Gaussian features only.
-    gaussian, single : float
-        1 for Gaussian features, else 0; 1 for 0/1 counts, else 0.
-    keep, short_keep : float
-        What is left of the leaky sums after a bin.
-    limits : ndarray, (9,)
-        Memories before anything is judged; z and relative excess of the innovations; z and ratio of the drift; expected
-        spikes of a silence; smallest ratio of a feature's variance; share of a limit below which a status ends; inverse
-        squared relative error of the predicted squares below which there is too little to judge.
+    settings : ndarray, (N_SETTINGS,)
     judge : bool
         Whether conditions are to be judged in this bin.
-    error_cov : ndarray, (pairs, units); cross : (regressors^2, units); trace : (regressors, units), all in place
-    statistics : ndarray, (N_STATISTICS, units), in place
+    state : ndarray, (units, N_STATE), in place
     status : ndarray, (units,) of int64, in place
         Sum of RATE_OFF, DRIFTING, LOST.
-    scratch : ndarray, (4 * regressors + 10, BLOCK)
     """
-    d = regressors.size
+    u0, u1, u2 = regressors[0], regressors[1], regressors[2]
+    gaussian, single, s = settings[GAUSSIAN], settings[SINGLE], covariance
     changed = 0
-    for start in range(0, innovation.size, BLOCK):
-        stop = min(start + BLOCK, innovation.size)
-        width = stop - start
-        w, v, x = scratch[0, :width], scratch[1, :width], scratch[2, :width]
-        loss, spread, along = scratch[3, :width], scratch[4, :width], scratch[5, :width]
-        noise, quadratic, factor, middle = (
-            scratch[6, :width], scratch[7, :width], scratch[8, :width], scratch[9, :width],
-        )  # fmt: skip
-        g, h = scratch[10 : 10 + d], scratch[10 + d : 10 + 2 * d]
-        row, column = scratch[10 + 2 * d : 10 + 3 * d], scratch[10 + 3 * d : 10 + 4 * d]
-        mask = valid[start:stop]
-        _weights_of_bin(
-            counts[start:stop], mask, innovation[start:stop], noise_variance[start:stop], gaussian, single, w, v, x
-        )
-        _times(covariance, regressors, start, stop, g)
-        _combine(regressors, g, 0, width, loss)
-        _times(error_cov, regressors, start, stop, h)
-        _combine(regressors, h, 0, width, spread)
-        _combine(regressors, trace, start, stop, along)
-        _total_noise(noise, w, spread, v)
-        _cross_step(cross, regressors, g, h, w, noise, start, stop, row, column, factor, middle, quadratic)
-        _error_step(error_cov, g, h, w, noise, start, stop)
-        for a in range(d):
-            _trace_step(trace[a, start:stop], g[a, :width], x, w, along)
-        _accumulate(
-            statistics[:, start:stop], innovation[start:stop], counts[start:stop], mask, w, v, x, spread, along,
-            quadratic, loss, d, gaussian, keep, short_keep, limits[0],
-        )  # fmt: skip
+    for i in range(innovation.size):
+        nu, mask = innovation[i], valid[i]
+        if gaussian > 0.0:
+            w = mask / noise_variance[i]
+            v, x = w, nu * w
+        else:
+            w = mask * max(counts[i] - nu, 0.0)
+            v, x = w * (1.0 - single * min(w, 1.0)), mask * nu
+        g0, g1, g2 = _product(s[0, i], s[1, i], s[2, i], s[3, i], s[4, i], s[5, i], u0, u1, u2)
+        h0, h1, h2 = _product(state[i, 0], state[i, 1], state[i, 2], state[i, 3], state[i, 4], state[i, 5], u0, u1, u2)
+        loss, spread = g0 * u0 + g1 * u1 + g2 * u2, h0 * u0 + h1 * u1 + h2 * u2
+        noise = w * w * spread + v
+        quadratic = _cross_step(state, i, u0, u1, u2, g0, g1, g2, h0, h1, h2, w, noise)
+        _error_step(state, i, g0, g1, g2, h0, h1, h2, w, noise)
+        along = state[i, TRACE] * u0 + state[i, TRACE + 1] * u1 + state[i, TRACE + 2] * u2
+        move = x - w * along
+        state[i, TRACE] += g0 * move
+        state[i, TRACE + 1] += g1 * move
+        state[i, TRACE + 2] += g2 * move
+        state[i, SEEN] += w * loss / REGRESSORS
+        if mask > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
+            _accumulate(state, i, nu, counts[i], w, v, x, spread, along, quadratic, settings)
         if judge:
-            for i in range(start, stop):
-                before = status[i]
-                status[i] = _judge(statistics, i, before, gaussian, limits)
-                changed += status[i] != before
+            before = status[i]
+            status[i] = _judge(state, i, before, settings)
+            changed += status[i] != before
     return changed
 
 
 @kernel
-def _accumulate(
-    statistics, innovation, counts, mask, w, v, x, spread, along, quadratic, loss, d, gaussian, keep, short_keep,
-    memories,
-):  # fmt: skip
-    """Add one bin of a block of units to their leaky sums, for those whose filter has forgotten its start."""
+def _accumulate(state, i, nu, count, w, v, x, spread, along, quadratic, settings):
+    """Add one bin to the leaky sums of a unit whose filter has forgotten its start."""
+    keep, short_keep = settings[KEEP], settings[SHORT_KEEP]
     square = keep * keep
-    for j in range(w.size):
-        statistics[SEEN, j] += w[j] * loss[j] / d
-        if mask[j] <= 0.0 or statistics[SEEN, j] < memories:
-            continue
-        nu = innovation[j]
-        if gaussian > 0.0:
-            predicted = 1.0 / w[j] + spread[j]
-            fourth = 2.0 * predicted * predicted
-            statistics[SILENCE, j] = short_keep * statistics[SILENCE, j] + nu * nu
-            statistics[SHORT, j] = short_keep * statistics[SHORT, j] + predicted
-        else:
-            predicted = v[j] + w[j] * w[j] * spread[j]
-            fourth = predicted + 2.0 * predicted * predicted
-            statistics[SILENCE, j] = 0.0 if counts[j] > 0.0 else statistics[SILENCE, j] + w[j]
-        quiet = w[j] * quadratic[j]
-        excess = x[j] * along[j] - quiet
-        statistics[SQUARES, j] = keep * statistics[SQUARES, j] + nu * nu
-        statistics[PREDICTED, j] = keep * statistics[PREDICTED, j] + predicted
-        statistics[SPREAD, j] = square * statistics[SPREAD, j] + fourth
-        statistics[EXCESS, j] = keep * statistics[EXCESS, j] + excess
-        statistics[EXPECTED, j] = keep * statistics[EXPECTED, j] - quiet
-        statistics[EXCESS_SPREAD, j] = square * statistics[EXCESS_SPREAD, j] + excess * excess
+    if settings[GAUSSIAN] > 0.0:
+        predicted = 1.0 / w + spread
+        fourth = 2.0 * predicted * predicted
+        state[i, SILENCE] = short_keep * state[i, SILENCE] + nu * nu
+        state[i, SHORT] = short_keep * state[i, SHORT] + predicted
+    else:
+        predicted = v + w * w * spread
+        fourth = predicted + 2.0 * predicted * predicted
+        state[i, SILENCE] = 0.0 if count > 0.0 else state[i, SILENCE] + w
+    quiet = w * quadratic
+    excess = x * along - quiet
+    state[i, SQUARES] = keep * state[i, SQUARES] + nu * nu
+    state[i, PREDICTED] = keep * state[i, PREDICTED] + predicted
+    state[i, SPREAD] = square * state[i, SPREAD] + fourth
+    state[i, EXCESS] = keep * state[i, EXCESS] + excess
+    state[i, EXPECTED] = keep * state[i, EXPECTED] - quiet
+    state[i, EXCESS_SPREAD] = square * state[i, EXCESS_SPREAD] + excess * excess
 
 
-@kernel(inline="always")
-def _judge(statistics, i, before, gaussian, limits):
+@kernel
+def _judge(state, i, before, settings):
     """Return the status of one unit: a limit starts a condition, a share of the limit ends it."""
-    worth = statistics[PREDICTED, i] * statistics[PREDICTED, i]
-    if statistics[SEEN, i] < limits[0] or worth < limits[8] * statistics[SPREAD, i]:
+    worth = state[i, PREDICTED] * state[i, PREDICTED]
+    if state[i, SEEN] < settings[MEMORIES] or worth < settings[WORTH] * state[i, SPREAD]:
         return before
     status = 0
-    ease = limits[7] if before & RATE_OFF else 1.0
-    excess = statistics[SQUARES, i] - statistics[PREDICTED, i]
-    z = abs(excess) / np.sqrt(statistics[SPREAD, i])
-    if z > ease * limits[1] and abs(excess) > ease * limits[2] * statistics[PREDICTED, i]:
+    ease = settings[EASE] if before & RATE_OFF else 1.0
+    excess = abs(state[i, SQUARES] - state[i, PREDICTED])
+    z = excess / np.sqrt(state[i, SPREAD])
+    if z > ease * settings[Z_SQUARES] and excess > ease * settings[RATIO_SQUARES] * state[i, PREDICTED]:
         status |= RATE_OFF
-    ease = limits[7] if before & DRIFTING else 1.0
-    quiet = statistics[EXPECTED, i]
+    ease = settings[EASE] if before & DRIFTING else 1.0
+    quiet = state[i, EXPECTED]
     if quiet > 0.0:
-        z = (statistics[EXCESS, i] - quiet) / np.sqrt(max(statistics[EXCESS_SPREAD, i], 1e-300))
-        if z > ease * limits[3] and statistics[EXCESS, i] > ease * limits[4] * quiet:
+        z = (state[i, EXCESS] - quiet) / np.sqrt(max(state[i, EXCESS_SPREAD], 1e-300))
+        if z > ease * settings[Z_DRIFT] and state[i, EXCESS] > ease * settings[RATIO_DRIFT] * quiet:
             status |= DRIFTING
-    ease = limits[7] if before & LOST else 1.0
-    if gaussian > 0.0:
-        if statistics[SILENCE, i] * ease < limits[6] * statistics[SHORT, i] and statistics[SHORT, i] > 0.0:
+    ease = settings[EASE] if before & LOST else 1.0
+    if settings[GAUSSIAN] > 0.0:
+        if state[i, SILENCE] * ease < settings[FLAT] * state[i, SHORT] and state[i, SHORT] > 0.0:
             status |= LOST
-    elif statistics[SILENCE, i] > ease * limits[5]:
+    elif state[i, SILENCE] > ease * settings[SILENT]:
         status |= LOST
     return status
 
 
 @kernel
-def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sums, estimate, scratch):
+def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sums, estimate):
     """Update the estimate of every feature's noise variance with one bin, free of the bias of covariance matching.
 
     nu^2 - u'E u has mean Z when E is the error covariance of a constant truth. Its terms are averaged with the weights
@@ -278,37 +194,27 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
     ----------
     in_use : ndarray, (units,)
         The noise variance that the filter used in this bin.
-    error_cov : ndarray, (pairs, units), in place
+    error_cov : ndarray, (units, 6), in place
     sums : ndarray, (3, units), in place
         Weighted sum of nu^2 - u'E u, sum of weights, weighted sum of nu^2.
     estimate : ndarray, (units,), in place
-    scratch : ndarray, (2 * regressors + 4, BLOCK)
     Others as in :func:`monitor_step`.
     """
-    d = regressors.size
-    for start in range(0, innovation.size, BLOCK):
-        stop = min(start + BLOCK, innovation.size)
-        width = stop - start
-        w, v, spread, noise = scratch[0, :width], scratch[1, :width], scratch[2, :width], scratch[3, :width]
-        g, h = scratch[4 : 4 + d], scratch[4 + d : 4 + 2 * d]
-        _times(covariance, regressors, start, stop, g)
-        _times(error_cov, regressors, start, stop, h)
-        _combine(regressors, h, 0, width, spread)
-        for j in range(width):
-            w[j] = valid[start + j] / in_use[start + j]
-            v[j] = w[j] * w[j] * estimate[start + j]
-        _total_noise(noise, w, spread, v)
-        _error_step(error_cov, g, h, w, noise, start, stop)
-        for j in range(width):
-            i = start + j
-            if valid[i] <= 0.0:
-                continue
-            trust = estimate[i] / (estimate[i] + spread[j])
-            square = innovation[i] * innovation[i]
-            sums[0, i] += trust * trust * (square - spread[j])
-            sums[1, i] += trust * trust
-            sums[2, i] += trust * trust * square
-            estimate[i] = max(sums[0, i], LEAST_NOISE * sums[2, i]) / sums[1, i]
+    u0, u1, u2, s = regressors[0], regressors[1], regressors[2], covariance
+    for i in range(innovation.size):
+        e, w = error_cov[i], valid[i] / in_use[i]
+        g0, g1, g2 = _product(s[0, i], s[1, i], s[2, i], s[3, i], s[4, i], s[5, i], u0, u1, u2)
+        h0, h1, h2 = _product(e[0], e[1], e[2], e[3], e[4], e[5], u0, u1, u2)
+        spread = h0 * u0 + h1 * u1 + h2 * u2
+        _error_step(error_cov, i, g0, g1, g2, h0, h1, h2, w, w * w * (spread + estimate[i]))
+        if valid[i] <= 0.0:
+            continue
+        trust = estimate[i] / (estimate[i] + spread)
+        square = innovation[i] * innovation[i]
+        sums[0, i] += trust * trust * (square - spread)
+        sums[1, i] += trust * trust
+        sums[2, i] += trust * trust * square
+        estimate[i] = max(sums[0, i], LEAST_NOISE * sums[2, i]) / sums[1, i]
 
 
 @kernel

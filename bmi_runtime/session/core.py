@@ -92,6 +92,8 @@ class Session:
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
         self._miss_policy = config.realtime.miss_policy
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
+        self._bin_s, self._workspace_m, self._poisson = config.bin_s, config.task.workspace_m, not config.continuous
+        self._fade, self._fade_s = config.task.assist_fade, config.task.assist_fade_s
 
     def _make_decoder(self, model: EncodingModel) -> Any:
         section = self.config.decoder
@@ -114,13 +116,15 @@ class Session:
         refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
         if refused:
             self.events.append({"name": "refused-counts", "units": int(refused)})
-        usable = bool(2 * refused < self.model.n_units and given.stale[0] == 0)
-        safety, behind = self.safety, int(given.behind[0]) > 0
+        usable = 2 * refused < self._counts.size and given.stale.item() == 0
+        safety, behind = self.safety, given.behind.item() > 0
         safety.before_decoding(usable)
         decoded = self._decode(usable and not (behind and self._miss_policy == "coast"))
         self.mark(DECODE)
-        still = self.hold or not safety.moves or (behind and self._miss_policy == "hold")
-        self._move(decoded, intended, still)
+        moving = safety.moves
+        still = self.hold or not moving or (behind and self._miss_policy == "hold")
+        assist = self._assist_now()
+        self._move(decoded, intended, still, assist)
         event = None if still else self.task.advance(self.cursor[0], self.cursor[1])
         if event:
             self.events.append(event)
@@ -131,9 +135,10 @@ class Session:
         likelihood = self._adapt(intended) if adapting else math.nan
         if self.bins % self._check_every == 0:
             self._repair()
-        self.events += safety.drain()
-        stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
-        self._fill(decoded, intended, likelihood, adapting, stimulated)
+        if safety.events:
+            self.events += safety.drain()
+        stimulated = self._stimulate() if self.stimulation and moving and not self.hold else False
+        self._fill(decoded, intended, assist, likelihood, adapting, stimulated)
         self.bins += 1
         self.mark(ADAPT)
         return record
@@ -150,13 +155,13 @@ class Session:
             decoder.coast()
             return decoder.state
         decoded = decoder.predict(self._counts, self._valid)
-        broken = not math.isfinite(decoded[0] + decoded[1] + decoded[2] + decoded[3])
+        broken = not math.isfinite(sum(decoded.tolist()))
         if broken:
             self.events.append({"name": "decoder-not-finite"})
             self._repair()
             decoder.reset()
             decoder.set_position(self.cursor[0], self.cursor[1])
-        exploded = self.model.likelihood == "poisson" and decoder.largest > self._rate_limit
+        exploded = self._poisson and decoder.largest > self._rate_limit
         self.safety.after_decoding(exploded, broken)
         return decoder.state
 
@@ -174,25 +179,24 @@ class Session:
             self.events.append({"name": "covariance-lost", "units": int(lost)})
             self.safety.happen(Happening.FAULT)
 
-    def _move(self, decoded: np.ndarray, intended: tuple[float, float], still: bool) -> None:
+    def _move(self, decoded: np.ndarray, intended: tuple[float, float], still: bool, assist: float) -> None:
         """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
-        cursor, a, dt, limit = self.cursor, self._assist_now(), self.config.bin_s, self.config.task.workspace_m
-        vx, vy = float(decoded[2]), float(decoded[3])
+        cursor, dt, limit = self.cursor, self._bin_s, self._workspace_m
+        _, _, vx, vy = decoded.tolist()
         if still:
             vx = vy = 0.0
-        elif a:
-            vx, vy = (1.0 - a) * vx + a * intended[0], (1.0 - a) * vy + a * intended[1]
+        elif assist:
+            vx, vy = (1.0 - assist) * vx + assist * intended[0], (1.0 - assist) * vy + assist * intended[1]
         cursor[0] = min(max(cursor[0] + dt * vx, -limit), limit)
         cursor[1] = min(max(cursor[1] + dt * vy, -limit), limit)
         cursor[2], cursor[3] = vx, vy
         self.decoder.set_position(cursor[0], cursor[1])
 
     def _assist_now(self) -> float:
-        fade, config = self.config.task.assist_fade, self.config.task
-        if not self.assist or fade == "none":
+        if not self.assist or self._fade == "none":
             return self.assist
-        if fade == "time":
-            return self.assist * max(0.0, 1.0 - self.bins * self.config.bin_s / config.assist_fade_s)
+        if self._fade == "time":
+            return self.assist * max(0.0, 1.0 - self.bins * self._bin_s / self._fade_s)
         done = self.task.successes + self.task.timeouts
         return self.assist * (1.0 - self.task.successes / done) if done else self.assist
 
@@ -204,7 +208,13 @@ class Session:
         return bool(due)
 
     def _fill(
-        self, decoded: np.ndarray, intended: tuple[float, float], likelihood: float, adapting: bool, stimulated: bool
+        self,
+        decoded: np.ndarray,
+        intended: tuple[float, float],
+        assist: float,
+        likelihood: float,
+        adapting: bool,
+        stimulated: bool,
     ) -> None:
         """Write the output part of the record in one call; the order is that of `messages.OUTPUT_DTYPE`."""
         task = self.task
@@ -217,7 +227,7 @@ class Session:
             *task.target,
             *intended,
             task.hold_fraction,
-            self._assist_now(),
+            assist,
             self.oversight.learning_rate,
             likelihood,
             filters.checksum(self.model.weights),

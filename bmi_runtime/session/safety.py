@@ -104,7 +104,7 @@ class Safety:
             self.happen(Happening.TROUBLE)
         if self.state is CALIBRATING and self.seen > self.calibrating:
             self.happen(Happening.CALIBRATED)
-        if self.good >= self.config.recover_after_bins and not self.exploded:
+        if self.state is not ACTIVE and self.good >= self.config.recover_after_bins and not self.exploded:
             self.happen(Happening.RECOVERED)
 
     def after_decoding(self, exploded: bool, broken: bool) -> None:

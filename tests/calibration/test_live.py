@@ -304,7 +304,7 @@ def test_schedules_need_positive_numbers(gaussian_design):
 
 
 def test_limits_are_in_the_kernels_order():
-    assert Limits().as_array().tolist() == [5.0, 6.0, 0.2, 5.0, 2.0, 25.0, 0.1, 0.6, 100.0]
+    assert list(Limits().in_order()) == [5.0, 6.0, 0.2, 5.0, 2.0, 25.0, 0.1, 0.6, 100.0]
     with pytest.raises(BadInput, match="longer than a bin"):
         Monitor(3, 3, "poisson", 0.05, window_s=0.01)
 

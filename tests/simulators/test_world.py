@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime.config import AdapterConfig, PopulationConfig, SubjectConfig, load
-from bmi_runtime.intention.infer import OptimalControlIntention, RotatedIntention, aim
+from bmi_runtime.intention.infer import OptimalControlIntention, RotatedIntention, aim, aim_gains
 from bmi_runtime.messages import TrialState
 from simulators.population import Population
 from simulators.subject import Subject
@@ -147,8 +147,8 @@ def test_the_rotated_intention_keeps_the_speed_and_is_zero_in_the_target():
 
 def test_the_aim_of_one_bin_is_that_of_ten_shorter_ones():
     v, x, w, dt = 0.02, -0.05, 6.0, 0.001
-    once = aim(w, 10 * dt, (x, 0.0), (0.0, 0.0), v, 0.0)[0]
+    once = aim(*aim_gains(w, 10 * dt), (x, 0.0), (0.0, 0.0), v, 0.0)[0]
     for _ in range(10):  # the cursor follows the intention exactly: e(t) = exp(-w t) (e (1 + w t) + v t)
-        faster = aim(w, dt, (x, 0.0), (0.0, 0.0), v, 0.0)[0]
+        faster = aim(*aim_gains(w, dt), (x, 0.0), (0.0, 0.0), v, 0.0)[0]
         x, v = math.exp(-w * dt) * (x * (1 + w * dt) + v * dt), faster
     assert v == pytest.approx(once, rel=1e-12)
