@@ -5,7 +5,9 @@ usage: python benchmarks/fokker_planck.py [--cells 400] [--peer-python PYTHON]
 The problem: b = 0.8, a Gaussian (mean -1, variance 0.25) at t = 0, N(2). Every solver is asked for the same error of
 N(2) against the integral equation (py-pde: its own uniform grid) or against the exact solution on the same grid
 (scipy's BDF, which gets our fluxes, a sparse Jacobian pattern and the loosest tolerance that reaches the error).
-`--peer-python` names an interpreter that has py-pde. Prints a table and one JSON line.
+fplanck knows reflecting and periodic ends only: no threshold, no reset, no N(t). It is asked for what it can do, the
+relaxation of the linear equation (b = 0) without a threshold, and so are we (V_F = 8, where no mass gets to).
+`--peer-python` names an interpreter that has py-pde and fplanck. Prints a table and one JSON line.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from scipy.integrate import solve_ivp
 from bmi_runtime.analysis.fokker_planck import evolve, grid, volterra
 from bmi_runtime.analysis.fokker_planck.initial import Gaussian, masses
 from bmi_runtime.analysis.fokker_planck.model import Model
-from bmi_runtime.kernels import fokker_planck as kernels
+from bmi_runtime.kernels import fokker_planck_weights as kernels
 
 MODEL, INITIAL, DURATION = Model(b=0.8), Gaussian(-1.0, 0.25), 2.0
 
@@ -59,17 +61,43 @@ for _ in range(2):
 print(json.dumps({"seconds": min(results), "rate": float(eq.rate(end))}))
 """
 
+FPLANCK = """
+import json, sys, time
+import numpy as np
+np.product = np.prod  # it was written for numpy 1
+from scipy import constants
+from fplanck import boundary, fokker_planck
+cells = int(sys.argv[1])
+how = dict(temperature=1 / constants.k, drag=1.0, extent=16.0, resolution=16.0 / cells)
+equation = fokker_planck(force=lambda v: -v, boundary=boundary.reflecting, **how)
+v = equation.grid[0]
+best = np.inf
+for _ in range(3):
+    start = time.process_time()
+    mass = equation.propagate(lambda v: np.exp(-(v + 1) ** 2 / 0.5), 2.0, dense=sys.argv[2] == "dense")
+    best = min(best, time.process_time() - start)
+mean, variance = -np.exp(-2.0), 1 - 0.75 * np.exp(-4.0)
+exact = np.exp(-((v - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance) * 16.0 / cells
+print(json.dumps({"seconds": best, "error": float(np.abs(mass - exact).sum())}))
+"""
 
-def ours(mesh, tolerance):
-    """Return (CPU seconds, N) of one run."""
-    mass = masses(INITIAL, MODEL, mesh)
+
+def ours(mesh, tolerance, model=MODEL, initial=INITIAL):
+    """Return (CPU seconds, the run at its end)."""
+    mass = masses(initial, model, mesh)
     best = np.inf
     for _ in range(7):
-        run = evolve.Integrator(MODEL, mesh, mass, tolerance)
+        run = evolve.Integrator(model, mesh, mass, tolerance)
         start = time.process_time()
         run.to(DURATION)
         best = min(best, time.process_time() - start)
-    return best, run.rate
+    return best, run
+
+
+def our_rate(mesh, tolerance):
+    """Return (CPU seconds, N)."""
+    seconds, run = ours(mesh, tolerance)
+    return seconds, run.rate
 
 
 def right_hand_side(mesh):
@@ -146,8 +174,8 @@ def step_seconds():
     """
     mesh = grid.build(MODEL, 1000, -7.0)
     mass = masses(INITIAL, MODEL, mesh)
-    one, rates, work = mass[None, :].copy(), np.zeros(1), np.zeros((7, mesh.v.size))
-    arguments = (one, 1e-3, mesh.reset, mesh.edges, np.array([0.1]), 1.0, work, rates)
+    one, rates, work = mass[None, :].copy(), np.zeros(1), np.zeros((8, mesh.v.size))
+    arguments = (one, 1e-3, mesh.reset, mesh.table, np.array([0.1]), 1.0, work, rates)
     kernels.relax_potentials(*arguments)
     euler = min(_timed(lambda: [kernels.relax_potentials(*arguments) for _ in range(200)]) for _ in range(10)) / 200
     run = evolve.Integrator(MODEL, mesh, mass, fixed_step=1e-3)
@@ -162,45 +190,81 @@ def _timed(work):
     return time.process_time() - start
 
 
+def peer(options, script, *arguments):
+    """Return the answer of a peer's script, or None with a reason on standard error."""
+    if not options.peer_python:
+        print(f"peer skipped ({' '.join(arguments)} cells): give --peer-python", file=sys.stderr)
+        return None
+    done = subprocess.run([options.peer_python, "-c", script, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        print(f"peer skipped: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def against_scipy(cells):
+    """Return the rows of BDF on our grid."""
+    mesh = grid.build(MODEL, cells, -7.0)
+    same_grid = our_rate(mesh, 1e-12)[1]
+    for wanted in (1e-5, 1e-6, 1e-7):
+        mine, theirs = reach(our_rate, mesh, same_grid, wanted), reach(method_of_lines, mesh, same_grid, wanted)
+        yield {"peer": "scipy BDF, same grid", "error": wanted, "ours_s": mine[0], "peer_s": theirs[0]}
+
+
+def against_py_pde(options):
+    """Return the rows of py-pde on its own uniform grids."""
+    coarse, fine = (volterra.rate(MODEL, INITIAL, DURATION, n)[1][-1] for n in (400, 800))
+    exact = fine + (fine - coarse) / 3
+    for cells in (100, 200):
+        if found := peer(options, PY_PDE, str(cells)):
+            error = abs(found["rate"] - exact)
+            own = next(
+                seconds
+                for count in (30, 40, 60, 80, 100, 140, 200, 400, 800)
+                for seconds, rate in [our_rate(grid.build(MODEL, count, -7.0), 1e-7)]
+                if abs(rate - exact) <= error
+            )
+            yield {"peer": f"py-pde, {cells} cells", "error": error, "ours_s": own, "peer_s": found["seconds"]}
+
+
+def against_fplanck(options):
+    """Return the rows of fplanck: the L1 error of the density of the linear equation without a threshold."""
+    model, initial = Model(v_threshold=8.0), Gaussian(-1.0, 0.25, 8.0)
+    mean, variance = -np.exp(-DURATION), 1 - 0.75 * np.exp(-2 * DURATION)
+
+    def error(run):
+        v, width = run.grid.v, run.grid.width
+        exact = np.exp(-((v - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        return np.abs(run.mass - exact * width).sum()
+
+    for cells in (100, 200, 400):
+        both = [found for how in ("sparse", "dense") if (found := peer(options, FPLANCK, str(cells), how))]
+        if not both:
+            return
+        found = min(both, key=lambda one: one["seconds"])
+        own = next(
+            seconds
+            for count in (30, 50, 100, 200, 400, 800)
+            for seconds, run in [ours(grid.build(model, count, -8.0), 1e-5, model, initial)]
+            if error(run) <= found["error"]
+        )
+        name = f"fplanck, {cells} cells, no threshold"
+        yield {"peer": name, "error": found["error"], "ours_s": own, "peer_s": found["seconds"]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=400)
-    parser.add_argument("--peer-python", help="an interpreter that has py-pde")
+    parser.add_argument("--peer-python", help="an interpreter that has py-pde and fplanck")
     options = parser.parse_args()
-    mesh = grid.build(MODEL, options.cells, -7.0)
-    ours(mesh, 1e-6)
-    same_grid = ours(mesh, 1e-12)[1]
-    table = []
-    for wanted in (1e-5, 1e-6, 1e-7):
-        mine, theirs = reach(ours, mesh, same_grid, wanted), reach(method_of_lines, mesh, same_grid, wanted)
-        table.append({"peer": "scipy BDF, same grid", "error": wanted, "ours_s": mine[0], "peer_s": theirs[0]})
-    coarse, fine = (volterra.rate(MODEL, INITIAL, DURATION, n)[1][-1] for n in (400, 800))
-    exact = fine + (fine - coarse) / 3
-    if options.peer_python:
-        for cells in (100, 200):
-            done = subprocess.run([options.peer_python, "-c", PY_PDE, str(cells)], capture_output=True, text=True)
-            if done.returncode:
-                print(f"py-pde skipped: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-                break
-            found = json.loads(done.stdout.splitlines()[-1])
-            error = abs(found["rate"] - exact)
-            own = next(
-                (seconds, abs(rate - exact))
-                for count in (30, 40, 60, 80, 100, 140, 200, 400, 800)
-                for seconds, rate in [ours(grid.build(MODEL, count, -7.0), 1e-7)]
-                if abs(rate - exact) <= error
-            )
-            row = {"peer": f"py-pde, {cells} cells", "error": error, "ours_s": own[0], "peer_s": found["seconds"]}
-            table.append(row)
-    else:
-        print("py-pde skipped: give --peer-python", file=sys.stderr)
-    print("fplanck skipped: it has no absorbing threshold with reset and no dependence on N(t)", file=sys.stderr)
+    our_rate(grid.build(MODEL, options.cells, -7.0), 1e-6)
+    table = [*against_scipy(options.cells), *against_py_pde(options), *against_fplanck(options)]
     euler, rodas = step_seconds()
-    print(f"{'peer':<24}{'error of N':>12}{'ours (ms)':>12}{'peer (ms)':>12}{'ratio':>8}")
+    print(f"{'peer':<32}{'error':>12}{'ours (ms)':>12}{'peer (ms)':>12}{'ratio':>8}")
     for row in table:
         row["ratio"] = row["peer_s"] / row["ours_s"]
         times = f"{row['ours_s'] * 1e3:>12.2f}{row['peer_s'] * 1e3:>12.1f}{row['ratio']:>8.0f}"
-        print(f"{row['peer']:<24}{row['error']:>12.1e}{times}")
+        print(f"{row['peer']:<32}{row['error']:>12.1e}{times}")
     print(f"implicit Euler step, 1,000 cells: {euler * 1e6:.1f} us; RODAS step (6 stages): {rodas * 1e6:.1f} us")
     print(json.dumps({"rows": table, "euler_step_us": euler * 1e6, "rodas_step_us": rodas * 1e6}))
 

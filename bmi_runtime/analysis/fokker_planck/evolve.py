@@ -12,6 +12,7 @@ from bmi_runtime.analysis.fokker_planck.initial import masses
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.kernels import fokker_planck as kernels
+from bmi_runtime.kernels.fokker_planck_fluxes import rate_of
 
 CELLS_ACROSS_LAYER = 20.0  # the layer a / (b N) below V_F is trusted down to this many cells
 
@@ -84,10 +85,11 @@ class Integrator:
         self.current = np.ascontiguousarray(model.current_table())
         self.control = np.array([tolerance, fixed_step, stop_rate, max(tolerance, 1e-13), 1e-15])
         self.state = np.zeros(11)
-        self.state[kernels.STEP] = min(1e-7, 1e-2 * model.delay) if model.delay > 0 else 1e-7
+        first = 0.2 * tolerance**0.25  # a start that is too bold costs a few rejected steps, a timid one many accepted
+        self.state[kernels.STEP] = min(first, 1e-2 * model.delay) if model.delay > 0 else first
         self.state[kernels.REST] = resting
         self.state[kernels.LOWEST] = math.inf
-        self._work = np.zeros((17, grid.v.size))
+        self._work = np.zeros((18, grid.v.size))
         self._new = np.zeros(grid.v.size)
         self.past = np.zeros((3, 4096))
         self.count = 0
@@ -95,8 +97,8 @@ class Integrator:
 
     def _start(self):
         drive = self.model.rate_before if self.model.delay > 0 else math.nan
-        rate, _ = kernels.rate_of(
-            self.mass, self.grid.sink, *self.grid.edges, self.settings, float(self.model.current_table()[1][0]), drive
+        rate, _ = rate_of(
+            self.mass, self.grid.sink, self.grid.table, self.settings, float(self.model.current_table()[1][0]), drive
         )
         if math.isnan(rate):
             raise BadInput("the density next to V_F is too large for a solution at t = 0: the blow-up is instantaneous")
@@ -130,7 +132,7 @@ class Integrator:
                 self.mass,
                 until,
                 self.grid.reset,
-                self.grid.edges,
+                self.grid.table,
                 self.grid.sink,
                 self.settings,
                 self.current,

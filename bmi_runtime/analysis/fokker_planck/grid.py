@@ -22,6 +22,8 @@ class Grid:
     edges : float64 array (3, n)
         Middle and length of the edge to the right of every node, and the width of its cell. The last edge ends at
         V_F, or has length 0 where nothing leaves.
+    table : float64 array (7, n)
+        The edges and what the kernels need of them (see :mod:`bmi_runtime.kernels.fokker_planck_fluxes`).
     sink : float64 array (n,)
         Rate of firing of the neurons of every cell (random threshold), else 0.
     reset : int
@@ -30,6 +32,7 @@ class Grid:
 
     v: np.ndarray
     edges: np.ndarray
+    table: np.ndarray
     sink: np.ndarray
     reset: int
 
@@ -132,4 +135,13 @@ def _cells(model, nodes, soft):
         sink[at + 1 :] = 1.0 / model.threshold_eps
         sink[at] = 0.5 * gap[at] / width[at] / model.threshold_eps
     reset = int(np.argmin(np.abs(v - model.v_reset)))
-    return Grid(v, np.ascontiguousarray([v + 0.5 * gap, gap, width]), sink, reset)
+    edges = np.ascontiguousarray([v + 0.5 * gap, gap, width])
+    return Grid(v, edges, _table(edges), sink, reset)
+
+
+def _table(edges):
+    """Return the table of the kernels: the edges, and the constant parts of the two transfer rates of each."""
+    _, gap, width = edges
+    inverse = np.divide(1.0, gap, out=np.zeros_like(gap), where=gap > 0)
+    after = np.r_[1.0 / width[1:], 0.0]  # no cell lies beyond the last edge: nothing comes back through it
+    return np.vstack([edges, inverse / width, 0.25 * gap / width, inverse * after, 0.25 * gap * after])

@@ -18,7 +18,7 @@ from bmi_runtime.analysis.fokker_planck import grid as grids
 from bmi_runtime.analysis.fokker_planck import steady
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import fokker_planck as kernels
+from bmi_runtime.kernels import fokker_planck_weights as kernels
 
 Function = Callable[[Any], Any]  # of numbers and of arrays alike
 
@@ -205,11 +205,11 @@ def learn(
     mesh = grids.build(model, cells, min(-6.0, float(drift.min()) + float(w.min()) - 6.0))
     mass = np.outer(start * width / (start.sum() * width), np.exp(-((mesh.v) ** 2)) * mesh.width)
     mass *= (start / start.sum())[:, None] / mass.sum(axis=1, keepdims=True).clip(1e-300)
-    rates, work = np.zeros(w.size), np.zeros((7, mesh.v.size))
+    rates, work = np.zeros(w.size), np.zeros((8, mesh.v.size))
     moved, totals = np.zeros(w.size + 1), np.zeros(w.size)
     for _ in range(60):
         kernels.relax_potentials(
-            mass, 0.1, mesh.reset, mesh.edges, drift + w * sigma(rates.sum()), model.a0, work, rates
+            mass, 0.1, mesh.reset, mesh.table, drift + w * sigma(rates.sum()), model.a0, work, rates
         )
     times, kept, now, lowest = [0.0], [mass.sum(axis=1) / width], 0.0, 0.0
     for until in np.linspace(0.0, duration, snapshots + 1)[1:]:
@@ -223,7 +223,7 @@ def learn(
                 kernels.transport_weights(
                     mass, speed * here / parts, width, w, slopes / width, rates, mean, moved, totals
                 )
-            kernels.relax_potentials(mass, here, mesh.reset, mesh.edges, drift + w * sigma(mean), model.a0, work, rates)
+            kernels.relax_potentials(mass, here, mesh.reset, mesh.table, drift + w * sigma(mean), model.a0, work, rates)
             now += here
             lowest = min(lowest, float(mass.min()))
         times.append(now)
