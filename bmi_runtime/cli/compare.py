@@ -18,9 +18,13 @@ NEEDS_TARGETS = ("refit-kalman",)
 
 @click.command()
 @click.argument("data", nargs=-1, type=click.Path())
-@click.option("--decoders", help="Names, separated by commas.  [default: all that suit]")
+@click.option("--decoders", help="Names, or files (.npz, .onnx), separated by commas.  [default: all that suit]")
 @click.option("--folds", type=int, default=5, show_default=True, help="Blocks of the cross-validation.")
 @click.option("--mapping", type=click.Path(), help="A TOML file that says which variable of a .mat file is what.")
+@click.option("--velocity", type=click.Choice(["intended", "cursor", "rotated"]), help="What of a session is decoded.")
+@click.option(
+    "--write", type=click.Path(), help="Fit the one decoder to all of DATA and write it, for a session (.npz)."
+)
 @click.option("--closed-loop", is_flag=True, help="Compare in the simulated closed loop; no DATA.")
 @click.option("--seeds", type=int, default=5, show_default=True, help="Simulated subjects (closed loop).")
 @click.option("--calibration", "calibration_s", type=float, default=120.0, show_default=True, help="Seconds to learn.")
@@ -31,7 +35,14 @@ NEEDS_TARGETS = ("refit-kalman",)
 @click.option("--figure", type=click.Path(), help="Write a figure (.png, .pdf, .svg).")
 @answer_options
 def compare(data, closed_loop, figure, as_json, decoders, **options):
-    """Compare decoders on the recordings DATA, each bin decoded by fits that never saw its block.
+    r"""Compare decoders on the recordings DATA, each bin decoded by fits that never saw its block.
+
+    DATA are files of binned counts with kinematics, or sessions of the runtime (.mcap; by default the velocity that
+    was inferred as intended is decoded). With --write a decoder is then fitted to all of DATA, for a live session:
+
+    \b
+    bmi compare calibration.mcap --decoders ole --write ole.npz
+    bmi run --set decoder.kind=fitted --set decoder.fitted_file=ole.npz
 
     With --closed-loop a simulated subject uses every decoder; the same seed means the same subject and units.
     """
@@ -43,6 +54,7 @@ def compare(data, closed_loop, figure, as_json, decoders, **options):
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise BadInput(f"the decoder '{repeated[0]}' is named twice in --decoders")
+    _check_write(data, names, options["write"])
     result = _closed(names, options) if closed_loop else _open(data, names, options, as_json)
     if figure:
         from bmi_runtime.cli.compare_figures import draw
@@ -51,35 +63,61 @@ def compare(data, closed_loop, figure, as_json, decoders, **options):
     answer(result, as_json, _text(result))
 
 
+def _check_write(data, names, path):
+    """Refuse what would only be found out after the comparison."""
+    import pathlib
+
+    from bmi_runtime.decoding.base import FITTED
+    from bmi_runtime.decoding.fitted_file import check_free
+    from bmi_runtime.errors import BadInput
+
+    if path is None:
+        return
+    if len(data) != 1 or len(names) != 1 or names[0] not in FITTED:
+        raise BadInput(f"--write takes one recording and one decoder (--decoders) of {', '.join(FITTED)}")
+    check_free(pathlib.Path(path))
+
+
 def _open(paths, names, options, as_json):
     from bmi_runtime.decoding.base import fitted_names
     from bmi_runtime.decoding.comparison import compare_decoders
     from bmi_runtime.errors import BadInput
     from bmi_runtime.sources.datafile import load_recording
 
-    for name in names:
-        if name in NEEDS_TARGETS:
-            raise BadInput(f"'{name}' learns from where the targets are; compare it with --closed-loop")
     _check_names(names, fitted_names())
     tables = {}
     for path in paths:
-        recording = load_recording(path, mapping=options["mapping"])
+        if options["velocity"] and not path.endswith(".mcap"):
+            raise BadInput(f"--velocity is for sessions of the runtime (.mcap); {path} holds the velocity it holds")
+        recording = load_recording(path, mapping=options["mapping"], velocity=options["velocity"] or "intended")
+        for name in names:
+            if name in NEEDS_TARGETS and recording.targets is None:
+                raise BadInput(f"'{name}' learns from where the targets are; compare it with --closed-loop")
         say(f"{recording.name}: {recording.n_bins} bins of {recording.n_units} units", True)
         with progress(recording.name, options["folds"] * len(names)) as advance:
             tables[recording.name] = compare_decoders(recording, names, options["folds"], options["seed"], advance)
-    return {"mode": "open-loop", "folds": options["folds"], "tables": tables}
+    result = {"mode": "open-loop", "folds": options["folds"], "tables": tables}
+    return result | ({"written": _write(options["write"], names[0], recording)} if options["write"] else {})
+
+
+def _write(path, name, recording):
+    from bmi_runtime.decoding.base import fit_decoder
+    from bmi_runtime.decoding.comparison import training_of
+    from bmi_runtime.decoding.fitted_file import save_fitted
+
+    training = training_of(recording)
+    unit_m_s = 1.0 if recording.velocity_unit == "m/s" else None
+    save_fitted(path, name, fit_decoder(name, training), training, unit_m_s, recording.name)
+    return path
 
 
 def _check_names(names, known):
-    import difflib
-
-    from bmi_runtime.errors import BadInput
+    from bmi_runtime import registry
+    from bmi_runtime.decoding.base import is_file
 
     for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise BadInput(f"there is no decoder '{name}' to compare; {hint}choose from {', '.join(known)}")
+        if name not in known and not is_file(name):
+            raise registry.unknown("decoder", name, known)
 
 
 def _closed(names, options):
@@ -93,7 +131,8 @@ def _closed(names, options):
 
 def _text(result):
     if result["mode"] == "open-loop":
-        return "\n\n".join(_open_table(name, rows) for name, rows in result["tables"].items())
+        text = "\n\n".join(_open_table(name, rows) for name, rows in result["tables"].items())
+        return text + (f"\n\nfitted to all of it and written: {result['written']}" if "written" in result else "")
     return _closed_table(result)
 
 

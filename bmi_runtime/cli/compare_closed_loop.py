@@ -17,6 +17,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
 from bmi_runtime.decoding.base import fit_decoder
 from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.seat import Seat
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin, TrialState
 from bmi_runtime.session.core import Session
@@ -24,44 +25,6 @@ from simulators.source import SimulatedSource
 
 ADAPTIVE = "adaptive"
 BIN_S = 0.02
-
-
-class Seat:
-    """Puts a fitted decoder in the place of the session's own: its velocity moves the cursor.
-
-    Parameters
-    ----------
-    decoder : FittedDecoder
-    """
-
-    largest = 0.0
-
-    def __init__(self, decoder: Any):
-        self.decoder = decoder
-        self.state, self.variance = np.zeros(4), np.zeros(4)
-        decoder.reset()
-
-    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """Take one bin in; return the cursor's position and the decoded velocity."""
-        self.state[2:] = self.decoder.predict(counts)[2:]
-        return self.state
-
-    def coast(self) -> None:
-        """Keep the velocity for a bin without data."""
-
-    def reset(self) -> None:
-        """Forget the state."""
-        self.state[:] = 0.0
-        self.decoder.reset()
-
-    def set_position(self, x_m: float, y_m: float) -> None:
-        """Take the cursor's position as known."""
-        self.state[:2] = x_m, y_m
-        if hasattr(self.decoder, "set_position"):
-            self.decoder.set_position(x_m, y_m)
-
-    def on_done(self) -> None:
-        """A new target does not move the cursor: the decoder goes on."""
 
 
 class Subject:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import importlib.metadata
 from typing import Any, Protocol
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.errors import BadInput
 
 DECODERS = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
     "point-process": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
     "kalman": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
+    "fitted": "bmi_runtime.decoding.seat:seat_from_file",  # any of FITTED, from the file decoder.fitted_file
 }
 ENTRY_POINTS = "bmi_runtime.decoders"
 FITTED = {  # decoders with `fit`: learned from a training part in one go, then they decode bin by bin
@@ -51,49 +50,54 @@ class Decoder(Protocol):
 
 
 def names() -> list[str]:
-    """Return the names of all decoders, those of other packages included."""
-    return sorted({*DECODERS, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))})
+    """Return the names of all decoders of sessions, those of other packages included."""
+    return sorted(registry.names(DECODERS, ENTRY_POINTS))
 
 
 def decoder_class(name: str) -> Any:
-    """Return the class of the decoder `name`.
+    """Return what makes the decoder `name` of a session, from the live model and the options of ``[decoder]``.
 
     Raises
     ------
     BadInput
         When there is none of that name, or another package's decoder cannot be imported.
     """
-    if name in DECODERS:
-        module, _, attribute = DECODERS[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        try:
-            return point.load()
-        except Exception as error:
-            raise BadInput(f"the decoder '{name}' of {point.value} cannot be loaded: {error}") from None
-    raise BadInput(f"there is no decoder '{name}'; choose from {', '.join(names())}")
+    if name in FITTED and name not in DECODERS:
+        raise BadInput(
+            f"the decoder '{name}' is fitted to data first: 'bmi compare DATA --decoders {name} --write FILE.npz', "
+            "then decoder.kind = 'fitted' and decoder.fitted_file = 'FILE.npz'"
+        )
+    return registry.find("decoder", DECODERS, ENTRY_POINTS, name)
 
 
 def fitted_names() -> list[str]:
     """Return the names of all decoders that can be fitted to data, those of other packages included."""
-    return [*FITTED, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))]
+    return registry.names(FITTED, ENTRY_POINTS)
+
+
+def is_file(name: str) -> bool:
+    """Return whether the name of a decoder is that of a file: one that was written before, or an ONNX model."""
+    return name.endswith((".npz", ".onnx"))
 
 
 def fit_decoder(name: str, training: Any) -> Any:
     """Return the decoder `name` fitted to a training part (`bmi_runtime.decoding.fitted.Training`).
+
+    A file's name stands for the decoder in the file, which is taken as it is and learns nothing here.
 
     Raises
     ------
     BadInput
         When there is none of that name, or another package's decoder cannot be loaded or fails.
     """
+    if is_file(name):
+        from bmi_runtime.decoding.fitted_file import load_fitted
+
+        return load_fitted(name).suited(training.counts.shape[1], training.bin_s)
     if name in FITTED:
-        module, _, attribute = FITTED[name].partition(":")
-        return getattr(importlib.import_module(module), attribute).fit(training)
+        return registry.load_row(FITTED[name]).fit(training)
     if name not in fitted_names():
-        near = difflib.get_close_matches(name, fitted_names(), 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise BadInput(f"there is no decoder '{name}'; {hint}choose from {', '.join(fitted_names())}")
+        raise registry.unknown("decoder", name, fitted_names())
     from bmi_runtime.decoding.falcon import FalconDecoder
 
     return FalconDecoder.fitted(decoder_class(name), name, training)

@@ -30,7 +30,12 @@ FEWEST_TRAINING_BINS = 200
 def training_of(recording: Any) -> Training:
     """Return a recording as decoders are fitted to it."""
     return Training(
-        recording.counts, recording.kinematics, recording.trial_start, recording.restart, float(recording.bin_s)
+        recording.counts,
+        recording.kinematics,
+        recording.trial_start,
+        recording.restart,
+        float(recording.bin_s),
+        recording.targets,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Training:
     restart : ndarray of bool, shape (bins,)
         Where the counts before are unknown or belong to another time.
     bin_s : float
+    targets : ndarray, shape (bins, 3), optional
+        x, y and radius of the target that was shown, where there were targets.
     """
 
     counts: np.ndarray
@@ -33,6 +36,7 @@ class Training:
     trial_start: np.ndarray
     restart: np.ndarray
     bin_s: float
+    targets: np.ndarray | None = None
 
     @property
     def columns(self) -> np.ndarray:
@@ -50,7 +54,17 @@ class Training:
             self.trial_start[index] | seam,
             self.restart[index] | seam,
             self.bin_s,
+            None if self.targets is None else self.targets[index],
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Training]) -> Training:
+        """Return parts one after the other; each begins with a start of its own."""
+        arrays = {
+            name: None if getattr(parts[0], name) is None else np.concatenate([getattr(part, name) for part in parts])
+            for name in ("counts", "kinematics", "trial_start", "restart", "targets")
+        }
+        return cls(bin_s=parts[0].bin_s, **arrays)
 
     def validation(self) -> tuple[Training, Training]:
         """Return the first four fifths and the last fifth, on which hyper-parameters are chosen."""
@@ -81,10 +95,29 @@ class FittedDecoder(Protocol):
 
 
 class Verbs:
-    """The verbs that most decoders leave empty."""
+    """What most decoders share: verbs that they leave empty, and their numbers as they are written to files.
+
+    Attributes
+    ----------
+    PARAMETERS : tuple of str
+        Attributes that the class is made from again, by the names of its arguments.
+    DERIVED : tuple of str
+        Attributes that are computed from those by a library. They are written too: another machine's library would
+        give other last bits, and a replay there would differ.
+    STATE : tuple of str
+        Attributes that change from bin to bin: arrays, numbers, or objects with `snapshot` and `restore`.
+    """
+
+    PARAMETERS: tuple[str, ...] = ()
+    DERIVED: tuple[str, ...] = ()
+    STATE: tuple[str, ...] = ()
 
     def __init__(self):
         self.variance = np.full(4, np.nan)
+
+    def reset(self) -> None:
+        """Forget the state; keep the parameters."""
+        raise NotImplementedError
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Take one bin in; return x, y, vx, vy."""
@@ -96,6 +129,47 @@ class Verbs:
 
     def on_done(self) -> None:
         """Take note that a trial ended: nothing changes."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the numbers and arrays that the decoder is made from."""
+        return {name: getattr(self, name) for name in (*self.PARAMETERS, *self.DERIVED)}
+
+    @classmethod
+    def from_parameters(cls, parameters: dict[str, Any]) -> Self:
+        """Return the decoder whose :meth:`parameters` these are."""
+        decoder = cls._made(**{name: value for name, value in parameters.items() if name not in cls.DERIVED})
+        for name in cls.DERIVED:
+            setattr(decoder, name, np.ascontiguousarray(parameters[name], dtype=float))
+        return decoder
+
+    @classmethod
+    def _made(cls, **parameters: Any) -> Self:
+        return cls(**parameters)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        return {name: copied(getattr(self, name)) for name in (*self.STATE, "variance")}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        for name, value in snapshot.items():
+            put_back(self, name, value)
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of one attribute of a state, as a recording holds it."""
+    if hasattr(value, "snapshot"):
+        return value.snapshot()
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def put_back(owner: Any, name: str, value: Any) -> None:
+    """Put one attribute of a state back."""
+    own = getattr(owner, name)
+    if hasattr(own, "restore"):
+        own.restore(value)
+    else:
+        setattr(owner, name, value.copy() if isinstance(value, np.ndarray) else value)
 
 
 def decode_all(decoder: Any, data: Training) -> np.ndarray:
@@ -149,6 +223,14 @@ class Delay:
         self._ring[self._head] = counts
         self._head = (self._head + 1) % (self.bins + 1)
         return self._ring[self._head]
+
+    def snapshot(self) -> list[Any]:
+        """Return copies of the counts that wait."""
+        return [self._ring.copy(), self._head]
+
+    def restore(self, snapshot: list[Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self._ring[:], self._head = snapshot
 
 
 LEADS = list(LEADS_BINS)

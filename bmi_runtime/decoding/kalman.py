@@ -9,11 +9,17 @@ Malik, Truccolo, Brown, Hochberg (2011) IEEE TNSRE 19:25 (constant gain).
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any, Self
+
 import numpy as np
 
 from bmi_runtime.decoding.baselines import StaticKalman, fit_kalman
 from bmi_runtime.decoding.fitted import LEADS, VELOCITY, Delay, Training, Verbs, best_of, paired_rows
 from bmi_runtime.decoding.lagged import settled_covariance
+from bmi_runtime.kernels import linear
+
+_MODEL = tuple(field.name for field in dataclasses.fields(StaticKalman))
 
 
 class KalmanDecoder(Verbs):
@@ -32,22 +38,40 @@ class KalmanDecoder(Verbs):
     """
 
     velocity_only = False
+    PARAMETERS = ("lead", "columns", "units")
+    DERIVED = ("_gain_form", "_information")
+    STATE = ("_mean", "_covariance", "_fresh", "_delay")
 
     def __init__(self, model: StaticKalman, lead: int, columns, units):
         super().__init__()
-        self.model, self.columns, self.units = model, np.asarray(columns), np.asarray(units)
-        self._gain_form = np.linalg.solve(model.observation_covariance, model.observation).T
-        self._information = self._gain_form @ model.observation
-        self._delay = Delay(lead, model.count_mean)
+        self.model, self.lead = model, int(lead)
+        self.columns, self.units = np.asarray(columns), np.asarray(units)
+        gain_form = np.linalg.solve(model.observation_covariance, model.observation).T
+        self._gain_form = np.ascontiguousarray(gain_form)
+        self._information = gain_form @ model.observation
+        self._transition = np.ascontiguousarray(model.transition)
+        self._drive = np.ascontiguousarray(model.transition_covariance)
+        self._delay = Delay(self.lead, model.count_mean)
+        size = len(self.columns)
+        self._evidence, self._work = np.empty(size), np.empty((size, 2 * size + 1))
         self.reset()
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the fitted model, field by field, with the lead and what is decoded from what."""
+        return {name: getattr(self.model, name) for name in _MODEL} | super().parameters()
+
     @classmethod
-    def fit(cls, training: Training) -> KalmanDecoder:
+    def _made(cls, **parameters: Any) -> Self:
+        model = StaticKalman(**{name: parameters.pop(name) for name in _MODEL})
+        return cls(model, **parameters)
+
+    @classmethod
+    def fit(cls, training: Training) -> Self:
         """Return the decoder fitted by least squares, with the lead (0 to 4 bins) that validates best."""
         return cls.with_lead(training, best_of(LEADS, cls.with_lead, training))
 
     @classmethod
-    def with_lead(cls, training: Training, lead: int) -> KalmanDecoder:
+    def with_lead(cls, training: Training, lead: int) -> Self:
         """Return the decoder fitted with a given lead; units that never change are left out."""
         units = np.flatnonzero(np.ptp(training.counts, axis=0) > 0)
         columns = VELOCITY if cls.velocity_only else training.columns
@@ -79,15 +103,11 @@ class KalmanDecoder(Verbs):
         return state
 
     def _advance(self):
-        a = self.model.transition
-        self._mean = a @ self._mean
-        self._covariance = a @ self._covariance @ a.T + self.model.transition_covariance
+        linear.advance(self._transition, self._drive, self._mean, self._covariance, self._work)
 
     def _update(self, centred):
-        identity = np.eye(len(self._mean))
-        after = np.linalg.solve(identity + self._covariance @ self._information, self._covariance)
-        self._covariance = 0.5 * (after + after.T)
-        self._mean = self._mean + self._covariance @ (self._gain_form @ centred - self._information @ self._mean)
+        linear.weighted_sums(self._gain_form, centred, self._evidence)
+        linear.condition(self._information, self._evidence, self._mean, self._covariance, self._work)
 
 
 class VelocityKalmanDecoder(KalmanDecoder):
@@ -103,17 +123,20 @@ class SteadyKalmanDecoder(KalmanDecoder):
     """
 
     DOUBLINGS = 10
+    DERIVED = ("_gain_form", "_information", "_settled")
 
     def __init__(self, model: StaticKalman, lead: int, columns, units):
         super().__init__(model, lead, columns, units)
+        self._expected, self._change = np.empty(len(self.columns)), np.empty(len(self.columns))
         before = settled_covariance(model.transition, model.transition_covariance, self._information, self.DOUBLINGS)
         after = np.linalg.solve(np.eye(len(before)) + before @ self._information, before)
         self._settled = 0.5 * (after + after.T)
         self.gain = self._settled @ self._gain_form
 
-    def _advance(self):
-        self._mean = self.model.transition @ self._mean
-
     def _update(self, centred):
-        self._covariance = self._settled
-        self._mean = self._mean + self.gain @ (centred - self.model.observation @ self._mean)
+        """Add the settled gain times what the counts say beyond the prediction."""
+        linear.weighted_sums(self._gain_form, centred, self._evidence)
+        linear.weighted_sums(self._information, self._mean, self._expected)
+        self._covariance[:] = self._settled
+        linear.weighted_sums(self._settled, self._evidence - self._expected, self._change)
+        self._mean += self._change

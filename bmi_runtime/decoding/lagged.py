@@ -6,6 +6,7 @@ leads the hand) and, if wanted, to the counts just before; a Kalman filter over 
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -84,6 +85,9 @@ class LaggedTuning:
     TRANSIENT_BINS = 48  # after a jump or a start; then the covariance is taken as settled
     DOUBLINGS = 10
     SHRINK = True
+    PARAMETERS: tuple[str, ...] = (
+        "_transition", "_drive", "_information", "_evidence", "_evidence_offset", "_prior", "_settled", "_centre",
+    )  # fmt: skip
 
     def __init__(self, layout: Layout, lead_bins: int, lag_bins: int, order: int, history: int = 0, tuned=None):
         self.layout = layout
@@ -117,6 +121,30 @@ class LaggedTuning:
             self._mean += self._centre - centre
         self._centre = centre
         self._ready = True
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return what was published."""
+        return {name: getattr(self, name) for name in self.PARAMETERS}
+
+    def take(self, parameters: dict[str, np.ndarray]) -> None:
+        """Take :meth:`parameters` of before, in place of publishing from moments."""
+        for name in self.PARAMETERS:
+            setattr(self, name, parameters[name])
+        self._after_jump = self._path = None
+        self._ready = True
+        self.reset()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        path = None if self._path is None else [self._path[self._along].copy(), self._along]
+        return {"mean": self._mean.copy(), "path": path}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self._mean[:], self._path = snapshot["mean"], None
+        if snapshot["path"] is not None:
+            covariance, self._along = snapshot["path"]
+            self._path = [covariance.copy()] * (self._along + 1)
 
     def _window(self):
         return (self.layout.lead_bins - self.lead_bins) * self.layout.dims + np.arange(self.size)
@@ -263,6 +291,7 @@ class DelayedKalman(LaggedTuning):
 
     TUNING_PENALTY = 1e-9
     SHRINK = False
+    PARAMETERS = (*LaggedTuning.PARAMETERS, "_blank")
 
     def __init__(self, layout: Layout, delay_bins: int):
         super().__init__(layout, 0, 0, 1)
@@ -281,6 +310,15 @@ class DelayedKalman(LaggedTuning):
         """Forget the state and the counts that wait."""
         super().reset()
         self._queue = []
+
+    def snapshot(self):
+        """Return copies of what the next bin depends on, the counts that wait among it."""
+        return super().snapshot() | {"queue": [counts.copy() for counts in self._queue]}
+
+    def restore(self, snapshot):
+        """Put a :meth:`snapshot` back."""
+        super().restore(snapshot)
+        self._queue = [counts.copy() for counts in snapshot["queue"]]
 
     def step(self, windows):
         """Take one bin in."""
@@ -312,6 +350,21 @@ class DirectRegression:
         weights = scipy.linalg.solve(own + scale * np.eye(len(own)), gram[inputs, now], assume_a="pos")
         self._weights = weights.T.copy()
         self._offset = mean[now] - self._weights @ mean[inputs]
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return what was published."""
+        return {"_weights": self._weights, "_offset": self._offset}
+
+    def take(self, parameters: dict[str, np.ndarray]) -> None:
+        """Take :meth:`parameters` of before, in place of publishing from moments."""
+        self._weights, self._offset = parameters["_weights"], parameters["_offset"]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return nothing: no state."""
+        return {}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put nothing back."""
 
     def reset(self):
         """Nothing to forget: the windows of counts are kept by the decoder."""

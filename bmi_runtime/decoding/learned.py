@@ -7,6 +7,8 @@ Eden, Frank, Barbieri, Solo, Brown (2004) Neural Computation 16:971 (point-proce
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 
 from bmi_runtime.decoding.fitted import LEADS, Delay, Training, Verbs, best_of, paired_rows
@@ -24,7 +26,7 @@ class LearnedHistoryDecoder(HistoryDecoder):
     variance = np.full(4, np.nan)
 
     @classmethod
-    def fit(cls, training: Training) -> LearnedHistoryDecoder:
+    def fit(cls, training: Training) -> Self:
         """Return the decoder after one pass over `training`, bin by bin as in a session."""
         decoder = cls(training.counts.shape[1], training.bin_s, len(training.columns) == 4)
         for index, counts in enumerate(training.counts):
@@ -36,6 +38,44 @@ class LearnedHistoryDecoder(HistoryDecoder):
             decoder.learn(counts, training.kinematics[index])
         decoder.freeze()
         return decoder
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what was published last, of every expert and of their mixture."""
+        starts = np.array(self._starts).reshape(-1, 2)
+        own = {
+            "units": self.layout.units, "bin_s": self.bin_s, "dims": self.dims, "mixture": self._mixture.weights,
+            "mean_counts": self._mean_counts, "mean_kinematics": self._mean_kinematics, "starts": starts,
+        }  # fmt: skip
+        for number, (_, expert) in enumerate(self._experts):
+            own |= {f"expert{number}.{name}": value for name, value in expert.parameters().items()}
+        return own
+
+    @classmethod
+    def from_parameters(cls, parameters: dict[str, Any]) -> Self:
+        """Return the decoder whose :meth:`parameters` these are; it decodes, and learns no more."""
+        decoder = cls(int(parameters["units"]), float(parameters["bin_s"]), int(parameters["dims"]) == 4)
+        decoder._moments = []
+        decoder._mixture.weights[:] = parameters["mixture"]
+        decoder._mean_counts, decoder._mean_kinematics = parameters["mean_counts"], parameters["mean_kinematics"]
+        decoder._starts = [start.copy() for start in parameters["starts"]]
+        for number, (_, expert) in enumerate(decoder._experts):
+            prefix = f"expert{number}."
+            own = {name.removeprefix(prefix): v for name, v in parameters.items() if name.startswith(prefix)}
+            expert.take(own)
+        decoder._published = True
+        decoder.reset()
+        return decoder
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        experts = [expert.snapshot() for _, expert in self._experts]
+        return {"ring": self._ring.copy(), "head": self._head, "experts": experts}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self._ring[:], self._head = snapshot["ring"], snapshot["head"]
+        for (_, expert), kept in zip(self._experts, snapshot["experts"], strict=True):
+            expert.restore(kept)
 
 
 def poisson_tuning(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
@@ -64,21 +104,43 @@ class PointProcessDecoder(Verbs):
 
     Velocity is brought to a standard deviation of 1 dm/s inside, whatever its unit. The prior keeps the recorded
     velocity's variance and its correlation from bin to bin.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (3, units)
+        Log rate in log Hz at velocity 0, and per unit of velocity.
+    bin_s, constant_s : float
+        Bin width and time constant of the velocity prior.
+    lead : int
+        Bins by which the counts lead.
+    unit : float
+        Of the velocity, in its own unit.
+    mean : ndarray, shape (2,)
+        Mean velocity.
+    blank : ndarray, shape (units,)
+        Counts in place of those before the first bin.
     """
 
-    def __init__(self, filter_: VelocityFilter, lead: int, unit: float, mean: np.ndarray, blank: np.ndarray):
+    PARAMETERS = ("weights", "bin_s", "constant_s", "lead", "unit", "mean", "blank")
+    STATE = ("filter", "_delay")
+
+    def __init__(self, weights, bin_s: float, constant_s: float, lead: int, unit: float, mean, blank):
         super().__init__()
-        self.filter, self.unit, self.mean = filter_, unit, mean
-        self._delay = Delay(lead, blank)
+        self.weights, self.bin_s, self.constant_s = weights, float(bin_s), float(constant_s)
+        self.lead, self.unit, self.mean, self.blank = int(lead), float(unit), mean, blank
+        model = EncodingModel.untrained(np.ones(weights.shape[1]), "poisson", self.bin_s, 1e-6)
+        model.weights[:] = weights
+        self.filter = VelocityFilter(model, self.constant_s, 1.0 / DM_PER_M, parameter_trust=0.0)
+        self._delay = Delay(self.lead, blank)
         self.reset()
 
     @classmethod
-    def fit(cls, training: Training) -> PointProcessDecoder:
+    def fit(cls, training: Training) -> Self:
         """Return the decoder with the lead (0 to 4 bins) that validates best."""
         return cls.with_lead(training, best_of(LEADS, cls.with_lead, training))
 
     @classmethod
-    def with_lead(cls, training: Training, lead: int) -> PointProcessDecoder:
+    def with_lead(cls, training: Training, lead: int) -> Self:
         """Return the decoder with a given lead."""
         velocity = training.kinematics[:, 2:]
         known = np.isfinite(velocity).all(axis=1)
@@ -90,13 +152,10 @@ class PointProcessDecoder(Verbs):
         counts = training.counts[rows[used]]
         weights = poisson_tuning(counts, inside[used])
         weights[0] -= np.log(training.bin_s)
-        model = EncodingModel.untrained(np.ones(counts.shape[1]), "poisson", training.bin_s, 1e-6)
-        model.weights[:] = weights
         after = np.flatnonzero(known[1:] & known[:-1] & ~training.trial_start[1:]) + 1
         keep = float((inside[after] * inside[after - 1]).sum() / (inside[after - 1] ** 2).sum())
         constant_s = -training.bin_s / np.log(np.clip(keep, 0.05, 0.999))
-        chosen = VelocityFilter(model, float(constant_s), 1.0 / DM_PER_M, parameter_trust=0.0)
-        return cls(chosen, lead, unit, mean, counts.mean(axis=0))
+        return cls(weights, training.bin_s, constant_s, lead, unit, mean, counts.mean(axis=0))
 
     def reset(self) -> None:
         """Forget the state and the counts that wait."""

@@ -9,9 +9,12 @@ Koyama, Chase, Whitford, Velliste, Schwartz, Kass (2010) J. Comput. Neurosci. 29
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from bmi_runtime.decoding.fitted import Training, Verbs, best_of
+from bmi_runtime.kernels import linear
 
 WINDOWS_BINS = (1, 3, 5, 8, 12)
 
@@ -35,18 +38,22 @@ class LinearEstimator(Verbs):
         Bins.
     """
 
+    PARAMETERS = ("offset", "weights", "window")
+    STATE = ("_ring", "_seen")
+
     def __init__(self, offset, weights, window: int):
         super().__init__()
-        self.offset, self.weights, self.window = np.asarray(offset), np.asarray(weights), window
+        self.offset, self.weights, self.window = np.asarray(offset), np.ascontiguousarray(weights), int(window)
+        self._decoded = np.empty(2)
         self.reset()
 
     @classmethod
-    def fit(cls, training: Training) -> LinearEstimator:
+    def fit(cls, training: Training) -> Self:
         """Return the decoder with the window (1 to 12 bins) that validates best."""
         return cls.with_window(training, best_of(WINDOWS_BINS, cls.with_window, training))
 
     @classmethod
-    def with_window(cls, training: Training, window: int) -> LinearEstimator:
+    def with_window(cls, training: Training, window: int) -> Self:
         """Return the decoder with a given window."""
         rows = np.isfinite(training.kinematics[:, 2:]).all(axis=1)
         velocity = training.kinematics[rows, 2:]
@@ -78,7 +85,8 @@ class LinearEstimator(Verbs):
         self._ring[self._seen % self.window] = counts
         self._seen += 1
         mean = self._ring[: min(self._seen, self.window)].mean(axis=0)
-        return np.concatenate([[np.nan, np.nan], self.offset + self.weights @ mean])
+        linear.weighted_sums(self.weights, mean, self._decoded)
+        return np.concatenate([[np.nan, np.nan], self.offset + self._decoded])
 
 
 class OptimalLinearEstimator(LinearEstimator):

@@ -7,10 +7,14 @@ Gilja, Nuyujukian, Chestek, et al. (2012) Nature Neuroscience 15:1752.
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Self
+
 import numpy as np
 
 from bmi_runtime.decoding.baselines import fit_kalman
 from bmi_runtime.decoding.fitted import Training, Verbs, paired_rows
+from bmi_runtime.kernels import linear
 
 
 def rotated_to_target(kinematics: np.ndarray, targets: np.ndarray, holding: np.ndarray) -> np.ndarray:
@@ -31,12 +35,20 @@ def rotated_to_target(kinematics: np.ndarray, targets: np.ndarray, holding: np.n
     return np.hstack([kinematics[:, :2], velocity])
 
 
+def intended(training: Training) -> Training:
+    """Return a training part whose velocities are rotated to the targets that were shown."""
+    targets = np.asarray(training.targets)
+    holding = np.linalg.norm(training.kinematics[:, :2] - targets[:, :2], axis=1) <= targets[:, 2]
+    rotated = rotated_to_target(training.kinematics, targets[:, :2], holding)
+    return dataclasses.replace(training, kinematics=rotated)
+
+
 class RefitKalmanDecoder(Verbs):
     """Kalman filter of the velocity, with what the known position adds to the counts taken off first.
 
     ``v[t] = A v[t-1] + w, y[t] = C_p p[t] + C_v v[t] + q``: the user sees the cursor, so p is certain; its
-    uncertainty is zero in every bin (the causal intervention of Gilja et al.). Give kinematics made by
-    :func:`rotated_to_target`.
+    uncertainty is zero in every bin (the causal intervention of Gilja et al.). Fitted to kinematics made by
+    :func:`rotated_to_target`: from the targets of the training part, or given so where it has none.
 
     Parameters
     ----------
@@ -50,18 +62,30 @@ class RefitKalmanDecoder(Verbs):
     bin_s : float
     """
 
+    PARAMETERS = (
+        "transition", "transition_covariance", "observation", "noise", "mean", "count_mean", "units", "bin_s",
+    )  # fmt: skip
+    DERIVED = ("_gain_form", "_information")
+    STATE = ("_velocity", "_covariance", "_position")
+
     def __init__(self, transition, transition_covariance, observation, noise, mean, count_mean, units, bin_s):
         super().__init__()
-        self.transition, self.transition_covariance = transition, transition_covariance
-        self.observation, self.mean, self.count_mean = observation, mean, count_mean
-        self.units, self.bin_s = units, bin_s
-        self._gain_form = np.linalg.solve(noise, observation[:, 2:]).T
+        self.transition = np.ascontiguousarray(transition)
+        self.transition_covariance = np.ascontiguousarray(transition_covariance)
+        self.observation, self.noise = np.ascontiguousarray(observation), noise
+        self.mean, self.count_mean = mean, count_mean
+        self.units, self.bin_s = units, float(bin_s)
+        self._gain_form = np.ascontiguousarray(np.linalg.solve(noise, observation[:, 2:]).T)
         self._information = self._gain_form @ observation[:, 2:]
+        self._evidence, self._work, self._drawn = np.empty(2), np.empty((2, 5)), np.empty(len(units))
+        self._to_position = np.ascontiguousarray(self.observation[:, :2])
         self.reset()
 
     @classmethod
-    def fit(cls, training: Training) -> RefitKalmanDecoder:
+    def fit(cls, training: Training) -> Self:
         """Return the decoder fitted to intended kinematics by least squares."""
+        if training.targets is not None:
+            training = intended(training)
         units = np.flatnonzero(np.ptp(training.counts, axis=0) > 0)
         rows = paired_rows(training.restart, 0)
         counts = training.counts[:, units]
@@ -89,14 +113,11 @@ class RefitKalmanDecoder(Verbs):
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Take one bin in; return x, y, vx, vy."""
-        a = self.transition
-        velocity = a @ self._velocity
-        covariance = a @ self._covariance @ a.T + self.transition_covariance
         self._position = self._position + self.bin_s * (self._velocity + self.mean[2:])
-        centred = np.asarray(counts, dtype=float)[self.units] - self.count_mean
-        centred = centred - self.observation[:, :2] @ (self._position - self.mean[:2])
-        after = np.linalg.solve(np.eye(2) + covariance @ self._information, covariance)
-        self._covariance = 0.5 * (after + after.T)
-        self._velocity = velocity + self._covariance @ (self._gain_form @ centred - self._information @ velocity)
+        linear.advance(self.transition, self.transition_covariance, self._velocity, self._covariance, self._work)
+        linear.weighted_sums(self._to_position, self._position - self.mean[:2], self._drawn)
+        centred = np.asarray(counts, dtype=float)[self.units] - self.count_mean - self._drawn
+        linear.weighted_sums(self._gain_form, centred, self._evidence)
+        linear.condition(self._information, self._evidence, self._velocity, self._covariance, self._work)
         self.variance[2:] = self._covariance.diagonal()
         return np.concatenate([self._position, self._velocity + self.mean[2:]])

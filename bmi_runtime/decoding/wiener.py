@@ -9,10 +9,13 @@ Pohlmeyer, Solla, Perreault, Miller (2007) J. Neural Eng. 4:369 (cascade with a 
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from bmi_runtime.decoding.baselines import HISTORY_BINS, PENALTIES, _mean_r2, _ridge_path, _with_one, count_history
 from bmi_runtime.decoding.fitted import Training, Verbs
+from bmi_runtime.kernels import linear
 
 LEAST_SQUARES = 1e-9  # relative; makes silent and duplicate units harmless and changes nothing else
 POLYNOMIAL_ORDER = 3
@@ -30,16 +33,19 @@ class WienerDecoder(Verbs):
     """
 
     penalties: tuple[float, ...] = (LEAST_SQUARES,)
+    PARAMETERS: tuple[str, ...] = ("weights", "columns")
+    STATE = ("_history",)
 
     def __init__(self, weights: np.ndarray, columns: np.ndarray):
         super().__init__()
         self.weights, self.columns = weights, np.asarray(columns)
+        self._decoded = np.empty(len(self.columns))
         self.units = (len(weights) - 1) // HISTORY_BINS
         self._transposed = np.ascontiguousarray(weights[:-1].T)
         self.reset()
 
     @classmethod
-    def fit(cls, training: Training) -> WienerDecoder:
+    def fit(cls, training: Training) -> Self:
         """Return the fitted decoder; the penalty, where there is a choice, is the one that validates best."""
         penalty = cls.penalties[0] if len(cls.penalties) == 1 else cls._choose(training)
         features, target = cls._table(training)
@@ -74,7 +80,8 @@ class WienerDecoder(Verbs):
         self._history[1:] = self._history[:-1].copy()
         self._history[0] = counts
         state = np.full(4, np.nan)
-        state[self.columns] = self._transposed @ self._history.ravel() + self.weights[-1]
+        linear.weighted_sums(self._transposed, self._history.ravel(), self._decoded)
+        state[self.columns] = self._decoded + self.weights[-1]
         return state
 
 
@@ -87,12 +94,14 @@ class RidgeDecoder(WienerDecoder):
 class WienerCascadeDecoder(RidgeDecoder):
     """A ridge regression whose outputs go through a cubic polynomial each, fitted to the training part."""
 
-    def __init__(self, weights: np.ndarray, columns: np.ndarray, polynomials: np.ndarray, range_: tuple):
+    PARAMETERS = ("weights", "columns", "polynomials", "range_")
+
+    def __init__(self, weights: np.ndarray, columns: np.ndarray, polynomials: np.ndarray, range_):
         super().__init__(weights, columns)
-        self.polynomials, self.range = polynomials, range_
+        self.polynomials, self.range_ = polynomials, range_
 
     @classmethod
-    def fit(cls, training: Training) -> WienerCascadeDecoder:
+    def fit(cls, training: Training) -> Self:
         """Return the fitted decoder.
 
         Beyond the range of the linear outputs in training the polynomial goes on from the end of that range.
@@ -101,12 +110,12 @@ class WienerCascadeDecoder(RidgeDecoder):
         features, target = cls._table(training)
         outputs = _with_one(features) @ linear.weights
         polynomials = [np.polyfit(x, y, POLYNOMIAL_ORDER) for x, y in zip(outputs.T, target.T, strict=True)]
-        range_ = (outputs.min(axis=0), outputs.max(axis=0))
+        range_ = np.array([outputs.min(axis=0), outputs.max(axis=0)])
         return cls(linear.weights, linear.columns, np.array(polynomials), range_)
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Take one bin in; return x, y, vx, vy."""
         state = super().predict(counts)
-        inside = np.clip(state[self.columns], *self.range)
+        inside = np.clip(state[self.columns], *self.range_)
         state[self.columns] = [np.polyval(p, x) for p, x in zip(self.polynomials, inside, strict=True)]
         return state

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 from typing import Any, Protocol
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime import registry
 from bmi_runtime.messages import Bin
 
 SOURCES = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
@@ -42,17 +40,9 @@ class Source(Protocol):
 
 def names() -> list[str]:
     """Return the names of all sources, those of other packages included."""
-    return sorted({*SOURCES, *(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))})
+    return sorted(registry.names(SOURCES, ENTRY_POINTS))
 
 
 def source_class(name: str) -> Any:
-    """Return the class of the source `name`, or raise `BadInput` naming the choices."""
-    if name in SOURCES:
-        module, _, attribute = SOURCES[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        try:
-            return point.load()
-        except Exception as error:
-            raise BadInput(f"the source '{name}' of {point.value} cannot be loaded: {error}") from None
-    raise BadInput(f"there is no source '{name}' (source.kind); choose from {', '.join(names())}")
+    """Return the class of the source `name` (``source.kind``), or raise `BadInput` naming the choices."""
+    return registry.find("source", SOURCES, ENTRY_POINTS, name)

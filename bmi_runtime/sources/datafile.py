@@ -41,6 +41,8 @@ class OpenLoopRecording:
         Where the file itself says that the test part starts.
     name, velocity_unit, position_unit : str
         For people: what was read, and in which units.
+    targets : ndarray, shape (bins, 3), or None
+        x, y and radius of the target that was shown, in sessions of the runtime.
     """
 
     counts: np.ndarray
@@ -53,6 +55,7 @@ class OpenLoopRecording:
     name: str = "recording"
     velocity_unit: str = "the file's unit"
     position_unit: str = "the file's unit"
+    targets: np.ndarray | None = None
 
     @property
     def n_bins(self) -> int:
@@ -89,18 +92,21 @@ def load_recording(
     path: str | pathlib.Path,
     test_path: str | pathlib.Path | None = None,
     mapping: str | pathlib.Path | None = None,
+    velocity: str = "intended",
 ) -> OpenLoopRecording:
     """Read an open-loop recording.
 
     Parameters
     ----------
     path : path
-        A ``.npz``, ``.mat`` or ``.nwb`` file.
+        A ``.npz``, ``.mat``, ``.nwb`` file, or a session of the runtime (``.mcap``).
     test_path : path, optional
         A second file of the same origin that is to be decoded after all of the first was learned from. A ``.mat`` file
         of an origin that comes in such pairs finds its test file by itself.
     mapping : path, optional
         A TOML file that says which variable of the ``.mat`` file is what; by default the shipped ones are tried.
+    velocity : {"intended", "cursor", "rotated"}
+        Which velocity of a session is to be decoded (`session_file.session_recording`).
 
     Raises
     ------
@@ -108,16 +114,16 @@ def load_recording(
         When a file is absent, of another kind, lacks a variable or holds impossible values.
     """
     path = pathlib.Path(path)
-    layout, recording = _read(path, mapping)
+    layout, recording = _read(path, mapping, velocity)
     if test_path is None and layout is not None and layout.pair is not None:
         test_path = _partner(path, (layout.pair.train, layout.pair.test))
     if test_path is None:
         return recording
-    test = _read(pathlib.Path(test_path), mapping)[1]
+    test = _read(pathlib.Path(test_path), mapping, velocity)[1]
     return _joined(recording, test)
 
 
-def _read(path, mapping=None):
+def _read(path, mapping=None, velocity="intended"):
     if not path.is_file():
         raise BadInput(f"there is no file {path}")
     suffix = path.suffix.lower()
@@ -129,13 +135,17 @@ def _read(path, mapping=None):
         from bmi_runtime.sources.nwb_file import binned_recording
 
         return None, binned_recording(path)
+    if suffix == ".mcap":
+        from bmi_runtime.sources.session_file import session_recording
+
+        return None, session_recording(path, velocity)
     if suffix in (".nev", ".gdf", ".h5"):
         raise BadInput(
             f"{path.name}: a {suffix} file has spikes and no binned kinematics that can be found by name; bin it "
             "yourself and save counts, bin_s, velocity and position as .npz"
         )
     raise BadInput(
-        f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat or .nwb"
+        f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat, .nwb or .mcap"
     )
 
 
@@ -227,14 +237,18 @@ def _joined(train, test):
         raise BadInput(f"{test.name} has {test.n_units} units, but {train.name} has {train.n_units}")
     if abs(train.bin_s - test.bin_s) > 1e-9:
         raise BadInput(f"{test.name} has bins of {test.bin_s:g} s, but {train.name} of {train.bin_s:g} s")
-    if (train.position is None) != (test.position is None):
-        raise BadInput(f"one of {train.name} and {test.name} has a position and the other has none")
-    names = ("counts", "velocity", "trial_start", "restart") + (("position",) if train.position is not None else ())
+    for what in ("position", "targets"):
+        if (getattr(train, what) is None) != (getattr(test, what) is None):
+            raise BadInput(f"one of {train.name} and {test.name} has a {what.rstrip('s')} and the other has none")
+    both = [what for what in ("position", "targets") if getattr(train, what) is not None]
+    names = ("counts", "velocity", "trial_start", "restart", *both)
     joined = {name: np.concatenate([getattr(train, name), getattr(test, name)]) for name in names}
     return dataclasses.replace(train, **joined, bins_train=train.n_bins, name=f"{train.name} + {test.name}")
 
 
-def recording_from_arrays(name, counts, bin_s, velocity=None, position=None, trial_start=None) -> OpenLoopRecording:
+def recording_from_arrays(
+    name, counts, bin_s, velocity=None, position=None, trial_start=None, restart=None, **known: Any
+) -> OpenLoopRecording:
     """Check arrays and make a recording of them.
 
     Parameters
@@ -249,6 +263,10 @@ def recording_from_arrays(name, counts, bin_s, velocity=None, position=None, tri
         At least one. A missing velocity is the backward difference of the position, a missing position stays missing.
     trial_start : array of int, optional
         Bins at which the trajectory jumps.
+    restart : array of bool, shape (bins,), optional
+        Bins before which no counts are known; by default the first one.
+    **known
+        ``targets``, ``velocity_unit``, ``position_unit`` where they are known.
 
     Raises
     ------
@@ -268,9 +286,9 @@ def recording_from_arrays(name, counts, bin_s, velocity=None, position=None, tri
         if position is None:
             raise BadInput(f"{name}: neither velocity nor position is given")
         velocity = difference(position, starts, width_s)
-    restart = np.zeros(bins, dtype=bool)
-    restart[0] = True
-    return OpenLoopRecording(counts, width_s, velocity, position, starts, restart, name=name)
+    anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
+    anew[0] = True
+    return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
 
 
 def difference(position, trial_start, bin_s):

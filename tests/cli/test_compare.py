@@ -49,7 +49,7 @@ def test_recordings_are_compared_with_a_figure(data, tmp_path):
     [
         ([], "give recordings to compare on, or --closed-loop"),
         (["DATA", "--closed-loop"], "and not both"),
-        (["DATA", "--decoders", "kalmen"], "there is no decoder 'kalmen' to compare; did you mean 'kalman'"),
+        (["DATA", "--decoders", "kalmen"], "there is no decoder 'kalmen'; did you mean 'kalman'"),
         (["DATA", "--decoders", "ridge,ridge"], "'ridge' is named twice"),
         (["DATA", "--decoders", "refit-kalman"], "learns from where the targets are; compare it with --closed-loop"),
         (["DATA", "--folds", "1"], "1 folds cannot"),

@@ -104,7 +104,7 @@ def test_cascade_is_a_polynomial_of_the_linear_output(halves):
     train, test = halves
     cascade = WienerCascadeDecoder.fit(train)
     linear, bent = decode_all(RidgeDecoder.fit(train), test), decode_all(cascade, test)
-    low, high = cascade.range
+    low, high = cascade.range_
     for axis in range(4):
         powers = np.clip(linear[:, axis], low[axis], high[axis])[:, None] ** np.arange(3, -1, -1)
         np.testing.assert_allclose(bent[:, axis], powers @ cascade.polynomials[axis], atol=1e-9)

@@ -1,0 +1,156 @@
+"""The seat of a fitted decoder in a session: what the step asks of a decoder, around one that only decodes."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.decoding.fitted_file import Fitted, load_fitted
+from bmi_runtime.errors import BadInput
+
+
+class Seat:
+    """A fitted decoder in control: its velocity moves the cursor, which is where it is seen.
+
+    A new target does not move the cursor, so the decoder is not told of the ends of trials.
+
+    Parameters
+    ----------
+    decoder : FittedDecoder
+    blank : ndarray, shape (units,), optional
+        Taken for counts that are missing; zeros by default.
+    velocity_unit_m_s : float
+        What the decoder's unit of velocity is, in m/s.
+    file, digest : str
+        Where the decoder came from, and what names its parameters, for snapshots.
+    """
+
+    largest = 0.0
+    """The highest rate that a model of the units predicts; a fitted decoder has none to explode."""
+
+    def __init__(
+        self,
+        decoder: Any,
+        blank: np.ndarray | None = None,
+        velocity_unit_m_s: float = 1.0,
+        file: str = "",
+        digest: str = "",
+    ):
+        self.decoder, self.blank, self.unit = decoder, blank, float(velocity_unit_m_s)
+        self.file, self.digest = file, digest
+        self.state, self.variance = np.zeros(4), np.full(4, np.nan)
+        decoder.reset()
+
+    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """Take one bin in; return the cursor's position (m) and the decoded velocity (m/s), the seat's own array.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (units,)
+        valid : ndarray, shape (units,), optional
+            0 where a count is missing.
+        """
+        if valid is not None and not valid.all():
+            counts = np.where(valid > 0, counts, 0.0 if self.blank is None else self.blank)
+        self.state[2:] = self.unit * self.decoder.predict(counts)[2:]
+        self.variance[2:] = self.unit**2 * self.decoder.variance[2:]
+        return self.state
+
+    def coast(self) -> None:
+        """Keep the velocity for a bin without data."""
+
+    def observe(self, counts: np.ndarray) -> None:
+        """Take one bin in; nothing is wanted back."""
+        self.predict(counts)
+
+    def reset(self) -> None:
+        """Forget the state."""
+        self.state[:] = 0.0
+        self.decoder.reset()
+
+    def set_position(self, x_m: float, y_m: float) -> None:
+        """Take the cursor's position as known."""
+        self.state[:2] = x_m, y_m
+        if hasattr(self.decoder, "set_position"):
+            self.decoder.set_position(x_m / self.unit, y_m / self.unit)
+
+    def on_done(self) -> None:
+        """Take note that a trial ended: the decoder goes on."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on, and the name of the parameters.
+
+        The covariance is for another decoder that goes on from here in a "what if" replay: certain, and it recovers.
+        """
+        return {
+            "state": self.state.copy(),
+            "covariance": np.zeros((4, 4)),
+            "decoder": self.decoder.snapshot(),
+            "file": self.file,
+            "digest": self.digest,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back; one of another decoder gives the cursor's position alone (a "what if").
+
+        Raises
+        ------
+        BadInput
+            When the file is the one that was recorded by name, but its parameters are not.
+        """
+        if snapshot.get("digest") == self.digest:
+            self.state[:] = snapshot["state"]
+            self.decoder.restore(snapshot["decoder"])
+        elif snapshot.get("file") == self.file:
+            raise BadInput(
+                f"{self.file} is not the fitted decoder that was recorded: its parameters have the digest "
+                f"{self.digest}, the recorded ones {snapshot['digest']}; give decoder.fitted_file the old file"
+            )
+        else:
+            self.set_position(*snapshot["state"][:2])
+
+
+def seat_from_file(model: Any, fitted_file: str = "", velocity_unit_m_s: float | None = None, **_options: Any) -> Seat:
+    """Return the decoder of a file in its seat: ``decoder.kind = "fitted"``.
+
+    Parameters
+    ----------
+    model : EncodingModel
+        Of the session: how many units, and how wide a bin is. It adapts beside the decoder, which does not read it.
+    fitted_file : str
+        What ``bmi compare --write`` wrote, or an ONNX model.
+    velocity_unit_m_s : float, optional
+        The decoder's unit of velocity in m/s, where the file does not know it (``decoder.options``).
+
+    Raises
+    ------
+    BadInput
+        When the file is missing or damaged, or does not fit the session.
+    """
+    if not fitted_file:
+        raise BadInput("decoder.kind = 'fitted' needs decoder.fitted_file, a file of 'bmi compare --write'")
+    fitted = _loaded(fitted_file, _stamp(fitted_file))
+    unit = velocity_unit_m_s if velocity_unit_m_s is not None else fitted.velocity_unit_m_s
+    if unit is None or not unit > 0.0:
+        raise BadInput(
+            f"{fitted_file} does not say in which unit it decodes velocity; give it in m/s: "
+            "decoder.options = {velocity_unit_m_s = 0.01}"
+        )
+    return Seat(fitted.suited(model.n_units, model.bin_s), fitted.blank, unit, fitted_file, fitted.digest)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = pathlib.Path(path).stat()
+    except OSError as error:
+        raise BadInput(f"the fitted decoder {path} cannot be read: {error.strerror}") from None
+    return found.st_mtime_ns, found.st_size
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: str, _stamp: tuple[int, int]) -> Fitted:
+    """Read a file once: a command to the session makes its decoder anew, between two bins."""
+    return load_fitted(path)
