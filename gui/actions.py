@@ -87,6 +87,13 @@ ACTIONS = (
         "Session",
         "replay",
     ),
+    Action(
+        "open_analysis",
+        "Open an analysis …",
+        "Ctrl+Shift+O",
+        "Show a file of an offline module: a GLM, effects of perturbations, fixed points, a density",
+        "Session",
+    ),
     Action("quit", "Close the window", "Ctrl+Q", "Close this window; a session goes on without it", "Session"),
     Action("play_pause", "Play / pause the replay", "Ctrl+Return", "Play or pause the recording", "Replay", "replay"),
     Action("step_on", "One bin on", "Ctrl+Right", "Show the next bin", "Replay", "replay"),
@@ -129,6 +136,7 @@ ACTIONS = (
     Action("save_picture", "Save a picture …", "Ctrl+S", "Save this window as PNG", "View"),
     Action("palette", "All commands …", "Ctrl+K", "Find a command by typing", "Help"),
     Action("shortcuts", "Keys", "?", "Show all keys", "Help"),
+    Action("explain_panel", "What is this panel?", "Shift+F1", "Explain the panel under the mouse", "Help"),
     Action("about", "What the colours mean", "F1", "Explain badges, states and signs", "Help"),
 )
 MENUS = ("Session", "Replay", "View", "Panels", "Help")

@@ -8,10 +8,12 @@ import time
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import actions, dialogs, layouts, panels, processes, theme, veil
+from bmi_runtime.errors import BadInput
+from gui import actions, dialogs, files, layouts, panels, processes, theme, veil
 from gui.client import Client
 from gui.link import Link
 from gui.panels.base import Context, Panel
+from gui.panels.file_panel import panel_for
 from gui.panels.replay import SPEEDS
 from gui.session_bar import SessionBar
 from gui.subject_window import SubjectWindow
@@ -168,8 +170,10 @@ class Console(QtWidgets.QMainWindow):
             menus[action.menu].addAction(made)
             self.addAction(made)
             self.actions_by_name[action.name] = made
-        for dock in self.docks.values():
-            menus["Panels"].addAction(dock.toggleViewAction())
+        for name, dock in self.docks.items():
+            toggle = dock.toggleViewAction()
+            toggle.triggered.connect(lambda shown, name=name: self.show_panel(name) if shown else None)
+            menus["Panels"].addAction(toggle)
 
     def enabled(self, name: str) -> bool:
         """Return whether an action makes sense now."""
@@ -223,7 +227,8 @@ class Console(QtWidgets.QMainWindow):
         address = self.link.client.control_address if self.link.client else ""
         text = veil.sentence(self.store, now_s, address)
         for name, dock in self.docks.items():
-            dock.veil.show_text("" if name in UNVEILED and self.store.mode == "waiting" else text)
+            alive = not dock.panel.needs_runtime or (name in UNVEILED and self.store.mode == "waiting")
+            dock.veil.show_text("" if alive else text)
         self._banner()
         self._count()
 
@@ -355,6 +360,20 @@ class Console(QtWidgets.QMainWindow):
         if not self.docks["controls"].panel.propose(key, value):
             self.do_say(f"no runtime has offered the parameter {key}")
 
+    def do_open_analysis(self, path: str = "") -> None:
+        """Choose a file of an offline module (unless one is given) and show it in the panel that it is for."""
+        if not path:
+            path, _ = QtWidgets.QFileDialog.getOpenFileName(self, "Open an analysis", "", "Results (*.npz)")
+        if not path:
+            return
+        try:
+            name = panel_for(files.read(path), path)
+        except BadInput as error:
+            self.do_say(f"✕ {error}")
+            return
+        self.show_panel(name)
+        self.docks[name].panel.open_file(path)
+
     # -- replay ----------------------------------------------------------------------------------------------------
 
     def do_open_file(self) -> None:
@@ -470,10 +489,15 @@ class Console(QtWidgets.QMainWindow):
 
     def do_explain(self, panel: Panel) -> None:
         """Explain a panel."""
-        self.explanation = dialogs.TextDialog(
-            self, panel.title, f"<h3>{panel.title}</h3><p>{panel.about}</p>", (460, 320)
-        )
+        self.explanation = dialogs.explanation(self, panel)
         self.explanation.show()
+
+    def do_explain_panel(self) -> None:
+        """Explain the panel under the mouse, or the first one that is seen."""
+        seen = [dock for dock in self.docks.values() if dock.seen and dock.isVisible()]
+        under = [dock for dock in seen if dock.underMouse()]
+        for dock in (under or seen)[:1]:
+            self.do_explain(dock.panel)
 
     def do_freeze(self) -> None:
         """Freeze or thaw the display."""
@@ -521,9 +545,15 @@ class Console(QtWidgets.QMainWindow):
             layouts.arrange(self, self.docks, name)
 
     def show_panel(self, name: str) -> None:
-        """Bring a panel to the front."""
-        self.docks[name].show()
-        self.docks[name].raise_()
+        """Bring a panel to the front; one that the layout does not hold becomes a tab of its largest cell."""
+        dock = self.docks[name]
+        layouts.put_in(self, self.docks, name)
+        dock.show()
+        dock.raise_()
+
+    def do_show_panel(self, name: str) -> None:
+        """Bring a panel to the front (the palette's wish)."""
+        self.show_panel(name)
 
     def do_subject_window(self) -> None:
         """Open the subject's window."""
@@ -557,7 +587,8 @@ class Console(QtWidgets.QMainWindow):
 
     def do_palette(self) -> None:
         """Find a command by typing."""
-        self.palette_dialog = dialogs.Palette(self, self.run, self.enabled)
+        titles = {name: dock.panel.title for name, dock in self.docks.items()}
+        self.palette_dialog = dialogs.Palette(self, self.run, self.enabled, titles)
         self.palette_dialog.show()
         self.palette_dialog.line.setFocus()
 

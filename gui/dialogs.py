@@ -25,13 +25,15 @@ class Palette(QtWidgets.QDialog):
         ``run(action_name)``.
     enabled : callable
         ``enabled(action_name)``.
+    panels : dict of str
+        Title of every panel by its name: each is a command that brings it to the front.
     """
 
-    def __init__(self, parent, run, enabled):
+    def __init__(self, parent, run, enabled, panels=None):
         super().__init__(parent)
         self.setWindowTitle("All commands")
         self.setObjectName("Palette")
-        self.run, self.enabled = run, enabled
+        self.run, self.enabled, self.panels = run, enabled, panels or {}
         self.resize(560, 460)
         column = QtWidgets.QVBoxLayout(self)
         self.line = QtWidgets.QLineEdit()
@@ -62,6 +64,11 @@ class Palette(QtWidgets.QDialog):
             item.setToolTip(0, action.tip)
             item.setDisabled(not self.enabled(action.name))
             self.list.addTopLevelItem(item)
+        for name, title in self.panels.items():
+            if all(word in f"panel: {title} panels {name}".lower() for word in words):
+                item = QtWidgets.QTreeWidgetItem([f"Panel: {title}", "", "Panels"])
+                item.setData(0, QtCore.Qt.ItemDataRole.UserRole, ("show_panel", name))
+                self.list.addTopLevelItem(item)
         self.list.setColumnWidth(0, 320)
         self.list.setColumnWidth(1, 130)
         self._select(0)
@@ -90,7 +97,8 @@ class Palette(QtWidgets.QDialog):
         if item.isDisabled():
             return
         self.accept()
-        self.run(item.data(0, QtCore.Qt.ItemDataRole.UserRole))
+        wanted = item.data(0, QtCore.Qt.ItemDataRole.UserRole)
+        self.run(*((wanted,) if isinstance(wanted, str) else wanted))
 
 
 class TextDialog(QtWidgets.QDialog):
@@ -118,6 +126,11 @@ class TextDialog(QtWidgets.QDialog):
         buttons = QtWidgets.QDialogButtonBox(QtWidgets.QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
         column.addWidget(buttons)
+
+
+def explanation(parent, panel) -> TextDialog:
+    """Return the window that explains a panel."""
+    return TextDialog(parent, panel.title, f"<h3>{panel.title}</h3><p>{panel.about}</p>", (460, 320))
 
 
 def shortcut_sheet() -> str:

@@ -86,6 +86,21 @@ def _place_cells(window, docks: dict, cells) -> None:
         docks[panels[0]].raise_()
 
 
+def put_in(window, docks: dict, name: str) -> None:
+    """Give a dock that stands nowhere a place: as a tab of the largest cell that is seen."""
+    nowhere = QtCore.Qt.DockWidgetArea.NoDockWidgetArea
+    dock = docks[name]
+    if dock.isFloating() or window.dockWidgetArea(dock) != nowhere:
+        return
+    seen = [other for other in docks.values() if other is not dock and other.seen and other.isVisible()]
+    docked = [other for other in seen if not other.isFloating()]
+    window.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+    if docked:
+        window.tabifyDockWidget(max(docked, key=lambda other: other.width() * other.height()), dock)
+    for bar in window.findChildren(QtWidgets.QTabBar):
+        bar.setDrawBase(False)
+
+
 class Memory:
     """Remembers arrangements and preferences per user.
 

@@ -38,7 +38,7 @@ class Plot(pyqtgraph.PlotWidget):
             axis.setTextPen(theme.pen("muted", 1))
             axis.setTickFont(theme.font(8))
             axis.setStyle(tickLength=4, tickTextOffset=4)
-            axis.enableAutoSIPrefix(False)
+            plain_numbers(axis)
             axis.setLabel(text, color=theme.current().muted)
             axis.label.setFont(theme.font(8.5))
             axis.setGrid(40)
@@ -47,6 +47,15 @@ class Plot(pyqtgraph.PlotWidget):
     def contextMenuEvent(self, event):
         """Leave the right click to the panel."""
         event.ignore()
+
+
+def plain_numbers(axis) -> None:
+    """Keep an axis from showing thousandths (and hiding that it does): its own switch is not enough in pyqtgraph 0.14,
+    which scales all the same when the switch is turned off over a small range.
+    """
+    if hasattr(axis, "setSIPrefixEnableRanges"):
+        axis.setSIPrefixEnableRanges(())
+    axis.enableAutoSIPrefix(False)
 
 
 def restyled(curve, role: str, width: float = 1.5, dashed: bool = False, alpha: float = 1.0):

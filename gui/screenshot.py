@@ -10,8 +10,10 @@ from bmi_runtime.errors import BadInput
 from gui import layouts, panels, theme
 from gui.app import application
 from gui.console import Console
+from gui.files import checked, read
 from gui.link import Link
 from gui.panels.base import Context
+from gui.panels.file_panel import FilePanel
 from gui.store import Store
 from gui.subject_window import SubjectWindow
 
@@ -52,20 +54,35 @@ def picture(hello: dict, path, layout: str = "run", size: tuple[int, int] | None
         raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
 
 
-def panel_picture(hello: dict, path, name: str, size: tuple[int, int] = (640, 420), theme_name: str = "dark") -> None:
+def panel_picture(
+    hello: dict | None,
+    path,
+    name: str,
+    size: tuple[int, int] = (640, 420),
+    theme_name: str = "dark",
+    file=None,
+) -> None:
     """Render one panel at the moment that `hello` describes and write it as PNG.
 
     Parameters
     ----------
+    hello : dict or None
+        None: no session (panels that are opened with a file need none).
     name : str
         A row of `gui.panels.REGISTRY`.
+    file : path-like, optional
+        What to open in a panel that shows files.
     """
     app = application(theme_name)
-    store = store_from(hello)
+    store = Store() if hello is None else store_from(hello)
     found = panels.available()
     if name not in found:
         raise BadInput(f"there is no panel '{name}'; choose from {', '.join(found)}")
     panel = panels.panel_class(found[name])(Context(store))
+    if file is not None:
+        if not isinstance(panel, FilePanel):
+            raise BadInput(f"the panel '{name}' shows a session (--session REC), not a file")
+        panel.show_arrays(checked(read(file), panel.needs, file, panel.made_by), str(file))
     panel.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
     panel.setStyleSheet(f"#{panel.objectName()} {{ background: {theme.current().panel}; }}")
     panel.resize(*size)

@@ -209,9 +209,9 @@ def _row_text(row):
 @click.argument("kind")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", type=click.Path(dir_okay=False), help="The .png (or .pdf, .svg) to write.")
-@click.option("--window", is_flag=True, help="Open a kept run in a window with a time slider instead.")
+@click.option("--gui", "--window", "gui", is_flag=True, help="Open a kept run in a window with a time slider instead.")
 @answer_options
-def plot(kind, file, out, window, as_json):
+def plot(kind, file, out, gui, as_json):
     """Draw a figure: KIND run FILE.npz, or one of the course (bifurcation, blow-up, decay, spontaneous, learning,
     elapsed, particles, inhibitory).
     """
@@ -221,11 +221,14 @@ def plot(kind, file, out, window, as_json):
         if not file:
             raise BadInput("plot run needs the file that `bmi fokker-planck run --out FILE.npz` kept")
         kept = report.load(file)
-        if window:
-            from gui.density_view import show
+        if gui:
+            from bmi_runtime.cli.analysis_view import show_file
 
-            raise SystemExit(show(kept))
+            show_file("density", file, as_json)
+            return
         figure = figures.run(kept["v"], kept["times"], kept["density"], kept["rate_times"], kept["rate"])
+    elif gui:
+        raise BadInput("--gui shows a kept run: bmi fokker-planck plot run FILE.npz --gui")
     elif kind in figures.COURSE:
         figure = None
     else:

@@ -347,10 +347,17 @@ def _test_text(result) -> str:
 @click.option("--kinds", default="filters,matrix,network,ks,tuning", show_default=True, help="Which pictures.")
 @click.option("--covariates", default="auto", help="As for fit.")
 @click.option("--prefix", default="glm_", show_default=True, help="Files are PREFIXkind.png.")
+@click.option("--gui", is_flag=True, help="Show the coupling matrix and the filters in a window instead.")
 @answer_options
-def plot(fit_file, data, kinds, covariates, prefix, as_json):
+def plot(fit_file, data, kinds, covariates, prefix, gui, as_json):
     """Draw FIT_FILE; the KS plot and the tuning also need the DATA it was fitted to."""
     import pathlib
+
+    if gui:
+        from bmi_runtime.cli.analysis_view import show_file
+
+        show_file("couplings", fit_file, as_json)
+        return
 
     from bmi_runtime.analysis.glm import plots
     from bmi_runtime.analysis.glm.files import choose_covariates, load_fit

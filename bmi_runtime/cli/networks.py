@@ -22,19 +22,49 @@ def networks():
     "--method", default="auto", show_default=True, help="auto, iteration, anderson, newton, krylov or transient."
 )
 @click.option("--tolerance-mv", default=1e-10, show_default=True, help="Wanted residual.")
+@click.option("--out", type=PATH, help="File to write (.npz) for `bmi networks plot --gui`: the states, the f-I curve.")
 @seed_option
 @answer_options
-def solve(network, starts, method, tolerance_mv, seed, as_json):
+def solve(network, starts, method, tolerance_mv, out, seed, as_json):
     """Find the steady states of NETWORK.npz: E = E_0 + W r(E).
 
     The file holds weights (n x n, mV per Hz, row = target), external_mv (E_0, leak included), tau_ms, e_l_mv,
     v_threshold_mv, v_reset_mv, refractory_ms and sigma_mv.
     """
+    import numpy as np
+
     from bmi_runtime.analysis.networks import fixed_points
     from bmi_runtime.analysis.networks.network import load_network
+    from bmi_runtime.analysis.perturbation.files import checked_out
 
-    result = fixed_points.solve(load_network(network), starts, method, seed, tolerance_mv)
-    answer(result.as_dict(), as_json, _described(result))
+    checked_out(out)
+    loaded = load_network(network)
+    result = fixed_points.solve(loaded, starts, method, seed, tolerance_mv)
+    if out is not None:
+        np.savez(out, **_states_and_curve(loaded, result))
+    answer(result.as_dict() | ({} if out is None else {"out": str(out)}), as_json, _described(result))
+
+
+def _states_and_curve(network, result) -> dict:
+    """Return the states, (states, neurons) each, and the f-I curve over all that they reach, as plain arrays."""
+    import numpy as np
+
+    points, neuron = result.fixed_points, network.neuron
+    inputs = np.array([point.input_mv for point in points]).reshape(len(points), network.size)
+    rates = np.array([point.rates_hz for point in points]).reshape(len(points), network.size)
+    low = min(neuron.v_reset_mv, *inputs.min(axis=1, initial=np.inf), *network.external_mv)
+    high = max(neuron.v_threshold_mv, *inputs.max(axis=1, initial=-np.inf), *network.external_mv)
+    margin = 0.05 * (high - low)
+    curve = np.linspace(low - margin, high + margin, 501)
+    stable = [float("nan") if point.stable_in_time is None else float(point.stable_in_time) for point in points]
+    return {
+        "curve_input_mv": curve,
+        "curve_rate_hz": neuron.rate_hz(curve),
+        "state_input_mv": inputs,
+        "state_rate_hz": rates,
+        "state_stable": np.array(stable),
+        "statement": np.array(result.statement),
+    }
 
 
 def _described(result) -> str:
@@ -218,13 +248,22 @@ def branches(network, strength_max, points, checks, plot, seed, as_json):
 
 
 @networks.command()
-@click.option("--folder", type=PATH, required=True, help="Existing folder for networks_*.png.")
+@click.argument("network", required=False, type=PATH)
+@click.option("--folder", type=PATH, help="Existing folder for networks_*.png.")
+@click.option("--gui", is_flag=True, help="Show the f-I curve and the steady states of NETWORK in a window.")
 @seed_option
 @answer_options
-def plot(folder, seed, as_json):
+def plot(network, folder, gui, seed, as_json):
     """Redraw the poster's figures 1 to 3 (figure 4: `bmi networks study --folder`) and the branch diagrams behind
-    figure 3.
+    figure 3; or, with --gui, show the steady states of NETWORK (a network, or what `solve --out` wrote).
     """
+    if gui:
+        _show_states(network, seed, as_json)
+        return
+    from bmi_runtime.errors import BadInput
+
+    if folder is None:
+        raise BadInput("give an existing folder for the figures with --folder, or a network and --gui for a window")
     from bmi_runtime.analysis.networks import posters
     from simulators.network import SpikingNetwork
 
@@ -234,3 +273,21 @@ def plot(folder, seed, as_json):
             files.append(draw(folder, seed, SpikingNetwork))
             advance()
     answer({"files": files}, as_json, "\n".join(files))
+
+
+def _show_states(network, seed, as_json):
+    from bmi_runtime.cli.analysis_view import needs_display, read, show
+    from bmi_runtime.errors import BadInput
+
+    needs_display()
+    if network is None:
+        raise BadInput("--gui needs NETWORK.npz (see `bmi networks make`), or what `bmi networks solve --out` wrote")
+    arrays = read(network)
+    if "curve_input_mv" not in arrays:
+        from bmi_runtime.analysis.networks import fixed_points
+        from bmi_runtime.analysis.networks.network import load_network
+
+        loaded = load_network(network)
+        with progress("steady states"):
+            arrays = _states_and_curve(loaded, fixed_points.solve(loaded, seed=seed))
+    show("steady_states", arrays, str(network), as_json)

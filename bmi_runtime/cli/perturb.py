@@ -20,11 +20,15 @@ def perturb():
 @click.option("--neurons", default=6, show_default=True, help="Neurons of the system.")
 @click.option("--steps", default=5000, show_default=True, help="Time steps, perturbed and observed in turn.")
 @click.option("--selected-neuron", default=1, show_default=True, help="The neuron whose effects are estimated alone.")
+@click.option("--gui", is_flag=True, help="Show the causal graph, estimated and true, in a window.")
 @answer_options
-def tutorial(neurons, steps, selected_neuron, as_json):
+def tutorial(neurons, steps, selected_neuron, gui, as_json):
     """Run the Neuromatch tutorial on interventions, cell by cell, with its seeds."""
     from bmi_runtime.analysis.perturbation.tutorial import run_tutorial
 
+    if gui:
+        _show_tutorial(as_json, neurons, steps, selected_neuron)
+        return
     done = run_tutorial(neurons, steps, selected_neuron)
     result = {
         "difference_in_means": done.difference_in_means,
@@ -232,10 +236,26 @@ def schedule(units, trials, per_trial, sham_fraction, interval_s, jitter_s, puls
 
 
 @perturb.command()
-@click.option("--folder", type=PATH, required=True, help="Existing folder for perturb_*.png.")
+@click.argument("fit_file", required=False, type=PATH)
+@click.option("--folder", type=PATH, help="Existing folder for perturb_*.png.")
+@click.option("--gui", is_flag=True, help="Show FIT_FILE (or, without one, the tutorial) in a window.")
 @answer_options
-def plot(folder, as_json):
-    """Redraw the tutorial's figures: graphs and heat-maps, true against estimated."""
+def plot(fit_file, folder, gui, as_json):
+    """Redraw the tutorial's figures: graphs and heat-maps, true against estimated; or, with --gui, show the causal
+    graph of FIT_FILE (from `bmi perturb fit --out`) in a window.
+    """
+    from bmi_runtime.errors import BadInput
+
+    if gui and fit_file is not None:
+        from bmi_runtime.cli.analysis_view import show_file
+
+        show_file("causal", fit_file, as_json)
+        return
+    if gui:
+        _show_tutorial(as_json)
+        return
+    if folder is None or fit_file is not None:
+        raise BadInput("give a folder for the tutorial's figures (--folder FOLDER), or FIT_FILE and --gui for a window")
     from bmi_runtime.analysis.perturbation import plots
     from bmi_runtime.analysis.perturbation.tutorial import run_tutorial
 
@@ -246,6 +266,17 @@ def plot(folder, as_json):
         plots.single_neuron_figure(done, folder / "perturb_single_neuron.png"),
     ]
     answer({"files": files}, as_json, "\n".join(files))
+
+
+def _show_tutorial(as_json, *options):
+    from bmi_runtime.analysis.perturbation.tutorial import run_tutorial
+    from bmi_runtime.cli.analysis_view import needs_display, show
+
+    needs_display()
+    with progress("tutorial"):
+        done = run_tutorial(*options)
+    arrays = {"estimate": done.all_estimate, "connectivity": done.connectivity}
+    show("causal", arrays, "tutorial", as_json)
 
 
 def _numbers(text: str, kind, name: str) -> list:

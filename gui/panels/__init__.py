@@ -31,6 +31,10 @@ REGISTRY = {
     "calibration": Row("gui.panels.calibration", "CalibrationPanel"),
     "recordings": Row("gui.panels.recordings", "RecordingsPanel"),
     "replay": Row("gui.panels.replay", "ReplayPanel"),
+    "couplings": Row("gui.panels.couplings", "CouplingsPanel"),
+    "causal": Row("gui.panels.causal", "CausalPanel"),
+    "steady_states": Row("gui.panels.steady_states", "SteadyStatesPanel"),
+    "density": Row("gui.panels.density", "DensityPanel"),
 }
 
 

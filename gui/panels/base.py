@@ -62,6 +62,8 @@ class Panel(QtWidgets.QWidget):
     title = "Panel"
     about = ""
     refresh_hz = 15.0
+    needs_runtime = True
+    """Whether the picture is alive only while a runtime or a replay is connected."""
 
     def __init__(self, context: Context):
         super().__init__()

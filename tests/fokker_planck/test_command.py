@@ -70,12 +70,13 @@ def test_window_follows_its_slider(tmp_path):
     pg = pytest.importorskip("pyqtgraph")
     pg.mkQApp()
     from bmi_runtime.analysis.fokker_planck import report
-    from gui.density_view import DensityWindow
+    from gui.analysis_window import AnalysisWindow
 
     path = tmp_path / "run.npz"
     call("run", "--b", "0.5", "--duration", "1", "--snapshots", "11", "--out", str(path))
-    window = DensityWindow(report.load(str(path)))
-    window.slider.setValue(10)
-    assert "t = 1 " in window.label.text()
-    np.testing.assert_array_equal(window.slice_line.getData()[1], window.run["density"][10])
+    kept, window = report.load(str(path)), AnalysisWindow("density")
+    assert window.panel.open_file(path)
+    window.panel.slider.setValue(10)
+    assert "t = 1 " in window.panel.label.text()
+    np.testing.assert_array_equal(window.panel.slice_line.getData()[1], kept["density"][10])
     window.close()

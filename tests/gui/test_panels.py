@@ -10,14 +10,15 @@ from pyqtgraph.Qt import QtCore, QtGui
 from gui import panels, theme
 from gui.panels.base import Context
 from gui.panels.decoder_error import running_errors
-from gui.screenshot import panel_picture, store_from
+from gui.screenshot import store_from
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import golden
 import synthetic
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 PICTURED = [name for name in panels.REGISTRY if name != "recordings"]  # its times are those of the machine's time zone
-SIZE = (480, 320)
+SIZE = golden.SIZE
 FAR = 48  # of 255; anti-aliasing of another version of Qt stays below it
 MOST_FAR = 0.02  # share of pixels
 KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests hide panels and keep them
@@ -55,11 +56,11 @@ def pixels(path):
 def test_pictures_are_identical_each_time_and_like_the_golden_ones(name, qapp, tmp_path):
     """To the bit on one machine; across machines but for anti-aliasing (`python tests/gui/golden.py` draws them)."""
     for file in ("a.png", "b.png"):
-        panel_picture(synthetic.hello(), tmp_path / file, name, SIZE)
+        golden.draw(tmp_path / file, name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    drawn, golden = pixels(tmp_path / "a.png"), pixels(GOLDEN / f"{name}.png")
-    assert drawn.shape == golden.shape
-    assert np.mean(np.abs(drawn - golden).max(axis=2) > FAR) < MOST_FAR
+    drawn, wanted = pixels(tmp_path / "a.png"), pixels(GOLDEN / f"{name}.png")
+    assert drawn.shape == wanted.shape
+    assert np.mean(np.abs(drawn - wanted).max(axis=2) > FAR) < MOST_FAR
 
 
 def test_no_panel_minds_an_empty_store(qtbot, qapp):
