@@ -60,7 +60,7 @@ class Training:
     @classmethod
     def joined(cls, parts: Sequence[Training]) -> Training:
         """Return parts one after the other; each begins with a start of its own."""
-        arrays = {
+        arrays: dict[str, Any] = {
             name: None if getattr(parts[0], name) is None else np.concatenate([getattr(part, name) for part in parts])
             for name in ("counts", "kinematics", "trial_start", "restart", "targets")
         }

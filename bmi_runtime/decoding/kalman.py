@@ -39,7 +39,7 @@ class KalmanDecoder(Verbs):
 
     velocity_only = False
     PARAMETERS = ("lead", "columns", "units")
-    DERIVED = ("_gain_form", "_information")
+    DERIVED: tuple[str, ...] = ("_gain_form", "_information")
     STATE = ("_mean", "_covariance", "_fresh", "_delay")
 
     def __init__(self, model: StaticKalman, lead: int, columns, units):

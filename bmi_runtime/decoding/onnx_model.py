@@ -1,0 +1,185 @@
+"""An ONNX model as a decoder: networks that were trained elsewhere, in comparisons and in live sessions.
+
+The model's first input takes the newest counts, of shape (1, units); or those of the last bins, oldest first, of shape
+(1, bins, units) with a fixed number of bins. Its first output has two numbers a bin, the velocity, or four, position
+and velocity; where it answers a row for every bin of its window, the last row counts. Every further input is a state:
+it is zero at the start, and then what the further output in its place answered in the bin before (recurrent networks).
+Its metadata may say ``bin_s`` and ``velocity_unit_m_s``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.decoding.fitted import Verbs
+from bmi_runtime.decoding.fitted_file import Fitted
+from bmi_runtime.errors import BadInput
+
+NUMBERS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+
+
+class OnnxDecoder(Verbs):
+    """A model in ONNX form, one run of onnxruntime per bin, on one thread of the processor.
+
+    Parameters
+    ----------
+    name : str
+        Its file, for messages.
+    model : bytes
+        Serialised.
+
+    Raises
+    ------
+    BadInput
+        When onnxruntime is not installed, cannot load the model, or its inputs or outputs are not those of a decoder.
+    """
+
+    STATE = ("_window", "_states")
+
+    def __init__(self, name: str, model: bytes):
+        super().__init__()
+        self.name = name
+        self._session = _session(name, model)
+        given, *states = self._session.get_inputs()
+        outputs = self._session.get_outputs()
+        self.window, self.units, self._flat = _window(name, given)
+        if len(outputs) != 1 + len(states):
+            raise BadInput(
+                f"{name} has {len(states)} state inputs beside the counts and {len(outputs) - 1} state outputs beside "
+                "the decoded one; each state needs both"
+            )
+        self._names = [given.name, *(state.name for state in states)]
+        self._kinds = [_number(name, item) for item in (given, *states)]
+        self._shapes = [tuple(size if isinstance(size, int) else 1 for size in state.shape) for state in states]
+        self.reset()
+        self._try()
+
+    def _try(self):
+        """Run once, so that a model that answers something else is refused before a session begins."""
+        self.predict(np.zeros(self.units))
+        self.reset()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the model's maker wrote beside it."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def reset(self) -> None:
+        """Forget the counts before and the states."""
+        self._window = np.zeros((self.window, self.units))
+        self._states = [np.zeros(shape, kind) for shape, kind in zip(self._shapes, self._kinds[1:], strict=True)]
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in; return x, y, vx, vy, the position NaN where only a velocity is answered."""
+        self._window[:-1] = self._window[1:]
+        self._window[-1] = counts
+        inputs = [self._window if self._flat else self._window[None], *self._states]
+        fed = {key: value.astype(kind) for key, value, kind in zip(self._names, inputs, self._kinds, strict=True)}
+        try:
+            answer, *states = self._session.run(None, fed)
+        except Exception as error:  # onnxruntime raises kinds of its own
+            raise BadInput(f"{self.name} cannot be run: {_first_line(error)}") from None
+        self._states = self._checked_states(states)
+        return self._checked(np.asarray(answer))
+
+    def _checked(self, answer: np.ndarray) -> np.ndarray:
+        if answer.dtype.kind != "f" or answer.ndim < 1 or answer.shape[-1] not in (2, 4):
+            raise BadInput(
+                f"{self.name} answers {answer.dtype} of shape {answer.shape}; a decoder gives (1, 2), the velocity, or "
+                "(1, 4), position and velocity"
+            )
+        rows = answer.reshape(-1, answer.shape[-1])
+        if len(rows) not in (1, self.window):
+            raise BadInput(f"{self.name} answers {len(rows)} rows for a window of {self.window} bins")
+        last = rows[-1].astype(float)
+        if not np.isfinite(last).all():
+            raise BadInput(f"{self.name} answered a value that is not finite")
+        return last if len(last) == 4 else np.concatenate([[np.nan, np.nan], last])
+
+    def _checked_states(self, states):
+        for state, shape in zip(states, self._shapes, strict=True):
+            if np.shape(state) != shape:
+                raise BadInput(f"{self.name} takes a state of shape {shape} and answers one of shape {np.shape(state)}")
+        return states
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+        self._window[:] = snapshot["_window"]
+        self._states = [np.array(state) for state in snapshot["_states"]]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        return {"_window": self._window.copy(), "_states": [state.copy() for state in self._states]}
+
+
+def load_onnx(path: pathlib.Path) -> Fitted:
+    """Read a model; it is tried once.
+
+    Raises
+    ------
+    BadInput
+        As :class:`OnnxDecoder`, and when the file cannot be read.
+    """
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"the ONNX model {path} cannot be read: {error.strerror}") from None
+    decoder = OnnxDecoder(str(path), model)
+    bin_s, unit_m_s = (_positive(path, decoder.metadata, key) for key in ("bin_s", "velocity_unit_m_s"))
+    digest = hashlib.blake2b(model, digest_size=8).hexdigest()
+    return Fitted(str(path), "onnx", {"model": model}, decoder.units, bin_s, unit_m_s, None, digest)
+
+
+def _positive(path, metadata, key: str) -> float | None:
+    if key not in metadata:
+        return None
+    try:
+        value = float(metadata[key])
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise BadInput(f"{path}: its metadata say {key} = '{metadata[key]}', which is not a positive number")
+    return value
+
+
+def _session(name: str, model: bytes) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BadInput(f"{name} needs onnxruntime to be run; install bmi-runtime[onnx]") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # the loop owns its thread; sums keep their order
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises kinds of its own
+        raise BadInput(f"{name} is not a model that onnxruntime can load: {_first_line(error)}") from None
+
+
+def _window(name: str, given: Any) -> tuple[int, int, bool]:
+    """Return bins and units of the input of counts, and whether it has no axis of bins."""
+    shape = list(given.shape or [])
+    rest = shape[1:]
+    fixed = all(isinstance(size, int) and size > 0 for size in rest)
+    if len(shape) not in (2, 3) or not fixed or shape[0] not in (1, None) and isinstance(shape[0], int):
+        shown = " x ".join(str(size) for size in shape) or "nothing"
+        raise BadInput(
+            f"{name} takes '{given.name}' of shape {shown}; a decoder takes counts of shape 1 x units, or 1 x bins x "
+            "units, with fixed numbers of bins and units"
+        )
+    return (1, rest[0], True) if len(rest) == 1 else (rest[0], rest[1], False)
+
+
+def _number(name: str, item: Any) -> Any:
+    if item.type not in NUMBERS:
+        raise BadInput(f"{name} takes '{item.name}' as {item.type}; give it as {' or '.join(NUMBERS)}")
+    return NUMBERS[item.type]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
