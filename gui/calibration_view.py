@@ -1,25 +1,16 @@
 """The calibration as a view: both trade-off curves, a rate to drag, bounds to drag, and the adaptation they predict.
 
-Stand-alone under ``bmi calibrate --gui``, docked in the operator's console otherwise. It computes nothing itself: it
-asks an object like :class:`bmi_runtime.calibration.curves.Curves`.
+Stand-alone under ``bmi calibrate --gui``, docked in the operator's console otherwise: one view, one style. It computes
+nothing itself: it asks an object like :class:`bmi_runtime.calibration.curves.Curves`, whoever made it.
 """
 
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
-FORBIDDEN, ALLOWED = (213, 94, 0, 40), (0, 158, 115, 45)
+from gui import plots, theme
 
-
-def _darken(plot):
-    """Give a plot dark axes in plain numbers."""
-    for name in ("bottom", "left"):
-        axis = plot.getAxis(name)
-        axis.setPen("#303030")
-        axis.setTextPen("#303030")
-        axis.enableAutoSIPrefix(False)
-        axis.setStyle(maxTextLevel=0)
+DECADES = [(power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in range(-14, 9)]
 
 
 class CalibrationView(QtWidgets.QWidget):
@@ -38,11 +29,14 @@ class CalibrationView(QtWidgets.QWidget):
     -------
     rate_changed(float)
         While the rate is dragged.
+    rate_released(float)
+        When the rate's line is let go.
     rate_accepted(float)
         When the operator presses the button.
     """
 
     rate_changed = QtCore.Signal(float)
+    rate_released = QtCore.Signal(float)
     rate_accepted = QtCore.Signal(float)
 
     def __init__(
@@ -58,6 +52,7 @@ class CalibrationView(QtWidgets.QWidget):
         self._bound_time = self._bound(self.time_plot, max_convergence_s or 2.0 * point.convergence_s)
         self._draw_curves()
         self.set_rate(self.rate)
+        self.restyle()
 
     def set_rate(self, rate: float) -> None:
         """Move to a rate, kept on the curves."""
@@ -69,6 +64,17 @@ class CalibrationView(QtWidgets.QWidget):
         self._show_point()
         self._show_profile()
         self.rate_changed.emit(self.rate)
+
+    def set_curves(self, curves) -> None:
+        """Show other curves, of as many units or of others; the rate and the bounds stay where they are."""
+        chosen = self.units.currentIndex()
+        self.curves = curves
+        self.units.blockSignals(True)
+        self.units.clear()
+        self.units.addItems(["worst of all units", *(f"unit {name}" for name in curves.unit_names)])
+        self.units.setCurrentIndex(chosen if 0 <= chosen < self.units.count() else 0)
+        self.units.blockSignals(False)
+        self._choose_unit(self.units.currentIndex())
 
     def set_bounds(self, max_error_sd: float, max_convergence_s: float) -> None:
         """Move both bounds."""
@@ -87,14 +93,11 @@ class CalibrationView(QtWidgets.QWidget):
     def _build(self, accept_text):
         self.error_plot = self._plot("steady error sd, worst direction")
         self.time_plot = self._plot("convergence time (s)")
-        self.profile_plot = pg.PlotWidget(background="w")
-        self.profile_plot.setLabel("bottom", "time (s)")
-        self.profile_plot.setLabel("left", "slowest weight's error")
-        _darken(self.profile_plot)
-        self.profile_plot.addLegend(offset=(-10, 10), labelTextColor="k")
+        self.profile_plot = plots.Plot("slowest weight's error", "time (s)")
+        self.profile_plot.setMouseEnabled(False, False)
+        self.profile_key = plots.caption()
         self.units = QtWidgets.QComboBox()
-        self.units.addItem("worst of all units")
-        self.units.addItems([f"unit {name}" for name in self.curves.unit_names])
+        self.units.addItems(["worst of all units", *(f"unit {name}" for name in self.curves.unit_names)])
         self.units.currentIndexChanged.connect(self._choose_unit)
         self.fastest_button = QtWidgets.QPushButton("Fastest within the error bound")
         self.fastest_button.clicked.connect(self.fastest_allowed)
@@ -103,13 +106,23 @@ class CalibrationView(QtWidgets.QWidget):
         self.text = QtWidgets.QLabel()
         self.text.setWordWrap(True)
         self.text.setMinimumHeight(52)
+        self.text.setContentsMargins(10, 2, 10, 2)
         self._lay_out()
-        self._rate_lines = [self._rate_line(plot) for plot in (self.error_plot, self.time_plot)]
         self._allowed = [self._region(plot) for plot in (self.error_plot, self.time_plot)]
+        self._curves = [plot.plot() for plot in (self.error_plot, self.time_plot)]
+        self._exact = self.error_plot.plot(pen=None, symbol="o", symbolSize=6)
+        self._rate_lines = [self._rate_line(plot) for plot in (self.error_plot, self.time_plot)]
+        self._bounds, self._shades = [], []
+        self.band = plots.Band(self.profile_plot, "first", 0.22)
+        self._mean, self._schedule = self.profile_plot.plot(), self.profile_plot.plot()
+        self._zero = self.profile_plot.addLine(y=0)
 
     def _lay_out(self):
         grid = QtWidgets.QGridLayout(self)
+        grid.setContentsMargins(4, 4, 4, 6)
+        grid.setVerticalSpacing(2)
         bar = QtWidgets.QHBoxLayout()
+        bar.setSpacing(8)
         bar.addWidget(self.units)
         bar.addWidget(self.fastest_button)
         bar.addStretch(1)
@@ -118,52 +131,77 @@ class CalibrationView(QtWidgets.QWidget):
         grid.addWidget(self.error_plot, 1, 0)
         grid.addWidget(self.time_plot, 1, 1)
         grid.addWidget(self.text, 2, 0, 1, 2)
-        grid.addWidget(self.profile_plot, 3, 0, 1, 2)
+        grid.addWidget(self.profile_key, 3, 0, 1, 2)
+        grid.addWidget(self.profile_plot, 4, 0, 1, 2)
         grid.setRowStretch(1, 5)
-        grid.setRowStretch(3, 4)
+        grid.setRowStretch(4, 4)
 
     @staticmethod
     def _plot(label):
-        plot = pg.PlotWidget(background="w")
+        plot = plots.Plot(label, "learning rate per bin")
         plot.setLogMode(x=True, y=True)
-        plot.setLabel("bottom", "learning rate per bin")
-        plot.setLabel("left", label)
-        plot.showGrid(x=True, y=True, alpha=0.15)
-        plot.setMenuEnabled(False)
-        _darken(plot)
+        plot.setMouseEnabled(False, False)
+        for side in ("left", "bottom"):
+            plot.getAxis(side).setTicks([DECADES])
         return plot
 
     def _rate_line(self, plot):
-        line = pg.InfiniteLine(angle=90, movable=True, pen=pg.mkPen(BLUE, width=2), hoverPen=pg.mkPen(BLUE, width=4))
+        line = pg.InfiniteLine(angle=90, movable=True)
         line.sigPositionChanged.connect(lambda moved: self.set_rate(10.0 ** moved.value()))
+        line.sigPositionChangeFinished.connect(lambda _: self.rate_released.emit(self.rate))
         plot.addItem(line)
         return line
 
     @staticmethod
     def _region(plot):
-        region = pg.LinearRegionItem(movable=False, brush=ALLOWED, pen=pg.mkPen(None))
+        region = pg.LinearRegionItem(movable=False, pen=pg.mkPen(None))
         region.setZValue(-20)
         plot.addItem(region)
         return region
 
     def _bound(self, plot, value):
         """Add a draggable bound with all above it shaded; return its line."""
-        line = pg.InfiniteLine(
-            np.log10(value), angle=0, movable=True, pen=pg.mkPen(ORANGE, width=1.5, style=QtCore.Qt.DashLine)
-        )
-        shade = pg.LinearRegionItem(orientation="horizontal", movable=False, brush=FORBIDDEN, pen=pg.mkPen(None))
+        line = pg.InfiniteLine(np.log10(value), angle=0, movable=True)
+        shade = pg.LinearRegionItem(orientation="horizontal", movable=False, pen=pg.mkPen(None))
         shade.setZValue(-10)
 
         def follow():
             shade.setRegion((line.value(), line.value() + 30))
-            if hasattr(self, "_bound_time"):
+            if len(self._bounds) == 2:
                 self._show_allowed()
 
         line.sigPositionChanged.connect(follow)
         plot.addItem(shade, ignoreBounds=True)
         plot.addItem(line)
-        follow()
+        self._bounds.append(line)
+        self._shades.append(shade)
+        shade.setRegion((line.value(), line.value() + 30))
         return line
+
+    def restyle(self):
+        """Take the fonts and colours of the current theme."""
+        for plot in (self.error_plot, self.time_plot, self.profile_plot):
+            plot.restyle()
+        for curve in self._curves:
+            plots.restyled(curve, "text", 1.8)
+        self._exact.setSymbolPen(theme.pen("muted", 1.2))
+        self._exact.setSymbolBrush(None)
+        for lines, role, dashed in ((self._rate_lines, "second", False), (self._bounds, "bad", True)):
+            for line in lines:
+                line.setPen(theme.pen(role, 2.5, dashed=dashed))
+                line.setHoverPen(theme.pen(role, 5))
+        for regions, role, alpha in ((self._allowed, "good", 0.18), (self._shades, "bad", 0.14)):
+            for region in regions:
+                region.setBrush(theme.colour(role, alpha))
+        self.band.restyle()
+        plots.restyled(self._mean, "first", 2.2)
+        plots.restyled(self._schedule, "third", 2.0, dashed=True)
+        self._zero.setPen(theme.pen("muted", 1))
+        self.profile_key.setText(
+            plots.key(
+                (("first", "▬", "mean error, 95 % bounds"), ("third", "– –", "rms error under the best schedule"))
+            )
+        )
 
     def _choose_unit(self, index):
         self.curves.choose(None if index == 0 else index - 1)
@@ -171,17 +209,10 @@ class CalibrationView(QtWidgets.QWidget):
         self.set_rate(self.rate)
 
     def _draw_curves(self):
-        for item in getattr(self, "_curve_items", []):
-            item[0].removeItem(item[1])
         rates, errors, times = self.curves.curve()
-        exact_rates, exact = self.curves.exact_errors()
-        dots = {"pen": None, "symbol": "o", "symbolSize": 6, "symbolBrush": None, "symbolPen": pg.mkPen(GREY)}
-        self._curve_items = [
-            (self.error_plot, self.error_plot.plot(rates, errors, pen=pg.mkPen("k", width=1.5))),
-            (self.error_plot, self.error_plot.plot(exact_rates, exact, **dots)),
-            (self.time_plot, self.time_plot.plot(rates, times, pen=pg.mkPen("k", width=1.5))),
-        ]
-        for plot, values in ((self.error_plot, errors), (self.time_plot, times)):
+        self._exact.setData(*self.curves.exact_errors())
+        for curve, plot, values in zip(self._curves, (self.error_plot, self.time_plot), (errors, times), strict=True):
+            curve.setData(rates, values)
             plot.setXRange(np.log10(rates[0]), np.log10(rates[-1]), padding=0.01)
             plot.setYRange(np.log10(values.min()), np.log10(values.max()), padding=0.05)
         self._show_allowed()
@@ -218,42 +249,46 @@ class CalibrationView(QtWidgets.QWidget):
 
     def _show_profile(self):
         profile = self.curves.profile(self.rate)
-        self.profile_plot.clear()
         time, mean, sd = profile["time_s"], profile["mean"], profile["sd"]
-        low = self.profile_plot.plot(time, mean - 1.96 * sd, pen=pg.mkPen(BLUE, width=0.5))
-        high = self.profile_plot.plot(time, mean + 1.96 * sd, pen=pg.mkPen(BLUE, width=0.5))
-        self.profile_plot.addItem(pg.FillBetweenItem(low, high, brush=(0, 114, 178, 50)))
-        self.profile_plot.plot(time, mean, pen=pg.mkPen(BLUE, width=2), name="mean error, 95 % bounds")
-        self.profile_plot.plot(
-            time, profile["schedule_sd"], pen=pg.mkPen(GREEN, width=2, style=QtCore.Qt.DashLine),
-            name="rms error, best schedule ending at this rate",
-        )  # fmt: skip
-        self.profile_plot.addLine(y=0, pen=pg.mkPen(GREY, width=0.5))
+        self.band.show(time, mean - 1.96 * sd, mean + 1.96 * sd)
+        self._mean.setData(time, mean)
+        self._schedule.setData(time, profile["schedule_sd"])
         self.profile_plot.setXRange(0, time[-1], padding=0.01)
         self.profile_plot.setYRange(min(-0.1, float((mean - 1.96 * sd).min())), 1.1, padding=0.02)
 
 
 def show(curves, title: str, on_accept=None, **options) -> int:
     """Open the view in its own window until it is closed; `on_accept` takes the rate that is accepted."""
-    application = pg.mkQApp("Learning-rate calibration")
-    view = CalibrationView(curves, **options)
+    from gui.app import application
+
+    app = application()
+    view = _window(curves, **options)
     view.setWindowTitle(title)
     if on_accept is None:
         view.accept_button.hide()
     else:
         view.rate_accepted.connect(on_accept)
-    view.resize(1000, 760)
     view.show()
-    return application.exec()
+    return app.exec() if hasattr(app, "exec") else app.exec_()
 
 
 def picture(curves, path, **options) -> None:
     """Render the view into a picture, without a window on the screen."""
-    application = pg.mkQApp("Learning-rate calibration")
-    view = CalibrationView(curves, **options)
-    view.resize(1000, 760)
-    view.setAttribute(QtCore.Qt.WA_DontShowOnScreen)
+    from gui.app import application
+
+    app = application()
+    view = _window(curves, **options)
+    view.setAttribute(QtCore.Qt.WidgetAttribute.WA_DontShowOnScreen)
     view.show()
-    application.processEvents()
+    app.processEvents()
     view.grab().save(str(path))
     view.close()
+
+
+def _window(curves, **options) -> CalibrationView:
+    view = CalibrationView(curves, **options)
+    view.setObjectName("CalibrationWindow")
+    view.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
+    view.setStyleSheet(f"#CalibrationWindow {{ background: {theme.current().panel}; }}")
+    view.resize(1000, 760)
+    return view

@@ -1,6 +1,8 @@
 """The calibration of the learning rate from what this session shows: drag previews, release proposes, Apply sends.
 
-The one panel that computes: the curves come from `bmi_runtime.calibration`, imported when they are first asked for.
+The one panel that computes, because a drag must be answered within a frame and the curves depend on what this window
+has seen: it asks `bmi_runtime.calibration`, pure functions of arrays, imported when they are first needed. This is the
+one exception from "the window imports messages and the client alone", and the import contract names it.
 """
 
 from __future__ import annotations
@@ -8,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyqtgraph
-from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+from pyqtgraph.Qt import QtWidgets
 
 from bmi_runtime.errors import BadInput
-from gui import plots, theme
+from gui import plots
 from gui.panels.base import Panel
 
 DM_PER_M = 10.0
@@ -86,40 +87,31 @@ class CalibrationPanel(Panel):
         """Calculate the curves anew and show them."""
         from bmi_runtime.calibration.curves import Curves
         from bmi_runtime.calibration.design import Design
-        from gui.calibration_view import CalibrationView
 
         try:
             curves = Curves(Design(**self.design()))
         except BadInput as error:
             self.words.setText(f"✕ {error}")
             return
-        kept = None if self.view is None else self.view.bounds()
-        self._drop_view()
+        if self.view is None:
+            self._show(curves)
+        else:
+            self.view.set_curves(curves)
+        self.words.setText(f"from the model at {self.store.elapsed_s:.0f} s and the movements before it")
+
+    def _show(self, curves) -> None:
+        from gui.calibration_view import CalibrationView
+
         rate = self.store.live.get(RATE) or float(curves.rates[len(curves.rates) // 2])
-        self.view = CalibrationView(curves, rate=rate, accept_text="Apply", **_bounds(kept))
+        self.view = CalibrationView(curves, rate=rate, accept_text="Apply")
         self.view.rate_accepted.connect(self.apply)
-        self.view.rate_changed.connect(lambda _: self.restyle())
-        self.view.units.currentIndexChanged.connect(lambda _: self.restyle())
-        for line in _movable_lines(self.view):
-            if line.angle != 90:
-                continue
-            line.sigPositionChangeFinished.connect(self.propose)
+        self.view.rate_released.connect(self.propose)
         self._filler.hide()
         self.column.addWidget(self.view, 1)
-        self.words.setText(f"from the model at {self.store.elapsed_s:.0f} s and the movements before it")
-        self.restyle()
 
-    def _drop_view(self) -> None:
-        if self.view is not None:
-            self.view.hide()
-            for plot in self.view.findChildren(pyqtgraph.PlotWidget):
-                plot.close()  # lets go of its scene, so that nothing paints what is about to go
-            self.view.deleteLater()
-            self.view = None
-
-    def propose(self) -> None:
+    def propose(self, rate: float) -> None:
         """Propose the rate on which the line was released."""
-        self.proposed = self.view.rate
+        self.proposed = rate
         self.context.run("propose", RATE, self.proposed)
         self.words.setText(f"proposed {self.proposed:.3g} per bin; Apply sends it")
 
@@ -135,28 +127,10 @@ class CalibrationPanel(Panel):
             self.words.setText(f"✕ {answer.get('error', 'refused')}")
 
     def restyle(self) -> None:
-        """Give the docked view the colours of the current theme."""
-        if self.view is None:
-            return
-        palette = theme.current()
-        for plot in self.view.findChildren(pyqtgraph.PlotWidget):
-            plot.setBackground(palette.panel)
-            for side in ("left", "bottom"):
-                axis = plot.getAxis(side)
-                axis.setPen(theme.pen("line", 1))
-                axis.setTextPen(theme.pen("muted", 1))
-                axis.setTickFont(theme.font(8))
-                axis.label.setFont(theme.font(8.5))
-            for item in plot.listDataItems():
-                _recolour(item)
-            legend = plot.getPlotItem().legend
-            for _, label in legend.items if legend is not None else ():
-                label.setText(label.text, color=palette.text)
-        for plot in (self.view.error_plot, self.view.time_plot):
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setTicks([DECADES])
-        for line in _movable_lines(self.view):
-            line.setPen(theme.pen("second" if line.angle == 90 else "bad", 2.5, dashed=line.angle == 0))
+        """Take the colours of the current theme."""
+        super().restyle()
+        if self.view is not None:
+            self.view.restyle()
 
     def table(self):
         """Return both curves."""
@@ -164,27 +138,3 @@ class CalibrationPanel(Panel):
             return {}
         rates, errors, times = self.view.curves.curve()
         return {"learning_rate": rates, "error_sd": errors, "convergence_s": times}
-
-
-def _bounds(kept) -> dict[str, float]:
-    return {} if kept is None else {"max_error_sd": kept[0], "max_convergence_s": kept[1]}
-
-
-def _movable_lines(view) -> list[pyqtgraph.InfiniteLine]:
-    """Return the lines of a view that can be dragged: upright ones are the rate, level ones the limits."""
-    items = [item for plot in view.findChildren(pyqtgraph.PlotWidget) for item in plot.items()]
-    return [item for item in items if isinstance(item, pyqtgraph.InfiniteLine) and item.movable]
-
-
-DECADES = [(power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in range(-14, 9)]
-COUNTERPARTS = {"#000000": "text", "#0072b2": "first", "#009e73": "good", "#d55e00": "bad", "#808080": "muted"}
-
-
-def _recolour(item) -> None:
-    """Give a curve that was drawn for a white page its counterpart in the current theme."""
-    pen = pyqtgraph.mkPen(item.opts["pen"])
-    role = COUNTERPARTS.get(pen.color().name())
-    if item.opts["pen"] is not None and role and pen.style() != QtCore.Qt.PenStyle.NoPen:
-        pen = QtGui.QPen(pen)
-        pen.setColor(theme.colour(role))
-        item.setPen(pen)
