@@ -12,7 +12,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 OPEN_LOOP = (
     "history,point-process,kalman,kalman-velocity,kalman-steady,ole,population-vector,wiener,ridge,wiener-cascade"
 )
-CLOSED_LOOP = "adaptive,point-process,kalman-velocity,refit-kalman,ole,ridge"
+CLOSED_LOOP = "adaptive,smoothbatch,rml,refit-kalman,point-process,kalman-velocity,ole,ridge"
 NEEDS_TARGETS = ("refit-kalman",)
 
 
@@ -122,9 +122,9 @@ def _check_names(names, known):
 
 def _closed(names, options):
     from bmi_runtime.cli.compare_closed_loop import ADAPTIVE, compare_closed_loop
-    from bmi_runtime.decoding.base import fitted_names
+    from bmi_runtime.decoding.base import ADAPTED, fitted_names
 
-    _check_names(names, [ADAPTIVE, *fitted_names()])
+    _check_names(names, [ADAPTIVE, *ADAPTED, *fitted_names()])
     with progress("closed loop", options["seeds"] * len(names)) as advance:
         return compare_closed_loop(names, options, advance)
 
@@ -154,21 +154,40 @@ def _open_table(name, rows):
     return "\n".join(lines)
 
 
+MEASURES = {  # of the closed loop: (head of the column, width, digits, scale)
+    "successes_per_min": ("hits/min", 10, 1, 1.0),
+    "success_rate": ("success", 9, 2, 1.0),
+    "time_to_target_s": ("time s", 8, 2, 1.0),
+    "path_efficiency": ("path eff.", 11, 2, 1.0),
+    "orthogonal_deviation_m": ("orth. mm", 10, 1, 1e3),
+    "throughput_bits_s": ("Fitts b/s", 11, 2, 1.0),
+    "bit_rate_bits_s": ("bits/s", 8, 2, 1.0),
+}
+COMPARED = ("successes_per_min", "time_to_target_s", "path_efficiency", "throughput_bits_s", "bit_rate_bits_s")
+
+
 def _closed_table(result):
+    """Return means, and below them the paired differences from the first decoder with their intervals."""
     lines = [
         f"closed loop, {result['seeds']} simulated subjects, {result['calibration_s']:g} s to learn, "
-        f"{result['test_s']:g} s scored; mean, and difference from {result['reference']} [95 % over subjects]",
-        f"{'decoder':<18}{'success':>8}{'time s':>8}{'path eff.':>10}{'orth. mm':>9}{'Fitts b/s':>10}{'bits/s':>8}  "
-        "bits/s difference",
+        f"{result['test_s']:g} s scored; mean over subjects",
+        f"{'decoder':<18}" + "".join(f"{head:>{width}}" for head, width, _, _ in MEASURES.values()),
     ]
     for row in result["table"]:
-        mean, gap = row["mean"], ""
-        if row["decoder"] != result["reference"]:
-            difference, low, high = row["difference"]["bit_rate_bits_s"]
-            gap = f"{difference:+.2f}" + (f" [{low:+.2f}, {high:+.2f}]" if low == low else " (one subject)")
-        lines.append(
-            f"{row['decoder']:<18}{mean['success_rate']:>8.2f}{mean['time_to_target_s']:>8.2f}"
-            f"{mean['path_efficiency']:>10.2f}{1e3 * mean['orthogonal_deviation_m']:>9.1f}"
-            f"{mean['throughput_bits_s']:>10.2f}{mean['bit_rate_bits_s']:>8.2f}  {gap}"
+        cells = (
+            f"{scale * row['mean'][key]:>{width}.{digits}f}" for key, (_, width, digits, scale) in MEASURES.items()
         )
+        lines.append(f"{row['decoder']:<18}" + "".join(cells))
+    lines += ["", f"difference from {result['reference']} [95 % over pairs of the same subject]"]
+    lines.append(f"{'decoder':<18}" + "".join(f"{MEASURES[key][0]:>24}" for key in COMPARED))
+    for row in result["table"]:
+        if row["decoder"] != result["reference"]:
+            lines.append(f"{row['decoder']:<18}" + "".join(f"{_gap(row, key):>24}" for key in COMPARED))
     return "\n".join(lines)
+
+
+def _gap(row, key):
+    digits, scale = MEASURES[key][2:]
+    difference, low, high = (scale * value for value in row["difference"][key])
+    text = f"{difference:+.{digits}f}"
+    return text + (f" [{low:+.{digits}f}, {high:+.{digits}f}]" if low == low else " (one subject)")

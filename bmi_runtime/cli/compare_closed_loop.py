@@ -2,8 +2,9 @@
 
 Fitted decoders learn from a block in which the cursor is moved for the subject (full assist) toward the inferred
 intention, then are frozen. ReFIT spends the second half of that time in control with a velocity Kalman filter, and is
-fitted to both halves' rotated intentions. ``adaptive`` starts untrained, is in control all the time, and goes on
-adapting.
+fitted to both halves' rotated intentions. SmoothBatch and recursive maximum likelihood take a seed from the first half,
+adapt in control in the second, and go on adapting. ``adaptive`` starts untrained, is in control all the time, and goes
+on adapting.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
-from bmi_runtime.decoding.base import fit_decoder
+from bmi_runtime.decoding.base import ADAPTED, fit_decoder
 from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.refit_kalman import rotated_to_target
 from bmi_runtime.decoding.seat import Seat
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin, TrialState
@@ -34,22 +36,24 @@ class Subject:
         self.source = SimulatedSource(config)
         self.config, self.session = config, Session(config, self.source.world.initial_model())
         self._given = Bin(config.session.units, config.continuous)
+        self._adapting: Any = None
 
-    def run(self, seconds: float) -> tuple[Training, np.ndarray, np.ndarray, list[Trial]]:
-        """Run; return counts with the cursor, targets, whether it was inside of them, and the trials that ended."""
+    def run(self, seconds: float) -> tuple[Training, list[Trial]]:
+        """Run; return counts with the cursor and the targets, and the trials that ended."""
         session, task, bin_s = self.session, self.session.task, self.config.bin_s
         bins = round(seconds / bin_s)
         counts = np.empty((bins, self.config.session.units))
-        cursor, targets, inside = np.empty((bins, 4)), np.empty((bins, 2)), np.zeros(bins, bool)
+        cursor, targets = np.empty((bins, 4)), np.empty((bins, 3))
         trials: list[Trial] = []
         path = [tuple(session.cursor[:2])]
         for index in range(bins):
-            target, trial = task.target, task.trial
+            target, trial, seen = task.target, task.trial, np.array(session.cursor)
             self.source.next_bin(self._given, session.cursor, target)
             session.step(self._given.bytes)
             counts[index] = self._given.fields.counts
-            cursor[index], targets[index] = session.cursor, target[:2]
-            inside[index] = np.hypot(*np.subtract(session.cursor[:2], target[:2])) <= target[2]
+            cursor[index], targets[index] = session.cursor, target[:3]
+            if self._adapting is not None:
+                self._adapting.adapt(counts[index], toward(seen, targets[index]))
             pausing = task.trial_state >= TrialState.SUCCESS
             path.append(tuple(session.cursor[:2]))
             trials += [self._trial(path, target, event) for event in session.events if event.get("name") == "trial"]
@@ -58,16 +62,23 @@ class Subject:
                 path = [tuple(session.cursor[:2])]
         starts = np.zeros(bins, bool)
         starts[0] = True
-        return Training(counts, cursor, starts, starts.copy(), bin_s), targets, inside, trials
+        return Training(counts, cursor, starts, starts.copy(), bin_s, targets), trials
 
     def _trial(self, path, target, event) -> Trial:
         hold_s = self.config.task.hold_s
         return Trial(np.array(path), target[:2], target[2], self.config.bin_s, hold_s, event["result"] == "success")
 
     def hand_over(self, decoder: Any) -> None:
-        """Give control to a fitted decoder, without assist and without adaptation of the session's own model."""
+        """Give control to a decoder, without assist and without adaptation of the session's own model."""
         self.session.decoder = Seat(decoder)
+        self._adapting = decoder if hasattr(decoder, "adapt") else None
         self.session.assist, self.session.adapting = 0.0, False
+
+
+def toward(seen: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return what was intended from a cursor that was seen: its speed, turned to the target; nothing within it."""
+    inside = np.hypot(*(seen[:2] - target[:2])) <= target[2]
+    return rotated_to_target(seen[None], target[None, :2], np.array([inside]))[0, 2:]
 
 
 def learn(name: str, subject: Subject, seconds: float) -> None:
@@ -76,24 +87,15 @@ def learn(name: str, subject: Subject, seconds: float) -> None:
         subject.run(seconds)
         return
     subject.session.assist, subject.session.adapting = 1.0, False
-    if name != "refit-kalman":
+    if name in ADAPTED:
+        subject.hand_over(fit_decoder(name, subject.run(seconds / 2)[0]))
+        subject.run(seconds / 2)
+    elif name == "refit-kalman":
+        first = subject.run(seconds / 2)[0]
+        subject.hand_over(fit_decoder("kalman-velocity", first))
+        subject.hand_over(fit_decoder(name, Training.joined([first, subject.run(seconds / 2)[0]])))
+    else:
         subject.hand_over(fit_decoder(name, subject.run(seconds)[0]))
-        return
-    from bmi_runtime.decoding.refit_kalman import rotated_to_target
-
-    first = subject.run(seconds / 2)
-    subject.hand_over(fit_decoder("kalman-velocity", first[0]))
-    parts = [first, subject.run(seconds / 2)]
-    seen = [part[0] for part in parts]
-    intended = [rotated_to_target(part[0].kinematics, part[1], part[2]) for part in parts]
-    joined = Training(
-        np.concatenate([one.counts for one in seen]),
-        np.concatenate(intended),
-        np.concatenate([one.trial_start for one in seen]),
-        np.concatenate([one.restart for one in seen]),
-        subject.config.bin_s,
-    )
-    subject.hand_over(fit_decoder(name, joined))
 
 
 def compare_closed_loop(
@@ -125,7 +127,9 @@ def compare_closed_loop(
         for name in names:
             subject = Subject(config)
             learn(name, subject, options["calibration_s"])
-            runs[name].append(summary(subject.run(options["test_s"])[3], config.task.targets))
+            trials = subject.run(options["test_s"])[1]
+            per_minute = 60.0 * sum(trial.success for trial in trials) / options["test_s"]
+            runs[name].append({"successes_per_min": per_minute, **summary(trials, config.task.targets)})
             advance()
     return {
         "mode": "closed-loop",

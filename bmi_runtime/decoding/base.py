@@ -28,6 +28,10 @@ FITTED = {  # decoders with `fit`: learned from a training part in one go, then 
     "ridge": "bmi_runtime.decoding.wiener:RidgeDecoder",
     "wiener-cascade": "bmi_runtime.decoding.wiener:WienerCascadeDecoder",
 }
+ADAPTED = {  # fitted to a calibration, then adapted in control from intentions: for comparison in the closed loop
+    "smoothbatch": "bmi_runtime.decoding.smooth_batch:SmoothBatch",
+    "rml": "bmi_runtime.decoding.recursive_likelihood:RecursiveLikelihood",
+}
 
 
 class Decoder(Protocol):
@@ -94,8 +98,8 @@ def fit_decoder(name: str, training: Any) -> Any:
         from bmi_runtime.decoding.fitted_file import load_fitted
 
         return load_fitted(name).suited(training.counts.shape[1], training.bin_s)
-    if name in FITTED:
-        return registry.load_row(FITTED[name]).fit(training)
+    if name in FITTED or name in ADAPTED:
+        return registry.load_row((FITTED | ADAPTED)[name]).fit(training)
     if name not in fitted_names():
         raise registry.unknown("decoder", name, fitted_names())
     from bmi_runtime.decoding.falcon import FalconDecoder

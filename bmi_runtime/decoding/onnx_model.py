@@ -166,7 +166,8 @@ def _window(name: str, given: Any) -> tuple[int, int, bool]:
     shape = list(given.shape or [])
     rest = shape[1:]
     fixed = all(isinstance(size, int) and size > 0 for size in rest)
-    if len(shape) not in (2, 3) or not fixed or shape[0] not in (1, None) and isinstance(shape[0], int):
+    many = bool(shape) and isinstance(shape[0], int) and shape[0] != 1
+    if len(shape) not in (2, 3) or not fixed or many:
         shown = " x ".join(str(size) for size in shape) or "nothing"
         raise BadInput(
             f"{name} takes '{given.name}' of shape {shown}; a decoder takes counts of shape 1 x units, or 1 x bins x "

@@ -68,10 +68,11 @@ def test_what_makes_no_sense_gets_one_sentence(data, arguments, words):
 def test_closed_loop_pairs_subjects(tmp_path):
     figure = tmp_path / "figure.png"
     settings = ("--calibration", 30, "--test", 15, "--seeds", 2, "--set", "session.units=40", "--figure", figure)
-    out = run("--closed-loop", "--decoders", "kalman-velocity,refit-kalman,adaptive", *settings, "--json")
+    names = ["kalman-velocity", "refit-kalman", "adaptive", "rml", "smoothbatch"]
+    out = run("--closed-loop", "--decoders", ",".join(names), *settings, "--json")
     result = json.loads(out.splitlines()[-1])
     rows = {row["decoder"]: row for row in result["table"]}
-    assert list(rows) == ["kalman-velocity", "refit-kalman", "adaptive"]
+    assert list(rows) == names
     for row in rows.values():
         assert row["mean"]["success_rate"] > 0.8
         assert 0.3 < row["mean"]["path_efficiency"] <= 1.0
@@ -83,7 +84,8 @@ def test_closed_loop_pairs_subjects(tmp_path):
 def test_trials_of_a_subject_are_those_of_its_task():
     config = load(None, ["session.bin_s=0.02", "session.units=40", "encoding.initial=truth", "task.timeout_s=2"])
     subject = compare_closed_loop.Subject(config)
-    _, _, inside, trials = subject.run(20.0)
+    seen, trials = subject.run(20.0)
+    inside = np.hypot(*(seen.kinematics[:, :2] - seen.targets[:, :2]).T) <= seen.targets[:, 2]
     assert sum(trial.success for trial in trials) == subject.session.task.successes
     assert len(trials) == subject.session.task.successes + subject.session.task.timeouts
     assert inside.any()
