@@ -88,7 +88,7 @@ def _draw_all(folder, session):
     from gui.screenshot import LAYOUTS, panel_picture, picture
 
     player, hello = _moment(session, 40.3)
-    what_if = WhatIf(player.recording, ["adapter.learning_rate=1e-4"])
+    what_if = WhatIf(player.recording, ["adapter.learning_rate=1e-6"], ["adapter.learning_rate=1e-4"])
     while not what_if.done:
         what_if.grow()
     hello["what_if"] = what_if.answer(player.bin_s)

@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -178,49 +178,82 @@ class Index:
 
 
 class WhatIf:
-    """The recorded spikes through another setting, in small pieces, compared with what was recorded.
+    """The recorded spikes through two settings side by side, in small pieces.
+
+    Each is compared with the recorded intention, and both with each other. A recorded command to a parameter that a
+    setting names is left out on that side, so that the setting holds to the end.
 
     Parameters
     ----------
     recording : Recording
-    settings : list of str
-        ``section.key=value``.
+    first, second : sequence of str
+        ``section.key=value``; an empty one is the session as it was recorded.
     """
 
-    def __init__(self, recording: Recording, settings: list[str]):
-        self.settings = settings
-        self.replay = Replay(recording, settings)
-        outputs = self.replay.steps["output"]
-        self.every = max(-(-len(outputs) // MOST_WHAT_IF), 1)
-        self._recorded = outputs
+    def __init__(self, recording: Recording, first: Sequence[str], second: Sequence[str]):
+        self.settings = [list(first), list(second)]
+        self.sides = [_side(recording, settings) for settings in self.settings]
+        self._recorded = recording.steps()["output"]
+        self.position = 0
+        self.every = max(-(-len(self._recorded) // MOST_WHAT_IF), 1)
         self._sums = np.zeros(2)
-        self.rows: list[tuple[float, float, float]] = []
+        self.rows: list[list[float]] = []
 
     @property
     def done(self) -> bool:
         """Whether the whole recording has been replayed."""
-        return self.replay.position >= len(self.replay.steps)
+        return self.position >= len(self._recorded)
 
     def grow(self) -> None:
         """Replay as many bins as one row of the answer stands for."""
         self._sums[:] = 0.0
-        bins = min(self.every, len(self.replay.steps) - self.replay.position)
+        bins = min(self.every, len(self._recorded) - self.position)
         for _ in range(bins):
-            recorded = self._recorded[self.replay.position]
-            self.replay.next()
-            other = self.replay.session.record.array["output"][0]
-            for index, output in enumerate((recorded, other)):
+            recorded = self._recorded[self.position]
+            outputs = [recorded if side is None else _next_output(side) for side in self.sides]
+            for index, output in enumerate(outputs):
                 difference = output["decoded"][2:] - recorded["intended"]
                 self._sums[index] += float(difference @ difference)
-        apart = other["cursor"][:2] - recorded["cursor"][:2]
-        self.rows.append((float(np.hypot(*apart)), *np.sqrt(self._sums / bins)))
+            self.position += 1
+        positions = [float(value) for output in outputs for value in output["cursor"][:2]]
+        self.rows.append([self.position, *np.sqrt(self._sums / bins), *positions])
 
     def answer(self, bin_s: float) -> dict[str, Any]:
-        """Return the curves: distance between the cursors, and both velocity errors against the recorded intention."""
-        columns = np.array(self.rows, float).reshape(-1, 3).T.copy()
-        names = ("apart_m", "error_recorded_m_s", "error_other_m_s")
-        time_s = np.minimum(np.arange(1, len(self.rows) + 1) * self.every, len(self.replay.steps)) * bin_s
-        return {"settings": self.settings, "time_s": time_s, **dict(zip(names, columns))}
+        """Return the curves of both settings.
+
+        Returns
+        -------
+        dict
+            ``settings``, two lists of str; ``time_s`` (n,); each (2, n): ``error_m_s``, the root mean square error of
+            the decoded velocity against the recorded intention; ``x_m`` and ``y_m``, the cursor; and ``apart_m`` (n,),
+            the distance between the two cursors.
+        """
+        bins, *columns = np.array(self.rows, float).reshape(-1, 7).T.copy()
+        first, second, x_first, y_first, x_second, y_second = columns
+        return {
+            "settings": self.settings,
+            "time_s": bins * bin_s,
+            "error_m_s": np.stack([first, second]),
+            "x_m": np.stack([x_first, x_second]),
+            "y_m": np.stack([y_first, y_second]),
+            "apart_m": np.hypot(x_second - x_first, y_second - y_first),
+        }
+
+
+def _side(recording: Recording, settings: Sequence[str]) -> Replay | None:
+    """Return the replay of one setting; None for the recording itself, which need not be stepped again."""
+    if not settings:
+        return None
+    replay = Replay(recording, settings)
+    named = {text.partition("=")[0].strip() for text in settings}
+    for bin_index, commands in replay.commands.items():
+        replay.commands[bin_index] = [command for command in commands if command["set"] not in named]
+    return replay
+
+
+def _next_output(replay: Replay) -> Any:
+    replay.next()
+    return replay.session.record.array["output"][0]
 
 
 class Player:
@@ -422,7 +455,8 @@ class Player:
         elif name == "seek":
             self.seek(_whole(command.get("bin"), "bin"))
         elif name == "what-if":
-            self.what_if = WhatIf(self.recording, [str(text) for text in command.get("settings", ())])
+            sides = ([str(text) for text in command.get(side, ())] for side in ("first", "second"))
+            self.what_if = WhatIf(self.recording, *sides)
         elif name == "speed":
             self.speed = _speed(command.get("value"))
         elif "set" in command or "note" in command:

@@ -13,8 +13,22 @@ from gui.panels.base import Panel
 from gui.panels.events import clock
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-WHAT_IF_KEYS = ("adapter.learning_rate", "adapter.enabled", "task.assist", "decoder.velocity_time_constant_s",
-                "decoder.velocity_sd_m_s", "decoder.parameter_trust", "adapter.intention")  # fmt: skip
+AS_RECORDED = "as recorded"
+WHAT_IF_KEYS = (
+    AS_RECORDED,
+    "adapter.learning_rate",
+    "adapter.enabled",
+    "adapter.intention",
+    "task.assist",
+    "decoder.velocity_time_constant_s",
+    "decoder.velocity_sd_m_s",
+    "decoder.parameter_trust",
+)
+QUANTITIES = {  # what is shown: the curves' name, and their unit once they are in hundredths
+    "velocity error": ("error_m_s", "cm/s"),
+    "cursor x": ("x_m", "cm"),
+    "cursor y": ("y_m", "cm"),
+}
 
 
 class Timeline(QtWidgets.QSlider):
@@ -56,10 +70,10 @@ class ReplayPanel(Panel):
     about = (
         "Moves through the recording; all panels show the state at the bin shown. Ticks on the line are trials and "
         "events, heads are commands. In the background the recording is replayed through the same step and compared to "
-        "the bit: the line below says how far it is identical. What if replays the recorded spikes with another "
-        "setting and shows how far its cursor would have gone from the recorded one, and both errors against the "
-        "recorded intention. The spikes stay those of the recorded session: a subject would have reacted to the other "
-        "cursor."
+        "the bit: the line below says how far it is identical. What if replays the recorded spikes through two "
+        "settings, A and B, side by side: the upper plot shows both, the lower one B minus A. Choose what is shown: "
+        "the error of the decoded velocity against the recorded intention, or where the cursor went. The spikes stay "
+        "those of the recorded session: a subject would have reacted to the other cursor."
     )
     refresh_hz = 15.0
 
@@ -107,36 +121,36 @@ class ReplayPanel(Panel):
         self.column.addLayout(row)
 
     def _what_if(self) -> None:
-        row = QtWidgets.QHBoxLayout()
-        row.setSpacing(6)
-        label = QtWidgets.QLabel("What if")
-        label.setFont(theme.font(10.5, bold=True))
-        self.key = QtWidgets.QComboBox()
-        self.key.setEditable(True)
-        self.key.addItems(WHAT_IF_KEYS)
-        self.value = QtWidgets.QLineEdit("1e-5")
-        self.value.setMaximumWidth(110)
-        self.value.returnPressed.connect(self.ask)
+        grid = QtWidgets.QGridLayout()
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(4)
+        title = QtWidgets.QLabel("What if")
+        title.setFont(theme.font(10.5, bold=True))
+        grid.addWidget(title, 0, 0)
+        self.sides = [Setting("A", AS_RECORDED, ""), Setting("B", "adapter.learning_rate", "1e-5")]
+        for row, side in enumerate(self.sides):
+            side.value.returnPressed.connect(self.ask)
+            for column, part in enumerate((side.name, side.key, side.equals, side.value)):
+                grid.addWidget(part, row, 1 + column)
         self.ask_button = QtWidgets.QPushButton("Ask")
-        self.ask_button.setToolTip("Replay the recorded spikes with this setting and plot the difference")
+        self.ask_button.setToolTip("Replay the recorded spikes with both settings and plot the difference")
         self.ask_button.clicked.connect(self.ask)
-        for part, stretch in (
-            (label, 0),
-            (self.key, 1),
-            (QtWidgets.QLabel("="), 0),
-            (self.value, 0),
-            (self.ask_button, 0),
-        ):
-            row.addWidget(part, stretch)
-        self.column.addLayout(row)
+        self.quantity = QtWidgets.QComboBox()
+        self.quantity.addItems(list(QUANTITIES))
+        self.quantity.setToolTip("What the plots show")
+        self.quantity.currentIndexChanged.connect(lambda _: self._draw())
+        grid.addWidget(self.quantity, 0, 5)
+        grid.addWidget(self.ask_button, 1, 5)
+        grid.setColumnStretch(2, 1)
+        self.column.addLayout(grid)
         self.answer = plots.caption()
         self.column.addWidget(self.answer)
-        self.difference = plots.Plot("cursor apart (cm)", "")
-        self.errors = plots.Plot("error (cm/s)", "session time (s)")
-        self.errors.setXLink(self.difference)
+        self.both, self.difference = plots.Plot("", ""), plots.Plot("B − A", "session time (s)")
+        self.both.setXLink(self.difference)
+        self.curves = [self.both.plot(), self.both.plot()]
         self.apart = self.difference.plot()
-        self.recorded, self.other = self.errors.plot(), self.errors.plot()
-        for plot in (self.difference, self.errors):
+        self.zero = self.difference.addLine(y=0)
+        for plot in (self.both, self.difference):
             plot.setMouseEnabled(True, False)
             plot.hide()
             self.column.addWidget(plot, 1)
@@ -148,8 +162,12 @@ class ReplayPanel(Panel):
         """Take the colours of the current theme."""
         super().restyle()
         plots.restyled(self.apart, "fourth", 1.8)
-        plots.restyled(self.recorded, "first", 1.8)
-        plots.restyled(self.other, "second", 1.8, dashed=True)
+        plots.restyled(self.curves[0], "first", 1.8)
+        plots.restyled(self.curves[1], "second", 1.8, dashed=True)
+        self.zero.setPen(theme.pen("muted", 1))
+        for side, role in zip(self.sides, ("first", "second"), strict=True):
+            side.name.setFont(theme.font(10.5, bold=True))
+            side.name.setStyleSheet(f"color: {getattr(theme.current(), role)}")
         self.where.setFont(theme.font(10.5, bold=True))
 
     # -- moving ----------------------------------------------------------------------------------------------------
@@ -176,7 +194,8 @@ class ReplayPanel(Panel):
         """Show where the replay is."""
         replay = self.store.replay
         active = bool(replay)
-        for part in (*self.buttons.values(), self.speed, self.timeline, self.key, self.value, self.ask_button):
+        settings = [part for side in self.sides for part in (side.key, side.value)]
+        for part in (*self.buttons.values(), self.speed, self.timeline, *settings, self.ask_button):
             part.setEnabled(active)
         if not active:
             self.words.setText("open a recording to replay it (Recordings, or Ctrl+O)")
@@ -192,6 +211,8 @@ class ReplayPanel(Panel):
         self.buttons["play_pause"].setText("▶" if replay["paused"] else "❚❚")
         self.words.setText(self._checked(replay))
         if self.store.what_if is not None and self.result is None:
+            for side, settings in zip(self.sides, self.store.what_if["settings"], strict=True):
+                side.show_settings(settings)
             self._answered({"ok": True, "what_if": self.store.what_if})
         self._polled += 1
         if self._polled % 10 == 0 and (replay["indexed_bins"] < bins or self._asking()):
@@ -225,10 +246,10 @@ class ReplayPanel(Panel):
 
     def ask(self) -> None:
         """Ask what another setting would have done."""
-        setting = f"{self.key.currentText().strip()}={self.value.text().strip()}"
+        first, second = (side.settings() for side in self.sides)
         self.result = None
-        self.answer.setText(f"… replaying with {setting}")
-        self.context.send({"do": "what-if", "settings": [setting]}, self._asked)
+        self.answer.setText(f"… replaying A ({_in_words(first)}) and B ({_in_words(second)})")
+        self.context.send({"do": "what-if", "first": first, "second": second}, self._asked)
 
     def _asked(self, answer: dict[str, Any]) -> None:
         if not answer.get("ok"):
@@ -244,25 +265,80 @@ class ReplayPanel(Panel):
             self.answer.setText(f"✕ {answer.get('error', 'no answer')}")
             return
         self.result = found
-        time_s = found["time_s"]
-        self.apart.setData(time_s, 100.0 * found["apart_m"])
-        self.recorded.setData(time_s, 100.0 * found["error_recorded_m_s"])
-        self.other.setData(time_s, 100.0 * found["error_other_m_s"])
-        for plot in (self.difference, self.errors):
+        for plot in (self.both, self.difference):
             plot.show()
-        before, after = (
-            100.0 * float(np.sqrt(np.mean(found[name] ** 2))) for name in ("error_recorded_m_s", "error_other_m_s")
-        )
-        self.answer.setText(
-            plots.key(
-                (
-                    ("first", "▬", f"recorded {before:.2f} cm/s"),
-                    ("second", "– –", f"{', '.join(found['settings'])} {after:.2f} cm/s"),
-                )
-            )
-        )
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draw both settings and their difference in the chosen quantity."""
+        found = self.result
+        if not found:
+            return
+        name, unit = QUANTITIES[self.quantity.currentText()]
+        first, second = 100.0 * np.asarray(found[name])
+        for curve, values in zip(self.curves, (first, second), strict=True):
+            curve.setData(found["time_s"], values)
+        self.apart.setData(found["time_s"], second - first)
+        self.both.left, self.difference.left = unit, f"B − A ({unit})"
+        for plot in (self.both, self.difference):
+            plot.getAxis("left").setLabel(plot.left, color=theme.current().muted)
+        self.answer.setText(self._summary(found))
+
+    @staticmethod
+    def _summary(found: dict[str, Any]) -> str:
+        """Return both settings with their errors over the whole recording, and how far the cursors went apart."""
+        errors = 100.0 * np.sqrt(np.mean(np.square(found["error_m_s"]), axis=1))
+        words = [_in_words(settings) for settings in found["settings"]]
+        signs = (("first", "▬", "A"), ("second", "– –", "B"))
+        entries = [
+            (role, sign, f"{letter} {text}: {error:.2f} cm/s")
+            for (role, sign, letter), text, error in zip(signs, words, errors, strict=True)
+        ]
+        apart = f"<br>error of the decoded velocity; cursors at most {100.0 * np.max(found['apart_m']):.2f} cm apart"
+        return plots.key(entries) + apart
 
     def table(self):
         """Return the curves of the last what if."""
-        names = ("time_s", "apart_m", "error_recorded_m_s", "error_other_m_s")
-        return {name: self.result[name] for name in names} if self.result else {}
+        if not self.result:
+            return {}
+        columns = {"time_s": self.result["time_s"], "apart_m": self.result["apart_m"]}
+        for name, _ in QUANTITIES.values():
+            columns |= {f"{name}_{side}": values for side, values in zip("AB", self.result[name], strict=True)}
+        return columns
+
+
+class Setting:
+    """One side of a what if: a key and a value to edit; `AS_RECORDED` has no value."""
+
+    def __init__(self, name: str, key: str, value: str):
+        self.name, self.equals = QtWidgets.QLabel(name), QtWidgets.QLabel("=")
+        self.key = QtWidgets.QComboBox()
+        self.key.setEditable(True)
+        self.key.addItems(WHAT_IF_KEYS)
+        self.key.setObjectName(f"what_if.{name}.key")
+        self.value = QtWidgets.QLineEdit(value)
+        self.value.setMaximumWidth(110)
+        self.value.setObjectName(f"what_if.{name}.value")
+        self.key.editTextChanged.connect(lambda _: self._follow())
+        self.key.setCurrentText(key)
+        self._follow()
+
+    def _follow(self) -> None:
+        recorded = self.key.currentText().strip() in ("", AS_RECORDED)
+        self.value.setVisible(not recorded)
+        self.equals.setVisible(not recorded)
+
+    def show_settings(self, settings: list[str]) -> None:
+        """Put ``section.key=value`` into the boxes."""
+        key, _, value = (settings or [AS_RECORDED])[0].partition("=")
+        self.key.setCurrentText(key)
+        self.value.setText(value)
+
+    def settings(self) -> list[str]:
+        """Return ``section.key=value``, or nothing for the recording as it is."""
+        key = self.key.currentText().strip()
+        return [] if key in ("", AS_RECORDED) else [f"{key}={self.value.text().strip()}"]
+
+
+def _in_words(settings: list[str]) -> str:
+    return ", ".join(settings) or AS_RECORDED

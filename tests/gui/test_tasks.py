@@ -171,20 +171,32 @@ def test_replay_is_driven_by_mouse_and_keys(qtbot, console, recording):
     until(qtbot, lambda: "whole replay is identical" in replay.words.text(), READY_MS)
 
 
-def test_what_if_plots_the_difference(qtbot, console, recording):
+def test_what_if_plots_two_settings_and_their_difference(qtbot, console, recording):
     console.run("open_recording", str(recording))
     until(qtbot, lambda: console.store.mode == "replay", READY_MS)
     replay = console.docks["replay"].panel
     until(qtbot, replay.ask_button.isEnabled)
-    replay.value.selectAll()
-    qtbot.keyClicks(replay.value, "1e-4")
+    first, second = replay.sides
+    assert first.settings() == [] and first.value.isHidden()
+    first.key.setCurrentText("adapter.learning_rate")
+    for side, value in ((first, "1e-5"), (second, "1e-4")):
+        side.value.selectAll()
+        qtbot.keyClicks(side.value, value)
     qtbot.mouseClick(replay.ask_button, LEFT)
     until(qtbot, lambda: bool(replay.result), READY_MS)
-    apart = replay.result["apart_m"]
-    assert apart[0] < 1e-3 < apart.max() and np.isfinite(apart).all()
-    assert "adapter.learning_rate=1e-4" in replay.answer.text() and replay.difference.isVisible()
-    replay.value.setText("nonsense")
-    qtbot.keyClick(replay.value, KEYS.Key_Return)
+    found = replay.result
+    assert found["apart_m"][0] < 1e-3 < found["apart_m"].max() and np.isfinite(found["error_m_s"]).all()
+    assert (
+        "A adapter.learning_rate=1e-5" in replay.answer.text()
+        and "B adapter.learning_rate=1e-4" in replay.answer.text()
+    )
+    replay.quantity.setCurrentText("cursor y")
+    a, b, difference = (curve.getData()[1] for curve in (*replay.curves, replay.apart))
+    np.testing.assert_allclose(difference, b - a)
+    np.testing.assert_allclose(b, 100 * found["y_m"][1])
+    assert replay.difference.isVisible() and replay.difference.left == "B − A (cm)"
+    second.value.setText("nonsense")
+    qtbot.keyClick(second.value, KEYS.Key_Return)
     until(qtbot, lambda: replay.answer.text().startswith("✕"))
     assert "learning_rate" in replay.answer.text()
 
