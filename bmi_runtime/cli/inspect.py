@@ -15,6 +15,7 @@ INSPECTORS = {
     ".npz": BINS,
     ".mat": BINS,
     **dict.fromkeys((".nwb", ".gdf", ".h5", ".nev", ".ns2", ".ns5", ".ns6", ".plx", ".nex", ".smr"), SPIKES),
+    **dict.fromkeys((".ncs", ".nse", ".ntt", ".meta", ".bin", ".oebin", ".continuous", ".spikes"), SPIKES),
 }
 """Which function looks into files of a suffix, as ``module:function``. It takes a path and returns the facts (a dict
 that JSON can hold) and something that rich can print."""
@@ -43,8 +44,10 @@ def inspect(file: Path, mapping: Path | None, as_json: bool):
 
 def _inspector(file: Path) -> str:
     """Return which function looks into `file`: by its first bytes, else by its suffix."""
+    if file.is_dir():
+        return SPIKES
     if not file.is_file():
-        raise BadInput(f"{file} is not a file; give a recording or a data file")
+        raise BadInput(f"there is no file {file}; give a recording, a data file or an acquisition system's folder")
     with open(file, "rb") as opened:
         if opened.read(len(MCAP_MAGIC)) == MCAP_MAGIC:
             return RECORDING

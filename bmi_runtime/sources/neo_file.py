@@ -1,6 +1,7 @@
-"""Files of acquisition systems through neo: Blackrock, Plexon, Neuralynx, Spike2 and whatever else it reads.
+"""Files of acquisition systems through neo: Blackrock, Plexon, Neuralynx, SpikeGLX, Open Ephys and others it reads.
 
-Needs the extra ``nwb`` (neo). Nothing but headers and spike times is read into memory.
+Some systems write one file, some a folder. A folder is known by what lies in it, and may be given as a whole or by one
+of its files. Needs the extra ``nwb`` (neo). Nothing but headers and spike times is read into memory.
 """
 
 from __future__ import annotations
@@ -14,11 +15,23 @@ import numpy as np
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.spike_file import SpikeFile
 
+FOLDERS = {  # what is in a folder: the class of neo that reads it
+    "structure.oebin": "OpenEphysBinaryRawIO",
+    "*.continuous": "OpenEphysRawIO",
+    "*.spikes": "OpenEphysRawIO",
+    "*.meta": "SpikeGLXRawIO",
+    "*.ncs": "NeuralynxRawIO",
+    "*.nse": "NeuralynxRawIO",
+    "*.ntt": "NeuralynxRawIO",
+    "*.nev": "NeuralynxRawIO",
+}
+OPEN_EPHYS_DEPTH = 2  # levels between structure.oebin and the folder of the experiments
+NEURALYNX_FIRST = b"########"
 BLACKROCK_FIRST = (b"NEURALEV", b"BREVENTS", b"NEURALSG", b"NEURALCD", b"BRSMPGRP")
 
 
 def read_neo(path: pathlib.Path) -> SpikeFile:
-    """Return spike trains, segments, signals and events of a file.
+    """Return spike trains, segments, signals and events of a file or folder.
 
     Raises
     ------
@@ -35,32 +48,72 @@ def read_neo(path: pathlib.Path) -> SpikeFile:
         warnings.simplefilter("ignore")
         quiet.setLevel(logging.ERROR)
         try:
-            reader = _format(neo.rawio, path)(filename=str(path))
+            reader = _reader(neo.rawio, path)
             reader.parse_header()
             return _spike_file(reader)
         except BadInput:
             raise
         except Exception as error:  # neo raises whatever its formats run into
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BadInput(f"{path.name}: neo cannot read this as a {path.suffix} file ({reason})") from None
+            what = "a folder that it knows" if path.is_dir() else f"a {path.suffix} file"
+            raise BadInput(f"{path.name}: neo cannot read this as {what} ({reason})") from None
         finally:
             quiet.setLevel(before)
 
 
-def _format(rawio, path):
-    """Return neo's class for a file; .nev is Neuralynx's suffix as well as Blackrock's."""
-    possible = rawio.get_rawio(path, exclusive_rawio=False)
-    if not possible:
-        raise BadInput(f"{path.name}: neo knows no format of the suffix '{path.suffix}'")
+def _reader(rawio, path):
+    """Return neo's reader of a file or folder, before it has read anything."""
+    kind = folder_kind(path) if path.is_dir() else _file_kind(rawio, path)
+    if kind == "NeuralynxRawIO" and path.is_file():
+        return rawio.NeuralynxRawIO(dirname=str(path.parent), include_filenames=[path.name])
+    if kind == "PlexonRawIO":
+        return rawio.PlexonRawIO(filename=str(path), progress_bar=False)
+    made = getattr(rawio, kind)
+    if made.rawmode == "one-dir":
+        return made(dirname=str(_folder_of(path)))
+    return made(filename=str(path))
+
+
+def folder_kind(folder: pathlib.Path) -> str:
+    """Return the class of neo for a folder, by what lies in it.
+
+    Raises
+    ------
+    BadInput
+        When nothing in it is of a format that comes in folders.
+    """
+    for pattern, kind in FOLDERS.items():
+        if next(folder.rglob(pattern), None) is not None:
+            return kind
+    raise BadInput(f"{folder} is a folder without a recording that is known; it would hold one of {', '.join(FOLDERS)}")
+
+
+def _folder_of(path):
+    if path.is_dir():
+        return path
+    return path.parents[OPEN_EPHYS_DEPTH] if path.name == "structure.oebin" else path.parent
+
+
+def _file_kind(rawio, path) -> str:
+    """Return the name of neo's class for a file; .nev is Neuralynx's suffix as well as Blackrock's."""
     with open(path, "rb") as file:
         first = file.read(8)
+    suffix = path.suffix.lower()
+    if suffix in (".ncs", ".nse", ".ntt") or (suffix == ".nev" and first == NEURALYNX_FIRST):
+        return "NeuralynxRawIO"
+    named = {".oebin": "OpenEphysBinaryRawIO", ".continuous": "OpenEphysRawIO", ".spikes": "OpenEphysRawIO"}
+    if suffix in named:
+        return named[suffix]
+    if suffix in (".meta", ".bin"):
+        return "SpikeGLXRawIO"
+    possible = rawio.get_rawio(path, exclusive_rawio=False) or []
     if rawio.BlackrockRawIO in possible:
-        if first in BLACKROCK_FIRST:
-            return rawio.BlackrockRawIO
-        possible.remove(rawio.BlackrockRawIO)
+        if first not in BLACKROCK_FIRST:
+            raise BadInput(f"{path.name}: has a Blackrock suffix, but does not begin as a Blackrock file does")
+        return "BlackrockRawIO"
     if not possible:
-        raise BadInput(f"{path.name}: has a Blackrock suffix, but does not begin as a Blackrock file does")
-    return possible[0]
+        raise BadInput(f"{path.name}: neo knows no format of the suffix '{path.suffix}'")
+    return possible[0].__name__
 
 
 def _spike_file(reader) -> SpikeFile:
