@@ -47,7 +47,7 @@ def _inspector(file: Path) -> str:
     if file.is_dir():
         return SPIKES
     if not file.is_file():
-        raise BadInput(f"there is no file {file}; give a recording, a data file or an acquisition system's folder")
+        raise BadInput(f"{file} is not a file; give a recording, a data file or an acquisition system's folder")
     with open(file, "rb") as opened:
         if opened.read(len(MCAP_MAGIC)) == MCAP_MAGIC:
             return RECORDING

@@ -117,9 +117,9 @@ def test_recover(recorded, tmp_path):
     assert f"{facts['bins']} bins" in done.stdout and "the file ends inside a message" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["none.mcap", "."])
-def test_inspect_what_is_not_a_file(tmp_path, name):
-    with pytest.raises(BadInput, match="is not a file"):
+@pytest.mark.parametrize(("name", "words"), [("none.mcap", "is not a file"), (".", "folder without a recording")])
+def test_inspect_what_is_not_a_file(tmp_path, name, words):
+    with pytest.raises(BadInput, match=words):
         ask(inspect, tmp_path / name)
 
 

@@ -220,5 +220,5 @@ def test_what_is_no_recording_gets_one_sentence(tmp_path):
         with pytest.raises(BadInput, match=name) as caught:
             facts_of(folder / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(BadInput, match="there is no file"):
+    with pytest.raises(BadInput, match="is not a file"):
         facts_of(tmp_path / "absent.plx")
