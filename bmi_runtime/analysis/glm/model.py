@@ -254,10 +254,17 @@ class PoissonGLM:
         self.iterations_ = solution.iterations
         self.converged_, self.interrupted_ = solution.converged, solution.interrupted
         self.gradient_max_ = np.abs(design.user_gradient(solution.gradient)).max(axis=0)
-        for unit in np.flatnonzero(~self.converged_ & ~self.silent_):
+        unfinished = np.flatnonzero(~self.converged_ & ~self.silent_)
+        if unfinished.size:
+            worst = unfinished[np.argmax(self.gradient_max_[unfinished])]
+            who = (
+                self.unit_names_[worst]
+                if unfinished.size == 1
+                else f"{unfinished.size} of {len(self.converged_)} units"
+            )
             self.notes_.append(
-                f"{self.unit_names_[unit]} had not converged when the fit stopped "
-                f"(gradient {self.gradient_max_[unit]:.1e})"
+                f"{who} had not converged when the fit stopped (largest gradient {self.gradient_max_[worst]:.1e}, "
+                f"{self.unit_names_[worst]}); converged_ says which"
             )
 
     def _unpack(self) -> None:
