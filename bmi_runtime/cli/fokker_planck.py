@@ -1,11 +1,12 @@
 """``bmi fokker-planck``: steady states, runs, studies and pictures of populations as densities."""
 
-import functools
 import os
 
 import click
 
 from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.fokker_planck_models import elapsed, hopf, learn, polarise
+from bmi_runtime.cli.fokker_planck_options import model_options, parse_initial, parse_range
 from bmi_runtime.errors import BadInput
 
 
@@ -14,64 +15,6 @@ def fokker_planck():
     """Populations of noisy integrate-and-fire neurons as densities: p(v, t), N(t), steady states, blow-up."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # the matrices are small: threads only cost (numpy is not imported yet)
-
-
-MODEL_OPTIONS = (
-    click.option("--b", type=float, required=True, help="Connectivity: positive excitatory, negative inhibitory."),
-    click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion at rest."),
-    click.option("--a1", type=float, default=0.0, show_default=True, help="Growth of the diffusion with the rate."),
-    click.option("--v-reset", type=float, default=1.0, show_default=True, help="Reset V_R."),
-    click.option("--v-threshold", type=float, default=2.0, show_default=True, help="Threshold V_F."),
-    click.option("--refractory", type=float, default=0.0, metavar="TAU", help="Mean refractory time."),
-    click.option(
-        "--threshold-eps", type=float, default=0.0, metavar="EPS", help="Random threshold: mean time to fire above V_F."
-    ),
-    click.option("--delay", type=float, default=0.0, metavar="D", help="Transmission delay."),
-    click.option(
-        "--current", default="0", metavar="I", help="A number, or a table t:I,t:I,... joined by straight lines."
-    ),
-)
-
-
-def model_options(function):
-    """Add the options of the equation; the function receives a Model as `model`."""
-
-    @functools.wraps(function)
-    def wrapped(b, a0, a1, v_reset, v_threshold, refractory, threshold_eps, delay, current, **rest):
-        from bmi_runtime.analysis.fokker_planck.model import Model
-
-        model = Model(b, a0, a1, v_reset, v_threshold, parse_current(current), refractory, threshold_eps, delay)
-        return function(model=model, **rest)
-
-    for option in reversed(MODEL_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
-
-
-def parse_current(text: str):
-    """Return a constant or (times, values) from ``0.5`` or ``0:0,10:0.5``."""
-    try:
-        if ":" not in text:
-            return float(text)
-        pairs = [tuple(float(x) for x in part.split(":")) for part in text.split(",")]
-        return tuple(t for t, _ in pairs), tuple(i for _, i in pairs)
-    except ValueError:
-        raise BadInput(f"--current {text}: give a number, or times and values such as 0:0,10:0.5") from None
-
-
-def parse_initial(text: str, model):
-    """Return the initial density named ``gaussian:MEAN,VARIANCE`` or ``steady``."""
-    from bmi_runtime.analysis.fokker_planck.initial import Gaussian
-
-    kind, _, numbers = text.partition(":")
-    try:
-        if kind == "gaussian":
-            mean, variance = (float(x) for x in numbers.split(","))
-            taper = 1e-3 * (model.v_threshold - model.v_reset) if model.a1 > 0 else 0.0
-            return Gaussian(mean, variance, model.v_threshold, taper)
-    except ValueError:
-        raise BadInput(f"--initial {text}: gaussian takes a mean and a variance, such as gaussian:0,0.25") from None
-    raise BadInput(f"--initial {text}: the initial density is gaussian:MEAN,VARIANCE")
 
 
 @fokker_planck.command()
@@ -148,19 +91,6 @@ def run(model, initial, duration, tolerance, cells, step, snapshots, out, as_jso
     answer(result, as_json, report.text(result))
 
 
-def parse_range(text: str, name: str):
-    """Return the values of ``0.5``, ``0,0.1,0.2`` or ``START:STOP:COUNT``."""
-    import numpy as np
-
-    try:
-        if ":" in text:
-            start, stop, count = text.split(":")
-            return np.linspace(float(start), float(stop), int(count))
-        return np.array([float(x) for x in text.split(",")])
-    except ValueError:
-        raise BadInput(f"--{name} {text}: give numbers such as 0,0.1,0.2 or START:STOP:COUNT") from None
-
-
 @fokker_planck.command()
 @click.option(
     "--b", "connectivities", default="0:3:31", show_default=True, help="Connectivities: a,b,c or START:STOP:COUNT."
@@ -172,7 +102,12 @@ def parse_range(text: str, name: str):
 @click.option("--a1", type=float, default=0.0, show_default=True)
 @click.option("--threshold-eps", type=float, default=0.0)
 @click.option("--delay", type=float, default=0.0)
-@click.option("--initial", default="gaussian:0,0.25", show_default=True, help="Initial density of the runs.")
+@click.option(
+    "--initial",
+    default="gaussian:0,0.25",
+    show_default=True,
+    help="Initial density of the runs, or `busy`: near the busiest steady state, where oscillations are found.",
+)
 @click.option("--duration", type=float, default=0.0, help="Also run every point for this long.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the rows to this .csv file.")
@@ -184,7 +119,7 @@ def study(connectivities, refractory_times, a0, a1, threshold_eps, delay, initia
 
     model = Model(0.0, a0, a1, threshold_eps=threshold_eps, delay=delay)
     values, taus = parse_range(connectivities, "b"), parse_range(refractory_times, "refractory")
-    start = parse_initial(initial, model) if duration > 0 else None
+    start = parse_initial(initial, model) if duration > 0 and initial != "busy" else None
     with progress("study", len(values) * len(taus)) as advance:
         rows = studies.study(model, values, taus, initial=start, duration=duration, jobs=jobs, advance=advance)
     if out:
@@ -201,7 +136,8 @@ def _row_text(row):
     if row["kind"] == "blow_up":
         return f"run: blow-up at t = {row['blow_up_time']:.7g} +- {row['blow_up_time_error']:.1g}"
     if row["kind"] == "oscillation":
-        return f"run: oscillation, period {row['period']:.5g}, mean rate {row['rate']:.5g}"
+        swing = f"N from {row['trough']:.4g} to {row['peak']:.4g}, mean {row['rate']:.5g}"
+        return f"run: oscillation, period {row['period']:.5g}, {swing}"
     return f"run: {row['kind']}" + (f", N = {row['rate']:.9g}" if row.get("rate") is not None else "")
 
 
@@ -213,7 +149,7 @@ def _row_text(row):
 @answer_options
 def plot(kind, file, out, gui, as_json):
     """Draw a figure: KIND run FILE.npz, or one of the course (bifurcation, blow-up, decay, spontaneous, learning,
-    elapsed, particles, inhibitory).
+    elapsed, particles, inhibitory, polarisation, hopf).
     """
     from bmi_runtime.analysis.fokker_planck import figures, report
 
@@ -237,3 +173,7 @@ def plot(kind, file, out, gui, as_json):
         raise BadInput("give the picture a name with --out FILE.png")
     (figure or figures.COURSE[kind]()).savefig(out)
     answer({"files": [str(out)]}, as_json, f"wrote {out}")
+
+
+for _command in (learn, polarise, elapsed, hopf):
+    fokker_planck.add_command(_command)

@@ -6,19 +6,43 @@ from bmi_runtime.kernels.jit import kernel
 
 
 @kernel
-def step_many(v, step, normals, uniforms, v_reset, v_threshold, current, b, diffusion, kicks, at, spikes, rasters):
-    """Take one Euler-Maruyama step per row of `normals`, with exact crossings of the Brownian bridge between its ends.
+def fires(old, new, v_threshold, spread, step, eps, uniform):
+    """Whether a neuron that moves from `old` to `new` in a step fires in it.
+
+    With a sharp threshold (`eps` is 0) a Brownian bridge between the two ends has crossed with probability
+    ``exp(-2 (V_F - old) (V_F - new) / spread^2)``, `spread` being the standard deviation of the step's noise. With a
+    random one it fires at the rate ``1 / eps`` while it is above V_F, on the straight line between the ends.
+    """
+    if eps == 0.0:
+        if new >= v_threshold or old >= v_threshold:
+            return True
+        return uniform < math.exp(-2.0 * (v_threshold - old) * (v_threshold - new) / (spread * spread))
+    highest, lowest = max(old, new), min(old, new)
+    if highest <= v_threshold:
+        return False
+    above = 1.0 if lowest >= v_threshold else (highest - v_threshold) / (highest - lowest)
+    return uniform < -math.expm1(-above * step / eps)
+
+
+@kernel
+def step_many(v, resting, step, normals, uniforms, neuron, arrivals, at, spikes, rasters):
+    """Take one Euler-Maruyama step per row of `normals`, with crossings between its ends.
 
     Parameters
     ----------
     v : float64 array (n,)
         Potentials, updated.
-    step, v_reset, v_threshold, current, b, diffusion : float
-        Time step and coefficients; every spike adds ``b / n`` to every neuron.
+    resting : int8 array (n,)
+        1 for the neurons in the refractory state, updated.
+    step : float
+        Time step.
     normals, uniforms : float64 arrays (steps, n)
         Independent standard normal and uniform numbers.
-    kicks : float64 array (delay steps + 1,)
-        Ring of the kicks that are on their way (one entry: they arrive with the next step).
+    neuron : float64 array (8,)
+        V_R, V_F, current, b, a0, a1, mean refractory time (0: none), mean time to fire above V_F (0: at once). A spike
+        moves every neuron by ``b / n`` on average, with the variance ``2 a1 / n``.
+    arrivals : float64 array (delay steps + 1,)
+        Ring of the fractions of the neurons whose spikes are on their way (one entry: they arrive with the next step).
     at : int
         Position in the ring at the first step.
     spikes : float64 array (steps,)
@@ -33,25 +57,33 @@ def step_many(v, step, normals, uniforms, v_reset, v_threshold, current, b, diff
     """
     n = v.shape[0]
     shown = rasters.shape[1]
-    spread = math.sqrt(2.0 * diffusion * step)
+    v_reset, v_threshold, current, b, a0, a1, refractory, eps = neuron
+    leaving = -math.expm1(-step / refractory) if refractory > 0.0 else 1.0
     for k in range(normals.shape[0]):
-        kick = kicks[at]
-        kicks[at] = 0.0
+        kick = b * arrivals[at]
+        spread = math.sqrt(2.0 * (a0 * step + a1 * arrivals[at]))
+        arrivals[at] = 0.0
         fired = 0
         for i in range(n):
+            if i < shown:
+                rasters[k, i] = 0
+            if resting[i] == 1:
+                if uniforms[k, i] < leaving:
+                    resting[i] = 0
+                    v[i] = v_reset
+                continue
             old = v[i] + kick
             new = old + step * (current - old) + spread * normals[k, i]
-            crossed = new >= v_threshold or old >= v_threshold
-            if not crossed:
-                crossed = uniforms[k, i] < math.exp(-(v_threshold - old) * (v_threshold - new) / (diffusion * step))
-            if crossed:
+            if fires(old, new, v_threshold, spread, step, eps, uniforms[k, i]):
                 new = v_reset
                 fired += 1
-            if i < shown:
-                rasters[k, i] = 1 if crossed else 0
+                if refractory > 0.0:
+                    resting[i] = 1
+                if i < shown:
+                    rasters[k, i] = 1
             v[i] = new
         spikes[k] = fired
-        at = at + 1 if at + 1 < kicks.shape[0] else 0
-        last = at - 1 if at > 0 else kicks.shape[0] - 1
-        kicks[last] += b * fired / n
+        at = at + 1 if at + 1 < arrivals.shape[0] else 0
+        last = at - 1 if at > 0 else arrivals.shape[0] - 1
+        arrivals[last] += fired / n
     return at

@@ -8,7 +8,9 @@ CASES = [
     (Model(b=3.0), Gaussian(0, 0.25), 5.0),
     (Model(b=1.5), Gaussian(1.5, 0.02), 1.0),
     (Model(b=3.0, refractory=0.1), Gaussian(0, 0.25), 5.0),
+    (Model(b=1.5, refractory=0.1), Gaussian(1.5, 0.02), 1.0),
     (Model(b=-1.0, a1=1.0), Gaussian(1.7, 0.003, 2.0, 1e-3), 1.0),
+    (Model(b=-1.0, a1=10.0), Gaussian(-1.0, 0.25, 2.0, 1e-3), 5.0),
 ]
 
 
@@ -52,6 +54,18 @@ def test_incompatible_data_that_do_not_blow_up_finish():
 def test_no_excitation_no_blow_up():
     result, _ = report.run(Model(b=-3.0), Gaussian(1.8, 0.003), 1.0)
     assert result["status"] == "finished" and result["mass_error"] < 1e-13
+
+
+@pytest.mark.parametrize("a1", [0.0, 5.0])
+def test_inhibition_stays_bounded_until_a1_is_large(a1):
+    result, _ = report.run(Model(b=-1.0, a1=a1), Gaussian(-1.0, 0.25, 2.0, 1e-3), 5.0, snapshots=2)
+    assert result["status"] == "finished"
+
+
+def test_blow_up_is_induced_by_the_noise():
+    outcomes = [report.run(Model(b=3.0, a0=a0), Gaussian(0, 0.25), 20.0, snapshots=2)[0] for a0 in (1.0, 0.2)]
+    assert [one["status"] for one in outcomes] == ["blow_up", "finished"]
+    assert outcomes[1]["rate_final"] < 1e-3
 
 
 def test_random_threshold_with_refractory_state_is_bounded_and_oscillates():

@@ -94,6 +94,29 @@ def test_particles_converge_to_the_density():
     assert 2.8 < few / many < 5.5
 
 
+@pytest.mark.parametrize(
+    "model",
+    [Model(b=0.8, a1=0.5), Model(b=1.5, refractory=0.3), Model(b=-1.0, a1=0.3, refractory=0.2, threshold_eps=0.1)],
+)
+def test_particles_follow_the_noise_the_refractory_state_and_the_random_threshold(model):
+    initial = Gaussian(0, 0.25, 2.0, 1e-3 if model.a1 > 0 and not model.threshold_eps else 0.0)
+    solution = evolve.evolve(model, initial, 2.0, cells=800, snapshots=2)
+    swarm = particles.simulate(model, initial, 2.0, 40_000, 1, 4e-3, bins=2)
+    late = np.linspace(1.0, 2.0, 2001)
+    wanted = np.trapezoid(np.interp(late, solution.rate_times, solution.rate), late)
+    sampling = np.sqrt(wanted / 40_000)
+    assert swarm.rate[1] == pytest.approx(wanted, abs=4 * sampling + 0.01 * wanted)
+    assert swarm.resting.mean() == pytest.approx(solution.resting[-1], abs=3e-3)
+    mass = solution.density[-1] * solution.grid.width
+    assert particles.distance(swarm.v[~swarm.resting], solution.grid.v, mass / mass.sum()) < 0.02
+
+
+def test_progress_hears_the_time_covered():
+    heard = []
+    evolve.evolve(Model(b=0.5, delay=0.1), QUIET, 1.0, cells=60, snapshots=3, advance=heard.append)
+    assert sum(heard) == pytest.approx(1.0)
+
+
 def test_mass_stays_exact_and_positive_over_many_steps():
     model = Model(b=0.8, refractory=0.1)
     mesh = grid.build(model, 60, -6.0)

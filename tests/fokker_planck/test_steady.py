@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,21 @@ def test_hopf_point_has_a_purely_imaginary_pair():
     pair = hopf.leading_pair(model, point.rate)
     assert abs(pair.real) < 1e-4 and point.period == pytest.approx(2 * np.pi / pair.imag, rel=1e-6)
     assert point.b == pytest.approx(2.5589, abs=1e-3)
+
+
+def test_oscillation_is_born_at_the_hopf_point_with_its_period():
+    model = Model(refractory=0.2, threshold_eps=0.02)
+    quiet, near, far = (hopf.cycle(dataclasses.replace(model, b=b), 40.0, cells=300) for b in (2.54, 2.57, 2.6))
+    assert quiet.oscillation is None and quiet.settled
+    assert near.oscillation["period"] == pytest.approx(1.2166, rel=0.02)
+    swings = [one.oscillation["peak"] - one.oscillation["trough"] for one in (near, far)]
+    growth = np.sqrt((2.6 - 2.5589) / (2.57 - 2.5589))  # supercritical: the swing grows like the square root
+    assert swings[1] / swings[0] == pytest.approx(growth, rel=0.15)
+
+
+def test_cycle_needs_a_state_to_start_from():
+    with pytest.raises(BadInput, match="no steady state"):
+        hopf.cycle(Model(b=3.0))
 
 
 @pytest.mark.parametrize(

@@ -117,13 +117,17 @@ class Integrator:
         return float(self.state[kernels.RATE])
 
     def to(self, until: float, advance: Callable[[float], None] | None = None) -> int:
-        """Advance to the time `until`; return one of the kernels' REACHED, STOP_RATE and STUCK."""
+        """Advance to the time `until`; return one of the kernels' REACHED, STOP_RATE and STUCK.
+
+        `advance` hears how much time has been covered.
+        """
         for stop in [*self._breaks(until), until]:
+            before = self.time
             why = self._segment(stop)
             if why != kernels.REACHED:
                 return why
             if advance is not None:
-                advance(stop)
+                advance(stop - before)
         return kernels.REACHED
 
     def _segment(self, until):

@@ -205,6 +205,13 @@ def time_elapsed():
     return figure
 
 
+def _related(name: str):
+    """Return a figure of the module that builds on this one."""
+    from bmi_runtime.analysis.fokker_planck import figures_related
+
+    return getattr(figures_related, name)()
+
+
 COURSE = {
     "bifurcation": lambda: bifurcation(Model()),
     "blow-up": blow_ups,
@@ -214,6 +221,8 @@ COURSE = {
     "elapsed": time_elapsed,
     "particles": lambda: particle_run(Model(b=0.8), Gaussian(0, 0.25), 3.0),
     "inhibitory": lambda: particle_run(Model(b=-4.0), Gaussian(1.0, 0.1), 3.0),
+    "polarisation": lambda: _related("polarised"),
+    "hopf": lambda: _related("oscillating"),
 }
 
 

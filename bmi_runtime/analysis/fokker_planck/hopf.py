@@ -1,4 +1,4 @@
-"""Where a steady state starts to oscillate: Hopf points along the branch of steady states."""
+"""Where a steady state starts to oscillate (Hopf points along the branch), and the oscillation that it becomes."""
 
 import dataclasses
 import math
@@ -6,9 +6,11 @@ import math
 import numpy as np
 from scipy import optimize
 
-from bmi_runtime.analysis.fokker_planck import spectral, steady
+from bmi_runtime.analysis.fokker_planck import evolve, spectral, steady
 from bmi_runtime.analysis.fokker_planck.model import Model
-from bmi_runtime.errors import BmiError
+from bmi_runtime.analysis.fokker_planck.oscillation import oscillation
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.kernels import fokker_planck as kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,11 @@ def hopf_points(model: Model, rates: np.ndarray) -> list[Hopf]:
 
     The real part of the leading complex pair changes sign; its root is polished to 1e-7 in the rate.
     """
-    pairs = [leading_pair(model, float(rate)) for rate in rates]
+    return between(model, rates, [leading_pair(model, float(rate)) for rate in rates])
+
+
+def between(model: Model, rates: np.ndarray, pairs: list[complex]) -> list[Hopf]:
+    """Return the Hopf points between the `rates` (k,) whose leading pairs (k,) are known."""
     found = []
     for low, high, before, after in zip(rates, rates[1:], pairs, pairs[1:]):
         if before.real * after.real < 0:
@@ -48,3 +54,62 @@ def hopf_points(model: Model, rates: np.ndarray) -> list[Hopf]:
             connectivity = float(steady.branch(model, np.array([rate]))[0])
             found.append(Hopf(connectivity, rate, 2 * math.pi / leading_pair(model, rate).imag))
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Cycle:
+    """What a network does that starts near its busiest steady state.
+
+    Attributes
+    ----------
+    steady_rate : float
+        Rate of that state.
+    oscillation : dict or None
+        ``period``, ``peak``, ``trough`` and ``mean``; None where the rate settles.
+    rate_final : float
+    settled : bool
+        False if there is no oscillation and the rate still moved by more than 1e-3 of itself over the last tenth.
+    """
+
+    steady_rate: float
+    oscillation: dict | None
+    rate_final: float
+    settled: bool
+
+
+def near_busiest(model: Model, push: float = 0.05, cells: int = 400) -> tuple[evolve.Integrator, float]:
+    """Return a run about to start near the busiest steady state, and the rate of that state.
+
+    It starts from the steady state of a network whose rate is larger by the factor ``1 + push``.
+    """
+    if model.delay > 0:
+        raise BadInput("a run from the busy state is for networks without delay: give an initial density instead")
+    states = steady.steady_states(model)
+    if not states:
+        raise BadInput(f"there is no steady state at b = {model.b:g} to start from: give an initial density instead")
+    rate = states[-1].rate
+    pushed = min(rate * (1 + push), 0.5 * (rate + 1 / model.refractory)) if model.refractory > 0 else rate * (1 + push)
+    grid = evolve.default_grid(model, None, cells)
+    other = dataclasses.replace(model, b=float(steady.branch(model, np.array([pushed]))[0]))
+    mass = np.maximum(spectral.density_at(other, pushed, grid.v), 0.0) * grid.width
+    resting = model.refractory * pushed
+    mass *= (1.0 - resting) / mass.sum()
+    stop = evolve.resolvable_rate(model, grid)
+    return evolve.Integrator(model, grid, mass, 1e-6, stop_rate=stop, resting=resting), rate
+
+
+def cycle(model: Model, duration: float = 60.0, push: float = 0.05, cells: int = 400) -> Cycle:
+    """Return the activity that is reached from near the busiest steady state after `duration`.
+
+    Raises
+    ------
+    BmiError
+        If the rate outgrows the grid (a network without a random threshold may blow up).
+    """
+    run, rate = near_busiest(model, push, cells)
+    if run.to(duration) != kernels.REACHED:
+        raise BmiError(f"from the busy state N outgrows the grid at t = {run.time:.4g}: there is no cycle to follow")
+    times, rates = run.past[0, : run.count], run.past[1, : run.count]
+    found = oscillation(times, rates)
+    late = rates[times >= 0.9 * duration]
+    return Cycle(rate, found, float(rates[-1]), found is not None or bool(np.ptp(late) < 1e-3 * late.max()))

@@ -213,6 +213,7 @@ def learn(
         )
     times, kept, now, lowest = [0.0], [mass.sum(axis=1) / width], 0.0, 0.0
     for until in np.linspace(0.0, duration, snapshots + 1)[1:]:
+        before = now
         while now < until - 1e-12:
             mean, here = float(rates.sum()), min(step or 0.05, until - now)
             each = rates / np.maximum(mass.sum(axis=1), 1e-300)  # rate of a neuron, kept while its weight moves
@@ -229,6 +230,6 @@ def learn(
         times.append(now)
         kept.append(mass.sum(axis=1) / width)
         if advance is not None:
-            advance(now)
+            advance(until - before)
     error = abs(float(mass.sum()) - 1.0)
     return Course(np.array(times), np.array(kept), rates / width, mass, mesh.v, error, lowest)

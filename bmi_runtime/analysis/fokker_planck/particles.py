@@ -21,6 +21,8 @@ class Particles:
         Spikes per neuron and unit of time in every bin.
     v : float64 array (n,)
         Potentials at the end.
+    resting : bool array (n,)
+        The neurons in the refractory state at the end.
     raster : (times, neurons), float64 and int arrays (m,)
         Spikes of the first neurons.
     """
@@ -28,6 +30,7 @@ class Particles:
     times: np.ndarray
     rate: np.ndarray
     v: np.ndarray
+    resting: np.ndarray
     raster: tuple[np.ndarray, np.ndarray]
 
 
@@ -43,16 +46,19 @@ def sample(density, count: int, v_threshold: float, rng: np.random.Generator) ->
 def simulate(
     model: Model, initial, duration: float, count: int, seed: int, step: float = 1e-3, bins: int = 100, shown: int = 100
 ) -> Particles:
-    """Simulate ``dV_i = (-V_i + I) dt + (b / n) sum_j dS_j + sqrt(2 a0) dW_i`` with reset at V_F.
+    """Simulate ``dV_i = (-V_i + I) dt + (b / n) sum_j dS_j + sqrt(2 a0) dW_i + sqrt(2 a1 / n) sum_j xi_ij dS_j``.
 
-    A spike reaches the others with the next step (or after the delay of the model), so that a cascade takes time
-    instead of being resolved inside a step. Crossings between the ends of a step are drawn from the Brownian bridge,
-    which leaves an error of first order in `step`.
+    Every spike moves every neuron by a random amount of mean ``b / n`` and variance ``2 a1 / n`` (the xi_ij are
+    independent standard normal), which makes the diffusion ``a0 + a1 N`` in the limit. A neuron fires at V_F, or above
+    it at the rate ``1 / threshold_eps``; it comes back at V_R at once, or after an exponential time of mean
+    ``refractory``. A spike reaches the others with the next step (or after the delay of the model), so that a cascade
+    takes time instead of being resolved inside a step. Crossings between the ends of a step are drawn from the Brownian
+    bridge, which leaves an error of first order in `step`.
 
     Parameters
     ----------
     model : Model
-        With constant current, a1 = 0, sharp threshold and no refractory state.
+        With constant current.
     initial : callable
         Initial density.
     duration : float
@@ -65,12 +71,10 @@ def simulate(
     shown : int
         Number of neurons in the raster.
     """
-    if model.a1 or model.refractory or model.threshold_eps:
-        raise BadInput(
-            "the particle system has a constant noise, a sharp threshold and no refractory state (a1, tau, eps = 0)"
-        )
     if count < 1 or step <= 0 or duration < step:
         raise BadInput(f"cannot simulate {count} neurons for {duration:g} in steps of {step:g}")
+    if 0 < model.threshold_eps < step:
+        raise BadInput(f"a step of {step:g} cannot resolve the time to fire eps = {model.threshold_eps:g}: shorten it")
     rng = np.random.default_rng(seed)
     steps = max(bins, round(duration / step))
     steps += -steps % bins
@@ -78,32 +82,22 @@ def simulate(
     if 0 < model.delay < step:
         raise BadInput(f"a step of {step:g} cannot resolve the delay {model.delay:g}: use a step below it")
     v = sample(initial, count, model.v_threshold, rng)
-    kicks = np.zeros(max(1, round(model.delay / step)))
+    resting, arrivals = np.zeros(count, np.int8), np.zeros(max(1, round(model.delay / step)))
+    noise, rest, fire = (model.a0, model.a1), model.refractory, model.threshold_eps
+    neuron = np.array([model.v_reset, model.v_threshold, model.constant_current(), model.b, *noise, rest, fire])
     shown, at = min(shown, count), 0
     per_bin, rate, raster = steps // bins, np.zeros(bins), []
     for k in range(bins):
         spikes, fired = np.zeros(per_bin), np.zeros((per_bin, shown), np.int8)
         normals, uniforms = rng.standard_normal((per_bin, count)), rng.random((per_bin, count))
-        at = step_many(
-            v,
-            step,
-            normals,
-            uniforms,
-            model.v_reset,
-            model.v_threshold,
-            model.constant_current(),
-            model.b,
-            model.a0,
-            kicks,
-            at,
-            spikes,
-            fired,
-        )
+        at = step_many(v, resting, step, normals, uniforms, neuron, arrivals, at, spikes, fired)
         rate[k] = spikes.sum() / (count * per_bin * step)
         when, who = np.nonzero(fired)
         raster.append(np.c_[(k * per_bin + when + 1) * step, who])
     every = np.concatenate(raster)
-    return Particles(np.arange(1, bins + 1) * per_bin * step, rate, v, (every[:, 0], every[:, 1].astype(int)))
+    return Particles(
+        np.arange(1, bins + 1) * per_bin * step, rate, v, resting == 1, (every[:, 0], every[:, 1].astype(int))
+    )
 
 
 def distance(v: np.ndarray, nodes: np.ndarray, mass: np.ndarray) -> float:

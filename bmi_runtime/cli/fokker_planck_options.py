@@ -1,0 +1,107 @@
+"""Options that the commands of ``bmi fokker-planck`` share, and what their texts mean."""
+
+import functools
+
+import click
+
+from bmi_runtime.errors import BadInput
+
+MODEL_OPTIONS = (
+    click.option("--b", type=float, required=True, help="Connectivity: positive excitatory, negative inhibitory."),
+    click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion at rest."),
+    click.option("--a1", type=float, default=0.0, show_default=True, help="Growth of the diffusion with the rate."),
+    click.option("--v-reset", type=float, default=1.0, show_default=True, help="Reset V_R."),
+    click.option("--v-threshold", type=float, default=2.0, show_default=True, help="Threshold V_F."),
+    click.option("--refractory", type=float, default=0.0, metavar="TAU", help="Mean refractory time."),
+    click.option(
+        "--threshold-eps", type=float, default=0.0, metavar="EPS", help="Random threshold: mean time to fire above V_F."
+    ),
+    click.option("--delay", type=float, default=0.0, metavar="D", help="Transmission delay."),
+    click.option(
+        "--current", default="0", metavar="I", help="A number, or a table t:I,t:I,... joined by straight lines."
+    ),
+)
+
+
+def model_options(function):
+    """Add the options of the equation; the function receives a Model as `model`."""
+
+    @functools.wraps(function)
+    def wrapped(b, a0, a1, v_reset, v_threshold, refractory, threshold_eps, delay, current, **rest):
+        from bmi_runtime.analysis.fokker_planck.model import Model
+
+        model = Model(b, a0, a1, v_reset, v_threshold, parse_current(current), refractory, threshold_eps, delay)
+        return function(model=model, **rest)
+
+    for option in reversed(MODEL_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def parse_current(text: str):
+    """Return a constant or (times, values) from ``0.5`` or ``0:0,10:0.5``."""
+    try:
+        if ":" not in text:
+            return float(text)
+        pairs = [tuple(float(x) for x in part.split(":")) for part in text.split(",")]
+        return tuple(t for t, _ in pairs), tuple(i for _, i in pairs)
+    except ValueError:
+        raise BadInput(f"--current {text}: give a number, or times and values such as 0:0,10:0.5") from None
+
+
+def parse_initial(text: str, model):
+    """Return the initial density named ``gaussian:MEAN,VARIANCE`` or ``steady``."""
+    from bmi_runtime.analysis.fokker_planck.initial import Gaussian
+
+    kind, _, numbers = text.partition(":")
+    try:
+        if kind == "gaussian":
+            mean, variance = (float(x) for x in numbers.split(","))
+            taper = 1e-3 * (model.v_threshold - model.v_reset) if model.a1 > 0 else 0.0
+            return Gaussian(mean, variance, model.v_threshold, taper)
+    except ValueError:
+        raise BadInput(f"--initial {text}: gaussian takes a mean and a variance, such as gaussian:0,0.25") from None
+    raise BadInput(f"--initial {text}: the initial density is gaussian:MEAN,VARIANCE")
+
+
+def parse_range(text: str, name: str):
+    """Return the values of ``0.5``, ``0,0.1,0.2`` or ``START:STOP:COUNT``."""
+    import numpy as np
+
+    try:
+        if ":" in text:
+            start, stop, count = text.split(":")
+            return np.linspace(float(start), float(stop), int(count))
+        return np.array([float(x) for x in text.split(",")])
+    except ValueError:
+        raise BadInput(f"--{name} {text}: give numbers such as 0,0.1,0.2 or START:STOP:COUNT") from None
+
+
+def parse_function(text: str, name: str):
+    """Return a function of the weight w: a constant from ``-8``, or straight lines through ``w:value,w:value``."""
+    import numpy as np
+
+    try:
+        if ":" not in text:
+            value = float(text)
+            return lambda w: value + 0.0 * np.asarray(w, float)
+        at, values = np.array([[float(x) for x in part.split(":")] for part in text.split(",")]).T
+    except ValueError:
+        raise BadInput(f"--{name} {text}: give a number, or weights and values such as -2:1,-1:0.5,0:1") from None
+    if np.any(np.diff(at) <= 0):
+        raise BadInput(f"--{name} {text}: the weights of the table must increase")
+    return lambda w: np.interp(w, at, values)
+
+
+def parse_decay(text: str):
+    """Return the function ``exp(-x / scale) / scale`` from ``exponential:SCALE``."""
+    import numpy as np
+
+    kind, _, number = text.partition(":")
+    try:
+        scale = float(number or "1")
+    except ValueError:
+        scale = 0.0
+    if kind != "exponential" or not 0 < scale < float("inf"):
+        raise BadInput(f"--initial {text}: the initial density is exponential:SCALE with a positive scale")
+    return lambda x: np.exp(-np.asarray(x) / scale) / scale
