@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import importlib
 import io
 import itertools
 import json
+import logging
 import pathlib
 import re
 import shlex
@@ -184,6 +186,18 @@ def _alone(arguments: list[str], context: Any) -> dict[str, Any]:
             return {"result": None, "error": "the process that ran it died", "seconds": None}
 
 
+QUEUES = {  # job queues that dask-jobqueue knows: (module, class)
+    "slurm": ("dask_jobqueue", "SLURMCluster"),
+    "sge": ("dask_jobqueue", "SGECluster"),
+    "pbs": ("dask_jobqueue", "PBSCluster"),
+    "lsf": ("dask_jobqueue", "LSFCluster"),
+    "oar": ("dask_jobqueue", "OARCluster"),
+    "moab": ("dask_jobqueue", "MoabCluster"),
+    "htcondor": ("dask_jobqueue", "HTCondorCluster"),
+    "local": ("dask_jobqueue.local", "LocalCluster"),  # jobs as processes of this machine: to try a file out
+}
+
+
 def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Run tasks on a Dask cluster: a scheduler's address, or a YAML file for dask-jobqueue (SLURM and others).
 
@@ -191,46 +205,82 @@ def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, di
     ------
     BadInput
         When Dask is not installed, the file is not one of dask-jobqueue, or no scheduler answers.
+    BmiError
+        When the scheduler is lost under way.
     """
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise BadInput("--cluster needs Dask; install bmi-runtime[sweep]") from None
-    target = _queue_cluster(cluster) if cluster.endswith((".yaml", ".yml")) else cluster
-    try:
-        client = Client(target, timeout=10)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise BadInput(f"no Dask scheduler answers at {cluster}: {error}") from None
-    with client:
-        futures = {client.submit(run_task, task, pure=False, retries=2): index for index, task in enumerate(tasks)}
-        for future in as_completed(list(futures)):
-            if future.status == "finished":
-                yield futures[future], future.result()
-            else:
-                why = future.exception() if future.status == "error" else future.status
-                yield futures[future], {"result": None, "error": f"worker: {why}", "seconds": None}
-            future.release()
+    for name in ("distributed", "distributed.client"):  # they log tracebacks; we say what happened ourselves
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        queued = cluster.endswith((".yaml", ".yml"))
+        target = stack.enter_context(queue_cluster(cluster)) if queued else cluster
+        try:
+            client = stack.enter_context(Client(target, timeout=10))
+        except (OSError, TimeoutError, ValueError) as error:
+            raise BadInput(f"no Dask scheduler answers at {cluster}: {error}") from None
+        yield from _gathered(client, tasks, cluster)
 
 
-def _queue_cluster(path: str) -> Any:
-    """Return the cluster that a dask-jobqueue configuration file describes, e.g. ``jobqueue: {slurm: {...}}``."""
+def _gathered(client: Any, tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    from distributed import as_completed
+
+    futures = {client.submit(run_task, task, pure=False, retries=2): index for index, task in enumerate(tasks)}
+    for future in as_completed(list(futures)):
+        if future.status == "error":
+            yield futures[future], {"result": None, "error": f"worker: {future.exception()}", "seconds": None}
+        else:
+            try:
+                outcome = future.result(timeout=60)
+            except Exception as error:  # cancelled, or not to be had: tasks themselves never raise
+                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise BmiError(
+                    f"the Dask scheduler at {cluster} was lost ({why}); what was finished is kept, run the same line "
+                    "again to go on"
+                ) from None
+            yield futures[future], outcome
+        future.release()
+
+
+def queue_cluster(path: str) -> Any:
+    """Return the cluster that a dask-jobqueue configuration file describes, e.g. ``jobqueue: {slurm: {...}}``.
+
+    Beside the settings of dask-jobqueue a key ``jobs`` says how many to queue (2 where it is not given).
+
+    Raises
+    ------
+    BadInput
+        When dask-jobqueue is not installed, the file is not one of its, or a setting is missing or wrong.
+    """
     try:
         import dask
-        import dask_jobqueue
+        import dask_jobqueue  # noqa: F401
         import yaml
     except ImportError:
-        raise BadInput("a job-queue file needs the package dask-jobqueue") from None
+        raise BadInput("a job-queue file needs the package dask-jobqueue; pip install dask-jobqueue") from None
     try:
         content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
-        (system,) = content["jobqueue"]
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise BadInput(f"{path} is not a dask-jobqueue file (jobqueue: one system: settings): {error}") from None
-    dask.config.update_defaults(content)
-    kinds = {"slurm": "SLURMCluster", "sge": "SGECluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
-    if system not in kinds:
-        raise BadInput(f"{path}: unknown job queue '{system}'; choose from {', '.join(kinds)}")
-    cluster = getattr(dask_jobqueue, kinds[system])()
-    cluster.scale(jobs=int(content["jobqueue"][system].get("jobs", 2)))
+        ((system, settings),) = content["jobqueue"].items()
+        settings = {key.replace("_", "-"): value for key, value in (settings or {}).items()}
+        jobs = int(settings.pop("jobs", 2))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+        why = str(error).splitlines()[0]
+        raise BadInput(f"{path} is not a dask-jobqueue file (jobqueue: one system: settings): {why}") from None
+    if system not in QUEUES:
+        raise BadInput(f"{path}: unknown job queue '{system}'; choose from {', '.join(QUEUES)}")
+    module, name = QUEUES[system]
+    dask.config.set({f"jobqueue.{system}": dask.config.get(f"jobqueue.{system}", {}) | settings})
+    cluster = None
+    try:
+        cluster = getattr(importlib.import_module(module), name)()
+        cluster.job_script()  # raises here what is wrong; jobs are made later, in another thread
+        cluster.scale(jobs=jobs)
+    except Exception as error:  # dask-jobqueue and what it starts raise kinds of their own
+        if cluster is not None:
+            cluster.close()
+        raise BadInput(f"{path}: the job queue '{system}' cannot be used: {str(error).splitlines()[0]}") from None
     return cluster
 
 
@@ -256,6 +306,10 @@ class Journal:
         self._file = self.path.open("a", encoding="utf-8")
         if not whole:
             self._file.write("\n")
+
+    def has(self, key: str, successes_only: bool = False) -> bool:
+        """Return whether a task is done (or done without an error)."""
+        return key in self.done and not (successes_only and self.done[key]["error"])
 
     def add(self, key: str, point: dict[str, str], outcome: dict[str, Any]) -> None:
         """Append one finished task and force it out of the process."""

@@ -18,8 +18,9 @@ from bmi_runtime.cli.common import answer, answer_options, progress
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Local processes.")
 @click.option("--cluster", default=None, metavar="ADDRESS|FILE", help="Dask scheduler (tcp://...) or job-queue file.")
 @click.option("--out", default="sweep.csv", show_default=True, help="The table; the journal lies beside it (.jsonl).")
+@click.option("--retry-failed", is_flag=True, help="Run those again that failed before.")
 @answer_options
-def sweep(command, grid, draws, samples, seed, jobs, cluster, out, as_json):
+def sweep(command, grid, draws, samples, seed, jobs, cluster, out, retry_failed, as_json):
     r"""Run COMMAND (quoted, any bmi command) for every setting; one that fails does not lose the others.
 
     \b
@@ -41,16 +42,18 @@ def sweep(command, grid, draws, samples, seed, jobs, cluster, out, as_json):
     keys = [engine.task_key(line) for line in lines]
     table = pathlib.Path(out)
     journal = engine.Journal(table.with_suffix(".jsonl"))
-    todo = [index for index, key in enumerate(keys) if key not in journal.done]
+    todo = [index for index, key in enumerate(keys) if not journal.has(key, retry_failed)]
     work = [lines[index] for index in todo]
     finished = engine.dask_cluster(work, cluster) if cluster else engine.local(work, jobs)
-    with progress(f"{len(lines)} tasks", len(lines)) as advance:
-        advance(len(lines) - len(todo))
-        for number, outcome in finished if work else ():
-            index = todo[number]
-            journal.add(keys[index], points[index], outcome)
-            advance()
-    journal.close()
+    try:
+        with progress(f"{len(lines)} tasks", len(lines)) as advance:
+            advance(len(lines) - len(todo))
+            for number, outcome in finished if work else ():
+                index = todo[number]
+                journal.add(keys[index], points[index], outcome)
+                advance()
+    finally:
+        journal.close()
     entries = [journal.done[key] for key in keys]
     engine.write_table(table, points, entries)
     about = {"command": command, "grid": grid, "random": draws, "samples": samples, "seed": seed, **provenance()}

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,44 +103,164 @@ def test_a_killed_sweep_goes_on_and_does_nothing_twice(tmp_path):
     assert keys[: len(before)] == [json.loads(line)["key"] for line in before]
 
 
-def test_a_real_scheduler_with_two_workers(tmp_path):
-    pytest.importorskip("distributed", reason="Dask is not installed (pip install bmi-runtime[sweep])")
-    address = "tcp://127.0.0.1:18786"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    module = [sys.executable, "-m", "distributed.cli"]
-    scheduler = [
-        *module[:2],
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "18786",
-        "--no-dashboard",
-    ]
-    worker = [
-        *module[:2],
-        "distributed.cli.dask_worker",
-        address,
-        "--nworkers",
-        "1",
-        "--nthreads",
-        "1",
-        "--no-dashboard",
-    ]
-    processes = [subprocess.Popen(scheduler, **quiet)] + [subprocess.Popen(worker, **quiet) for _ in range(2)]
-    try:
-        out = str(tmp_path / "t.csv")
-        done = bmi(RUN, "--grid", "session.seed=range(1,7)", "--cluster", address, "--out", out, "--json", timeout=120)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == {"tasks": 6, "failed": 0, "table": out}
-        here = str(tmp_path / "local.csv")
-        bmi(RUN, "--grid", "session.seed=range(1,7)", "--out", here)
-        assert [row["output_digest"] for row in rows_of(out)] == [row["output_digest"] for row in rows_of(here)]
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
+class Cluster:
+    """A scheduler and two workers, each a process of its own."""
+
+    def __init__(self, folder, port):
+        self.address, self.folder = f"tcp://127.0.0.1:{port}", folder
+        self.workers, self.scheduler = [], None
+
+    def start(self):
+        port = self.address.rpartition(":")[2]
+        self.scheduler = self._process("dask_scheduler", "--host", "127.0.0.1", "--port", port)
+        one_thread = ("--nworkers", "1", "--nthreads", "1", "--death-timeout", "60")
+        self.workers = [self._process("dask_worker", self.address, *one_thread) for _ in range(2)]
+        return self
+
+    def _process(self, module, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--no-dashboard"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
+        return subprocess.Popen(command, **quiet)
+
+    def stop(self):
+        for process in (*self.workers, self.scheduler):
+            process.kill()
             process.wait(20)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed (pip install bmi-runtime[sweep])")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Cluster(tmp_path, port).start()
+    yield made
+    made.stop()
+
+
+def test_a_real_scheduler_with_two_workers(tmp_path, cluster):
+    out, here = str(tmp_path / "t.csv"), str(tmp_path / "local.csv")
+    grid = ("--grid", "session.seed=range(1,7)")
+    done = bmi(RUN, *grid, "--cluster", cluster.address, "--out", out, "--json", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"tasks": 6, "failed": 0, "table": out}
+    bmi(RUN, *grid, "--out", here)
+    assert [row["output_digest"] for row in rows_of(out)] == [row["output_digest"] for row in rows_of(here)]
+
+
+def test_a_killed_scheduler_loses_nothing_and_nothing_is_done_twice(tmp_path, cluster):
+    out, journal = str(tmp_path / "t.csv"), tmp_path / "t.jsonl"
+    arguments = [RUN, "--grid", "session.seed=range(1,31)", "--cluster", cluster.address, "--out", out, "--json"]
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "sweep", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(1200):
+        if journal.exists() and journal.read_text().count("\n") >= 4:
+            break
+        time.sleep(0.05)
+    cluster.stop()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "was lost" in said and "run the same line again" in said
+    assert "Traceback" not in said
+    before = journal.read_text().splitlines()
+    assert 4 <= len(before) < 30
+    cluster.start()
+    done = bmi(*arguments, timeout=120)
+    assert json.loads(done.stdout) == {"tasks": 30, "failed": 0, "table": out}, done.stderr
+    keys = [json.loads(line)["key"] for line in journal.read_text().splitlines()]
+    assert len(keys) == len(set(keys)) == 30
+    assert keys[: len(before)] == [json.loads(line)["key"] for line in before]
+
+
+SLURM = """
+jobqueue:
+  slurm:
+    jobs: 2
+    queue: short
+    account: motor
+    cores: 1
+    memory: 2GB
+    walltime: "00:30:00"
+    job_extra_directives: ["--exclusive"]
+    log_directory: null
+"""
+
+
+def test_a_slurm_file_becomes_job_scripts_that_work(tmp_path):
+    """SLURM's own programs are played by two scripts: one runs a job's script, the other ends it."""
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install dask-jobqueue)")
+    (tmp_path / "sbatch").write_text(
+        f"#!/bin/sh\ncp $1 {tmp_path}/job.$$.sh\nsetsid sh {tmp_path}/job.$$.sh > /dev/null 2>&1 &\n"
+        f"echo $! > {tmp_path}/$$.pid\necho Submitted batch job $$\n"
+    )
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\nfor job; do kill -- -$(cat {tmp_path}/$job.pid); done\n")
+    for name in ("sbatch", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "rig.yaml").write_text(SLURM)
+    out = str(tmp_path / "t.csv")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    arguments = (RUN, "--grid", "session.seed=range(1,5)", "--cluster", str(tmp_path / "rig.yaml"), "--out", out)
+    done = bmi(*arguments, "--json", timeout=180, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"tasks": 4, "failed": 0, "table": out}
+    scripts = [path.read_text() for path in tmp_path.glob("job.*.sh")]
+    assert len(scripts) == 2
+    for line in ("-p short", "-A motor", "--mem=2G", "-t 00:30:00", "-n 1", "--exclusive"):
+        assert f"#SBATCH {line}" in scripts[0]
+    assert f"{sys.executable} -m distributed.cli.dask_worker" in scripts[0]
+    for _ in range(100):
+        groups = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
+        if not any(_alive(group) for group in groups):
+            break
+        time.sleep(0.1)
+    assert not any(_alive(group) for group in groups)
+
+
+def _alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("jobqueue: 3", "is not a dask-jobqueue file"),
+        ("jobqueue: {slurm: {}, pbs: {}}", "is not a dask-jobqueue file"),
+        ("jobqueue: {slrm: {cores: 1}}", "unknown job queue 'slrm'; choose from slurm"),
+        ("[", "is not a dask-jobqueue file"),
+    ],
+)
+def test_a_job_queue_file_that_is_none_gets_one_sentence(tmp_path, text, words):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install dask-jobqueue)")
+    (tmp_path / "rig.yaml").write_text(text)
+    with pytest.raises(BadInput, match=words) as caught:
+        sweep.queue_cluster(str(tmp_path / "rig.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_job_queue_without_a_setting_it_needs(tmp_path):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install dask-jobqueue)")
+    (tmp_path / "rig.yaml").write_text("jobqueue: {slurm: {memory: 2GB}}")
+    rig = str(tmp_path / "rig.yaml")
+    done = bmi(RUN, "--grid", "session.seed=1", "--cluster", rig, "--out", str(tmp_path / "t.csv"), timeout=60)
+    assert done.returncode == 2
+    assert "the job queue 'slurm' cannot be used: You must specify" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_those_that_failed_are_run_again_when_asked(tmp_path):
+    out = str(tmp_path / "t.csv")
+    arguments = (RUN, "--grid", "task.kind=centre-out,chess", "--out", out, "--json")
+    for _ in range(2):  # a failure is a result as well
+        assert json.loads(bmi(*arguments).stdout)["failed"] == 1
+    journal = tmp_path / "t.jsonl"
+    assert len(journal.read_text().splitlines()) == 2
+    assert json.loads(bmi(*arguments, "--retry-failed").stdout)["failed"] == 1
+    assert len(journal.read_text().splitlines()) == 3
 
 
 def test_no_scheduler_is_said_in_one_line(tmp_path):
