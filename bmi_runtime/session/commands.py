@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from bmi_runtime.decoding.base import DECODERS, names
 from bmi_runtime.errors import BadInput
 
 
@@ -23,10 +24,31 @@ LIVE_PARAMETERS = {
     "adapter.enabled": LiveParameter("", 0, 1, "adaptation on or off", bool),
     "task.assist": LiveParameter("", 0.0, 1.0, "blend of the command toward the target"),
     "decoder.frozen": LiveParameter("", 0, 1, "decode with the parameters of this moment, or with the live ones", bool),
+    "decoder.kind": LiveParameter("", 0, 0, "which filter decodes", str),
+    "decoder.velocity_time_constant_s": LiveParameter("s", 1e-3, 60.0, "how long the velocity prior remembers"),
+    "decoder.velocity_sd_m_s": LiveParameter("m/s", 1e-3, 10.0, "stationary sd of the velocity prior"),
+    "decoder.parameter_trust": LiveParameter(
+        "", 0.0, 1.0, "1: uncertain units are trusted less; 0: weights taken as exact"
+    ),
     "task.kind": LiveParameter("", 0, 0, "which targets", str),
     "session.stopped": LiveParameter("", 0, 1, "stop the output for good: the cursor stays, recording goes on", bool),
     "session.hold": LiveParameter("", 0, 1, "hold: cursor still, adaptation frozen, recording goes on", bool),
 }
+
+FILTER_OF = {"poisson": "point-process", "gaussian": "kalman"}
+"""Which of the project's own decoders fits the units: the evidence of a bin is that of their likelihood."""
+DECODER_SETTINGS = ("kind", "velocity_time_constant_s", "velocity_sd_m_s", "parameter_trust")
+
+
+def decoder_kinds(likelihood: str) -> list[str]:
+    """Return the decoders that a session of such units may change to: the one that fits, then other packages' own."""
+    return [FILTER_OF[likelihood], *(name for name in names() if name not in DECODERS)]
+
+
+def why_these_kinds(likelihood: str) -> str:
+    """Return in one sentence why only these kinds are offered."""
+    other = {"poisson": "gaussian", "gaussian": "poisson"}[likelihood]
+    return f"the units are {likelihood}; {FILTER_OF[other]} wants {other} ones"
 
 
 def checked(key: str, value: Any) -> Any:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
-from bmi_runtime.decoding.base import decoder_class
+from bmi_runtime.decoding.base import DECODERS, decoder_class
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, StepRecord, TrialState
-from bmi_runtime.session.commands import checked
+from bmi_runtime.session.commands import DECODER_SETTINGS, FILTER_OF, checked, decoder_kinds, why_these_kinds
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
 from bmi_runtime.tasks.registry import make_task
@@ -76,7 +76,7 @@ class Session:
         self.task_kind = config.task.kind
         self.adapter = Adapter(model, config.adapter.learning_rate)
         self.oversight, self.adapting = Oversight(config, self.adapter), config.adapter.enabled
-        frozen = config.decoder.frozen_model
+        self.decoder_config, frozen = config.decoder, config.decoder.frozen_model
         self.decoder_model = EncodingModel.load(frozen) if frozen else model
         self.decoder = self._make_decoder(self.decoder_model)
         kind = INTENTIONS.get(config.adapter.intention)
@@ -96,7 +96,7 @@ class Session:
         self._fade, self._fade_s = config.task.assist_fade, config.task.assist_fade_s
 
     def _make_decoder(self, model: EncodingModel) -> Any:
-        section = self.config.decoder
+        section = self.decoder_config
         options = section.model_dump(exclude={"kind", "frozen_model", "options"}) | section.options
         return decoder_class(section.kind)(model, **options)
 
@@ -251,7 +251,11 @@ class Session:
         """
         key = str(command.get("set", ""))
         value = checked(key, command.get("value"))
-        old = getattr(self, f"_set_{key.replace('.', '_')}")(value)
+        section, _, name = key.partition(".")
+        if section == "decoder" and name in DECODER_SETTINGS:
+            old = self._set_decoder(name, value)
+        else:
+            old = getattr(self, f"_set_{section}_{name}")(value)
         return {"set": key, "old": old, "new": value, "bin": self.bins}
 
     def _set_adapter_learning_rate(self, value: float) -> float:
@@ -284,6 +288,30 @@ class Session:
         self.decoder.restore(kept)
         return old
 
+    def _set_decoder(self, name: str, value: Any) -> Any:
+        """Change one setting of the decoder; another filter of the same class goes on from the state of the old one."""
+        if name == "kind" and value not in decoder_kinds(self.model.likelihood):
+            kinds, why = ", ".join(decoder_kinds(self.model.likelihood)), why_these_kinds(self.model.likelihood)
+            raise BadInput(f"decoder.kind cannot change to '{value[:40]}': {why}; choose from {kinds}")
+        old = self.decoder_settings()[name]
+        self._use_decoder({name: value})
+        return old
+
+    def decoder_settings(self) -> dict[str, Any]:
+        """Return the decoder's settings of this moment, the project's own filter by the name that fits the units."""
+        settings = {name: getattr(self.decoder_config, name) for name in DECODER_SETTINGS}
+        own = settings["kind"] in DECODERS
+        return settings | ({"kind": FILTER_OF[self.model.likelihood]} if own else {})
+
+    def _use_decoder(self, settings: dict[str, Any]) -> None:
+        before = self.decoder
+        self.decoder_config = self.decoder_config.model_copy(update=settings)
+        self.decoder = self._make_decoder(self.decoder_model)
+        if type(self.decoder) is type(before):
+            self.decoder.restore(before.snapshot())
+        else:
+            self.decoder.set_position(self.cursor[0], self.cursor[1])
+
     def _set_task_kind(self, value: str) -> str:
         task = make_task(self.config.task.model_copy(update={"kind": value}), self.config.bin_s, self.rng)
         task.restore(self.task.snapshot())
@@ -298,6 +326,7 @@ class Session:
             "model": self.model.state(),
             "decoder_model": None if self.decoder_model is self.model else self.decoder_model.state(),
             "decoder": self.decoder.snapshot(),
+            "decoder_settings": self.decoder_settings(),
             "intention": self.intention.snapshot() if self.intention else [],
             "task_kind": self.task_kind,
             "task": self.task.snapshot(),
@@ -312,6 +341,8 @@ class Session:
         """Put a :meth:`snapshot` back."""
         self.bins = snapshot["bins"]
         self.model.restore(snapshot["model"])
+        if snapshot.get("decoder_settings", self.decoder_settings()) != self.decoder_settings():
+            self._use_decoder(snapshot["decoder_settings"])
         if snapshot["decoder_model"] is not None:
             self._set_decoder_frozen(True)
             self.decoder_model.restore(snapshot["decoder_model"])

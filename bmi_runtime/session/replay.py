@@ -54,7 +54,8 @@ def session_from(recording: Recording, overrides=()) -> Session:
         live = [session.adapting, session.assist, session.hold]
         fresh = session.oversight.snapshot()["rate"]
         watched = snapshot["oversight"] | {"rate": fresh}
-        snapshot = snapshot | {"live": live, "oversight": watched, "task_kind": session.task_kind}
+        chosen = {"task_kind": session.task_kind, "decoder_settings": session.decoder_settings()}
+        snapshot = snapshot | {"live": live, "oversight": watched, **chosen}
     try:
         session.restore(snapshot)
     except KeyError as error:
