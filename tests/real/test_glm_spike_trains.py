@@ -43,21 +43,32 @@ def test_coupling_in_motor_cortex_jenny(recordings):
     assert models[1].branching_ratio() < 1
 
 
-@pytest.mark.slow
-def test_coupling_in_the_retina(recordings):
+def read_retina(recordings, bin_s, units):
+    """Return counts of the busiest units, (bins, units)."""
     h5py = pytest.importorskip("h5py")
     with h5py.File(recordings / "spike_trains" / "Demas2003_6WK_CTRL_ME3_1B.h5") as file:
         sizes, times = file["sCount"][:], file["spikes"][:]
-    edges = np.r_[0, np.cumsum(sizes)]
-    busiest = np.argsort(-sizes)[:12]
-    bins = 120_000  # 1,200 s at 10 ms
-    counts = np.zeros((bins, 12), np.uint8)
-    for column, unit in enumerate(busiest):
-        inside = (times[edges[unit] : edges[unit + 1]] / 0.01).astype(int)
-        counts[:, column] = np.bincount(inside[inside < bins], minlength=bins)
-    (own, coupled), _ = held_out_bits(counts, history_bins=50, basis="raised-cosine:6", ridge=1e-5)
-    assert (coupled > own).mean() > 0.8
-    assert (coupled - own).mean() > 0.1
+    edges, bins = np.r_[0, np.cumsum(sizes)], int(times.max() / bin_s) + 1
+    trains = [times[edges[unit] : edges[unit + 1]] for unit in np.argsort(-sizes)[:units]]
+    return np.stack([np.bincount((train / bin_s).astype(int), minlength=bins) for train in trains], 1).astype(np.uint8)
+
+
+def test_coupling_in_the_retina(recordings):
+    (own, coupled), _ = held_out_bits(
+        read_retina(recordings, 0.01, 12), history_bins=50, basis="raised-cosine:6", ridge=1e-5
+    )
+    assert (coupled > own).all()
+    assert (coupled - own).mean() > 0.43
+
+
+@pytest.mark.slow
+def test_coupling_in_the_retina_at_fine_bins(recordings):
+    """The two units whose gains, 0.49 and 0.38 bits, have been verified elsewhere; ours explain more to begin with."""
+    (own, coupled), _ = held_out_bits(
+        read_retina(recordings, 0.002, 12), history_bins=250, basis="raised-cosine:8", ridge=1e-5
+    )
+    assert (np.round(coupled - own, 2)[[2, 4]] >= [0.49, 0.38]).all()
+    assert (coupled[[2, 4]] >= [2.63, 2.61]).all()
 
 
 def test_time_rescaling_flags_what_the_model_misses_in_real_data(recordings):
