@@ -90,11 +90,13 @@ def peak_memory_mb() -> float:
 @click.option("--standard-errors", default="auto", show_default=True, help="auto, exact, sampled or none.")
 @click.option("--test-fraction", type=float, default=0.0, show_default=True, help="Last part held out of the fit.")
 @click.option("--tolerance", type=float, default=1e-8, show_default=True, help="Largest gradient of the mean.")
+@click.option("--rank", type=int, default=0, help="Latent signals that carry the coupling; 0: every pair is free.")
 @click.option("--out", default=None, help="Where to write the fit (.npz).")
 @answer_options
-def fit(data, standard_errors, test_fraction, tolerance, out, as_json, **options):
+def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **options):
     """Fit every unit of DATA (.npz with counts, bin_s, optional covariates and areas)."""
     from bmi_runtime.analysis.glm.files import choose_covariates, save_fit
+    from bmi_runtime.analysis.glm.lowrank import fit_low_rank
     from bmi_runtime.errors import BadInput
 
     loaded = _load(data)
@@ -113,7 +115,11 @@ def fit(data, standard_errors, test_fraction, tolerance, out, as_json, **options
             seen[0] = max(fraction, seen[0])
 
         part = None if table is None else table[:cut]
-        model.fit(loaded.counts[:cut], part, bin_s=loaded.bin_s, unit_names=loaded.unit_names, report=report)
+        about = {"bin_s": loaded.bin_s, "unit_names": loaded.unit_names, "report": report}
+        if rank:
+            model = fit_low_rank(model, loaded.counts[:cut], part, rank, **about).model
+        else:
+            model.fit(loaded.counts[:cut], part, **about)
     for note in model.notes_:
         say(f"note: {note}", as_json)
     if out:
@@ -235,6 +241,69 @@ def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, s
         "out": out,
     }
     answer(result, as_json)
+
+
+@glm.command()
+@click.argument("data")
+@_model_options
+@click.option(
+    "--penalty",
+    type=click.Choice(["ridge", "smooth", "lasso", "group_lasso"]),
+    default="ridge",
+    show_default=True,
+    help="Which penalty to choose; the others stay as given.",
+)
+@click.option("--values", default="1e-6,1e-5,1e-4,1e-3,1e-2", show_default=True, help="The path of the penalty.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Contiguous blocks held out in turn.")
+@answer_options
+def select(data, penalty, values, folds, as_json, **options):
+    """Choose a penalty for DATA by cross-validation over contiguous blocks of bins."""
+    import numpy as np
+
+    from bmi_runtime.analysis.glm.files import choose_covariates
+    from bmi_runtime.analysis.glm.selection import cross_validate
+
+    loaded = _load(data)
+    table, _ = choose_covariates(loaded, options["covariates"])
+    path, jobs = _path(values), options.pop("jobs")
+    with progress("fitting", total=1.0) as advance:
+        steps = iter(np.diff(np.linspace(0.0, 1.0, len(path) * folds + 1)))
+        found = cross_validate(
+            _model(options | {"jobs": 1}),
+            loaded.counts,
+            table,
+            parameter=penalty,
+            values=path,
+            folds=folds,
+            jobs=jobs,
+            report=lambda _: advance(next(steps)),
+        )
+    means = np.nanmean(found.bits_per_spike, axis=1)
+    result = {
+        "penalty": penalty,
+        "values": path,
+        "bits_per_spike": means,
+        "best": found.best,
+        "best_per_unit": found.best_per_unit,
+    }
+    lines = [f"{penalty:>12}  held-out bits/spike, mean over units"]
+    lines += [f"{value:>12g}  {bits:.4f}{' <- best' * (value == found.best)}" for value, bits in zip(path, means)]
+    if found.best in (min(path), max(path)) and len(path) > 1:
+        lines.append(f"the best value is at the end of the path: give more --values beyond {found.best:g}")
+    answer(result, as_json, None if as_json else "\n".join(lines))
+
+
+def _path(text: str) -> list[float]:
+    """Return the numbers of a list such as 1e-6,1e-4."""
+    from bmi_runtime.errors import BadInput
+
+    try:
+        path = [float(part) for part in text.split(",")]
+    except ValueError:
+        path = []
+    if not path or min(path) < 0 or max(path) == float("inf"):
+        raise BadInput(f"--values is '{text}'; it must be numbers of at least 0 with commas between, such as 1e-6,1e-4")
+    return path
 
 
 @glm.command()

@@ -84,6 +84,28 @@ def test_test_reports_steps_blocks_and_goodness(files):
     assert max(found["predictive_power"]) > max(found["predictive_power_chance_95"])
 
 
+def test_select_walks_the_path_and_names_the_best(files):
+    folder = files[0]
+    found = run("select", folder / "data.npz", *MODEL, "--values", "1e-6,1e-2,1e3", "--folds", 3)
+    assert found["values"] == [1e-6, 1e-2, 1e3] and len(found["best_per_unit"]) == 4
+    assert found["bits_per_spike"][2] == pytest.approx(0, abs=0.01)  # everything is pressed to a constant rate
+    assert found["best"] != 1e3
+    with pytest.raises(BadInput, match="--values is '1,x'"):
+        run("select", folder / "data.npz", *MODEL, "--values", "1,x")
+
+
+def test_low_rank_coupling_is_fitted_from_the_command_line(files):
+    folder, _, full = files
+    arguments = (folder / "data.npz", *MODEL, "--test-fraction", 0.2, "--out", folder / "low.npz")
+    low = run("fit", *arguments, "--rank", 1)
+    assert sum(low["log_likelihood"]) < sum(full["log_likelihood"]) and low["gradient_max"] < 1e-4
+    weights = load_fit(folder / "low.npz").basis_weights_
+    off = weights[~np.eye(4, dtype=bool)].reshape(4, 3, -1)  # target x the other sources x functions
+    assert np.abs(off).max() > 0
+    with pytest.raises(BadInput, match="rank is 4"):
+        run("fit", *arguments, "--rank", 4)
+
+
 def test_plot_draws_every_kind(files):
     pytest.importorskip("matplotlib")
     folder, _, _ = files

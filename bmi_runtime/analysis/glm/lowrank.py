@@ -40,7 +40,9 @@ class LowRank:
     parameters: int
 
 
-def fit_low_rank(template: PoissonGLM, counts, covariates=None, rank: int = 2, max_iterations: int = 300) -> LowRank:
+def fit_low_rank(
+    template: PoissonGLM, counts, covariates=None, rank: int = 2, max_iterations: int = 300, **about
+) -> LowRank:
     """Fit with coupling of the given rank.
 
     Parameters
@@ -49,9 +51,11 @@ def fit_low_rank(template: PoissonGLM, counts, covariates=None, rank: int = 2, m
         Basis, leads and the like; a small `ridge` keeps separated coefficients finite in the full fit it starts from.
     rank : int
         Latent signals, at least 1 and below the number of units.
+    **about
+        What :meth:`PoissonGLM.fit` is told of the data: ``bin_s``, ``unit_names``, ``report``.
     """
     full = PoissonGLM(**(template.get_params() | {"standard_errors": "none", "ridge": template.ridge or 1e-7}))
-    full.fit(counts, covariates)
+    full.fit(counts, covariates, **about)
     design, objective = full.design_, full.objective_
     if not 1 <= rank < objective.units:
         raise BadInput(f"rank is {rank}; it must be at least 1 and below the {objective.units} units")
@@ -62,6 +66,7 @@ def fit_low_rank(template: PoissonGLM, counts, covariates=None, rank: int = 2, m
     full.weights_ = weights
     full.solution_.weights = weights
     full.solution_.values, full.solution_.gradient = objective.evaluate(weights, np.arange(objective.units))
+    full.gradient_max_ = np.full(objective.units, np.abs(found.jac).max())
     full._unpack()
     full._summarise()
     filters = left.T.reshape(rank, design.events.units, design.basis.shape[1])
