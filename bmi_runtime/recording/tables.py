@@ -41,7 +41,7 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
     others = [
         {"bin": e.get("bin"), "name": e["name"], "detail": json.dumps(e, default=str)}
         for e in events
-        if e not in trials
+        if e["name"] != "trial"
     ]
     for name, rows in (("trials", trials), ("events", others)):
         pq.write_table(

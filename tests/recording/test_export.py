@@ -111,3 +111,13 @@ def test_a_continuous_session_exports_its_features(tmp_path):
     with pynwb.NWBHDF5IO(str(tmp_path / "g.nwb"), "r") as file:
         features = file.read().processing["ecephys"]["features"].data[:]
     assert np.array_equal(features, recording.steps()["input"]["counts"])
+
+
+def test_a_session_without_a_spike_exports(tmp_path):
+    silent = ["population.baseline_hz=[1e-6, 1e-6]", "population.depth=[0.0, 0.0]", "session.units=3"]
+    launch.run(
+        launch.assemble(configuration.load(None, [f"recording.path='{tmp_path / 's.mcap'}'", *silent]), "max"), 30
+    )
+    assert export_nwb(Recording(tmp_path / "s.mcap"), tmp_path / "s.nwb")["spikes"] == 0
+    with pynwb.NWBHDF5IO(str(tmp_path / "s.nwb"), "r") as file:
+        assert [len(file.read().units["spike_times"][unit]) for unit in range(3)] == [0, 0, 0]
