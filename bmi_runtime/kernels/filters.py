@@ -368,6 +368,15 @@ def update_state(mean, covariance, score, information, scale, gain):
             covariance[j, i] = covariance[i, j]
 
 
+@kernel
+def _predict_regressors(state, covariance, bin_s, keep, noise, scale, regressors):
+    """Predict the state one bin on, and set the regressors to 1 and the predicted velocity in encoding units."""
+    predict_state(state, covariance, bin_s, keep, noise, 0.0)
+    regressors[0] = 1.0
+    regressors[1] = scale * state[2]
+    regressors[2] = scale * state[3]
+
+
 WORKSPACE = (8, 4)  # of the two decode kernels: regressors, score, information (2 rows), gain (4 rows)
 
 
@@ -386,10 +395,7 @@ def decode_poisson(
         The largest log expected count, before it was limited.
     """
     regressors, score, information = workspace[0, :3], workspace[1, :2], workspace[2:4, :2]
-    predict_state(state, covariance, bin_s, keep, noise, 0.0)
-    regressors[0] = 1.0
-    regressors[1] = scale * state[2]
-    regressors[2] = scale * state[3]
+    _predict_regressors(state, covariance, bin_s, keep, noise, scale, regressors)
     largest = poisson_evidence(
         weights, weight_covariance, counts, valid, regressors, bin_s, trust, score, information, scratch
     )
@@ -422,10 +428,7 @@ def decode_gaussian(
         The largest absolute standardised innovation.
     """
     regressors, score, information = workspace[0, :3], workspace[1, :2], workspace[2:4, :2]
-    predict_state(state, covariance, bin_s, keep, noise, 0.0)
-    regressors[0] = 1.0
-    regressors[1] = scale * state[2]
-    regressors[2] = scale * state[3]
+    _predict_regressors(state, covariance, bin_s, keep, noise, scale, regressors)
     largest = gaussian_evidence(
         weights, weight_covariance, counts, valid, regressors, noise_variance, trust, score, information, scratch
     )
