@@ -212,27 +212,3 @@ def run_each(
             counts[spiked[s]] += 1
         slot = slot + 1 if slot + 1 < pending.shape[0] else 0
     return slot
-
-
-@kernel
-def count_row_entries(matrix, counts):
-    """Write the number of entries that are not 0 in each row of `matrix` (n, n) into `counts` (n,)."""
-    for i in range(matrix.shape[0]):
-        total = 0
-        for j in range(matrix.shape[1]):
-            total += matrix[i, j] != 0.0
-        counts[i] = total
-
-
-@kernel
-def fill_row_entries(matrix, starts, columns, values):
-    """Write the entries of `matrix` that are not 0, row by row, with their columns; row i goes to ``starts[i]``
-    onwards.
-    """
-    for i in range(matrix.shape[0]):
-        place = starts[i]
-        for j in range(matrix.shape[1]):
-            if matrix[i, j] != 0.0:
-                columns[place] = j
-                values[place] = matrix[i, j]
-                place += 1

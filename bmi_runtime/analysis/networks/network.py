@@ -11,7 +11,7 @@ from scipy import sparse
 
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import networks as kernels
+from bmi_runtime.kernels import network_products as kernels
 
 NEURON_KEYS = tuple(field.name for field in dataclasses.fields(LIFNeuron))
 
@@ -73,18 +73,23 @@ class RateNetwork:
             > 0.3 * self.weights[:: max(1, self.size // 50)].size
         ):
             return self.weights
-        counts = np.empty(self.size, dtype=np.int64)
-        kernels.count_row_entries(self.weights, counts)
-        if counts.sum() > 0.25 * self.weights.size:
+        room = self.size**2 // 4
+        columns, values = np.empty(room, dtype=np.int32), np.empty(room)
+        starts = np.empty(self.size + 1, dtype=np.int32)
+        count = kernels.row_entries(self.weights, columns, values, starts)
+        if count < 0:
             return self.weights
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        columns, values = np.empty(starts[-1], dtype=np.int32), np.empty(starts[-1])
-        kernels.fill_row_entries(self.weights, starts, columns, values)
+        values.resize(count, refcheck=False)  # in place: a slice would be copied
+        columns.resize(count, refcheck=False)
         return sparse.csr_array((values, columns, starts), shape=self.weights.shape)
+
+    def product(self, rates_hz: np.ndarray) -> np.ndarray:
+        """Return ``W r``, the input of every neuron from the others (mV)."""
+        return self.operator @ rates_hz
 
     def mapped(self, input_mv: np.ndarray) -> np.ndarray:
         """Return ``E_0 + W r(E)``, the right-hand side of the steady-state equation (mV)."""
-        return self.external_mv + self.operator @ self.neuron.rate_hz(input_mv)
+        return self.external_mv + self.product(self.neuron.rate_hz(input_mv))
 
 
 def checked_weights(weights) -> np.ndarray | sparse.csr_array:
@@ -99,7 +104,9 @@ def checked_weights(weights) -> np.ndarray | sparse.csr_array:
         raise BadInput(f"weights must be square (row = target, column = source), not of shape {matrix.shape}")
     if matrix.shape[0] == 0:
         raise BadInput("weights is empty: a network needs at least one neuron")
-    if not np.isfinite(values.sum()):  # one pass; which values are at fault is looked for only when any is
+    with np.errstate(all="ignore"):  # a product is the fastest way to read all of a matrix
+        total = matrix @ np.ones(matrix.shape[1])
+    if not np.isfinite(total).all():  # which values are at fault is looked for only when any is
         bad = np.flatnonzero(~np.isfinite(values))
         if not bad.size:
             raise BadInput("weights are so large that their sum overflows; check their unit (mV per Hz)")

@@ -7,9 +7,13 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
+from bmi_runtime.analysis.networks import compressed
+from bmi_runtime.analysis.networks.krylov import gmres
 from bmi_runtime.analysis.networks.network import RateNetwork
+from bmi_runtime.analysis.networks.rate_table import RateTable
 from bmi_runtime.errors import BadInput
 
+LARGE = 200  # from this size on a dense product costs more than the rates do
 DENSE_LIMIT = 3000  # up to this size a factorisation costs less than the products of a hard Krylov solve
 METHODS = ("auto", "iteration", "anderson", "newton", "krylov", "transient")
 
@@ -32,14 +36,25 @@ def tolerance_at(network: RateNetwork, input_mv: np.ndarray, tolerance_mv: float
 
 def iterate(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float = 1e-10, limit: int = 2000) -> Attempt:
     """Iterate ``E <- E_0 + W r(E)`` (the poster's equation 1) until the residual passes, at most `limit` times."""
+    return _iterated(network, start_mv, tolerance_mv, network.neuron.rate_hz, lambda history: len(history) < limit)[0]
+
+
+def _iterated(network, start_mv, tolerance_mv, rates, go_on) -> tuple[Attempt, list[float]]:
+    """Iterate with the rates of `rates` while ``go_on(residuals so far)``; the last residual is that of exact rates."""
     inputs = np.array(start_mv, dtype=float)
-    for count in range(1, limit + 1):
-        mapped = network.mapped(inputs)
+    history: list[float] = []
+    while True:
+        mapped = network.external_mv + network.product(rates(inputs))
         residual = float(np.abs(mapped - inputs).max())
+        if residual <= tolerance_at(network, inputs, tolerance_mv) and isinstance(rates, RateTable):
+            rates = network.neuron.rate_hz
+            continue
+        history.append(residual)
         if residual <= tolerance_at(network, inputs, tolerance_mv):
-            return Attempt(inputs, residual, count, True, "iteration")
+            return Attempt(inputs, residual, len(history), True, "iteration"), history
+        if not (np.isfinite(residual) and go_on(history)):
+            return Attempt(inputs, residual, len(history), False, "iteration"), history
         inputs = mapped
-    return Attempt(inputs, residual, limit, False, "iteration")
 
 
 def anderson(
@@ -100,75 +115,23 @@ def factorisation_products(network: RateNetwork) -> float:
     return max(20.0, network.size / 22 * 0.5 / max(density, 1 / network.size))
 
 
-class MixedProducts:
-    """Products ``W r`` for an iteration that settles: in 32 bits around a base at which the product is exact.
-
-    ``W r = W r_base + W (r - r_base)``: as r settles the second term shrinks, and its 32-bit error with it. Half the
-    memory traffic, which is what a dense product costs. Ours.
-    """
-
-    def __init__(self, network: RateNetwork):
-        self._weights = network.weights
-        self._low = network.weights.astype(np.float32)
-        self._base: tuple[np.ndarray, np.ndarray] | None = None
-        self.error_mv = 0.0
-
-    def exact(self, rates: np.ndarray) -> np.ndarray:
-        """Return the product in 64 bits, and take `rates` as the base."""
-        product = self._weights @ rates
-        self._base = rates, product
-        self.error_mv = 0.0
-        return product
-
-    def near(self, rates: np.ndarray) -> np.ndarray:
-        """Return the product around the base; ``error_mv`` is what 32 bits may have cost."""
-        if self._base is None:
-            return self.exact(rates)
-        moved = self._low @ (rates - self._base[0]).astype(np.float32)
-        self.error_mv = 1e-5 * float(np.abs(moved).max())
-        return self._base[1] + moved
+def refine(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float = 1e-10) -> Attempt:
+    """Solve a large dense network by products with compressed weights, corrected by exact residuals."""
+    inputs, residual, products, converged = compressed.refined(network, start_mv, tolerance_mv)
+    return Attempt(inputs, residual, products, converged, "refined")
 
 
-def settle(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float = 1e-10, limit: int = 2000) -> Attempt:
-    """Iterate like :func:`iterate`, dense products in 32 bits until the last digits; the residual is checked in 64."""
-    if sparse.issparse(network.operator):
-        return iterate(network, start_mv, tolerance_mv, limit)
-    products = MixedProducts(network)
-    inputs = np.array(start_mv, dtype=float)
-    residual, count = np.inf, 0
-    while count < limit:
-        count += 1
-        rates = network.neuron.rate_hz(inputs)
-        mapped = network.external_mv + products.near(rates)
-        residual = float(np.abs(mapped - inputs).max())
-        wanted = tolerance_at(network, inputs, tolerance_mv)
-        if products.error_mv > 0 and residual < max(3 * products.error_mv, wanted):
-            mapped = network.external_mv + products.exact(rates)
-            residual = float(np.abs(mapped - inputs).max())
-        if residual <= wanted and products.error_mv == 0:
-            return Attempt(inputs, residual, count, True, "iteration")
-        if not np.isfinite(residual):
-            break
-        inputs = mapped
-    return Attempt(inputs, residual, count, False, "iteration")
+def try_out(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float) -> Attempt:
+    """Iterate while that promises an end within the products that factorising would cost (25, for small networks)."""
+    most = factorisation_products(network) if network.size >= LARGE else 25.0
 
+    def go_on(history):
+        if len(history) < 9:
+            return True
+        return steps_to_go(history, tolerance_mv, 5) <= most and len(history) < (2000 if network.size >= LARGE else 50)
 
-def try_out(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float) -> tuple[Attempt, float]:
-    """Iterate a little; returns where that led and how many more steps it promises (going on while those are few)."""
-    inputs = np.array(start_mv, dtype=float)
-    history: list[float] = []
-    left = np.inf
-    while len(history) < 50:
-        mapped = network.mapped(inputs)
-        history.append(float(np.abs(mapped - inputs).max()))
-        if history[-1] <= tolerance_at(network, inputs, tolerance_mv):
-            return Attempt(inputs, history[-1], len(history), True, "iteration"), 0.0
-        inputs = mapped
-        if len(history) >= 9:
-            left = steps_to_go(history, tolerance_mv, 5)
-            if left > 25:
-                break
-    return Attempt(inputs, history[-1], len(history), False, "iteration"), left
+    rates = RateTable(network.neuron) if network.size >= LARGE else network.neuron.rate_hz
+    return _iterated(network, start_mv, tolerance_mv, rates, go_on)[0]
 
 
 def _mixing(gaps: np.ndarray, gap: np.ndarray) -> np.ndarray:
@@ -189,7 +152,7 @@ def newton(
     inputs = np.array(start_mv, dtype=float)
     krylov = network.size > DENSE_LIMIT if krylov is None else krylov
     rates, slopes = network.neuron.rate_and_slope(inputs)
-    gap = inputs - network.external_mv - network.operator @ rates
+    gap = inputs - network.external_mv - network.product(rates)
     products, forcing, name = 1, 0.1, "krylov" if krylov else "newton"
     factors = None
     for _ in range(limit):
@@ -227,7 +190,7 @@ def transient(
     step_length, products, before = first_step, 0, None
     for _ in range(limit):
         rates, slopes = network.neuron.rate_and_slope(inputs)
-        gap = inputs - network.external_mv - network.operator @ rates
+        gap = inputs - network.external_mv - network.product(rates)
         products += 1
         size = float(np.abs(gap).max())
         if size <= tolerance_at(network, inputs, tolerance_mv):
@@ -255,7 +218,7 @@ def _line_search(network, inputs, step, gap):
         share = 0.5**halvings
         trial = inputs + share * step
         rates, slopes = network.neuron.rate_and_slope(trial)
-        after = trial - network.external_mv - network.operator @ rates
+        after = trial - network.external_mv - network.product(rates)
         if np.linalg.norm(after) <= (1 - 1e-4 * share) * before:
             return trial, slopes, after, halvings
     return None
@@ -278,40 +241,7 @@ def _solved(factors, gap: np.ndarray) -> np.ndarray | None:
 
 
 def _krylov_step(network: RateNetwork, slopes: np.ndarray, gap: np.ndarray, forcing: float, diagonal: float = 1.0):
-    return gmres(lambda d: diagonal * d - network.operator @ (slopes * d), -gap, forcing)
-
-
-def gmres(apply, right: np.ndarray, relative: float, limit: int = 80) -> tuple[np.ndarray, int]:
-    """Solve ``apply(x) = right`` to the relative residual `relative` by GMRES (Saad & Schultz 1986), without
-    restarts.
-
-    Returns
-    -------
-    tuple
-        The solution and the number of products.
-    """
-    size = float(np.linalg.norm(right))
-    if size == 0:
-        return np.zeros_like(right), 0
-    basis = np.empty((limit, right.size))
-    basis[0] = right / size
-    hessenberg = np.zeros((limit + 1, limit))
-    target = np.zeros(limit + 1)
-    target[0] = size
-    for k in range(limit):
-        vector = apply(basis[k])
-        stacked = basis[: k + 1]
-        for _ in range(2):  # the second pass restores orthogonality lost to rounding
-            overlap = stacked @ vector
-            vector = vector - overlap @ stacked
-            hessenberg[: k + 1, k] += overlap
-        hessenberg[k + 1, k] = np.linalg.norm(vector)
-        weights = np.linalg.lstsq(hessenberg[: k + 2, : k + 1], target[: k + 2], rcond=None)[0]
-        left = np.linalg.norm(hessenberg[: k + 2, : k + 1] @ weights - target[: k + 2])
-        if left <= relative * size or hessenberg[k + 1, k] < 1e-14 * size or k == limit - 1:
-            return weights @ stacked, k + 1
-        basis[k + 1] = vector / hessenberg[k + 1, k]
-    raise AssertionError("unreachable")
+    return gmres(lambda d: diagonal * d - network.product(slopes * d), -gap, forcing)
 
 
 def solve_from(
@@ -331,9 +261,10 @@ def solve_from(
         return transient(network, start_mv, tolerance_mv)
     if method == "anderson":
         return anderson(network, start_mv, tolerance_mv)
-    last, left = try_out(network, start_mv, tolerance_mv)
-    cheap = settle if network.size >= 200 and left <= factorisation_products(network) else anderson
-    for solver in (cheap, newton, transient):
+    large_dense = network.size >= LARGE and not sparse.issparse(network.operator)
+    first, *others = (refine, newton, transient) if large_dense else (try_out, anderson, newton, transient)
+    last = first(network, start_mv, tolerance_mv)
+    for solver in others:
         if last.converged:
             break
         products = last.iterations
