@@ -244,8 +244,9 @@ class Run:
             generator, protocol.settings(), self._goals(generator), protocol.bin_s, truth,
             np.full(n, protocol.noise_variance), weights, pack(filter_cov), np.full(n, self.rate),
             self.bins if self.adapt_bins is None else self.adapt_bins, estimate, noise,
-            pack(np.maximum(start_error, steady.error_covariance)), np.stack([noise, np.ones(n), noise]), self.burn_in,
-            self.stride, np.ascontiguousarray(bounds), *out.values(),
+            np.ascontiguousarray(pack(np.maximum(start_error, steady.error_covariance)).T),
+            np.stack([noise, np.ones(n), noise]), self.burn_in, self.stride, np.ascontiguousarray(bounds),
+            *out.values(),
         )  # fmt: skip
         return out | {"weights": weights}
 

@@ -109,8 +109,8 @@ def closed_loop(
     adapt_bins : int
         The filter learns for so many bins; then the decoder stays as it is.
     estimate_noise : bool
-        Whether the filter uses the estimate `noise` (units,) of the noise variance, updated with `noise_error` (6,
-        units) and `noise_sums` (3, units); else `noise` must hold the true one.
+        Whether the filter uses the estimate `noise` (units,) of the noise variance, updated with `noise_error`
+        (units, 6) and `noise_sums` (3, units); else `noise` must hold the true one.
     burn_in : int
         Bins before errors and information are tallied.
     stride : int
@@ -166,10 +166,7 @@ def closed_loop(
                     weights, covariance, counts, valid, u, rate, noise, innovation, variance, scratch
                 )
                 if estimate_noise:
-                    noise_error_in = noise.copy()
-                    monitoring.noise_step(
-                        u, valid, innovation, covariance, noise_error_in, noise_error, noise_sums, noise, scratch
-                    )
+                    monitoring.noise_step(u, valid, innovation, covariance, noise, noise_error, noise_sums, noise)
         if t >= burn_in:
             _tally(weights, truth, bounds, moments, inside)
             _tally_information(u, truth, bin_s, noise_variance, settings[MAX_COUNT], predictor, information, score)

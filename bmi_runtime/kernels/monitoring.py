@@ -193,7 +193,7 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
     Parameters
     ----------
     in_use : ndarray, (units,)
-        The noise variance that the filter used in this bin.
+        The noise variance that the filter used in this bin; may be `estimate` itself.
     error_cov : ndarray, (units, 6), in place
     sums : ndarray, (3, units), in place
         Weighted sum of nu^2 - u'E u, sum of weights, weighted sum of nu^2.
