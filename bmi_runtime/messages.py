@@ -38,7 +38,9 @@ STREAMS = {
         "weights and covariances of the encoding model, with predicted and true ones where known", False, True, 4.0
     ),
     "health": Stream("latency histograms, deadline misses, gaps, data age, clock, viewers' losses", True, True, 2.0),
-    "configuration": Stream("the full configuration, seeds, code and package versions", True, True),
+    "configuration": Stream(
+        "the full configuration and the live parameters, for viewers that may not ask", True, True, 0.5
+    ),
 }
 
 

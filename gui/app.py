@@ -31,6 +31,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m gui", description="The windows of a session.")
     parser.add_argument("--telemetry", default=TELEMETRY, help="address that the runtime publishes on")
     parser.add_argument("--control", default=CONTROL, help="address of the runtime's control socket")
+    parser.add_argument(
+        "--keys", default="", metavar="FOLDER", help="server.key and one's own client.key_secret or operator.key_secret"
+    )
     parser.add_argument("--layout", default="run", choices=("run", "calibrate", "inspect", "subject"))
     parser.add_argument("--open", default="", metavar="REC", help="a recording to replay")
     parser.add_argument("--theme", default="dark", choices=tuple(theme.THEMES))
@@ -43,7 +46,7 @@ def main(given: list[str] | None = None) -> int:
     app = application(options.theme)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the terminal closes the window too
     try:
-        link = Link(Store(), Client(options.telemetry, options.control))
+        link = Link(Store(), Client(options.telemetry, options.control, options.keys))
     except BmiError as error:
         print(f"bmi gui: {error}", file=sys.stderr)
         return error.exit_code

@@ -11,6 +11,7 @@ import zmq
 
 from bmi_runtime.errors import BmiError
 from bmi_runtime.messages import WIRE_VERSION, pack, unpack
+from gui.doors import Door, roles
 
 TELEMETRY, CONTROL = "tcp://127.0.0.1:5581", "tcp://127.0.0.1:5582"
 ANSWER_WITHIN_S = 2.0
@@ -25,6 +26,9 @@ class Client:
     ----------
     telemetry, control : str
         Addresses of a runtime or of a replay.
+    keys : str
+        Folder with ``server.key`` and one's own ``*.key_secret``, as `bmi keys` makes them; empty: no encryption, and
+        loopback addresses only.
 
     Attributes
     ----------
@@ -32,27 +36,41 @@ class Client:
         Messages that were not of this codec or of another version.
     problem : str
         Why the newest of them was refused.
+    may_command : bool
+        Whether there is a key for commands; without one this window only watches.
     """
 
-    def __init__(self, telemetry: str = TELEMETRY, control: str = CONTROL):
-        self.telemetry_address, self.control_address = telemetry, control
+    def __init__(self, telemetry: str = TELEMETRY, control: str = CONTROL, keys: str = ""):
+        self.telemetry_address, self.control_address, self.keys = telemetry, control, keys
         self.context = zmq.Context.instance()
         self.refused, self.problem = 0, ""
         self._waiting: collections.deque[tuple[dict, Answered | None]] = collections.deque()
         self._asked: tuple[dict, Answered | None, float] | None = None
-        self._subscriber = self._socket(zmq.SUB, telemetry)
+        watching, self.may_command = roles(keys)
+        self._subscriber, self._front = self._socket(zmq.SUB, telemetry, watching)
         self._subscriber.subscribe(b"")
         self._requester: zmq.Socket | None = None
+        self._side: Door | None = None
+        self._shut = ""
 
-    def _socket(self, kind: int, address: str) -> zmq.Socket:
+    def _socket(self, kind: int, address: str, role: str) -> tuple[zmq.Socket, Door]:
         socket = self.context.socket(kind)
         socket.linger = 0
         try:
+            door = Door(socket, address, self.keys, role)
             socket.connect(address)
         except zmq.ZMQError as error:
             socket.close()
             raise BmiError(f"'{address}' is not an address to connect to ({error.strerror})") from None
-        return socket
+        except BmiError:
+            socket.close()
+            raise
+        return socket, door
+
+    @property
+    def locked_out(self) -> str:
+        """Why the runtime does not let this window in, or nothing."""
+        return self._front.reason or self._shut
 
     def receive(self) -> list[tuple[str, dict[str, Any]]]:
         """Return every telemetry message that has arrived."""
@@ -80,10 +98,17 @@ class Client:
 
     def send(self, command: dict[str, Any], answered: Answered | None = None) -> None:
         """Queue a command; `answered` gets its answer, or ``{"ok": False, "error": ...}``."""
+        if not self.may_command:
+            if answered:
+                answered({"ok": False, "error": f"watching only: {self.keys} has no operator.key_secret for commands"})
+            return
         self._waiting.append((command, answered))
 
     def poll(self) -> None:
-        """Move commands and answers along."""
+        """Move commands and answers along, and look who was turned away at a door."""
+        self._front.look()
+        if self._side and self._side.look():
+            self._shut = self._side.reason
         if self._asked:
             self._take_answer()
         if not self._asked and self._waiting:
@@ -91,7 +116,7 @@ class Client:
 
     def _ask(self, command: dict, answered: Answered | None) -> None:
         if self._requester is None:
-            self._requester = self._socket(zmq.REQ, self.control_address)
+            self._requester, self._side = self._socket(zmq.REQ, self.control_address, "operator")
         self._asked = (command, answered, time.monotonic())
         try:
             self._requester.send(pack(command), zmq.DONTWAIT)
@@ -104,8 +129,9 @@ class Client:
             reply = unpack(self._requester.recv(zmq.DONTWAIT))  # type: ignore[union-attr]
             check_version(reply)
         except zmq.Again:
-            if time.monotonic() - since > ANSWER_WITHIN_S:
-                self._give_up(f"no answer from {self.control_address} in {ANSWER_WITHIN_S:g} s: {describe(command)}")
+            if self._shut or time.monotonic() - since > ANSWER_WITHIN_S:
+                late = f"no answer from {self.control_address} in {ANSWER_WITHIN_S:g} s: {describe(command)}"
+                self._give_up(self._shut or late)
             return
         except BmiError as error:
             reply = {"ok": False, "error": str(error)}
@@ -117,17 +143,19 @@ class Client:
         """Answer with the reason, and start the request socket anew (a REQ socket cannot skip an answer)."""
         _, answered, _ = self._asked  # type: ignore[misc]
         self._asked = None
-        if self._requester is not None:
-            self._requester.close()
-            self._requester = None
+        self._close_requester()
         if answered:
             answered({"ok": False, "error": reason})
 
+    def _close_requester(self) -> None:
+        if self._side is not None:
+            self._side.close()
+        self._requester = self._side = None
+
     def close(self) -> None:
         """Close both sockets."""
-        self._subscriber.close()
-        if self._requester is not None:
-            self._requester.close()
+        self._front.close()
+        self._close_requester()
 
 
 def check_version(message: Any) -> None:

@@ -107,7 +107,8 @@ class Console(QtWidgets.QMainWindow):
         self.context = Context(self.store, self.link.send, self.run)
         self.memory = layouts.Memory(remember)
         self.layout_name, self.frozen = layout, False
-        self.home = (link.client.telemetry_address, link.client.control_address) if link.client else ("", "")
+        client = link.client
+        self.home = (client.telemetry_address, client.control_address, client.keys) if client else ("", "", "")
         self.player: processes.Helper | None = None
         self.session: subprocess.Popen | None = None
         self.subject: SubjectWindow | None = None
@@ -177,11 +178,11 @@ class Console(QtWidgets.QMainWindow):
 
     def enabled(self, name: str) -> bool:
         """Return whether an action makes sense now."""
-        store = self.store
+        store, action = self.store, actions.named(name)
+        if store.watching and action.when in ("session", "startable", "holdable"):
+            return False
         connection = store.connection(self.link.now_s())
-        return actions.enabled(
-            actions.named(name), store.mode, connection, store.held, bool(store.replay.get("paused"))
-        )
+        return actions.enabled(action, store.mode, connection, store.held, bool(store.replay.get("paused")))
 
     def run(self, name: str, *arguments):
         """Do an action, by its name in the table (or one of the panels' own requests)."""
@@ -224,8 +225,9 @@ class Console(QtWidgets.QMainWindow):
         self.bar.refresh(self.store, now_s, self.enabled)
         for name, action in self.actions_by_name.items():
             action.setEnabled(self.enabled(name))
-        address = self.link.client.control_address if self.link.client else ""
-        text = veil.sentence(self.store, now_s, address)
+        client = self.link.client
+        address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
+        text = veil.sentence(self.store, now_s, address, locked_out)
         for name, dock in self.docks.items():
             alive = not dock.panel.needs_runtime or (name in UNVEILED and self.store.mode == "waiting")
             dock.veil.show_text("" if alive else text)
@@ -239,6 +241,8 @@ class Console(QtWidgets.QMainWindow):
             text = f"! {self.store.not_finite} parameters of the encoding model are not finite"
         elif self.link.client is not None and self.link.client.refused:
             text = f"! {self.link.client.problem}"
+        elif self.link.client is not None and self.link.client.locked_out:
+            text = f"! {self.link.client.locked_out}"
         else:
             text = ""
         if text != self.banner.text() or self.banner.isHidden() == bool(text):
@@ -256,6 +260,8 @@ class Console(QtWidgets.QMainWindow):
         parts.append(f"{received} messages, {store.lost_messages} lost")
         if client is not None and client.refused:
             parts.append(f"{client.refused} refused")
+        if store.watching:
+            parts.append("watching only: no operator's key")
         text = "   ".join(parts)
         if self.counters.text() != text:
             self.counters.setText(text)

@@ -195,14 +195,15 @@ class NewSession(QtWidgets.QDialog):
     Parameters
     ----------
     parent : QWidget
-    telemetry, control : str
-        The addresses that the new session shall use: those that the window listens to.
+    telemetry, control, keys : str
+        The addresses and the folder of keys that the new session shall use: those of this window.
     """
 
-    def __init__(self, parent, telemetry: str, control: str):
+    def __init__(self, parent, telemetry: str, control: str, keys: str = ""):
         super().__init__(parent)
         self.setWindowTitle("Start a session")
         self.addresses = {"publish_address": telemetry, "control_address": control}
+        self.addresses |= {"key_folder": keys} if keys else {}
         form = QtWidgets.QFormLayout(self)
         form.setSpacing(8)
         self.config = QtWidgets.QComboBox()

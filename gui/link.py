@@ -25,6 +25,7 @@ class Link:
         self.store, self.client = store, client
         self._asked_s = -10.0
         self._refused = 0
+        self._locked_out = ""
 
     def now_s(self) -> float:
         """Return the time that ages are measured against."""
@@ -36,11 +37,18 @@ class Link:
             return
         now_s = self.now_s()
         for stream, message in self.client.receive():
+            if stream == "configuration" and self.store.needs_hello and not self.client.may_command:
+                self.store.hello(message, now_s)  # who may not ask is told every other second
             self.store.receive(stream, message, now_s)
+        self.store.watching = not self.client.may_command
         if self.client.refused != self._refused:
             self._refused = self.client.refused
             self.store.problem(self.client.problem)
-        if self.store.needs_hello and now_s - self._asked_s > ASK_AGAIN_S:
+        if self.client.locked_out != self._locked_out:
+            self._locked_out = self.client.locked_out
+            if self._locked_out:
+                self.store.problem(self._locked_out)
+        if self.store.needs_hello and self.client.may_command and now_s - self._asked_s > ASK_AGAIN_S:
             self.ask_hello()
         self.client.poll()
 
@@ -68,7 +76,7 @@ class Link:
         """Turn to another runtime or replay; everything shown so far is forgotten."""
         if self.client:
             self.client.close()
-        self.client, self._refused, self._asked_s = client, 0, -10.0
+        self.client, self._refused, self._asked_s, self._locked_out = client, 0, -10.0, ""
         fresh = Store()
         self.store.__dict__.update(fresh.__dict__)
 

@@ -91,6 +91,8 @@ class Store:
         ``waiting``, ``live``, ``simulated`` or ``replay``.
     step : numpy.void or None
         The newest step (`messages.step_dtype`).
+    watching : bool
+        Whether this window may only watch (it has no operator's key).
     needs_hello : bool
         The runtime must be asked for its state: at the start, after a restart or a seek.
     """
@@ -103,7 +105,7 @@ class Store:
         self.live_parameters: dict[str, dict[str, Any]] = {}
         self.replay: dict[str, Any] = {}
         self.bin_s, self.n_units, self.continuous = 0.005, 0, False
-        self.needs_hello, self.ended = True, False
+        self.needs_hello, self.ended, self.watching = True, False, False
         self.revision = self.epoch = 0
         self.last_s = -math.inf
         self.steps = Ring(round(TRAIL_S * SHOWN_HZ), STEP_ROW)

@@ -45,8 +45,9 @@ class SubjectWindow(QtWidgets.QMainWindow):
         if self.link.store.revision != self._seen:
             self._seen = self.link.store.revision
             self.panel.refresh()
-        address = self.link.client.control_address if self.link.client else ""
-        self.veil.show_text(veil.sentence(self.link.store, self.link.now_s(), address))
+        client = self.link.client
+        address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
+        self.veil.show_text(veil.sentence(self.link.store, self.link.now_s(), address, locked_out))
 
     def keyPressEvent(self, event: QtGui.QKeyEvent):
         """F11: full screen and back; Escape: back."""

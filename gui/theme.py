@@ -9,6 +9,7 @@ import pyqtgraph
 from pyqtgraph.Qt import QtGui, QtWidgets
 
 FONT = "BMI Sans"
+APPLIED = "bmi_theme"
 
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -82,6 +83,9 @@ def current() -> Theme:
 def use(name: str, application: QtWidgets.QApplication) -> Theme:
     """Put a theme on the whole application; panels ask :func:`current` when they draw."""
     theme = _current[0] = THEMES[name]
+    if application.property(APPLIED) == name:
+        return theme  # a style sheet set again is polished into every widget again
+    application.setProperty(APPLIED, name)
     load_fonts()
     application.setStyle("Fusion")
     application.setFont(font(10))

@@ -61,9 +61,11 @@ class Veil(QtWidgets.QWidget):
         painter.end()
 
 
-def sentence(store, now_s: float, control_address: str) -> str:
-    """Return why the picture is not alive, or nothing when it is."""
+def sentence(store, now_s: float, control_address: str, locked_out: str = "") -> str:
+    """Return why the picture is not alive, or nothing when it is; `locked_out`: why the runtime lets nobody in here."""
     connection = store.connection(now_s)
+    if connection == "waiting" and locked_out:
+        return locked_out
     if connection == "waiting":
         return f"waiting for a runtime at {control_address}\n(start one with: bmi run)"
     if connection == "lost":

@@ -19,17 +19,28 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--size", default=None, metavar="WxH", help="Pixels of the picture, e.g. 1600x1000.")
 @click.option("--telemetry", default="tcp://127.0.0.1:5581", help="Address that the runtime publishes on.")
 @click.option("--control", default="tcp://127.0.0.1:5582", help="Address of the runtime's control socket.")
+@click.option(
+    "--keys", default="", metavar="FOLDER", help="Keys of an encrypted session: server.key and one's own *.key_secret."
+)
+@click.option("--file", "file", default=None, metavar="NPZ", help="What to show in a panel of an offline module.")
 @answer_options
-def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, telemetry, control, as_json):
+def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, telemetry, control, keys, file, as_json):
     """Open the operator's console, or render a picture of it."""
     from bmi_runtime.errors import BadInput
 
     if figures:
         answer(_figures(figures, session), as_json)
         return 0
+    if screenshot and file:
+        answer(_picture_of_file(screenshot, file, panel, _pixels(size), theme_name), as_json)
+        return 0
+    if file:
+        raise BadInput("--file goes with --screenshot OUT.png; in the console, Ctrl+Shift+O opens such a file")
     if screenshot:
         if not session:
-            raise BadInput("--screenshot needs a recording: --session REC")
+            raise BadInput(
+                "--screenshot needs a recording (--session REC) or the file of an offline module (--file NPZ)"
+            )
         answer(_picture(screenshot, session, at_s, layout, panel, _pixels(size), theme_name), as_json)
         return 0
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM")):
@@ -38,7 +49,19 @@ def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, tel
 
     say(f"replaying {session}" if session else f"listening to {telemetry}", as_json)
     opened = ["--open", session] if session else []
-    return main(["--telemetry", telemetry, "--control", control, "--layout", layout, "--theme", theme_name, *opened])
+    where = ["--telemetry", telemetry, "--control", control, "--keys", keys]
+    return main([*where, "--layout", layout, "--theme", theme_name, *opened])
+
+
+def _picture_of_file(screenshot, file, panel, size, theme_name):
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from gui.files import read
+    from gui.panels.file_panel import panel_for
+    from gui.screenshot import panel_picture
+
+    name = panel or panel_for(read(file), file)
+    panel_picture(None, screenshot, name, size or FILE_SIZE, theme_name, file)
+    return {"picture": str(screenshot), "panel": name}
 
 
 def _picture(screenshot, session, at_s, layout, panel, size, theme_name):
@@ -105,6 +128,7 @@ def _draw_all(folder, session):
     return [str(file) for file in files]
 
 
+FILE_SIZE = (960, 440)
 PANEL_SIZES = {"calibration": (820, 640), "replay": (640, 480), "recordings": (1000, 200), "traces": (640, 460)}
 
 

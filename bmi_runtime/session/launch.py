@@ -168,8 +168,16 @@ def window_command(config: Config, headless: bool, say: Callable[[str], None]) -
     if not config.telemetry.enabled:
         say("telemetry is switched off (telemetry.enabled = false): no window")
         return None
-    addresses = ["--telemetry", config.telemetry.publish_address, "--control", config.telemetry.control_address]
-    return [sys.executable, "-m", "gui", *addresses]
+    here = [_from_here(getattr(config.telemetry, key)) for key in ("publish_address", "control_address")]
+    keys = ["--keys", config.telemetry.key_folder] if config.telemetry.key_folder else []
+    return [sys.executable, "-m", "gui", "--telemetry", here[0], "--control", here[1], *keys]
+
+
+def _from_here(address: str) -> str:
+    """Return how a window on this machine reaches a socket that is bound to every network interface."""
+    for everywhere in ("//*:", "//0.0.0.0:"):
+        address = address.replace(everywhere, "//127.0.0.1:")
+    return address
 
 
 def total_bins(config: Config, done: int = 0) -> int:

@@ -71,6 +71,7 @@ class Loop:
         self.stopped_by_operator = False
         self.opening_events: list[dict[str, Any]] = []
         self.recording_failed: str | None = None
+        self._lasting: dict[str, Any] = {}
         self.on_trouble: Callable[[str], None] = lambda text: None
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
@@ -208,6 +209,8 @@ class Loop:
             telemetry.send("model", session.bins, self.model_message())
         if telemetry.due("health", session.bins):
             telemetry.send("health", session.bins, self.health())
+        if telemetry.due("configuration", session.bins):
+            telemetry.send("configuration", session.bins, self.greeting())
         self._mark(PUBLISH)
 
     def figures(self) -> dict[str, Any]:
@@ -300,17 +303,24 @@ class Loop:
 
     def hello(self) -> dict[str, Any]:
         """Return what a viewer that joins late needs: the configuration, the model, the state of the session."""
-        session = self.session
-        return {
-            "config": session.config.model_dump(),
-            "bin": session.bins,
-            "elapsed_s": session.bins * session.config.bin_s,
-            "recording": str(self.recorder.path) if self.recorder else None,
-            "simulated": hasattr(self.source, "truth"),
+        return self.greeting() | {
             "model": self.model_message(),
-            "live_parameters": live_parameters(session),
             "recent": self.telemetry.recent() if self.telemetry else [],
         }
+
+    def greeting(self) -> dict[str, Any]:
+        """Return what even a viewer that may not ask must know; what does not change is put together once."""
+        session = self.session
+        if not self._lasting:
+            self._lasting = {
+                "config": session.config.model_dump(),
+                "recording": str(self.recorder.path) if self.recorder else None,
+                "simulated": hasattr(self.source, "truth"),
+                "live_parameters": live_parameters(session),
+            }
+        for key, value in current_values(session).items():
+            self._lasting["live_parameters"][key]["value"] = value
+        return {**self._lasting, "bin": session.bins, "elapsed_s": session.bins * session.config.bin_s}
 
     def model_message(self) -> dict[str, Any]:
         """Return weights and covariances, the predicted error, and the truth where the source knows it."""

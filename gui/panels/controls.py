@@ -9,13 +9,16 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 from gui import theme
 from gui.panels.base import Panel
 
-NAMES = {
+NAMES = {  # in this order; parameters that are not named here come behind, by their key
     "adapter.learning_rate": "Learning rate",
     "adapter.enabled": "Adaptation",
     "task.assist": "Assist",
+    "task.kind": "Targets",
     "decoder.frozen": "Decoder",
     "decoder.kind": "Decoder kind",
-    "task.kind": "Targets",
+    "decoder.velocity_time_constant_s": "Velocity memory",
+    "decoder.velocity_sd_m_s": "Velocity spread",
+    "decoder.parameter_trust": "Caution",
 }
 SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
 HIDDEN = ("session.hold", "session.stopped")  # have buttons and keys of their own
@@ -64,7 +67,7 @@ class Row(QtCore.QObject):
     def _bounds(self) -> str:
         facts = self.facts
         if facts["kind"] != "number":
-            return ""
+            return str(facts.get("why", ""))
         unit = f" {facts['unit']}" if facts["unit"] else ""
         return f"{facts['low']:g} to {facts['high']:g}{unit}"
 
@@ -192,9 +195,13 @@ class ControlsPanel(Panel):
             return
         if set(self.rows) != set(store.live_parameters) - set(HIDDEN):
             self._build()
-        editable = store.mode != "replay"
+        editable = store.mode != "replay" and not store.watching
         self.words.setVisible(not editable)
-        self.words.setText("a recording: values of the moment shown (What if asks for others)")
+        self.words.setText(
+            "watching only: there is no operator's key for commands"
+            if store.watching
+            else "a recording: values of the moment shown (What if asks for others)"
+        )
         for key, row in self.rows.items():
             value = store.live.get(key, row.value)
             if value != row.value:
@@ -207,9 +214,11 @@ class ControlsPanel(Panel):
         for row in self.rows.values():
             row.remove()
         self.rows = {}
-        for key, facts in self.store.live_parameters.items():
+        offered = self.store.live_parameters
+        for key in (*(key for key in NAMES if key in offered), *(key for key in offered if key not in NAMES)):
             if key in HIDDEN:
                 continue
+            facts = offered[key]
             row = self.rows[key] = Row(self, key, {**facts, "value": self.store.live.get(key)})
             at = 4 * len(self.rows)
             self.grid.addWidget(row.name, at, 0)

@@ -1,7 +1,7 @@
 """A recorded session, a running session in another process, a console."""
 
 import os
-import socket
+import pathlib
 import subprocess
 import sys
 
@@ -13,7 +13,9 @@ from gui.console import Console
 from gui.link import Link
 from gui.store import Store
 
-RUN = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless"]
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from running import RUN, free_addresses
+
 KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests close windows and keep them
 
 
@@ -31,15 +33,6 @@ def recording(tmp_path_factory):
     command = [*RUN, "--speed", "max", "--seed", "3", "--duration", "8", "--record", str(path), "--json"]
     subprocess.run(command, check=True, capture_output=True)
     return path
-
-
-def free_addresses(count=2):
-    """Return addresses that nothing listens to."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    return addresses
 
 
 @pytest.fixture
