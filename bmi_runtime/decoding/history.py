@@ -10,6 +10,7 @@ weights of the mixture (:mod:`bmi_runtime.decoding.mixing`). No hyper-parameter 
 
 import numpy as np
 
+from bmi_runtime.decoding.bending import Bending
 from bmi_runtime.decoding.lagged import DelayedKalman, DirectRegression, LaggedTuning, Layout
 from bmi_runtime.decoding.mixing import Mixture
 from bmi_runtime.decoding.moments import JointMoments
@@ -64,6 +65,7 @@ class HistoryDecoder:
         self._make_experts()
         plain = [i for i, (_, expert) in enumerate(self._experts) if isinstance(expert, DelayedKalman)]
         self._mixture = Mixture(len(self._experts), self.dims, plain)
+        self._bending = Bending(self.dims)
         self._learned, self._next_publication = 0, FIRST_PUBLICATION_BINS
         self._published = False
         self._mean_counts, self._seen = np.zeros(units), 0
@@ -130,7 +132,8 @@ class HistoryDecoder:
             state[4 - self.dims :] = self._mean_kinematics
             return state
         self._estimates = np.array([expert.step(self._windows) for _, expert in self._experts])
-        state[4 - self.dims :] = self._mixture.combine(self._estimates)
+        self._combined = self._mixture.combine(self._estimates)
+        state[4 - self.dims :] = self._bending.apply(self._combined)
         return state
 
     def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
@@ -141,6 +144,7 @@ class HistoryDecoder:
         known = bool(np.isfinite(truth).all())
         if known and self._published:
             self._mixture.learn(self._estimates, truth)
+            self._bending.learn(self._combined, truth)
         self._remember(truth, known)
         if self._learned >= self._next_publication:
             self._publish()
@@ -192,6 +196,7 @@ class HistoryDecoder:
                 if owner == memory:
                     expert.publish(*centred)
         self._mixture.refresh()
+        self._bending.publish()
         self._published = True
         if self._known is not None:
             for _, expert in self._experts:

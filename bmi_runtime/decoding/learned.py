@@ -46,6 +46,7 @@ class LearnedHistoryDecoder(HistoryDecoder):
             "units": self.layout.units, "bin_s": self.bin_s, "dims": self.dims, "mixture": self._mixture.weights,
             "mean_counts": self._mean_counts, "mean_kinematics": self._mean_kinematics, "starts": starts,
         }  # fmt: skip
+        own |= {f"bending.{name}": value for name, value in self._bending.parameters().items()}
         for number, (_, expert) in enumerate(self._experts):
             own |= {f"expert{number}.{name}": value for name, value in expert.parameters().items()}
         return own
@@ -58,10 +59,9 @@ class LearnedHistoryDecoder(HistoryDecoder):
         decoder._mixture.weights[:] = parameters["mixture"]
         decoder._mean_counts, decoder._mean_kinematics = parameters["mean_counts"], parameters["mean_kinematics"]
         decoder._starts = [start.copy() for start in parameters["starts"]]
+        decoder._bending.take(_of("bending.", parameters))
         for number, (_, expert) in enumerate(decoder._experts):
-            prefix = f"expert{number}."
-            own = {name.removeprefix(prefix): v for name, v in parameters.items() if name.startswith(prefix)}
-            expert.take(own)
+            expert.take(_of(f"expert{number}.", parameters))
         decoder._published = True
         decoder.reset()
         return decoder
@@ -76,6 +76,10 @@ class LearnedHistoryDecoder(HistoryDecoder):
         self._ring[:], self._head = snapshot["ring"], snapshot["head"]
         for (_, expert), kept in zip(self._experts, snapshot["experts"], strict=True):
             expert.restore(kept)
+
+
+def _of(prefix: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
 
 
 def poisson_tuning(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
