@@ -37,15 +37,15 @@ class CompressedWeights:
         kernels.compressed_product(self.codes, self.units, x, self._short, out)
         return out
 
-    def correction(self, slopes: np.ndarray, gap: np.ndarray) -> tuple[np.ndarray | None, int]:
+    def correction(self, slopes: np.ndarray, gap: np.ndarray, relative: float = INNER) -> tuple[np.ndarray | None, int]:
         """Return a solution of ``x = gap + W (slopes x)`` to a few percent, or None, and the products it took."""
         x, (scaled, image) = np.empty(gap.size), self._work
         used = kernels.compressed_solve(
-            self.codes, self.units, slopes, gap, INNER, PLAIN, scaled, self._short, x, image
+            self.codes, self.units, slopes, gap, relative, PLAIN, scaled, self._short, x, image
         )
         if used > 0:
             return x, used
-        x, more = gmres(lambda d: d - self.product(slopes * d), gap, INNER)
+        x, more = gmres(lambda d: d - self.product(slopes * d), gap, relative)
         return (x if np.isfinite(x).all() else None), more - used
 
 
@@ -91,7 +91,8 @@ def refined(
             return inputs, size, products, True
         if not halved:
             break
-        step, used = weights.correction(slopes, gap)
+        enough = min(max(INNER, 0.2 * tolerance_mv / size), 0.5)  # the last correction has less to do
+        step, used = weights.correction(slopes, gap, enough)
         products += used
         if step is None:
             break

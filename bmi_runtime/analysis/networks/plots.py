@@ -4,10 +4,10 @@
 
 import numpy as np
 
+from bmi_runtime.analysis.drawing import draw_graph, pyplot, save
 from bmi_runtime.analysis.networks.continuation import Branch
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.analysis.networks.study import LinearFit, groups
-from bmi_runtime.analysis.perturbation.plots import draw_graph, pyplot, save
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.6"
 
