@@ -81,14 +81,14 @@ def toward(seen: np.ndarray, target: np.ndarray) -> np.ndarray:
     return rotated_to_target(seen[None], target[None, :2], np.array([inside]))[0, 2:]
 
 
-def learn(name: str, subject: Subject, seconds: float) -> None:
+def learn(name: str, subject: Subject, seconds: float, half_life_s: float | None = None) -> None:
     """Let a decoder have its time to learn with a subject, and put it in control."""
     if name == ADAPTIVE:
         subject.run(seconds)
         return
     subject.session.assist, subject.session.adapting = 1.0, False
     if name in ADAPTED:
-        subject.hand_over(fit_decoder(name, subject.run(seconds / 2)[0]))
+        subject.hand_over(fit_decoder(name, subject.run(seconds / 2)[0], half_life_s=half_life_s))
         subject.run(seconds / 2)
     elif name == "refit-kalman":
         first = subject.run(seconds / 2)[0]
@@ -119,6 +119,8 @@ def compare_closed_loop(
         raise BadInput(
             "a closed-loop comparison needs a seed, 20 s to learn (--calibration) and 10 s to score (--test)"
         )
+    if (options.get("half_life_s") or 1.0) <= 0.0:
+        raise BadInput(f"a half life of {options['half_life_s']:g} s makes no sense; give a positive number of seconds")
     seeds = range(options["seed"], options["seed"] + options["seeds"])
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in seeds:
@@ -126,7 +128,7 @@ def compare_closed_loop(
         config = configuration.load(options["config_path"], chosen)
         for name in names:
             subject = Subject(config)
-            learn(name, subject, options["calibration_s"])
+            learn(name, subject, options["calibration_s"], options.get("half_life_s"))
             trials = subject.run(options["test_s"])[1]
             per_minute = 60.0 * sum(trial.success for trial in trials) / options["test_s"]
             runs[name].append({"successes_per_min": per_minute, **summary(trials, config.task.targets)})

@@ -24,24 +24,29 @@ class AdaptingKalman(Verbs):
     bin_s : float
     units : ndarray of int
         Units that are used.
+    half_life_s : float, optional
+        After which what was known weighs half; by default :data:`HALF_LIFE_S` (our choice).
     """
 
-    def __init__(self, transition, drive, bin_s: float, units):
+    HALF_LIFE_S = 120.0
+
+    def __init__(self, transition, drive, bin_s: float, units, half_life_s: float | None = None):
         super().__init__()
+        self.half_life_s = float(half_life_s or self.HALF_LIFE_S)
         self.transition, self.drive = np.ascontiguousarray(transition), np.ascontiguousarray(drive)
         self.bin_s, self.units = float(bin_s), np.asarray(units)
         self._evidence, self._work = np.empty(2), np.empty((2, 5))
         self.reset()
 
     @classmethod
-    def fit(cls, training: Training) -> Self:
+    def fit(cls, training: Training, half_life_s: float | None = None) -> Self:
         """Return the decoder with a seed from a calibration; intentions are rotated to its targets where it has any."""
         if training.targets is not None:
             training = intended(training)
         units = np.flatnonzero(np.ptp(training.counts, axis=0) > 0)
         velocity, rows = training.kinematics[:, 2:], paired_rows(training.restart, 0)
         dynamics = fit_kalman(training.counts[:, units], velocity, training.trial_start, rows)
-        decoder = cls(dynamics.transition, dynamics.transition_covariance, training.bin_s, units)
+        decoder = cls(dynamics.transition, dynamics.transition_covariance, training.bin_s, units, half_life_s)
         known = np.isfinite(velocity).all(axis=1)
         decoder.seed(training.counts[known][:, units], with_one(velocity[known]))
         return decoder

@@ -84,10 +84,11 @@ def is_file(name: str) -> bool:
     return name.endswith((".npz", ".onnx"))
 
 
-def fit_decoder(name: str, training: Any) -> Any:
+def fit_decoder(name: str, training: Any, **options: Any) -> Any:
     """Return the decoder `name` fitted to a training part (`bmi_runtime.decoding.fitted.Training`).
 
-    A file's name stands for the decoder in the file, which is taken as it is and learns nothing here.
+    A file's name stands for the decoder in the file, which is taken as it is and learns nothing here. The options are
+    those of the row's ``fit`` (``half_life_s`` of those in `ADAPTED`).
 
     Raises
     ------
@@ -99,7 +100,7 @@ def fit_decoder(name: str, training: Any) -> Any:
 
         return load_fitted(name).suited(training.counts.shape[1], training.bin_s)
     if name in FITTED or name in ADAPTED:
-        return registry.load_row((FITTED | ADAPTED)[name]).fit(training)
+        return registry.load_row((FITTED | ADAPTED)[name]).fit(training, **options)
     if name not in fitted_names():
         raise registry.unknown("decoder", name, fitted_names())
     from bmi_runtime.decoding.falcon import FalconDecoder

@@ -17,15 +17,13 @@ class RecursiveLikelihood(AdaptingKalman):
 
     ``R <- k R + x x'``, ``S <- k S + y x'``, ``T <- k T + y y'``, ``n <- k n + 1`` with ``k = 2 ** (-bin / half
     life)``; then ``C = S R^-1`` and ``Q = (T - C S') / n``, the maximum-likelihood estimate with weights that halve in
-    :data:`HALF_LIFE_S` (our choice). The calibration goes through the same recursion first.
+    every half life. The calibration goes through the same recursion first.
     """
-
-    HALF_LIFE_S = 120.0
 
     def seed(self, counts: np.ndarray, regressors: np.ndarray) -> None:
         """Take the calibration in, its last bin with weight one."""
         age = np.arange(len(counts))[::-1]
-        root = np.sqrt(weight_kept(self.bin_s, self.HALF_LIFE_S) ** age)[:, None]
+        root = np.sqrt(weight_kept(self.bin_s, self.half_life_s) ** age)[:, None]
         self._sums = moments(root * counts, root * regressors)
         self._sums["bins"] = float((root**2).sum())
         self.take(*maximum_likelihood(self._sums))
@@ -33,7 +31,7 @@ class RecursiveLikelihood(AdaptingKalman):
     def adapt(self, counts: np.ndarray, velocity: np.ndarray) -> None:
         """Take one bin in, and decode the next with the new optimum."""
         y, x = np.asarray(counts, dtype=float)[self.units], np.array([1.0, velocity[0], velocity[1]])
-        kept = weight_kept(self.bin_s, self.HALF_LIFE_S)
+        kept = weight_kept(self.bin_s, self.half_life_s)
         newest = moments(y[None], x[None])
         for name, value in newest.items():
             self._sums[name] = kept * self._sums[name] + value

@@ -22,12 +22,10 @@ class SmoothBatch(AdaptingKalman):
     """After every batch, ``C <- k C + (1 - k) C_batch`` and likewise the noise covariance.
 
     The batch's own are its maximum-likelihood estimates from intended velocities; ``k = 2 ** (-batch / half life)``.
-    A batch is :data:`BATCH_S` long (the published ones were of one to two minutes), and what was known before weighs
-    half after :data:`HALF_LIFE_S` (our choice).
+    A batch is :data:`BATCH_S` long (the published ones were of one to two minutes).
     """
 
     BATCH_S = 60.0
-    HALF_LIFE_S = 120.0
 
     def seed(self, counts: np.ndarray, regressors: np.ndarray) -> None:
         """Start from the maximum-likelihood estimate of the calibration."""
@@ -42,5 +40,5 @@ class SmoothBatch(AdaptingKalman):
         counted, velocities = (np.array(part) for part in zip(*self._batch, strict=True))
         self._batch = []
         tuning, noise = maximum_likelihood(moments(counted, with_one(velocities)))
-        kept = weight_kept(self.BATCH_S, self.HALF_LIFE_S)
+        kept = weight_kept(self.BATCH_S, self.half_life_s)
         self.take(kept * self.tuning + (1.0 - kept) * tuning, kept * self.noise + (1.0 - kept) * noise)

@@ -56,6 +56,7 @@ def test_recordings_are_compared_with_a_figure(data, tmp_path):
         (["absent.npz"], "there is no file absent.npz"),
         (["--closed-loop", "--decoders", "adaptiv"], "did you mean 'adaptive'"),
         (["--closed-loop", "--calibration", "1"], "20 s to learn"),
+        (["--closed-loop", "--half-life", "-3"], "half life of -3 s makes no sense"),
         (["DATA", "--decoders", "ridge", "--folds", "2", "--figure", "nowhere/a.png"], "cannot be written"),
     ],
 )

@@ -41,15 +41,16 @@ def weighted(counts, velocity, weight):
     return np.column_stack([fit.intercept_, fit.coef_]), (left * weight[:, None]).T @ left / weight.sum()
 
 
-def test_recursive_maximum_likelihood_is_weighted_least_squares(parts):
+@pytest.mark.parametrize("half_life_s", [None, 25.0])
+def test_recursive_maximum_likelihood_is_weighted_least_squares(parts, half_life_s):
     seed, control = parts
-    decoder = RecursiveLikelihood.fit(seed)
+    decoder = base.fit_decoder("rml", seed, half_life_s=half_life_s)
     for counts, kinematics in zip(control.counts, control.kinematics, strict=True):
         decoder.adapt(counts, kinematics[2:])
     counts = np.vstack([seed.counts, control.counts])
     velocity = np.vstack([seed.kinematics, control.kinematics])[:, 2:]
     age_s = BIN_S * np.arange(len(counts))[::-1]
-    tuning, noise = weighted(counts, velocity, 2.0 ** (-age_s / RecursiveLikelihood.HALF_LIFE_S))
+    tuning, noise = weighted(counts, velocity, 2.0 ** (-age_s / (half_life_s or 120.0)))
     np.testing.assert_allclose(decoder.tuning, tuning, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(decoder.noise, noise, rtol=1e-6, atol=1e-6)
 
