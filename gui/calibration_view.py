@@ -10,6 +10,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import plots, theme
 
+ROOMY_PX = 400
 DECADES = [(power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in range(-14, 9)]
 
 
@@ -202,6 +203,19 @@ class CalibrationView(QtWidgets.QWidget):
                 (("first", "▬", "mean error, 95 % bounds"), ("third", "– –", "rms error under the best schedule"))
             )
         )
+
+    def resizeEvent(self, event):
+        """Leave the lower picture out where there is no room for it, and decades where their numbers would touch."""
+        super().resizeEvent(event)
+        roomy = self.height() >= ROOMY_PX
+        for part in (self.profile_plot, self.profile_key):
+            part.setVisible(roomy)
+        self.layout().setRowStretch(4, 4 if roomy else 0)
+        self.text.setMinimumHeight(52 if roomy else 34)
+        decades = np.log10(self.curves.rates[-1] / self.curves.rates[0])
+        every = max(int(np.ceil(decades * 44 / max(self.width() / 2 - 70, 1))), 1)
+        for plot in (self.error_plot, self.time_plot):
+            plot.getAxis("bottom").setTicks([[tick for tick in DECADES if tick[0] % every == 0]])
 
     def _choose_unit(self, index):
         self.curves.choose(None if index == 0 else index - 1)

@@ -21,7 +21,7 @@ from gui.subject_window import SubjectWindow
 FRAME_MS = 16
 MOST_PER_FRAME = 3
 FAST_HZ = 50.0  # panels at least this fast are in every frame
-UNVEILED = ("recordings", "events", "replay", "calibration")  # useful without a runtime
+UNVEILED = ("recordings", "events", "replay", "calibration")  # useful before a session, and after it
 
 
 class Dock(QtWidgets.QDockWidget):
@@ -228,9 +228,10 @@ class Console(QtWidgets.QMainWindow):
         client = self.link.client
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
         text = veil.sentence(self.store, now_s, address, locked_out)
+        none_runs = self.store.mode == "waiting" or self.store.connection(now_s) == "ended"
         for name, dock in self.docks.items():
-            alive = not dock.panel.needs_runtime or (name in UNVEILED and self.store.mode == "waiting")
-            dock.veil.show_text("" if alive else text)
+            alive = not dock.panel.needs_runtime or (name in UNVEILED and none_runs)
+            dock.veil.show_text("" if alive else text if name == "subject" else veil.short(text))
         self._banner()
         self._count()
 

@@ -148,6 +148,7 @@ def style_sheet(theme: Theme) -> str:
     """Return the style sheet of a theme."""
     return f"""
     QMainWindow, QDialog {{ background: {theme.window}; }}
+    QMessageBox, QDialog {{ border: 1px solid {theme.first}; }}
     QToolTip {{ background: {theme.raised}; color: {theme.text}; border: 1px solid {theme.line}; padding: 4px; }}
     QMainWindow::separator {{ background: {theme.window}; width: 5px; height: 5px; }}
     QMainWindow::separator:hover {{ background: {theme.first}; }}

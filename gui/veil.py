@@ -61,15 +61,21 @@ class Veil(QtWidgets.QWidget):
         painter.end()
 
 
+def short(text: str) -> str:
+    """Return what the smaller panels say while one says it all: a wall of one sentence is read by nobody."""
+    return "waiting" if text.startswith("waiting") else text.splitlines()[0] if text else text
+
+
 def sentence(store, now_s: float, control_address: str, locked_out: str = "") -> str:
     """Return why the picture is not alive, or nothing when it is; `locked_out`: why the runtime lets nobody in here."""
     connection = store.connection(now_s)
     if connection == "waiting" and locked_out:
         return locked_out
     if connection == "waiting":
-        return f"waiting for a runtime at {control_address}\n(start one with: bmi run)"
+        return f"waiting for a runtime at {control_address}\nStart (F5) begins a session, or type: bmi run"
     if connection == "lost":
         return f"connection lost: last update {store.age_s(now_s):.1f} s ago"
     if connection == "ended":
-        return f"the session has ended (last update {store.age_s(now_s):.0f} s ago)"
+        found = "\nits recording is in the panel Recordings" if store.recording else ""
+        return f"the session has ended ({store.age_s(now_s):.0f} s ago){found}"
     return ""

@@ -314,7 +314,7 @@ class Loop:
         if not self._lasting:
             self._lasting = {
                 "config": session.config.model_dump(),
-                "recording": str(self.recorder.path) if self.recorder else None,
+                "recording": str(self.recorder.path.absolute()) if self.recorder else None,
                 "simulated": hasattr(self.source, "truth"),
                 "live_parameters": live_parameters(session),
             }

@@ -31,6 +31,22 @@ def in_words(key: str, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float | int) else str(value)
 
 
+class NumberEdit(QtWidgets.QLineEdit):
+    """A line for one number: coming to it, or a double click, chooses all of it, so that typing replaces it.
+
+    A double click alone would choose the ``06`` of ``1e-06``.
+    """
+
+    def focusInEvent(self, event):
+        """Choose all once the click that brought the focus has been handled."""
+        super().focusInEvent(event)
+        QtCore.QTimer.singleShot(0, self.selectAll)
+
+    def mouseDoubleClickEvent(self, event):
+        """Choose all."""
+        self.selectAll()
+
+
 class Row(QtCore.QObject):
     """One live parameter: its editor, its Apply button, its last change.
 
@@ -73,7 +89,7 @@ class Row(QtCore.QObject):
 
     def _editor(self) -> QtWidgets.QWidget:
         if self.facts["kind"] == "number":
-            editor = QtWidgets.QLineEdit()
+            editor = NumberEdit()
             editor.returnPressed.connect(self.apply)
             editor.textEdited.connect(lambda _: self._touch())
             return editor

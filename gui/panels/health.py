@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
@@ -115,7 +116,7 @@ def source_rows(store) -> list[tuple[str, str, str, str]]:
     if failed:
         rows.append(("bad", "recording", "failed", str(failed)))
     elif store.recording:
-        rows.append(("good", "recording", "writing" if not store.replay else "read", str(store.recording)))
+        rows.append(("good", "recording", "writing" if not store.replay else "read", os.path.basename(store.recording)))
     else:
         rows.append(("warn", "recording", "none", "this session is not recorded"))
     return rows

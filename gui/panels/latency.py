@@ -99,7 +99,9 @@ class LatencyPanel(Panel):
             self.figures.show_value("misses", "–")
             return
         role, sign = ("good", "✓") if misses == 0 else ("warn", "!")
-        self.figures.show_value("misses", f"{sign} {misses} of {bins}" if misses else f"{sign} none", role)
+        self.figures.show_value(
+            "misses", f"{sign} {misses} ({100 * misses / max(bins, 1):.2g} %)" if misses else f"{sign} none", role
+        )
 
     def table(self):
         """Return the stages of the bins of the last minute."""

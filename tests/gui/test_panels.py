@@ -123,7 +123,7 @@ def test_success_is_said_in_numbers_and_signs(qtbot, context):
     error = make(qtbot, context, "error")
     assert error.figures.values["success"].text() == "! 83 %"
     latency = make(qtbot, context, "latency")
-    assert latency.figures.values["misses"].text().startswith("! 2 of ")
+    assert latency.figures.values["misses"].text() == "! 2 (0.083 %)"
 
 
 def test_filters_and_search_narrow_the_log(qtbot, context):

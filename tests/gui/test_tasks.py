@@ -41,8 +41,8 @@ def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, ru
     controls = console.docks["controls"].panel
     until(qtbot, lambda: "adapter.learning_rate" in controls.rows)
     row = controls.rows["adapter.learning_rate"]
-    row.editor.setFocus()
-    row.editor.selectAll()
+    qtbot.mouseDClick(row.editor, LEFT)
+    assert row.editor.selectedText() == "1e-06"  # all of it, so that typing replaces it
     qtbot.keyClicks(row.editor, "2e-6")
     qtbot.mouseClick(row.apply_button, LEFT)
     until(qtbot, lambda: row.last.text().startswith("✓"))
@@ -92,6 +92,7 @@ def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, ru
     qtbot.mouseClick(yes, LEFT)
     until(qtbot, lambda: process.poll() is not None)
     until(qtbot, lambda: bar.state == "ended")
+    assert "Recordings" in console.docks["subject"].veil.text and console.docks["recordings"].veil.isHidden()
     result = json.loads(process.stdout.read())
     commands = [message for _, message in Recording(path).messages("command")]
     assert [c.get("set", c.get("do")) for c in commands] == [
