@@ -1,7 +1,11 @@
 """The command line: keys, files, pictures, and one sentence for every mistake."""
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -137,6 +141,32 @@ def test_large_uncompressed_arrays_are_memory_mapped(tmp_path):
     np.savez(tmp_path / "big.npz", counts=counts, bin_s=0.001)
     found = load_data(tmp_path / "big.npz")
     assert isinstance(found.counts, np.memmap) and np.array_equal(found.counts, counts)
+
+
+@pytest.mark.slow
+def test_a_recording_larger_than_the_memory_that_is_allowed(tmp_path):
+    """384 MB of counts, in a process that may have 300 MB of data of its own (code and libraries included)."""
+    rng, shape = np.random.default_rng(0), (6_000_000, 64)
+    counts = np.lib.format.open_memmap(tmp_path / "counts.npy", "w+", np.uint8, shape)
+    for unit in range(shape[1]):
+        counts[rng.integers(0, shape[0], 3000), unit] = 1
+    del counts
+    np.save(tmp_path / "bin_s.npy", np.array(0.001))
+    with zipfile.ZipFile(tmp_path / "data.npz", "w", zipfile.ZIP_STORED) as archive:
+        for name in ("counts.npy", "bin_s.npy"):
+            archive.write(tmp_path / name, name)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (300 << 20, 300 << 20))"
+    start = f"{limit}; from bmi_runtime.cli.main import main; main()"
+    options = "--coupling own --basis raised-cosine:4 --standard-errors none --json"
+    done = subprocess.run(
+        [sys.executable, "-c", start, "glm", "fit", tmp_path / "data.npz", *options.split()],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert all(answer["converged"]) and answer["gradient_max"] < 1e-8
 
 
 @pytest.mark.parametrize(
