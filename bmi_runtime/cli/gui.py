@@ -102,10 +102,10 @@ def _figures(folder, session):
             command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--speed", "max"]
             command += ["--seed", "3", "--duration", "60", "--record", session]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return {"files": _draw_all(pathlib.Path(folder), session)}
+        return {"files": _draw_all(pathlib.Path(folder), session, pathlib.Path(temporary))}
 
 
-def _draw_all(folder, session):
+def _draw_all(folder, session, scratch):
     from bmi_runtime.session.player import WhatIf
     from gui import panels
     from gui.screenshot import LAYOUTS, panel_picture, picture
@@ -120,16 +120,45 @@ def _draw_all(folder, session):
     for layout in LAYOUTS:
         files.append(folder / f"console_{layout}.png")
         picture(hello, files[-1], layout, (1600, 1000))
+    results = _results(scratch)
     for name in panels.available():
         files.append(folder / f"console_panel_{name}.png")
-        panel_picture(hello, files[-1], name, PANEL_SIZES.get(name, (560, 380)))
+        size = FILE_SIZE if name in results else PANEL_SIZES.get(name, (560, 380))
+        panel_picture(hello, files[-1], name, size, file=results.get(name))
     files.append(folder / "console_light.png")
     picture(hello, files[-1], "run", (1600, 1000), "light")
     return [str(file) for file in files]
 
 
+def _results(folder):
+    """Make a small result of every offline module; return the files by the panel that shows them."""
+    import subprocess
+    import sys
+
+    names = ("couplings", "causal", "steady_states", "density")
+    data, *files = (str(folder / f"{name}.npz") for name in ("data", *names))
+    for line in (
+        f"glm simulate --units 12 --bins 60000 --seed 4 --out {data}",
+        f"glm fit {data} --history-bins 50 --basis raised-cosine:6 --out {files[0]}",
+        f"perturb simulate --neurons 12 --steps 20000 --out {data}",
+        f"perturb fit {data} --out {files[1]}",
+        f"networks make {data} --size 100 --strength-uv-per-hz 22 --external-mv=-54",
+        f"networks solve {data} --out {files[2]}",
+        f"fokker-planck run --b 1.5 --duration 3 --out {files[3]}",
+    ):
+        command = [sys.executable, "-m", "bmi_runtime.cli.main", *line.split()]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return dict(zip(names, files, strict=True))
+
+
 FILE_SIZE = (960, 440)
-PANEL_SIZES = {"calibration": (820, 640), "replay": (640, 480), "recordings": (1000, 200), "traces": (640, 460)}
+PANEL_SIZES = {
+    "calibration": (820, 640),
+    "controls": (560, 640),
+    "replay": (640, 480),
+    "recordings": (1000, 200),
+    "traces": (640, 460),
+}
 
 
 def _pixels(text):

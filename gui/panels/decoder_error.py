@@ -11,6 +11,7 @@ from gui.panels.base import Panel
 LAST_TRIALS = 20
 RUNNING_S = 2.0
 SLOW_M_S = 0.02  # below this intended speed a direction means nothing
+MOST_POINTS = 400  # on a curve; running means over seconds look the same, and wide lines of many points paint slowly
 
 
 class DecoderErrorPanel(Panel):
@@ -24,7 +25,7 @@ class DecoderErrorPanel(Panel):
         "one timed out. The numbers are over the last 20 trials. Path efficiency is the straight line over the path "
         "travelled; the bit rate is log2(1 + distance / width) per second, timeouts counting no bits but their time."
     )
-    refresh_hz = 6.0
+    refresh_hz = 4.0
 
     def __init__(self, context):
         super().__init__(context)
@@ -77,8 +78,9 @@ class DecoderErrorPanel(Panel):
         """Draw the last minute and all trials."""
         rows, trials = self.store.steps.view, self.store.trials.view
         error, angle = running_errors(rows, self._window_rows(rows))
-        self.error.setData(rows["t_s"], 100.0 * error)
-        self.angle.setData(rows["t_s"], angle)
+        drawn = slice(len(rows) % every, None, every) if (every := len(rows) // MOST_POINTS) > 1 else slice(None)
+        self.error.setData(rows["t_s"][drawn], 100.0 * error[drawn])
+        self.angle.setData(rows["t_s"][drawn], angle[drawn])
         self._ends(rows, trials, error)
         good = trials["success"] != 0
         self.reached.setData(trials["trial"][good].astype(float), trials["time_s"][good])

@@ -22,7 +22,7 @@ class TuningPanel(Panel):
         "has it now. The band holds 95 % of what the adaptive filter thinks possible. The dashed line is the true "
         "curve, known only for simulated units. Select units by clicking into the raster."
     )
-    refresh_hz = 8.0
+    refresh_hz = 4.0  # as often as the model arrives
 
     def __init__(self, context):
         super().__init__(context)
