@@ -1,7 +1,7 @@
 """Networks: the f-I curve, fixed points and spikes, against limits and peers measured in the same run.
 
-    python benchmarks/networks.py [rates] [fixed-points] [sparse] [spiking] [--jax PYTHON] [--nest PYTHON] [--brian
-    PYTHON]
+    python benchmarks/networks.py [rates] [fixed-points] [sparse] [spiking] [agreement] [--jax PYTHON] [--nest PYTHON]
+    [--brian PYTHON]
 
 The options name interpreters of environments that hold jax with optimistix and jaxopt, NEST, and Brian2; a peer that
 is not given is skipped. Times are CPU seconds of one thread. Prints tables and one JSON line.
@@ -218,9 +218,63 @@ def spiking(nest_python, brian_python) -> dict:
     return rows
 
 
+def theory_agreement() -> list[dict]:
+    """Simulate neurons in noise, unconnected, at several inputs; return rates with standard errors beside Siegert's."""
+    from scipy import sparse
+
+    from bmi_runtime.analysis.networks.neuron import LIFNeuron
+    from simulators.network import SpikingNetwork
+
+    inputs, copies, duration_s = np.array([-55.0, -52.0, -48.0, -45.0, -40.0, -30.0, -10.0]), 400, 5.0
+    nothing = sparse.csr_array((inputs.size * copies, inputs.size * copies))
+    network = SpikingNetwork(nothing, np.repeat(inputs, copies), LIFNeuron(), np.random.default_rng(3))
+    network.step(0.3)
+    rates = network.step(duration_s).reshape(inputs.size, copies) / duration_s
+    errors = rates.std(axis=1, ddof=1) / np.sqrt(copies)
+    rows = []
+    print("\nrates of unconnected neurons in noise, against Siegert's formula (difference in s.e.)")
+    for mean, rate, error, wanted in zip(inputs, rates.mean(axis=1), errors, LIFNeuron().rate_hz(inputs)):
+        rows.append({"input_mv": mean, "rate_hz": rate, "error_hz": error, "theory_hz": wanted})
+        apart = rows[-1]["apart_in_errors"] = (rate - wanted) / error
+        print(f"  {mean:6.0f} mV: {rate:9.4f} +- {error:.4f} Hz, theory {wanted:9.4f} ({apart:+.2f})")
+    return rows
+
+
+def agreement(nest_python, brian_python) -> dict:
+    """Compare mean rates of one network (the same connections) between simulators, with errors over batches of time."""
+    from scipy import sparse
+
+    from bmi_runtime.analysis.networks.neuron import LIFNeuron
+    from simulators.network import SpikingNetwork
+
+    n, jump, ratio, batches, batch_s = 2000, 0.25, 5.0, 12, 0.5
+    targets, sources = spiking_graph(n, 160, 40)
+    values = np.where(sources < 0.8 * n, jump, -ratio * jump) * TAU_S
+    weights = sparse.csr_array((values, (targets, sources)), shape=(n, n))
+    network = SpikingNetwork(weights, -30.0, LIFNeuron(), np.random.default_rng(1), crossing="grid", noise=False)
+    network.step(0.5)
+    found = {"ours": {"rates_hz": [network.step(batch_s).mean() / batch_s for _ in range(batches)]}}
+    with tempfile.TemporaryDirectory() as folder:
+        shared = {"size": n, "jump": jump, "ratio": ratio, "batches": batches, "batch_s": batch_s}
+        np.savez(f"{folder}/in.npz", targets=targets, sources=sources, **shared)
+        for name, python in (("nest", nest_python), ("brian", brian_python)):
+            found[name] = peer(python, f"{name}-rates", folder) if python else {"skipped": f"no --{name} PYTHON"}
+    print(f"\nmean rate of one network of {n} neurons, {batches} batches of {batch_s} s (difference from ours in s.e.)")
+    for name, row in found.items():
+        if "rates_hz" not in row:
+            print(f"  {name}: {row}")
+            continue
+        row["rate_hz"] = float(np.mean(row["rates_hz"]))
+        row["error_hz"] = float(np.std(row["rates_hz"], ddof=1) / np.sqrt(batches))
+        error = np.hypot(row["error_hz"], found["ours"]["error_hz"])
+        row["apart_in_errors"] = (row["rate_hz"] - found["ours"]["rate_hz"]) / error
+        print(f"  {name:6s}{row['rate_hz']:9.4f} +- {row['error_hz']:.4f} Hz ({row['apart_in_errors']:+.2f})")
+    return {"theory": theory_agreement(), "simulators": found}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("only", nargs="*", help="rates, fixed-points, sparse, spiking")
+    parser.add_argument("only", nargs="*", help="rates, fixed-points, sparse, spiking, agreement")
     for name in ("jax", "nest", "brian"):
         parser.add_argument(f"--{name}", metavar="PYTHON")
     options = parser.parse_args()
@@ -229,6 +283,7 @@ def main():
         "fixed-points": lambda: fixed_points(options.jax),
         "sparse": sparse_network,
         "spiking": lambda: spiking(options.nest, options.brian),
+        "agreement": lambda: agreement(options.nest, options.brian),
     }
     unknown = set(options.only) - set(parts)
     if unknown:
