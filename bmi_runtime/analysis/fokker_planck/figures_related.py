@@ -39,7 +39,8 @@ def oscillating(refractory: float = 0.2, eps: float = 0.02):
     rates = np.geomspace(1.0, 4.2, 80)
     branch = steady.branch(model, rates)
     figure, axes = figures.canvas(1, 2, (7.5, 3.0))
-    stable = (rates < ends[0].rate) | (rates > ends[1].rate)
+    fold = rates[np.argmin(branch)]  # below it lies the saddle between the quiet and the busy state
+    stable = ((rates > fold) & (rates < ends[0].rate)) | (rates > ends[1].rate)
     for part, style, label in ((stable, "-", "steady, stable"), (~stable, ":", "steady, unstable")):
         axes[0].plot(np.where(part, branch, np.nan), rates, style, color=figures.GREY, label=label)
     inner = ends[0].b + (ends[1].b - ends[0].b) * np.array([0.001, 0.004, 0.015, 0.04, 0.1, 0.2, 0.35, 0.5, 0.65])
