@@ -83,6 +83,7 @@ class Session:
         self.intention: Any = kind(config.adapter, config.bin_s) if kind else None
         self.cursor = [0.0, 0.0, 0.0, 0.0]
         self.assist, self.hold, self.bins = config.task.assist, False, 0
+        self._learned = False  # whether this bin was adapted to and is still to be settled
         self.safety = Safety(config.safety, config.bin_s)
         self.stimulation = _stimulation(config)
         self._check_every = max(round(COVARIANCE_CHECK_S / config.bin_s), 1)
@@ -101,7 +102,22 @@ class Session:
         return decoder_class(section.kind)(model, **options)
 
     def step(self, input_bytes) -> StepRecord:
-        """Take one bin in: infer the intention, decode, move the cursor, adapt. Returns the session's one record.
+        """Take one bin in, whole: :meth:`respond`, then :meth:`settle`. Returns the session's one record."""
+        record = self.respond(input_bytes)
+        self.settle()
+        return record
+
+    def settle(self) -> None:
+        """Do what follows from the bin and may wait until its command has left: predicted against achieved.
+
+        A live loop calls it between sending the command and the next bin.
+        """
+        if self._learned:
+            self._learned = False
+            self.events += self.oversight.update(self._counts, self._valid, self.bins - 1)
+
+    def respond(self, input_bytes) -> StepRecord:
+        """Take one bin in: infer the intention, decode, move the cursor, adapt; the bin's record is complete then.
 
         Parameters
         ----------
@@ -167,9 +183,8 @@ class Session:
 
     def _adapt(self, intended: tuple[float, float]) -> float:
         """Learn from this bin; return its log likelihood before the update."""
-        log_likelihood = self.adapter.update(self._counts, self._valid, *intended)
-        self.events += self.oversight.update(self._counts, self._valid, self.bins)
-        return log_likelihood
+        self._learned = True
+        return self.adapter.update(self._counts, self._valid, *intended)
 
     def _repair(self) -> None:
         """Start units again whose weights or covariance are lost; a session must outlive one broken unit."""

@@ -128,13 +128,19 @@ class Loop:
         self.bin.fields.host_time_ns[0] = begin
         if self.resumed:
             self.resumed.shift(self.bin, self._missed)
-        record = self.session.step(self.bin.bytes)
-        self.digest.update(record.output_bytes)
-        self._account(record, begin, lateness_ns)
-        self._score(record.array["output"][0])
-        self._record(record, begin)
+        record = self.session.respond(self.bin.bytes)
+        duration_ns = self._time(record, begin, lateness_ns)
+        self._record_events(begin)
+        if self.recorder:
+            self.recorder.write_step(record.bytes, begin)
         if self.output:
             self.output.send(record)
+        self._mark(RECORD)
+        # the command has left: what is below is for those who watch
+        self.session.settle()
+        self._account(record, duration_ns)
+        self._record_events(begin)
+        self._keep(begin)
         self._publish(record)
         if self.on_bin:
             self.on_bin(self)
@@ -144,21 +150,28 @@ class Loop:
         self._marks[stage] = now - self._begun
         self._begun = now
 
-    def _account(self, record, begin: int, lateness_ns: int) -> None:
-        duration = time.monotonic_ns() - begin + max(lateness_ns, 0)
+    def _time(self, record, begin: int, lateness_ns: int) -> int:
+        """Write the bin's durations into its record; return that from its deadline (or arrival) on."""
+        duration_ns = time.monotonic_ns() - begin + max(lateness_ns, 0)
+        missed = self.real_time and duration_ns > self._bin_ns
+        self.bin.fields.behind[0] = duration_ns // self._bin_ns if missed else 0
         timing = record.timing
         timing.stage_ns[:] = self._marks
-        timing.lateness_ns[0] = lateness_ns
-        missed = self.real_time and duration > self._bin_ns
-        self.bin.fields.behind[0] = duration // self._bin_ns if missed else 0
-        timing.deadline_missed[0] = missed
+        timing.lateness_ns[0], timing.deadline_missed[0] = lateness_ns, missed
         self.deadline_misses += missed
-        self.latency.add(duration)
-        for histogram, stage_ns in zip(self.stages, self._marks, strict=True):
+        return duration_ns
+
+    def _account(self, record, duration_ns: int) -> None:
+        """Add the bin to the figures of the run."""
+        self.digest.update(record.output_bytes)
+        self._score(record.array["output"][0])
+        self.latency.add(duration_ns)
+        for histogram, stage_ns in zip(self.stages, record.timing.stage_ns.tolist(), strict=True):
             histogram.add(stage_ns)
 
-    def _record(self, record, now_ns: int) -> None:
-        session, recorder = self.session, self.recorder
+    def _record_events(self, now_ns: int) -> None:
+        """Record and publish what has happened since the last call."""
+        session = self.session
         events = session.events + self.source.drain_events()
         session.events.clear()
         for event in events:
@@ -166,14 +179,16 @@ class Loop:
             if event["name"] == "stimulation" and hasattr(self.source, "stimulate"):
                 self.source.stimulate(event)
             self._both("event", event, now_ns)
+
+    def _keep(self, now_ns: int) -> None:
+        """Record a snapshot when one is due; notice a recording that has failed."""
+        recorder = self.recorder
         if not recorder:
             return
-        recorder.write_step(record.bytes, now_ns)
-        if session.bins % self._snapshot_every == 0:
+        if self.session.bins % self._snapshot_every == 0:
             self._snapshot(now_ns)
         if recorder.failed and not self.recording_failed:
             self._recording_failed(recorder.failed, now_ns)
-        self._mark(RECORD)
 
     def _snapshot(self, now_ns: int) -> None:
         """Record the session's state and the shell's own counts; tell where in the file they stand."""

@@ -57,8 +57,13 @@ def test_decoding_improves_with_adaptation(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [3, 5, 6, 7, 9])
 def test_every_figure_draws(tmp_path, number):
-    for file in draw(number, tmp_path, LEAST, lambda _: None):
-        assert file.stat().st_size > 1000
+    files = draw(number, tmp_path, LEAST, lambda _: None)
+    assert {file.suffix for file in files} == {".png", ".svg", ".csv"}
+    for file in files:
+        if file.suffix == ".csv":
+            assert len(rows(file)) >= 8 and all(row.values() for row in rows(file))
+        else:
+            assert file.stat().st_size > 10_000
 
 
 def test_first_crossing():
