@@ -10,7 +10,7 @@ MOST_ROWS = 24
 @click.command()
 @click.argument("design", required=False, type=click.Path())
 @click.option("--from", "pilot", type=click.Path(), metavar="FILE",
-              help="Estimate the design from a pilot: a recording (.mcap) or a data file (.npz, .mat, .nwb).")  # fmt: skip
+              help="Estimate the design from a pilot: a recording or data file (.mcap, .npz, .mat, .nwb).")  # fmt: skip
 @click.option("--likelihood", type=click.Choice(["gaussian", "poisson"]), help="What the units' features are.")
 @click.option("--learning-rate", type=float, metavar="X", help="Forward: predict what this rate (per bin) does.")
 @click.option("--max-error", type=float, metavar="V", help="Backward: the fastest rate with error variance at most V.")
