@@ -68,7 +68,11 @@ class Design:
     @property
     def regressors(self) -> np.ndarray:
         """The regressors u = (1, state) of every bin, (bins, 1 + dims)."""
-        return np.column_stack([np.ones(len(self.states)), self.states])
+        return self._regressors(slice(None))
+
+    def _regressors(self, rows: slice) -> np.ndarray:
+        states = self.states[rows]
+        return np.column_stack([np.ones(len(states)), states])
 
     @property
     def units(self) -> int:
@@ -88,7 +92,7 @@ class Design:
 
     def expected_counts(self, rows: slice = slice(None)) -> np.ndarray:
         """Return the expected spikes per bin of the bins in `rows`, (bins, units); Poisson likelihood only."""
-        return np.exp(self.regressors[rows] @ self.weights.T + np.log(self.bin_s))
+        return np.exp(self._regressors(rows) @ self.weights.T + np.log(self.bin_s))
 
     def _check_shapes(self):
         bins, dims = self.states.shape

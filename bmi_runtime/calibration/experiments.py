@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bmi_runtime.calibration.closed_form import Information, SteadyState, information, steady_state
+from bmi_runtime.calibration.closed_form import Information, SteadyState, steady_state
 from bmi_runtime.calibration.exact import Recursion, exact_steady_state
 from bmi_runtime.calibration.montecarlo import Protocol, Run, gaussian_protocol, poisson_protocol
 from bmi_runtime.calibration.schedules import FloorSchedule, floor_schedule, predict_schedule
@@ -39,12 +39,12 @@ class Effort:
     realisations: int = 25
     starts: int = 2000
     close_stops: int = 5
-    skip_slowest: bool = False  # leave the slowest rate of spikes out: it takes as long as all others
+    slowest_left_out: int = 0  # rates of spikes: each takes as long as all faster ones together
 
     @classmethod
     def quick(cls) -> "Effort":
         """Return an effort for a look rather than for a number: about a tenth."""
-        return cls(2.0, 4, 96, 2, True)
+        return cls(1.0, 3, 64, 2, 2)
 
 
 def frames(protocol: Protocol) -> np.ndarray:
@@ -115,7 +115,7 @@ def tradeoff(likelihood: str, order: str, effort: Effort, advance: Advance, rate
     """
     protocol = gaussian_protocol(order) if likelihood == "gaussian" else poisson_protocol(order)
     table = Table(extra={"protocol": protocol})
-    spikes = POISSON_RATES[1:] if effort.skip_slowest else POISSON_RATES
+    spikes = POISSON_RATES[effort.slowest_left_out :]
     for rate in rates or (GAUSSIAN_RATES if likelihood == "gaussian" else spikes):
         table.rows += _tradeoff_at(protocol, rate, effort)
         advance(f"{likelihood} {order} {rate:g}")
@@ -124,7 +124,7 @@ def tradeoff(likelihood: str, order: str, effort: Effort, advance: Advance, rate
 
 def _tradeoff_at(protocol: Protocol, rate: float, effort: Effort) -> list[dict]:
     design, axes = protocol.design(), frames(protocol)
-    steady = steady_state(information(design), rate)
+    steady = steady_state(protocol.information, rate)
     exact = exact_steady_state(design, steady)
     memory = 1 / steady.gain.min()
     burn_in, period = int(min(4.0, 1.0 + effort.memories) * memory), 8 * protocol.trial_bins
@@ -186,7 +186,7 @@ def noise_variance(effort: Effort, advance: Advance, order: str, rates=(5e-5, 5e
     protocol = gaussian_protocol(order)
     table = Table(extra={"truth": protocol.noise_variance})
     for rate in rates:
-        steady = steady_state(information(protocol.design()), rate)
+        steady = steady_state(protocol.information, rate)
         spread = np.linalg.cholesky(steady.error_covariance + 0.05 * np.eye(3))
         draws = np.random.default_rng(5).normal(size=(effort.realisations, len(protocol.weights), 3))
         start = protocol.weights + np.einsum("nij,rnj->rni", spread, draws)
@@ -209,7 +209,7 @@ def profiles(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
     start[:, 0] += np.log(2)
     start[:, 1:] *= 0.25
     for rate in rates:
-        steady = steady_state(information(protocol.design()), rate)
+        steady = steady_state(protocol.information, rate)
         memory = 1 / steady.gain.min()
         bins = max(int(12 * memory), 16 * protocol.trial_bins)
         run = Run(protocol, rate, bins, bins, 1, seed=14, start=start, keep_weights=True, stride=max(1, bins // 1500))
@@ -239,7 +239,7 @@ def decoding(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
     cursor from where it would be if it obeyed perfectly.
     """
     protocol = gaussian_protocol() if likelihood == "gaussian" else poisson_protocol()
-    middle = steady_state(information(protocol.design()), sorted(rates)[1])
+    middle = steady_state(protocol.information, sorted(rates)[1])
     middle_s = float(closed_form_crossing(middle, frames(protocol)).max()) * protocol.bin_s
     realisations = max(2, effort.realisations // 2)
     rng = np.random.default_rng(6)
@@ -279,7 +279,7 @@ def mean_share(m: np.ndarray, rates: np.ndarray, believed: float) -> np.ndarray:
 def schedule(effort: Effort, advance: Advance) -> Table:
     """Compare the best schedule with fixed rates on the trade-off of time and error, for one channel."""
     protocol = gaussian_protocol()
-    info = information(protocol.design())
+    info = protocol.information
     one = Information(info.mean[:1], info.score[:1], info.eigenvalues[:1], info.directions[:1])
     table = Table(extra={"bin_s": protocol.bin_s, "traces": {}})
     for rate in np.geomspace(5e-7, 5e-2, 11):

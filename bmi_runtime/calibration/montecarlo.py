@@ -1,6 +1,7 @@
 """Closed-loop simulations to hold the calibration against: the true errors, convergence times and decoding."""
 
 import concurrent.futures
+import functools
 import os
 from dataclasses import dataclass
 
@@ -59,7 +60,16 @@ class Protocol:
 
     def design(self) -> Design:
         """Return what a calibration before the session would know: the task done perfectly, and the units."""
+        return self._design
+
+    @functools.cached_property
+    def _design(self) -> Design:
         return self.design_of(self.open_loop_states())
+
+    @functools.cached_property
+    def information(self) -> Information:
+        """What the bins of the design say about the weights."""
+        return information(self._design)
 
     def design_of(self, states: np.ndarray) -> Design:
         """Return a design of this population with given states (dm/s)."""
@@ -78,13 +88,10 @@ class Protocol:
 
     def perfect(self, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return velocity (dm/s) and cursor (m) where the cursor moves exactly as intended."""
-        keep, pull = aim_gains(NATURAL_FREQUENCY, self.bin_s)
-        position, velocity = np.zeros(2), np.zeros(2)
+        from bmi_runtime.kernels.encoding_mc import aim_perfectly
+
         states, cursor = np.empty_like(goals), np.empty_like(goals)
-        for t, goal in enumerate(goals):
-            velocity = keep * velocity + pull * (goal - position)
-            position = position + velocity * self.bin_s
-            states[t], cursor[t] = 10.0 * velocity, position
+        aim_perfectly(goals, *aim_gains(NATURAL_FREQUENCY, self.bin_s), self.bin_s, states, cursor)
         return states, cursor
 
     def goals(self, bins: int, rng: np.random.Generator) -> np.ndarray:
@@ -210,7 +217,7 @@ class Run:
     initial_covariance: np.ndarray | None = None
 
     def __post_init__(self):
-        self.steady = steady_state(information(self.protocol.design()), max(self.rate, 1e-300))
+        self.steady = steady_state(self.protocol.information, max(self.rate, 1e-300))
         self.stride = self.stride or max(1, self.bins // 400)
         self.keep_states, self.keep_cursor = min(self.keep_states, self.bins), min(self.keep_cursor, self.bins)
         self.samples = -(-self.bins // self.stride)

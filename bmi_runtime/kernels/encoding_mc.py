@@ -86,6 +86,18 @@ def _tally_information(u, truth, bin_s, noise_variance, max_count, predictor, in
 
 
 @kernel
+def aim_perfectly(goals, keep, pull, bin_s, states, cursor):
+    """Aim at goals (bins, 2), in m, with a cursor that obeys; out: velocity in encoding units and cursor in m."""
+    for k in range(2):
+        position, velocity = 0.0, 0.0
+        for t in range(goals.shape[0]):
+            velocity = keep * velocity + pull * (goals[t, k] - position)
+            position = position + velocity * bin_s
+            states[t, k] = SCALE * velocity
+            cursor[t, k] = position
+
+
+@kernel
 def closed_loop(
     generator, settings, goals, bin_s, truth, noise_variance, weights, covariance, rate, adapt_bins, estimate_noise,
     noise, noise_error, noise_sums, burn_in, stride, bounds, moments, inside, information, score, error_trace,
