@@ -198,15 +198,18 @@ QUEUES = {  # job queues that dask-jobqueue knows: (module, class)
 }
 
 
-def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run tasks on a Dask cluster: a scheduler's address, or a YAML file for dask-jobqueue (SLURM and others).
+@contextlib.contextmanager
+def connected(cluster: str) -> Iterator[Any]:
+    """Connect to a Dask cluster: a scheduler's address, or a YAML file for dask-jobqueue (SLURM and others).
+
+    Yields
+    ------
+    distributed.Client
 
     Raises
     ------
     BadInput
         When Dask is not installed, the file is not one of dask-jobqueue, or no scheduler answers.
-    BmiError
-        When the scheduler is lost under way.
     """
     try:
         from distributed import Client
@@ -221,6 +224,35 @@ def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, di
             client = stack.enter_context(Client(target, timeout=10))
         except (OSError, TimeoutError, ValueError) as error:
             raise BadInput(f"no Dask scheduler answers at {cluster}: {error}") from None
+        yield client
+
+
+@contextlib.contextmanager
+def joblib_on(cluster: str | None) -> Iterator[None]:
+    """Have joblib's jobs run on a Dask cluster (:func:`connected`); on this machine where `cluster` is None."""
+    if not cluster:
+        yield
+        return
+    with connected(cluster) as client:
+        import joblib
+
+        try:
+            client.wait_for_workers(1, timeout=60)
+        except TimeoutError:
+            raise BadInput(f"the Dask scheduler at {cluster} has no worker; start one with `dask worker`") from None
+        with joblib.parallel_config(backend="dask"):
+            yield
+
+
+def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run tasks on a Dask cluster (:func:`connected`).
+
+    Raises
+    ------
+    BmiError
+        When the scheduler is lost under way.
+    """
+    with connected(cluster) as client:
         yield from _gathered(client, tasks, cluster)
 
 

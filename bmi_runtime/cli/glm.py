@@ -34,6 +34,7 @@ def _model_options(function):
             "--group-lasso", type=float, default=0.0, show_default=True, help="Penalty that drops whole pairs."
         ),
         click.option("--jobs", type=int, default=1, show_default=True, help="Processes sharing the units (joblib)."),
+        click.option("--cluster", default=None, metavar="ADDRESS|FILE", help="Dask cluster to share the units on."),
         click.option("--refractory-bins", type=int, default=0, show_default=True, help="Lags where a rate is zero."),
         click.option("--threads", type=int, default=1, show_default=True, help="Threads sharing the work."),
     ]
@@ -73,10 +74,21 @@ def _load(path):
 def _model(options, **more):
     from bmi_runtime.analysis.glm import PoissonGLM
 
-    names = ["history_bins", "basis", "coupling", "link", "ridge", "smooth", "lasso", "group_lasso", "jobs"]
+    names = ["history_bins", "basis", "coupling", "link", "ridge", "smooth", "lasso", "group_lasso"]
     names += ["refractory_bins", "threads"]
-    chosen = {name: options[name] for name in names}
+    chosen = {name: options[name] for name in names} | {"jobs": _jobs(options)}
     return PoissonGLM(**chosen, leads=parse_leads(options["leads"]), **more)
+
+
+def _jobs(options) -> int:
+    """Return how many processes share the work: on a cluster, all of its, unless a number was asked for."""
+    return -1 if options["cluster"] and options["jobs"] == 1 else options["jobs"]
+
+
+def _workers(options):
+    from bmi_runtime.sweep import joblib_on
+
+    return joblib_on(options["cluster"])
 
 
 def peak_memory_mb() -> float:
@@ -107,7 +119,7 @@ def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **o
     cut = bins - round(test_fraction * bins)
     model = _model(options, standard_errors=standard_errors, tolerance=tolerance)
     began = time.process_time()
-    with progress("fitting", total=1.0) as advance:
+    with _workers(options), progress("fitting", total=1.0) as advance:
         seen = [0.0]
 
         def report(fraction):
@@ -265,11 +277,11 @@ def select(data, penalty, values, folds, as_json, **options):
 
     loaded = _load(data)
     table, _ = choose_covariates(loaded, options["covariates"])
-    path, jobs = _path(values), options.pop("jobs")
-    with progress("fitting", total=1.0) as advance:
+    path, jobs = _path(values), _jobs(options)
+    with _workers(options), progress("fitting", total=1.0) as advance:
         steps = iter(np.diff(np.linspace(0.0, 1.0, len(path) * folds + 1)))
         found = cross_validate(
-            _model(options | {"jobs": 1}),
+            _model(options | {"jobs": 1, "cluster": None}),
             loaded.counts,
             table,
             parameter=penalty,
@@ -326,7 +338,7 @@ def test(data, test_fraction, level, as_json, **options):
     train = (loaded.counts[:cut], None if table is None else table[:cut])
     held = (loaded.counts[cut:], None if table is None else table[cut:])
     template = _model(options)
-    with progress("testing", total=4) as advance:
+    with _workers(options), progress("testing", total=4) as advance:
         steps = nested_tests(template, *train, loaded.areas, unit_names=loaded.unit_names)
         advance(2)
         model = template.fit(*train, bin_s=loaded.bin_s, unit_names=loaded.unit_names)

@@ -98,6 +98,23 @@ def test_select_walks_the_path_and_names_the_best(files):
         run("select", folder / "data.npz", *MODEL, "--values", "1,x")
 
 
+def test_units_are_shared_on_a_dask_cluster(files, cluster):
+    folder, _, here = files
+    there = run("fit", folder / "data.npz", *MODEL, "--test-fraction", 0.2, "--cluster", cluster.address)
+    assert there["log_likelihood"] == pytest.approx(here["log_likelihood"], abs=1e-9)
+    assert there["gradient_max"] < 1e-8
+    penalties = ("--values", "1e-6,1e3", "--folds", 2)
+    chosen = [
+        run("select", folder / "data.npz", *MODEL, *penalties, *more) for more in ((), ("--cluster", cluster.address))
+    ]
+    assert chosen[0] == chosen[1]
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(files):
+    with pytest.raises(BadInput, match="no Dask scheduler answers at tcp"):
+        run("fit", files[0] / "data.npz", *MODEL, "--cluster", "tcp://127.0.0.1:9")
+
+
 def test_low_rank_coupling_is_fitted_from_the_command_line(files):
     folder, _, full = files
     arguments = (folder / "data.npz", *MODEL, "--test-fraction", 0.2, "--out", folder / "low.npz")

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -101,42 +100,6 @@ def test_a_killed_sweep_goes_on_and_does_nothing_twice(tmp_path):
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines() if line.endswith("}")]
     assert len(keys) == len(set(keys)) == 12
     assert keys[: len(before)] == [json.loads(line)["key"] for line in before]
-
-
-class Cluster:
-    """A scheduler and two workers, each a process of its own."""
-
-    def __init__(self, folder, port):
-        self.address, self.folder = f"tcp://127.0.0.1:{port}", folder
-        self.workers, self.scheduler = [], None
-
-    def start(self):
-        port = self.address.rpartition(":")[2]
-        self.scheduler = self._process("dask_scheduler", "--host", "127.0.0.1", "--port", port)
-        one_thread = ("--nworkers", "1", "--nthreads", "1", "--death-timeout", "60")
-        self.workers = [self._process("dask_worker", self.address, *one_thread) for _ in range(2)]
-        return self
-
-    def _process(self, module, *arguments):
-        command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--no-dashboard"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
-        return subprocess.Popen(command, **quiet)
-
-    def stop(self):
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait(20)
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    pytest.importorskip("distributed", reason="Dask is not installed (pip install bmi-runtime[sweep])")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made = Cluster(tmp_path, port).start()
-    yield made
-    made.stop()
 
 
 def test_a_real_scheduler_with_two_workers(tmp_path, cluster):
