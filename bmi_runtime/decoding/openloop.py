@@ -57,7 +57,7 @@ class OpenLoopSession:
         self.bins = 0
         self._counts = np.empty(units)
 
-    def step(self, input_bytes) -> StepRecord:
+    def respond(self, input_bytes) -> StepRecord:
         """Take one bin in (the ``input`` part of a step): predict, and in the training part learn."""
         record = self.record
         record.input_bytes[:] = input_bytes
@@ -65,6 +65,9 @@ class OpenLoopSession:
         state = self.advance(self._counts, record.input.kinematics)
         record.output.decoded[:] = state
         return record
+
+    def settle(self) -> None:
+        """Do what may wait until the command has left: nothing here."""
 
     def advance(self, counts: np.ndarray, kinematics: np.ndarray) -> np.ndarray:
         """Take one bin in; return x, y, vx, vy."""
