@@ -1,0 +1,50 @@
+"""Someone else's decoder that raises in mid-session: a sentence, and what was recorded before is whole."""
+
+import subprocess
+import sys
+
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session.replay import Replay
+
+RAISES = """
+import sys
+from bmi_runtime.decoding import velocity_filter
+
+class Faulty(velocity_filter.VelocityFilter):
+    bins = 0
+
+    def predict(self, *counts):
+        Faulty.bins += 1
+        if Faulty.bins > 300:
+            raise RuntimeError("the plug-in's own fault")
+        return super().predict(*counts)
+
+velocity_filter.VelocityFilter = Faulty
+from bmi_runtime.cli.main import main
+main()
+"""
+
+
+def run(path, *arguments):
+    command = [sys.executable, "-c", RAISES, "run", "--headless", "--record", path, *arguments]
+    done = subprocess.run(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_decoder_that_raises_ends_the_run_with_a_sentence_and_a_whole_recording(tmp_path):
+    code, said = run(tmp_path / "a.mcap", "--speed", "max", "--duration", 5)
+    assert code == 1
+    assert "bmi: RuntimeError: the plug-in's own fault" in said and "Traceback" not in said
+    recording = Recording(tmp_path / "a.mcap")
+    assert recording.complete and 290 < len(recording.steps()) <= 300  # warming up takes a few calls
+    assert Replay(recording).run()["identical"]
+
+
+def test_a_live_session_goes_on_after_it(tmp_path):
+    code, said = run(tmp_path / "a.mcap", "--duration", 2.5)
+    assert code == 0, said
+    assert "the runtime died (RuntimeError: the plug-in's own fault); starting it again" in said
+    parts = [Recording(path).steps() for path in sorted(tmp_path.glob("*.mcap"))]
+    assert len(parts) > 1
