@@ -27,6 +27,7 @@ main()
 
 def run(path, *arguments):
     command = [sys.executable, "-c", RAISES, "run", "--headless", "--record", path, *arguments]
+    command += ["--set", "telemetry.enabled=false"]  # other tests may be using its ports
     done = subprocess.run(
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
     )

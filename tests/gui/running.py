@@ -4,7 +4,8 @@ import socket
 import sys
 
 BMI = [sys.executable, "-m", "bmi_runtime.cli.main"]
-RUN = [*BMI, "run", "--headless"]
+NO_OUTPUT = ["--set", "telemetry.output_address=''"]  # its default port is for one session at a time
+RUN = [*BMI, "run", "--headless", *NO_OUTPUT]
 
 
 def free_addresses(count=2):
