@@ -137,8 +137,7 @@ class Session:
         safety.before_decoding(usable)
         decoded = self._decode(usable and not (behind and self._miss_policy == "coast"))
         self.mark(DECODE)
-        moving = safety.moves
-        still = self.hold or not moving or (behind and self._miss_policy == "hold")
+        still = self.hold or not safety.moves or (behind and self._miss_policy == "hold")
         assist = self._assist_now()
         self._move(decoded, intended, still, assist)
         event = None if still else self.task.advance(self.cursor[0], self.cursor[1])
@@ -153,7 +152,7 @@ class Session:
             self._repair()
         if safety.events:
             self.events += safety.drain()
-        stimulated = self._stimulate() if self.stimulation and moving and not self.hold else False
+        stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
         self._fill(decoded, intended, assist, likelihood, adapting, stimulated)
         self.bins += 1
         self.mark(ADAPT)

@@ -87,6 +87,22 @@ def test_calibration_time_counts_usable_bins():
     assert states == [S.CALIBRATING] * 100 + [S.ACTIVE] * 2
 
 
+def test_nothing_is_stimulated_from_the_bin_on_in_which_the_output_freezes(rig):
+    class EveryBin:
+        """A schedule with an onset in every bin."""
+
+        def events_between(self, start_s, stop_s):
+            return [{"units": [0], "at_s": start_s}]
+
+    session, step = rig
+    session.stimulation = EveryBin()
+    assert step(50)["stimulated"].all()
+    step(-session.bins % session._check_every)
+    session.model.covariance[0, 0] = np.nan  # found by the check in the next bin
+    after = step()
+    assert S(after["safety"][0]) is S.FROZEN and not after["stimulated"][0]
+
+
 def test_stale_input_degrades_then_freezes_before_it_moves_the_cursor(rig):
     session, step = rig
     rows = step(40, stale=1)
