@@ -34,14 +34,13 @@ def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
 
 def current_values(session: Session) -> dict[str, Any]:
     """Return the value of every live parameter now."""
-    kinds = {kind: name for name, kind in TASKS.items()}
     return {
         "adapter.learning_rate": session.oversight.learning_rate,
         "adapter.enabled": session.adapting,
         "task.assist": session.assist,
         "decoder.frozen": session.decoder_model is not session.model,
         **{f"decoder.{name}": value for name, value in session.decoder_settings().items()},
-        "task.kind": kinds.get(type(session.task), session.config.task.kind),
+        "task.kind": session.task_kind,
         "session.hold": session.hold,
         "session.stopped": session.safety.state is SafetyState.STOPPED,
     }

@@ -235,7 +235,6 @@ class Loop:
             "squared_error_m2": float(self.squared_error_m2),
             "scored_bins": self.scored_bins,
             "deadline_misses": int(self.deadline_misses),
-            "task_kind": current_values(self.session)["task.kind"],
             "last_bin_index": int(given.bin_index[0]) if known else None,
             "last_segment": int(given.segment[0]),
             "last_host_ns": int(given.host_time_ns[0]),

@@ -176,7 +176,7 @@ def _tail(data, contents: Contents) -> Tail | None:
 
 def session_at(config: Config, snapshot: dict[str, Any]) -> Session:
     """Return a session in the state of a snapshot."""
-    state, kind = snapshot["model"], snapshot.get("shell", {}).get("task_kind", config.task.kind)
+    state, kind = snapshot["model"], snapshot.get("task_kind", config.task.kind)
     if kind != config.task.kind:  # a command changed it before the snapshot
         config = config.model_copy(update={"task": config.task.model_copy(update={"kind": kind})})
     model = EncodingModel(

@@ -40,11 +40,7 @@ class CausalPanel(FilePanel):
 
     def build(self) -> None:
         """Make the graph, the matrix, the comparison and the boxes."""
-        column = QtWidgets.QVBoxLayout(self.body)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        row = QtWidgets.QHBoxLayout()
-        row.setSpacing(0)
+        column, row = self.stacked()
         self.graph, self.matrix, self.picker = GraphView(), MatrixPlot(), PairPicker()
         self.against = plots.Plot("estimate", "true connection")
         self.against.setMouseEnabled(False, False)

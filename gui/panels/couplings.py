@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from pyqtgraph.Qt import QtWidgets
 
 from bmi_runtime.errors import BadInput
 from gui import plots, theme
@@ -36,11 +35,7 @@ class CouplingsPanel(FilePanel):
 
     def build(self) -> None:
         """Make the matrix, the filter's plot and the boxes."""
-        column = QtWidgets.QVBoxLayout(self.body)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        row = QtWidgets.QHBoxLayout()
-        row.setSpacing(0)
+        column, row = self.stacked()
         self.matrix, self.plot, self.picker = MatrixPlot(), plots.Plot("change of log rate", "lag (ms)"), PairPicker()
         self.plot.setMouseEnabled(False, False)
         self.band = plots.Band(self.plot, "second", 0.25)

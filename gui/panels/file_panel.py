@@ -88,6 +88,14 @@ class FilePanel(Panel):
     def build(self) -> None:
         """Make the plots, once."""
 
+    def stacked(self) -> tuple[QtWidgets.QVBoxLayout, QtWidgets.QHBoxLayout]:
+        """Return the body's column and an empty row for plots beside each other, without gaps, for `build`."""
+        column, row = QtWidgets.QVBoxLayout(self.body), QtWidgets.QHBoxLayout()
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        row.setSpacing(0)
+        return column, row
+
     def fill(self) -> None:
         """Draw `arrays`."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph
-from pyqtgraph.Qt import QtWidgets
 
 from bmi_runtime.errors import BadInput
 from gui import plots, theme
@@ -39,11 +38,7 @@ class SteadyStatesPanel(FilePanel):
 
     def build(self) -> None:
         """Make both plots."""
-        column = QtWidgets.QVBoxLayout(self.body)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        row = QtWidgets.QHBoxLayout()
-        row.setSpacing(0)
+        column, row = self.stacked()
         self.curve_plot = plots.Plot("rate (Hz)", "mean input E (mV)")
         self.sorted_plot = plots.Plot("rate (Hz)", "neurons, sorted")
         for plot in (self.curve_plot, self.sorted_plot):
