@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+LIMIT := $(if $(shell command -v timeout),timeout --foreground --kill-after=30 50m)
 ARGS ?=
 
 .PHONY: help run test test-slow check setup setup-dev docs clean
@@ -14,7 +15,7 @@ run: setup  ## set up, then run a closed-loop session with the cursor in a windo
 	$(BIN)/bmi run $(ARGS)
 
 test: setup-dev check  ## set up, then lint, types, import contracts, tests, documentation examples
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(ONE_THREAD) $(LIMIT) $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow" $(ARGS)
 
 test-slow: setup-dev  ## the tests that take minutes
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)

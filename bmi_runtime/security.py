@@ -114,7 +114,8 @@ class Doorkeeper:
         self.context = context
         self.known: dict[str, set[bytes]] = {role: set() for role in ADMITTED}
         self.refused = self.admitted = 0
-        self.socket = context.socket(zmq.REP)
+        # Through a shadow: `context.destroy()` closes the sockets it knows, and one that a thread sleeps in must not be.
+        self.socket = zmq.Context.shadow(context).socket(zmq.REP)
         self.socket.linger = 0
         self.socket.bind("inproc://zeromq.zap.01")
         threading.Thread(target=self._run, name="doorkeeper", daemon=True).start()

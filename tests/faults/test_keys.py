@@ -1,6 +1,8 @@
 """Off loopback: no keys, no socket; an unknown key is refused and counted; commands need the operator's key."""
 
 import stat
+import subprocess
+import sys
 import time
 
 import pytest
@@ -133,3 +135,20 @@ def test_data_are_encrypted_end_to_end(context, keys):
             sender.end()
         assert socket.recv_multipart()[0] == b"end"
     sender.close()
+
+
+_DESTROY = """
+import sys, time, zmq
+from bmi_runtime import security
+for _ in range(30):
+    context = zmq.Context()
+    security.admit(context, sys.argv[1])
+    time.sleep(0.003)  # the doorkeeper sleeps in its socket
+    context.destroy(linger=0)
+"""
+
+
+def test_a_context_may_be_destroyed_with_its_doorkeeper(keys):
+    """ZeroMQ aborts the process when a socket is closed under a thread that sleeps in it, so not in this one."""
+    done = subprocess.run([sys.executable, "-c", _DESTROY, keys], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
