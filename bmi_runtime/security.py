@@ -115,7 +115,8 @@ class Doorkeeper:
         self.known: dict[str, set[bytes]] = {role: set() for role in ADMITTED}
         self.refused = self.admitted = 0
         # Through a shadow: `context.destroy()` closes the sockets it knows, but never may one that a thread sleeps in.
-        self.socket: zmq.Socket = zmq.Context.shadow(context).socket(zmq.REP)
+        shadow: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(context)
+        self.socket = shadow.socket(zmq.REP)
         self.socket.linger = 0
         self.socket.bind("inproc://zeromq.zap.01")
         threading.Thread(target=self._run, name="doorkeeper", daemon=True).start()
