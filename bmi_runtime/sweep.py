@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import importlib
 import io
 import itertools
 import json
-import logging
 import pathlib
 import re
 import shlex
@@ -23,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.cluster import connected, joblib_on, lost, queue_cluster  # noqa: F401
 from bmi_runtime.errors import BadInput, BmiError
 
 _SPACES = {
@@ -186,64 +185,6 @@ def _alone(arguments: list[str], context: Any) -> dict[str, Any]:
             return {"result": None, "error": "the process that ran it died", "seconds": None}
 
 
-QUEUES = {  # job queues that dask-jobqueue knows: (module, class)
-    "slurm": ("dask_jobqueue", "SLURMCluster"),
-    "sge": ("dask_jobqueue", "SGECluster"),
-    "pbs": ("dask_jobqueue", "PBSCluster"),
-    "lsf": ("dask_jobqueue", "LSFCluster"),
-    "oar": ("dask_jobqueue", "OARCluster"),
-    "moab": ("dask_jobqueue", "MoabCluster"),
-    "htcondor": ("dask_jobqueue", "HTCondorCluster"),
-    "local": ("dask_jobqueue.local", "LocalCluster"),  # jobs as processes of this machine: to try a file out
-}
-
-
-@contextlib.contextmanager
-def connected(cluster: str) -> Iterator[Any]:
-    """Connect to a Dask cluster: a scheduler's address, or a YAML file for dask-jobqueue (SLURM and others).
-
-    Yields
-    ------
-    distributed.Client
-
-    Raises
-    ------
-    BadInput
-        When Dask is not installed, the file is not one of dask-jobqueue, or no scheduler answers.
-    """
-    try:
-        from distributed import Client
-    except ImportError:
-        raise BadInput("--cluster needs Dask; install bmi-runtime[sweep]") from None
-    for name in ("distributed", "distributed.client"):  # they log tracebacks; we say what happened ourselves
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    with contextlib.ExitStack() as stack:
-        queued = cluster.endswith((".yaml", ".yml"))
-        target = stack.enter_context(queue_cluster(cluster)) if queued else cluster
-        try:
-            client = stack.enter_context(Client(target, timeout=10))
-        except (OSError, TimeoutError, ValueError) as error:
-            raise BadInput(f"no Dask scheduler answers at {cluster}: {error}") from None
-        yield client
-
-
-@contextlib.contextmanager
-def joblib_on(cluster: str | None) -> Iterator[None]:
-    """Have joblib's jobs run on a Dask cluster (:func:`connected`); on this machine where `cluster` is None."""
-    if not cluster:
-        yield
-        return
-    with connected(cluster) as client:
-        import joblib
-
-        try:
-            client.wait_for_workers(1, timeout=60)
-        except TimeoutError:
-            raise BadInput(f"the Dask scheduler at {cluster} has no worker; start one with `dask worker`") from None
-        with joblib.parallel_config(backend="dask"):
-            yield
-
-
 def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Run tasks on a Dask cluster (:func:`connected`).
 
@@ -267,53 +208,9 @@ def _gathered(client: Any, tasks: list[list[str]], cluster: str) -> Iterator[tup
             try:
                 outcome = future.result(timeout=60)
             except Exception as error:  # cancelled, or not to be had: tasks themselves never raise
-                why = f"{type(error).__name__}: {error}".splitlines()[0]
-                raise BmiError(
-                    f"the Dask scheduler at {cluster} was lost ({why}); what was finished is kept, run the same line "
-                    "again to go on"
-                ) from None
+                raise lost(cluster, error, "what was finished is kept, run the same line again to go on") from None
             yield futures[future], outcome
         future.release()
-
-
-def queue_cluster(path: str) -> Any:
-    """Return the cluster that a dask-jobqueue configuration file describes, e.g. ``jobqueue: {slurm: {...}}``.
-
-    Beside the settings of dask-jobqueue a key ``jobs`` says how many to queue (2 where it is not given).
-
-    Raises
-    ------
-    BadInput
-        When dask-jobqueue is not installed, the file is not one of its, or a setting is missing or wrong.
-    """
-    try:
-        import dask
-        import dask_jobqueue  # noqa: F401
-        import yaml
-    except ImportError:
-        raise BadInput("a job-queue file needs the package dask-jobqueue; pip install dask-jobqueue") from None
-    try:
-        content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
-        ((system, settings),) = content["jobqueue"].items()
-        settings = {key.replace("_", "-"): value for key, value in (settings or {}).items()}
-        jobs = int(settings.pop("jobs", 2))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
-        why = str(error).splitlines()[0]
-        raise BadInput(f"{path} is not a dask-jobqueue file (jobqueue: one system: settings): {why}") from None
-    if system not in QUEUES:
-        raise BadInput(f"{path}: unknown job queue '{system}'; choose from {', '.join(QUEUES)}")
-    module, name = QUEUES[system]
-    dask.config.set({f"jobqueue.{system}": dask.config.get(f"jobqueue.{system}", {}) | settings})
-    cluster = None
-    try:
-        cluster = getattr(importlib.import_module(module), name)()
-        cluster.job_script()  # raises here what is wrong; jobs are made later, in another thread
-        cluster.scale(jobs=jobs)
-    except Exception as error:  # dask-jobqueue and what it starts raise kinds of their own
-        if cluster is not None:
-            cluster.close()
-        raise BadInput(f"{path}: the job queue '{system}' cannot be used: {str(error).splitlines()[0]}") from None
-    return cluster
 
 
 class Journal:

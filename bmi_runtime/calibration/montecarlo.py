@@ -1,15 +1,14 @@
 """Closed-loop simulations to hold the calibration against: the true errors, convergence times and decoding."""
 
-import concurrent.futures
 import functools
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact import pack, unpack
+from bmi_runtime.calibration.sharing import share
 from bmi_runtime.intention.infer import aim_gains
 
 NATURAL_FREQUENCY = 6.0  # rad/s: peak speed 2.2 dm/s over 1 dm
@@ -52,6 +51,10 @@ class Protocol:
     box_m: float = 0.25
     largest_speed_m_s: float = 0.5
     open_loop: bool = False
+
+    def __getstate__(self):
+        """What travels to another process: the settings, without what is worked out from them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def trial_bins(self) -> int:
@@ -258,11 +261,12 @@ class Run:
         return out | {"weights": weights}
 
     def ensemble(self, workers: int | None = None) -> Ensemble:
-        """Run all realisations on all cores; the result does not depend on how many there are."""
+        """Run all realisations, on all cores or (:func:`bmi_runtime.sweep.joblib_on`) on a Dask cluster.
+
+        Each has a generator of its own, and they are summed in their order: who runs them changes no bit.
+        """
         generators = [np.random.default_rng(s) for s in np.random.SeedSequence(self.seed).spawn(self.realisations)]
-        with concurrent.futures.ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-            parts = list(pool.map(self.one, generators, range(self.realisations)))
-        return self._gather(parts)
+        return self._gather(share(self.one, list(zip(generators, range(self.realisations), strict=True)), workers))
 
     def _goals(self, generator: np.random.Generator) -> np.ndarray:
         if not self.protocol.open_loop:

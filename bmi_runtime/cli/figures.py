@@ -13,22 +13,26 @@ from bmi_runtime.cli.common import answer, answer_options, progress
     "--out", type=click.Path(file_okay=False), default="figures", show_default=True, help="Folder for the files."
 )
 @click.option("--quick", is_flag=True, help="A look in under a minute: a tenth of the simulations.")
+@click.option("--cluster", default=None, metavar="ADDRESS|FILE", help="Dask cluster to share the realisations on.")
 @answer_options
-def figures(numbers, out, quick, as_json):
+def figures(numbers, out, quick, cluster, as_json):
     """Redraw figures 3 to 9 (or `all`) of the learning-rate calibration, or `schedule`, from our own simulations.
 
     Each comes as PNG and SVG, with its data as CSV. The simulation's protocol is written under each; it is ours, and
-    so are the numbers.
+    so are the numbers. Realisations run on all cores, or on a Dask cluster (tcp://..., or a job-queue file); that
+    changes no number.
     """
     from bmi_runtime.calibration.experiments import Effort
     from bmi_runtime.calibration.figures import STEPS, draw
     from bmi_runtime.calibration.plots import pyplot
+    from bmi_runtime.cluster import joblib_on
 
     chosen = _chosen(numbers)
     pyplot()  # says at once when matplotlib is missing
     effort = Effort.quick() if quick else Effort()
     files: list[pathlib.Path] = []
-    with progress(f"figures {' '.join(numbers)}", sum(STEPS[number] for number in chosen)) as advance:
+    steps = sum(STEPS[number] for number in chosen)
+    with joblib_on(cluster), progress(f"figures {' '.join(numbers)}", steps) as advance:
         for number in chosen:
             files += draw(number, pathlib.Path(out), effort, lambda _: advance())
     paths = [str(file) for file in files]

@@ -1,6 +1,8 @@
 """The simulation against the calibration: exact recursion and coverage in open loop, sense in closed loop."""
 
 import dataclasses
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -8,10 +10,12 @@ import pytest
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.exact import exact_steady_state
 from bmi_runtime.calibration.montecarlo import Run, gaussian_protocol, poisson_protocol
+from bmi_runtime.calibration.sharing import share
 
 ALL = [("gaussian", s) for s in (5e-7, 5e-6, 5e-5, 5e-4, 5e-3, 5e-2, 5e-1)] + [
     ("poisson", r) for r in (1e-6, 1e-5, 1e-4, 1e-3)
 ]
+FIELDS = ("error_covariance", "errors", "weights", "states", "cursor", "error_trace", "weight_trace")
 QUICK = [("gaussian", 5e-5, "random"), ("gaussian", 5e-1, "periodic"), ("poisson", 1e-4, "periodic")]
 
 
@@ -84,8 +88,31 @@ def test_bernoulli_correction_is_needed_and_enough():
 def test_result_does_not_depend_on_the_number_of_workers():
     run = Run(gaussian_protocol(units=12), 5e-3, 300, 100, 5, keep_states=50, keep_cursor=40, keep_weights=True)
     one, two = run.ensemble(1), run.ensemble(3)
-    for field in ("error_covariance", "weights", "states", "cursor", "error_trace", "weight_trace"):
-        np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_a_cluster_gives_the_same_bits(cluster):
+    from bmi_runtime.cluster import joblib_on
+
+    runs = [
+        Run(protocol, 5e-3, 300, 100, 7, keep_states=50, keep_cursor=40, keep_weights=True)
+        for protocol in (gaussian_protocol(units=12), poisson_protocol(directions=4))
+    ]
+    here = [run.ensemble(2) for run in runs]
+    with joblib_on(cluster.address):
+        there = [run.ensemble() for run in runs]
+        assert os.getpid() not in share(os.getpid, 8 * [()])
+    for one, two in zip(here, there, strict=True):
+        for name in FIELDS:
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_without_joblib_the_same_threads_do_it(monkeypatch):
+    run = Run(gaussian_protocol(units=6), 5e-3, 200, 100, 3)
+    shared = run.ensemble(2)
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    np.testing.assert_array_equal(run.ensemble(2).errors, shared.errors)
 
 
 def test_the_closed_loop_reaches_targets():
