@@ -1,10 +1,11 @@
-"""Products with the weights of a network: finding the entries of a matrix that is mostly 0, and weights of 8 bits."""
+"""Products with the weights of a network: dense, by the entries that are not 0, and with weights of 8 bits."""
 
 import math
 
 import numpy as np
 
 from bmi_runtime.kernels.jit import kernel
+from bmi_runtime.kernels.vectors import DOUBLE_LANES, ROWS, STRIDE, dot_of_strides, dots_of_strides
 
 MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # the bits of a float64 without its sign: ordered like the absolute values
 
@@ -38,24 +39,62 @@ def row_entries(matrix, columns, values, starts):
 
 
 @kernel
-def compress(matrix, bits, codes, units):
+def largest_in_rows(bits, largest):
+    """Write the largest absolute value of every row of a matrix (n, m) of float64 into `largest` (n,).
+
+    `bits` is the matrix seen as int64: integers have a maximum that vectorises, and infinite and undefined values are
+    larger than all others. Four rows are read side by side, which memory answers faster than one.
+    """
+    last = bits.shape[0] - 1
+    for i in range(0, bits.shape[0], 4):
+        second, third, fourth = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+        a, b, c, d = bits[i], bits[second], bits[third], bits[fourth]
+        top_a = top_b = top_c = top_d = np.int64(0)
+        for j in range(bits.shape[1]):
+            size_a, size_b, size_c, size_d = a[j] & MAGNITUDE, b[j] & MAGNITUDE, c[j] & MAGNITUDE, d[j] & MAGNITUDE
+            top_a = size_a if size_a > top_a else top_a
+            top_b = size_b if size_b > top_b else top_b
+            top_c = size_c if size_c > top_c else top_c
+            top_d = size_d if size_d > top_d else top_d
+        largest[i] = np.int64(top_a).view(np.float64)
+        largest[second] = np.int64(top_b).view(np.float64)
+        largest[third] = np.int64(top_c).view(np.float64)
+        largest[fourth] = np.int64(top_d).view(np.float64)
+
+
+@kernel
+def compress(matrix, largest, codes, units):
     """Write `matrix` (n, n) as 8-bit integers: ``matrix[i, j]`` is about ``units[i] codes[i, j]``.
 
-    The unit of a row is its largest absolute value over 127. `bits` is `matrix` seen as int64: integers have a maximum
-    that vectorises. `codes` is (n, n) int8, `units` (n,).
+    The unit of a row is its largest absolute value (`largest`, (n,)) over 127. `codes` is (n, n) int8, `units` (n,).
     """
-    n = matrix.shape[1]
     for i in range(matrix.shape[0]):
-        row, seen, out = matrix[i], bits[i], codes[i]
-        top = np.int64(0)
-        for j in range(n):
-            size = seen[j] & MAGNITUDE
-            top = size if size > top else top
-        largest = np.int64(top).view(np.float64)
-        units[i] = largest / 127.0
-        factor = 127.0 / largest if largest > 0.0 else 0.0
-        for j in range(n):
+        row, out = matrix[i], codes[i]
+        units[i] = largest[i] / 127.0
+        factor = 127.0 / largest[i] if largest[i] > 0.0 else 0.0
+        for j in range(matrix.shape[1]):
             out[j] = np.int8(np.int32(row[j] * factor + 128.5) - np.int32(128))
+
+
+@kernel
+def product(matrix, x, out):
+    """Write the product of `matrix` (n, m) with `x` (m,) into `out` (n,).
+
+    By one thread and always in the same order, so to the same bits everywhere; the sums are of :func:`dots_of_strides`.
+    """
+    m = x.shape[0]
+    whole = m // DOUBLE_LANES * DOUBLE_LANES
+    together = matrix.shape[0] // ROWS * ROWS
+    for first in range(0, together, ROWS):
+        dots_of_strides(matrix, first, x, out, whole)
+        for i in range(first, first + ROWS):
+            for j in range(whole, m):
+                out[i] += matrix[i, j] * x[j]
+    for i in range(together, matrix.shape[0]):
+        total = 0.0
+        for j in range(m):
+            total += matrix[i, j] * x[j]
+        out[i] = total
 
 
 @kernel
@@ -63,7 +102,7 @@ def compressed_product(codes, units, x, short, out):
     """Write the product of the compressed weights of :func:`compress` with `x` (n,) into `out` (n,).
 
     `x` is rounded to integers (`short`, (n,) int16, is written) so small that the sums of products fit 32 bits: sums of
-    integers do not depend on their order, so they vectorise, and give the same bits everywhere.
+    integers do not depend on their order, so they vectorise (see :mod:`vectors`), and give the same bits everywhere.
     """
     n = x.shape[0]
     largest = 0.0
@@ -74,10 +113,11 @@ def compressed_product(codes, units, x, short, out):
     for j in range(n):
         short[j] = np.int16(np.int32(x[j] * factor + 32768.5) - np.int32(32768))
     scale = largest / most
+    whole = n // STRIDE * STRIDE
     for i in range(codes.shape[0]):
         row = codes[i]
-        total = np.int32(0)
-        for j in range(n):
+        total = dot_of_strides(row, short, whole)
+        for j in range(whole, n):
             total = np.int32(total + np.int32(np.int32(row[j]) * np.int32(short[j])))
         out[i] = total * (units[i] * scale)
 

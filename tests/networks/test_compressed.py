@@ -25,6 +25,37 @@ def test_compressed_weights_are_within_half_a_unit():
     assert np.all(np.abs(held.codes * units[:, None] - weights) <= 0.5001 * units[:, None])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (9, 7), (17, 200), (205, 203)])
+def test_exact_product_and_largest_in_rows_against_numpy(shape):
+    rng = np.random.default_rng(0)
+    matrix, x, out = rng.normal(size=shape), rng.normal(size=shape[1]), np.empty(shape[0])
+    kernels.product(matrix, x, out)
+    np.testing.assert_allclose(out, matrix @ x, atol=1e-13 * shape[1])
+    kernels.largest_in_rows(matrix.view(np.int64), out)
+    np.testing.assert_array_equal(out, np.abs(matrix).max(axis=1))
+    for bad in (np.nan, -np.nan, np.inf, -np.inf):
+        matrix[-1, 0] = bad
+        kernels.largest_in_rows(matrix.view(np.int64), out)
+        assert np.isfinite(out).sum() == shape[0] - 1
+
+
+def test_exact_product_rounds_in_the_written_order():
+    """Eight running sums of every eighth product, added up from the first: on any machine to the same bits."""
+    rng = np.random.default_rng(1)
+    matrix, x, out = rng.normal(size=(8, 37)), rng.normal(size=37), np.empty(8)
+    kernels.product(matrix, x, out)
+    for i, row in enumerate(matrix):
+        sums = [0.0] * 8
+        for j in range(32):
+            sums[j % 8] += row[j] * x[j]
+        total = 0.0
+        for value in sums:
+            total += value
+        for j in range(32, 37):
+            total += row[j] * x[j]
+        assert out[i] == total
+
+
 @pytest.mark.parametrize("size", [203, 3000])
 def test_compressed_product_is_that_of_the_codes(size):
     rng = np.random.default_rng(1)
@@ -62,6 +93,8 @@ def test_rate_table_agrees_with_the_curve(span):
     table, inputs = RateTable(neuron), np.random.default_rng(3).uniform(*span, 500)
     exact = neuron.rate_hz(inputs)
     np.testing.assert_allclose(table(inputs), exact, atol=1e-12 * exact.max())
+    coarse = RateTable(neuron, 1e-5)
+    np.testing.assert_allclose(coarse(inputs), exact, atol=1e-4 * exact.max())
     moved = inputs + 3.0  # beyond its range it is made anew
     np.testing.assert_allclose(table(moved), neuron.rate_hz(moved), atol=1e-12 * neuron.rate_hz(moved).max())
 

@@ -8,11 +8,12 @@ residual, so the answer is exact (iterative refinement; the arrangement is ours)
 import numpy as np
 
 from bmi_runtime.analysis.networks.krylov import gmres
-from bmi_runtime.analysis.networks.network import RateNetwork
+from bmi_runtime.analysis.networks.network import RateNetwork, largest_in_rows
 from bmi_runtime.analysis.networks.rate_table import RateTable
 from bmi_runtime.kernels import network_products as kernels
 
 INNER = 0.02  # a correction is solved to this part of the residual: about the error of the weights
+COARSE = 1e-5  # accuracy of the rates in the approach, far below that of the weights
 APPROACH = 40  # most steps of the approach
 PLAIN = 40  # most plain products of a correction, before GMRES is tried
 
@@ -23,12 +24,14 @@ class CompressedWeights:
     Parameters
     ----------
     weights : (n, n) float64 array
+    largest : (n,) float64 array, optional
+        The largest absolute value of every row, where it is known already.
     """
 
-    def __init__(self, weights: np.ndarray):
+    def __init__(self, weights: np.ndarray, largest: np.ndarray | None = None):
         n = weights.shape[0]
         self.codes, self.units = np.empty((n, n), np.int8), np.empty(n)
-        kernels.compress(weights, weights.view(np.int64), self.codes, self.units)
+        kernels.compress(weights, largest_in_rows(weights) if largest is None else largest, self.codes, self.units)
         self._short, self._work = np.empty(n, np.int16), np.empty((2, n))
 
     def product(self, x: np.ndarray) -> np.ndarray:
@@ -55,7 +58,8 @@ def approach(network: RateNetwork, weights: CompressedWeights, start_mv: np.ndar
 
     That is when the change has shrunk to a twentieth of the largest so far, or shrinks no more.
     """
-    rates, inputs, largest, best, since = RateTable(network.neuron), np.array(start_mv, dtype=float), 0.0, np.inf, 0
+    rates, inputs = RateTable(network.neuron, COARSE), np.array(start_mv, dtype=float)
+    largest, best, since = 0.0, np.inf, 0
     for count in range(1, APPROACH + 1):
         mapped = network.external_mv + weights.product(rates(inputs))
         change = float(np.abs(mapped - inputs).max())
@@ -75,7 +79,7 @@ def refined(
     Each correction is a step of Newton's method whose linear system is solved with the compressed weights. It gives up
     when the residual does not halve.
     """
-    weights = CompressedWeights(network.weights)
+    weights = CompressedWeights(network.weights, network.largest)
     inputs, products = approach(network, weights, start_mv)
     best, best_size = inputs, np.inf
     for _ in range(limit):

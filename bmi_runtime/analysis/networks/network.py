@@ -13,6 +13,7 @@ from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import network_products as kernels
 
+LARGE = 200  # from this size on a dense product costs more than the rates do
 NEURON_KEYS = tuple(field.name for field in dataclasses.fields(LIFNeuron))
 
 
@@ -29,6 +30,11 @@ class RateNetwork:
     neuron : LIFNeuron
         The neurons, all alike.
 
+    Attributes
+    ----------
+    largest : (n,) ndarray or None
+        The largest absolute weight into every neuron (None when the weights are sparse).
+
     Raises
     ------
     BadInput
@@ -38,10 +44,13 @@ class RateNetwork:
     weights: Any
     external_mv: Any
     neuron: LIFNeuron = dataclasses.field(default_factory=LIFNeuron)
+    largest: Any = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "weights", checked_weights(self.weights))
-        object.__setattr__(self, "external_mv", _checked_external(self.external_mv, self.weights.shape[0]))
+        weights, largest = _checked(self.weights)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "largest", largest)
+        object.__setattr__(self, "external_mv", _checked_external(self.external_mv, weights.shape[0]))
 
     @property
     def size(self) -> int:
@@ -66,7 +75,7 @@ class RateNetwork:
         """The weights in the form that multiplies fastest: sparse when at most a quarter of a larger matrix is not
         0.
         """
-        if self.is_sparse or self.size < 200:
+        if self.is_sparse or self.size < LARGE:
             return self.weights
         if (
             np.count_nonzero(self.weights[:: max(1, self.size // 50)])
@@ -85,38 +94,58 @@ class RateNetwork:
 
     def product(self, rates_hz: np.ndarray) -> np.ndarray:
         """Return ``W r``, the input of every neuron from the others (mV)."""
-        return self.operator @ rates_hz
+        operator = self.operator
+        if self.size < LARGE or sparse.issparse(operator):
+            return operator @ rates_hz
+        out = np.empty(self.size)
+        kernels.product(operator, rates_hz, out)
+        return out
 
     def mapped(self, input_mv: np.ndarray) -> np.ndarray:
         """Return ``E_0 + W r(E)``, the right-hand side of the steady-state equation (mV)."""
         return self.external_mv + self.product(self.neuron.rate_hz(input_mv))
 
 
+def largest_in_rows(matrix: np.ndarray) -> np.ndarray:
+    """Return the largest absolute value (n,) of every row of `matrix` (n, m); not finite where a value is not."""
+    largest = np.empty(matrix.shape[0])
+    kernels.largest_in_rows(matrix.view(np.int64), largest)
+    return largest
+
+
 def checked_weights(weights) -> np.ndarray | sparse.csr_array:
     """Return square, finite float weights (dense, or CSR when given sparse), or raise BadInput."""
+    return _checked(weights)[0]
+
+
+def _checked(weights) -> tuple[np.ndarray | sparse.csr_array, np.ndarray | None]:
+    """Return the checked weights and, when they are dense, the largest absolute value of every row."""
     if sparse.issparse(weights):
         matrix = sparse.csr_array(weights, dtype=float)
         values = matrix.data
     else:
-        matrix = np.ascontiguousarray(_numbers(weights, "weights"))
-        values = matrix
+        matrix = values = np.ascontiguousarray(_numbers(weights, "weights"))
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise BadInput(f"weights must be square (row = target, column = source), not of shape {matrix.shape}")
     if matrix.shape[0] == 0:
         raise BadInput("weights is empty: a network needs at least one neuron")
-    with np.errstate(all="ignore"):  # a product is the fastest way to read all of a matrix
-        total = matrix @ np.ones(matrix.shape[1])
-    if not np.isfinite(total).all():  # which values are at fault is looked for only when any is
-        bad = np.flatnonzero(~np.isfinite(values))
-        if not bad.size:
-            raise BadInput("weights are so large that their sum overflows; check their unit (mV per Hz)")
-        if matrix is values:
-            where = "first at row {}, column {}".format(*np.unravel_index(bad[0], matrix.shape))
-        else:
-            coo = matrix.tocoo()
-            where = f"first at row {coo.row[bad[0]]}, column {coo.col[bad[0]]}"
-        raise BadInput(f"weights holds {bad.size} values that are not finite, {where}")
-    return matrix
+    largest = None if sparse.issparse(matrix) else largest_in_rows(matrix)
+    top = float(np.abs(values).max(initial=0.0) if largest is None else largest.max())
+    if not np.isfinite(top):
+        _refuse(matrix, np.flatnonzero(~np.isfinite(values)))
+    if not np.isfinite(top * matrix.shape[0]):
+        raise BadInput("weights are so large that their sum overflows; check their unit (mV per Hz)")
+    return matrix, largest
+
+
+def _refuse(matrix, bad: np.ndarray) -> None:
+    """Raise BadInput for the values at the places `bad` that are not finite."""
+    if sparse.issparse(matrix):
+        coo = matrix.tocoo()
+        row, column = coo.row[bad[0]], coo.col[bad[0]]
+    else:
+        row, column = np.unravel_index(bad[0], matrix.shape)
+    raise BadInput(f"weights holds {bad.size} values that are not finite, first at row {row}, column {column}")
 
 
 def _numbers(values, name: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.kernels import network_products as kernels
 
 DEGREE = 64
-ACCURACY = 1e-14  # largest of the last coefficients, relative to the largest one, with which the polynomial is used
+ACCURACY = 1e-14  # good to rounding
 MARGIN = 0.1  # by how much of itself the range is widened
 
 
@@ -22,19 +22,21 @@ def _transform() -> tuple[np.ndarray, np.ndarray]:
 
 
 class RateTable:
-    """Rates r(E) of many like neurons by a polynomial of degree 64 over the range of their inputs.
+    """Rates r(E) of many like neurons by a polynomial of degree 64 (at most) over the range of their inputs.
 
     The polynomial is made anew when the inputs leave its range; where it would not be good to rounding (a range too
-    wide for the degree) the rates are computed one by one. Its error, about 1e-13 of the largest rate, is for whoever
-    calls to check: a solution found with it is confirmed with ``neuron.rate_hz``.
+    wide for the degree) the rates are computed one by one. Its error, about ten times `accuracy` of the largest rate,
+    is for whoever calls to check: a solution found with it is confirmed with ``neuron.rate_hz``.
 
     Parameters
     ----------
     neuron : LIFNeuron
+    accuracy : float
+        The last coefficients must be smaller than this part of the largest one.
     """
 
-    def __init__(self, neuron: LIFNeuron):
-        self.neuron = neuron
+    def __init__(self, neuron: LIFNeuron, accuracy: float = ACCURACY):
+        self.neuron, self.accuracy = neuron, accuracy
         self._middle, self._half = 0.0, -1.0
         self._coefficients: np.ndarray | None = None
         self._work = np.empty((2, 0))
@@ -59,6 +61,6 @@ class RateTable:
         self._middle = 0.5 * (low + high)
         self._half = (0.5 + MARGIN) * (high - low) + 1e-6 * (1 + abs(self._middle))
         coefficients = matrix @ self.neuron.rate_hz(self._middle + self._half * points)
-        good = np.abs(coefficients[-6:]).max() <= ACCURACY * np.abs(coefficients).max()
-        worth = np.flatnonzero(np.abs(coefficients) > 1e-17 * np.abs(coefficients).max())
+        good = np.abs(coefficients[-6:]).max() <= self.accuracy * np.abs(coefficients).max()
+        worth = np.flatnonzero(np.abs(coefficients) > 1e-3 * self.accuracy * np.abs(coefficients).max())
         self._coefficients = coefficients[: worth[-1] + 1] if good else None

@@ -9,11 +9,10 @@ from scipy.linalg import LinAlgWarning, lu_factor, lu_solve
 
 from bmi_runtime.analysis.networks import compressed
 from bmi_runtime.analysis.networks.krylov import gmres
-from bmi_runtime.analysis.networks.network import RateNetwork
+from bmi_runtime.analysis.networks.network import LARGE, RateNetwork
 from bmi_runtime.analysis.networks.rate_table import RateTable
 from bmi_runtime.errors import BadInput
 
-LARGE = 200  # from this size on a dense product costs more than the rates do
 DENSE_LIMIT = 3000  # up to this size a factorisation costs less than the products of a hard Krylov solve
 METHODS = ("auto", "iteration", "anderson", "newton", "krylov", "transient")
 
