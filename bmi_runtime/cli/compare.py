@@ -20,7 +20,7 @@ NEEDS_TARGETS = ("refit-kalman",)
 @click.argument("data", nargs=-1, type=click.Path())
 @click.option("--decoders", help="Names, or files (.npz, .onnx), separated by commas.  [default: all that suit]")
 @click.option("--folds", type=int, default=5, show_default=True, help="Blocks of the cross-validation.")
-@click.option("--mapping", type=click.Path(), help="A TOML file that says which variable of a .mat file is what.")
+@click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the file.")
 @click.option("--velocity", type=click.Choice(["intended", "cursor", "rotated"]), help="What of a session is decoded.")
 @click.option(
     "--write", type=click.Path(), help="Fit the one decoder to all of DATA and write it, for a session (.npz)."
@@ -94,7 +94,7 @@ def _open(paths, names, options, as_json):
         for name in names:
             if name in NEEDS_TARGETS and recording.targets is None:
                 raise BadInput(f"'{name}' learns from where the targets are; compare it with --closed-loop")
-        say(f"{recording.name}: {recording.n_bins} bins of {recording.n_units} units", True)
+        say(recording.described, True)
         with progress(recording.name, options["folds"] * len(names)) as advance:
             tables[recording.name] = compare_decoders(recording, names, options["folds"], options["seed"], advance)
     result = {"mode": "open-loop", "folds": options["folds"], "tables": tables}

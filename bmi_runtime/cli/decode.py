@@ -21,14 +21,15 @@ LABELS = {"adaptive": "adaptive (ours)", "ridge": "ridge, 10 bins", "kalman": "K
 @click.option(
     "--direct", is_flag=True, help="Hand the bins over in memory in place of ZeroMQ; the numbers are the same."
 )
-@click.option("--mapping", type=click.Path(), help="A TOML file that says which variable of a .mat file is what.")
+@click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the file.")
 @answer_options
 def decode(data, data_test, train_fraction, direct, mapping, as_json):
     """Decode the hand from recorded spike counts.
 
     DATA is a .npz (counts, bin_s, velocity and/or position, optionally trial_start), a .mat file of a known layout or
-    with a mapping, or an NWB file with units and a velocity or position. DATA_TEST is a second file that is decoded
-    after all of DATA was learned from; a known training file finds its own.
+    with a mapping, an NWB file with units and a velocity or position, or an acquisition system's file whose mapping
+    names the analog channels. DATA_TEST is a second file that is decoded after all of DATA was learned from; a known
+    training file finds its own.
 
     The counts go bin by bin over a ZeroMQ socket into the live loop. Kinematics travel with the training part only.
     """
@@ -39,8 +40,7 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
     recording = load_recording(data, data_test, mapping)
     bins_train = recording.split(train_fraction)
     say(
-        f"{recording.name}: {recording.n_units} units, {recording.n_bins} bins of {1e3 * recording.bin_s:g} ms; "
-        f"learning from {bins_train}, decoding {recording.n_bins - bins_train}",
+        f"{recording.described}; learning from {bins_train} bins, decoding {recording.n_bins - bins_train}",
         as_json,
     )
     states, timing = _stream(recording, bins_train, direct)

@@ -25,13 +25,15 @@ MCAP_MAGIC = b"\x89MCAP0\r\n"
 
 @click.command()
 @click.argument("file", metavar="REC", type=click.Path(path_type=Path))
-@click.option("--mapping", type=click.Path(path_type=Path), help="A TOML file: which .mat variable is what.")
+@click.option("--mapping", type=click.Path(path_type=Path), help="A TOML file: what is what; shows what is decoded.")
 @answer_options
 def inspect(file: Path, mapping: Path | None, as_json: bool):
     """Show what is in REC (a recording, whole or truncated, or a data file), and what is odd."""
     inspector = _inspector(file)
-    if mapping is not None and inspector != BINS:
-        raise BadInput(f"{file}: a mapping is for .mat files")
+    if mapping is not None:
+        if inspector == RECORDING:
+            raise BadInput(f"{file}: a recording says itself what is what; leave --mapping out")
+        inspector = BINS
     module, _, function = inspector.partition(":")
     facts, view = getattr(importlib.import_module(module), function)(file, *([mapping] if mapping else []))
     if as_json:

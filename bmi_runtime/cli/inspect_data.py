@@ -21,7 +21,7 @@ def inspect_spikes(file: Path) -> tuple[dict[str, Any], Any]:
 
     module, _, function = READERS.get(file.suffix.lower(), NEO).partition(":")
     found = getattr(importlib.import_module(module), function)(file)
-    number = [len(train) for train in found.trains_s]
+    number = found.spikes
     recorded_s = sum(stop - start for start, stop in found.segments_s)
     rates = [count / recorded_s if recorded_s else 0.0 for count in number]
     facts = {
@@ -67,26 +67,24 @@ def _shortened(texts: list[str]) -> str:
 
 
 def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any], Any]:
-    """Return the facts of binned counts with kinematics (``.npz``, ``.mat``), and a view of them for a person."""
+    """Return the facts of binned counts with kinematics, and a view of them for a person."""
     import numpy as np
 
-    from bmi_runtime.errors import BadInput
-    from bmi_runtime.sources.datafile import load_recording, mat_variables, read_mat
+    from bmi_runtime.sources.datafile import beside, load_recording, read_mat
+    from bmi_runtime.sources.mat_file import mat_variables
     from bmi_runtime.sources.oddities import of_bins
 
     layout = time_s = None
     if file.suffix.lower() == ".mat":
-        layout, recording = read_mat(file, mapping)
+        layout, recording = read_mat(file, mapping or beside(file))
         if layout.bin.time:
             time_s = mat_variables(file).get(layout.bin.time)
-    elif mapping is not None:
-        raise BadInput(f"{file.name}: a mapping is for .mat files")
     else:
-        recording = load_recording(file)
+        recording = load_recording(file, mapping=mapping)
     speed = np.linalg.norm(recording.velocity, axis=1)
     rates = recording.counts.mean(axis=0) / recording.bin_s
     facts = {
-        "format": "mat" if layout else "npz",
+        "format": file.suffix.lower().removeprefix(".") or "folder",
         "mapping": layout.name if layout else None,
         "bins": recording.n_bins,
         "bin_s": recording.bin_s,
@@ -96,6 +94,7 @@ def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any
         "trial_starts": int(recording.trial_start.sum()),
         "velocity_unit": recording.velocity_unit,
         "position_unit": recording.position_unit if recording.position is not None else None,
+        "origins": recording.origins,
         "fastest": float(np.nanmax(speed)),
         "odd": of_bins(recording, time_s),
     }
@@ -109,8 +108,10 @@ def _bin_rows(facts):
     rate = f"{rates[0]:.2f} to {rates[-1]:.2f} Hz, median {rates[len(rates) // 2]:.2f} Hz"
     yield "units", f"{facts['units']}, {rate}"
     yield "starts", f"{facts['trial_starts']:,} (bins at which the trajectory starts anew)"
-    yield "velocity", f"in {facts['velocity_unit']}, fastest {facts['fastest']:.3g}"
-    yield "position", f"in {facts['position_unit']}" if facts["position_unit"] else "none"
+    origin = {what: f" ({name})" for what, name in facts["origins"].items()}
+    derived = " (the change of the position)" if "position" in origin else ""
+    yield "velocity", f"in {facts['velocity_unit']}, fastest {facts['fastest']:.3g}{origin.get('velocity', derived)}"
+    yield "position", f"in {facts['position_unit']}{origin.get('position', '')}" if facts["position_unit"] else "none"
 
 
 def _view(file: Path, rows, odd: list[str]):

@@ -1,8 +1,9 @@
 """Open-loop recordings in files: binned counts with the kinematics that were recorded beside them.
 
 A ``.mat`` file is read through a mapping (:mod:`bmi_runtime.sources.mapping`), given or found by the names of the
-variables it must hold; an ``.nwb`` file is binned (:mod:`bmi_runtime.sources.nwb_file`); a ``.npz`` file has the names
-of the command ``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`).
+variables it must hold; an ``.nwb`` file is binned (:mod:`bmi_runtime.sources.nwb_kinematics`), and so are files of
+acquisition systems (:mod:`bmi_runtime.sources.neo_kinematics`); a ``.npz`` file has the names of the command
+``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`).
 """
 
 import dataclasses
@@ -13,10 +14,14 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.mapping import FILE_UNIT, MatMapping, arrays_of, load_mapping, shipped_mappings
+from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, arrays_of, load_mapping, shipped_mappings
+from bmi_runtime.sources.mat_file import mat_variables
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40
+ACQUISITION = ["folder", ".nev", *(f".ns{n}" for n in range(1, 7)), ".plx", ".nex", ".smr", ".ncs", ".nse", ".ntt"]
+ACQUISITION += [".meta", ".bin", ".oebin", ".continuous", ".spikes"]
+"""Suffixes of acquisition systems, read by neo: spikes, and kinematics on analog channels that a mapping names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +48,8 @@ class OpenLoopRecording:
         For people: what was read, and in which units.
     targets : ndarray, shape (bins, 3), or None
         x, y and radius of the target that was shown, in sessions of the runtime.
+    origins : dict
+        Which series or channels of the file velocity and position are, where the file holds several.
     """
 
     counts: np.ndarray
@@ -56,6 +63,7 @@ class OpenLoopRecording:
     velocity_unit: str = "the file's unit"
     position_unit: str = "the file's unit"
     targets: np.ndarray | None = None
+    origins: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def n_bins(self) -> int:
@@ -66,6 +74,12 @@ class OpenLoopRecording:
     def n_units(self) -> int:
         """Number of units."""
         return self.counts.shape[1]
+
+    @property
+    def described(self) -> str:
+        """One line for people: how much there is, and where the kinematics stand in a file that holds several."""
+        origins = "".join(f"; {what}: {origin}" for what, origin in self.origins.items())
+        return f"{self.name}: {self.n_units} units, {self.n_bins} bins of {1e3 * self.bin_s:g} ms{origins}"
 
     @property
     def kinematics(self) -> np.ndarray:
@@ -104,7 +118,9 @@ def load_recording(
         A second file of the same origin that is to be decoded after all of the first was learned from. A ``.mat`` file
         of an origin that comes in such pairs finds its test file by itself.
     mapping : path, optional
-        A TOML file that says which variable of the ``.mat`` file is what; by default the shipped ones are tried.
+        A TOML file that says what is what in the file (:mod:`bmi_runtime.sources.mapping`); by default the one
+        that lies beside it (``rig.nev.toml`` beside ``rig.nev``). Without one the shipped ones are tried for ``.mat``,
+        and in ``.nwb`` series are found by their names; acquisition systems need one.
     velocity : {"intended", "cursor", "rotated"}
         Which velocity of a session is to be decoded (`session_file.session_recording`).
 
@@ -114,6 +130,7 @@ def load_recording(
         When a file is absent, of another kind, lacks a variable or holds impossible values.
     """
     path = pathlib.Path(path)
+    mapping = mapping or beside(path)
     layout, recording = _read(path, mapping, velocity)
     if test_path is None and layout is not None and layout.pair is not None:
         test_path = _partner(path, (layout.pair.train, layout.pair.test))
@@ -123,35 +140,48 @@ def load_recording(
     return _joined(recording, test)
 
 
+def beside(path: pathlib.Path) -> pathlib.Path | None:
+    """Return the mapping that lies beside a file under its name with ``.toml`` behind it, None where there is none."""
+    file = path.with_name(f"{path.name}.toml")
+    return file if file.is_file() else None
+
+
 def _read(path, mapping=None, velocity="intended"):
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(f"there is no file {path}")
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return None, _from_npz(path)
+    suffix = "folder" if path.is_dir() else path.suffix.lower()
     if suffix == ".mat":
         return read_mat(path, mapping)
     if suffix == ".nwb":
-        from bmi_runtime.sources.nwb_file import binned_recording
+        from bmi_runtime.sources.nwb_kinematics import binned_recording
 
-        return None, binned_recording(path)
+        return None, binned_recording(path, None if mapping is None else load_mapping(mapping))
+    if suffix in ACQUISITION:
+        from bmi_runtime.sources.neo_kinematics import binned_acquisition
+
+        return None, binned_acquisition(path, None if mapping is None else load_mapping(mapping))
+    if mapping is not None and suffix in (".npz", ".mcap"):
+        raise BadInput(f"{path.name}: a {suffix} file says itself what is what; leave --mapping out")
+    if suffix == ".npz":
+        return None, _from_npz(path)
     if suffix == ".mcap":
         from bmi_runtime.sources.session_file import session_recording
 
         return None, session_recording(path, velocity)
-    if suffix in (".nev", ".gdf", ".h5"):
+    if suffix in (".gdf", ".h5"):
         raise BadInput(
-            f"{path.name}: a {suffix} file has spikes and no binned kinematics that can be found by name; bin it "
-            "yourself and save counts, bin_s, velocity and position as .npz"
+            f"{path.name}: a {suffix} file holds spikes and no kinematics; bin it yourself and save counts, bin_s, "
+            "velocity and position as .npz"
         )
     raise BadInput(
-        f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat, .nwb or .mcap"
+        f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat, .nwb, .mcap, "
+        "or a file of an acquisition system with a mapping"
     )
 
 
 def _from_npz(path):
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise BadInput(f"{path.name}: not a readable .npz file ({error})") from None
@@ -165,24 +195,7 @@ def _from_npz(path):
     )
 
 
-def mat_variables(path) -> dict[str, Any]:
-    """Return the variables of a ``.mat`` file (up to version 7.2), structs as objects.
-
-    Raises
-    ------
-    BadInput
-        When it is not one.
-    """
-    import scipy.io
-
-    try:
-        variables = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
-    except Exception as error:  # scipy raises many kinds on a damaged file
-        raise BadInput(f"{path.name}: not a readable .mat file ({str(error).splitlines()[0]})") from None
-    return {name: value for name, value in variables.items() if not name.startswith("__")}
-
-
-def read_mat(path, mapping=None) -> tuple[MatMapping, OpenLoopRecording]:
+def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
     """Read a ``.mat`` file through a mapping; return both.
 
     Parameters
@@ -211,11 +224,14 @@ def read_mat(path, mapping=None) -> tuple[MatMapping, OpenLoopRecording]:
             )
         chosen = fitting[0]
     recording = recording_from_arrays(path.name, **arrays_of(path.name, variables, chosen))
-    restart = recording.restart | (recording.trial_start if "[*]" in chosen.counts.variable else False)
+    in_pieces = chosen.counts is not None and "[*]" in chosen.counts.variable
+    restart = recording.restart | (recording.trial_start if in_pieces else False)
     units: dict[str, Any] = {}
     for what, part, unit in (("velocity", chosen.velocity, "m/s"), ("position", chosen.position, "m")):
         if part is not None and part.unit != FILE_UNIT:
             units[f"{what}_unit"] = unit
+    if chosen.velocity is None and "position_unit" in units:
+        units["velocity_unit"] = "m/s"
     return chosen, dataclasses.replace(recording, restart=restart, **units)
 
 
@@ -266,7 +282,7 @@ def recording_from_arrays(
     restart : array of bool, shape (bins,), optional
         Bins before which no counts are known; by default the first one.
     **known
-        ``targets``, ``velocity_unit``, ``position_unit`` where they are known.
+        ``targets``, ``velocity_unit``, ``position_unit``, ``origins`` where they are known.
 
     Raises
     ------

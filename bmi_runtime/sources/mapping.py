@@ -1,8 +1,9 @@
-"""Declarative mappings of ``.mat`` files: which variable is what, in which unit. One TOML file a layout.
+"""Declarative mappings: which part of a file is what, in which unit. One TOML file a layout.
 
-The shipped ones stand in ``configs/mappings``; a laboratory writes its own and gives it with ``--mapping FILE.toml``.
-A variable is a path: ``D.blocks[*].spikes`` goes through structs by name and through arrays of structs or cells by
-``[*]``, whose pieces are joined along time.
+Those shipped for ``.mat`` files stand in ``configs/mappings``; a laboratory writes its own and gives it with
+``--mapping FILE.toml``. In a ``.mat`` file a variable is a path: ``D.blocks[*].spikes`` goes through structs by name
+and through arrays of structs or cells by ``[*]``, whose pieces are joined along time. In an NWB file it is the path of
+a series. In files of acquisition systems kinematics are two analog ``channels``, by name or number.
 """
 
 from __future__ import annotations
@@ -48,11 +49,21 @@ class Width(_Part):
 
 
 class Kinematics(_Part):
-    """Where a velocity or position is, and in which unit."""
+    """Where a velocity or position is, and in which unit it is after multiplication with `scale`."""
 
-    variable: str
+    variable: str | None = None
+    channels: tuple[str, str] | None = None
     columns: tuple[int, int] = (0, 1)
     unit: str = FILE_UNIT
+    scale: float = 1.0
+
+    @pydantic.model_validator(mode="after")
+    def _one_place(self):
+        if (self.variable is None) == (self.channels is None):
+            raise ValueError("needs either a variable (.mat, .nwb) or two channels (acquisition systems)")
+        if self.scale == 0.0 or not np.isfinite(self.scale):
+            raise ValueError(f"a scale of {self.scale:g} leaves nothing")
+        return self
 
 
 class Pair(_Part):
@@ -62,11 +73,11 @@ class Pair(_Part):
     test: str
 
 
-class MatMapping(_Part):
-    """One layout of ``.mat`` files."""
+class FileMapping(_Part):
+    """One layout of files."""
 
     name: str
-    counts: Counts
+    counts: Counts | None = None
     bin: Width
     velocity: Kinematics | None = None
     position: Kinematics | None = None
@@ -76,7 +87,7 @@ class MatMapping(_Part):
     def variables(self) -> list[str]:
         """Paths that a file of this layout must hold."""
         parts = (self.counts, self.velocity, self.position)
-        return [part.variable for part in parts if part is not None]
+        return [part.variable for part in parts if part is not None and part.variable is not None]
 
     def fits(self, variables: Mapping[str, Any]) -> bool:
         """Say whether a file's variables have everything this mapping names."""
@@ -86,7 +97,7 @@ class MatMapping(_Part):
             return False
 
 
-def load_mapping(path: str | pathlib.Path) -> MatMapping:
+def load_mapping(path: str | pathlib.Path) -> FileMapping:
     """Read one mapping.
 
     Raises
@@ -96,11 +107,11 @@ def load_mapping(path: str | pathlib.Path) -> MatMapping:
     """
     path = pathlib.Path(path)
     try:
-        mapping = MatMapping(**tomllib.loads(path.read_text()))
+        mapping = FileMapping(**tomllib.loads(path.read_text()))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"the mapping {path} cannot be read: {error}") from None
     except pydantic.ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {_said(e['msg'])}" for e in error.errors())
         raise BadInput(f"the mapping {path.name} is not right: {wrong}") from None
     _check_unit(path, "velocity", mapping.velocity, SPEEDS)
     _check_unit(path, "position", mapping.position, LENGTHS)
@@ -109,6 +120,10 @@ def load_mapping(path: str | pathlib.Path) -> MatMapping:
     if mapping.bin.time_unit not in TIMES:
         raise BadInput(f"the mapping {path.name}: bin.time_unit is '{mapping.bin.time_unit}'; give {', '.join(TIMES)}")
     return mapping
+
+
+def _said(message: str) -> str:
+    return (message[0].lower() + message[1:]).removeprefix("value error, ")
 
 
 def _check_unit(path, what, part, known):
@@ -122,7 +137,7 @@ def _check_unit(path, what, part, known):
     )
 
 
-def shipped_mappings() -> list[MatMapping]:
+def shipped_mappings() -> list[FileMapping]:
     """Return the mappings that come with the project."""
     here = pathlib.Path(__file__).resolve().parent.parent
     folder = here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
@@ -157,7 +172,7 @@ def _walk(value: Any, parts: list[str]) -> Iterator[np.ndarray]:
         raise KeyError(parts[0])
 
 
-def arrays_of(name: str, variables: Mapping[str, Any], mapping: MatMapping) -> dict[str, Any]:
+def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> dict[str, Any]:
     """Return counts, bin_s, velocity, position (SI where the unit is known), trial_start of a file's variables.
 
     Raises
@@ -165,6 +180,8 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: MatMapping) -> d
     BadInput
         When a variable is missing, has too few columns, or holds values that its unit makes impossible.
     """
+    if mapping.counts is None or any(part and part.channels for part in (mapping.velocity, mapping.position)):
+        raise BadInput(f"{name}: a .mat file needs a mapping with [counts], and variables in place of channels")
     turned = mapping.counts.order == "units x bins"
 
     def joined(path):
@@ -189,8 +206,8 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: MatMapping) -> d
                     f"{name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
                     "(counted from 0); is counts.order right?"
                 )
-            arrays[what] = table[:, list(part.columns)].astype(float) * scales.get(part.unit, 1.0)
-    _check_plausible(name, arrays, mapping)
+            arrays[what] = table[:, list(part.columns)].astype(float) * part.scale * scales.get(part.unit, 1.0)
+    check_plausible(name, mapping, arrays["velocity"], arrays["position"], arrays["bin_s"])
     return arrays
 
 
@@ -203,29 +220,44 @@ def _width_s(name, variables, part: Width) -> float:
     return round(step, 9)
 
 
-def _check_plausible(name, arrays, mapping: MatMapping) -> None:
+def check_plausible(name: str, mapping: FileMapping, velocity, position, bin_s: float) -> None:
     """Refuse units that make the hand impossibly fast, or velocity and position contradict each other.
 
     The bounds are ours: twenty metres per second, and a factor of four between the velocity and the change of position.
+
+    Raises
+    ------
+    BadInput
+        When a unit of the mapping cannot be right.
     """
-    velocity, position, bin_s = arrays["velocity"], arrays["position"], arrays["bin_s"]
-    if mapping.velocity and mapping.velocity.unit != FILE_UNIT:
-        fastest = float(np.nanmax(np.abs(velocity), initial=0.0))
-        if fastest > FASTEST_HAND_M_S:
-            raise BadInput(
-                f"{name}: '{mapping.velocity.variable}' in {mapping.velocity.unit} is as fast as {fastest:.3g} m/s; "
-                "the unit in the mapping is wrong"
-            )
-    if mapping.velocity is None or mapping.position is None or len(velocity) != len(position) or len(velocity) < 3:
-        return
-    if FILE_UNIT in (mapping.velocity.unit, mapping.position.unit):
-        return
-    steps, speeds = (np.diff(position, axis=0) / bin_s).ravel(), velocity[1:].ravel()
+    quick, placed = (
+        part if part is not None and part.unit != FILE_UNIT else None for part in (mapping.velocity, mapping.position)
+    )
+    steps = None if position is None or len(position) < 3 else np.diff(position, axis=0) / bin_s
+    if quick is not None:
+        _check_speed(name, quick, float(np.nanmax(np.abs(velocity), initial=0.0)), "is")
+    elif placed is not None and steps is not None:
+        moved = np.abs(steps[np.isfinite(steps)])
+        usual = float(np.quantile(moved, 0.99)) if len(moved) else 0.0  # a few joins of trials are faster than a hand
+        _check_speed(name, placed, usual, "changes")
+    if quick is not None and placed is not None and steps is not None and len(velocity) == len(position):
+        _check_agreement(name, quick, placed, steps.ravel(), velocity[1:].ravel())
+
+
+def _check_speed(name, part: Kinematics, speed_m_s: float, verb: str) -> None:
+    if speed_m_s > FASTEST_HAND_M_S:
+        what = part.variable or " and ".join(part.channels or ())
+        raise BadInput(
+            f"{name}: '{what}' in {part.unit} {verb} as fast as {speed_m_s:.3g} m/s; the unit in the mapping is wrong"
+        )
+
+
+def _check_agreement(name, quick: Kinematics, placed: Kinematics, steps, speeds) -> None:
     both = np.isfinite(steps) & np.isfinite(speeds)
     spread, said = steps[both] @ steps[both], steps[both] @ speeds[both]
     alike = said / max(np.sqrt(spread * (speeds[both] @ speeds[both])), 1e-300)
     if alike > ONE_QUANTITY and not 1.0 / LARGEST_MISMATCH < said / spread < LARGEST_MISMATCH:
         raise BadInput(
-            f"{name}: the velocity in {mapping.velocity.unit} is {said / spread:.3g} times the change of the position "
-            f"in {mapping.position.unit}; one of the two units in the mapping is wrong"
+            f"{name}: the velocity in {quick.unit} is {said / spread:.3g} times the change of the position "
+            f"in {placed.unit}; one of the two units in the mapping is wrong"
         )

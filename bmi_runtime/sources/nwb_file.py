@@ -1,4 +1,4 @@
-"""Neurodata Without Borders files: spike trains of the units table, series, trials; and counts with kinematics.
+"""Neurodata Without Borders files: spike trains of the units table or binned counts, series, trials, what is odd.
 
 Needs the extra ``nwb`` (pynwb).
 """
@@ -16,9 +16,9 @@ import numpy as np
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.spike_file import SpikeFile
 
-BIN_S = 0.05
-LONGEST_GAP_S = 0.2  # kinematics are interpolated within, and not recorded beyond
-LENGTHS_M = {"m": 1.0, "meters": 1.0, "metres": 1.0, "meter": 1.0, "cm": 0.01, "centimeters": 0.01, "mm": 1e-3}
+COUNTS = ("count", "spike", "binned", "crossing", "feature")
+MOST_BIN_S = 1.0
+TOUCHING_S = 1e-3
 
 
 @contextlib.contextmanager
@@ -44,42 +44,151 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
             raise BadInput(f"{path.name}: not a readable NWB file ({reason})") from None
         try:
             yield content
+        except OSError as error:  # of h5py, where a part of a truncated file is missing
+            raise BadInput(f"{path.name}: damaged, a part of it cannot be read ({error})") from None
         finally:
             handle.close()
 
 
 def read_nwb(path: pathlib.Path) -> SpikeFile:
-    """Return the spike trains and a list of everything else in an NWB file.
+    """Return the spikes (or binned counts) and a list of everything else in an NWB file, and what is odd.
 
     Raises
     ------
     BadInput
-        When it is not NWB or holds no units.
+        When it is not NWB or holds neither units nor binned counts.
     """
+    from bmi_runtime.sources import nwb_oddities
+
     with opened(path) as content:
-        trains, names = _trains(path, content)
-        stop = max((float(train.max()) for train in trains if len(train)), default=0.0)
-        signals = [_described(name, series) for name, series in series_of(content).items()]
-        tables = {name: len(table) for name, table in content.intervals.items()} if content.intervals else {}
-        return SpikeFile(
-            kind="NWB",
-            trains_s=trains,
-            names=names,
-            segments_s=[(0.0, stop)],
-            signals=signals,
-            events=tables,
-            notes={"session start": str(content.session_start_time), "identifier": str(content.identifier)},
-        )
+        series = series_of(content)
+        found = _from_units(path, content) if has_units(content) else _from_counts(path, content, series)
+        found.signals = [_described(name, item) for name, item in series.items()]
+        found.events = {name: len(table) for name, table in (content.intervals or {}).items()}
+        found.notes |= _notes(content)
+        found.odd += nwb_oddities.of_kinematics(series, found.segments_s) + nwb_oddities.of_intervals(content)
+        return found
 
 
-def _trains(path, content) -> tuple[list[np.ndarray], list[str]]:
-    units = content.units
-    if units is None or len(units) == 0:
-        raise BadInput(f"{path.name}: this NWB file has no units, so there are no spikes to read; sort it first")
-    if "spike_times" not in units.colnames:
-        raise BadInput(f"{path.name}: the units table of this NWB file has no spike_times")
+def _notes(content) -> dict[str, str]:
+    notes = {"session start": str(content.session_start_time), "identifier": str(content.identifier)}
+    tables = {"columns of units": content.units, **(content.intervals or {})}
+    for name, table in tables.items():
+        if table is not None:
+            known = ("start_time", "stop_time", "spike_times")
+            columns = [column for column in table.colnames if column not in known]
+            notes |= {name: ", ".join(columns)} if columns else {}
+    return notes
+
+
+def has_units(content) -> bool:
+    """Return whether there are units with spike times."""
+    return content.units is not None and len(content.units) > 0 and "spike_times" in content.units.colnames
+
+
+def no_spikes(path, content) -> BadInput:
+    """Return the error of a file in which there is nothing to decode."""
+    if content.units is not None and len(content.units):
+        return BadInput(f"{path.name}: the units table of this NWB file has no spike_times")
+    return BadInput(
+        f"{path.name}: this NWB file has no units and no series of counts, so there are no spikes to read; sort it "
+        "first"
+    )
+
+
+def _from_units(path, content) -> SpikeFile:
+    trains, names, odd = spike_trains(content)
+    watched = observed(content)
+    if watched and len({tuple(map(tuple, row)) for row in _watched_by_unit(content)}) > 1:
+        odd.append("units were observed for different stretches (obs_intervals); rates are over all of them together")
+    segments = watched or [_extent(content, trains)]
+    return SpikeFile(kind="NWB", trains_s=trains, names=names, segments_s=segments, odd=odd)
+
+
+def spike_trains(content) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Return the spike times of every unit (s), their names, and what is odd about them."""
+    units, odd = content.units, []
     trains = [np.asarray(units["spike_times"][row], dtype=float) for row in range(len(units))]
-    return trains, [str(name) for name in units.id[:]]
+    lost = sum(int((~np.isfinite(train)).sum()) for train in trains)
+    if lost:
+        odd.append(f"{lost} spike times are not finite numbers; they are left out")
+        trains = [train[np.isfinite(train)] for train in trains]
+    return trains, [str(name) for name in units.id[:]], odd
+
+
+def _watched_by_unit(content) -> list[np.ndarray]:
+    units = content.units
+    return [np.asarray(units["obs_intervals"][row], dtype=float).reshape(-1, 2) for row in range(len(units))]
+
+
+def observed(content) -> list[tuple[float, float]]:
+    """Return the stretches in which at least one unit was observed, in order; none where the file does not say."""
+    if content.units is None or "obs_intervals" not in content.units.colnames:
+        return []
+    rows = np.concatenate([np.zeros((0, 2)), *_watched_by_unit(content)])
+    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] > rows[:, 0])]
+    joined: list[tuple[float, float]] = []
+    for start, stop in rows[np.argsort(rows[:, 0])].tolist():
+        if joined and start <= joined[-1][1] + TOUCHING_S:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def _extent(content, trains) -> tuple[float, float]:
+    """Return when the first and the last thing in the file happened: spikes, samples, intervals."""
+    times = [edge for train in trains if len(train) for edge in (train.min(), train.max())]
+    for item in series_of(content).values():
+        times += list(span_of(item)) if len(item.data) else []
+    for table in (content.intervals or {}).values():
+        times += [*table["start_time"][:], *table["stop_time"][:]]
+    known = np.asarray(times, dtype=float)
+    known = known[np.isfinite(known)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+
+
+def _from_counts(path, content, series) -> SpikeFile:
+    found = counts_of(series)
+    if found is None:
+        raise no_spikes(path, content)
+    name, item = found
+    counts, times_s, bin_s = binned_counts(path, name, item)
+    return SpikeFile(
+        kind=f"NWB, binned counts ({name})",
+        trains_s=[],
+        names=[str(unit) for unit in range(counts.shape[1])],
+        segments_s=[(float(times_s[0]), float(times_s[-1]) + bin_s)],
+        counts=counts,
+        bin_times_s=times_s,
+    )
+
+
+def counts_of(series: dict[str, Any]) -> tuple[str, Any] | None:
+    """Return path and series of the counts per bin and unit (two dimensions, named so, no voltage), None if absent."""
+    from pynwb.ecephys import ElectricalSeries
+
+    for name, item in series.items():
+        words = name.rpartition("/")[2].lower()
+        named = any(word in words for word in COUNTS)
+        if named and item.data.ndim == 2 and len(item.data) > 1 and not isinstance(item, ElectricalSeries):
+            return name, item
+    return None
+
+
+def binned_counts(path, name: str, item) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return counts (bins, units), the time of each bin and the width of a bin, s.
+
+    Raises
+    ------
+    BadInput
+        When its rows are not bins.
+    """
+    times_s = times_of(item)
+    bin_s = float(np.median(np.diff(times_s)))
+    if not 1e-4 <= bin_s <= MOST_BIN_S:
+        raise BadInput(f"{path.name}: the rows of '{name}' are {bin_s:g} s apart, which is no width of a bin")
+    return values_of(item, slice(None)), times_s, bin_s
 
 
 def series_of(content) -> dict[str, Any]:
@@ -89,7 +198,7 @@ def series_of(content) -> dict[str, Any]:
     return {
         "/".join(_path_of(item)): item
         for item in content.objects.values()
-        if isinstance(item, TimeSeries) and getattr(item, "data", None) is not None
+        if isinstance(item, TimeSeries) and getattr(getattr(item, "data", None), "ndim", 0) > 0
     }
 
 
@@ -101,80 +210,28 @@ def _path_of(item) -> list[str]:
     return names[::-1]
 
 
+def times_of(series) -> np.ndarray:
+    """Return the time of every sample, s."""
+    if series.timestamps is not None:
+        return np.asarray(series.timestamps[:], dtype=float)
+    return float(series.starting_time or 0.0) + np.arange(len(series.data)) / float(series.rate)
+
+
+def span_of(series) -> tuple[float, float]:
+    """Return the time of the first and of the last sample, s."""
+    if series.timestamps is not None:
+        return float(series.timestamps[0]), float(series.timestamps[len(series.timestamps) - 1])
+    start = float(series.starting_time or 0.0)
+    return start, start + (len(series.data) - 1) / float(series.rate)
+
+
+def values_of(series, rows: slice) -> np.ndarray:
+    """Return some rows of a series in the unit that it names."""
+    data = np.asarray(series.data[rows], dtype=float)
+    return data * float(series.conversion or 1.0) + float(getattr(series, "offset", 0.0) or 0.0)
+
+
 def _described(name, series) -> str:
     shape = " x ".join(str(size) for size in series.data.shape)
     rate = f", {series.rate:g} Hz" if series.rate else ""
     return f"{name}: {shape}, {series.unit}{rate}"
-
-
-def binned_recording(path: pathlib.Path, bin_s: float = BIN_S):
-    """Return counts and kinematics of an NWB file in bins of `bin_s`, on the time of its behaviour.
-
-    Velocity and position are the first series of two or more columns whose names say so ("vel"; "pos", "cursor",
-    "hand"), averaged over the samples of a bin, in m where the unit is one of length.
-
-    Raises
-    ------
-    BadInput
-        When there are no units or no such series.
-    """
-    from bmi_runtime.sources.datafile import recording_from_arrays
-
-    with opened(path) as content:
-        trains, _ = _trains(path, content)
-        found = series_of(content)
-        velocity, position = _named(found, ("vel",)), _named(found, ("pos", "cursor", "hand"), ("vel",))
-        if velocity is None and position is None:
-            listed = ", ".join(found) or "none"
-            raise BadInput(
-                f"{path.name}: no velocity or position of two columns is among its series ({listed}); it can be "
-                "inspected, not decoded"
-            )
-        sampled = {"velocity": velocity, "position": position}
-        tables = {name: _samples(series) for name, series in sampled.items() if series is not None}
-    start = max(times[0] for times, _ in tables.values())
-    stop = min(times[-1] for times, _ in tables.values())
-    bins = int((stop - start) / bin_s)
-    edges = start + bin_s * np.arange(bins + 1)
-    counts = np.column_stack([np.histogram(train, edges)[0] for train in trains])
-    kinematics = {name: _averaged(edges, *table) for name, table in tables.items()}
-    return recording_from_arrays(path.name, counts, bin_s, kinematics.get("velocity"), kinematics.get("position"))
-
-
-def _named(found, words, but=()):
-    for name, series in found.items():
-        last = name.lower()
-        wanted = any(word in last for word in words) and not any(word in last.rpartition("/")[2] for word in but)
-        if wanted and series.data.ndim == 2 and series.data.shape[1] >= 2:
-            return series
-    return None
-
-
-def _samples(series) -> tuple[np.ndarray, np.ndarray]:
-    data = np.asarray(series.data[:, :2], dtype=float) * float(series.conversion or 1.0)
-    data = data * LENGTHS_M.get(str(series.unit).split("/")[0].strip().lower(), 1.0)
-    if series.timestamps is not None:
-        return np.asarray(series.timestamps[:], dtype=float), data
-    return float(series.starting_time or 0.0) + np.arange(len(data)) / float(series.rate), data
-
-
-def _averaged(edges, times_s, values) -> np.ndarray:
-    """Return the mean of the samples of each bin, interpolated in bins without one, NaN beyond `LONGEST_GAP_S`."""
-    bins, width_s = len(edges) - 1, edges[1] - edges[0]
-    which = np.floor((times_s - edges[0]) / width_s + 1e-6).astype(np.int64)  # a sample on an edge opens its bin
-    inside = (which >= 0) & (which < bins) & np.isfinite(values).all(axis=1)
-    number = np.bincount(which[inside], minlength=bins)
-    out = np.full((bins, 2), np.nan)
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    if not inside.any():
-        return out
-    for axis in range(2):
-        total = np.bincount(which[inside], values[inside, axis], minlength=bins)
-        filled = number > 0
-        out[filled, axis] = total[filled] / number[filled]
-        out[~filled, axis] = np.interp(centres[~filled], times_s[inside], values[inside, axis])
-    kept = times_s[inside]
-    after = np.clip(np.searchsorted(kept, centres), 1, len(kept) - 1) if len(kept) > 1 else np.zeros(bins, int)
-    gap = np.minimum(np.abs(centres - kept[after - 1]), np.abs(centres - kept[after]))
-    out[gap > LONGEST_GAP_S] = np.nan
-    return out

@@ -12,13 +12,21 @@ COINCIDENT_SHARE = 0.5
 REFRACTORY_S = 1e-3
 REFRACTORY_SHARE = 0.02
 SILENCE_RATIO = 12.0  # a pause of all units this many times the 99.9th percentile of the pooled intervals
+SILENCE_RATIO_FEW = 18.0  # the same limit for Poisson trains, from the 99th percentile, where spikes are few
+FEWEST_GAPS = 200
 SHORTEST_PAUSE_S = 0.5
+MOST_BREAKS = 5
+ROUNDING_S = 1e-6
+JUMP_RATIO = 4.0
 JOIN_RATIO = 12.0
 LIKELY_SPIKES = 20
+FEWEST_IDENTICAL = 3
 
 
 def of_spikes(file: SpikeFile) -> list[str]:
     """Return sentences on pauses, resets, and on silent, duplicate, doubled and misfiled units."""
+    if file.counts is not None:
+        return [*file.odd, *of_counts(file.counts), *_time_breaks(file.bin_times_s)]
     names, trains = file.names, file.trains_s
     odd = list(file.odd)
     odd += _breaks(file)
@@ -31,7 +39,7 @@ def of_spikes(file: SpikeFile) -> list[str]:
     doubled = [
         name
         for name, train in zip(names, ordered, strict=True)
-        if len(train) >= LIKELY_SPIKES and (np.diff(train) < REFRACTORY_S).mean() > REFRACTORY_SHARE
+        if len(train) >= LIKELY_SPIKES and _refractory_excess(train)
     ]
     odd += _listed(
         "unit",
@@ -42,23 +50,55 @@ def of_spikes(file: SpikeFile) -> list[str]:
     return odd
 
 
+def _refractory_excess(train_s) -> bool:
+    """Return whether more intervals are too short than the bound allows, by two standard deviations of chance."""
+    allowed = REFRACTORY_SHARE * (len(train_s) - 1)
+    return bool((np.diff(train_s) < REFRACTORY_S).sum() > allowed + 2 * np.sqrt(allowed))
+
+
 def _breaks(file: SpikeFile) -> list[str]:
-    odd = []
-    for (_, stop), (start, _) in zip(file.segments_s, file.segments_s[1:], strict=False):
-        what = "a pause" if start >= stop else "a reset of the clock"
-        odd.append(f"{what} of {abs(start - stop):.3f} s: recorded until {stop:.3f} s, then from {start:.3f} s")
-    pooled = np.sort(np.concatenate(file.trains_s)) if file.trains_s else np.zeros(0)
-    if len(pooled) < 1000:
-        return odd
-    gaps = np.diff(pooled)
-    limit = max(SILENCE_RATIO * float(np.quantile(gaps, 0.999)), SHORTEST_PAUSE_S)
     known = [(stop, start) for (_, stop), (start, _) in zip(file.segments_s, file.segments_s[1:], strict=False)]
-    for index in np.flatnonzero(gaps > limit):
-        first, last = float(pooled[index]), float(pooled[index + 1])
-        if not any(first <= stop and last >= start for stop, start in known):
-            odd.append(f"no unit fires for {last - first:.2f} s, from {first:.2f} s on (a pause in the recording?)")
-    outside = sum(int(((t < file.segments_s[0][0]) | (t > file.segments_s[-1][1])).sum()) for t in file.trains_s)
+    odd = _few(
+        [_break(stop, start) for stop, start in known],
+        f"breaks, {sum(max(0.0, start - stop) for stop, start in known):.3f} s of pauses in all",
+    )
+    pooled = np.sort(np.concatenate(file.trains_s)) if file.trains_s else np.zeros(0)
+    silences = [
+        (first, last)
+        for first, last in _silences(pooled)
+        if not any(first <= stop and last >= start for stop, start in known)
+    ]
+    odd += _few(
+        [f"no unit fires for {b - a:.2f} s, from {a:.2f} s on (a pause in the recording?)" for a, b in silences],
+        f"silences of all units, {sum(b - a for a, b in silences):.2f} s in all",
+    )
+    inside = np.zeros(len(pooled), dtype=bool)
+    for start, stop in file.segments_s:
+        inside |= (pooled >= start - ROUNDING_S) & (pooled <= stop + ROUNDING_S)
+    outside = int((~inside).sum())
     return [*odd, f"{outside} spikes lie outside of the recorded time"] if outside else odd
+
+
+def _break(stop_s: float, start_s: float) -> str:
+    what = "a pause" if start_s >= stop_s else "a reset of the clock"
+    return f"{what} of {abs(start_s - stop_s):.3f} s: recorded until {stop_s:.3f} s, then from {start_s:.3f} s"
+
+
+def _silences(pooled_s) -> list[tuple[float, float]]:
+    """Return stretches without a spike of any unit that are far longer than the longest usual ones."""
+    gaps = np.diff(pooled_s)
+    if len(gaps) < FEWEST_GAPS:
+        return []
+    share, ratio = (0.999, SILENCE_RATIO) if len(gaps) >= 1000 else (0.99, SILENCE_RATIO_FEW)
+    limit = max(ratio * float(np.quantile(gaps, share)), SHORTEST_PAUSE_S)
+    return [(float(pooled_s[i]), float(pooled_s[i + 1])) for i in np.flatnonzero(gaps > limit)]
+
+
+def _few(sentences: list[str], all_of_them: str) -> list[str]:
+    """Return the sentences, or the first of them and how many there are."""
+    if len(sentences) <= MOST_BREAKS:
+        return sentences
+    return [*sentences[:MOST_BREAKS], f"... {len(sentences)} {all_of_them}"]
 
 
 def _duplicates(trains):
@@ -76,8 +116,16 @@ def _duplicates(trains):
         for (i, j), together in _shared(cells, owner, len(trains)).items():
             if together > 0.4 * COINCIDENT_SHARE * min(len(grids[i]), len(grids[j])):
                 candidates.add((i, j))
+    candidates |= _identical(trains)
     shares = ((i, j, _share_together(trains[i], trains[j])) for i, j in sorted(candidates))
     return [(i, j, share) for i, j, share in shares if share > COINCIDENT_SHARE]
+
+
+def _identical(trains) -> set[tuple[int, int]]:
+    """Return pairs of units with the same spike times, however few."""
+    first: dict[bytes, int] = {}
+    keys = [(index, train.tobytes()) for index, train in enumerate(trains) if len(train) >= FEWEST_IDENTICAL]
+    return {(first[key], index) for index, key in keys if first.setdefault(key, index) != index}
 
 
 def _share_together(first, second) -> float:
@@ -132,9 +180,7 @@ def of_bins(recording: OpenLoopRecording, time_s=None) -> list[str]:
     time_s : array, optional
         The file's own time of each bin.
     """
-    counts = recording.counts
-    odd = _listed("unit", [str(i) for i in np.flatnonzero(np.ptp(counts, axis=0) == 0)], "that never changes its count")
-    odd += [f"units {i} and {j} have the same count in every bin" for i, j in _same_columns(counts)]
+    odd = _of_units(recording.counts)
     odd += _time_breaks(time_s)
     odd += _joins(recording)
     missing = int((~np.isfinite(recording.velocity).all(axis=1)).sum())
@@ -142,9 +188,26 @@ def of_bins(recording: OpenLoopRecording, time_s=None) -> list[str]:
         odd.append(f"{missing} bins have no recorded velocity")
     still = [name for name, column in zip("xy", recording.velocity.T, strict=True) if np.nanstd(column) == 0]
     odd += _listed("velocity", still, "that never changes")
-    silent = np.flatnonzero((counts == 0).all(axis=1))
-    if len(silent) and recording.n_units >= 10 and counts.mean() * recording.n_units > 10.0:
+    return odd + _of_all_units(recording.counts)
+
+
+def of_counts(counts) -> list[str]:
+    """Return sentences on silent and duplicate units, bins without any spike, and what is no count."""
+    return _of_units(counts) + _of_all_units(counts)
+
+
+def _of_units(counts) -> list[str]:
+    still = np.flatnonzero(np.ptp(counts, axis=0) == 0)
+    odd = _listed("unit", [str(i) for i in still], "that never changes its count")
+    return odd + [f"units {i} and {j} have the same count in every bin" for i, j in _same_columns(counts)]
+
+
+def _of_all_units(counts) -> list[str]:
+    odd, silent, units = [], np.flatnonzero((counts == 0).all(axis=1)), counts.shape[1]
+    if len(silent) and units >= 10 and counts.mean() * units > 10.0:
         odd.append(f"{len(silent)} bins have no spike of any unit, the first is bin {silent[0]} (a pause?)")
+    if not np.isfinite(counts).all():
+        odd.append(f"{int((~np.isfinite(counts)).sum())} counts are not finite numbers")
     if (counts < 0).any():
         odd.append("counts are negative in places: these are features, not spike counts")
     return odd
@@ -190,6 +253,23 @@ def joins(recording: OpenLoopRecording) -> np.ndarray:
     off[known] = np.linalg.norm(step[known] - slope * mean[known], axis=1)
     limit = JOIN_RATIO * float(np.quantile(off[known], 0.75))
     return np.flatnonzero(off > max(limit, 1e-12)) + 1
+
+
+def jumps(position, time_s) -> np.ndarray:
+    """Return the samples before which the position jumps, judged by the position alone.
+
+    A jump is a step four times as fast as the 90th percentile of the steps that move, and as both of its neighbours
+    (ours): speed grows and falls over many samples, where a join or a lost marker takes one.
+    """
+    rows = np.flatnonzero(np.isfinite(position).all(axis=1))
+    steps = np.linalg.norm(np.diff(position[rows], axis=0), axis=1)
+    speed = steps / np.maximum(np.diff(np.asarray(time_s)[rows]), 1e-12)
+    moving = speed[steps > 0]
+    if len(moving) < LIKELY_SPIKES:
+        return np.zeros(0, dtype=int)
+    beside = np.maximum(np.r_[0.0, speed[:-1]], np.r_[speed[1:], 0.0])
+    fast = speed > JUMP_RATIO * np.maximum(float(np.quantile(moving, 0.9)), beside)
+    return rows[1:][fast & (np.diff(rows) == 1)]
 
 
 def _joins(recording) -> list[str]:

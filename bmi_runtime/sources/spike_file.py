@@ -34,6 +34,8 @@ class SpikeFile:
         What else the file says about itself.
     odd : list of str
         What the reader itself found odd.
+    counts, bin_times_s : ndarray, (bins, units) and (bins,), or None
+        Of a file that holds counts in place of spike times.
     """
 
     kind: str
@@ -44,6 +46,13 @@ class SpikeFile:
     events: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
     odd: list[str] = dataclasses.field(default_factory=list)
+    counts: np.ndarray | None = None
+    bin_times_s: np.ndarray | None = None
+
+    @property
+    def spikes(self) -> list[float]:
+        """Number of spikes of every unit (of features: their sum)."""
+        return [len(train) for train in self.trains_s] if self.counts is None else self.counts.sum(axis=0).tolist()
 
 
 def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
@@ -57,6 +66,8 @@ def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
     BadInput
         When a line is not two numbers.
     """
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path.name}: the file is empty")
     try:
         table = np.loadtxt(path, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from bmi_runtime.cli.inspect import inspect
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.datafile import load_recording
 
 neo = pytest.importorskip("neo", reason="neo is not installed (pip install bmi-runtime[nwb])")
 
@@ -125,8 +126,11 @@ def test_neuralynx_by_folder_and_by_file(tmp_path):
     assert alone["recorded_s"] == pytest.approx(2.0, abs=0.03)
 
 
-def plexon(path):
-    """Two channels, one unit on the first and two on the second, strobed events: a .plx of version 106."""
+def plexon(path, slow=()):
+    """Two channels, one unit on the first and two on the second, strobed events: a .plx of version 106.
+
+    With `slow`, columns of int16 at 1 kHz, they stand beside it as continuous channels AD01, AD02, in pieces of 500.
+    """
     channel = np.dtype(
         [("Name", "S32"), ("SIGName", "S32"), ("Channel", "<i4"), ("ints", "<i4", (8,)), ("Template", "<u2", (320,)),
          ("Fit", "<i4", (5,)), ("SortWidth", "<i4"), ("Boxes", "<u2", (40,)), ("SortBeg", "<i4"), ("Comment", "S128"),
@@ -139,8 +143,13 @@ def plexon(path):
                                  ("last", "<f8"), ("bytes", "u1", (4,)), ("mv", "<u2", (3,)), ("software", "S46"),
                                  ("counts", "<i4", (650 + 650 + 512,))]))  # fmt: skip
     head["magic"], head["version"] = 0x58454C50, 106
-    head["ints"][0] = [RATE_HZ, 2, 1, 0, 32, 8, 2020, 1, 2, 3, 4, 5, 0, RATE_HZ]
+    head["ints"][0] = [RATE_HZ, 2, 1, len(slow), 32, 8, 2020, 1, 2, 3, 4, 5, 0, RATE_HZ]
     head["bytes"], head["mv"] = [1, 1, 12, 12], [3000, 5000, 1000]
+    slow_head = np.dtype([("Name", "S32"), ("ints", "<i4", (6,)), ("Comment", "S128"), ("SrcId", "u1"),
+                          ("reserved", "u1"), ("ChanId", "<u2"), ("Padding", "<i4", (27,))])  # fmt: skip
+    slow_heads = np.zeros(len(slow), slow_head)
+    slow_heads["Name"] = [f"AD{n + 1:02}".encode() for n in range(len(slow))]
+    slow_heads["ints"] = [[n, 1000, 1, 1, 1, 0] for n in range(len(slow))] or np.zeros((0, 6))
     channels, heads = np.zeros(2, channel), np.zeros(1, event_head)
     channels["Name"], channels["Channel"] = [b"sig001", b"sig002"], [1, 2]
     channels["ints"][:, 3] = 1
@@ -154,7 +163,13 @@ def plexon(path):
     counts[1, 1], counts[2, 1], counts[2, 2] = 100, 33, 33
     head["counts"][0, :650] = head["counts"][0, 650:1300] = counts.ravel()
     head["counts"][0, 1300 + 257] = 5
-    path.write_bytes(head.tobytes() + channels.tobytes() + heads.tobytes() + data.tobytes())
+    pieces = [
+        np.array([(5, 0, 30 * first, n, 0, 1, 500)], block).tobytes() + column[first : first + 500].tobytes()
+        for n, column in enumerate(slow)
+        for first in range(0, len(column), 500)
+    ]
+    named = head.tobytes() + channels.tobytes() + heads.tobytes() + slow_heads.tobytes()
+    path.write_bytes(named + b"".join(pieces) + data.tobytes())
 
 
 def test_plexon(tmp_path):
@@ -164,6 +179,22 @@ def test_plexon(tmp_path):
     assert (facts["units"], facts["spikes"]) == (3, 166)
     assert sorted(round(rate * facts["recorded_s"]) for rate in facts["rates_hz"].values()) == [33, 33, 100]
     assert facts["events"] == {"Strobed": 5}
+
+
+def test_plexon_with_the_hand_on_slow_channels(tmp_path):
+    at = np.arange(2500) / 1000
+    hand_m = np.column_stack([0.1 * np.sin(2 * at), 0.08 * np.cos(1.4 * at)])
+    plexon(tmp_path / "made.plx", [np.round(column * 10_000).astype("<i2") for column in hand_m.T])
+    (tmp_path / "made.plx.toml").write_text(
+        'name = "x"\n[bin]\nwidth_s = 0.05\n[position]\nchannels = ["AD01", "AD02"]\nunit = "cm"\n'
+        f"scale = {0.01 * 2048 / 5000}\n"
+    )
+    assert [signal.split(":")[0] for signal in facts_of(tmp_path / "made.plx")["signals"]] == ["AD01", "AD02"]
+    recording = load_recording(tmp_path / "made.plx")
+    centres = 0.05 * (np.arange(recording.n_bins) + 0.5) - 0.0005
+    truth = np.column_stack([0.1 * np.sin(2 * centres), 0.08 * np.cos(1.4 * centres)])
+    np.testing.assert_allclose(recording.position, truth, atol=2e-4)
+    assert recording.n_bins >= 40 and recording.counts.sum() > 100
 
 
 def open_ephys(folder, seconds=1):

@@ -50,10 +50,10 @@ def open_npz(path: str, need: tuple[str, ...] = ()) -> dict:
     if not file.exists():
         raise BadInput(f"there is no file '{path}'")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as archive:
             names = list(archive.files)
             arrays = {name: _member(file, archive, name) for name in names}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(f"'{path}' is not a readable .npz of plain arrays ({error})") from error
     for name in need:
         if name not in arrays:

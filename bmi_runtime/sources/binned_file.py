@@ -1,0 +1,172 @@
+"""Spike times and sampled kinematics of a file, counted and averaged in bins: what NWB and acquisition files share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+BIN_S = 0.05
+LONGEST_GAP_S = 0.4  # kinematics are interpolated within, and not recorded in a longer one
+SHORTEST_PART_BINS = 2
+Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """A sampled signal of two columns.
+
+    Attributes
+    ----------
+    pieces : callable
+        ``pieces(from_s, to_s)`` yields (times_s, values of shape (samples, 2)), one stretch after the other, so that no
+        file need fit in memory; samples beyond the limits do no harm.
+    span_s : (start, stop)
+        Between its first sample and the end of its last.
+    unit : str
+        Of the values: "m", "m/s", or what the file calls it.
+    origin : str
+        Where in the file it stands.
+    """
+
+    pieces: Callable[[float, float], Pieces]
+    span_s: tuple[float, float]
+    unit: str
+    origin: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A stretch of a file that was recorded without a break.
+
+    Attributes
+    ----------
+    span_s : (start, stop)
+    trains_s : sequence of ndarray
+        Spike times of every unit, s.
+    sampled : dict
+        ``velocity`` and/or ``position``.
+    """
+
+    span_s: tuple[float, float]
+    trains_s: Sequence[np.ndarray]
+    sampled: dict[str, Sampled]
+
+
+def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
+    """Return counts and kinematics in bins, each part from where both spikes and kinematics are recorded.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    parts : sequence of Part
+        Each starts anew: nothing is known of what was before it.
+    bin_s : float
+
+    Returns
+    -------
+    OpenLoopRecording
+
+    Raises
+    ------
+    BadInput
+        When spikes and kinematics share no time.
+    """
+    from bmi_runtime.sources.datafile import recording_from_arrays
+
+    found = [(part, edges) for part in parts if len(edges := _edges(part, bin_s)) > SHORTEST_PART_BINS]
+    if not found:
+        raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)})")
+    counts = np.concatenate([np.column_stack([counted(train, edges) for train in p.trains_s]) for p, edges in found])
+    signals = found[0][0].sampled
+    averages = {
+        what: np.concatenate([averaged(edges, part.sampled[what]) for part, edges in found]) for what in signals
+    }
+    starts = np.cumsum([0] + [len(edges) - 1 for _, edges in found[:-1]])
+    anew = np.zeros(len(counts), dtype=bool)
+    anew[starts] = True
+    origins = {what: signal.origin for what, signal in signals.items()}
+    return recording_from_arrays(
+        name,
+        counts,
+        bin_s,
+        averages.get("velocity"),
+        averages.get("position"),
+        starts,
+        anew,
+        origins=origins,
+        **units_of(signals),
+    )
+
+
+def units_of(signals: dict[str, Sampled]) -> dict[str, Any]:
+    """Return the units of velocity and position, by the names that a recording has for them."""
+    units: dict[str, Any] = {f"{what}_unit": signal.unit for what, signal in signals.items()}
+    derived = "m/s" if units.get("position_unit") == "m" else "the file's unit"  # of a velocity that is not there
+    return {"velocity_unit": derived} | units
+
+
+def _edges(part: Part, bin_s: float) -> np.ndarray:
+    first = max(part.span_s[0], *(signal.span_s[0] for signal in part.sampled.values()))
+    last = min(part.span_s[1], *(signal.span_s[1] for signal in part.sampled.values()))
+    return bin_edges(first, last, bin_s)
+
+
+def _spans(parts: Sequence[Part]) -> str:
+    texts = [f"spikes from {parts[0].span_s[0]:g} to {parts[-1].span_s[1]:g} s"]
+    for what, signal in parts[0].sampled.items():
+        texts.append(f"{what} from {signal.span_s[0]:g} to {parts[-1].sampled[what].span_s[1]:g} s")
+    return ", ".join(texts)
+
+
+def bin_edges(start_s: float, stop_s: float, bin_s: float) -> np.ndarray:
+    """Return the edges of the whole bins between two times; none where they do not hold one."""
+    return start_s + bin_s * np.arange(max(0, int((stop_s - start_s) / bin_s + 1e-6)) + 1)
+
+
+def counted(train_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
+    """Return the spikes in each bin; a spike on an edge belongs to the bin that it opens."""
+    return np.diff(np.searchsorted(np.sort(train_s), edges_s))
+
+
+def averaged(edges_s: np.ndarray, signal: Sampled) -> np.ndarray:
+    """Return the mean of the samples of each bin, shape (bins, 2).
+
+    Bins without a sample are interpolated between those that have one, if these are no farther apart than
+    `LONGEST_GAP_S`, and are NaN otherwise.
+    """
+    total = np.zeros((len(edges_s) - 1, 4))  # samples, time, x, y
+    for times_s, values in signal.pieces(edges_s[0] - LONGEST_GAP_S, edges_s[-1] + LONGEST_GAP_S):
+        known = np.isfinite(times_s) & np.isfinite(values).all(axis=1)
+        _gather(edges_s, times_s[known], values[known], total)
+    return _means(edges_s, total)
+
+
+def _gather(edges, times_s, values, total) -> None:
+    width_s = edges[1] - edges[0]
+    which = np.floor((times_s - edges[0]) / width_s + 1e-6).astype(np.int64)  # a sample on an edge opens its bin
+    inside = (which >= 0) & (which < len(total))
+    rows = which[inside]
+    for column, part in enumerate((None, times_s[inside], *values[inside].T)):
+        total[:, column] += np.bincount(rows, part, minlength=len(total))
+
+
+def _means(edges, total) -> np.ndarray:
+    filled = total[:, 0] > 0
+    out = np.full((len(total), 2), np.nan)
+    if not filled.any():
+        return out
+    times_s, *columns = (total[filled, 1:] / total[filled, :1]).T
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    after = np.searchsorted(times_s, centres)
+    between = ~filled & (after > 0) & (after < len(times_s))
+    between[between] = (times_s[after[between]] - times_s[after[between] - 1]) <= LONGEST_GAP_S
+    for axis, column in enumerate(columns):
+        out[filled, axis] = column
+        out[between, axis] = np.interp(centres[between], times_s, column)
+    return out

@@ -1,0 +1,85 @@
+"""Variables of ``.mat`` files: those of MATLAB up to 7.2 through scipy, those of 7.3 (HDF5) through h5py."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+HDF5_OFFSET = 512  # MATLAB writes a header of its own before it
+TEXT = ("char", "cellstr")
+
+
+def mat_variables(path: pathlib.Path) -> dict[str, Any]:
+    """Return the variables of a ``.mat`` file: arrays, structs, and lists of what cells and arrays of structs hold.
+
+    Raises
+    ------
+    BadInput
+        When it is not one, or is one of version 7.3 and h5py is not installed.
+    """
+    with open(path, "rb") as file:
+        head = file.read(HDF5_OFFSET + len(HDF5))
+    if head[HDF5_OFFSET:] == HDF5 or head.startswith(HDF5):
+        return _hdf5_variables(path)
+    import scipy.io
+
+    try:
+        variables = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
+    except Exception as error:  # scipy raises many kinds on a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"{path.name}: not a readable .mat file ({reason})") from None
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
+
+
+def _hdf5_variables(path) -> dict[str, Any]:
+    try:
+        import h5py
+    except ImportError:
+        raise BadInput(f"{path.name}: reading .mat of version 7.3 needs h5py; pip install 'bmi-runtime[nwb]'") from None
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: _value(file, item) for name, item in file.items() if not name.startswith("#")}
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise BadInput(f"{path.name}: not a readable .mat file of version 7.3 ({str(error).splitlines()[0]})") from None
+
+
+def _value(file, item) -> Any:
+    """Return an array as MATLAB shows it (HDF5 holds it transposed), a dict for a struct, an object array for cells."""
+    import h5py
+
+    if isinstance(item, h5py.Group):
+        return _struct(file, item)
+    if item.attrs.get("MATLAB_empty", 0):
+        return np.zeros(tuple(int(size) for size in np.ravel(item[()])))
+    if item.dtype != h5py.ref_dtype:
+        return np.squeeze(np.asarray(item[()]).T)
+    references = np.ravel(item[()].T)
+    return _together([_value(file, file[reference]) for reference in references])
+
+
+def _struct(file, group) -> Any:
+    """Return a struct as a dict; an array of structs, whose fields are lists of references, as an array of dicts."""
+    import h5py
+
+    fields = list(group.values())
+    is_array = bool(fields) and all(
+        isinstance(field, h5py.Dataset) and field.dtype == h5py.ref_dtype and "MATLAB_class" not in field.attrs
+        for field in fields
+    )
+    values = {name: _value(file, item) for name, item in group.items()}
+    if not is_array:
+        return values
+    return _together([{name: column[row] for name, column in values.items()} for row in range(fields[0].size)])
+
+
+def _together(values: list[Any]) -> np.ndarray:
+    """Return values of any shape as a one-dimensional array of objects."""
+    out = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        out[index] = value
+    return out

@@ -1,0 +1,107 @@
+"""Counts and kinematics of acquisition systems' files: spikes, and the two analog channels that a mapping names."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, binned
+from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
+from bmi_runtime.sources.neo_file import opened, span, train
+
+PIECE_S = 60.0  # of an analog channel in memory at once
+
+
+def binned_acquisition(path: pathlib.Path, mapping: FileMapping | None) -> Any:
+    """Return counts and kinematics of a file or folder that neo reads, in the bins of the mapping.
+
+    Parameters
+    ----------
+    path : path
+    mapping : FileMapping
+        Names two analog ``channels`` for a velocity and/or a position.
+
+    Returns
+    -------
+    OpenLoopRecording
+
+    Raises
+    ------
+    BadInput
+        When there are no units, no mapping, or no such channels.
+    """
+    with opened(path) as reader:
+        signals = [str(channel["name"]) for channel in reader.header["signal_channels"]]
+        units = len(reader.header["spike_channels"])
+        if not units:
+            raise BadInput(f"{path.name}: there are no spikes in it, so there is nothing to decode; sort it first")
+        wanted = {} if mapping is None else {"velocity": mapping.velocity, "position": mapping.position}
+        named = {what: part for what, part in wanted.items() if part is not None}
+        if mapping is None or not all(part.channels for part in named.values()) or mapping.counts is not None:
+            raise BadInput(
+                f"{path.name}: nothing in it says which channels are the hand; give a --mapping with, for example, "
+                f"[position] channels = {_example(signals)} (and no [counts])"
+            )
+        places = {what: _places(path, reader, part) for what, part in named.items()}
+        parts = []
+        for segment in range(reader.segment_count(0)):
+            trains = [train(reader, unit, segment) for unit in range(units)]
+            sampled = {what: _sampled(reader, segment, places[what], part) for what, part in named.items()}
+            parts.append(Part(span(reader, segment), trains, sampled))
+        recording = binned(path.name, parts, mapping.bin.width_s)
+    check_plausible(path.name, mapping, recording.velocity, recording.position, recording.bin_s)
+    return recording
+
+
+def _example(signals: list[str]) -> str:
+    shown = signals[:2] if len(signals) > 1 else ["x", "y"]
+    return "[" + ", ".join(f'"{name}"' for name in shown) + "]"
+
+
+def _places(path, reader, part: Kinematics) -> list[tuple[int, int]]:
+    """Return (stream, channel within it) of both channels of a mapping, found by name or by number."""
+    header, places = reader.header, []
+    for wanted in part.channels or ():
+        channels = header["signal_channels"]
+        rows = np.flatnonzero((channels["name"] == wanted) | (channels["id"] == wanted))
+        if len(rows) != 1:
+            held = ", ".join(map(str, channels["name"])) or "none"
+            what = "no channel" if len(rows) == 0 else f"{len(rows)} channels"
+            raise BadInput(f"{path.name}: {what} of the name '{wanted}' that the mapping wants; it has {held}")
+        stream = channels["stream_id"][rows[0]]
+        inside = np.flatnonzero(channels["stream_id"] == stream)
+        places.append(
+            (int(np.flatnonzero(header["signal_streams"]["id"] == stream)[0]), int(np.searchsorted(inside, rows[0])))
+        )
+    return places
+
+
+def _sampled(reader, segment: int, places, part: Kinematics) -> Sampled:
+    scales = SPEEDS if part.unit in SPEEDS else LENGTHS
+    scale = part.scale * scales.get(part.unit, 1.0)
+    unit = "the file's unit" if part.unit == FILE_UNIT else ("m/s" if part.unit in SPEEDS else "m")
+    stream = places[0][0]
+    start_s = float(reader.get_signal_t_start(0, segment, stream))
+    samples = min(int(reader.get_signal_size(0, segment, stream)) for stream, _ in places)
+    rate_hz = float(reader.get_signal_sampling_rate(stream))
+    read = functools.partial(_read, reader, segment, places, scale, start_s, rate_hz, samples)
+    return Sampled(read, (start_s, start_s + samples / rate_hz), unit, " and ".join(part.channels or ()))
+
+
+def _read(reader, segment, places, scale, start_s, rate_hz, samples, from_s, to_s) -> Pieces:
+    first = max(0, int((from_s - start_s) * rate_hz) - 1)
+    last = min(samples, int((to_s - start_s) * rate_hz) + 2)
+    step = max(1, int(PIECE_S * rate_hz))
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        columns = []
+        for stream, channel in places:
+            raw = reader.get_analogsignal_chunk(0, segment, begin, end, stream, channel_indexes=[channel])
+            columns.append(
+                reader.rescale_signal_raw_to_float(raw, stream_index=stream, channel_indexes=[channel])[:, 0]
+            )
+        yield start_s + np.arange(begin, end) / rate_hz, scale * np.column_stack(columns).astype(float)

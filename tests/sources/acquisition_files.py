@@ -1,0 +1,215 @@
+"""Small files of acquisition systems, written byte by byte after their published layouts."""
+
+import numpy as np
+
+RATE_HZ = 30_000
+SLOW_HZ = 1000
+MV_PER_M = 10_000.0  # how the made rigs put the hand on their analog inputs
+
+
+def hand_m(times_s):
+    """Where the hand is, m."""
+    return np.column_stack([0.1 * np.sin(2 * times_s), 0.08 * np.cos(1.4 * times_s)])
+
+
+def trains_s(start_s, stop_s, units=4, seed=1):
+    """Return spike times, a little more from every unit to the next."""
+    rng = np.random.default_rng(seed)
+    trains = [np.sort(rng.uniform(start_s, stop_s, int((10 + 4 * n) * (stop_s - start_s)))) for n in range(units)]
+    return [train[np.diff(train, prepend=-1.0) > 0.002] for train in trains]
+
+
+def text(words, width):
+    return words.encode("latin-1").ljust(width, b"\0")
+
+
+def blackrock(folder, stretches=((0.0, 4.0),), waveform=12):
+    """Write rig.nev and rig.ns2 of specification 2.3: two units a channel, hand x and y at 1 kHz; pauses between.
+
+    Returns the spike times by unit.
+    """
+    trains = [np.concatenate(parts) for parts in zip(*(trains_s(*s, seed=3) for s in stretches), strict=True)]
+    clock = np.array([2024, 1, 1, 2, 3, 4, 5, 6], "<u2").tobytes()
+    waves = [
+        b"NEUEVWAV" + np.array([channel], "<u2").tobytes() + b"\x01\x01" + np.array([250, 0], "<u2").tobytes()
+        + np.array([0, -50], "<i2").tobytes() + b"\x02\x02" + np.array([waveform], "<u2").tobytes() + bytes(8)
+        for channel in (1, 2)
+    ]  # fmt: skip
+    labels = [b"NEUEVLBL" + np.array([c], "<u2").tobytes() + text(f"chan{c}", 16) + bytes(6) for c in (1, 2)]
+    extended = [*waves, *labels]
+    packet = 8 + 2 * waveform
+    head = b"NEURALEV\x02\x03" + np.array([1], "<u2").tobytes()
+    head += np.array([336 + 32 * len(extended), packet, RATE_HZ, RATE_HZ], "<u4").tobytes() + clock
+    head += text("made", 32) + text("", 256) + np.array([len(extended)], "<u4").tobytes()
+    record = np.dtype(
+        [("time", "<u4"), ("channel", "<u2"), ("unit", "u1"), ("zero", "u1"), ("wave", "<i2", (waveform,))]
+    )
+    spikes = np.concatenate([_nev_spikes(train, unit, record) for unit, train in enumerate(trains)])
+    spikes = spikes[np.argsort(spikes["time"], kind="stable")]
+    (folder / "rig.nev").write_bytes(head + b"".join(extended) + spikes.tobytes())
+    (folder / "rig.ns2").write_bytes(_nsx(stretches, clock))
+    return trains
+
+
+def _nev_spikes(train_s, unit, record):
+    spikes = np.zeros(len(train_s), record)
+    spikes["time"] = np.round(train_s * RATE_HZ)
+    spikes["channel"], spikes["unit"] = 1 + unit // 2, 1 + unit % 2
+    return spikes
+
+
+def _nsx(stretches, clock):
+    channels = b"".join(
+        b"CC" + np.array([129 + n], "<u2").tobytes() + text(name, 16) + b"\x01\x01"
+        + np.array([-32_764, 32_764, -5000, 5000], "<i2").tobytes() + text("mV", 16) + bytes(20)
+        for n, name in enumerate(("HandX", "HandY", "Eye"))
+    )  # fmt: skip
+    head = b"NEURALCD\x02\x03" + np.array([314 + len(channels)], "<u4").tobytes() + text("1 kS/s", 16) + text("", 256)
+    head += np.array([RATE_HZ // SLOW_HZ, RATE_HZ], "<u4").tobytes() + clock + np.array([3], "<u4").tobytes()
+    blocks = b""
+    for start, stop in stretches:
+        at = np.arange(round(start * SLOW_HZ), round(stop * SLOW_HZ)) / SLOW_HZ
+        mv = np.column_stack([MV_PER_M * hand_m(at), np.zeros(len(at))])
+        blocks += b"\x01" + np.array([round(start * RATE_HZ), len(at)], "<u4").tobytes()
+        blocks += np.round(mv * 32_764 / 5000).astype("<i2").tobytes()
+    return head + channels + blocks
+
+
+def neuro_explorer(path, stop_s=4.0):
+    """Write a .nex of version 106: four units, an event, intervals, hand x and y as continuous variables."""
+    frequency = 40_000
+    trains = trains_s(0.0, stop_s)
+    at = np.arange(0, stop_s, 1 / SLOW_HZ)
+    variables = [(0, f"sig00{n}a", np.round(train * frequency).astype("<i4").tobytes(), len(train), {})
+                 for n, train in enumerate(trains)]  # fmt: skip
+    variables.append((1, "go", (np.arange(3, dtype="<i4") * frequency).tobytes(), 3, {}))
+    variables.append((2, "trials", np.array([0, 80_000, 70_000, 150_000], "<i4").tobytes(), 2, {}))
+    for name, column in zip(("hand_x", "hand_y"), hand_m(at).T, strict=True):
+        samples = np.round(MV_PER_M * column / 0.2).astype("<i2")
+        data = np.array([0, 0], "<i4").tobytes() + samples.tobytes()
+        variables.append((5, name, data, 1, {"rate": float(SLOW_HZ), "gain": 0.2, "points": len(samples)}))
+    head = b"NEX1" + np.array([106], "<i4").tobytes() + text("made", 256) + np.array([frequency], "<f8").tobytes()
+    head += np.array([0, round(stop_s * frequency), len(variables)], "<i4").tobytes()
+    head = head.ljust(544, b"\0")
+    offset, table = 544 + 208 * len(variables), b""
+    for kind, name, data, number, more in variables:
+        entry = np.array([kind, 104], "<i4").tobytes() + text(name, 64)
+        entry += np.array([offset, number, 0, 0, 0, 0], "<i4").tobytes()
+        entry += np.array([0, 0, more.get("rate", 0), more.get("gain", 0)], "<f8").tobytes()
+        entry += np.array([more.get("points", 0), 0, 0], "<i4").tobytes() + np.zeros(2).tobytes()
+        table += entry.ljust(208, b"\0")
+        offset += len(data)
+    path.write_bytes(head + table + b"".join(data for _, _, data, _, _ in variables))
+    return trains
+
+
+def spike2(path, stop_s=4.0):
+    """Write a .smr of system version 6: four units' spikes as waveform marks, hand x and y as ADC channels, events."""
+    tick_s, divide = 10e-6, 100  # a sample of the ADC every 1 ms
+    trains = trains_s(0.0, stop_s)
+    at = np.arange(0, stop_s, divide * tick_s)
+    channels, blocks, place = [], b"", 512 + 140 * 4
+    samples = [np.round(MV_PER_M * column / 1000 * 6553.6).astype("<i2") for column in hand_m(at).T]
+    for name, data in zip(("HandX", "HandY"), samples, strict=True):
+        pieces = [(i, data[i : i + 3000]) for i in range(0, len(data), 3000)]
+        made = [
+            _smr_block(len(channels), piece, i * divide, (i + len(piece) - 1) * divide, "<i2") for i, piece in pieces
+        ]
+        channels.append((name, 1, made, divide))
+    mark = np.dtype([("tick", "<i4"), ("marker", "<i4"), ("wave", "<i2", (8,))])
+    merged = np.concatenate([_smr_marks(train, code, tick_s, mark) for code, train in enumerate(trains, 1)])
+    merged = merged[np.argsort(merged["tick"], kind="stable")]
+    channels.append(
+        ("Units", 6, [_smr_block(2, merged, int(merged["tick"][0]), int(merged["tick"][-1]), mark)], divide)
+    )
+    ticks = np.array([1000, 200_000], "<i4")
+    channels.append(("Go", 3, [_smr_block(3, ticks, 1000, 200_000, "<i4")], 1))
+    table = b""
+    for name, kind, made, spacing in channels:
+        places, first = [], place + len(blocks)
+        for block in made:
+            places.append(place + len(blocks))
+            blocks += block
+        after = [*places[1:], -1]
+        for here, following in zip(places, after, strict=True):
+            at_byte = here - place
+            blocks = blocks[: at_byte + 4] + np.array([following], "<i4").tobytes() + blocks[at_byte + 8 :]
+        table += _smr_channel(name, kind, first, places[-1], len(made), spacing)
+    head = np.array([6], "<i2").tobytes() + b"(C) CED 87" + text("made", 8) + np.array([10, 1, 0], "<i2").tobytes()
+    head += np.array([0], "<i4").tobytes() + np.array([len(channels), 140, 0, 0, 0], "<i2").tobytes()
+    head += np.array([round(stop_s / tick_s)], "<i4").tobytes() + np.array([1e-6], "<f8").tobytes()
+    path.write_bytes(head.ljust(512, b"\0") + table + blocks)
+    return trains
+
+
+def _smr_block(channel, items, first, last, kind):
+    head = np.array([-1, -1, first, last], "<i4").tobytes() + np.array([channel + 1, len(items)], "<i2").tobytes()
+    return head + np.asarray(items, kind).tobytes()
+
+
+def _smr_marks(train_s, code, tick_s, mark):
+    marks = np.zeros(len(train_s), mark)
+    marks["tick"], marks["marker"] = np.round(train_s / tick_s), code
+    return marks
+
+
+def _smr_channel(name, kind, first, last, blocks, spacing):
+    extra = 16 if kind == 6 else 0
+    entry = np.array([0], "<i2").tobytes() + np.array([0, first, last], "<i4").tobytes()
+    entry += np.array([blocks, extra, 0, 0, 0, 0], "<i2").tobytes() + text("", 72)
+    entry += np.array([0, spacing], "<i4").tobytes() + np.array([0], "<i2").tobytes()
+    entry += bytes([len(name)]) + text(name, 9) + np.array([1000.0], "<f4").tobytes() + bytes([kind, 0])
+    if kind in (1, 6):  # volts: scale / 6553.6 times the number
+        entry += np.array([1.0, 0.0], "<f4").tobytes() + bytes([1]) + text("V", 5) + np.array([1], "<i2").tobytes()
+    return entry.ljust(140, b"\0")
+
+
+def open_ephys_legacy(folder, stop_s=4.0, lost_block=None, start=60_000):
+    """Write the older Open Ephys format: two ADC .continuous files with the hand, two electrodes' .spikes, events."""
+    blocks = round(stop_s * RATE_HZ / 1024)
+    block = np.dtype(
+        [("time", "<i8"), ("n", "<u2"), ("rec", "<u2"), ("samples", ">i2", (1024,)), ("mark", "u1", (10,))]
+    )
+    at = np.arange(blocks * 1024) / RATE_HZ
+    kept = [n for n in range(blocks) if n != lost_block]
+    for number, column in enumerate(hand_m(at).T, 1):
+        table = np.zeros(blocks, block)
+        table["time"], table["n"] = start + 1024 * np.arange(blocks), 1024
+        table["samples"] = np.round(MV_PER_M / 1000 * column / 1e-4).reshape(blocks, 1024)
+        file = folder / f"100_ADC{number}.continuous"
+        file.write_bytes(_open_ephys_header("ADC", 1e-4) + table[kept].tobytes())
+    trains = trains_s(0.0, blocks * 1024 / RATE_HZ)
+    for electrode in range(2):
+        both = [_open_ephys_spikes(trains[2 * electrode + unit], unit + 1, electrode, start) for unit in range(2)]
+        spikes = np.sort(np.concatenate(both), order="time")
+        header = _open_ephys_header("Electrode", 1.0, "header.num_channels = 1;\n")
+        (folder / f"SE{electrode}.spikes").write_bytes(header + spikes.tobytes())
+    flags = [(name, "u1") for name in ("type", "processor", "id", "channel")]
+    event = np.dtype([("time", "<i8"), ("pos", "<i2"), *flags, ("rec", "<u2")])
+    events = np.zeros(6, event)
+    events["time"], events["type"] = start + 5000 * np.arange(6), 3
+    (folder / "all_channels.events").write_bytes(_open_ephys_header("Event", 1.0) + events.tobytes())
+    return trains
+
+
+def _open_ephys_header(kind, volts, more=""):
+    lines = (
+        "header.format = 'Open Ephys Data Format'; \nheader.version = 0.4; \nheader.header_bytes = 1024;\n"
+        f"header.channelType = '{kind}';\nheader.date_created = '1-Jan-2020 10203';\nheader.sampleRate = {RATE_HZ};\n"
+        f"header.blockLength = 1024;\nheader.bufferSize = 1024;\nheader.bitVolts = {volts};\n{more}"
+    )
+    return lines.encode().ljust(1024, b" ")
+
+
+def _open_ephys_spikes(train_s, unit, electrode, start):
+    record = np.dtype(
+        [("type", "u1"), ("time", "<i8"), ("software", "<i8"), ("source", "<u2"), ("channels", "<u2"),
+         ("length", "<u2"), ("unit", "<u2"), ("electrode", "<u2"), ("channel", "<u2"), ("colour", "u1", (3,)),
+         ("pca", "<f4", (2,)), ("rate", "<u2"), ("samples", "<u2", (8,)), ("gain", "<f4", (1,)),
+         ("threshold", "<u2", (1,)), ("rec", "<u2")]
+    )  # fmt: skip
+    spikes = np.zeros(len(train_s), record)
+    spikes["type"], spikes["channels"], spikes["length"], spikes["gain"] = 4, 1, 8, 1000.0
+    spikes["time"] = start + np.round(train_s * RATE_HZ)
+    spikes["unit"], spikes["electrode"], spikes["rate"] = unit, electrode, RATE_HZ
+    return spikes
