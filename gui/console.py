@@ -9,7 +9,7 @@ import time
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.errors import BadInput
-from gui import actions, dialogs, files, layouts, panels, processes, theme, veil
+from gui import actions, dialogs, files, layouts, panels, plots, processes, theme, veil
 from gui.client import Client
 from gui.link import Link
 from gui.panels.base import Context, Panel
@@ -18,9 +18,10 @@ from gui.panels.replay import SPEEDS
 from gui.session_bar import SessionBar
 from gui.subject_window import SubjectWindow
 
-FRAME_MS = 16
-MOST_PER_FRAME = 3
-FAST_HZ = 50.0  # panels at least this fast are in every frame
+FRAME_MS = 30
+SUBJECT_MS = 15  # while the subject's window is open: it shows every message
+CHORES_HZ = 10.0  # of the bar, the veils, what may be pressed
+FAST_HZ = 25.0  # panels at least this fast are in every frame; of the others few at a time, so that no frame is long
 UNVEILED = ("recordings", "events", "replay", "calibration")  # useful before a session, and after it
 
 
@@ -114,6 +115,7 @@ class Console(QtWidgets.QMainWindow):
         self.subject: SubjectWindow | None = None
         self.markers, self._seeking, self._next_seek = 0, False, None
         self.frames, self.drawn_revision, self._arranged = 0, -1, False
+        self._next_chores_s, self._between = 0.0, False
         self._build(recordings_folder)
         self._make_actions()
         self.apply_layout(layout)
@@ -151,7 +153,7 @@ class Console(QtWidgets.QMainWindow):
                 panel.folder = recordings_folder
             self.docks[name] = Dock(name, panel, self.do_explain)
             self.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, self.docks[name])
-        self.counters = QtWidgets.QLabel("")
+        self.counters = plots.Steady()
         self.counters.setContentsMargins(0, 0, 12, 0)
         self.statusBar().addPermanentWidget(self.counters)
         self.statusBar().setSizeGripEnabled(False)
@@ -191,34 +193,50 @@ class Console(QtWidgets.QMainWindow):
     # -- every frame -----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Take in what has arrived and refresh what is due."""
+        """Take in what has arrived; show it here, and at twice the rate in the subject's window if open."""
         self.link.tick()
+        if self._beside():
+            self.subject.refresh()
+            self._between = not self._between
+            if self._between:
+                return
         self._watch_session()
         self.refresh()
+
+    def _beside(self) -> bool:
+        """Return whether the subject's window is open; once it is closed, frames are as far apart as before."""
+        if self.subject is None:
+            return False
+        if self.subject.isVisible():
+            return True
+        if self.timer.interval() == SUBJECT_MS:
+            self.timer.setInterval(FRAME_MS)
+        return False
 
     def refresh(self, all_panels: bool = False) -> None:
         """Refresh the bar, and the panels that are seen and due (or all that are seen)."""
         now_s = time.monotonic()
-        new = self.store.revision != self.drawn_revision
-        self._veil()
+        if all_panels or now_s >= self._next_chores_s:
+            self._next_chores_s = now_s + 1.0 / CHORES_HZ
+            self._veil()
         if self.frozen and not all_panels:
             return
-        self.frames += new
+        self.frames += self.store.revision != self.drawn_revision
         for panel in self._due(now_s, all_panels):
             panel.next_s = max(panel.next_s + 1.0 / panel.refresh_hz, now_s - 0.5 / panel.refresh_hz)
             panel.refresh()
         self.drawn_revision = self.store.revision
-        if self.subject is not None:
-            self.subject.refresh()
 
     def _due(self, now_s: float, all_panels: bool) -> list[Panel]:
-        """Return the panels to refresh in this frame: a few of those that waited longest, so that no frame is long."""
+        """Return the panels to refresh in this frame: the fast ones, and of the others those that waited longest."""
         seen = [dock.panel for dock in self.docks.values() if dock.seen and dock.panel.isVisible()]
         if all_panels:
             return seen
-        due = [panel for panel in seen if now_s >= panel.next_s]
-        due.sort(key=lambda panel: (panel.refresh_hz < FAST_HZ, panel.next_s))
-        return due[:MOST_PER_FRAME]
+        new = self.store.revision != self.drawn_revision
+        fast = [panel for panel in seen if panel.refresh_hz >= FAST_HZ and (new or now_s >= panel.next_s + 1.0)]
+        slow = [panel for panel in seen if panel.refresh_hz < FAST_HZ and now_s >= panel.next_s]
+        slow.sort(key=lambda panel: panel.next_s)
+        return fast + slow[: 1 + len(slow) // 4]
 
     def _veil(self) -> None:
         now_s = self.link.now_s()
@@ -263,9 +281,7 @@ class Console(QtWidgets.QMainWindow):
             parts.append(f"{client.refused} refused")
         if store.watching:
             parts.append("watching only: no operator's key")
-        text = "   ".join(parts)
-        if self.counters.text() != text:
-            self.counters.setText(text)
+        self.counters.show_text("   ".join(parts))
 
     # -- the session -----------------------------------------------------------------------------------------------
 
@@ -568,6 +584,7 @@ class Console(QtWidgets.QMainWindow):
             self.subject = SubjectWindow(self.link, own_timer=False)
         self.subject.show()
         self.subject.raise_()
+        self.timer.setInterval(SUBJECT_MS)
 
     def do_theme(self) -> None:
         """Switch between dark and light."""

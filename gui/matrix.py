@@ -67,8 +67,7 @@ class MatrixPlot(plots.Plot):
         self.values, self._stand_out = values, stand_out
         top = _largest_shown(values, stand_out)
         self.image.setImage(np.where(np.isfinite(values), values, 0.0), levels=(-top, top))
-        self.bottom = f"source (colour ±{top:.2g})"
-        self.getAxis("bottom").setLabel(self.bottom, color=theme.current().muted)
+        self.name_axis("bottom", f"source (colour ±{top:.2g})")
         targets, sources = values.shape
         self.setXRange(0, sources, padding=0.02)
         self.setYRange(0, targets, padding=0.02)

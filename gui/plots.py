@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,9 +12,14 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import theme
 
+STEPS, MARGIN = 0.2, 0.02  # of a range that is shown in round steps: at least five; and free room at its ends
+
 
 class Plot(pyqtgraph.PlotWidget):
     """A plot with quiet axes and a grid, whose right click belongs to its panel.
+
+    Axes are kept as pictures and drawn anew only when their range changes; panels that change all the time give ranges
+    in round steps (:func:`round_range`), so that this is seldom.
 
     Parameters
     ----------
@@ -24,10 +30,57 @@ class Plot(pyqtgraph.PlotWidget):
     def __init__(self, left: str = "", bottom: str = ""):
         super().__init__()
         self.left, self.bottom = left, bottom
+        self.follows = [True, True]
+        """Whether :meth:`show_ranges` is obeyed, in x and y: until the operator drags or zooms, and again after a
+        double click."""
+        self._names: dict[str, tuple[str, str]] = {}
         self.setMenuEnabled(False)
         self.hideButtons()
         self.getPlotItem().layout.setContentsMargins(2, 6, 10, 2)
+        self.viewport().setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        for side in ("left", "bottom"):
+            self.getAxis(side).setCacheMode(QtWidgets.QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self.getViewBox().sigRangeChangedManually.connect(self._let_go)
         self.restyle()
+
+    def curve(self, **options) -> pyqtgraph.PlotCurveItem:
+        """Return a new curve: the light kind, without symbols, logarithms and thinning."""
+        item = pyqtgraph.PlotCurveItem(**options)
+        self.addItem(item)
+        return item
+
+    def name_axis(self, side: str, text: str) -> None:
+        """Name an axis; what it is called already costs nothing (a name lays the whole plot out anew)."""
+        wanted = (text, theme.current().muted)
+        if self._names.get(side) != wanted:
+            self._names[side] = wanted
+            setattr(self, side, text)
+            self.getAxis(side).setLabel(text, color=wanted[1])
+
+    def show_ranges(self, x: tuple[float, float] | None = None, y: tuple[float, float] | None = None) -> None:
+        """Show these ranges, unless the operator has chosen others; the ranges shown already cost nothing."""
+        box = self.getViewBox()
+        shows = (box.setXRange, box.setYRange)
+        for wanted, now, show, follows in zip((x, y), box.viewRange(), shows, self.follows, strict=True):
+            if wanted is None or not follows:
+                continue
+            slack = 1e-6 * (wanted[1] - wanted[0])
+            if abs(wanted[0] - now[0]) > slack or abs(wanted[1] - now[1]) > slack:
+                show(*wanted, padding=0)
+
+    def follow_x(self, other: Plot) -> None:
+        """Show the same stretch as another plot, wherever either is dragged."""
+        self.setXLink(other)
+        self.follows = other.follows
+
+    def _let_go(self, mouse_moves) -> None:
+        """The operator has dragged or zoomed along the axes that the mouse moves."""
+        self.follows[:] = [follows and not moves for follows, moves in zip(self.follows, mouse_moves, strict=True)]
+
+    def mouseDoubleClickEvent(self, event):
+        """Follow the session again."""
+        self.follows[:] = [True, True]
+        super().mouseDoubleClickEvent(event)
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
@@ -39,7 +92,7 @@ class Plot(pyqtgraph.PlotWidget):
             axis.setTickFont(theme.font(8))
             axis.setStyle(tickLength=4, tickTextOffset=4)
             plain_numbers(axis)
-            axis.setLabel(text, color=theme.current().muted)
+            self.name_axis(side, text)
             axis.label.setFont(theme.font(8.5))
             axis.setGrid(40)
         self.getAxis("left").setWidth(52)
@@ -56,6 +109,35 @@ def plain_numbers(axis) -> None:
     if hasattr(axis, "setSIPrefixEnableRanges"):
         axis.setSIPrefixEnableRanges(())
     axis.enableAutoSIPrefix(False)
+
+
+def round_range(low: float, high: float, held: tuple[float, float] | None = None) -> tuple[float, float]:
+    """Return limits around values in round steps; those `held` before while they fit and are not far too wide.
+
+    Parameters
+    ----------
+    low, high : float
+        Extremes of what is shown; where they are not finite, (0, 1) is returned.
+    held : (float, float), optional
+    """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return held or (0.0, 1.0)
+    span = max(high - low, 1e-9, 1e-4 * max(abs(low), abs(high)))
+    if held and held[0] <= low and high <= held[1] and held[1] - held[0] <= 2.0 * span:
+        return held
+    decade = 10.0 ** math.floor(math.log10(STEPS * span))
+    step = decade * next(multiple for multiple in (1.0, 2.0, 5.0, 10.0) if multiple * decade >= STEPS * span)
+    room = MARGIN * span
+    return step * math.floor((low - room * (low != 0.0)) / step), step * math.ceil((high + room) / step)
+
+
+def extremes(*values) -> tuple[float, float]:
+    """Return the least and the greatest finite value of some arrays; not-a-number twice when there is none."""
+    finite = [array[np.isfinite(array)] for array in map(np.asarray, values)]
+    finite = [array for array in finite if array.size]
+    if not finite:
+        return math.nan, math.nan
+    return float(min(array.min() for array in finite)), float(max(array.max() for array in finite))
 
 
 def restyled(curve, role: str, width: float = 1.5, dashed: bool = False, alpha: float = 1.0):
@@ -78,7 +160,7 @@ class Band:
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         self.fill.setBrush(theme.colour(self.role, self.alpha))
-        pen = theme.pen(self.role, 1.2, 0.9, dashed=True) if self.edge else theme.pen(self.role, 0.5, 0.0)
+        pen = theme.pen(self.role, 1.2, 0.9, dashed=True) if self.edge else None
         self.low.setPen(pen)
         self.high.setPen(pen)
 
@@ -87,6 +169,40 @@ class Band:
         whole = np.isfinite(low) & np.isfinite(high)
         self.low.setData(x[whole], low[whole])
         self.high.setData(x[whole], high[whole])
+
+    def setVisible(self, visible: bool) -> None:
+        """Show or hide the band, in Qt's words."""
+        for item in (self.fill, self.low, self.high):
+            item.setVisible(visible)
+
+
+class Steady(QtWidgets.QLabel):
+    """A label for text that changes all the time: it keeps its room, so that a change does not lay the window out.
+
+    The room grows when a text needs more, and never shrinks. (A label of fixed size is the one kind that Qt does not
+    lay out anew for each text.)
+    """
+
+    def show_text(self, text: str) -> None:
+        """Show a text."""
+        if text == self.text():
+            return
+        needed = self.fontMetrics().size(0, text)
+        margins = self.contentsMargins()
+        width = needed.width() + margins.left() + margins.right() + 2
+        height = needed.height() + margins.top() + margins.bottom()
+        if width > self.maximumWidth() or self.minimumWidth() == 0 or height != self.minimumHeight():
+            self.setFixedSize(max(width, self.minimumWidth()), height)
+        self.setText(text)
+
+    def setFont(self, font) -> None:
+        """Take a font, and the room for the text in it."""
+        super().setFont(font)
+        text = self.text()
+        self.setMinimumSize(0, 0)
+        self.setMaximumSize(QtWidgets.QWIDGETSIZE_MAX, QtWidgets.QWIDGETSIZE_MAX)
+        self.setText("")
+        self.show_text(text)
 
 
 class Figures(QtWidgets.QWidget):
@@ -106,7 +222,7 @@ class Figures(QtWidgets.QWidget):
         for caption in captions:
             column = QtWidgets.QVBoxLayout()
             column.setSpacing(0)
-            value, under = QtWidgets.QLabel("–"), QtWidgets.QLabel(caption)
+            value, under = Steady("–"), QtWidgets.QLabel(caption)
             self.values[caption] = value
             self._captions.append(under)
             column.addWidget(value)
@@ -126,8 +242,7 @@ class Figures(QtWidgets.QWidget):
     def show_value(self, caption: str, text: str, role: str = "text") -> None:
         """Show one number, in a role's colour (the words must say it too)."""
         label = self.values[caption]
-        if label.text() != text:
-            label.setText(text)
+        label.show_text(text)
         style = f"color: {getattr(theme.current(), role)}"
         if label.styleSheet() != style:
             label.setStyleSheet(style)

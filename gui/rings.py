@@ -16,6 +16,7 @@ class Ring:
 
     def __init__(self, capacity: int, dtype=float, shape: tuple[int, ...] = ()):
         self.capacity, self.size, self._at = capacity, 0, 0
+        self.total = 0  # rows ever appended
         self._rows = np.zeros((2 * capacity, *shape), dtype)  # every row is written twice, so that a view never wraps
 
     def append(self, row) -> None:
@@ -24,6 +25,7 @@ class Ring:
         self._rows[self._at + self.capacity] = row
         self._at = (self._at + 1) % self.capacity
         self.size = min(self.size + 1, self.capacity)
+        self.total += 1
 
     def clear(self) -> None:
         """Forget everything."""

@@ -7,7 +7,7 @@ import os
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from bmi_runtime.messages import SafetyState
-from gui import actions, theme
+from gui import actions, plots, theme
 from gui.panels.events import clock
 
 BADGES = {  # mode: (word, sign, background, text)
@@ -71,7 +71,8 @@ class SessionBar(QtWidgets.QWidget):
         row.setSpacing(14)
         self.badge, self.word = QtWidgets.QLabel(), QtWidgets.QLabel()
         self.badge.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
-        self.time, self.record, self.file = (QtWidgets.QLabel() for _ in range(3))
+        self.time = plots.Steady()
+        self.record, self.file = QtWidgets.QLabel(), QtWidgets.QLabel()
         facts = QtWidgets.QVBoxLayout()
         facts.setSpacing(0)
         facts.addWidget(self.record)
@@ -120,7 +121,7 @@ class SessionBar(QtWidgets.QWidget):
         if self.state == "playing":
             word = f"PLAYING × {store.replay.get('speed', 1):g}"
         _set(self.word, f"{sign} {word}", f"color: {getattr(theme.current(), role)}")
-        _set(self.time, clock(store.elapsed_s)[:-1] if store.n_units else "", "")
+        self.time.show_text(clock(store.elapsed_s)[:-1] if store.n_units else "")
         self._record(store)
         names = {"start": "▶ Start", "hold": "❚❚ Hold", "stop": "■ Stop"}
         if store.mode == "replay":

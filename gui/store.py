@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -251,7 +252,7 @@ class Store:
 
     def _decoded_step(self, data: bytes) -> np.void | None:
         for continuous in (self.continuous, not self.continuous):
-            dtype = step_dtype(self.n_units, continuous)
+            dtype = _step_dtype(self.n_units, continuous)
             if dtype.itemsize == len(data):
                 self.continuous = continuous
                 return np.frombuffer(data, dtype)[0]
@@ -411,6 +412,11 @@ class Store:
     def preferred_directions(self) -> np.ndarray | None:
         """Return the decoder's idea of each unit's preferred direction, rad, (units,)."""
         return None if self.weights is None else np.arctan2(self.weights[2], self.weights[1])
+
+
+@functools.lru_cache(maxsize=8)
+def _step_dtype(n_units: int, continuous: bool) -> np.dtype:
+    return step_dtype(n_units, continuous)
 
 
 def _member(kind, value):

@@ -11,7 +11,8 @@ from gui.panels.base import Panel
 LAST_TRIALS = 20
 RUNNING_S = 2.0
 SLOW_M_S = 0.02  # below this intended speed a direction means nothing
-MOST_POINTS = 400  # on a curve; running means over seconds look the same, and wide lines of many points paint slowly
+STEP_S = 5.0  # of the time axis
+MOST_POINTS = 240  # on a curve; running means over seconds look the same, and wide lines of many points paint slowly
 
 
 class DecoderErrorPanel(Panel):
@@ -39,19 +40,20 @@ class DecoderErrorPanel(Panel):
         self.plot.setMouseEnabled(False, False)
         self.angle_plot = plots.Plot("angle (°)", "")
         self.angle_plot.setMouseEnabled(False, False)
-        self.angle_plot.setXLink(self.plot)
+        self.angle_plot.follow_x(self.plot)
         self.angle_plot.getAxis("bottom").setStyle(showValues=False)
         self.trials_plot = plots.Plot("to target (s)", "trial")
         self.trials_plot.setMouseEnabled(True, False)
         for plot, stretch in ((self.angle_plot, 3), (self.plot, 4), (self.trials_plot, 4)):
             self.column.addWidget(plot, stretch)
-        self.error = self.plot.plot(connect="finite")
-        self.angle = self.angle_plot.plot(connect="finite")
+        self.error = self.plot.curve(connect="finite")
+        self.angle = self.angle_plot.curve(connect="finite")
         self.reached = pyqtgraph.ScatterPlotItem(symbol="o", size=6, pen=None)
         self.missed = pyqtgraph.ScatterPlotItem(symbol="x", size=9)
-        self.good_ends, self.bad_ends = (self.plot.plot(connect="pairs") for _ in range(2))
+        self.good_ends, self.bad_ends = (self.plot.curve(connect="pairs") for _ in range(2))
         for item in (self.reached, self.missed):
             self.trials_plot.addItem(item)
+        self._tops, self._drawn_trials, self._drawn_ends = [1.0, 1.0], None, None
         self.restyle()
 
     def restyle(self) -> None:
@@ -78,30 +80,54 @@ class DecoderErrorPanel(Panel):
         """Draw the last minute and all trials."""
         rows, trials = self.store.steps.view, self.store.trials.view
         error, angle = running_errors(rows, self._window_rows(rows))
-        drawn = slice(len(rows) % every, None, every) if (every := len(rows) // MOST_POINTS) > 1 else slice(None)
-        self.error.setData(rows["t_s"][drawn], 100.0 * error[drawn])
-        self.angle.setData(rows["t_s"][drawn], angle[drawn])
-        self._ends(rows, trials, error)
-        good = trials["success"] != 0
-        self.reached.setData(trials["trial"][good].astype(float), trials["time_s"][good])
-        self.missed.setData(trials["trial"][~good].astype(float), trials["time_s"][~good])
+        self._curves(rows["t_s"], 100.0 * error, angle)
+        newest = (len(trials), float(trials["t_s"][-1]) if len(trials) else 0.0)
+        if newest != self._drawn_trials or not newest[0]:
+            self._drawn_trials = newest
+            self._trials(trials)
+        self._ends(rows, trials)
         self._numbers(trials[-LAST_TRIALS:], error, angle)
 
     def _window_rows(self, rows: np.ndarray) -> int:
         if len(rows) < 2:
             return 1
-        return max(round(RUNNING_S / max(float(np.median(np.diff(rows["t_s"]))), 1e-3)), 1)
+        interval_s = float(rows["t_s"][-1] - rows["t_s"][0]) / (len(rows) - 1)
+        return max(round(RUNNING_S / max(interval_s, 1e-3)), 1)
 
-    def _ends(self, rows: np.ndarray, trials: np.ndarray, error: np.ndarray) -> None:
-        if not len(rows):
-            for item in (self.good_ends, self.bad_ends):
-                item.setData([], [])
+    def _curves(self, times: np.ndarray, error_cm_s: np.ndarray, angle: np.ndarray) -> None:
+        every = max(len(times) // MOST_POINTS, 1)
+        drawn = slice((len(times) - 1) % every, None, every)
+        self.error.setData(times[drawn], error_cm_s[drawn])
+        self.angle.setData(times[drawn], angle[drawn])
+        if not len(times):
             return
-        shown = trials[trials["t_s"] >= rows["t_s"][0]]
-        top = 100.0 * float(np.nanmax(error)) if np.isfinite(error).any() else 1.0
+        low, high = (STEP_S * edge for edge in (np.floor(times[0] / STEP_S), np.floor(times[-1] / STEP_S) + 1))
+        self._tops = [
+            plots.round_range(0.0, max(plots.extremes(values[drawn])[1], 1e-3), (0.0, top))[1]
+            for values, top in zip((error_cm_s, angle), self._tops, strict=True)
+        ]
+        for plot, top in zip((self.plot, self.angle_plot), self._tops, strict=True):
+            plot.show_ranges((low, high), (0.0, top))
+
+    def _trials(self, trials: np.ndarray) -> None:
+        good, numbers = trials["success"] != 0, trials["trial"].astype(float)
+        self.reached.setData(numbers[good], trials["time_s"][good])
+        self.missed.setData(numbers[~good], trials["time_s"][~good])
+        if len(trials):
+            last = plots.round_range(float(numbers[0]), float(numbers[-1]))[1]
+            across = numbers[0] - 0.01 * (last - numbers[0]) - 0.5, last
+            self.trials_plot.show_ranges(across, plots.round_range(*plots.extremes(trials["time_s"])))
+
+    def _ends(self, rows: np.ndarray, trials: np.ndarray) -> None:
+        """Draw a line at the end of every trial of the last minute."""
+        shown = trials[trials["t_s"] >= rows["t_s"][0]] if len(rows) else trials[:0]
+        wanted = (len(shown), *(shown["t_s"][[0, -1]] if len(shown) else ()), self._tops[0])
+        if wanted == self._drawn_ends:
+            return
+        self._drawn_ends = wanted
         for item, good in ((self.good_ends, True), (self.bad_ends, False)):
             times = shown["t_s"][(shown["success"] != 0) == good]
-            item.setData(np.repeat(times, 2), np.tile([0.0, top], len(times)))
+            item.setData(np.repeat(times, 2), np.tile([0.0, self._tops[0]], len(times)))
 
     def _numbers(self, last: np.ndarray, error: np.ndarray, angle: np.ndarray) -> None:
         show = self.figures.show_value

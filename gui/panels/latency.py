@@ -10,6 +10,7 @@ from gui import plots, theme
 from gui.panels.base import Panel
 
 EDGES_US = np.geomspace(1.0, 100_000.0, 81)
+LOG_EDGES = np.log10(EDGES_US)
 
 
 class LatencyPanel(Panel):
@@ -40,13 +41,14 @@ class LatencyPanel(Panel):
         self.stages.setYRange(-len(STAGES) + 0.4, 0.6, padding=0)
         self.column.addWidget(self.histogram, 2)
         self.column.addWidget(self.stages, 4)
-        self.bars = self.histogram.plot(stepMode="center", fillLevel=0)
-        self.ranges, self.cores = (self.stages.plot(connect="pairs") for _ in range(2))
+        self.bars = self.histogram.curve(x=LOG_EDGES, y=np.zeros(len(EDGES_US) - 1), stepMode="center", fillLevel=0)
+        self.ranges, self.cores = (self.stages.curve(connect="pairs") for _ in range(2))
         self.medians = pyqtgraph.ScatterPlotItem(symbol="o", size=8, pen=None)
         self.stages.addItem(self.medians)
         self.deadlines = [pyqtgraph.InfiniteLine(angle=90) for _ in range(2)]
         self.deadline_word = pyqtgraph.TextItem(anchor=(1, 0))
         self.histogram.addItem(self.deadline_word)
+        self._top, self._deadline = 1.0, (0.0, 0.0)
         for plot, line in zip((self.histogram, self.stages), self.deadlines):
             plot.addItem(line)
         self.restyle()
@@ -69,22 +71,30 @@ class LatencyPanel(Panel):
         """Draw what arrived in the last minute."""
         rows = self.store.steps.view
         deadline = float(np.log10(self.store.bin_s * 1e6))
-        for line in self.deadlines:
-            line.setPos(deadline)
         self._numbers()
         if not len(rows):
+            self._mark_deadline(deadline, 1.15 * self._top)
             return
-        total = rows["stage_us"].sum(axis=1) + np.maximum(rows["lateness_us"], 0.0)
-        counts, _ = np.histogram(total, EDGES_US)
-        self.bars.setData(np.log10(EDGES_US), counts)
-        top = max(int(counts.max()), 1)
-        self.histogram.setYRange(0, 1.15 * top, padding=0)
+        stage_us = rows["stage_us"]
+        counts, _ = np.histogram(stage_us.sum(axis=1) + np.maximum(rows["lateness_us"], 0.0), EDGES_US)
+        self.bars.setData(LOG_EDGES, counts)
+        self._top = plots.round_range(0.0, max(int(counts.max()), 1), (0.0, self._top))[1]
+        self.histogram.show_ranges(y=(0.0, 1.15 * self._top))
+        self._mark_deadline(deadline, 1.15 * self._top)
+        self._stages(np.maximum(stage_us, 1.0))
+
+    def _mark_deadline(self, deadline: float, top: float) -> None:
+        wanted = (deadline, top)
+        if wanted == self._deadline:
+            return
+        self._deadline = wanted
+        for line in self.deadlines:
+            line.setPos(deadline)
         self.deadline_word.setText(f"deadline {self.store.bin_s * 1e3:g} ms")
-        self.deadline_word.setPos(deadline, 1.15 * top)
-        self._stages(np.maximum(rows["stage_us"], 1.0))
+        self.deadline_word.setPos(deadline, top)
 
     def _stages(self, stage_us: np.ndarray) -> None:
-        low, p50, p99, high = (np.log10(np.percentile(stage_us, q, axis=0)) for q in (0, 50, 99, 100))
+        low, p50, p99, high = np.log10(np.percentile(stage_us, (0, 50, 99, 100), axis=0))
         y = -np.arange(len(STAGES), dtype=float)
         self.ranges.setData(np.stack([low, high], 1).ravel(), np.repeat(y, 2))
         self.cores.setData(np.stack([p50, p99], 1).ravel(), np.repeat(y, 2))

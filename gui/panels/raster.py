@@ -1,16 +1,21 @@
-"""Spikes of all units over the last ten seconds, as an image."""
+"""Spikes of all units over the last seconds, as an image."""
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
-import pyqtgraph
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import plots, theme
 from gui.panels.base import Panel
+from gui.rolling import RollingImage
 from gui.store import RASTER_COLUMNS
 
 ORDERS = ("preferred direction", "number", "rate")
+SORTS_PER_S = 2.0  # of orders that follow the spikes themselves
+MARKS, MARK_PX = 0.03, 13  # width of the stretch right of now, and height of a mark
 SELECTED_ROLES = ("second", "first", "third", "fourth")
 
 
@@ -19,23 +24,27 @@ class RasterPanel(Panel):
 
     title = "Raster"
     about = (
-        "Every row is a unit, every column a sixtieth of a second; the brighter, the more spikes (for features: the "
-        "further above their mean). Rows are sorted by the preferred direction that the decoder believes in, so that "
-        "movement shows as bands. Click a row to select its unit in all panels; Ctrl+click adds one. Triangles mark "
+        "Every row is a unit, every column one message of the runtime, about a sixtieth of a second; the brighter, the "
+        "more spikes (for features: the further above their mean). Rows are sorted by the preferred direction that the "
+        "decoder believes in, so that movement shows as bands; where there are more units than lines on the screen, "
+        "neighbours share a line. Click a row to select its unit in all panels; Ctrl+click adds one. Triangles mark "
         "the selected units."
     )
-    refresh_hz = 20.0
+    refresh_hz = 30.0
 
     def __init__(self, context):
         super().__init__(context)
         self.order = np.arange(0)
+        self._columns, self._column_s, self._said_s = 0, 0.015, -math.inf
+        self._levels, self._drawn, self._marked = None, None, None
         self._bar()
         self.plot = plots.Plot("unit (sorted)", "seconds before now")
         self.plot.setMouseEnabled(False, False)
-        self.image = pyqtgraph.ImageItem(axisOrder="row-major")
+        self.image = RollingImage(RASTER_COLUMNS)
         self.plot.addItem(self.image)
-        self.marks = pyqtgraph.ScatterPlotItem(symbol="t2", size=13, pen=None)
-        self.plot.addItem(self.marks)
+        self.marks = [QtWidgets.QGraphicsPathItem() for _ in SELECTED_ROLES]
+        for mark in self.marks:
+            self.plot.addItem(mark)
         self.plot.getAxis("left").setGrid(False)
         self.plot.getAxis("bottom").setGrid(False)
         self.plot.scene().sigMouseClicked.connect(self._clicked)
@@ -63,28 +72,73 @@ class RasterPanel(Panel):
         super().restyle()
         self.plot.getAxis("left").setGrid(False)
         self.plot.getAxis("bottom").setGrid(False)
-        self.image.setLookupTable(_colours(theme.current()))
+        self.image.set_colours(_colours(theme.current()))
+        self._drawn = self._marked = None
 
     def refresh(self) -> None:
-        """Show the newest columns."""
+        """Show the newest columns: those that are new join the others, unless rows or brightness are others now."""
         store = self.store
+        new = store.raster.total - self._columns
         if not store.n_units or not len(store.raster):
-            self.image.clear()
-            self.marks.setData([], [])
-            return
+            self._clear()
+        elif self._others() or not 0 <= new < len(store.raster):
+            self._draw_anew()
+        else:
+            self.image.append(self._bytes(store.raster.newest(new)))
+        self._columns = store.raster.total
+        self._place()
+        self._mark()
+
+    def _clear(self) -> None:
+        self.order = np.arange(0)
+        self.image.replace(np.zeros((0, 1), np.uint8))
+        self.words.setText("no spikes have arrived yet")
+        self._drawn = None
+
+    def _others(self) -> bool:
+        """Return whether the image must be drawn anew, and note what it is drawn from."""
+        store, kind = self.store, self.sort.currentText()
+        moves = store.continuous or kind == "rate"
+        sources = (store.raster, store.weights if kind == "preferred direction" else None)
+        state = (kind, self._units_per_row(), store.continuous, int(store.elapsed_s * SORTS_PER_S) if moves else 0)
+        before, self._drawn = self._drawn, (sources, state)
+        return before is None or state != before[1] or any(a is not b for a, b in zip(sources, before[0], strict=True))
+
+    def _draw_anew(self) -> None:
+        store = self.store
         columns, seconds = store.raster.view, store.column_bins.view * store.bin_s
         self.order = self._sorted(columns, seconds)
-        shown = np.zeros((store.n_units, RASTER_COLUMNS), np.uint8)
-        shown[:, RASTER_COLUMNS - len(columns) :] = _bytes(columns, store.continuous).T[self.order]
-        width_s = float(np.median(seconds)) * RASTER_COLUMNS
-        self.image.setImage(shown, autoLevels=False, levels=(0, 255))
-        self.image.setRect(QtCore.QRectF(-width_s, 0.0, width_s, store.n_units))
-        self.plot.setXRange(-width_s, 0.03 * width_s, padding=0)
-        self.plot.setYRange(0, store.n_units, padding=0)
-        mean = float(columns.sum() / max(seconds.sum(), 1e-9) / store.n_units)
-        unit = "" if store.continuous else f", {mean:.1f} spikes/s per unit"
-        self.words.setText(f"{store.n_units} units{unit}")
-        self._mark()
+        finite = np.nan_to_num(columns)
+        self._levels = (finite.mean(axis=0), finite.std(axis=0)) if store.continuous else None
+        self.image.replace(self._bytes(columns))
+        self._column_s = float(np.median(seconds))
+        self._say(columns, seconds)
+
+    def _bytes(self, columns: np.ndarray) -> np.ndarray:
+        """Return brightness, (columns, rows), in the order shown; rows too many for the screen share the brightest."""
+        bright = brightness(columns, self._levels)[:, self.order]
+        each = self._units_per_row()
+        return bright if each == 1 else np.maximum.reduceat(bright, np.arange(0, bright.shape[1], each), axis=1)
+
+    def _units_per_row(self) -> int:
+        height = self.plot.getViewBox().height() * self.devicePixelRatioF()
+        return max(math.ceil(self.store.n_units / max(height, 1.0)), 1)
+
+    def _place(self) -> None:
+        """Give every column a pixel of its own: as many as there is room for."""
+        across = self.plot.getViewBox().width() * self.devicePixelRatioF() / (1.0 + MARKS)
+        columns = min(max(int(across), 1), RASTER_COLUMNS)
+        width_s = columns * self._column_s
+        self.image.place(self._column_s, columns, float(max(self.store.n_units, 1)))
+        self.plot.show_ranges((-width_s, MARKS * width_s), (0.0, float(max(self.store.n_units, 1))))
+
+    def _say(self, columns: np.ndarray, seconds: np.ndarray) -> None:
+        if self.store.elapsed_s - self._said_s < 1.0 and self._said_s <= self.store.elapsed_s:
+            return
+        self._said_s = self.store.elapsed_s
+        mean = float(columns.sum() / max(seconds.sum(), 1e-9) / self.store.n_units)
+        unit = "" if self.store.continuous else f", {mean:.1f} spikes/s per unit"
+        self.words.setText(f"{self.store.n_units} units{unit}")
 
     def _sorted(self, columns: np.ndarray, seconds: np.ndarray) -> np.ndarray:
         kind = self.sort.currentText()
@@ -96,12 +150,23 @@ class RasterPanel(Panel):
         return np.arange(self.store.n_units)
 
     def _mark(self) -> None:
-        units = self.context.selection.within(len(self.order))
-        rows = [int(np.flatnonzero(self.order == unit)[0]) + 0.5 for unit in units]
-        brushes = [theme.colour(role) for role in SELECTED_ROLES]
-        width = self.plot.viewRange()[0][1]
-        self.marks.setData([0.55 * width] * len(rows), rows, brush=brushes[: len(rows)])
-        self.marks.setSymbol("t3")
+        """Put a triangle beside every selected unit."""
+        box = self.plot.getViewBox()
+        (_, right), (_, top) = box.viewRange()
+        row_px = box.height() / top
+        rows = [int(np.flatnonzero(self.order == unit)[0]) for unit in self.context.selection.within(len(self.order))]
+        if (rows, right, row_px) == self._marked:
+            return
+        self._marked = (rows, right, row_px)
+        high = 0.5 * MARK_PX / max(row_px, 1e-3)
+        for mark, role, row in itertools.zip_longest(self.marks, SELECTED_ROLES, rows):
+            path = QtGui.QPainterPath()
+            if row is not None:
+                corners = ((0.15 * right, 0.0), (right, high), (right, -high))
+                path.addPolygon(QtGui.QPolygonF([QtCore.QPointF(x, row + 0.5 + y) for x, y in corners]))
+            mark.setPath(path)
+            mark.setBrush(theme.colour(role))
+            mark.setPen(QtGui.QPen(QtCore.Qt.PenStyle.NoPen))
 
     def _clicked(self, event) -> None:
         if event.button() != QtCore.Qt.MouseButton.LeftButton or not len(self.order):
@@ -118,13 +183,19 @@ class RasterPanel(Panel):
         return {f"unit_{unit}": columns[:, unit] for unit in range(columns.shape[1])} if columns.size else {}
 
 
-def _bytes(columns: np.ndarray, continuous: bool) -> np.ndarray:
-    """Return brightness 0 to 255: counts up to 4, or features from 0 to 3 standard deviations above their mean."""
-    if continuous:
-        centred = columns - columns.mean(axis=0)
-        scaled = centred * (85.0 / np.maximum(centred.std(axis=0), 1e-9))
-        return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
-    return (np.minimum(columns, 4.0) * 63.75).astype(np.uint8)
+def brightness(columns: np.ndarray, levels: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Return brightness 0 to 255: counts up to 4, or features from 0 to 3 standard deviations above their mean.
+
+    Parameters
+    ----------
+    columns : ndarray, (columns, units)
+    levels : (ndarray, ndarray) or None
+        Mean and standard deviation of every feature; None for counts.
+    """
+    if levels is None:
+        return np.minimum(63.75 * np.nan_to_num(columns), 255.0).astype(np.uint8)
+    scaled = (columns - levels[0]) * (85.0 / np.maximum(levels[1], 1e-9))
+    return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
 
 
 def _colours(palette: theme.Theme) -> np.ndarray:

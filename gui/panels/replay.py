@@ -279,9 +279,8 @@ class ReplayPanel(Panel):
         for curve, values in zip(self.curves, (first, second), strict=True):
             curve.setData(found["time_s"], values)
         self.apart.setData(found["time_s"], second - first)
-        self.both.left, self.difference.left = unit, f"B − A ({unit})"
-        for plot in (self.both, self.difference):
-            plot.getAxis("left").setLabel(plot.left, color=theme.current().muted)
+        self.both.name_axis("left", unit)
+        self.difference.name_axis("left", f"B − A ({unit})")
         self.answer.setText(self._summary(found))
 
     @staticmethod

@@ -36,17 +36,17 @@ class SubjectView(QtWidgets.QWidget):
         self.setMinimumSize(160, 160)
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.frames = 0
+        self._backdrop_state: tuple = ()
+        self._backdrop_picture = QtGui.QPixmap()
 
     def paintEvent(self, event):
         """Paint the workspace."""
         painter = QtGui.QPainter(self)
-        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
-        painter.fillRect(self.rect(), theme.colour("window"))
         self._scale_to_workspace()
-        self._workspace(painter)
+        painter.drawPixmap(0, 0, self._backdrop())
+        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
         if self.store.step is not None:
             out = self.store.step["output"]
-            self._possible_targets(painter)
             self._target(painter, out)
             self._trail(painter)
             self._cursor(painter, out)
@@ -65,6 +65,26 @@ class SubjectView(QtWidgets.QWidget):
     def _at(self, x_m: float, y_m: float) -> QtCore.QPointF:
         return QtCore.QPointF(self.middle.x() + x_m * self.scale, self.middle.y() - y_m * self.scale)
 
+    def _backdrop(self) -> QtGui.QPixmap:
+        """Return what stays: the workspace and all places where a target may be; painted when one of them changes."""
+        task, ratio = self.store.config.get("task", {}), self.devicePixelRatioF()
+        targets = self._possible_targets(task)
+        state = (self.width(), self.height(), ratio, self.reach_m, tuple(targets), theme.current())
+        if state != self._backdrop_state:
+            self._backdrop_state = state
+            self._backdrop_picture = QtGui.QPixmap(round(self.width() * ratio), round(self.height() * ratio))
+            self._backdrop_picture.setDevicePixelRatio(ratio)
+            painter = QtGui.QPainter(self._backdrop_picture)
+            painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+            painter.fillRect(self.rect(), theme.colour("window"))
+            self._workspace(painter)
+            painter.setPen(QtGui.QPen(theme.colour("line"), 1.5))
+            painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
+            for x_m, y_m, radius_m in targets:
+                painter.drawEllipse(self._at(x_m, y_m), radius_m * self.scale, radius_m * self.scale)
+            painter.end()
+        return self._backdrop_picture
+
     def _workspace(self, painter: QtGui.QPainter) -> None:
         corner = self._at(-self.reach_m, self.reach_m)
         size = 2 * self.reach_m * self.scale
@@ -72,18 +92,14 @@ class SubjectView(QtWidgets.QWidget):
         painter.setBrush(theme.colour("panel"))
         painter.drawRoundedRect(QtCore.QRectF(corner.x(), corner.y(), size, size), 6, 6)
 
-    def _possible_targets(self, painter: QtGui.QPainter) -> None:
-        task = self.store.config.get("task", {})
+    def _possible_targets(self, task: dict) -> list[tuple[float, float, float]]:
+        """Return position and radius, m, of every target of a centre-out task; nothing for other tasks."""
         kind = self.store.live.get("task.kind") or task.get("kind", "")
-        if "centre-out" not in kind:
-            return
-        painter.setPen(QtGui.QPen(theme.colour("line"), 1.5))
-        painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
-        radius = task["target_radius_m"] * self.scale
-        for number in range(task["targets"]):
-            angle = 2 * math.pi * number / task["targets"]
-            centre = self._at(task["distance_m"] * math.cos(angle), task["distance_m"] * math.sin(angle))
-            painter.drawEllipse(centre, radius, radius)
+        if self.store.step is None or "centre-out" not in kind:
+            return []
+        angles = [2 * math.pi * number / task["targets"] for number in range(task["targets"])]
+        distance_m, radius_m = task["distance_m"], task["target_radius_m"]
+        return [(distance_m * math.cos(angle), distance_m * math.sin(angle), radius_m) for angle in angles]
 
     def _target(self, painter: QtGui.QPainter, out) -> None:
         x_m, y_m, radius_m = (float(value) for value in out["target"])
@@ -112,20 +128,21 @@ class SubjectView(QtWidgets.QWidget):
         painter.drawArc(box, 90 * 16, -round(min(fraction, 1.0) * 360 * 16))
 
     def _trail(self, painter: QtGui.QPainter) -> None:
-        """Draw the last second as pieces that fade; a piece is one path, so that its joints do not show."""
+        """Draw the last second as pieces that fade; a piece is one line, so that its joints do not show."""
         rows = self.store.steps.newest(TRAIL_ROWS)["cursor"]
         rows = rows[np.isfinite(rows).all(axis=1)]
         painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
-        for start in range(0, len(rows) - 1, TRAIL_PIECE):
-            piece = rows[start : start + TRAIL_PIECE + 1]
-            path = QtGui.QPainterPath(self._at(*map(float, piece[0][:2])))
-            for row in piece[1:]:
-                path.lineTo(self._at(float(row[0]), float(row[1])))
-            pen = QtGui.QPen(theme.colour("first", 0.8 * ((start + TRAIL_PIECE) / TRAIL_ROWS) ** 1.5))
-            pen.setWidthF(max(0.7 * self.unit, 2))
-            pen.setCapStyle(QtCore.Qt.PenCapStyle.FlatCap)
-            pen.setJoinStyle(QtCore.Qt.PenJoinStyle.RoundJoin)
-            painter.strokePath(path, pen)
+        x = (self.middle.x() + self.scale * rows[:, 0]).tolist()
+        y = (self.middle.y() - self.scale * rows[:, 1]).tolist()
+        points = [QtCore.QPointF(*point) for point in zip(x, y, strict=True)]
+        pen = QtGui.QPen()
+        pen.setWidthF(max(0.7 * self.unit, 2))
+        pen.setCapStyle(QtCore.Qt.PenCapStyle.FlatCap)
+        pen.setJoinStyle(QtCore.Qt.PenJoinStyle.RoundJoin)
+        for start in range(0, len(points) - 1, TRAIL_PIECE):
+            pen.setColor(theme.colour("first", 0.8 * ((start + TRAIL_PIECE) / TRAIL_ROWS) ** 1.5))
+            painter.setPen(pen)
+            painter.drawPolyline(QtGui.QPolygonF(points[start : start + TRAIL_PIECE + 1]))
 
     def _cursor(self, painter: QtGui.QPainter, out) -> None:
         x_m, y_m = float(out["cursor"][0]), float(out["cursor"][1])
@@ -164,7 +181,7 @@ class SubjectPanel(Panel):
         "The ring around the target closes while the hold is being done; ✓ is a target reached, ✕ one that timed out. "
         "Assist is how much of the cursor's velocity is pulled toward the target instead of decoded."
     )
-    refresh_hz = 60.0
+    refresh_hz = 30.0
 
     def __init__(self, context):
         super().__init__(context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gui import bounds, plots, theme
+from gui import bounds, plots
 from gui.panels.base import Panel
 
 NAMES = ("baseline", "gain x", "gain y")
@@ -38,15 +38,16 @@ class TracesPanel(Panel):
             plot.setMouseEnabled(True, False)
             plot.setLimits(xMin=0)
             if index:
-                plot.setXLink(self.plots[0])
+                plot.follow_x(self.plots[0])
             if not last:
                 plot.getAxis("bottom").setStyle(showValues=False)
             self.plots.append(plot)
             self.column.addWidget(plot, 5 if last else 4)
         self.predicted = [plots.Band(plot, "second", 0.10, edge=True) for plot in self.plots]
         self.achieved = [plots.Band(plot, "third", 0.25) for plot in self.plots]
-        self.truths = [plot.plot() for plot in self.plots]
-        self.estimates = [plot.plot(connect="finite") for plot in self.plots]
+        self.truths = [plot.curve() for plot in self.plots]
+        self.estimates = [plot.curve(connect="finite") for plot in self.plots]
+        self._spans: list[tuple[float, float] | None] = [None] * len(NAMES)
         self.restyle()
         context.selection.changed.connect(self.refresh)
 
@@ -73,6 +74,7 @@ class TracesPanel(Panel):
             history = rows[:, :, index, unit].astype(float)
             history[:, 3][~np.isfinite(history[:, 3])] = predicted_sd[index]
             self._draw(index, times, history)
+        self.plots[0].show_ranges(x=(0.0, plots.round_range(0.0, float(times[-1]))[1]))
         self._label(unit)
         self.words.setText(self._key(unit) + self._coverage())
 
@@ -81,12 +83,16 @@ class TracesPanel(Panel):
         newer = slice(int(len(times) * (1 - ACHIEVED_FRACTION)), None)
         known = np.isfinite(truth).any()
         centre = truth if known else np.full_like(estimate, np.nanmean(estimate[newer]))
-        self.estimates[index].setData(times, estimate)
-        self.truths[index].setData(*((times, truth) if known else ([], [])))
-        self.predicted[index].show(times, centre - Z95 * predicted_sd, centre + Z95 * predicted_sd)
+        predicted = centre - Z95 * predicted_sd, centre + Z95 * predicted_sd
         error = estimate[newer] - centre[newer]
         achieved = Z95 * np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
+        self.estimates[index].setData(times, estimate)
+        self.truths[index].setData(*((times, truth) if known else ([], [])))
+        self.predicted[index].show(times, *predicted)
         self.achieved[index].show(times[newer], centre[newer] - achieved, centre[newer] + achieved)
+        shown = plots.extremes(estimate, *predicted, centre - achieved, centre + achieved)
+        self._spans[index] = plots.round_range(*shown, self._spans[index])
+        self.plots[index].show_ranges(y=self._spans[index])
 
     def _predicted_sd(self, unit: int) -> np.ndarray:
         """Return what the runtime's monitor predicts; where it does not say, the steady state of the closed form."""
@@ -102,8 +108,7 @@ class TracesPanel(Panel):
 
     def _label(self, unit: int) -> None:
         for plot, name, measure in zip(self.plots, NAMES, UNITS[self.store.continuous]):
-            plot.left = f"{name} ({measure})"
-            plot.getAxis("left").setLabel(plot.left, color=theme.current().muted)
+            plot.name_axis("left", f"{name} ({measure})")
 
     def _key(self, unit: int) -> str:
         entries = [("first", "▬", f"<b>unit {unit}</b> estimate")]

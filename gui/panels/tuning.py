@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from gui import plots, theme
+from gui import plots
 from gui.bounds import dense
 from gui.panels.base import Panel
 from gui.panels.raster import SELECTED_ROLES
 
 SPEED_DM_S = 1.0
-DIRECTIONS_DEG = np.linspace(-180.0, 180.0, 121)
+DIRECTIONS_DEG = np.linspace(-180.0, 180.0, 73)
+DIRECTIONS = np.stack(
+    [np.ones(73), SPEED_DM_S * np.cos(np.deg2rad(DIRECTIONS_DEG)), SPEED_DM_S * np.sin(np.deg2rad(DIRECTIONS_DEG))]
+)
 
 
 class TuningPanel(Panel):
@@ -30,12 +33,13 @@ class TuningPanel(Panel):
         self.column.addWidget(self.words)
         self.plot = plots.Plot("rate (Hz)", "intended direction (degrees)")
         self.plot.setMouseEnabled(False, False)
-        self.plot.setXRange(-180, 180, padding=0)
+        self.plot.setXRange(-200, 200, padding=0)  # room for the outer numbers
         self.plot.getAxis("bottom").setTicks([[(angle, f"{angle}") for angle in range(-180, 181, 90)]])
         self.column.addWidget(self.plot, 1)
         self.bands = [plots.Band(self.plot, role, 0.22) for role in SELECTED_ROLES]
-        self.curves = [self.plot.plot() for _ in SELECTED_ROLES]
-        self.truths = [self.plot.plot() for _ in SELECTED_ROLES]
+        self.curves = [self.plot.curve() for _ in SELECTED_ROLES]
+        self.truths = [self.plot.curve() for _ in SELECTED_ROLES]
+        self._span: tuple[float, float] | None = None
         self.restyle()
         context.selection.changed.connect(self.refresh)
 
@@ -51,38 +55,42 @@ class TuningPanel(Panel):
         """Draw the curves of the selected units."""
         store = self.store
         units = self.context.selection.within(store.n_units) if store.weights is not None else ()
-        self.plot.left = "feature" if store.continuous else "rate (Hz)"
-        self.plot.getAxis("left").setLabel(self.plot.left, color=theme.current().muted)
-        angle = np.deg2rad(DIRECTIONS_DEG)
-        directions = np.stack([np.ones_like(angle), SPEED_DM_S * np.cos(angle), SPEED_DM_S * np.sin(angle)])
+        self.plot.name_axis("left", "feature" if store.continuous else "rate (Hz)")
+        shown = []
         for slot in range(len(self.curves)):
-            if slot < len(units):
-                self._show(slot, units[slot], directions)
-            else:
+            curves = self._of_unit(units[slot]) if slot < len(units) else None
+            if curves is None:
                 self._hide(slot)
+            else:
+                self._show(slot, *curves)
+                shown += curves
+        if shown:
+            low, high = plots.extremes(*shown)
+            self._span = plots.round_range(low if store.continuous else 0.0, high, self._span)
+            self.plot.show_ranges(y=self._span)
         self._say(units)
 
-    def _show(self, slot: int, unit: int, directions: np.ndarray) -> None:
+    def _of_unit(self, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return a unit's curve, both ends of its band and the true curve (empty where unknown); None if not finite."""
         store = self.store
-        predictor = store.weights[:, unit] @ directions
-        sd = np.sqrt(np.maximum(self._variance(unit, directions), 0.0))
-        low, middle, high = (self._rate(predictor + z * sd) for z in (-1.96, 0.0, 1.96))
+        predictor = store.weights[:, unit] @ DIRECTIONS
+        sd = np.sqrt(np.maximum(self._variance(unit, DIRECTIONS), 0.0))
+        middle, low, high = (self._rate(predictor + z * sd) for z in (0.0, -1.96, 1.96))
         if not np.isfinite(middle).all():
-            self._hide(slot)
-            return
+            return None
+        truth = store.truth[:, unit] if store.truth is not None else np.full(len(DIRECTIONS), np.nan)
+        return middle, low, high, self._rate(truth @ DIRECTIONS) if np.isfinite(truth).all() else np.zeros(0)
+
+    def _show(self, slot: int, middle, low, high, truth) -> None:
         self.bands[slot].show(DIRECTIONS_DEG, low, high)
         self.curves[slot].setData(DIRECTIONS_DEG, middle)
-        truth = store.truth[:, unit] if store.truth is not None else None
-        if truth is not None and np.isfinite(truth).all():
-            self.truths[slot].setData(DIRECTIONS_DEG, self._rate(truth @ directions))
-        else:
-            self.truths[slot].setData([], [])
+        self.truths[slot].setData(DIRECTIONS_DEG[: len(truth)], truth)
+        for item in (self.bands[slot], self.curves[slot], self.truths[slot]):
+            item.setVisible(True)
 
     def _hide(self, slot: int) -> None:
-        empty = np.zeros(0)
-        self.bands[slot].show(empty, empty, empty)
-        self.curves[slot].setData([], [])
-        self.truths[slot].setData([], [])
+        for item in (self.bands[slot], self.curves[slot], self.truths[slot]):
+            item.setVisible(False)
 
     def _variance(self, unit: int, directions: np.ndarray) -> np.ndarray:
         """Return the variance of the linear predictor, u' S u, for each direction."""
@@ -110,6 +118,6 @@ class TuningPanel(Panel):
         columns = {"direction_deg": DIRECTIONS_DEG}
         for unit, curve in zip(self.context.selection.within(self.store.n_units), self.curves):
             data = curve.getData()[1]
-            if data is not None:
+            if data is not None and curve.isVisible():
                 columns[f"unit_{unit}"] = data
         return columns

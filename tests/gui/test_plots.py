@@ -1,0 +1,206 @@
+"""The parts that panels are drawn with: they show what they should, and leave alone what has not changed."""
+
+import math
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from gui import panels, plots, theme
+from gui.panels.base import Context
+from gui.rings import Ring
+from gui.rolling import RollingImage
+from gui.screenshot import store_from
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import synthetic
+
+KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests hide them and keep them
+GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+
+
+@pytest.fixture(autouse=True)
+def hidden_afterwards(qapp):
+    theme.use("dark", qapp)
+    yield
+    for widget in KEPT:
+        widget.hide()
+
+
+def painted(image, columns, rows):
+    """Return the brightness that an image of columns and rows paints, one pixel each, oldest column first."""
+    image.place(1.0, columns, rows)
+    target = QtGui.QImage(columns, rows, QtGui.QImage.Format.Format_RGB32)
+    target.fill(0)
+    painter = QtGui.QPainter(target)
+    painter.translate(columns, rows)
+    painter.scale(1, -1)  # as a plot does: y grows upwards
+    image.paint(painter)
+    painter.end()
+    pixels = np.frombuffer(target.constBits().asstring(target.sizeInBytes()), np.uint8).reshape(rows, columns, 4)
+    return pixels[::-1, :, 0].T
+
+
+@pytest.mark.parametrize("pieces", [[7], [3, 4], [1] * 25, [9, 0, 13], [40, 5]])
+def test_a_rolling_image_shows_the_newest_columns_however_they_came(qapp, pieces):
+    rng = np.random.default_rng(len(pieces))
+    image, ring = RollingImage(10), Ring(10, np.uint8, (6,))
+    image.set_colours(GREYS)
+    image.replace(np.zeros((0, 6), np.uint8))
+    for count in pieces:
+        columns = rng.integers(0, 256, (count, 6), dtype=np.uint8)
+        image.append(columns)
+        for column in columns:
+            ring.append(column)
+    for wanted in (len(ring), min(len(ring), 4)):
+        np.testing.assert_array_equal(painted(image, wanted, 6), ring.newest(wanted))
+    image.replace(ring.view)
+    np.testing.assert_array_equal(painted(image, len(ring), 6), ring.view)
+
+
+def test_the_raster_that_grew_is_the_one_drawn_anew(qtbot):
+    context = Context(store_from(synthetic.hello(4.0)))
+    grown = _raster(context)
+    start = context.store.bin // synthetic.EVERY
+    for index in range(start + 1, start + 300):
+        context.store.receive("step", {"seq": index, "bin": index * 3, **synthetic.step(index)}, 0.0)
+        if index % 3 == 0:
+            grown.refresh()
+    grown.refresh()
+    anew = _raster(context)
+    columns = min(len(context.store.raster), 200)
+    np.testing.assert_array_equal(
+        painted(grown.image, columns, synthetic.UNITS), painted(anew.image, columns, synthetic.UNITS)
+    )
+    brightest = np.minimum(63.75 * context.store.raster.newest(columns)[:, anew.order], 255).astype(np.uint8)
+    shown = theme_brightness(anew)
+    np.testing.assert_array_equal(painted(anew.image, columns, synthetic.UNITS), shown[brightest])
+
+
+def theme_brightness(raster):
+    """Return the blue part of each brightness's colour."""
+    return (raster.image.colours & 255).astype(np.uint8)
+
+
+def test_units_share_a_line_where_lines_are_fewer_and_none_is_lost(qtbot):
+    context = Context(store_from(synthetic.hello(4.0)))
+    raster = _raster(context, height=60)
+    each = raster._units_per_row()
+    assert each > 1 and raster.image.rows == math.ceil(synthetic.UNITS / each)
+    bright = np.minimum(63.75 * context.store.raster.view[:, raster.order], 255).astype(np.uint8)
+    wanted = np.stack(
+        [bright[:, start : start + each].max(axis=1) for start in range(0, synthetic.UNITS, each)], axis=1
+    )
+    columns = min(len(wanted), 100)
+    np.testing.assert_array_equal(
+        painted(raster.image, columns, raster.image.rows), theme_brightness(raster)[wanted[-columns:]]
+    )
+
+
+def _raster(context, height=360):
+    panel = panels.panel_class(panels.REGISTRY["raster"])(context)
+    KEPT.append(panel)
+    panel.resize(640, height)
+    panel.show()
+    panel.refresh()
+    return panel
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 3.4), (-2.0, 5.0), (1e-7, 3e-7), (1234.0, 1234.5)])
+def test_round_ranges_hold_what_is_shown_and_stay_until_they_must_not(low, high):
+    start, end = plots.round_range(low, high)
+    assert start <= low <= high <= end and (low != 0.0 or start == 0.0)
+    assert plots.round_range(low, high - 0.1 * (high - low), (start, end)) == (start, end)
+    wider = plots.round_range(low, high + 2 * (end - start), (start, end))
+    assert wider[1] >= high + 2 * (end - start)
+    narrow = plots.round_range(low, low + 0.1 * (end - start), (start, end))
+    assert narrow[1] - narrow[0] < end - start
+
+
+def test_a_constant_has_room_on_both_sides():
+    for value in (4.0, -0.3):
+        start, end = plots.round_range(value, value)
+        assert start < value < end
+
+
+def test_ranges_without_a_finite_value_stay_as_they_were():
+    assert plots.round_range(*plots.extremes(np.array([np.nan, np.inf]))) == (0.0, 1.0)
+    assert plots.round_range(math.nan, 2.0, (3.0, 4.0)) == (3.0, 4.0)
+    assert plots.extremes(np.array([np.nan, 2.0]), np.zeros(0), np.array([-1.0])) == (-1.0, 2.0)
+
+
+class LayoutRequests(QtCore.QObject):
+    """Counts how often a widget is asked to lay out its children anew."""
+
+    def __init__(self, widget):
+        super().__init__()
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _, event):
+        self.count += event.type() == QtCore.QEvent.Type.LayoutRequest
+        return False
+
+
+def test_a_steady_label_keeps_its_room(qtbot):
+    window = QtWidgets.QWidget()
+    KEPT.append(window)
+    label = plots.Steady()
+    QtWidgets.QHBoxLayout(window).addWidget(label)
+    label.show_text("bin 10000")
+    window.show()
+    qtbot.wait(20)
+    requests = LayoutRequests(window)
+    for index in range(50):
+        label.show_text(f"bin {index}")
+        qtbot.wait(1)
+    assert requests.count == 0 and label.text() == "bin 49"
+    label.show_text("bin 100000 and much more")
+    qtbot.wait(20)
+    assert requests.count > 0
+    assert label.width() >= label.fontMetrics().size(0, label.text()).width()
+
+
+def test_a_plot_follows_until_it_is_dragged_and_again_after_a_double_click(qtbot):
+    plot = plots.Plot("a", "b")
+    KEPT.append(plot)
+    plot.setMouseEnabled(True, False)
+    plot.resize(400, 300)
+    plot.show()
+    plot.show_ranges((0.0, 10.0), (0.0, 1.0))
+    assert plot.viewRange() == [[0.0, 10.0], [0.0, 1.0]]
+    where = plot.viewport().rect().center()
+    wheel = QtGui.QWheelEvent(
+        QtCore.QPointF(where),
+        QtCore.QPointF(plot.viewport().mapToGlobal(where)),
+        QtCore.QPoint(),
+        QtCore.QPoint(0, 240),
+        QtCore.Qt.MouseButton.NoButton,
+        QtCore.Qt.KeyboardModifier.NoModifier,
+        QtCore.Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QtWidgets.QApplication.sendEvent(plot.viewport(), wheel)
+    zoomed = plot.viewRange()[0]
+    assert zoomed[1] - zoomed[0] < 10.0
+    plot.show_ranges((0.0, 20.0), (0.0, 2.0))
+    assert plot.viewRange() == [zoomed, [0.0, 2.0]]
+    qtbot.mouseDClick(plot.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=where)
+    plot.show_ranges((0.0, 20.0), (0.0, 2.0))
+    assert plot.viewRange() == [[0.0, 20.0], [0.0, 2.0]]
+
+
+def test_an_axis_is_named_once(qtbot):
+    plot = plots.Plot("rate (Hz)", "")
+    KEPT.append(plot)
+    plot.show()
+    qtbot.wait(20)
+    axis, calls = plot.getAxis("left"), []
+    plain = axis.setLabel
+    axis.setLabel = lambda *given, **style: (calls.append(given), plain(*given, **style))
+    for _ in range(5):
+        plot.name_axis("left", "rate (Hz)")
+    plot.name_axis("left", "feature")
+    assert calls == [("feature",)] and plot.left == "feature"
