@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.errors import BadInput, BmiError, first_line
 
 LARGE_TASK = "10GB"  # Dask advises against tasks of over 10 MB; spike trains of an array are
 
@@ -143,7 +143,7 @@ def queue_cluster(path: str) -> Any:
         settings = {key.replace("_", "-"): value for key, value in (settings or {}).items()}
         jobs = int(settings.pop("jobs", 2))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise BadInput(f"{path} is not a dask-jobqueue file (jobqueue: one system: settings): {why}") from None
     if system not in QUEUES:
         raise BadInput(f"{path}: unknown job queue '{system}'; choose from {', '.join(QUEUES)}")
@@ -157,5 +157,5 @@ def queue_cluster(path: str) -> Any:
     except Exception as error:  # dask-jobqueue and what it starts raise kinds of their own
         if cluster is not None:
             cluster.close()
-        raise BadInput(f"{path}: the job queue '{system}' cannot be used: {str(error).splitlines()[0]}") from None
+        raise BadInput(f"{path}: the job queue '{system}' cannot be used: {first_line(error)}") from None
     return cluster

@@ -17,3 +17,8 @@ class CheckFailed(BmiError):
     """A check did not hold: a replay diverged, a bound was missed (exit code 3)."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing: for sentences about it."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -14,7 +14,8 @@ INSPECTORS = {
     ".mcap": RECORDING,
     ".npz": BINS,
     ".mat": BINS,
-    **dict.fromkeys((".nwb", ".gdf", ".h5", ".nev", ".ns2", ".ns5", ".ns6", ".plx", ".nex", ".smr"), SPIKES),
+    **dict.fromkeys((".nwb", ".gdf", ".h5", ".plx", ".nex", ".smr"), SPIKES),
+    **dict.fromkeys((".nev", ".ns1", ".ns2", ".ns3", ".ns4", ".ns5", ".ns6"), SPIKES),
     **dict.fromkeys((".ncs", ".nse", ".ntt", ".meta", ".bin", ".oebin", ".continuous", ".spikes"), SPIKES),
 }
 """Which function looks into files of a suffix, as ``module:function``. It takes a path and returns the facts (a dict
@@ -55,6 +56,10 @@ def _inspector(file: Path) -> str:
             return RECORDING
     found = INSPECTORS.get(file.suffix.lower())
     if found is None:
+        from bmi_runtime.sources.datafile import NOT_READ
+
+        if file.suffix.lower() in NOT_READ:
+            raise BadInput(f"{file}: {NOT_READ[file.suffix.lower()]}")
         raise BadInput(f"{file} is not a recording, and its suffix is none of {', '.join(sorted(INSPECTORS))}")
     return found
 

@@ -115,11 +115,13 @@ def _bin_rows(facts):
 
 
 def _view(file: Path, rows, odd: list[str]):
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=str(file), title_justify="left", title_style="bold", show_header=False, expand=False)
+    table = Table(show_header=False, expand=False)
     for name, text in rows:
         if text:
-            table.add_row(name, text)
-    table.add_row("odd", "\n".join(f"[yellow]{sentence}[/yellow]" for sentence in odd) or "nothing")
-    return table
+            table.add_row(name, Text(str(text)))
+    table.add_row("odd", Text("\n".join(odd), style="yellow") if odd else "nothing")
+    return Group(Text(str(file), style="bold", overflow="fold"), table)

@@ -8,12 +8,11 @@ acquisition systems (:mod:`bmi_runtime.sources.neo_kinematics`); a ``.npz`` file
 
 import dataclasses
 import pathlib
-import zipfile
 from typing import Any
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, arrays_of, load_mapping, shipped_mappings
 from bmi_runtime.sources.mat_file import mat_variables
 
@@ -22,6 +21,13 @@ MIN_BINS = 40
 ACQUISITION = ["folder", ".nev", *(f".ns{n}" for n in range(1, 7)), ".plx", ".nex", ".smr", ".ncs", ".nse", ".ntt"]
 ACQUISITION += [".meta", ".bin", ".oebin", ".continuous", ".spikes"]
 """Suffixes of acquisition systems, read by neo: spikes, and kinematics on analog channels that a mapping names."""
+NOT_READ = {
+    ".nex5": "neo does not read .nex5; save it as .nex in NeuroExplorer",
+    ".pl2": "neo reads .pl2 with Plexon's Windows library only; export it to .plx or NWB",
+    ".smrx": "neo reads .smrx with CED's own library only; export it to .smr or .mat in Spike2",
+    ".nvt": "the video tracking of Neuralynx (.nvt) is read by nothing here; save it as .npz or NWB",
+}
+"""What to do with files that look as if they were read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +179,8 @@ def _read(path, mapping=None, velocity="intended"):
             f"{path.name}: a {suffix} file holds spikes and no kinematics; bin it yourself and save counts, bin_s, "
             "velocity and position as .npz"
         )
+    if suffix in NOT_READ:
+        raise BadInput(f"{path.name}: {NOT_READ[suffix]}")
     raise BadInput(
         f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat, .nwb, .mcap, "
         "or a file of an acquisition system with a mapping"
@@ -183,8 +191,8 @@ def _from_npz(path):
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise BadInput(f"{path.name}: not a readable .npz file ({error})") from None
+    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
+        raise BadInput(f"{path.name}: not a readable .npz file ({first_line(error)})") from None
     missing = [name for name in ("counts", "bin_s") if name not in arrays]
     if "velocity" not in arrays and "position" not in arrays:
         missing.append("velocity (or position)")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512  # MATLAB writes a header of its own before it
@@ -31,7 +31,7 @@ def mat_variables(path: pathlib.Path) -> dict[str, Any]:
     try:
         variables = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # scipy raises many kinds on a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise BadInput(f"{path.name}: not a readable .mat file ({reason})") from None
     return {name: value for name, value in variables.items() if not name.startswith("__")}
 
@@ -45,7 +45,7 @@ def _hdf5_variables(path) -> dict[str, Any]:
         with h5py.File(path, "r") as file:
             return {name: _value(file, item) for name, item in file.items() if not name.startswith("#")}
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise BadInput(f"{path.name}: not a readable .mat file of version 7.3 ({str(error).splitlines()[0]})") from None
+        raise BadInput(f"{path.name}: not a readable .mat file of version 7.3 ({first_line(error)})") from None
 
 
 def _value(file, item) -> Any:

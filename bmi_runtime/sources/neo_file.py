@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 from bmi_runtime.sources.spike_file import SpikeFile
 
 FOLDERS = {  # what is in a folder: the class of neo that reads it
@@ -90,7 +90,7 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
         except BadInput:
             raise
         except Exception as error:  # neo raises whatever its formats run into
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             what = "a folder that it knows" if path.is_dir() else f"a {path.suffix} file"
             raise BadInput(f"{path.name}: neo cannot read this as {what} ({reason})") from None
         finally:
@@ -184,9 +184,9 @@ def _file_kind(path) -> str:
 
 def _spike_file(reader) -> SpikeFile:
     header, segments = reader.header, range(reader.segment_count(0))
-    units = range(len(header["spike_channels"]))
+    units = units_of(reader)
     trains = [np.concatenate([train(reader, unit, segment) for segment in segments]) for unit in units]
-    names = [f"{channel['name']} ({channel['id']})" for channel in header["spike_channels"]]
+    names = [f"{header['spike_channels'][unit]['name']} ({header['spike_channels'][unit]['id']})" for unit in units]
     events = {
         str(channel["name"]): sum(reader.event_count(0, s, index) for s in segments)
         for index, channel in enumerate(header["event_channels"])
@@ -211,6 +211,17 @@ def described(channel) -> str:
 def span(reader, segment: int) -> tuple[float, float]:
     """Return start and stop of a segment, s."""
     return float(reader.segment_t_start(0, segment)), float(reader.segment_t_stop(0, segment))
+
+
+def units_of(reader) -> list[int]:
+    """Return the numbers of the units; of Neuralynx' tetrodes neo has each unit once a wire, and one is kept."""
+    units = range(len(reader.header["spike_channels"]))
+    if type(reader).__name__ != "NeuralynxRawIO":
+        return list(units)
+    kept: dict[tuple, int] = {}
+    for unit, (channel, number) in zip(units, reader.internal_unit_ids, strict=True):
+        kept.setdefault((reader.nse_ntt_filenames[channel], number), unit)
+    return sorted(kept.values())
 
 
 def train(reader, unit: int, segment: int) -> np.ndarray:

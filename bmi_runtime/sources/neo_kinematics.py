@@ -11,7 +11,7 @@ import numpy as np
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, binned
 from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
-from bmi_runtime.sources.neo_file import opened, span, train
+from bmi_runtime.sources.neo_file import opened, span, train, units_of
 
 PIECE_S = 60.0  # of an analog channel in memory at once
 
@@ -36,7 +36,7 @@ def binned_acquisition(path: pathlib.Path, mapping: FileMapping | None) -> Any:
     """
     with opened(path) as reader:
         signals = [str(channel["name"]) for channel in reader.header["signal_channels"]]
-        units = len(reader.header["spike_channels"])
+        units = units_of(reader)
         if not units:
             raise BadInput(f"{path.name}: there are no spikes in it, so there is nothing to decode; sort it first")
         wanted = {} if mapping is None else {"velocity": mapping.velocity, "position": mapping.position}
@@ -49,7 +49,7 @@ def binned_acquisition(path: pathlib.Path, mapping: FileMapping | None) -> Any:
         places = {what: _places(path, reader, part) for what, part in named.items()}
         parts = []
         for segment in range(reader.segment_count(0)):
-            trains = [train(reader, unit, segment) for unit in range(units)]
+            trains = [train(reader, unit, segment) for unit in units]
             sampled = {what: _sampled(reader, segment, places[what], part) for what, part in named.items()}
             parts.append(Part(span(reader, segment), trains, sampled))
         recording = binned(path.name, parts, mapping.bin.width_s)
@@ -58,7 +58,8 @@ def binned_acquisition(path: pathlib.Path, mapping: FileMapping | None) -> Any:
 
 
 def _example(signals: list[str]) -> str:
-    shown = signals[:2] if len(signals) > 1 else ["x", "y"]
+    likely = [name for name in signals if "hand" in name.lower() or "cursor" in name.lower()]
+    shown = next((names[:2] for names in (likely, signals) if len(names) > 1), ["x", "y"])
     return "[" + ", ".join(f'"{name}"' for name in shown) + "]"
 
 

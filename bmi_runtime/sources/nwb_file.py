@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 from bmi_runtime.sources.spike_file import SpikeFile
 
 COUNTS = ("count", "spike", "binned", "crossing", "feature")
@@ -40,7 +40,7 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
             handle = NWBHDF5IO(str(path), "r", load_namespaces=True)
             content = handle.read()
         except Exception as error:  # h5py, hdmf and pynwb raise many kinds on a damaged or foreign file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise BadInput(f"{path.name}: not a readable NWB file ({reason})") from None
         try:
             yield content

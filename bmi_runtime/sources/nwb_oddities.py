@@ -8,7 +8,7 @@ import numpy as np
 
 from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.mapping import FASTEST_HAND_M_S, LARGEST_MISMATCH, ONE_QUANTITY
-from bmi_runtime.sources.nwb_kinematics import Pair, chosen, kind_of, length_of, pairs_of
+from bmi_runtime.sources.nwb_kinematics import RANKS, Pair, chosen, kind_of, length_of, pairs_of, rank_of
 from bmi_runtime.sources.oddities import jumps
 
 GAP_STEPS, SHORTEST_GAP_S = 5.0, 0.1
@@ -27,7 +27,7 @@ def of_kinematics(series: dict[str, Any], segments_s) -> list[str]:
         times_s, values = nwb_file.times_of(pair.series), pair.values(slice(None))
         texts = _of_times(times_s, len(values))
         if len(times_s) == len(values):
-            texts += _of_values(times_s, values, kind, pair.unit)
+            texts += _of_values(times_s, values, kind, pair.unit, rank_of(pair) < max(RANKS))
         odd += [f"{name}: {text}" for text in texts]
     return odd + _disagreement(chosen(series)) + _beyond(chosen(series), segments_s)
 
@@ -55,7 +55,8 @@ def _of_times(times_s, samples: int) -> list[str]:
     return odd
 
 
-def _of_values(times_s, values, kind: str, unit: str) -> list[str]:
+def _of_values(times_s, values, kind: str, unit: str, moved: bool) -> list[str]:
+    """Return sentences on samples; an eye in units of its own is not odd, a limb or cursor (`moved`) is."""
     odd, known = [], np.isfinite(values).all(axis=1)
     if not known.all():
         stretch = _longest(~known) * float(np.median(np.diff(times_s)))
@@ -67,7 +68,7 @@ def _of_values(times_s, values, kind: str, unit: str) -> list[str]:
         still = [axis for axis, column in zip("xy", values.T, strict=True) if np.ptp(column[known]) == 0]
         odd += [f"{axis} never changes" for axis in still]
     measured = length_of(unit)
-    if measured is None:
+    if measured is None and moved:
         odd.append(f"'{unit}' is no unit of {'speed' if kind == 'velocity' else 'length'} that is known")
     if kind == "position":
         found = jumps(values, times_s)

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 
 UNIT_RATIO = 5.0
 
@@ -71,7 +71,7 @@ def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
     try:
         table = np.loadtxt(path, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({str(error).splitlines()[0]})") from None
+        raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({first_line(error)})") from None
     if table.shape[1] != 2 or len(table) == 0 or not np.isfinite(table).all() or (table[:, 0] % 1).any():
         raise BadInput(f"{path.name}: a .gdf line is a whole identifier and a time; this has {table.shape[1]} columns")
     codes, number = np.unique(table[:, 0].astype(int), return_counts=True)
@@ -104,7 +104,7 @@ def read_spike_h5(path: pathlib.Path) -> SpikeFile:
             said = {name: item[()] for name, item in file.get("meta", {}).items()}
             summary = {name: item[()] for name, item in file.get("summary", {}).items()}
     except OSError as error:
-        raise BadInput(f"{path.name}: not a readable HDF5 file ({str(error).splitlines()[0]})") from None
+        raise BadInput(f"{path.name}: not a readable HDF5 file ({first_line(error)})") from None
     missing = [name for name in ("spikes", "sCount") if name not in held]
     if missing:
         found = ", ".join(held) or "no arrays"

@@ -103,6 +103,13 @@ def neuralynx(folder):
     spikes["time_us"] = 1_000_000 + 20_000 * np.arange(90)
     spikes["unit"] = 1 + (np.arange(90) % 3 == 0)
     (folder / "SE1.nse").write_bytes(neuralynx_header("Spike", "SE1", record=112, WaveformLength=32) + spikes.tobytes())
+    tetrode = np.dtype(
+        [("time_us", "<u8"), ("channel", "<u4"), ("unit", "<u4"), ("features", "<i4", (8,)), ("wave", "<i2", (32, 4))]
+    )
+    quad = np.zeros(25, tetrode)
+    quad["time_us"], quad["unit"] = 1_000_000 + 50_000 * np.arange(25), 1
+    header = _four_channels(neuralynx_header("Spike", "TT1", record=304, WaveformLength=32))
+    (folder / "TT1.ntt").write_bytes(header + quad.tobytes())
     event = np.dtype(
         [("head", "<i2", (3,)), ("time_us", "<u8"), ("id", "<i2"), ("ttl", "<i2"), ("rest", "<i2", (3,)),
          ("extra", "<i4", (8,)), ("text", "S128")]
@@ -110,17 +117,31 @@ def neuralynx(folder):
     events = np.zeros(7, event)
     events["time_us"], events["id"] = 1_100_000 + 100_000 * np.arange(7), 11
     (folder / "Events.nev").write_bytes(neuralynx_header("Event", "Events", record=184) + events.tobytes())
-    return [60, 30]
+    return [60, 30, 25]
+
+
+def _four_channels(header):
+    """Return a header with four channels in place of one."""
+    for one, many in (
+        (b"-NumADChannels 1", b"-NumADChannels 4"),
+        (b"-ADChannel 0", b"-ADChannel 0 1 2 3"),
+        (b"-ADBitVolts 0.000000061035", b"-ADBitVolts" + 4 * b" 0.000000061035"),
+        (b"-InputRange 2000", b"-InputRange 2000 2000 2000 2000"),
+    ):
+        header = header.replace(one, many)
+    return header[:16_384]
 
 
 def test_neuralynx_by_folder_and_by_file(tmp_path):
     counts = neuralynx(tmp_path)
     whole = facts_of(tmp_path)
     assert whole["format"] == "Neuralynx (neo)"
-    assert (whole["units"], whole["spikes"]) == (2, 90)
+    assert (whole["units"], whole["spikes"]) == (3, 115)
     assert sorted(round(rate * whole["recorded_s"]) for rate in whole["rates_hz"].values()) == sorted(counts)
     assert sum(whole["events"].values()) == 7
     assert any("CSC1: 30000 Hz" in signal for signal in whole["signals"])
+    tetrode = facts_of(tmp_path / "TT1.ntt")
+    assert (tetrode["format"], tetrode["units"], tetrode["spikes"]) == ("Neuralynx (neo)", 1, 25)
     alone = facts_of(tmp_path / "CSC1.ncs")
     assert (alone["format"], alone["units"]) == ("Neuralynx (neo)", 0)
     assert alone["recorded_s"] == pytest.approx(2.0, abs=0.03)

@@ -386,6 +386,18 @@ def test_binned_counts_in_place_of_units(style, tmp_path):
     np.testing.assert_allclose(recording.position, path_m(centres(recording)), atol=1e-4)  # averaged over the bin
 
 
+def test_a_mapping_takes_counts_in_place_of_units(style, tmp_path):
+    counts = counts_file(style.units())
+    file = style.position(spatial()).write(tmp_path)
+    (tmp_path / "made.nwb.toml").write_text(
+        'name = "x"\n[bin]\nwidth_s = 0.05\n[counts]\nvariable = "ecephys/binned_spikes"\n'
+        '[position]\nvariable = "behavior/Position/hand"\n'
+    )
+    recording = load_recording(file)
+    np.testing.assert_array_equal(recording.counts, counts)
+    assert recording.position_unit == "m"
+
+
 def test_binned_counts_with_a_pause_and_a_silent_unit(style, tmp_path):
     at = 0.05 * np.arange(800) + np.where(np.arange(800) >= 300, 7.0, 0.0)
     counts_file(style, timestamps=at)

@@ -53,7 +53,7 @@ def open_npz(path: str, need: tuple[str, ...] = ()) -> dict:
         with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as archive:
             names = list(archive.files)
             arrays = {name: _member(file, archive, name) for name in names}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
         raise BadInput(f"'{path}' is not a readable .npz of plain arrays ({error})") from error
     for name in need:
         if name not in arrays:
