@@ -116,6 +116,7 @@ class Console(QtWidgets.QMainWindow):
         self.markers, self._seeking, self._next_seek = 0, False, None
         self.frames, self.drawn_revision, self._arranged = 0, -1, False
         self._next_chores_s, self._between = 0.0, False
+        self._state_shown: tuple = ()
         self._build(recordings_folder)
         self._make_actions()
         self.apply_layout(layout)
@@ -216,8 +217,9 @@ class Console(QtWidgets.QMainWindow):
     def refresh(self, all_panels: bool = False) -> None:
         """Refresh the bar, and the panels that are seen and due (or all that are seen)."""
         now_s = time.monotonic()
-        if all_panels or now_s >= self._next_chores_s:
-            self._next_chores_s = now_s + 1.0 / CHORES_HZ
+        state = self._state()
+        if all_panels or state != self._state_shown or now_s >= self._next_chores_s:
+            self._state_shown, self._next_chores_s = state, now_s + 1.0 / CHORES_HZ
             self._veil()
         if self.frozen and not all_panels:
             return
@@ -226,6 +228,12 @@ class Console(QtWidgets.QMainWindow):
             panel.next_s = max(panel.next_s + 1.0 / panel.refresh_hz, now_s - 0.5 / panel.refresh_hz)
             panel.refresh()
         self.drawn_revision = self.store.revision
+
+    def _state(self) -> tuple:
+        """Return what the bar, the veils and the actions depend on, but for ages and counts."""
+        store = self.store
+        connection, paused = store.connection(self.link.now_s()), store.replay.get("paused")
+        return store.mode, connection, store.held, paused, store.safety, store.watching, store.recording, self.frozen
 
     def _due(self, now_s: float, all_panels: bool) -> list[Panel]:
         """Return the panels to refresh in this frame: the fast ones, and of the others those that waited longest."""

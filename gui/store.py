@@ -115,6 +115,7 @@ class Store:
         self.trials = Ring(MOST_TRIALS, TRIAL_ROW)
         self.events: collections.deque[Entry] = collections.deque(maxlen=MOST_EVENTS)
         self.event_count = 0
+        self._told: dict[str, int] = {}  # sequence numbers that the answer to hello held
         self.problems: collections.deque[str] = collections.deque(maxlen=MOST_PROBLEMS)
         self.streams = {name: StreamState() for name, stream in STREAMS.items() if stream.published}
         self.health: dict[str, Any] = {}
@@ -185,12 +186,14 @@ class Store:
         self.last_s = at_s
 
     def _take_past(self, answer: dict[str, Any], at_s: float) -> None:
+        self._told = {}
         for stream, body in answer.get("recent", ()):
             try:
                 message = unpack(body)
             except BadInput as error:
                 self.problem(f"a message of the past was not readable: {error}")
                 continue
+            self._told[stream] = max(self._told.get(stream, 0), int(message.get("seq", 0)))
             self._fold(stream, message)
         past = answer.get("model_history")
         if past:
@@ -215,7 +218,8 @@ class Store:
         if stream == "step" and message.get("bin", 0) < self.bin - 1:
             self.needs_hello = True  # another session began on the same address
         self.last_s, self.ended = at_s, False
-        self._fold(stream, message)
+        if message.get("seq", 0) > self._told.get(stream, 0):  # else it was on its way while the answer told it
+            self._fold(stream, message)
 
     def _fold(self, stream: str, message: dict[str, Any]) -> None:
         fold = getattr(self, f"_take_{stream}", None)

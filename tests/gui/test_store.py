@@ -76,6 +76,18 @@ def test_a_step_back_in_time_asks_for_everything_anew():
     assert store.needs_hello
 
 
+def test_an_event_that_was_on_its_way_while_the_past_was_told_is_taken_once():
+    store, answer = Store(), synthetic.hello(3.0)
+    event = {"name": "trial", "trial": 3, "result": "success", "time_to_target_s": 0.8, "target_m": [0.1, 0.0]}
+    answer["recent"].append(["event", pack({"v": WIRE_VERSION, "seq": 9, "bin": 599, **event})])
+    store.hello(answer, 100.0)
+    told = store.trials.view["trial"].tolist()
+    store.receive("event", {"seq": 9, "bin": 599, **event}, 100.0)
+    assert store.trials.view["trial"].tolist() == told == [0, 1, 2, 3]
+    store.receive("event", {"seq": 10, "bin": 800, **event, "trial": 4}, 100.0)
+    assert store.trials.view["trial"].tolist() == [0, 1, 2, 3, 4] and store.lost_messages == 0
+
+
 def test_messages_of_another_position_of_a_replay_are_left_out():
     store = filled()
     bins = store.bin
