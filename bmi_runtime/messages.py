@@ -100,6 +100,10 @@ def input_dtype(n_units: int, continuous: bool) -> np.dtype:
     )
 
 
+INPUT_HEAD = struct.Struct("<Qd q 3d 5I")
+"""The first fields of a bin, ``bin_index`` to ``stale``, for one fast write; `input_dtype` names them."""
+assert INPUT_HEAD.size == input_dtype(1, False).fields["behind"][1]  # type: ignore[index]
+
 OUTPUT_DTYPE = np.dtype(
     [
         ("decoded", "<f8", (4,)),  # x, y (m), vx, vy (m/s)

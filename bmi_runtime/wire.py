@@ -99,16 +99,16 @@ def decode(frames: Sequence[bytes], n_units: int) -> WireMessage:
         raise BadInput(f"a message of {len(body)} bytes is larger than the limit of {MAX_BODY_BYTES}")
     if len(checksum) != 4 or zlib.crc32(body) != int.from_bytes(checksum, "little"):
         raise BadInput("the CRC-32 in the third frame is not that of the second")
-    check = KINDS.get(bytes(kind_bytes))
-    if check is None:
+    if kind_bytes not in KINDS:
         raise BadInput(f"unknown kind {bytes(kind_bytes[:20])!r}; known: {', '.join(k.decode() for k in KINDS)}")
+    kind, check = KINDS[kind_bytes]
     values = unpack(body)
     if not isinstance(values, dict):
         raise BadInput("the second frame is not a map")
     if values.get("v") != WIRE_VERSION:
         raise BadInput(f"wire version {str(values.get('v'))[:20]} is not {WIRE_VERSION}")
     message = WireMessage(
-        bytes(kind_bytes).decode(),
+        kind,
         _integer(values, "start", 0, (1 << 64) - 1),
         _integer(values, "seq", 1, MAX_SEQUENCE),
         body=values,
@@ -203,11 +203,14 @@ def _end(message: WireMessage, values: dict, n_units: int) -> None:
 
 
 KINDS = {
-    b"spikes": _spikes,
-    b"counts": _counts,
-    b"features": _features,
-    b"kinematics": _kinematics_alone,
-    b"decoded": _decoded,
-    b"end": _end,
+    name.encode(): (name, check)
+    for name, check in {
+        "spikes": _spikes,
+        "counts": _counts,
+        "features": _features,
+        "kinematics": _kinematics_alone,
+        "decoded": _decoded,
+        "end": _end,
+    }.items()
 }
-"""The kinds of message, with the check of each."""
+"""The kinds of message, with the name and the check of each."""

@@ -14,6 +14,7 @@ from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import OUTPUT_DTYPE, OUTPUT_STRUCT, WIRE_VERSION, StepRecord
 
 HIGH_WATER_MARK = 1000
+_MORE = zmq.DONTWAIT | zmq.SNDMORE
 
 
 def _places() -> dict[str, slice]:
@@ -79,9 +80,11 @@ class DecodedOutput:
             "safety": out[AT["safety"]][0],
             "stale": int(given.stale[0]),
         }
-        frames = wire.frames_of(b"decoded", self.packer.pack(message))
+        kind, body, checksum = wire.frames_of(b"decoded", self.packer.pack(message))
         with contextlib.suppress(zmq.Again):
-            self.socket.send_multipart(frames, zmq.DONTWAIT)
+            self.socket.send(kind, _MORE)
+            self.socket.send(body, _MORE)
+            self.socket.send(checksum, zmq.DONTWAIT)
 
     def close(self) -> None:
         """Close the socket."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections import Counter
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import Bin
+from bmi_runtime.messages import INPUT_HEAD, Bin
 from bmi_runtime.sources.clock import ClockFit
 
 COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts as complete (rounding of bin edges)
@@ -384,33 +385,32 @@ class Binner:
         """Close the next bin as it is and write it into `into`."""
         fields, complete = into.fields, self.complete() or self._trusted()
         known = self._origin is not None
-        end_ns = self._end_ns() if known else 0
-        fields.bin_index[0] = self.closed
-        fields.device_time_s[0] = end_ns * 1e-9 if known else np.nan
-        fields.host_time_ns[0] = now_ns
-        fields.clock_offset_s[0] = self.clock.offset_ns(end_ns) * 1e-9 if known else np.nan
-        fields.clock_uncertainty_s[0] = self.clock.uncertainty_s(end_ns) if known else np.inf
-        self._good_ns = end_ns if complete else self._good_ns
-        fields.data_age_s[0] = (now_ns - self.clock.host_ns(self._good_ns)) * 1e-9 if known else np.inf
-        fields.segment[0] = self.clock.segment
-        fields.late[0], fields.duplicates[0], fields.invalid[0] = self._late, self._duplicates, self._refused
+        end_ns, device_s, offset_s, uncertainty_s, age_s = 0, math.nan, math.nan, math.inf, math.inf
+        if known:
+            end_ns, clock = self._end_ns(), self.clock
+            self._good_ns = end_ns if complete else self._good_ns
+            device_s, offset_s = end_ns * 1e-9, clock.offset_ns(end_ns) * 1e-9
+            uncertainty_s, age_s = clock.uncertainty_s(end_ns), (now_ns - clock.host_ns(self._good_ns)) * 1e-9
+        times = (self.closed, device_s, now_ns, offset_s, uncertainty_s, age_s)
+        gap, stale = self._note_gap(device_s, complete)
+        INPUT_HEAD.pack_into(into.bytes, 0, *times, gap, self._late, self._duplicates, self._refused, stale)
         self._late = self._duplicates = self._refused = 0
-        self._fill_values(fields, known, complete)
-        self._note_gap(fields, complete)
+        fields.segment[0] = self.clock.segment
+        self._fill_values(fields, complete, stale)
         self.closed += 1
         self._closed_host_ns = now_ns
         if known:
             self._wipe(self._next % self.slots)
             self._next += 1
 
-    def _fill_values(self, fields: Any, known: bool, complete: bool) -> None:
+    def _fill_values(self, fields: Any, complete: bool, stale: int) -> None:
         slot = self._next % self.slots
         values = self._values[slot]
         if complete and self._late_waiting:  # a stale bin is not decoded: late spikes wait for one that is
             values += self._late_values
             self._late_values[:] = 0.0
             self._late_waiting = 0
-        elif self._late_waiting and (self._stale + 1) * self.bin_ns > self.late_limit_ns:
+        elif self._late_waiting and stale * self.bin_ns > self.late_limit_ns:
             self.totals["late_dropped"] += self._late_waiting
             self._late_values[:] = 0.0
             self._late_waiting = 0
@@ -422,19 +422,20 @@ class Binner:
             self._moved[slot] = False
         fields.kinematics[:] = self._kinematics_now
 
-    def _note_gap(self, fields: Any, complete: bool) -> None:
+    def _note_gap(self, device_s: float, complete: bool) -> tuple[int, int]:
+        """Return how many bins were lost just before this one, and for how many nothing has come."""
         if complete:
-            fields.gap_bins[0], fields.stale[0] = self._gap, 0
+            gap = self._gap
             if self._stale:
                 self.events.append({"name": "data-back", "stale_bins": self._stale})
             self._gap = self._stale = 0
-            return
+            return gap, 0
         self._stale += 1
         self._gap += self._origin is not None  # before the first data nothing was lost
         self.totals["stale_bins"] += 1
-        fields.gap_bins[0], fields.stale[0] = 0, self._stale
         if self._stale == 1:
-            self.events.append({"name": "data-missing", "device_time_s": float(fields.device_time_s[0])})
+            self.events.append({"name": "data-missing", "device_time_s": device_s})
+        return 0, self._stale
 
     def drain_events(self) -> list[dict[str, Any]]:
         """Return the events since the last call."""

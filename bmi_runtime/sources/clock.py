@@ -11,6 +11,7 @@ BLOCKS = 60  # the fit looks back half a minute
 CONFIRM_NS = 50_000_000
 CONFIRM_MESSAGES = 5
 MAX_SKEW = 1e-3
+_SECOND, _FIRST = np.tril_indices(BLOCKS, -1)  # all pairs; those of the first n blocks come first
 _TO_SD = 1.4826  # median absolute deviation to standard deviation of a normal
 
 
@@ -146,15 +147,23 @@ class ClockFit:
 
     def _fit(self, count: int) -> None:
         device, offset = self._device[:count], self._offset[:count]
-        first, second = np.triu_indices(count, 1)
+        pairs = count * (count - 1) // 2
+        first, second = _FIRST[:pairs], _SECOND[:pairs]
         run = device[second] - device[first]
         usable = np.abs(run) > 0.5 * BLOCK_NS
         slope = 0.0
         if count >= 4 and usable.any():
-            slope = float(np.median((offset[second] - offset[first])[usable] / run[usable]))
+            slope = _median(((offset[second] - offset[first])[usable]) / run[usable])
         self.skew = min(max(slope, -MAX_SKEW), MAX_SKEW)
         residuals = offset - self.skew * device
-        self._intercept = float(np.median(residuals))
-        self._spread_ns = max(_TO_SD * float(np.median(np.abs(residuals - self._intercept))), 1000.0)
+        self._intercept = _median(residuals)
+        self._spread_ns = max(_TO_SD * _median(np.abs(residuals - self._intercept)), 1000.0)
         self._mean_device = float(device.mean())
         self._sum_squares = max(float(((device - self._mean_device) ** 2).sum()), 1.0)
+
+
+def _median(values: np.ndarray) -> float:
+    """Return the median of a vector of finite values, several times quicker than `numpy.median` for a short one."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    ordered = np.partition(values, (low, high))
+    return 0.5 * float(ordered[low] + ordered[high])

@@ -11,6 +11,7 @@ from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import Bin
 from bmi_runtime.security import is_loopback
 from bmi_runtime.sources.binner import Binner, BinnerOptions
+from bmi_runtime.sources.waiting import Expectation
 
 WAIT_S = 60.0
 LONGEST_SLEEP_S = 0.1
@@ -66,6 +67,8 @@ class LiveSource:
         self.config, self.feed, self.now_ns = config, feed, now_ns
         self.binner = Binner(config, BinnerOptions.of(config, ("wait_s", "trusted_network", *feed.OPTIONS)))
         self.wait_s = config.source.options.get("wait_s", WAIT_S)
+        spin_s = config.realtime.spin_s if now_ns is time.monotonic_ns else 0.0  # only a real clock runs while watched
+        self.expectation = Expectation(round(config.bin_s * 1e9), round(spin_s * 1e9))
         self.completed_ns = 0  # host time at which the newest bin's data were complete, or given up waiting for
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
@@ -89,15 +92,20 @@ class LiveSource:
 
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin as soon as it is complete, or when it has waited long enough."""
-        binner, receive = self.binner, self.feed.receive
+        binner, receive, waited = self.binner, self.feed.receive, False
         while not binner.complete():
             if receive(binner, 0.0):
                 continue
-            left_ns = binner.deadline_ns() - self.now_ns()
+            now_ns = self.now_ns()
+            left_ns = binner.deadline_ns() - now_ns
             if left_ns <= 0:
                 break
-            receive(binner, min(left_ns * 1e-9, LONGEST_SLEEP_S))
+            waited = True
+            if sleep_s := self.expectation.sleep_s(now_ns, min(left_ns * 1e-9, LONGEST_SLEEP_S)):
+                receive(binner, sleep_s)
         now_ns = self.completed_ns = self.now_ns()
+        if waited and binner.complete():
+            self.expectation.arrived(now_ns)
         if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
             while receive(binner, 0.0):
                 pass

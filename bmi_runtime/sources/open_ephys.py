@@ -25,6 +25,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.sequence import Sequence, Verdict
+from bmi_runtime.sources.waiting import await_message
 
 ADDRESS = "tcp://127.0.0.1:5556"
 HEARTBEAT_S = 2.0
@@ -116,7 +117,7 @@ class OpenEphysFeed:
         assert self.socket is not None
         if time.monotonic_ns() - self._beat_ns > HEARTBEAT_S * 1e9:
             self._beat()
-        if timeout_s > 0.0 and not self.socket.poll(max(round(timeout_s * 1000.0), 1)):
+        if timeout_s > 0.0 and not await_message(self.socket, timeout_s):
             return False
         try:
             frames = self.socket.recv_multipart(zmq.DONTWAIT)

@@ -15,6 +15,7 @@ from bmi_runtime.messages import Bin
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import WAIT_S, LiveSource
 from bmi_runtime.sources.sequence import Sequence, Verdict
+from bmi_runtime.sources.waiting import await_message
 
 KINDS = (b"spikes", b"counts", b"features", b"kinematics", b"end")
 QUEUE_MESSAGES = 20_000
@@ -66,7 +67,7 @@ class ZeroMQFeed:
     def frames(self, timeout_s: float) -> list[bytes] | None:
         """Return the frames of the next message, or None after this long."""
         assert self.socket is not None
-        if timeout_s > 0.0 and not self.socket.poll(max(round(timeout_s * 1000.0), 1)):
+        if timeout_s > 0.0 and not await_message(self.socket, timeout_s):
             return None
         try:
             return self.socket.recv_multipart(zmq.DONTWAIT)
