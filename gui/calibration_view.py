@@ -92,7 +92,7 @@ class CalibrationView(QtWidgets.QWidget):
         self.set_rate(high)
 
     def _build(self, accept_text):
-        self.error_plot = self._plot("steady error sd, worst direction")
+        self.error_plot = self._plot("steady error sd")
         self.time_plot = self._plot("convergence time (s)")
         self.profile_plot = plots.Plot("slowest weight's error", "time (s)")
         self.profile_plot.setMouseEnabled(False, False)

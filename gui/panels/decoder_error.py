@@ -11,6 +11,8 @@ from gui.panels.base import Panel
 LAST_TRIALS = 20
 RUNNING_S = 2.0
 SLOW_M_S = 0.02  # below this intended speed a direction means nothing
+WHOLE = np.array([0.0, 1.0])  # ends of the pieces of an upright line, of its height
+DASHES = np.linspace(0.0, 1.0, 14)  # pieces of our own: a pen with dashes takes a tenth of a millisecond for each line
 STEP_S = 5.0  # of the time axis
 MOST_POINTS = 240  # on a curve; running means over seconds look the same, and wide lines of many points paint slowly
 
@@ -62,7 +64,7 @@ class DecoderErrorPanel(Panel):
         plots.restyled(self.error, "first", 1.8)
         plots.restyled(self.angle, "fourth", 1.8)
         plots.restyled(self.good_ends, "good", 1, alpha=0.55)
-        plots.restyled(self.bad_ends, "bad", 2, dashed=True)
+        plots.restyled(self.bad_ends, "bad", 2)
         self.reached.setBrush(theme.colour("good"))
         self.missed.setPen(theme.pen("bad", 2))
         self.words.setText(
@@ -125,9 +127,9 @@ class DecoderErrorPanel(Panel):
         if wanted == self._drawn_ends:
             return
         self._drawn_ends = wanted
-        for item, good in ((self.good_ends, True), (self.bad_ends, False)):
+        for item, good, pieces in ((self.good_ends, True, WHOLE), (self.bad_ends, False, DASHES)):
             times = shown["t_s"][(shown["success"] != 0) == good]
-            item.setData(np.repeat(times, 2), np.tile([0.0, self._tops[0]], len(times)))
+            item.setData(np.repeat(times, len(pieces)), np.tile(self._tops[0] * pieces, len(times)))
 
     def _numbers(self, last: np.ndarray, error: np.ndarray, angle: np.ndarray) -> None:
         show = self.figures.show_value
