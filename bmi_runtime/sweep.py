@@ -12,6 +12,8 @@ import hashlib
 import io
 import itertools
 import json
+import math
+import os
 import pathlib
 import re
 import shlex
@@ -24,10 +26,11 @@ import numpy as np
 from bmi_runtime.cluster import connected, joblib_on, lost, queue_cluster  # noqa: F401
 from bmi_runtime.errors import BadInput, BmiError
 
-_SPACES = {
-    "range": lambda a, b, *s: np.arange(int(a), int(b), *(int(v) for v in s)).tolist(),
-    "linspace": lambda a, b, n: np.linspace(a, b, int(n)).tolist(),
-    "logspace": lambda a, b, n: np.geomspace(a, b, int(n)).tolist(),
+MOST_TASKS = 1_000_000
+_SPACES: dict[str, Callable[..., Any]] = {
+    "range": lambda a, b, *s: range(int(a), int(b), *(int(v) for v in s)),
+    "linspace": lambda a, b, n: np.linspace(a, b, int(min(n, MOST_TASKS + 1))).tolist(),
+    "logspace": lambda a, b, n: np.geomspace(a, b, int(min(n, MOST_TASKS + 1))).tolist(),
 }
 _DRAWS: dict[str, Callable[..., Any]] = {
     "uniform": lambda rng, a, b: float(rng.uniform(a, b)),
@@ -54,7 +57,10 @@ def grid_values(text: str) -> tuple[str, list[str]]:
     name, arguments = called[1], called[2]
     if name not in _SPACES:
         raise BadInput(f"--grid {key}: there is no space '{name}'; choose from {', '.join(_SPACES)}")
-    return key, [_text(value) for value in _call(_SPACES[name], arguments, f"--grid {text}")]
+    values = _call(_SPACES[name], arguments, f"--grid {text}")
+    if len(values) > MOST_TASKS:
+        raise BadInput(f"--grid {key}: {body} has more values than a sweep has tasks ({MOST_TASKS:,} at most)")
+    return key, [_text(value) for value in values]
 
 
 def random_draw(text: str) -> tuple[str, Callable[[np.random.Generator], str]]:
@@ -90,9 +96,18 @@ def _text(value: Any) -> str:
 
 
 def settings(grids: list[str], draws: list[str], samples: int, seed: int) -> list[dict[str, str]]:
-    """Return the settings of every task: the product of the grids, each with `samples` random draws if any."""
+    """Return the settings of every task: the product of the grids, each with `samples` random draws if any.
+
+    Raises
+    ------
+    BadInput
+        When a text is not of its form, or there would be more tasks than a journal is meant for.
+    """
     spaces = [grid_values(text) for text in grids]
     samplers = [random_draw(text) for text in draws]
+    tasks = math.prod(len(values) for _, values in spaces) * (samples if samplers else 1)
+    if tasks > MOST_TASKS:
+        raise BadInput(f"{tasks:,} tasks are more than the {MOST_TASKS:,} of a sweep; make the grid coarser")
     product = [dict(zip((key for key, _ in spaces), values, strict=True)) for values in _product(spaces)]
     if not samplers:
         return product
@@ -155,7 +170,7 @@ def local(tasks: list[list[str]], jobs: int) -> Iterator[tuple[int, dict[str, An
     context = multiprocessing.get_context("spawn")
     waiting = list(enumerate(tasks))
     while waiting:
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
             running: dict[Any, tuple[int, list[str]]] = {}
             broken = False
             while (waiting or running) and not broken:
@@ -174,11 +189,27 @@ def local(tasks: list[list[str]], jobs: int) -> Iterator[tuple[int, dict[str, An
                 yield index, _alone(arguments, context)
 
 
+def _end_with_parent() -> None:
+    """Have this process end when the sweep is killed: it would wait for a task for ever."""
+    import multiprocessing
+    from multiprocessing.connection import wait
+    from threading import Thread
+
+    parent = multiprocessing.parent_process()
+
+    def watch():
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def _alone(arguments: list[str], context: Any) -> dict[str, Any]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
         try:
             return pool.submit(run_task, arguments).result()
         except BrokenProcessPool:
@@ -220,6 +251,11 @@ class Journal:
     ----------
     path : str or Path
         One JSON object per line; a half line at the end (a kill) is dropped.
+
+    Raises
+    ------
+    BadInput
+        When it cannot be written.
     """
 
     def __init__(self, path):
@@ -230,9 +266,12 @@ class Journal:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
                     self.done[entry["key"]] = entry
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
-        self._file = self.path.open("a", encoding="utf-8")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"the journal of the sweep cannot be written: {self.path}: {error.strerror}") from None
         if not whole:
             self._file.write("\n")
 

@@ -52,10 +52,17 @@ def compare(data, closed_loop, figure, as_json, decoders, **options):
     if closed_loop == bool(data):
         raise BadInput("give recordings to compare on, or --closed-loop, and not both")
     names = [name.strip() for name in (decoders or (CLOSED_LOOP if closed_loop else OPEN_LOOP)).split(",")]
+    names = [name for name in names if name]
+    if not names:
+        raise BadInput("--decoders names none")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise BadInput(f"the decoder '{repeated[0]}' is named twice in --decoders")
     _check_write(data, names, options["write"])
+    if figure:
+        from bmi_runtime.cli.compare_figures import check_writable
+
+        check_writable(figure)
     result = _closed(names, options) if closed_loop else _open(data, names, options, as_json)
     if figure:
         from bmi_runtime.cli.compare_figures import draw
@@ -96,7 +103,8 @@ def _open(paths, names, options, as_json):
                 raise BadInput(f"'{name}' learns from where the targets are; compare it with --closed-loop")
         say(recording.described, True)
         with progress(recording.name, options["folds"] * len(names)) as advance:
-            tables[recording.name] = compare_decoders(recording, names, options["folds"], options["seed"], advance)
+            rows = compare_decoders(recording, names, options["folds"], options["seed"], advance)
+        tables[path if recording.name in tables else recording.name] = rows
     result = {"mode": "open-loop", "folds": options["folds"], "tables": tables}
     return result | ({"written": _write(options["write"], names[0], recording)} if options["write"] else {})
 

@@ -115,7 +115,7 @@ def compare_closed_loop(
     BadInput
         When a number makes no sense or the configuration is wrong.
     """
-    if options["seeds"] < 1 or options["calibration_s"] < 20 or options["test_s"] < 10:
+    if options["seeds"] < 1 or not (20 <= options["calibration_s"] < np.inf and 10 <= options["test_s"] < np.inf):
         raise BadInput(
             "a closed-loop comparison needs a seed, 20 s to learn (--calibration) and 10 s to score (--test)"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 from bmi_runtime.errors import BadInput
@@ -15,6 +16,26 @@ CLOSED = {  # measure: (label, scale)
     "throughput_bits_s": ("Fitts throughput (bits/s)", 1.0),
     "bit_rate_bits_s": ("achieved bit rate (bits/s)", 1.0),
 }
+
+
+def check_writable(path: str) -> None:
+    """Refuse a figure that could not be written, before the work.
+
+    Raises
+    ------
+    BadInput
+        When matplotlib is absent, does not write such files, or the folder is not there.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise BadInput("a figure needs matplotlib; pip install 'bmi-runtime[plots]'") from None
+    kinds = Figure().canvas.get_supported_filetypes()
+    file = pathlib.Path(path)
+    if file.suffix.lower().removeprefix(".") not in kinds:
+        raise BadInput(f"the figure cannot be written to {path}: give it the suffix .png, .pdf or .svg")
+    if not file.parent.is_dir():
+        raise BadInput(f"the figure cannot be written to {path}: there is no folder {file.parent}")
 
 
 def draw(result: dict[str, Any], path: str) -> str:

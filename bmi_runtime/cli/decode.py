@@ -35,10 +35,12 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
     """
     from bmi_runtime.decoding import baselines
     from bmi_runtime.decoding.openloop import scores
-    from bmi_runtime.sources.datafile import load_recording
+    from bmi_runtime.sources.datafile import check_decodable, load_recording
 
     recording = load_recording(data, data_test, mapping)
     bins_train = recording.split(train_fraction)
+    train = slice(0, bins_train)
+    check_decodable(recording.name, recording.counts[train], recording.velocity[train], " of the training part")
     say(
         f"{recording.described}; learning from {bins_train} bins, decoding {recording.n_bins - bins_train}",
         as_json,

@@ -65,14 +65,31 @@ def blocks(data: Training, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def held_out_states(
-    data: Training, names: Sequence[str], folds: int, advance: Callable[[], None] = lambda: None
+    data: Training,
+    names: Sequence[str],
+    folds: int,
+    advance: Callable[[], None] = lambda: None,
+    about: str = "the recording",
 ) -> dict[str, np.ndarray]:
-    """Return what each decoder says of every bin when the bin is held out, shape (bins, 4)."""
+    """Return what each decoder says of every bin when the bin is held out, shape (bins, 4).
+
+    Raises
+    ------
+    BadInput
+        When a fold leaves nothing to learn from, or a decoder cannot be fitted to it; `about` names the recording.
+    """
+    from bmi_runtime.sources.datafile import check_decodable
+
     states = {name: np.full((len(data.counts), 4), np.nan) for name in names}
-    for train, test in blocks(data, folds):
+    for fold, (train, test) in enumerate(blocks(data, folds), 1):
         learned, unseen = data.part(train), data.part(test)
+        part = f" that fold {fold} of {folds} learns from"
+        check_decodable(about, learned.counts, learned.kinematics[:, 2:], part)
         for name in names:
-            states[name][test] = decode_all(fit_decoder(name, learned), unseen)
+            try:
+                states[name][test] = decode_all(fit_decoder(name, learned), unseen)
+            except np.linalg.LinAlgError as error:
+                raise BadInput(f"{about}: '{name}' cannot be fitted to the bins{part} ({error})") from None
             advance()
     return states
 
@@ -124,7 +141,7 @@ def compare_decoders(
         ``rmse_velocity``, ``r2`` (mean of the two velocities), ``interval``, ``behind_best`` and its interval.
     """
     data = training_of(recording)
-    states = held_out_states(data, names, folds, advance)
+    states = held_out_states(data, names, folds, advance, recording.name)
     true = data.kinematics
     segment = (np.arange(len(true)) * data.bin_s // SEGMENT_S).astype(int)
     draws = np.random.default_rng(seed).multinomial(

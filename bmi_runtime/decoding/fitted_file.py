@@ -122,6 +122,8 @@ def check_free(path: pathlib.Path) -> None:
     """Refuse a path that is taken, or that does not end in ``.npz``."""
     if path.suffix != ".npz":
         raise BadInput(f"a fitted decoder is written as .npz, not as '{path.name}'")
+    if not path.parent.is_dir():
+        raise BadInput(f"{path} cannot be written: there is no folder {path.parent}")
     if path.exists():
         raise BadInput(f"{path} exists; give another name (nothing is ever written over)")
 

@@ -324,6 +324,37 @@ def difference(position, trial_start, bin_s):
     return velocity
 
 
+def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: str = "") -> None:
+    """Refuse what no decoder can learn from.
+
+    Parameters
+    ----------
+    name : str
+    counts : ndarray, shape (bins, units)
+    velocity : ndarray, shape (bins, 2)
+        NaN where it was not recorded.
+    part : str
+        What of the recording this is, for the message.
+
+    Raises
+    ------
+    BadInput
+        When too few bins have a velocity, it never changes, or no unit ever changes its count.
+    """
+    known = np.isfinite(velocity).all(axis=1)
+    inner = int(0.8 * len(known))  # hyper-parameters are chosen on the last fifth
+    for rows, where in ((known[:inner], "the first four fifths of the"), (known[inner:], "the last fifth of the")):
+        needed = min(MIN_BINS // 2, len(rows) // 2)
+        if rows.sum() < needed:
+            raise BadInput(
+                f"{name}: {rows.sum()} of {where} bins{part} have a recorded velocity; at least {needed} are needed"
+            )
+    if (np.ptp(velocity[known], axis=0) == 0).any():
+        raise BadInput(f"{name}: the velocity{part} never changes in x or y, so there is nothing to decode")
+    if (np.ptp(counts, axis=0) == 0).all():
+        raise BadInput(f"{name}: no unit{part} ever changes its count, so there is nothing to decode from")
+
+
 def _checked_counts(name, counts):
     counts = np.asarray(counts)
     if counts.ndim != 2 or counts.dtype.kind not in "biuf" or counts.shape[1] < 1:

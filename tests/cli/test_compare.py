@@ -1,6 +1,7 @@
 """`bmi compare` from the command line: tables, figures, and one sentence for what makes no sense."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -52,7 +53,11 @@ def test_recordings_are_compared_with_a_figure(data, tmp_path):
         (["DATA", "--decoders", "kalmen"], "there is no decoder 'kalmen'; did you mean 'kalman'"),
         (["DATA", "--decoders", "ridge,ridge"], "'ridge' is named twice"),
         (["DATA", "--decoders", "refit-kalman"], "learns from where the targets are; compare it with --closed-loop"),
+        (["DATA", "--decoders", " ,"], "--decoders names none"),
         (["DATA", "--folds", "1"], "1 folds cannot"),
+        (["DATA", "--figure", "a.xyz"], "give it the suffix .png, .pdf or .svg"),
+        (["DATA", "--decoders", "ridge", "--write", "nowhere/a.npz"], "there is no folder nowhere"),
+        (["--closed-loop", "--calibration", "nan"], "20 s to learn"),
         (["absent.npz"], "there is no file absent.npz"),
         (["--closed-loop", "--decoders", "adaptiv"], "did you mean 'adaptive'"),
         (["--closed-loop", "--calibration", "1"], "20 s to learn"),
@@ -64,6 +69,33 @@ def test_what_makes_no_sense_gets_one_sentence(data, arguments, words):
     with pytest.raises(BadInput, match=words) as caught:
         run(*[data if argument == "DATA" else argument for argument in arguments])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"counts": lambda counts: np.zeros_like(counts)},
+            "no unit that fold 1 of 3 learns from ever changes its count",
+        ),
+        ({"velocity": lambda velocity: 0 * velocity}, "never changes in x or y"),
+        (
+            {"velocity": lambda v: np.where(np.arange(800)[:, None] < 770, np.nan, v)},
+            "0 of the first four fifths of the bins that fold 1",
+        ),
+    ],
+)
+def test_data_that_nothing_can_be_learned_from(data, tmp_path, change, words):
+    arrays = dict(np.load(data))
+    np.savez(tmp_path / "bad.npz", **arrays | {name: edit(arrays[name]) for name, edit in change.items()})
+    with pytest.raises(BadInput, match=words):
+        run(tmp_path / "bad.npz", "--decoders", "ridge,kalman", "--folds", 3)
+
+
+def test_files_of_one_name_are_both_in_the_answer(data, tmp_path):
+    shutil.copy(data, tmp_path / data.name)
+    tables = json.loads(run(data, tmp_path / data.name, "--decoders", "wiener", "--folds", 2, "--json"))["tables"]
+    assert list(tables) == [data.name, str(tmp_path / data.name)]
 
 
 def test_closed_loop_pairs_subjects(tmp_path):

@@ -23,6 +23,22 @@ def test_every_link_resolves(page):
     assert missing == []
 
 
+def anchors(page):
+    """Return what a link into a page may name: its headings, as Markdown turns them into anchors."""
+    headings = re.findall(
+        r"^#+ +(.*)$", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.M
+    )
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_anchor_is_a_heading(page):
+    for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+        file, hash_mark, name = target.partition("#")
+        if hash_mark and not re.match(r"[a-z]+:", target):
+            assert name in anchors(page.parent / file if file else page), target
+
+
 @pytest.mark.parametrize("name", ["first_ten_minutes", "howto"])
 def test_the_python_examples_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

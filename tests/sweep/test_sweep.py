@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -43,11 +44,26 @@ def test_random_draws_follow_the_seed_and_the_bounds():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "key", "key=", "=3", "key=logspace(1,2)", "key=cubes(1,2,3)", "key=logspace(a,b,3)"]
-)
+    "text",
+    ["", "key", "key=", "=3", "key=logspace(1,2)", "key=cubes(1,2,3)", "key=logspace(a,b,3)", "key=range(0,1e9)",
+     "key=linspace(0,1,1e12)"],
+)  # fmt: skip
 def test_a_bad_grid_is_refused_in_words(text):
     with pytest.raises(BadInput, match="--grid"):
         sweep.grid_values(text)
+
+
+def test_more_tasks_than_a_sweep_is_for():
+    with pytest.raises(BadInput, match="1,100,000 tasks are more than"):
+        sweep.settings(["a.b=range(0,1000)", "c.d=range(0,100)"], ["e.f=uniform(0,1)"], 11, 1)
+    with pytest.raises(BadInput, match="tasks are more than"):
+        sweep.settings(["a.b=range(0,10001)", "c.d=range(0,101)"], [], 1, 1)
+
+
+def test_a_table_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="the journal of the sweep cannot be written"):
+        sweep.Journal(tmp_path / "file" / "t.jsonl")
 
 
 def test_a_failing_task_does_not_lose_the_others(tmp_path):
@@ -100,6 +116,41 @@ def test_a_killed_sweep_goes_on_and_does_nothing_twice(tmp_path):
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines() if line.endswith("}")]
     assert len(keys) == len(set(keys)) == 12
     assert keys[: len(before)] == [json.loads(line)["key"] for line in before]
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
+def test_a_killed_sweep_leaves_no_process_behind(tmp_path):
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "sweep", RUN.replace("0.5", "40"), "--grid",
+               "session.seed=range(1,9)", "--jobs", "1", "--out", str(tmp_path / "t.csv")]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    for _ in range(600):
+        if len(_group(process.pid)) >= 3:  # the sweep, its resource tracker, a worker
+            break
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        if not _group(process.pid):
+            break
+        time.sleep(0.1)
+    left = _group(process.pid)
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert left == []
+
+
+def _group(leader):
+    """Return the living processes of a group."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[2]) == leader and words[0] != "Z":
+            found.append(int(folder.name))
+    return found
 
 
 def test_a_real_scheduler_with_two_workers(tmp_path, cluster):
