@@ -12,7 +12,8 @@ until what was made of them comes back. The other is, in turn,
 - ``redis``: the same sizes through two Redis streams (XADD, blocking XREAD), if redis-server is on the machine;
 - ``ezmsg``: the same sizes through two ezmsg units in two processes, if `PYTHON` has ezmsg.
 
-ZeroMQ runs on ipc sockets. Systems alternate within the run; all wait asleep (``bmi run``: but for its default `realtime.spin_s`). Ratios are to ``bare``.
+ZeroMQ runs on ipc sockets. Systems alternate within the run; all others wait asleep, as ``bmi run`` does but for the
+0.15 ms of its default `realtime.spin_s`. Ratios are to ``bare``.
 
 On a virtual machine the host may take the processors away for tens of milliseconds at a time, from whichever system is
 being measured. Every quarter of a second during which it did so (the `steal` of /proc/stat, in ticks of 10 ms, rose) is
