@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -39,7 +40,48 @@ def test_every_anchor_is_a_heading(page):
             assert name in anchors(page.parent / file if file else page), target
 
 
-@pytest.mark.parametrize("name", ["first_ten_minutes", "howto"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_named_is_there(page):
+    """Files of the repository, whole or as `tests/glm`; names within a package may stand without it."""
+    named = re.findall(
+        r"\b((?:benchmarks|tests|configs|bmi_runtime|simulators|gui)/[\w./-]*\w)", page.read_text("utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def commands(page):
+    """Return every `bmi ...` line of a page: in blocks of code, and in running text where it is a whole command."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^(?:```\w*\n(.*?)```|((?: {4}.*\n)+))", text, re.DOTALL | re.M)
+    lines = [line for block in blocks for line in "".join(block).replace("\\\n", " ").splitlines()]
+    running = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    inline = [" ".join(found.split()) for found in re.findall(r"`(bmi [^`]+)`", running)]
+    return [line.strip().removeprefix("$ ") for line in [*lines, *inline] if re.match(r"\s*(\$ )?bmi [a-z-]", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_has_the_options_that_the_page_gives_it(page):
+    import click
+
+    from bmi_runtime.cli.main import bmi
+
+    for line in commands(page):
+        words = shlex.split(line.partition("  #")[0], comments=True)
+        words = words[1 : next((i for i, word in enumerate(words) if word in ("|", "&", "&&", ">", "in")), None)]
+        command, context = bmi, click.Context(bmi, info_name="bmi")
+        while words and isinstance(command, click.Group):
+            name = words.pop(0)
+            if name.startswith("-") or name.isupper() or "|" in name:
+                break
+            found = command.get_command(context, name)
+            assert found is not None, f"{page.name}: {line}"
+            command, context = found, click.Context(found, info_name=name, parent=context)
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        given = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z][\w-]*", word)}
+        assert given <= known | {"--help", "-h"}, f"{page.name}: {line}: {given - known}"
+
+
+@pytest.mark.parametrize("name", ["first_ten_minutes", "howto", "decoding", "fokker_planck"])
 def test_the_python_examples_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
@@ -50,6 +92,16 @@ def test_the_python_examples_run(name, tmp_path, monkeypatch, capsys):
         exec(compile(block, f"{name}.md", "exec"), namespace)
     if name == "first_ten_minutes":
         assert namespace["session"].bins == 2000
+
+
+def test_the_mappings_of_the_formats_page_are_mappings(tmp_path):
+    from bmi_runtime.sources.mapping import load_mapping
+
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "formats.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        (tmp_path / "map.toml").write_text(block)
+        load_mapping(tmp_path / "map.toml")
 
 
 def test_the_first_ten_minutes_as_typed(tmp_path):
