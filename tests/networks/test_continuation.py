@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.analysis.networks import continuation, graphs
+from bmi_runtime.analysis.networks import arclength, continuation, graphs
 from bmi_runtime.analysis.networks.fixed_points import solve
 from bmi_runtime.analysis.networks.network import RateNetwork
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
@@ -60,7 +60,7 @@ def test_the_branch_passes_every_solution_found_at_a_strength(bistable):
 
 def test_a_branch_is_the_same_with_krylov_steps(bistable, monkeypatch):
     network, branch = bistable
-    monkeypatch.setattr(continuation, "DENSE_LIMIT", 2)
+    monkeypatch.setattr(arclength, "DENSE_LIMIT", 2)
     other = continuation.follow(network, 2.0, longest_step=0.3)
     np.testing.assert_allclose(other.strengths[other.folds], branch.strengths[branch.folds], rtol=1e-6)
 

@@ -8,10 +8,12 @@ from click.testing import CliRunner
 from scipy import optimize, sparse
 
 from bmi_runtime.analysis.networks import certificates, graphs
-from bmi_runtime.analysis.networks.fixed_points import conclusion, solve
+from bmi_runtime.analysis.networks.certificates import Box
+from bmi_runtime.analysis.networks.fixed_points import solve
 from bmi_runtime.analysis.networks.network import RateNetwork, load_network, save_network
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.analysis.networks.solvers import gmres, solve_from
+from bmi_runtime.analysis.networks.uniqueness import Certificates
 from bmi_runtime.cli.networks import networks
 from bmi_runtime.errors import BadInput
 
@@ -117,7 +119,9 @@ def test_contraction_constants_are_slope_times_norms_and_bound_the_map():
 
 
 def test_the_2_norm_may_certify_where_the_others_do_not_and_the_statement_says_which():
-    unique, statement = conclusion({"1": 1.4, "2": 0.9, "inf": 1.2}, {"1": 2, "2": 2, "inf": 2}, 10.0, 1, 5)
+    unique, statement = Certificates(
+        {"1": 1.4, "2": 0.9, "inf": 1.2}, {"1": 2, "2": 2, "inf": 2}, Box(np.zeros(2), np.full(2, 10.0), 10.0, 1)
+    ).proof()
     assert unique is True
     assert "2-norm 0.9" in statement and "not in the 1-norm 1.4, inf-norm 1.2" in statement
 

@@ -67,16 +67,15 @@ def enclosing_box(network: RateNetwork, limit: int = 1000, enough_mv: float = 1e
     proves uniqueness (to rounding) where the norms cannot: a purely excitatory network has one steady state exactly
     when its lowest and highest coincide. Ours, from the standard theory of mixed-monotone maps.
     """
-    weights = network.weights
-    size = network.size
+    weights, size = network.weights, network.size
     if sparse.issparse(weights):
         positive, negative = weights.maximum(0).tocsr(), (-weights).maximum(0).tocsr()
     else:
         positive, negative = np.maximum(weights, 0), np.maximum(-weights, 0)
-    saturation = network.neuron.saturation_hz
-    if not np.isfinite(saturation):
+    high_rate = rate_ceiling(network, positive)
+    if not np.isfinite(high_rate).all():
         return Box(np.full(size, -np.inf), np.full(size, np.inf), np.inf, 0)
-    low_rate, high_rate = np.zeros(size), np.full(size, saturation)
+    low_rate = np.zeros(size)
     width, count, last = np.inf, 0, (0.0, 0.0)
     while count < limit:
         count += 1
@@ -89,6 +88,35 @@ def enclosing_box(network: RateNetwork, limit: int = 1000, enough_mv: float = 1e
         last = low, high
         low_rate, high_rate = network.neuron.rate_hz(low), network.neuron.rate_hz(high)
     return Box(low, high, width, count)
+
+
+def rate_ceiling(network: RateNetwork, positive) -> np.ndarray:
+    """Return rates (n,) in Hz that no steady state exceeds, given the `positive` part of the weights.
+
+    That is saturation, or, without refractory time, ``r(E) <= a + b max(E - v_reset, 0)`` with b the slope far above
+    threshold, carried through the network: a finite bound as long as its excitation could not sustain itself without
+    end (spectral radius of ``b W+`` below 1), infinite otherwise. Ours.
+    """
+    neuron, size = network.neuron, network.size
+    if neuron.refractory_ms > 0:
+        return np.full(size, neuron.saturation_hz)
+    steep = 1e3 / (neuron.tau_ms * (neuron.v_threshold_mv - neuron.v_reset_mv))
+    above = np.concatenate([neuron.sigma_mv * np.linspace(-8, 8, 4001), np.geomspace(1, 1e4, 1001) * neuron.sigma_mv])
+    inputs = neuron.v_threshold_mv + above
+    above_line = neuron.rate_hz(inputs) - steep * np.maximum(inputs - neuron.v_reset_mv, 0)
+    offset = 1.01 * max(float(above_line.max()), 0.0) + 1e-3
+    start = np.maximum(network.external_mv + offset * np.asarray(positive.sum(axis=1)).ravel() - neuron.v_reset_mv, 0.0)
+    excess = start
+    for _ in range(1000):
+        excess = start + steep * (positive @ excess)
+        bound = 1.01 * excess + 1.0
+        if (
+            start + steep * (positive @ bound) <= (1 - 1e-6) * bound
+        ).all():  # so the radius is below 1, and this a bound
+            return offset + steep * bound
+        if excess.max() > 1e12:
+            break
+    return np.full(size, np.inf)
 
 
 def contraction_in_box(network: RateNetwork, box: Box) -> dict[str, float]:
@@ -116,11 +144,13 @@ class Spectrum:
     """The linearised network ``W diag(r')`` at a steady state.
 
     ``radius`` below 1 makes the iteration return after a small push; ``leading_real`` below 1 does so for ``T dE/dt
-    = -E + E_0 + W r(E)``. Not-a-number says that the eigenvalue iteration did not converge.
+    = -E + E_0 + W r(E)``. Not-a-number says that the eigenvalue iteration did not converge. ``index``, where all
+    eigenvalues are known, is the sign of ``det(I - W diag(r'))`` (None too close to 0 to tell).
     """
 
     radius: float
     leading_real: float
+    index: int | None = None
 
 
 def spectrum_at(network: RateNetwork, input_mv: np.ndarray) -> Spectrum:
@@ -128,7 +158,9 @@ def spectrum_at(network: RateNetwork, input_mv: np.ndarray) -> Spectrum:
     slopes = network.neuron.rate_and_slope(input_mv)[1]
     if network.size <= DENSE_SPECTRUM:
         values = np.linalg.eigvals(network.dense() * slopes)
-        return Spectrum(float(np.abs(values).max()), float(values.real.max()))
+        above = int(((values.imag == 0) & (values.real > 1)).sum())  # complex ones come in pairs: no sign
+        index = (-1) ** above if np.abs(values - 1).min() > 1e-6 else None
+        return Spectrum(float(np.abs(values).max()), float(values.real.max()), index)
     operator = sparse_linalg.LinearOperator(
         network.weights.shape, matvec=lambda x: network.operator @ (slopes * x.ravel()), dtype=float
     )

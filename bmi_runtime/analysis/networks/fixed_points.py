@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.analysis.networks import certificates
+from bmi_runtime.analysis.networks import certificates, uniqueness
 from bmi_runtime.analysis.networks.network import RateNetwork
 from bmi_runtime.analysis.networks.solvers import Attempt, newton, solve_from
 from bmi_runtime.errors import BadInput
 
+FURTHER = ("division", "deflation", "growth")  # methods of the searches that follow the starts
 SAME_MV = 1e-6  # two solutions closer than this in every neuron are one
 
 
@@ -18,7 +19,8 @@ class FixedPoint:
 
     ``input_mv`` and ``rates_hz`` are (n,); ``residual`` is ``max |E - E_0 - W r(E)|`` in mV; ``iterations`` counts
     products with W; ``stable`` speaks of the iteration ``E <- E_0 + W r(E)``, ``stable_in_time`` of ``T dE/dt = -E
-    + E_0 + W r(E)``; ``starts`` of how many starts it was reached.
+    + E_0 + W r(E)``; ``starts`` of how many starts it was reached (0: found by the searches
+    that follow); ``index`` of the sign of ``det(I - W diag(r'))``, where all eigenvalues are known.
     """
 
     input_mv: np.ndarray
@@ -29,6 +31,7 @@ class FixedPoint:
     spectral_radius: float
     leading_real: float
     starts: int = 1
+    index: int | None = None
 
     @property
     def stable(self) -> bool | None:
@@ -50,7 +53,7 @@ class Solution:
     """Every distinct steady state found, and the certificate (or its absence) of uniqueness.
 
     ``unique`` is True when proved, False when two were found, None when only one was found and nothing proves that
-    it is alone.
+    it is alone. ``complete`` says that there are no others, proved too.
     """
 
     fixed_points: list[FixedPoint]
@@ -58,6 +61,7 @@ class Solution:
     contraction_in_box: dict[str, float]
     box_width_mv: float
     unique: bool | None
+    complete: bool
     statement: str
     starts: int
     starts_converged: int
@@ -94,21 +98,25 @@ def solve(
 ) -> Solution:
     """Find steady states of `network` from many starts and say what is known of their number.
 
+    Where no norm proves uniqueness, more is sought: up to 40 neurons the box of possible inputs is divided, which finds
+    all states, stable or not, wherever it comes to an end; otherwise, up to 600 neurons, from the same starts with the
+    states that are known made to repel.
+
     Parameters
     ----------
     network : RateNetwork
         The network.
     starts : int
         How many starting points; the first is the silent network, the second the saturated one.
-    method : {'auto', 'iteration', 'anderson', 'newton', 'krylov'}
+    method : {'auto', 'iteration', 'anderson', 'newton', 'krylov', 'transient'}
         How to solve from each; ``auto`` uses accelerated iteration, then Newton, and from every third start Newton
-        alone, which also finds states that repel the iteration.
+        alone, which also finds states that repel the iteration. With any other no more is sought.
     seed : int
         Seed of the random starts.
     tolerance_mv : float
         Wanted residual.
     certify : bool
-        Compute the contraction constants and the enclosing box.
+        Compute the contraction constants and the enclosing box, and seek more where they prove nothing.
 
     Raises
     ------
@@ -117,15 +125,31 @@ def solve(
     """
     if starts < 1:
         raise BadInput(f"starts is {starts}: give at least one start")
-    rng = np.random.default_rng(seed)
-    attempts = []
-    for k, start in enumerate(starting_inputs(network, starts, rng)):
+    attempts, places = [], starting_inputs(network, starts, np.random.default_rng(seed))
+    for k, start in enumerate(places):
         if method == "auto" and k % 3 == 2:
             attempts.append(newton(network, start, tolerance_mv))
         else:
             attempts.append(solve_from(network, start, method, tolerance_mv))
     points = distinct(network, attempts)
-    return _concluded(network, points, attempts, certify)
+    converged = sum(attempt.converged for attempt in attempts)
+    if not certify:
+        unique = False if len(points) > 1 else None
+        return Solution(points, {}, {}, float("nan"), unique, False, "no certificate was sought", starts, converged)
+    known = uniqueness.certify(network)
+    proof = known.proof()
+    complete = proof is not None and len(points) > 0
+    if not complete and method == "auto":
+        more, complete = uniqueness.sought(network, known.box, points, places, tolerance_mv)
+        reached, points = len(points), distinct(network, attempts + more)
+        complete &= len(more) >= len(points) >= max(reached, 1)
+        complete &= known.balanced(
+            [point.index for point in points], False
+        )  # at a fold two may have been taken for one
+    unique, statement = proof or known.without_proof([point.index for point in points], starts, complete)
+    return Solution(
+        points, known.contraction, known.inside, known.box.width_mv, unique, complete, statement, starts, converged
+    )
 
 
 def distinct(network: RateNetwork, attempts: list[Attempt]) -> list[FixedPoint]:
@@ -135,12 +159,21 @@ def distinct(network: RateNetwork, attempts: list[Attempt]) -> list[FixedPoint]:
         if not attempt.converged:
             continue
         for point in points:
-            if np.abs(point.input_mv - attempt.input_mv).max() < SAME_MV * max(1, np.abs(point.input_mv).max() / 100):
-                point.starts += 1
+            if _same(network, point, attempt):
+                point.starts += attempt.method not in FURTHER
                 break
         else:
             points.append(fixed_point(network, attempt))
     return sorted(points, key=lambda point: float(point.rates_hz.mean()))
+
+
+def _same(network: RateNetwork, point: FixedPoint, attempt: Attempt) -> bool:
+    """Whether `attempt` reached `point`: they are close, or so close to a fold that all between them solves as well."""
+    apart, size = np.abs(point.input_mv - attempt.input_mv).max(), max(1.0, np.abs(point.input_mv).max() / 100)
+    if apart < SAME_MV * size or apart > 1e3 * SAME_MV * size:
+        return bool(apart < SAME_MV * size)
+    between = 0.5 * (point.input_mv + attempt.input_mv)
+    return bool(np.abs(network.mapped(between) - between).max() <= max(1e-10, point.residual, attempt.residual))
 
 
 def fixed_point(network: RateNetwork, attempt: Attempt) -> FixedPoint:
@@ -155,37 +188,6 @@ def fixed_point(network: RateNetwork, attempt: Attempt) -> FixedPoint:
         attempt.method,
         spectrum.radius,
         spectrum.leading_real,
-    )
-
-
-def _concluded(network, points, attempts, certify: bool) -> Solution:
-    converged = sum(attempt.converged for attempt in attempts)
-    if not certify:
-        unique = False if len(points) > 1 else None
-        return Solution(points, {}, {}, float("nan"), unique, "no certificate was sought", len(attempts), converged)
-    contraction = certificates.contraction_constants(network)
-    box = certificates.enclosing_box(network)
-    inside = certificates.contraction_in_box(network, box)
-    unique, statement = conclusion(contraction, inside, box.width_mv, len(points), len(attempts))
-    return Solution(points, contraction, inside, box.width_mv, unique, statement, len(attempts), converged)
-
-
-def conclusion(contraction: dict, inside: dict, width_mv: float, found: int, starts: int) -> tuple[bool | None, str]:
-    """Return (unique, a plain statement) from the certificates and the number of distinct solutions."""
-    safe = 1 - 1e-5  # the 2-norm of a large matrix is computed from below, to 1e-6
-    for values, where in ((contraction, ""), (inside, " over the states that are possible")):
-        holding = [f"{name}-norm {value:.3g}" for name, value in values.items() if value < safe]
-        failing = [f"{name}-norm {value:.3g}" for name, value in values.items() if value >= safe]
-        if holding:
-            but = f" (not in the {', '.join(failing)})" if failing else ""
-            return True, f"unique: the map is a contraction{where} in the {', '.join(holding)}{but}"
-    if width_mv <= 1e-6:
-        return True, "unique: no norm gives a contraction, but the bounds on every neuron's input meet"
-    if found > 1:
-        return False, f"not unique: {found} distinct fixed points were found"
-    least = min(contraction, key=lambda name: contraction[name])
-    some = {0: "no fixed point", 1: "1 fixed point"}[found]
-    return None, (
-        f"no certificate holds (smallest contraction constant {contraction[least]:.3g}, in the {least}-norm; bounds "
-        f"{width_mv:.3g} mV apart): {some} found from {starts} starts, others are not ruled out"
+        int(attempt.method not in FURTHER),
+        spectrum.index,
     )

@@ -63,4 +63,4 @@ class RateTable:
         coefficients = matrix @ self.neuron.rate_hz(self._middle + self._half * points)
         good = np.abs(coefficients[-6:]).max() <= self.accuracy * np.abs(coefficients).max()
         worth = np.flatnonzero(np.abs(coefficients) > 1e-3 * self.accuracy * np.abs(coefficients).max())
-        self._coefficients = coefficients[: worth[-1] + 1] if good else None
+        self._coefficients = coefficients[: worth.max(initial=0) + 1] if good else None  # all 0 where no neuron fires

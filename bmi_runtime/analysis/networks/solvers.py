@@ -29,8 +29,11 @@ class Attempt:
 
 
 def tolerance_at(network: RateNetwork, input_mv: np.ndarray, tolerance_mv: float) -> float:
-    """Return `tolerance_mv`, or the rounding error of the inputs when that is larger."""
-    return max(tolerance_mv, 64 * np.finfo(float).eps * float(np.abs(input_mv).max(initial=1.0)))
+    """Return `tolerance_mv`, or the rounding error of the inputs when that is larger (but not beyond 1e-6 mV: inputs
+    that grow without end are no solution).
+    """
+    rounding = 64 * np.finfo(float).eps * float(np.abs(input_mv).max(initial=1.0))
+    return max(tolerance_mv, min(rounding, 1e-6))
 
 
 def iterate(network: RateNetwork, start_mv: np.ndarray, tolerance_mv: float = 1e-10, limit: int = 2000) -> Attempt:
