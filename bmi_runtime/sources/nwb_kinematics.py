@@ -194,6 +194,8 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
                 f"({', '.join(series) or 'none'}); it can be inspected, not decoded"
             )
         parts = {"velocity": mapping.velocity, "position": mapping.position} if mapping else {}
+        for pair in pairs.values():
+            _check_times(path, pair)
         sampled = {what: _sampled(pair, parts.get(what)) for what, pair in pairs.items()}
         if counts is not None:
             recording = _row_by_row(path, counts, pairs, sampled)
@@ -255,6 +257,13 @@ def _row_by_row(path, counts, pairs, sampled):
         path.name, table, bin_s, averages.get("velocity"), averages.get("position"), starts, breaks, origins=origins,
         **units_of(sampled),
     )  # fmt: skip
+
+
+def _check_times(path, pair: Pair) -> None:
+    for series, _ in pair.parts:
+        times, samples = len(nwb_file.times_of(series)), len(series.data)
+        if times != samples:
+            raise BadInput(f"{path.name}: {pair.origin} has {samples} samples and {times} times")
 
 
 def _sampled(pair: Pair, part: Kinematics | None) -> Sampled:

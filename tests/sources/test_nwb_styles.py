@@ -15,6 +15,7 @@ from bmi_runtime.sources.datafile import load_recording
 pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed (pip install bmi-runtime[nwb])")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    import h5py
     from hdmf.common import VectorData, VectorIndex
     from pynwb import NWBHDF5IO, NWBFile, TimeSeries
     from pynwb.behavior import Position, SpatialSeries
@@ -436,6 +437,27 @@ def test_spike_times_that_are_no_numbers(style, tmp_path):
     facts = facts_of(style.units(trains).write(tmp_path))
     assert facts["odd"][0] == "2 spike times are not finite numbers; they are left out"
     assert facts["spikes"] == sum(map(len, spikes()))
+
+
+def test_times_that_are_not_as_many_as_the_samples(style, tmp_path):
+    file = style.units().position(spatial(timestamps=TIMES_S)).write(tmp_path)
+    with h5py.File(file, "r+") as raw:
+        hand = raw["processing/behavior/Position/hand"]
+        about = dict(hand["timestamps"].attrs)
+        del hand["timestamps"]
+        hand["timestamps"] = TIMES_S[:-5]
+        hand["timestamps"].attrs.update(about)
+    assert any("4000 samples have 3995 times" in sentence for sentence in facts_of(file)["odd"])
+    with pytest.raises(BadInput, match="behavior/Position/hand has 4000 samples and 3995 times"):
+        load_recording(file)
+
+
+def test_behaviour_among_the_acquisition(style, tmp_path):
+    style.units().nwb.add_acquisition(
+        TimeSeries(name="cursorPos", data=path_m(TIMES_S), unit="m", rate=RATE_HZ, starting_time=0.0)
+    )
+    recording = load_recording(style.write(tmp_path))
+    assert recording.origins == {"position": "cursorPos"}
 
 
 def test_a_line_is_no_plane(style, tmp_path):
