@@ -7,13 +7,13 @@ until what was made of them comes back. The other is, in turn,
 
 - ``bmi run``: our wire, event-driven bin, decode, adapt, record to a file, decoded state out (the command leaves after
   the bin is on file);
-- ``watching``: the same with `realtime.spin_s` = 1e-3, awake for 2 of every 5 ms;
 - ``bare``: pyzmq and msgpack and nothing else, a packet and a reply of the same sizes: two hops, the floor;
 - ``redis``: the same sizes through two Redis streams (XADD, blocking XREAD), if redis-server is on the machine;
 - ``ezmsg``: the same sizes through two ezmsg units in two processes, if `PYTHON` has ezmsg.
 
 ZeroMQ runs on ipc sockets. Systems alternate within the run; all others wait asleep, as ``bmi run`` does but for the
-0.15 ms of its default `realtime.spin_s`. Ratios are to ``bare``.
+0.15 ms of its default `realtime.spin_s`. Ratios are to ``bare``. On a machine that does
+other work, ``chrt -f 20 python benchmarks/latency.py`` gives all of them precedence over it.
 
 On a virtual machine the host may take the processors away for tens of milliseconds at a time, from whichever system is
 being measured. Every quarter of a second during which it did so (the `steal` of /proc/stat, in ticks of 10 ms, rose) is
@@ -158,8 +158,8 @@ def child(arguments, python=sys.executable):
         process.kill()
 
 
-def measure_runtime(units, packets, *options):
-    """Return latencies through `bmi run`, with further options of it."""
+def measure_runtime(units, packets):
+    """Return latencies through `bmi run`."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder, zeromq_pair(folder) as (publisher, subscriber, out, back):
         settings = {
@@ -172,7 +172,7 @@ def measure_runtime(units, packets, *options):
         }
         overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         command = ["-m", "bmi_runtime.cli.main", "run", "--headless", "--source", "zeromq", "--seed", "1"]
-        with child([*command, "--record", f"{folder}/latency.mcap", *overrides, *options]) as process:
+        with child([*command, "--record", f"{folder}/latency.mcap", *overrides]) as process:
 
             def prepare(k):
                 return spikes(k, units, rng)
@@ -185,11 +185,6 @@ def measure_runtime(units, packets, *options):
 
             first = wait_for(process, prepare, publisher, subscriber)
             return pace(prepare, publisher.send_multipart, receive, packets, first)
-
-
-def measure_watching(units, packets):
-    """Return latencies through `bmi run` on a rig that has a core to spare for it."""
-    return measure_runtime(units, packets, "--set", "realtime.spin_s=1e-3")
 
 
 def wait_for(process, prepare, publisher, subscriber):
@@ -357,7 +352,7 @@ def run_ezmsg(packets, packet_bytes, answer_bytes):
 
 def systems(given):
     """Return the systems that can be measured here, and say why others are not."""
-    table = {"bmi run": measure_runtime, "watching": measure_watching, "bare": measure_bare}
+    table = {"bmi run": measure_runtime, "bare": measure_bare}
     try:
         import redis
 
