@@ -2,7 +2,7 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress
+from bmi_runtime.cli.common import answer, answer_options, progress, say
 from bmi_runtime.errors import CheckFailed
 
 
@@ -19,10 +19,30 @@ def replay(recording, verify, overrides, as_json):
     player = Replay(Recording(recording), overrides)
     with progress("replay", len(player.steps)) as advance:
         result = player.run(verify, advance)
+    unread = unread_middle(player.recording)
+    if player.recording.damage:
+        say(f"note: {recording} is damaged: {player.recording.damage[0].reason}; the replay ends there", as_json)
+    if verify and unread and result["identical"]:
+        result |= {"identical": False, "first_divergence": {"bin": result["bins"], "field": "damaged record"}}
     answer(result, as_json, describe(result, overrides))
     if verify and not result["identical"]:
         where = result["first_divergence"]
         raise CheckFailed(f"the replay differs from the recording at bin {where['bin']}, field '{where['field']}'")
+
+
+def unread_middle(recording) -> bool:
+    """Return whether damage hides more than a torn end: changed bytes, or whole steps behind the damage.
+
+    A session that was killed leaves a torn end, and everything before it is verified. Bytes that changed later are
+    a recording that cannot be vouched for.
+    """
+    from bmi_runtime.recording.reader import Recording
+
+    if not recording.damage:
+        return False
+    if not recording.damage[0].reason.startswith("the file ends inside"):
+        return True
+    return len(Recording(recording.path, past_damage=True).steps()) > len(recording.steps())
 
 
 def describe(result: dict, overrides) -> str:

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
-from bmi_runtime.errors import BadInput
+from bmi_runtime.cli.replay import replay as replay_command
+from bmi_runtime.errors import BadInput, CheckFailed
 from bmi_runtime.messages import Bin, TrialState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
@@ -227,3 +229,24 @@ def test_a_trained_session_reaches_targets(tmp_path):
     assert result["trials"] >= 50
     steps = Recording(tmp_path / "a.mcap").steps()["output"]
     assert set(np.unique(steps["trial_state"])) == {TrialState.REACH, TrialState.HOLD, TrialState.SUCCESS}
+
+
+def replayed(path):
+    """Run `bmi replay --verify` on a file; return its exit code and its answer."""
+    done = CliRunner().invoke(replay_command, [str(path), "--verify", "--json"])
+    code = done.exit_code if not isinstance(done.exception, CheckFailed) else 3
+    return code, json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_a_changed_byte_fails_the_check_and_a_torn_end_does_not(tmp_path):
+    record(tmp_path / "a.mcap", bins=300)
+    whole = (tmp_path / "a.mcap").read_bytes()
+    (tmp_path / "torn.mcap").write_bytes(whole[: int(len(whole) * 0.8)])
+    code, answer = replayed(tmp_path / "torn.mcap")
+    assert code == 0 and answer["identical"] and 0 < answer["bins"] < 300
+    changed = bytearray(whole)
+    changed[int(len(whole) * 0.8)] ^= 0x10
+    (tmp_path / "changed.mcap").write_bytes(changed)
+    code, answer = replayed(tmp_path / "changed.mcap")
+    assert code == 3 and not answer["identical"]
+    assert answer["first_divergence"] == {"bin": answer["bins"], "field": "damaged record"}
