@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime.analysis.glm import PoissonGLM
+from bmi_runtime.analysis.glm.files import load_fit, save_fit
 from bmi_runtime.errors import BadInput
 
 
@@ -151,3 +152,12 @@ def test_other_data_must_fit_the_model():
         model.predict(counts_of(units=2))
     with pytest.raises(BadInput, match="covariates exactly when"):
         model.predict(counts_of(), np.zeros((2000, 1)))
+
+
+def test_no_history_at_all_is_the_constant_rate(tmp_path):
+    """Zero history bins leave a baseline; the fit can be kept and read again."""
+    counts = np.random.default_rng(8).poisson([0.2, 0.5], (500, 2))
+    model = PoissonGLM(0).fit(counts)
+    np.testing.assert_allclose(model.intercept_, np.log(counts.mean(axis=0)), atol=1e-8)
+    save_fit(tmp_path / "fit.npz", model)
+    np.testing.assert_allclose(load_fit(tmp_path / "fit.npz").predict(counts), model.predict(counts))

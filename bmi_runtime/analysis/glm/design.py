@@ -141,7 +141,7 @@ class Design:
     def filters(self, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the filters over lags, (sources, lags, targets), with the refractory lags impossible."""
         sources, (lags, functions) = self.events.units, self.basis.shape
-        compact = weights[1 : 1 + self.history_columns].reshape(sources, functions, -1)
+        compact = weights[1 : 1 + self.history_columns].reshape(sources, functions, weights.shape[1])
         taps = np.matmul(self.basis, compact) if functions else np.zeros((sources, lags, weights.shape[1]))
         if self.refractory_bins:
             for column, unit in enumerate(targets):
@@ -212,7 +212,7 @@ class Design:
         """Return the accumulated product in coefficient order, (parameters, targets)."""
         plain, dealt = total
         taps = self._join(dealt)
-        history = np.matmul(self.basis.T, taps).reshape(self.history_columns, -1)
+        history = np.matmul(self.basis.T, taps).reshape(self.history_columns, taps.shape[-1])
         return np.concatenate([plain[:1], history, plain[1:]])
 
     def blocks(self) -> list[tuple[int, int]]:
@@ -288,7 +288,7 @@ class Design:
         pairs = np.zeros((self.events.units, kept.units, lags))
         ours = (self.events.starts, self.events.times, self.events.values)
         kernels.correlogram(*ours, kept.starts, kept.times, kept.values, 1, pairs)
-        history = np.matmul(self.basis.T, pairs.transpose(0, 2, 1)).reshape(self.history_columns, -1)
+        history = np.matmul(self.basis.T, pairs.transpose(0, 2, 1)).reshape(self.history_columns, pairs.shape[1])
         plain = np.zeros((self.parameters - self.history_columns, kept.units))
         plain[0] = kept.totals()
         for begin, end in self.blocks() if self.covariates else []:

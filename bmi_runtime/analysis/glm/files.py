@@ -208,7 +208,8 @@ def load_fit(path: str):
     wide = arrays["covariate_weights"]
     columns = wide.shape[1] // max(len(leads), 1)
     model.covariate_weights_ = wide.reshape(units, columns, len(leads)) if wide.size else np.zeros((units, 0, 0))
-    raw = np.concatenate([arrays["intercept"][:, None], arrays["basis_weights"].reshape(units, -1), wide], axis=1).T
+    history = arrays["basis_weights"].reshape(units, units * arrays["basis"].shape[1])
+    raw = np.concatenate([arrays["intercept"][:, None], history, wide], axis=1).T
     model.weights_ = np.ascontiguousarray(np.where(np.isinf(raw), -np.sign(raw) * IMPOSSIBLE, raw))
     nothing = np.zeros(columns)
     plain = Covariates(np.zeros((0, columns)), leads, nothing, nothing + 1, nothing.astype(int))

@@ -127,8 +127,8 @@ class Objective:
             slope[1:] += self.ridge * finite[1:]
         if self.smooth is not None:
             inside = slice(1, 1 + self.design.history_columns)
-            compact = finite[inside].reshape(self.design.events.units, len(self.smooth), -1)
-            slope[inside] += np.matmul(self.smooth, compact).reshape(self.design.history_columns, -1)
+            compact = finite[inside].reshape(self.design.events.units, len(self.smooth), finite.shape[1])
+            slope[inside] += np.matmul(self.smooth, compact).reshape(self.design.history_columns, compact.shape[-1])
         return 0.5 * np.einsum("pn,pn->n", finite, slope), slope
 
     def penalty_matrix(self) -> np.ndarray:

@@ -474,7 +474,7 @@ class PoissonGLM:
 
 def compact_or_zero(weights: np.ndarray, design: Design) -> np.ndarray:
     """Return history coefficients as (sources, functions, units)."""
-    return weights[1 : 1 + design.history_columns].reshape(design.events.units, design.basis.shape[1], -1)
+    return weights[1 : 1 + design.history_columns].reshape(design.events.units, design.basis.shape[1], weights.shape[1])
 
 
 __all__ = ["PoissonGLM"]
