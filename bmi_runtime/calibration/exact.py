@@ -17,6 +17,7 @@ from bmi_runtime.errors import BmiError
 
 BLOCK_UNITS = 64  # units worked on together: their covariances stay in the first-level cache
 MOST_PASSES = 60
+MOST_BINS = 5_000_000  # a crossing is searched this far, seconds of work; beyond it the closed form holds anyway
 TOLERANCE = 1e-9  # relative change of the filter's covariance over a period at which it counts as periodic
 
 
@@ -178,11 +179,12 @@ def exact_convergence_bins(
     Parameters
     ----------
     bins : ndarray, (units, regressors)
-        The closed form's times; the search ends at twenty times the longest, plus ten periods.
+        The closed form's times; the search ends at twenty times the longest, plus ten periods, and at MOST_BINS (NaN
+        there: rates that slow are where the closed form is exact).
     """
     recursion = Recursion(design, closed.rate)
     start = exact.filter_covariance
     if initial is not None:
         start = rotate(diagonal(np.full_like(closed.gain, initial)), closed.information.directions)
-    limit = int(min(20 * bins.max() + 10 * len(design.states), 2e9))
+    limit = int(min(20 * bins.max() + 10 * len(design.states), MOST_BINS))
     return recursion.crossings(start, np.swapaxes(closed.information.directions, 1, 2).copy(), threshold, limit)

@@ -252,7 +252,7 @@ def _text(prediction, found) -> str:
             "-" if exact is None else f"{np.sqrt(np.linalg.eigvalsh(exact[unit])[-1]):.4g}",
             f"{np.sqrt(closed.filter_variance[unit].max()):.4g}",
             f"{prediction.convergence_bins[unit].max() * design.bin_s:.4g} s",
-            "-" if times is None else f"{times[unit].max() * design.bin_s:.4g} s",
+            "-" if times is None or np.isnan(times[unit]).any() else f"{times[unit].max() * design.bin_s:.4g} s",
             ", ".join(f"{x:+.2f}" for x in closed.information.directions[unit, :, slowest]),
         )
     buffer = io.StringIO()

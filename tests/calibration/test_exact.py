@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bmi_runtime.calibration import exact as exact_module
 from bmi_runtime.calibration.closed_form import convergence_bins, information, steady_state
 from bmi_runtime.calibration.exact import exact_convergence_bins, exact_steady_state, pack, solve_lyapunov, unpack
 
@@ -101,3 +102,12 @@ def test_lyapunov_by_doubling():
     constant = half @ np.swapaxes(half, 1, 2)
     x = solve_lyapunov(left, constant)
     np.testing.assert_allclose(left @ x @ np.swapaxes(left, 1, 2) + constant, x, rtol=1e-12)
+
+
+def test_a_crossing_beyond_the_search_is_not_a_number(gaussian_design, monkeypatch):
+    """Rates so slow that the exact crossing is out of reach answer at once, without a made-up time."""
+    monkeypatch.setattr(exact_module, "MOST_BINS", 1000)
+    closed = steady_state(information(gaussian_design), 1e-14)
+    exact = exact_steady_state(gaussian_design, closed)
+    bins = exact_convergence_bins(gaussian_design, exact, closed, convergence_bins(closed), 0.05, None)
+    assert np.isnan(bins).all()
