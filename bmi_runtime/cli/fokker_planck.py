@@ -52,7 +52,8 @@ def _steady_text(model, result):
         turn = f" +- {state['leading_eigenvalue_imaginary']:.6g}i" if state["leading_eigenvalue_imaginary"] > 0 else ""
         lines.append(f"  N = {state['rate']:.12g}  {kind}, leading eigenvalue {state['leading_eigenvalue']:.6g}{turn}")
     star = result["critical_b"]
-    lines.append("the quiet state exists at every b" if star is None else f"critical connectivity b* = {star:.10g}")
+    lonely = "no critical connectivity: the branch of steady states does not fold"
+    lines.append(lonely if star is None else f"critical connectivity b* = {star:.10g}")
     return "\n".join(lines)
 
 

@@ -76,6 +76,12 @@ class EncodingModel:
             Standard deviation of every weight around its start.
         """
         n, d = len(baselines), 1 + dimensions
+        if likelihood == "poisson" and not np.all(baselines > 0):
+            unit = int(np.argmin(baselines > 0))
+            raise BadInput(
+                f"unit {unit} starts with a baseline of {baselines[unit]:g} Hz; a Poisson unit needs one above zero "
+                "(population.baseline_hz in a simulation)"
+            )
         weights = np.zeros((d, n))
         weights[0] = np.log(baselines) if likelihood == "poisson" else baselines
         rows, columns = pair_indices(d)

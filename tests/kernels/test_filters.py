@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import filters
 
 BIN_S = 0.01
@@ -151,3 +152,8 @@ def smallest_eigenvalue_after(bins, likelihood, rate):
         adapter.update(counts[k % 991], valid, *velocities[k % 997])
     assert np.isfinite(model.weights).all()
     return np.linalg.eigvalsh(model.dense_covariance()).min()
+
+
+def test_a_poisson_baseline_of_zero_is_refused():
+    with pytest.raises(BadInput, match="unit 1 starts with a baseline of 0 Hz"):
+        EncodingModel.untrained(np.array([5.0, 0.0]), "poisson", 0.005, 0.5)
