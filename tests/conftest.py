@@ -1,10 +1,12 @@
 """Settings shared by every test: one thread per numeric library, off-screen Qt, the real recordings if present."""
 
+import contextlib
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -35,9 +37,16 @@ class Cluster:
     def start(self):
         port = self.address.rpartition(":")[2]
         self.scheduler = self._process("dask_scheduler", "--host", "127.0.0.1", "--port", port)
+        self._wait_until_it_listens(int(port))
         one_thread = ("--nworkers", "1", "--nthreads", "1", "--death-timeout", "60")
         self.workers = [self._process("dask_worker", self.address, *one_thread) for _ in range(2)]
         return self
+
+    def _wait_until_it_listens(self, port):
+        for _ in range(600):  # a busy machine takes its time to start a process
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+                return
+            time.sleep(0.1)
 
     def _process(self, module, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--no-dashboard"]

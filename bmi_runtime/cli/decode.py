@@ -35,7 +35,8 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
     """
     from bmi_runtime.decoding import baselines
     from bmi_runtime.decoding.openloop import scores
-    from bmi_runtime.sources.datafile import check_decodable, load_recording
+    from bmi_runtime.sources.datafile import load_recording
+    from bmi_runtime.sources.open_loop import check_decodable
 
     recording = load_recording(data, data_test, mapping)
     bins_train = recording.split(train_fraction)

@@ -78,7 +78,7 @@ def held_out_states(
     BadInput
         When a fold leaves nothing to learn from, or a decoder cannot be fitted to it; `about` names the recording.
     """
-    from bmi_runtime.sources.datafile import check_decodable
+    from bmi_runtime.sources.open_loop import check_decodable
 
     states = {name: np.full((len(data.counts), 4), np.nan) for name in names}
     for fold, (train, test) in enumerate(blocks(data, folds), 1):

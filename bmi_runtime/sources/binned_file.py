@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
 LONGEST_GAP_S = 0.4  # kinematics are interpolated within, and not recorded in a longer one
@@ -77,8 +78,6 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
     BadInput
         When spikes and kinematics share no time.
     """
-    from bmi_runtime.sources.datafile import recording_from_arrays
-
     found = [(part, edges) for part in parts if len(edges := _edges(part, bin_s)) > SHORTEST_PART_BINS]
     if not found:
         raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)})")

@@ -14,6 +14,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.binned_file import BIN_S, Part, Pieces, Sampled, averaged, binned, units_of
 from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
+from bmi_runtime.sources.open_loop import recording_from_arrays
 
 ROWS = 1_000_000  # read at once
 POSITION = ("pos", "cursor", "hand", "finger", "trajectory")
@@ -235,8 +236,6 @@ def _counts(path, content, series, mapping):
 
 def _row_by_row(path, counts, pairs, sampled):
     """Return binned counts with the kinematics beside them: of the same row, or averaged where their times differ."""
-    from bmi_runtime.sources.datafile import recording_from_arrays
-
     table, times_s, bin_s = nwb_file.binned_counts(path, *counts)
     if table.ndim != 2:
         raise BadInput(f"{path.name}: '{counts[0]}' is not a table of bins x units")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bmi_runtime.sources.datafile import OpenLoopRecording
+from bmi_runtime.sources.open_loop import OpenLoopRecording
 from bmi_runtime.sources.spike_file import SpikeFile
 
 COINCIDENCE_S = 1e-4

@@ -1,28 +1,30 @@
 """What joblib's jobs (GLM fits, Monte-Carlo runs) meet on a Dask cluster: errors, deaths, a scheduler that goes."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bmi_runtime.calibration.sharing import share
+from bmi_runtime.cli.figures import figures
 from bmi_runtime.cluster import joblib_on
 from bmi_runtime.errors import BadInput, BmiError
 
 
-def test_jobs_come_back_in_their_order_and_run_elsewhere(cluster):
+def test_a_cluster_from_its_first_job_to_the_loss_of_its_scheduler(cluster):
     with joblib_on(cluster.address):
         assert share(divmod, [(n, 7) for n in range(200)]) == [divmod(n, 7) for n in range(200)]
         assert os.getpid() not in share(os.getpid, 8 * [()])
-
-
-def test_the_error_of_a_job_is_its_own(cluster):
-    with joblib_on(cluster.address), pytest.raises(ZeroDivisionError):
-        share(divmod, [(1, 1), (1, 0)])
+        with pytest.raises(ZeroDivisionError):  # the error of a job is its own
+            share(divmod, [(1, 1), (1, 0)])
+        cluster.workers[0].kill()  # a worker that dies costs nothing
+        assert [len(found) for found in share(np.arange, [(size,) for size in range(700, 704)])] == [700, 701, 702, 703]
+        threading.Timer(0.5, cluster.scheduler.kill).start()
+        with pytest.raises(BmiError, match=r"was lost .*; nothing was written"):
+            share(time.sleep, [(2.0,)] * 4)
 
 
 @pytest.fixture
@@ -31,42 +33,34 @@ def impatient(monkeypatch):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
 
 
-@pytest.mark.usefixtures("impatient", "cluster")
-def test_a_job_that_kills_its_workers_is_named(cluster):
+@pytest.mark.usefixtures("impatient")
+def test_a_job_that_kills_its_workers_is_named(request):
+    cluster = request.getfixturevalue("cluster")
     with joblib_on(cluster.address), pytest.raises(BmiError, match="ended every worker of tcp"):
         share(os._exit, [(1,)])
 
 
-def test_a_worker_that_dies_costs_nothing(cluster):
-    with joblib_on(cluster.address):
-        calls = [(size,) for size in (700, 701, 702, 703)]
-        share(os.getpid, 4 * [()])
-        cluster.workers[0].kill()
-        assert share(np.arange, calls)[3].tolist() == list(range(703))
-
-
-def test_a_scheduler_that_goes_is_one_sentence(cluster):
-    with pytest.raises(BmiError, match=r"was lost .*; nothing was written"), joblib_on(cluster.address):
-        threading.Timer(1.0, cluster.scheduler.kill).start()
-        share(time.sleep, [(3.0,)] * 4)
-
-
 def test_a_scheduler_without_workers(cluster, monkeypatch):
-    for worker in cluster.workers:
-        worker.kill()
-    monkeypatch.setattr("distributed.Client.wait_for_workers", _no_worker)
+    def no_worker(client, number, timeout):
+        raise TimeoutError
+
+    monkeypatch.setattr("distributed.Client.wait_for_workers", no_worker)
     with pytest.raises(BadInput, match="has no worker; start one with `dask worker`"), joblib_on(cluster.address):
         pass
 
 
-def _no_worker(client, number, timeout):
-    raise TimeoutError
-
-
-def test_figures_are_the_same_on_a_cluster(tmp_path, cluster):
+def test_the_simulations_of_the_figures_go_to_the_cluster(tmp_path, cluster, monkeypatch):
+    """That they are the same numbers there is tested beside the Monte-Carlo."""
     pytest.importorskip("matplotlib")
-    for folder, more in (("here", ()), ("there", ("--cluster", cluster.address))):
-        command = [sys.executable, "-m", "bmi_runtime.cli.main", "figures", "4", "--quick", "--out", folder, *more]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "here" / "fig4.csv").read_bytes() == (tmp_path / "there" / "fig4.csv").read_bytes()
+    processes = []
+
+    def draw(*_):
+        processes.extend(share(os.getpid, 4 * [()]))
+        return []
+
+    monkeypatch.setattr("bmi_runtime.calibration.figures.draw", draw)
+    for more in ([], ["--cluster", cluster.address]):
+        arguments = ["4", "--out", str(tmp_path), *more]
+        CliRunner().invoke(figures, arguments, catch_exceptions=False, standalone_mode=False)
+    assert set(processes[:4]) == {os.getpid()}
+    assert len(processes) == 8 and os.getpid() not in processes[4:]

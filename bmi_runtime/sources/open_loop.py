@@ -1,0 +1,230 @@
+"""An open-loop recording in memory: binned counts with the kinematics that were recorded beside them, checked."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+
+MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
+MIN_BINS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenLoopRecording:
+    """Binned counts and recorded kinematics.
+
+    Attributes
+    ----------
+    counts : ndarray, shape (bins, units)
+        Spike counts (or real-valued features) of each bin.
+    bin_s : float
+        Width of a bin, s.
+    velocity : ndarray, shape (bins, 2)
+        Recorded velocity; NaN where it was not recorded.
+    position : ndarray, shape (bins, 2), or None
+        Recorded position, None where the file has none.
+    trial_start : ndarray of bool, shape (bins,)
+        True at bins where the trajectory jumps (its first bin included).
+    restart : ndarray of bool, shape (bins,)
+        True at bins before which no counts are known: the first bin of every file.
+    bins_train : int or None
+        Where the file itself says that the test part starts.
+    name, velocity_unit, position_unit : str
+        For people: what was read, and in which units.
+    targets : ndarray, shape (bins, 3), or None
+        x, y and radius of the target that was shown, in sessions of the runtime.
+    origins : dict
+        Which series or channels of the file velocity and position are, where the file holds several.
+    """
+
+    counts: np.ndarray
+    bin_s: float
+    velocity: np.ndarray
+    position: np.ndarray | None
+    trial_start: np.ndarray
+    restart: np.ndarray
+    bins_train: int | None = None
+    name: str = "recording"
+    velocity_unit: str = "the file's unit"
+    position_unit: str = "the file's unit"
+    targets: np.ndarray | None = None
+    origins: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return len(self.counts)
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return self.counts.shape[1]
+
+    @property
+    def described(self) -> str:
+        """One line for people: how much there is, and where the kinematics stand in a file that holds several."""
+        origins = "".join(f"; {what}: {origin}" for what, origin in self.origins.items())
+        return f"{self.name}: {self.n_units} units, {self.n_bins} bins of {1e3 * self.bin_s:g} ms{origins}"
+
+    @property
+    def kinematics(self) -> np.ndarray:
+        """Position and velocity, shape (bins, 4); position NaN where the file has none."""
+        position = np.full_like(self.velocity, np.nan) if self.position is None else self.position
+        return np.hstack([position, self.velocity])
+
+    def split(self, train_fraction: float) -> int:
+        """Return the number of training bins: the file's own, or the first `train_fraction` of them."""
+        if self.bins_train is not None:
+            return self.bins_train
+        if not 0.0 < train_fraction < 1.0:
+            raise BadInput(f"the train fraction is {train_fraction:g}; give a number between 0 and 1, for example 0.8")
+        bins_train = int(train_fraction * self.n_bins)
+        if bins_train < MIN_BINS // 2 or self.n_bins - bins_train < 2:
+            raise BadInput(
+                f"{self.name}: a train fraction of {train_fraction:g} leaves {bins_train} bins to learn from and "
+                f"{self.n_bins - bins_train} to decode; at least {MIN_BINS // 2} and 2 are needed"
+            )
+        return bins_train
+
+
+def recording_from_arrays(
+    name, counts, bin_s, velocity=None, position=None, trial_start=None, restart=None, **known: Any
+) -> OpenLoopRecording:
+    """Check arrays and make a recording of them.
+
+    Parameters
+    ----------
+    name : str
+        For error messages.
+    counts : array, shape (bins, units)
+        Finite numbers of at most :data:`MAX_COUNT` in size.
+    bin_s : float
+        Bin width, s.
+    velocity, position : array, shape (bins, 2), optional
+        At least one. A missing velocity is the backward difference of the position, a missing position stays missing.
+    trial_start : array of int, optional
+        Bins at which the trajectory jumps.
+    restart : array of bool, shape (bins,), optional
+        Bins before which no counts are known; by default the first one.
+    **known
+        ``targets``, ``velocity_unit``, ``position_unit``, ``origins`` where they are known.
+
+    Raises
+    ------
+    BadInput
+        When a shape or a value is impossible.
+    """
+    counts = _checked_counts(name, counts)
+    bins = len(counts)
+    width = np.asarray(bin_s, dtype=float) if np.asarray(bin_s).dtype.kind in "iuf" else np.array(np.nan)
+    if width.size != 1 or not 1e-4 <= float(width.reshape(())) <= 1.0:
+        raise BadInput(f"{name}: bin_s must be one number of seconds between 0.0001 and 1")
+    width_s = float(width.reshape(()))
+    starts = _checked_starts(name, trial_start, bins)
+    position = _checked_kinematics(name, "position", position, bins)
+    velocity = _checked_kinematics(name, "velocity", velocity, bins)
+    if velocity is None:
+        if position is None:
+            raise BadInput(f"{name}: neither velocity nor position is given")
+        velocity = difference(position, starts, width_s)
+    anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
+    anew[0] = True
+    return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
+
+
+def difference(position, trial_start, bin_s):
+    """Return the velocity as the backward difference of the position, forward at the first bin of a trial."""
+    step = np.diff(position, axis=0) / bin_s
+    velocity = np.vstack([step[:1], step])
+    jumps = np.flatnonzero(trial_start[:-1])
+    velocity[jumps] = step[jumps]
+    return velocity
+
+
+def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: str = "") -> None:
+    """Refuse what no decoder can learn from.
+
+    Parameters
+    ----------
+    name : str
+    counts : ndarray, shape (bins, units)
+    velocity : ndarray, shape (bins, 2)
+        NaN where it was not recorded.
+    part : str
+        What of the recording this is, for the message.
+
+    Raises
+    ------
+    BadInput
+        When too few bins have a velocity, it never changes, or no unit ever changes its count.
+    """
+    known = np.isfinite(velocity).all(axis=1)
+    inner = int(0.8 * len(known))  # hyper-parameters are chosen on the last fifth
+    for rows, where in ((known[:inner], "the first four fifths of the"), (known[inner:], "the last fifth of the")):
+        needed = min(MIN_BINS // 2, len(rows) // 2)
+        if rows.sum() < needed:
+            raise BadInput(
+                f"{name}: {rows.sum()} of {where} bins{part} have a recorded velocity; at least {needed} are needed"
+            )
+    if (np.ptp(velocity[known], axis=0) == 0).any():
+        raise BadInput(f"{name}: the velocity{part} never changes in x or y, so there is nothing to decode")
+    if (np.ptp(counts, axis=0) == 0).all():
+        raise BadInput(f"{name}: no unit{part} ever changes its count, so there is nothing to decode from")
+
+
+def _checked_counts(name, counts):
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or counts.dtype.kind not in "biuf" or counts.shape[1] < 1:
+        raise BadInput(
+            f"{name}: counts must be a table of numbers, bins x units; it is {counts.dtype} of shape {counts.shape}"
+        )
+    if len(counts) < MIN_BINS:
+        raise BadInput(
+            f"{name}: {len(counts)} bins are too few to learn from and decode; at least {MIN_BINS} are needed"
+        )
+    counts = np.ascontiguousarray(counts, dtype=float)
+    bad = ~np.isfinite(counts) | (np.abs(counts) > MAX_COUNT)
+    if bad.any():
+        row, unit = np.argwhere(bad)[0]
+        raise BadInput(
+            f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {int(bad.sum())} such values"
+        )
+    if (counts < 0).any() and (counts == np.round(counts)).all():
+        row, unit = np.argwhere(counts < 0)[0]
+        raise BadInput(f"{name}: the count of bin {row}, unit {unit} is negative ({counts[row, unit]:g})")
+    return counts
+
+
+def _checked_kinematics(name, what, values, bins):
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf" or values.shape != (bins, 2):
+        raise BadInput(
+            f"{name}: {what} must have the shape ({bins}, 2) as counts has {bins} bins; it has {values.shape}"
+        )
+    values = np.ascontiguousarray(values, dtype=float)
+    if np.isinf(values).any():
+        raise BadInput(f"{name}: {what} of bin {int(np.argwhere(np.isinf(values))[0][0])} is infinite")
+    if np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
+        raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
+    return values
+
+
+def _checked_starts(name, trial_start, bins):
+    starts = np.zeros(bins, dtype=bool)
+    starts[0] = True
+    if trial_start is None:
+        return starts
+    indices = np.asarray(trial_start)
+    if indices.dtype.kind == "b" and indices.shape == (bins,):
+        return starts | indices
+    whole = indices.dtype.kind in "iu" or (
+        indices.dtype.kind == "f" and np.isfinite(indices).all() and (indices % 1 == 0).all()
+    )
+    if indices.ndim > 1 or not whole or (indices.size and (indices.min() < 0 or indices.max() >= bins)):
+        raise BadInput(f"{name}: trial_start must list bin indices from 0 to {bins - 1}")
+    starts[np.atleast_1d(indices).astype(int)] = True
+    return starts
