@@ -52,8 +52,11 @@ def _steady_text(model, result):
         turn = f" +- {state['leading_eigenvalue_imaginary']:.6g}i" if state["leading_eigenvalue_imaginary"] > 0 else ""
         lines.append(f"  N = {state['rate']:.12g}  {kind}, leading eigenvalue {state['leading_eigenvalue']:.6g}{turn}")
     star = result["critical_b"]
-    lonely = "no critical connectivity: the branch of steady states does not fold"
-    lines.append(lonely if star is None else f"critical connectivity b* = {star:.10g}")
+    if star is None:
+        lines.append("no critical connectivity: the branch of steady states does not fold")
+    else:
+        limit = "" if result["folds"] else " (the branch does not fold: its rate grows without bound towards b*)"
+        lines.append(f"critical connectivity b* = {star:.10g}{limit}")
     return "\n".join(lines)
 
 

@@ -105,3 +105,24 @@ def test_cycle_needs_a_state_to_start_from():
 def test_refused_models(settings):
     with pytest.raises(BadInput):
         Model(**settings)
+
+
+@pytest.mark.parametrize(("a0", "b", "refractory"), [(0.2, 2.0, 0.05), (0.05, 1.9, 0.02), (0.02, 1.0, 0.0)])
+def test_the_quiet_state_of_a_little_noise_is_found_and_folds_beyond_it(a0, b, refractory):
+    """Its rate is exponentially small in 1 / a0; b* is where this branch ends, not where the busy one turns."""
+    model = Model(b=b, a0=a0, refractory=refractory)
+    quiet = steady.steady_states(model)[0]
+    assert abs(np.log(quiet.rate) + steady.log_interval(model, b * quiet.rate, a0)) < 1e-9
+    star = steady.critical_b(model)
+    assert star > b
+    below, above = (steady.steady_states(Model(b=star * f, a0=a0, refractory=refractory)) for f in (0.999, 1.001))
+    assert len(below) == len(above) + 2
+
+
+@pytest.mark.parametrize(("current", "v_reset", "v_threshold", "a0"), [(1.5, 1.0, 2.0, 1.0), (0.0, -1.0, 1.0, 0.5)])
+def test_without_a_fold_states_end_at_the_distance_of_threshold_and_reset(current, v_reset, v_threshold, a0):
+    model = Model(b=0.0, a0=a0, v_reset=v_reset, v_threshold=v_threshold, current=current)
+    star = steady.critical_b(model)
+    assert star == v_threshold - v_reset
+    counts = [len(steady.steady_states(dataclasses.replace(model, b=star * factor))) for factor in (0.99, 1.01)]
+    assert counts == [1, 0]

@@ -232,6 +232,8 @@ def spectrum(model: Model, rate: float, count: int = 6) -> np.ndarray:
     coarse, fine = eigenvalues(model, rate, 24), eigenvalues(model, rate, 30)
     agreed = [x for x in fine if np.abs(coarse - x).min() < 1e-6 * (1 + abs(x))]
     agreed = [x for x in agreed if abs(x + MASS_SHIFT * (1 - rate * model.refractory)) > 1e-6 * MASS_SHIFT]
+    if (abs(model.b) + model.a1) * rate < 1e-12:  # no feedback to speak of: a zero can only be the conserved mass
+        agreed = [x for x in agreed if abs(x) > 1e-9]
     if not agreed:
         raise BmiError(f"the spectrum about the steady state of rate {rate:g} is not resolved")
     return np.array(agreed[:count])

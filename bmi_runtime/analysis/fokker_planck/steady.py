@@ -14,6 +14,8 @@ from scipy import optimize, special
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 
+QUIETEST = 1e-100  # per membrane time constant; a state that fires less often is not looked for
+
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
@@ -108,13 +110,21 @@ def mismatch(model: Model, rate: float) -> float:
     return math.log(rate) + log_interval(model, drift, model.a0 + model.a1 * rate)
 
 
-def steady_states(model: Model) -> list[SteadyState]:
-    """Return all steady states in increasing order of the rate (without stability: see :mod:`.spectral`).
+def unconnected_rate(model: Model) -> float:
+    """Return the steady rate at b = 0 and a1 = 0, at least `QUIETEST` (1 for a neuron without noise of its own)."""
+    if model.a0 <= 0:
+        return 1.0
+    return max(math.exp(-min(log_interval(model, model.constant_current(), model.a0), 600.0)), QUIETEST)
 
-    A scan of ``mismatch`` over 60 decades of the rate brackets every sign change; near-misses of zero are polished,
-    so that two states about to merge at a fold are both found.
+
+def steady_states(model: Model) -> list[SteadyState]:
+    """Return all steady states above `QUIETEST` by increasing rate (without stability: see :mod:`.spectral`).
+
+    A scan of ``mismatch`` over 50 decades of the rate or more brackets every sign change; near-misses of zero are
+    polished, so that two states about to merge at a fold are both found.
     """
-    grid = np.r_[np.logspace(-40, -3, 60), np.logspace(-3, 4, 561)[1:], np.logspace(4, 9, 60)[1:]]
+    low = min(-40.0, math.floor(math.log10(unconnected_rate(model))) - 1.0)
+    grid = np.r_[np.logspace(low, -3, round(1.6 * -low)), np.logspace(-3, 4, 561)[1:], np.logspace(4, 9, 60)[1:]]
     dead = model.refractory + model.threshold_eps
     if dead > 0:  # a neuron rests, on average, at least so long between two spikes
         grid = np.r_[grid[grid < 0.98 / dead], np.linspace(0.98, 0.999999, 20) / dead]
@@ -186,6 +196,10 @@ def folds(model: Model) -> list[tuple[float, float]]:
     """
     top = 1e4 if model.refractory + model.threshold_eps == 0 else 0.999 / (model.refractory + model.threshold_eps)
     rates = np.geomspace(1e-3, top, 160)
+    quiet = unconnected_rate(model)  # the quiet branch passes b = 0 there, and folds at a higher rate
+    if quiet < rates[0]:
+        count = 2 + math.ceil(16 * math.log10(rates[0] / quiet))
+        rates = np.r_[np.geomspace(0.5 * quiet, rates[0], count)[:-1], rates]
     curve = branch(model, rates)
     found = []
     for i in range(1, rates.size - 1):
@@ -203,13 +217,18 @@ def folds(model: Model) -> list[tuple[float, float]]:
 
 
 def critical_b(model: Model) -> float | None:
-    """Return b*, the largest connectivity at which the quiet steady state exists, or None where it never disappears.
+    """Return b*, the connectivity above which the quiet steady state exists no more, or None where it never disappears
+    (or is quieter than `QUIETEST`).
 
-    Without refractory state and random threshold there is no steady state above it; with one, only the busy state is
-    left.
+    Where the curve of steady states folds, b* is its first maximum: without refractory state and random threshold there
+    is no steady state above it; with one, only the busy state is left. Where the curve of a model without both (and
+    with a1 = 0) does not fold, it rises towards V_F - V_R as the rate grows without bound, and b* is that limit.
     """
     turns = folds(dataclasses.replace(model, b=0.0))
-    return turns[0][0] if turns else None
+    if turns:
+        return turns[0][0]
+    bounded = model.refractory + model.threshold_eps + model.a1 > 0
+    return None if bounded or unconnected_rate(model) <= QUIETEST else model.v_threshold - model.v_reset
 
 
 def density(model: Model, rate: float, v: np.ndarray) -> np.ndarray:
