@@ -11,8 +11,7 @@ COINCIDENCE_S = 1e-4
 COINCIDENT_SHARE = 0.5
 REFRACTORY_S = 1e-3
 REFRACTORY_SHARE = 0.02
-SILENCE_RATIO = 12.0  # a pause of all units this many times the 99.9th percentile of the pooled intervals
-SILENCE_RATIO_FEW = 18.0  # the same limit for Poisson trains, from the 99th percentile, where spikes are few
+SILENCE_RATIO = 3.0
 FEWEST_GAPS = 200
 SHORTEST_PAUSE_S = 0.5
 MOST_BREAKS = 5
@@ -69,7 +68,7 @@ def _breaks(file: SpikeFile) -> list[str]:
         if not any(first <= stop and last >= start for stop, start in known)
     ]
     odd += _few(
-        [f"no unit fires for {b - a:.2f} s, from {a:.2f} s on (a pause in the recording?)" for a, b in silences],
+        [f"no unit fires for {b - a:.2f} s, from {a:.2f} s on (a pause, or a join of trials?)" for a, b in silences],
         f"silences of all units, {sum(b - a for a, b in silences):.2f} s in all",
     )
     inside = np.zeros(len(pooled), dtype=bool)
@@ -85,13 +84,18 @@ def _break(stop_s: float, start_s: float) -> str:
 
 
 def _silences(pooled_s) -> list[tuple[float, float]]:
-    """Return stretches without a spike of any unit that are far longer than the longest usual ones."""
+    """Return stretches without a spike of any unit that stand apart from all usual ones, however many they are.
+
+    Sorted by length, intervals grow by small steps, in bursting networks too; the first that is three times as long as
+    the one before it, and half a second at least, begins the pauses (ours).
+    """
     gaps = np.diff(pooled_s)
     if len(gaps) < FEWEST_GAPS:
         return []
-    share, ratio = (0.999, SILENCE_RATIO) if len(gaps) >= 1000 else (0.99, SILENCE_RATIO_FEW)
-    limit = max(ratio * float(np.quantile(gaps, share)), SHORTEST_PAUSE_S)
-    return [(float(pooled_s[i]), float(pooled_s[i + 1])) for i in np.flatnonzero(gaps > limit)]
+    longer = np.sort(gaps)[len(gaps) // 2 :]
+    apart = np.flatnonzero((longer[1:] >= SILENCE_RATIO * longer[:-1]) & (longer[1:] >= SHORTEST_PAUSE_S))
+    limit = longer[1:][apart[0]] if len(apart) else np.inf
+    return [(float(pooled_s[i]), float(pooled_s[i + 1])) for i in np.flatnonzero(gaps >= limit)]
 
 
 def _few(sentences: list[str], all_of_them: str) -> list[str]:

@@ -31,8 +31,8 @@ def facts_of(path, *more):
         ("acquisition/l101210-001.nev", 218, 14_210, []),
         ("acquisition/pause_correct.nev", 195, 11_183, ["a pause of 27.009 s"]),
         ("spike_trains/Demas2003_6WK_CTRL_ME3_1B.h5", 38, 418_810, []),
-        ("spike_trains/winny131_23.gdf", 2, 20_044, []),
-        ("spike_trains/jenny201_345_preprocessed.gdf", 3, 19_249, []),
+        ("spike_trains/winny131_23.gdf", 2, 20_044, ["... 127 silences of all units"]),  # between 128 trials
+        ("spike_trains/jenny201_345_preprocessed.gdf", 3, 19_249, ["... 127 silences of all units"]),
     ],
 )
 def test_spikes_of_every_recording(recordings, name, units, spikes, words):
@@ -40,6 +40,7 @@ def test_spikes_of_every_recording(recordings, name, units, spikes, words):
     assert (facts["units"], facts["spikes"]) == (units, spikes)
     for word in words:
         assert any(word in sentence for sentence in facts["odd"])
+    assert any("no unit fires" in sentence for sentence in facts["odd"]) == ("silences" in " ".join(words))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,8 @@ def test_oddities_of_spikes_are_found_and_nothing_else_is():
     assert odd.index(": u7") > odd.index("go back")
     alone = " | ".join(of_spikes(spike_file(paused[:5], [(0.0, 200.0)])))
     assert "no unit fires for 3." in alone
+    trials = [t[(t % 5.0) < 3.0] for t in trains]
+    assert "... 15 silences of all units" in " | ".join(of_spikes(spike_file(trials, [(0.0, 200.0)])))
     reset = " | ".join(of_spikes(spike_file(trains, [(0.0, 50.0), (1.0, 100.0)])))
     assert "a reset of the clock of 49.000 s" in reset
 
