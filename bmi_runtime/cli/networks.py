@@ -7,7 +7,8 @@ import click
 from bmi_runtime.cli.common import answer, answer_options, progress
 
 PATH = click.Path(path_type=pathlib.Path)
-seed_option = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+WHOLE = click.IntRange(min=0)
+seed_option = click.option("--seed", default=0, type=WHOLE, show_default=True, help="Seed of everything random.")
 
 
 @click.group()
@@ -123,7 +124,19 @@ def make(
         "in_degree_mean": degrees.mean(),
         "in_degree_variance": degrees.var(),
     }
-    answer(result, as_json)
+    answer(result, as_json, _made(result, size))
+
+
+def _made(result: dict, size: int) -> str:
+    lines = [
+        f"{size} neurons in {result['out']}; in-degree {result['in_degree_mean']:.4g} on average, "
+        f"variance {result['in_degree_variance']:.4g}",
+        f"  {'':12s}{'wanted':>10s}{'measured':>10s}{'motifs':>12s}",
+    ]
+    for name, wanted in result["wanted"].items():
+        counted = f"{result['counts'][name]:12,}" if name in result["counts"] else ""
+        lines.append(f"  {name:12s}{wanted:10.4g}{result['measured'][name]:10.4f}{counted}")
+    return "\n".join(lines)
 
 
 @networks.command()
@@ -176,7 +189,7 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
 @click.option("--external-mv", default=-45.0, show_default=True, help="Mean input without the network, leak included.")
 @click.option("--out", type=PATH, help="Table to write (.csv): a row per network.")
 @click.option("--folder", type=PATH, help="Existing folder for the figures.")
-@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--seed", default=1, type=WHOLE, show_default=True, help="Seed of everything random.")
 @answer_options
 def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_json):
     """Many random networks (E and mixed, ER and SONET): convergence, and rates predicted from in-degree and motifs."""
@@ -213,8 +226,10 @@ def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_j
 @networks.command()
 @click.argument("network", type=PATH)
 @click.option("--strength-max", default=2.0, show_default=True, help="Largest multiple of the weights.")
-@click.option("--points", default=400, show_default=True, help="Most points per branch.")
-@click.option("--checks", default=6, show_default=True, help="Strengths at which further branches are sought.")
+@click.option("--points", default=400, type=click.IntRange(min=2), show_default=True, help="Most points per branch.")
+@click.option(
+    "--checks", default=6, type=WHOLE, show_default=True, help="Strengths at which further branches are sought."
+)
 @click.option("--plot", type=PATH, help="Figure to write.")
 @seed_option
 @answer_options
@@ -249,13 +264,14 @@ def branches(network, strength_max, points, checks, plot, seed, as_json):
 
 @networks.command()
 @click.argument("network", required=False, type=PATH)
-@click.option("--folder", type=PATH, help="Existing folder for networks_*.png.")
+@click.option("--folder", type=PATH, help="Existing folder for the figures.")
 @click.option("--gui", is_flag=True, help="Show the f-I curve and the steady states of NETWORK in a window.")
 @seed_option
 @answer_options
 def plot(network, folder, gui, seed, as_json):
-    """Redraw the poster's figures 1 to 3 (figure 4: `bmi networks study --folder`) and the branch diagrams behind
-    figure 3; or, with --gui, show the steady states of NETWORK (a network, or what `solve --out` wrote).
+    """Draw the steady states of NETWORK (a network, or what `solve --out` wrote) on its f-I curve, into a folder or,
+    with --gui, in a window. Without NETWORK: redraw the poster's figures 1 to 3 (figure 4: `bmi networks study
+    --folder`) and the branch diagrams behind figure 3.
     """
     if gui:
         _show_states(network, seed, as_json)
@@ -264,6 +280,14 @@ def plot(network, folder, gui, seed, as_json):
 
     if folder is None:
         raise BadInput("give an existing folder for the figures with --folder, or a network and --gui for a window")
+    if network is not None:
+        from bmi_runtime.analysis.networks.plots import states_figure
+        from bmi_runtime.analysis.perturbation.files import checked_out
+
+        checked_out(folder / "x.png")
+        drawn = states_figure(_states_of(network, seed), folder / f"{network.stem}_states.png")
+        answer({"files": [drawn]}, as_json, drawn)
+        return
     from bmi_runtime.analysis.networks import posters
     from simulators.network import SpikingNetwork
 
@@ -275,19 +299,26 @@ def plot(network, folder, gui, seed, as_json):
     answer({"files": files}, as_json, "\n".join(files))
 
 
+def _states_of(path, seed) -> dict:
+    """Return the states and the f-I curve that `solve --out` wrote to `path`, or those of the network in it."""
+    from bmi_runtime.analysis.npz import read_npz
+
+    arrays = read_npz(path)
+    if "curve_input_mv" in arrays:
+        return arrays
+    from bmi_runtime.analysis.networks import fixed_points
+    from bmi_runtime.analysis.networks.network import load_network
+
+    loaded = load_network(path)
+    with progress("steady states"):
+        return _states_and_curve(loaded, fixed_points.solve(loaded, seed=seed))
+
+
 def _show_states(network, seed, as_json):
-    from bmi_runtime.cli.analysis_view import needs_display, read, show
+    from bmi_runtime.cli.analysis_view import needs_display, show
     from bmi_runtime.errors import BadInput
 
     needs_display()
     if network is None:
         raise BadInput("--gui needs NETWORK.npz (see `bmi networks make`), or what `bmi networks solve --out` wrote")
-    arrays = read(network)
-    if "curve_input_mv" not in arrays:
-        from bmi_runtime.analysis.networks import fixed_points
-        from bmi_runtime.analysis.networks.network import load_network
-
-        loaded = load_network(network)
-        with progress("steady states"):
-            arrays = _states_and_curve(loaded, fixed_points.solve(loaded, seed=seed))
-    show("steady_states", arrays, str(network), as_json)
+    show("steady_states", _states_of(network, seed), str(network), as_json)

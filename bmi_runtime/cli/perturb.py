@@ -7,7 +7,8 @@ import click
 from bmi_runtime.cli.common import answer, answer_options, progress
 
 PATH = click.Path(path_type=pathlib.Path)
-seed_option = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+WHOLE = click.IntRange(min=0)
+seed_option = click.option("--seed", default=0, type=WHOLE, show_default=True, help="Seed of everything random.")
 neurons_option = click.option("--neurons", default=100, show_default=True, help="Neurons of the simulated system.")
 
 
@@ -84,7 +85,11 @@ def simulate(out, neurons, steps, clamped_fraction, hidden, seed, as_json):
 @click.option("--confidence", default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--fdr", default=0.05, show_default=True, help="False-discovery rate of the effects named.")
 @click.option(
-    "--permutations", default=0, show_default=True, help="Shuffles for p-values without assumptions; 0: t tests."
+    "--permutations",
+    default=0,
+    type=WHOLE,
+    show_default=True,
+    help="Shuffles for p-values without assumptions; 0: t tests.",
 )
 @seed_option
 @answer_options
@@ -160,7 +165,11 @@ def compare(neurons, steps, hidden, plot, seed, as_json):
 @click.option("--pilot", type=PATH, help="A fit of a pilot experiment (from `bmi perturb fit --out`).")
 @neurons_option
 @click.option("--probability", default=0.1, show_default=True, help="Connection probability of the assumed system.")
-@click.option("--trial-s", type=float, help="Duration of one perturbation, to answer in hours too.")
+@click.option(
+    "--trial-s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Duration of one perturbation, to answer in hours too.",
+)
 @click.option("--plot", type=PATH, help="Figure to write.")
 @seed_option
 @answer_options
@@ -237,12 +246,12 @@ def schedule(units, trials, per_trial, sham_fraction, interval_s, jitter_s, puls
 
 @perturb.command()
 @click.argument("fit_file", required=False, type=PATH)
-@click.option("--folder", type=PATH, help="Existing folder for perturb_*.png.")
+@click.option("--folder", type=PATH, help="Existing folder for the figures.")
 @click.option("--gui", is_flag=True, help="Show FIT_FILE (or, without one, the tutorial) in a window.")
 @answer_options
 def plot(fit_file, folder, gui, as_json):
-    """Redraw the tutorial's figures: graphs and heat-maps, true against estimated; or, with --gui, show the causal
-    graph of FIT_FILE (from `bmi perturb fit --out`) in a window.
+    """Draw the effects in FIT_FILE (from `bmi perturb fit --out`) as graph and heat-map, into a folder or, with --gui,
+    in a window. Without FIT_FILE: redraw the tutorial's figures, true against estimated.
     """
     from bmi_runtime.errors import BadInput
 
@@ -254,8 +263,15 @@ def plot(fit_file, folder, gui, as_json):
     if gui:
         _show_tutorial(as_json)
         return
-    if folder is None or fit_file is not None:
-        raise BadInput("give a folder for the tutorial's figures (--folder FOLDER), or FIT_FILE and --gui for a window")
+    if folder is None:
+        raise BadInput("give an existing folder for the figures with --folder, or --gui for a window")
+    if fit_file is not None:
+        from bmi_runtime.analysis.perturbation.files import read_fit
+        from bmi_runtime.analysis.perturbation.plots import fit_figure
+
+        drawn = fit_figure(read_fit(fit_file), folder / f"{fit_file.stem}_effects.png")
+        answer({"files": [drawn]}, as_json, drawn)
+        return
     from bmi_runtime.analysis.perturbation import plots
     from bmi_runtime.analysis.perturbation.tutorial import run_tutorial
 

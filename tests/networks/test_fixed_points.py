@@ -221,3 +221,24 @@ def test_unknown_methods_and_no_starts_are_refused():
         solve(network, method="magic")
     with pytest.raises(BadInput, match="at least one start"):
         solve(network, starts=0)
+    for wrong in (0.0, -1.0, np.nan):
+        with pytest.raises(BadInput, match="must be a positive number"):
+            solve(network, tolerance_mv=wrong)
+
+
+def test_files_that_are_no_networks_are_refused(tmp_path):
+    np.save(tmp_path / "lone.npy", np.zeros((2, 2)))
+    (tmp_path / "text.npz").write_text("hello")
+    for name, words in (("lone.npy", "single array"), ("text.npz", "not an .npz"), ("absent.npz", "no file")):
+        with pytest.raises(BadInput, match=words):
+            load_network(tmp_path / name)
+
+
+def test_states_are_drawn_from_a_network_and_from_a_solution(tmp_path):
+    save_network(tmp_path / "net.npz", RateNetwork(0.4 * np.eye(2), -50.0, LIFNeuron(sigma_mv=2)))
+    invoked = CliRunner().invoke(networks, ["solve", str(tmp_path / "net.npz"), "--out", str(tmp_path / "states.npz")])
+    assert invoked.exit_code == 0 and "9 fixed points, and no others" in invoked.output
+    for name in ("net", "states"):
+        drawn = CliRunner().invoke(networks, ["plot", str(tmp_path / f"{name}.npz"), "--folder", str(tmp_path)])
+        assert drawn.exit_code == 0
+        assert (tmp_path / f"{name}_states.png").read_bytes()[:4] == b"\x89PNG"

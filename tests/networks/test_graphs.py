@@ -111,3 +111,9 @@ def test_tiny_and_empty_networks_are_refused():
         graphs.motif_statistics(np.zeros((5, 5)))
     with pytest.raises(BadInput, match="choose 1 to 4"):
         graphs.sparse_erdos_renyi(5, 9, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("strength", "inhibition"), [(np.nan, 4.0), (0.1, -1.0), (0.1, np.inf)])
+def test_strengths_that_are_no_numbers_are_refused(strength, inhibition):
+    with pytest.raises(BadInput, match="make no network"):
+        graphs.signed_weights(np.ones((3, 3)), strength, 0.3, inhibition)

@@ -23,6 +23,10 @@ def test_simulate_fit_and_plan_from_a_pilot(tmp_path):
     assert found["samples"] == simulated["samples"] == 10000
     assert found["correlation_with_truth"] > 0.9
     assert found["discoveries"] == pytest.approx(simulated["connections"], rel=0.35)
+    with np.load(fit) as file, np.load(data) as given:
+        np.testing.assert_array_equal(file["connectivity"], given["connectivity"])  # true against estimated, elsewhere
+    drawn = ran("plot", fit, "--folder", tmp_path)["files"]
+    assert (tmp_path / "fit_effects.png").read_bytes()[:4] == b"\x89PNG" and len(drawn) == 1
     planned = ran("plan", "--pilot", fit, "--correlation", 0.9, "--trial-s", 0.1)
     assert planned["hours"] == pytest.approx(planned["samples"] * 0.1 / 3600)
 
@@ -85,12 +89,34 @@ def test_compare_schedule_and_figures(tmp_path):
         (["fit", "constant.npz"], "ever changes"),
         (["simulate", "--out", "nowhere/x.npz"], "no folder"),
         (["tutorial", "--neurons", "0"], "at least one neuron"),
+        (["simulate", "--out", "x.npz", "--hidden", "nan"], "strength of the hidden input"),
+        (["compare", "--neurons", "10", "--steps", "-5"], "too few to compare"),
+        (["fit", "lone.npy"], "single array without a name"),
+        (["fit", "gap.npz"], "first in row 7"),
+        (["plot"], "existing folder"),
+        (["plot", "short.npz", "--folder", "."], "not a fit"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "constant.npz", assignments=np.arange(20)[:, None] % 2, outcomes=np.ones((20, 3)))
+    np.save(tmp_path / "lone.npy", np.zeros((3, 2)))
+    gap = np.where(np.arange(20)[:, None] == 7, np.nan, 1.0)
+    np.savez(tmp_path / "gap.npz", assignments=np.arange(20)[:, None] % 2, outcomes=gap)
     np.savez(tmp_path / "short.npz", assignments=np.ones((3, 2)))
     with pytest.raises(BadInput, match=words):
         CliRunner().invoke(perturb, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "--out", "x.npz", "--seed", "-1"],
+        ["fit", "x.npz", "--permutations", "-3"],
+        ["plan", "--trial-s", "0"],
+    ],
+)
+def test_impossible_options_are_refused_by_name(arguments):
+    result = CliRunner().invoke(perturb, arguments)
+    assert result.exit_code == 2 and f"'{arguments[-2]}'" in result.output

@@ -121,10 +121,12 @@ def solve(
     Raises
     ------
     BadInput
-        When `starts` is not positive or the method is unknown.
+        When `starts` or `tolerance_mv` is not positive, or the method is unknown.
     """
     if starts < 1:
         raise BadInput(f"starts is {starts}: give at least one start")
+    if not (np.isfinite(tolerance_mv) and tolerance_mv > 0):
+        raise BadInput(f"tolerance_mv is {tolerance_mv:g}: the wanted residual must be a positive number")
     attempts, places = [], starting_inputs(network, starts, np.random.default_rng(seed))
     for k, start in enumerate(places):
         if method == "auto" and k % 3 == 2:

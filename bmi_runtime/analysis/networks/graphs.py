@@ -207,6 +207,11 @@ def signed_weights(
     """
     if not 0 <= inhibitory_fraction <= 1:
         raise BadInput(f"inhibitory_fraction is {inhibitory_fraction:g}: it must lie between 0 and 1")
+    if not (np.isfinite(strength_mv_per_hz) and np.isfinite(inhibition) and inhibition >= 0):
+        raise BadInput(
+            f"a connection strength of {strength_mv_per_hz:g} mV per Hz and inhibition {inhibition:g} times as strong "
+            "make no network: give finite numbers, the second not negative"
+        )
     n = graph.shape[0]
     columns = np.full(n, float(strength_mv_per_hz))
     inhibitory = round(n * inhibitory_fraction)

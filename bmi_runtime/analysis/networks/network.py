@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import pathlib
-import zipfile
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
+from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import network_products as kernels
 
@@ -176,14 +175,7 @@ def load_network(path) -> RateNetwork:
     BadInput
         When the file cannot be read, lacks something, or holds a network that cannot be.
     """
-    path = pathlib.Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise BadInput(f"there is no file {path}") from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise BadInput(f"{path} is not an .npz file of plain arrays ({error})") from None
+    data: dict[str, Any] = read_npz(path)
     if "external_mv" not in data:
         raise BadInput(
             f"{path} lacks external_mv (mV, one number or one per neuron); it holds {', '.join(sorted(data))}"
@@ -192,7 +184,7 @@ def load_network(path) -> RateNetwork:
     return RateNetwork(_weights_of(data, path), data["external_mv"], neuron)
 
 
-def _weights_of(data: dict, path: pathlib.Path):
+def _weights_of(data: dict, path):
     if "weights" in data:
         return data["weights"]
     parts = [f"weights_{name}" for name in ("data", "indices", "indptr")]

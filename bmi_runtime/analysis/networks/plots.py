@@ -203,6 +203,33 @@ def theory_figure(theory_hz: np.ndarray, measured_hz: np.ndarray, error_hz: np.n
     return save(figure, path)
 
 
+def states_figure(arrays: dict[str, np.ndarray], path) -> str:
+    """Draw every neuron of every steady state on the f-I curve, and the rates of each state, neuron by neuron.
+
+    `arrays` holds ``curve_input_mv`` and ``curve_rate_hz``, ``state_input_mv`` and ``state_rate_hz`` (states, neurons)
+    and ``state_stable`` (1, 0 or not-a-number).
+    """
+    plt = pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.9), layout="constrained")
+    left.plot(arrays["curve_input_mv"], arrays["curve_rate_hz"], color="0.6", lw=1.2, zorder=1)
+    words = {1.0: "stable", 0.0: "unstable"}
+    states = zip(arrays["state_input_mv"], arrays["state_rate_hz"], arrays["state_stable"])
+    for k, (inputs, rates, stable) in enumerate(states):
+        face = (BLUE, ORANGE, GREEN, PURPLE)[k % 4]
+        label = f"state {k}: {words.get(float(stable), 'stability unknown')}, mean {rates.mean():.3g} Hz"
+        style = {"color": face, "mfc": face if stable == 1 else "none", "ms": 5}
+        left.plot(inputs, rates, "osD^"[k // 4 % 4], label=label if k < 12 else None, **style)
+        right.plot(np.sort(rates), ".-" if stable == 1 else ".--", color=face, lw=0.8, ms=4)
+    left.set(xlabel="mean input $E$ (mV)", ylabel="rate $r(E)$ (Hz)", title="steady states on the f-I curve")
+    right.set(xlabel="neuron, by its rate in the state", ylabel="rate (Hz)", title="rates in each state")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    count = len(arrays["state_rate_hz"])
+    if count:
+        more = f"{count} states, the first 12 named" if count > 12 else None
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8.5, title=more)
+    return save(figure, path)
+
+
 def study_figures(table: dict[str, np.ndarray], folder) -> list[str]:
     """Write the heterogeneity figures of a study (largest Erdos-Renyi E and mixed networks) and its motif figure."""
     from bmi_runtime.analysis.networks.graphs import MOTIFS

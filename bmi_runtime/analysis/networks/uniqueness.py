@@ -61,10 +61,11 @@ class Certificates:
         if found > 1:
             return False, f"not unique: {found} distinct fixed points were found, others are not ruled out"
         least = min(self.contraction, key=lambda name: self.contraction[name])
+        what = "1 fixed point found" if found else "no fixed point found"
+        rest = "others are not ruled out" if found else "which does not rule them out"
         return None, (
             f"no certificate holds (smallest contraction constant {self.contraction[least]:.3g}, in the {least}-norm; "
-            f"bounds {self.box.width_mv:.3g} mV apart): {'1' if found else 'no'} fixed point found from {starts} "
-            "starts, others are not ruled out"
+            f"bounds {self.box.width_mv:.3g} mV apart): {what} from {starts} starts, {rest}"
         )
 
 

@@ -102,7 +102,8 @@ class EffectAccumulator:
         if assignments.size and not (whole and assignments.min() >= -1 and assignments.max() <= 1):
             raise BadInput("assignments must be 1 (clamped to one), 0 (clamped to zero) or -1 (not clamped)")
         if not np.isfinite(outcomes).all():
-            raise BadInput(f"outcomes holds values that are not finite, in or after row {self.steps}")
+            bad = self.steps + int(np.flatnonzero(~np.isfinite(outcomes).all(axis=1))[0])
+            raise BadInput(f"outcomes holds values that are not finite, first in row {bad}")
         if self._centre is None:
             self._centre = outcomes.mean(axis=0, dtype=float).astype(self._type)
         centred = outcomes.astype(self._type) - self._centre

@@ -2,11 +2,11 @@
 
 import dataclasses
 import pathlib
-import zipfile
 from typing import Any
 
 import numpy as np
 
+from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.analysis.perturbation import effects as effects_module
 from bmi_runtime.analysis.perturbation import observational, planning, simulate
 from bmi_runtime.errors import BadInput
@@ -50,15 +50,12 @@ def read_arrays(path) -> dict[str, np.ndarray]:
         from bmi_runtime.recording.reader import Recording
 
         return recorded_trials(Recording(path))
+    if not path.is_dir():
+        return read_npz(path)
     try:
-        if path.is_dir():
-            return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(path.glob("*.npy"))}
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise BadInput(f"there is no file {path}") from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise BadInput(f"{path} is not an .npz file of plain arrays ({error})") from None
+        return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(path.glob("*.npy"))}
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} holds a file that is no plain array ({error})") from None
 
 
 def fit_file(path, confidence: float, permutations: int, rng: np.random.Generator) -> Fit:
@@ -99,13 +96,26 @@ def checked_out(path) -> pathlib.Path | None:
 
 
 def save_fit(path, found: Fit, named: np.ndarray) -> None:
-    """Write the estimates to an ``.npz`` file, (sources, targets) each."""
+    """Write the estimates to an ``.npz`` file, (sources, targets) each, and the true connectivity, (targets, sources),
+    when it is known.
+    """
     content: dict[str, Any] = {
         key: value for key, value in vars(found.effects).items() if isinstance(value, np.ndarray)
     }
     if found.wald is not None:
         content |= {f"wald_{key}": value for key, value in vars(found.wald).items()}
+    if found.truth is not None:
+        content["connectivity"] = found.truth
     np.savez(path, samples=found.samples, discoveries=named, **content)
+
+
+def read_fit(path) -> dict[str, np.ndarray]:
+    """Return the arrays of a fit, as :func:`save_fit` wrote them, or raise BadInput when `path` holds none."""
+    data = read_npz(path)
+    missing = [name for name in ("estimate", "standard_error", "ones", "zeros") if name not in data]
+    if missing:
+        raise BadInput(f"{path} is not a fit of `bmi perturb fit --out` (it lacks {', '.join(missing)})")
+    return data
 
 
 def describe(result: dict) -> str:
@@ -135,9 +145,6 @@ def assumed_system(neurons: int, probability: float, seed: int) -> planning.Syst
 
 def pilot_system(path) -> planning.System:
     """Return what planning needs from a pilot's fit, as `save_fit` wrote it."""
-    data = read_arrays(path)
-    missing = [name for name in ("estimate", "standard_error", "ones", "zeros") if name not in data]
-    if missing:
-        raise BadInput(f"{path} is not a fit of `bmi perturb fit --out` (it lacks {', '.join(missing)})")
+    data = read_fit(path)
     samples = float(np.mean(data["ones"] + data["zeros"]))
     return planning.system_of_pilot(data["estimate"], data["standard_error"], samples)

@@ -69,6 +69,36 @@ def comparison_figure(comparisons: list[Comparison], path) -> str:
     return save(figure, path)
 
 
+def fit_figure(fit: dict[str, np.ndarray], path) -> str:
+    """Draw a fit: the effects that stand as a graph, all of them as a heat-map, and the truth against them if known.
+
+    `fit` holds ``estimate`` and ``discoveries`` (sources, targets) and perhaps ``connectivity`` (targets, sources).
+    """
+    plt = pyplot()
+    effects, stands = fit["estimate"].T, fit["discoveries"].T.astype(bool)
+    truth, square = fit.get("connectivity"), effects.shape[0] == effects.shape[1]
+    drawn = [square and len(effects) <= 30, True, truth is not None]
+    figure, axes = plt.subplots(1, sum(drawn), figsize=(4.4 * sum(drawn), 3.9), layout="constrained", squeeze=False)
+    left = list(axes[0])
+    if drawn[0]:
+        axis = left.pop(0)
+        draw_graph(axis, np.where(stands & (effects > 0), effects, 0.0))
+        axis.set_title("effects above 0 that stand")
+    draw_matrix(figure, left[0], effects, "all effects; dots: they stand", "change of the outcome")
+    left[0].set(xlabel="effect of neuron", ylabel="effect on neuron")
+    for axis in (left[0].xaxis, left[0].yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    rows, columns = np.nonzero(stands)
+    left[0].plot(columns, rows, ".", color="0.1", ms=max(1.0, 60 / max(effects.shape)))
+    if truth is not None:
+        left[1].axhline(0, color="0.7", lw=0.8)
+        for rest, colour, word in ((~stands, "#56B4E9", "do not stand"), (stands, "#0072B2", "stand")):
+            left[1].plot(truth[rest], effects[rest], "o", ms=3, alpha=0.6, color=colour, label=word)
+        left[1].set(xlabel="true connection", ylabel="estimated effect", title="estimates against truth")
+        left[1].legend(frameon=False, fontsize=8.5)
+    return save(figure, path)
+
+
 def plan_figure(system: planning.System, wanted: float, path, measured: tuple | None = None) -> str:
     """Draw the expected correlation against the number of perturbations; `measured` is (samples, correlations) to lay
     over it.

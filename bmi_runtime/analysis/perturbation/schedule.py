@@ -6,11 +6,11 @@ trial as an event; nothing here reads a clock or touches hardware.
 """
 
 import dataclasses
-import zipfile
 from collections.abc import Iterator
 
 import numpy as np
 
+from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.errors import BadInput
 
 SHAM, STIMULATE, LEFT_OUT = 0, 1, -1
@@ -162,13 +162,11 @@ class StimulationSchedule:
 
 def load_schedule(path) -> StimulationSchedule:
     """Read a schedule that :meth:`StimulationSchedule.save` wrote."""
+    data = read_npz(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("units", "onsets_s", "assignments")}
-            return StimulationSchedule(**arrays, pulses=int(file["pulses"]), seed=int(file["seed"]))
-    except FileNotFoundError:
-        raise BadInput(f"there is no file {path}") from None
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        arrays = {name: data[name] for name in ("units", "onsets_s", "assignments")}
+        return StimulationSchedule(**arrays, pulses=int(data["pulses"]), seed=int(data["seed"]))
+    except (KeyError, ValueError, TypeError) as error:
         raise BadInput(f"{path} is not a stimulation schedule ({error})") from None
 
 

@@ -53,6 +53,8 @@ def hidden_input(
     """
     from scipy.signal import lfilter
 
+    if not (np.isfinite(strength) and strength >= 0):
+        raise BadInput(f"the strength of the hidden input is {strength:g}: give 0 or a positive number")
     noise = rng.standard_normal(steps) * np.sqrt(1 - correlation**2)
     source = lfilter([1.0], [1.0, -correlation], noise)
     return np.outer(source, strength * rng.standard_normal(n_neurons))
@@ -182,10 +184,20 @@ def compare_methods(
 
     The same system, with one hidden common input of `hidden_strength` (0: none), is observed and perturbed for each
     of `steps`.
+
+    Raises
+    ------
+    BadInput
+        When there are too few steps to estimate anything.
     """
     from bmi_runtime.analysis.perturbation.effects import agreement, difference_in_means
     from bmi_runtime.analysis.perturbation.observational import lagged_correlation, lagged_regression
 
+    if min(steps) < 2 * n_neurons + 6:
+        raise BadInput(
+            f"{min(steps)} steps are too few to compare methods on {n_neurons} neurons: regression alone needs "
+            f"{2 * n_neurons + 6}"
+        )
     rng = np.random.default_rng(seed)
     truth = random_connectivity(n_neurons, rng).T
     longest = int(max(steps))
