@@ -264,7 +264,7 @@ def plot(fit_file, folder, gui, as_json):
         _show_tutorial(as_json)
         return
     if folder is None:
-        raise BadInput("give an existing folder for the figures with --folder, or --gui for a window")
+        raise BadInput("give an existing folder for the figures (--folder FOLDER), or --gui for a window")
     if fit_file is not None:
         from bmi_runtime.analysis.perturbation.files import read_fit
         from bmi_runtime.analysis.perturbation.plots import fit_figure
