@@ -5,6 +5,7 @@ same run; measures the console's frames and CPU seconds; feeds an hour of teleme
 On a shared machine look at the ratio and at the CPU seconds.
 
     python benchmarks/gui.py [--seconds 15] [--pairs 3] [--units 256]
+    python benchmarks/gui.py --memory 15
 """
 
 import argparse
@@ -35,12 +36,20 @@ def free_addresses():
     return found
 
 
+def session_command(units, seconds, telemetry, control):
+    """Return the command of a session in real time."""
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--record", "none", "--json"]
+    command += ["--duration", str(seconds), "--set", f"session.units={units}"]
+    addresses = {"publish_address": telemetry, "control_address": control, "output_address": ""}
+    for key, address in addresses.items():
+        command += ["--set", f"telemetry.{key}='{address}'"]
+    return command
+
+
 def session(units, seconds, with_window):
     """Run one session; return its latencies, and what the window measured of itself."""
     telemetry, control = free_addresses()
-    command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--record", "none", "--json"]
-    command += ["--duration", str(seconds), "--set", f"session.units={units}"]
-    command += ["--set", f"telemetry.publish_address='{telemetry}'", "--set", f"telemetry.control_address='{control}'"]
+    command = session_command(units, seconds, telemetry, control)
     window = None
     if with_window:
         window = subprocess.Popen(
@@ -72,8 +81,11 @@ def window(telemetry, control):
     while console.store.bin < 2.0 / BIN_S:
         turn(app)
     start = time.perf_counter(), time.process_time(), console.frames, view.frames, resident_mb()
+    sizes = []
     while console.store.connection(time.monotonic()) == "connected":
         turn(app)
+        if len(sizes) * 10.0 <= time.perf_counter() - start[0]:
+            sizes.append(((time.perf_counter() - start[0]) / 60, resident_mb()))
     wall_s, cpu_s = time.perf_counter() - start[0] - 1.0, time.process_time() - start[1]
     row = {
         "frames_per_s": (console.frames - start[2]) / wall_s,
@@ -81,6 +93,8 @@ def window(telemetry, control):
     }
     row |= {"cpu_s_per_s": cpu_s / wall_s, "up_s": up_s, "up_cpu_s": up_cpu_s, "lost": console.store.lost_messages}
     row |= {"cpu_ms_per_frame": 1e3 * cpu_s / max(view.frames - start[3], 1), "grown_mb": resident_mb() - start[4]}
+    if os.environ.get("BMI_GUI_MEMORY"):
+        row["memory_mb"] = sizes
     print(json.dumps(row), flush=True)
     os._exit(0)
 
@@ -95,30 +109,91 @@ def resident_mb():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def an_hour(units):
-    """Feed an hour of telemetry through a store; return MB after ten minutes and after the hour, and CPU seconds."""
+def an_hour(units, frames_per_s=4.0):
+    """Feed an hour of telemetry through a whole window on a clock of its own, as fast as it goes.
+
+    Returns
+    -------
+    list of (minute, MB), CPU seconds, frames
+    """
     import numpy as np
 
     from bmi_runtime.messages import step_dtype
+    from gui.app import application
+    from gui.console import Console
+    from gui.link import Link
     from gui.store import Store
 
-    store, rng = Store(), np.random.default_rng(1)
-    store.epoch, store.bin_s = 0, BIN_S
-    step = np.zeros(1, step_dtype(units, False)).tobytes()
-    counts, model = rng.poisson(0.2, units).astype(float), rng.normal(size=(3, units))
-    covariance = np.ones((6, units))
-    sizes, begin = {}, time.process_time()
+    app, clock_s = application(), [time.monotonic()]
+    time.monotonic = lambda: clock_s[0]  # panels are due by it, and ages are measured against it
+    console = Console(Link(Store(), None), remember=False, live=False)
+    console.show()
+    app.processEvents()
+    store, rng, began_s, sizes = console.store, np.random.default_rng(1), clock_s[0], []
+    store.hello({"config": {"session": {"units": units, "bin_s": BIN_S}}, "simulated": True}, began_s)
+    step = np.zeros(1, step_dtype(units, False))
+    every, cpu_s = round(60 / frames_per_s), time.process_time()
     for index in range(1, HOUR_S * 60 + 1):
-        bins = 3 * index
-        store.receive("step", {"seq": index, "bin": bins, "step": step, "counts": counts, "bins": 3}, index / 60)
-        if index % 15 == 0:
-            store.receive("model", {"seq": index, "bin": bins, "weights": model, "covariance": covariance}, index / 60)
-        if index % 60 == 0:
-            event = {"name": "trial", "trial": index // 60, "result": "success", "time_to_target_s": 0.9}
-            store.receive("event", {"seq": index, "bin": bins, "target_m": [0.1, 0.0], **event}, index / 60)
-        if index in (600 * 60, HOUR_S * 60):
-            sizes[index // 60] = resident_mb()
-    return sizes[600], sizes[HOUR_S], time.process_time() - begin
+        clock_s[0] = began_s + index / 60
+        feed(store, index, step, rng, clock_s[0])
+        if index % every == 0:
+            console.refresh()
+            app.processEvents()
+        if index % (300 * 60) == 0:
+            sizes.append((index // 3600, resident_mb()))
+    return sizes, time.process_time() - cpu_s, HOUR_S * 60 // every
+
+
+def feed(store, index, step, rng, at_s):
+    """Give a store message number `index` of a made-up session: steps, the model, trials, health."""
+    bins, units = round(index / 60 / BIN_S), step["input"]["counts"].shape[1]
+    out, t_s = step["output"][0], index / 60
+    out["cursor"][:2], out["decoded"][2:], out["intended"] = 0.1 * rng.normal(size=2), rng.normal(size=2), (0.1, 0.0)
+    out["trial"] = index // 60
+    step["timing"]["stage_ns"] = rng.integers(5_000, 80_000, 6)
+    message = {"step": step.tobytes(), "counts": rng.poisson(0.2, units).astype(float), "bins": 3}
+    store.receive("step", {"seq": index, "bin": bins, **message}, at_s)
+    if index % 15 == 0:
+        model = {"weights": rng.normal(size=(3, units)), "covariance": rng.random((6, units))}
+        store.receive("model", {"seq": index // 15, "bin": bins, **model, "predicted_sd": np_ones(units)}, at_s)
+    if index % 30 == 0:
+        latency = {"p50": 200.0 + t_s % 7, "p99": 400.0, "p99_9": 500.0, "max": 900.0}
+        store.receive("health", {"seq": index // 30, "bin": bins, "latency_us": latency, "deadline_misses": 0}, at_s)
+    if index % 60 == 0:
+        event = {"name": "trial", "trial": index // 60, "result": "success", "time_to_target_s": 0.9}
+        store.receive("event", {"seq": index // 60, "bin": bins, "target_m": [0.1, 0.0], **event}, at_s)
+
+
+def np_ones(units):
+    """Return predicted standard deviations of 1."""
+    import numpy as np
+
+    return np.ones((3, units))
+
+
+def memory(units, minutes):
+    """Run a session and the console in real time for so many minutes; print the console's memory as it goes."""
+    telemetry, control = free_addresses()
+    runtime = subprocess.Popen(session_command(units, 60 * minutes, telemetry, control), stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "BMI_GUI_MEMORY": "1"}
+    command = [sys.executable, __file__, "--window", telemetry, control]
+    seen = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    runtime.wait()
+    told = json.loads(seen.stdout.splitlines()[-1])
+    print("minute     MB")
+    for minute, size_mb in told["memory_mb"][:: max(len(told["memory_mb"]) // 15, 1)]:
+        print(f"{minute:6.1f} {size_mb:7.1f}")
+    later = [(minute, size_mb) for minute, size_mb in told["memory_mb"] if minute > minutes / 3]
+    told["mb_per_hour_after_a_third"] = 60 * slope(later)
+    told["memory_mb"] = told["memory_mb"][-1][1]
+    print(json.dumps(told))
+
+
+def slope(points):
+    """Return the slope of a straight line through points."""
+    xs, ys = zip(*points, strict=True)
+    x, y = statistics.mean(xs), statistics.mean(ys)
+    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a in xs)
 
 
 def main():
@@ -126,10 +201,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--memory", type=float, default=0.0, metavar="MINUTES", help="only memory, in real time")
     parser.add_argument("--window", nargs=2, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.window:
         window(*options.window)
+    if options.memory:
+        memory(options.units, options.memory)
+        return
     runs = {False: [], True: []}
     seen = []
     for _ in range(options.pairs):
@@ -145,7 +224,8 @@ def main():
         answer[f"{name}_ratio"], answer[f"{name}_spread_without"] = opened / without, spread
     for name in seen[0]:
         answer[name] = statistics.median(one[name] for one in seen)
-    answer["mb_after_10_min"], answer["mb_after_60_min"], answer["hour_cpu_s"] = an_hour(options.units)
+    sizes, answer["hour_cpu_s"], answer["hour_frames"] = an_hour(options.units)
+    answer |= {f"mb_after_{minute}_min": size_mb for minute, size_mb in sizes if minute in (10, 20, 60)}
     for name, value in answer.items():
         print(f"{name:24s} {value:10.4g}")
     print(json.dumps(answer))

@@ -28,13 +28,12 @@ class Plot(pyqtgraph.PlotWidget):
     """
 
     def __init__(self, left: str = "", bottom: str = ""):
-        super().__init__()
+        super().__init__(enableMenu=False)  # a menu that is made and then dropped leaves dangling wrappers: Qt crashes
         self.left, self.bottom = left, bottom
         self.follows = [True, True]
         """Whether :meth:`show_ranges` is obeyed, in x and y: until the operator drags or zooms, and again after a
         double click."""
         self._names: dict[str, tuple[str, str]] = {}
-        self.setMenuEnabled(False)
         self.hideButtons()
         self.getPlotItem().layout.setContentsMargins(2, 6, 10, 2)
         self.viewport().setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
