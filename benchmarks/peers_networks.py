@@ -115,6 +115,22 @@ def nest_network(folder: str) -> dict:
     return {"seconds": seconds, "rate_hz": counts.mean(), "rate_sd_hz": counts.std(), "version": nest.__version__}
 
 
+def brian_group(b, size: int):
+    """Return Brian2's neurons, and the order of stages in which they do what NEST's and ours do.
+
+    Jumps arrive before the threshold is looked at (spikes then wait one step more to be sent, hence a delay of 1.4 ms),
+    and those that arrive in the refractory time are lost: setting the voltage back, neuron by neuron, costs less than
+    asking at every synapse.
+    """
+    group = b.NeuronGroup(
+        size, "dv/dt = (e0 - v) / tau : 1 (unless refractory)", threshold="v >= -45", reset="v = -60",
+        refractory=BRIAN_REFRACTORY_S * b.second, method="exact", namespace={"e0": -30.0, "tau": TAU_S * b.second},
+    )  # fmt: skip
+    group.v = RESET + (THRESHOLD - RESET) * np.random.default_rng(1).random(size)
+    held = group.run_regularly("v = v * int(not_refractory) - 60 * int(not not_refractory)", when="before_thresholds")
+    return group, held, ["start", "groups", "synapses", "thresholds", "resets", "end"]
+
+
 def brian_network(folder: str) -> dict:
     import brian2 as b
 
@@ -123,21 +139,19 @@ def brian_network(folder: str) -> dict:
     b.set_device("cpp_standalone", build_on_run=False)
     b.prefs.devices.cpp_standalone.openmp_threads = 0
     b.defaultclock.dt = 0.1 * b.ms
-    scope = {"e0": -30.0, "tau": TAU_S * b.second}
-    group = b.NeuronGroup(
-        10_000, "dv/dt = (e0 - v) / tau : 1 (unless refractory)", threshold="v >= -45", reset="v = -60",
-        refractory=BRIAN_REFRACTORY_S * b.second, method="exact", namespace=scope,
-    )  # fmt: skip
-    group.v = RESET + (THRESHOLD - RESET) * np.random.default_rng(1).random(10_000)
+    group, held, stages = brian_group(b, 10_000)
     excitatory, inhibitory = group[:8000], group[8000:]
+    order = np.argsort(data["sources"], kind="stable")  # synapses of a source side by side: four times as fast
+    data = {"sources": data["sources"][order], "targets": data["targets"][order]}
     is_first = data["sources"] < 8000
     synapses = []
     for part, chosen, weight, offset in ((excitatory, is_first, jump, 0), (inhibitory, ~is_first, -ratio * jump, 8000)):
-        one = b.Synapses(part, group, on_pre=f"v_post += {weight} * int(not_refractory_post)", delay=1.5 * b.ms)
+        one = b.Synapses(part, group, on_pre=f"v_post += {weight}", delay=1.4 * b.ms)
         one.connect(i=data["sources"][chosen] - offset, j=data["targets"][chosen])
         synapses.append(one)
     spikes = b.SpikeMonitor(group, record=False)
-    network = b.Network(group, *synapses, spikes)
+    network = b.Network(group, held, *synapses, spikes)
+    network.schedule = stages
     network.run(1.0 * b.second)
     b.device.build(directory=f"{folder}/brian", compile=True, run=False, with_output=False)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
@@ -188,18 +202,13 @@ def brian_rates(folder: str) -> dict:
     n, batches, batch_s = int(data["size"]), int(data["batches"]), float(data["batch_s"])
     b.prefs.codegen.target = "numpy"
     b.defaultclock.dt = 0.1 * b.ms
-    group = b.NeuronGroup(
-        n, "dv/dt = (e0 - v) / tau : 1 (unless refractory)", threshold="v >= -45", reset="v = -60",
-        refractory=BRIAN_REFRACTORY_S * b.second, method="exact", namespace={"e0": -30.0, "tau": TAU_S * b.second},
-    )  # fmt: skip
-    group.v = RESET + (THRESHOLD - RESET) * np.random.default_rng(1).random(n)
-    synapses = b.Synapses(group, group, "w : 1", on_pre="v_post += w * int(not_refractory_post)", delay=1.4 * b.ms)
+    group, held, stages = brian_group(b, n)
+    synapses = b.Synapses(group, group, "w : 1", on_pre="v_post += w", delay=1.4 * b.ms)
     synapses.connect(i=data["sources"], j=data["targets"])
     synapses.w = np.where(data["sources"] < 0.8 * n, data["jump"], -data["ratio"] * data["jump"])
     spikes = b.SpikeMonitor(group, record=False)
-    network = b.Network(group, synapses, spikes)
-    # Jumps arrive before the threshold is looked at, as in NEST and ours: spikes then wait one step more to be sent.
-    network.schedule = ["start", "groups", "synapses", "thresholds", "resets", "end"]
+    network = b.Network(group, held, synapses, spikes)
+    network.schedule = stages
     network.run(0.5 * b.second)
     rates = []
     for _ in range(batches):

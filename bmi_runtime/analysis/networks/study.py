@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.analysis.networks import graphs
+from bmi_runtime.analysis.networks.arclength import grown
 from bmi_runtime.analysis.networks.network import RateNetwork
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.analysis.networks.solvers import iterate, solve_from
@@ -104,6 +105,8 @@ def _one(design: StudyDesign, size: int, is_sonet: bool, mixed: bool, k: int, rn
     row = {"size": size, "sonet": is_sonet, "mixed": mixed, "seed": k, "iteration_converged": len(found) / len(starts)}
     if not found:
         found = [attempt for attempt in (solve_from(network, start) for start in starts) if attempt.converged]
+    if not found:
+        found = [attempt for attempt in (grown(network),) if attempt.converged]
     row |= dataclasses.asdict(graphs.motif_statistics(graph))
     row["distinct"] = len({tuple(np.round(attempt.input_mv, 4)) for attempt in found})
     row["solved"] = bool(found)
