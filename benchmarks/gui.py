@@ -5,6 +5,7 @@ same run; measures the console's frames and CPU seconds; feeds an hour of teleme
 On a shared machine look at the ratio and at the CPU seconds.
 
     python benchmarks/gui.py [--seconds 15] [--pairs 3] [--units 256]
+    python benchmarks/gui.py --hour
     python benchmarks/gui.py --memory 15
 """
 
@@ -149,7 +150,7 @@ def feed(store, index, step, rng, at_s):
     bins, units = round(index / 60 / BIN_S), step["input"]["counts"].shape[1]
     out, t_s = step["output"][0], index / 60
     out["cursor"][:2], out["decoded"][2:], out["intended"] = 0.1 * rng.normal(size=2), rng.normal(size=2), (0.1, 0.0)
-    out["trial"] = index // 60
+    out["trial"] = index // 12
     step["timing"]["stage_ns"] = rng.integers(5_000, 80_000, 6)
     message = {"step": step.tobytes(), "counts": rng.poisson(0.2, units).astype(float), "bins": 3}
     store.receive("step", {"seq": index, "bin": bins, **message}, at_s)
@@ -159,9 +160,9 @@ def feed(store, index, step, rng, at_s):
     if index % 30 == 0:
         latency = {"p50": 200.0 + t_s % 7, "p99": 400.0, "p99_9": 500.0, "max": 900.0}
         store.receive("health", {"seq": index // 30, "bin": bins, "latency_us": latency, "deadline_misses": 0}, at_s)
-    if index % 60 == 0:
-        event = {"name": "trial", "trial": index // 60, "result": "success", "time_to_target_s": 0.9}
-        store.receive("event", {"seq": index // 60, "bin": bins, "target_m": [0.1, 0.0], **event}, at_s)
+    if index % 12 == 0:  # five trials a second: after 17 minutes the log is as full as it gets
+        event = {"name": "trial", "trial": index // 12, "result": "success", "time_to_target_s": 0.9}
+        store.receive("event", {"seq": index // 12, "bin": bins, "target_m": [0.1, 0.0], **event}, at_s)
 
 
 def np_ones(units):
@@ -201,6 +202,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--hour", action="store_true", help="only memory, over an hour on a clock of its own")
     parser.add_argument("--memory", type=float, default=0.0, metavar="MINUTES", help="only memory, in real time")
     parser.add_argument("--window", nargs=2, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -209,11 +211,28 @@ def main():
     if options.memory:
         memory(options.units, options.memory)
         return
+    if options.hour:
+        report(hour(options.units))
+        return
+    report(compared(options))
+
+
+def hour(units):
+    """Return the memory of the window over an hour of telemetry."""
+    sizes, cpu_s, frames = an_hour(units)
+    answer = {f"mb_after_{minute}_min": size_mb for minute, size_mb in sizes if minute in (10, 20, 40, 60)}
+    return answer | {"cpu_s": cpu_s, "frames": frames, "mb_per_hour_after_20_min": 60 * slope(sizes[3:])}
+
+
+def compared(options):
+    """Return latencies of sessions without and with the window in turn, and what the window took."""
     runs = {False: [], True: []}
-    seen = []
+    seen, stolen = [], []
     for _ in range(options.pairs):
         for with_window in (False, True):
+            before = processor_s()
             latency, measured = session(options.units, options.seconds, with_window)
+            stolen.append(taken(before, processor_s()))
             runs[with_window].append(latency)
             seen += [measured] if measured else []
     answer = {"units": options.units, "pairs": options.pairs, "seconds": options.seconds}
@@ -224,8 +243,24 @@ def main():
         answer[f"{name}_ratio"], answer[f"{name}_spread_without"] = opened / without, spread
     for name in seen[0]:
         answer[name] = statistics.median(one[name] for one in seen)
-    sizes, answer["hour_cpu_s"], answer["hour_frames"] = an_hour(options.units)
-    answer |= {f"mb_after_{minute}_min": size_mb for minute, size_mb in sizes if minute in (10, 20, 60)}
+    answer["stolen_percent_worst"] = 100 * max(stolen)
+    return answer
+
+
+def processor_s():
+    """Return the seconds that all processors gave, and those that the host took from them, so far."""
+    with open("/proc/stat") as file:
+        ticks = [int(tick) for tick in file.readline().split()[1:9]]
+    return sum(ticks), ticks[7]
+
+
+def taken(before, after):
+    """Return the share of the processors that the host took between two calls of `processor_s`."""
+    return (after[1] - before[1]) / max(after[0] - before[0], 1)
+
+
+def report(answer):
+    """Print a table and one JSON line."""
     for name, value in answer.items():
         print(f"{name:24s} {value:10.4g}")
     print(json.dumps(answer))

@@ -7,10 +7,11 @@ import difflib
 import os
 import pathlib
 import tomllib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from bmi_runtime.errors import BadInput
 
@@ -19,6 +20,22 @@ class Section(pydantic.BaseModel):
     """A group of keys: unknown keys are errors, nothing changes after loading."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise PydanticCustomError("range", "A range goes from its lower to its upper end")
+    return ends
+
+
+def _rates(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] < 0 or ends[1] == 0:
+        raise PydanticCustomError("range", "Rates are drawn from above zero: their logarithm is a weight")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+RateRange = Annotated[Range, AfterValidator(_rates)]
 
 
 class SessionConfig(Section):
@@ -59,11 +76,11 @@ class SubjectConfig(Section):
 class PopulationConfig(Section):
     """The simulated units."""
 
-    baseline_hz: tuple[float, float] = (5.0, 15.0)
-    depth: tuple[float, float] = Field(
+    baseline_hz: RateRange = (5.0, 15.0)
+    depth: Range = Field(
         (0.5, 1.0), description="modulation depth per dm/s: log rate (poisson), feature (gaussian)"
     )
-    gaussian_baseline: tuple[float, float] = (-2.0, 2.0)
+    gaussian_baseline: Range = (-2.0, 2.0)
     noise_variance: float = Field(1.0, gt=0.0)
     untuned_fraction: float = Field(0.0, ge=0.0, le=1.0)
     direction_walk_rad_per_root_s: float = Field(

@@ -10,6 +10,7 @@ import tomllib
 from bmi_runtime.errors import BadInput
 
 MARK = "# calculated by bmi calibrate"
+LARGEST_RATE = 1.0  # as `adapter.learning_rate` allows
 
 
 def write_learning_rate(path: str | pathlib.Path, rate: float, origin: str, bin_s: float | None = None) -> None:
@@ -30,9 +31,15 @@ def write_learning_rate(path: str | pathlib.Path, rate: float, origin: str, bin_
     Raises
     ------
     BadInput
-        If the file is missing, is not TOML, or has the key in a form that cannot be changed safely (an inline table).
+        If the rate is beyond what a configuration takes, the file is missing, is not TOML, or has the key in a form
+        that cannot be changed safely (an inline table).
     """
     path = pathlib.Path(path)
+    if not 0 <= rate <= LARGEST_RATE:
+        raise BadInput(
+            f"a learning rate of {rate:.4g} is beyond {LARGEST_RATE:g}, the most that a configuration takes: every bin "
+            f"would overwrite what was learned; allow a longer time to converge (nothing was written into {path})"
+        )
     try:
         text = path.read_bytes().decode("utf-8")
         before = tomllib.loads(text)

@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from bmi_runtime.calibration.write import write_learning_rate
+from bmi_runtime import config
+from bmi_runtime.calibration.write import LARGEST_RATE, write_learning_rate
 from bmi_runtime.errors import BadInput
 
 
@@ -55,3 +56,15 @@ def test_missing_or_broken_files(tmp_path):
     (tmp_path / "bad.toml").write_text("a = = 1")
     with pytest.raises(BadInput, match="nothing was written"):
         write_learning_rate(tmp_path / "bad.toml", 0.5, "x")
+
+
+def test_a_rate_that_no_configuration_takes_is_not_written(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("[adapter]\nlearning_rate = 1e-6\n")
+    with pytest.raises(BadInput, match=r"41\.02 is beyond 1.*longer time to converge"):
+        write_learning_rate(path, 41.021, "x")
+    assert path.read_text() == "[adapter]\nlearning_rate = 1e-6\n"
+    write_learning_rate(path, LARGEST_RATE, "x")
+    assert config.load(path).adapter.learning_rate == LARGEST_RATE
+    with pytest.raises(BadInput):
+        config.load(None, [f"adapter.learning_rate={1.001 * LARGEST_RATE}"])

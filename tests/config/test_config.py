@@ -45,6 +45,9 @@ def test_every_key_of_a_shipped_file_is_explained(path):
         ("learning_rate=1", "section.key=value"),
         ("task.kind", "section.key=value"),
         ("session.likelihood=binomial", "session.likelihood"),
+        ("population.baseline_hz=[0.0, 0.0]", "population.baseline_hz: rates are drawn from above zero"),
+        ("population.baseline_hz=[-1.0, 5.0]", "population.baseline_hz: rates are drawn from above zero"),
+        ("population.depth=[1.0, 0.5]", "population.depth: a range goes from its lower to its upper end"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(override, said):
