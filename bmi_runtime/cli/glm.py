@@ -96,6 +96,38 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+@glm.command(name="bin")
+@click.argument("spikes", metavar="SPIKES")
+@click.option("--bin-s", type=float, default=0.001, show_default=True, help="Width of a bin.")
+@click.option("--units", default=None, metavar="NAMES", help="Which units, as 2,3 (as `bmi inspect` names them).")
+@click.option("--segment", type=int, default=None, help="Which stretch without a break, from 1; the longest if absent.")
+@click.option("--out", required=True, help="Where to write the counts (.npz).")
+@answer_options
+def bin_spikes(spikes, bin_s, units, segment, out, as_json):
+    """Count the spikes of SPIKES (.gdf, .h5, .nwb, or an acquisition system's file) in bins, for the other verbs."""
+    import pathlib
+
+    import numpy as np
+
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.sources.spike_counts import count_spikes
+
+    path = pathlib.Path(spikes)
+    if not path.exists():
+        raise BadInput(f"there is no file '{spikes}'")
+    found = count_spikes(path, bin_s, units and [name.strip() for name in units.split(",")], segment)
+    with open(out, "wb") as file:
+        np.savez(file, counts=found.counts, bin_s=bin_s, unit_names=np.array(found.unit_names))
+    result = {"bins": len(found.counts), "bin_s": bin_s, "units": len(found.unit_names), "spikes": found.spikes}
+    result |= {"spikes_left_out": found.left_out, "unit_names": found.unit_names, "segment": found.segment}
+    result |= {"segments": found.segments, "segment_s": found.segment_s, "out": out}
+    if found.left_out:
+        where = f"outside segment {found.segment} of {found.segments} and its whole bins"
+        say(f"note: {found.left_out:,} spikes {where} are left out", as_json)
+    shape = f"{len(found.unit_names)} units, {len(found.counts):,} bins of {bin_s:g} s, {found.spikes:,} spikes"
+    answer(result, as_json, f"{shape}, written to {out}")
+
+
 @glm.command()
 @click.argument("data")
 @_model_options

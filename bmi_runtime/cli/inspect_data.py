@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-READERS = {
-    ".nwb": "bmi_runtime.sources.nwb_file:read_nwb",
-    ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
-    ".h5": "bmi_runtime.sources.spike_file:read_spike_h5",
-}
-NEO = "bmi_runtime.sources.neo_file:read_neo"
 SHOWN = 12
 
 
 def inspect_spikes(file: Path) -> tuple[dict[str, Any], Any]:
     """Return the facts of a file of spike trains, and a view of them for a person."""
     from bmi_runtime.sources.oddities import of_spikes
+    from bmi_runtime.sources.spike_file import distinct, read_spikes
 
-    module, _, function = READERS.get(file.suffix.lower(), NEO).partition(":")
-    found = getattr(importlib.import_module(module), function)(file)
+    found = read_spikes(file)
     number = found.spikes
     recorded_s = sum(stop - start for start, stop in found.segments_s)
     rates = [count / recorded_s if recorded_s else 0.0 for count in number]
-    facts = {
+    facts: dict[str, Any] = {
         "format": found.kind,
         "units": len(number),
         "spikes": sum(number),
         "recorded_s": recorded_s,
         "segments_s": [list(segment) for segment in found.segments_s],
-        "rates_hz": dict(zip(_distinct(found.names), rates, strict=True)),
+        "rates_hz": dict(zip(distinct(found.names), rates, strict=True)),
         "signals": found.signals,
         "events": found.events,
         "notes": found.notes,
         "odd": of_spikes(found),
     }
     return facts, _view(file, _spike_rows(facts, sorted(rates)), facts["odd"])
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Return names with a number behind those that occurred before."""
-    seen: dict[str, int] = {}
-    distinct = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        distinct.append(name if seen[name] == 1 else f"{name} [{seen[name]}]")
-    return distinct
 
 
 def _spike_rows(facts, rates):

@@ -12,7 +12,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "replay": ("bmi_runtime.cli.replay", "replay", "A recording through the same step: verify it, or ask what if."),
     "decode": ("bmi_runtime.cli.decode", "decode", "Stream an open-loop recording: adapt, then decode."),
     "calibrate": ("bmi_runtime.cli.calibrate", "calibrate", "Learning rate to error and convergence time, and back."),
-    "glm": ("bmi_runtime.cli.glm", "glm", "Coupled Poisson GLMs: simulate, fit, select, test, plot, export."),
+    "glm": ("bmi_runtime.cli.glm", "glm", "Coupled Poisson GLMs: bin, simulate, fit, select, test, plot, export."),
     "perturb": ("bmi_runtime.cli.perturb", "perturb", "Causal effects from perturbation."),
     "networks": ("bmi_runtime.cli.networks", "networks", "Integrate-and-fire networks and their fixed points."),
     "fokker-planck": ("bmi_runtime.cli.fokker_planck", "fokker_planck", "Populations of neurons as densities."),

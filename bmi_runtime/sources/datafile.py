@@ -97,8 +97,8 @@ def _read(path, mapping=None, velocity="intended"):
         return None, session_recording(path, velocity)
     if suffix in (".gdf", ".h5"):
         raise BadInput(
-            f"{path.name}: a {suffix} file holds spikes and no kinematics; bin it yourself and save counts, bin_s, "
-            "velocity and position as .npz"
+            f"{path.name}: a {suffix} file holds spikes and no kinematics; for a GLM of spikes alone count them with "
+            "'bmi glm bin', to decode save counts, bin_s, velocity and position as .npz"
         )
     if suffix in NOT_READ:
         raise BadInput(f"{path.name}: {NOT_READ[suffix]}")

@@ -1,8 +1,9 @@
-"""Spike trains as files hold them, and the readers of two plain formats: ``.gdf`` tables and ``.h5`` of spike times."""
+"""Spike trains as files hold them, which reader reads what, and the readers of two plain formats: ``.gdf``, ``.h5``."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pathlib
 
 import numpy as np
@@ -10,6 +11,12 @@ import numpy as np
 from bmi_runtime.errors import BadInput, first_line
 
 UNIT_RATIO = 5.0
+READERS = {
+    ".nwb": "bmi_runtime.sources.nwb_file:read_nwb",
+    ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
+    ".h5": "bmi_runtime.sources.spike_file:read_spike_h5",
+}
+NEO = "bmi_runtime.sources.neo_file:read_neo"
 
 
 @dataclasses.dataclass
@@ -55,11 +62,34 @@ class SpikeFile:
         return [len(train) for train in self.trains_s] if self.counts is None else self.counts.sum(axis=0).tolist()
 
 
+def read_spikes(path: pathlib.Path) -> SpikeFile:
+    """Read a file of spike trains with the reader of its format.
+
+    Raises
+    ------
+    BadInput
+        When the file cannot be read as what its suffix says, or no reader knows it.
+    """
+    module, _, function = READERS.get(path.suffix.lower(), NEO).partition(":")
+    return getattr(importlib.import_module(module), function)(path)
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Return names with a number behind those that occurred before."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} [{seen[name]}]")
+    return result
+
+
 def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
     """Read a ``.gdf`` table: an identifier and a time in ticks on every line, units and task events mixed.
 
-    The format does not say which identifiers are units. Those that occur more than five times as often as the median
-    identifier are taken for units (ours: a unit fires all the time, an event comes once or twice a trial).
+    The format does not say which identifiers are units. Ordered by how often they occur, those above the widest gap are
+    taken for units where it is more than fivefold, else all (ours: a unit fires all the time, an event comes once or
+    twice a trial).
 
     Raises
     ------
@@ -75,7 +105,7 @@ def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
     if table.shape[1] != 2 or len(table) == 0 or not np.isfinite(table).all() or (table[:, 0] % 1).any():
         raise BadInput(f"{path.name}: a .gdf line is a whole identifier and a time; this has {table.shape[1]} columns")
     codes, number = np.unique(table[:, 0].astype(int), return_counts=True)
-    units = number > UNIT_RATIO * np.median(number) if len(codes) > 2 else np.ones(len(codes), bool)
+    units = _far_more_frequent(number)
     trains = [table[table[:, 0] == code, 1] * tick_s for code in codes[units]]
     times = table[:, 1] * tick_s
     events = {str(code): int(count) for code, count in zip(codes[~units], number[~units], strict=True)}
@@ -84,6 +114,15 @@ def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
     odd = [f"{back} lines go back in time"] if back else []
     span = [(float(times.min()), float(times.max()))]
     return SpikeFile("gdf", trains, [str(code) for code in codes[units]], span, events=events, notes=notes, odd=odd)
+
+
+def _far_more_frequent(number: np.ndarray) -> np.ndarray:
+    """Return which of some numbers lie above the widest gap in their order, all where none is wide."""
+    ordered = np.sort(number)
+    ratios = ordered[1:] / ordered[:-1]
+    if not (ratios > UNIT_RATIO).any():
+        return np.ones(len(number), bool)
+    return number >= ordered[1 + ratios.argmax()]
 
 
 def read_spike_h5(path: pathlib.Path) -> SpikeFile:
