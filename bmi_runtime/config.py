@@ -77,9 +77,7 @@ class PopulationConfig(Section):
     """The simulated units."""
 
     baseline_hz: RateRange = (5.0, 15.0)
-    depth: Range = Field(
-        (0.5, 1.0), description="modulation depth per dm/s: log rate (poisson), feature (gaussian)"
-    )
+    depth: Range = Field((0.5, 1.0), description="modulation depth per dm/s: log rate (poisson), feature (gaussian)")
     gaussian_baseline: Range = (-2.0, 2.0)
     noise_variance: float = Field(1.0, gt=0.0)
     untuned_fraction: float = Field(0.0, ge=0.0, le=1.0)
