@@ -108,6 +108,9 @@ class LatencyPanel(Panel):
         if misses is None:
             self.figures.show_value("misses", "–")
             return
+        if misses == 0 and (latency.get("max") or 0.0) > self.store.bin_s * 1e6:  # as fast as it goes: no deadlines held
+            self.figures.show_value("misses", "not paced")
+            return
         role, sign = ("good", "✓") if misses == 0 else ("warn", "!")
         self.figures.show_value(
             "misses", f"{sign} {misses} ({100 * misses / max(bins, 1):.2g} %)" if misses else f"{sign} none", role

@@ -124,6 +124,12 @@ def test_success_is_said_in_numbers_and_signs(qtbot, context):
     assert error.figures.values["success"].text() == "! 83 %"
     latency = make(qtbot, context, "latency")
     assert latency.figures.values["misses"].text() == "! 2 (0.083 %)"
+    context.store.health["deadline_misses"] = 0
+    latency.refresh()
+    assert latency.figures.values["misses"].text() == "✓ none"
+    context.store.health["latency_us"] = {"p50": 40.0, "p99": 90.0, "p99_9": 130.0, "max": 9000.0}
+    latency.refresh()  # longer than a bin, and no deadline was missed: none were held
+    assert latency.figures.values["misses"].text() == "not paced"
 
 
 def test_filters_and_search_narrow_the_log(qtbot, context):
