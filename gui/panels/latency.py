@@ -108,7 +108,7 @@ class LatencyPanel(Panel):
         if misses is None:
             self.figures.show_value("misses", "–")
             return
-        if misses == 0 and (latency.get("max") or 0.0) > self.store.bin_s * 1e6:  # as fast as it goes: no deadlines held
+        if misses == 0 and (latency.get("max") or 0.0) > self.store.bin_s * 1e6:  # no deadlines were held
             self.figures.show_value("misses", "not paced")
             return
         role, sign = ("good", "✓") if misses == 0 else ("warn", "!")
