@@ -118,6 +118,9 @@ class SpikingNetwork:
 
     def run(self, duration_s: float, bin_s: float, input_mv=None) -> np.ndarray:
         """Return the spike counts (bins, n) of as many whole bins as `duration_s` holds."""
+        self.steps_in(bin_s)  # refused here, before it is divided by
+        if not np.isfinite(duration_s):
+            raise BadInput(f"duration_s is {duration_s:g}: give a finite number of seconds")
         bins = round(duration_s / bin_s)
         if bins < 1:
             raise BadInput(f"duration_s ({duration_s:g}) is shorter than one bin ({bin_s:g} s)")

@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress
+from bmi_runtime.cli.common import answer, answer_options, progress, say
 
 PATH = click.Path(path_type=pathlib.Path)
 WHOLE = click.IntRange(min=0)
@@ -36,14 +36,23 @@ def solve(network, starts, method, tolerance_mv, out, seed, as_json):
 
     from bmi_runtime.analysis.networks import fixed_points
     from bmi_runtime.analysis.networks.network import load_network
-    from bmi_runtime.analysis.perturbation.files import checked_out
+    from bmi_runtime.analysis.perturbation.files import checked_npz
 
-    checked_out(out)
+    out = checked_npz(out)
     loaded = load_network(network)
+    _say_assumed(loaded, as_json)
     result = fixed_points.solve(loaded, starts, method, seed, tolerance_mv)
     if out is not None:
         np.savez(out, **_states_and_curve(loaded, result))
-    answer(result.as_dict() | ({} if out is None else {"out": str(out)}), as_json, _described(result))
+    extra = {"assumed": loaded.assumed} | ({} if out is None else {"out": str(out)})
+    answer(result.as_dict() | extra, as_json, _described(result))
+
+
+def _say_assumed(network, as_json) -> None:
+    """Name the neuron's parameters that the file lacks, and the values taken in their place."""
+    if network.assumed:
+        values = ", ".join(f"{key} {value:g}" for key, value in network.assumed.items())
+        say(f"the file does not give all of the neuron's parameters; assumed: {values}", as_json)
 
 
 def _states_and_curve(network, result) -> dict:
@@ -108,9 +117,9 @@ def make(
 
     from bmi_runtime.analysis.networks import graphs
     from bmi_runtime.analysis.networks.network import RateNetwork, save_network
-    from bmi_runtime.analysis.perturbation.files import checked_out
+    from bmi_runtime.analysis.perturbation.files import checked_npz
 
-    checked_out(out)
+    out = checked_npz(out)
     wanted = graphs.MotifStatistics(probability, reciprocal, convergent, divergent, chain)
     graph = graphs.sonet(size, wanted, np.random.default_rng(seed))
     weights = graphs.signed_weights(graph, strength_uv_per_hz / 1e3, inhibitory_fraction, inhibition)
@@ -159,11 +168,12 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
 
     from bmi_runtime.analysis.networks import spiking_check
     from bmi_runtime.analysis.networks.network import load_network
-    from bmi_runtime.analysis.perturbation.files import checked_out
+    from bmi_runtime.analysis.perturbation.files import checked_npz
     from simulators.network import SpikingNetwork
 
-    checked_out(out)
+    out = checked_npz(out)
     loaded = load_network(network)
+    _say_assumed(loaded, as_json)
     spiking = SpikingNetwork(
         loaded.weights, loaded.external_mv, loaded.neuron, np.random.default_rng(seed), dt_ms / 1e3, delay_ms / 1e3,
         synapse_ms, crossing,
@@ -238,7 +248,9 @@ def branches(network, strength_max, points, checks, plot, seed, as_json):
     from bmi_runtime.analysis.networks.continuation import branch_diagram
     from bmi_runtime.analysis.networks.network import load_network
 
-    found = branch_diagram(load_network(network), strength_max, checks, points=points, seed=seed)
+    loaded = load_network(network)
+    _say_assumed(loaded, as_json)
+    found = branch_diagram(loaded, strength_max, checks, points=points, seed=seed)
     described = [
         {
             "strengths": branch.strengths,

@@ -7,6 +7,7 @@ import click
 from bmi_runtime.cli.common import answer, answer_options, progress
 
 PATH = click.Path(path_type=pathlib.Path)
+LARGEST_UNIT = 99_999  # far beyond any array; a mistyped range must not fill the memory
 WHOLE = click.IntRange(min=0)
 seed_option = click.option("--seed", default=0, type=WHOLE, show_default=True, help="Seed of everything random.")
 neurons_option = click.option("--neurons", default=100, show_default=True, help="Neurons of the simulated system.")
@@ -63,7 +64,7 @@ def simulate(out, neurons, steps, clamped_fraction, hidden, seed, as_json):
     from bmi_runtime.analysis.perturbation import files
     from bmi_runtime.analysis.perturbation import simulate as simulation
 
-    files.checked_out(out)
+    out = files.checked_npz(out)
     rng = np.random.default_rng(seed)
     connectivity = simulation.random_connectivity(neurons, rng)
     clamps = simulation.random_assignments(steps, neurons, rng, clamped_fraction=clamped_fraction)
@@ -105,7 +106,7 @@ def fit(data, out, confidence, fdr, permutations, seed, as_json):
 
     from bmi_runtime.analysis.perturbation import files
 
-    files.checked_out(out)
+    out = files.checked_npz(out)
     found = files.fit_file(data, confidence, permutations, np.random.default_rng(seed))
     named = found.effects.discoveries(fdr)
     result = {
@@ -175,8 +176,13 @@ def compare(neurons, steps, hidden, plot, seed, as_json):
 @answer_options
 def plan(correlation, pilot, neurons, probability, trial_s, plot, seed, as_json):
     """How many perturbations until the correlation with the true connections passes a wanted value?"""
-    from bmi_runtime.analysis.perturbation import files, planning
+    import numpy as np
 
+    from bmi_runtime.analysis.perturbation import files, planning
+    from bmi_runtime.errors import BadInput
+
+    if trial_s is not None and not np.isfinite(trial_s):
+        raise BadInput(f"--trial-s is {trial_s:g}: give the duration of one perturbation in seconds")
     if pilot is None:
         system = files.assumed_system(neurons, probability, seed)
     else:
@@ -221,7 +227,7 @@ def schedule(units, trials, per_trial, sham_fraction, interval_s, jitter_s, puls
     from bmi_runtime.analysis.perturbation import files
     from bmi_runtime.analysis.perturbation.schedule import StimulationDesign
 
-    files.checked_out(out)
+    out = files.checked_npz(out)
     design = StimulationDesign(
         _units(units), trials, per_trial, sham_fraction, max(1.0, jitter_s), interval_s, jitter_s, pulses, seed
     )
@@ -311,7 +317,11 @@ def _units(text: str) -> tuple[int, ...]:
     units: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise BadInput(f"--units must look like 0,3,5 or 0-9, not '{text}'")
+        if int(last or first) > LARGEST_UNIT:
+            raise BadInput(f"--units names unit {int(last or first):,}; the largest unit number is {LARGEST_UNIT:,}")
+        if int(last or first) < int(first):
+            raise BadInput(f"--units must ascend within a range, as in 0-9, not '{part.strip()}'")
         units += range(int(first), int(last or first) + 1)
     return tuple(units)

@@ -17,6 +17,12 @@ from bmi_runtime.analysis.networks.uniqueness import Certificates
 from bmi_runtime.cli.networks import networks
 from bmi_runtime.errors import BadInput
 
+SPARSE = {
+    "weights_data": np.ones(1),
+    "weights_indices": np.zeros(1, dtype=int),
+    "weights_indptr": np.array([0, 1, 1]),
+}
+
 
 def random_network(size=80, strength=0.03, fraction=0.2, external_mv=-47.0, seed=0):
     graph = graphs.erdos_renyi(size, 0.2, np.random.default_rng(seed))
@@ -206,6 +212,10 @@ def test_networks_survive_files_dense_and_sparse(tmp_path):
         ({"weights": np.zeros((2, 2)), "sigma_mv": 0.0}, "unbounded at threshold"),
         ({"weights": np.zeros((2, 2)), "sigma_mv": [1.0, 2.0]}, "one finite number"),
         ({"other": 1}, "lacks weights"),
+        ({"weights": np.full((2, 2), 1e300)}, "weights reach 1e"),
+        ({"weights": np.zeros((2, 2)), "external_mv": -1e300}, "external_mv reaches 1e"),
+        (SPARSE | {"weights_data": np.array(["a"])}, "weights_data must hold real numbers"),
+        (SPARSE | {"weights_indices": np.array(["0"])}, "weights_indices must hold whole numbers"),
     ],
 )
 def test_impossible_files_are_refused(tmp_path, content, words):
@@ -242,3 +252,30 @@ def test_states_are_drawn_from_a_network_and_from_a_solution(tmp_path):
         drawn = CliRunner().invoke(networks, ["plot", str(tmp_path / f"{name}.npz"), "--folder", str(tmp_path)])
         assert drawn.exit_code == 0
         assert (tmp_path / f"{name}_states.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_parameters_that_the_file_lacks_are_named_with_the_values_taken(tmp_path):
+    np.savez(tmp_path / "net.npz", weights=np.zeros((2, 2)), external_mv=-50.0, tau_ms=10.0)
+    invoked = CliRunner().invoke(networks, ["solve", str(tmp_path / "net.npz"), "--json"])
+    assumed = {"e_l_mv": -60, "v_threshold_mv": -45, "v_reset_mv": -60, "refractory_ms": 2, "sigma_mv": 5}
+    assert json.loads(invoked.stdout.strip().splitlines()[-1])["assumed"] == assumed
+    assert "assumed: e_l_mv -60" in invoked.stderr and "tau_ms" not in invoked.stderr
+
+
+def test_a_network_whose_inputs_run_away_has_no_state_and_gives_no_warning(tmp_path):
+    weights = np.array([[0, 0.6], [0.6, 0]])  # twice the slope at which rates without refractory time grow without end
+    found = solve(RateNetwork(weights, -44.0, LIFNeuron(refractory_ms=0)))
+    assert found.fixed_points == [] and found.unique is None and "no fixed point found" in found.statement
+
+
+def test_solutions_are_written_where_the_answer_says(tmp_path):
+    save_network(tmp_path / "net.npz", RateNetwork(np.zeros((2, 2)), -50.0))
+    invoked = CliRunner().invoke(
+        networks, ["solve", str(tmp_path / "net.npz"), "--out", str(tmp_path / "states"), "--json"]
+    )
+    assert json.loads(invoked.stdout.strip().splitlines()[-1])["out"] == str(tmp_path / "states.npz")
+    assert (tmp_path / "states.npz").is_file()
+    with pytest.raises(BadInput, match="is a folder"):
+        CliRunner().invoke(
+            networks, ["solve", str(tmp_path / "net.npz"), "--out", str(tmp_path)], catch_exceptions=False
+        )

@@ -177,3 +177,8 @@ def test_bins_that_are_no_multiple_of_the_step_are_refused():
     for wrong in (1.5e-4, 0.0, -1.0, np.nan):
         with pytest.raises(BadInput, match="whole number"):
             network.step(wrong)
+        with pytest.raises(BadInput, match="whole number"):
+            network.run(1.0, wrong)
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(BadInput, match="finite number of seconds"):
+            network.run(wrong, 1e-3)

@@ -116,6 +116,8 @@ def test_study_writes_its_table_and_figures(tmp_path):
     ("arguments", "words"),
     [
         (["study", "--sizes", "big"], "whole numbers"),
+        (["study", "--sizes", "-5"], "-5 neurons is too small"),
+        (["make", "."], "is a folder"),
         (["make", "x.npz", "--convergent", "9"], "no network has convergent"),
         (["simulate", "absent.npz"], "no file"),
         (["branches", "absent.npz"], "no file"),

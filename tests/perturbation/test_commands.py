@@ -1,6 +1,7 @@
 """``bmi perturb`` from the command line."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -95,6 +96,21 @@ def test_compare_schedule_and_figures(tmp_path):
         (["fit", "gap.npz"], "first in row 7"),
         (["plot"], "existing folder"),
         (["plot", "short.npz", "--folder", "."], "not a fit"),
+        (["tutorial", "--steps", "4"], "correlation of a constant is no number"),
+        (
+            ["tutorial", "--selected-neuron", "0"],
+            "all alike.*that differ: 1, 3, 4, 5$",
+        ),
+        (["plan", "--trial-s", "nan"], "--trial-s is nan"),
+        (["schedule", "--units", "0-99999999999"], "the largest unit number is 99,999"),
+        (["schedule", "--units", "5-2"], "ascend"),
+        (["schedule", "--units", "0-3", "--interval-s", "inf"], "positive and finite"),
+        (["schedule", "--units", "0", "--out", "."], "is a folder"),
+        (["fit", "treated.npz"], "treatments in treated.npz must be numbers"),
+        (["fit", "named.npz"], "connectivity in named.npz must be numbers"),
+        (["fit", "unknown.npz"], "connectivity in unknown.npz holds 2 values that are not finite"),
+        (["fit", "nobody.npz"], "assignments in nobody.npz has no columns"),
+        (["fit", "huge.npz"], "squares overflow"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, words):
@@ -105,6 +121,12 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, words):
     gap = np.where(np.arange(20)[:, None] == 7, np.nan, 1.0)
     np.savez(tmp_path / "gap.npz", assignments=np.arange(20)[:, None] % 2, outcomes=gap)
     np.savez(tmp_path / "short.npz", assignments=np.ones((3, 2)))
+    good = {"assignments": np.arange(20)[:, None] % 2, "outcomes": np.arange(40.0).reshape(20, 2) % 7}
+    np.savez(tmp_path / "treated.npz", **good, treatments=np.full((20, 1), "1"))
+    np.savez(tmp_path / "named.npz", **good, connectivity=np.full((2, 1), "a"))
+    np.savez(tmp_path / "unknown.npz", **good, connectivity=np.full((2, 1), np.nan))
+    np.savez(tmp_path / "nobody.npz", **(good | {"assignments": np.zeros((20, 0))}))
+    np.savez(tmp_path / "huge.npz", **(good | {"outcomes": good["outcomes"] * 1e300}))
     with pytest.raises(BadInput, match=words):
         CliRunner().invoke(perturb, arguments, catch_exceptions=False)
 
@@ -120,3 +142,17 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, arguments, words):
 def test_impossible_options_are_refused_by_name(arguments):
     result = CliRunner().invoke(perturb, arguments)
     assert result.exit_code == 2 and f"'{arguments[-2]}'" in result.output
+
+
+def test_the_file_named_in_the_answer_is_the_one_written(tmp_path):
+    made = ran("schedule", "--units", "0-2", "--out", tmp_path / "plan")
+    assert made["out"] == str(tmp_path / "plan.npz") and (tmp_path / "plan.npz").is_file()
+
+
+def test_a_fit_of_a_few_neurons_is_drawn(tmp_path):
+    assigned = np.random.default_rng(0).integers(0, 2, (200, 4))
+    outcomes = np.random.default_rng(1).normal(size=(200, 3)) + assigned[:, :3]
+    np.savez(tmp_path / "few.npz", assignments=assigned, outcomes=outcomes)
+    ran("fit", tmp_path / "few.npz", "--out", tmp_path / "fit.npz")
+    (drawn,) = ran("plot", tmp_path / "fit.npz", "--folder", tmp_path)["files"]
+    assert pathlib.Path(drawn).read_bytes()[:4] == b"\x89PNG"

@@ -29,7 +29,8 @@ class _Path:
         """Return (residual, slopes, W r) at ``point = (E, g)``."""
         inputs, strength = point[:-1], point[-1]
         rates, slopes = self.network.neuron.rate_and_slope(inputs)
-        drive = self.network.weights @ rates
+        with np.errstate(invalid="ignore", over="ignore"):  # a branch may leave for infinity; then it has ended
+            drive = self.network.weights @ rates
         return inputs - self.network.external_mv - strength * drive, slopes, drive
 
     def straightness(self, point: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import network_products as kernels
 
 LARGE = 200  # from this size on a dense product costs more than the rates do
+LARGEST_MV = 1e100  # beyond, squares (norms, products with rates) could overflow
 NEURON_KEYS = tuple(field.name for field in dataclasses.fields(LIFNeuron))
 
 
@@ -28,6 +29,8 @@ class RateNetwork:
         E_0, the mean input without the network (leak included: ``E_0 = E_L + mu``).
     neuron : LIFNeuron
         The neurons, all alike.
+    assumed : dict
+        The neuron's parameters that the file it was read from does not give, with the values taken instead.
 
     Attributes
     ----------
@@ -43,6 +46,7 @@ class RateNetwork:
     weights: Any
     external_mv: Any
     neuron: LIFNeuron = dataclasses.field(default_factory=LIFNeuron)
+    assumed: dict[str, float] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     largest: Any = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -132,8 +136,8 @@ def _checked(weights) -> tuple[np.ndarray | sparse.csr_array, np.ndarray | None]
     top = float(np.abs(values).max(initial=0.0) if largest is None else largest.max())
     if not np.isfinite(top):
         _refuse(matrix, np.flatnonzero(~np.isfinite(values)))
-    if not np.isfinite(top * matrix.shape[0]):
-        raise BadInput("weights are so large that their sum overflows; check their unit (mV per Hz)")
+    if top * matrix.shape[0] > LARGEST_MV:
+        raise BadInput(f"weights reach {top:.3g}, so large that their squares overflow; check their unit (mV per Hz)")
     return matrix, largest
 
 
@@ -160,6 +164,8 @@ def _checked_external(external_mv, size: int) -> np.ndarray:
         raise BadInput(f"external_mv has shape {external.shape}; give one number or one per neuron ({size})")
     if not np.isfinite(external).all():
         raise BadInput(f"external_mv holds {int((~np.isfinite(external)).sum())} values that are not finite")
+    if (top := float(np.abs(external).max())) > LARGEST_MV:
+        raise BadInput(f"external_mv reaches {top:.3g}, so large that its square overflows; check its unit (mV)")
     return np.ascontiguousarray(np.broadcast_to(external, (size,)))
 
 
@@ -168,7 +174,7 @@ def load_network(path) -> RateNetwork:
 
     The file holds ``weights`` (n x n, mV per Hz, row = target), or its CSR parts ``weights_data``,
     ``weights_indices`` and ``weights_indptr``; ``external_mv``; and any of the neuron's parameters (defaults of
-    :class:`LIFNeuron` otherwise).
+    :class:`LIFNeuron` otherwise, named in ``assumed``).
 
     Raises
     ------
@@ -181,7 +187,8 @@ def load_network(path) -> RateNetwork:
             f"{path} lacks external_mv (mV, one number or one per neuron); it holds {', '.join(sorted(data))}"
         )
     neuron = LIFNeuron(**{key: data[key] for key in NEURON_KEYS if key in data})
-    return RateNetwork(_weights_of(data, path), data["external_mv"], neuron)
+    assumed = {key: getattr(neuron, key) for key in NEURON_KEYS if key not in data}
+    return RateNetwork(_weights_of(data, path), data["external_mv"], neuron, assumed)
 
 
 def _weights_of(data: dict, path):
@@ -191,6 +198,10 @@ def _weights_of(data: dict, path):
     if not all(part in data for part in parts):
         raise BadInput(f"{path} lacks weights (n x n, mV per Hz) and the sparse form {', '.join(parts)}")
     values, indices, indptr = (data[part] for part in parts)
+    _numbers(values, parts[0])
+    for part in parts[1:]:
+        if data[part].dtype.kind not in "iu":
+            raise BadInput(f"{part} must hold whole numbers, not {data[part].dtype}")
     try:
         matrix = sparse.csr_array((values, indices, indptr), shape=(indptr.size - 1, indptr.size - 1))
         matrix.check_format(full_check=True)

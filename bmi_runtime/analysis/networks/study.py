@@ -48,6 +48,8 @@ class StudyDesign:
             raise BadInput("a study needs at least one network of each kind and one start")
         if not self.sizes:
             raise BadInput("a study needs at least one network size, for example 50,100")
+        if min(self.sizes) < 3:
+            raise BadInput(f"a network of {min(self.sizes)} neurons is too small: motifs need at least 3")
 
 
 def random_motifs(probability: float, rng: np.random.Generator) -> graphs.MotifStatistics:

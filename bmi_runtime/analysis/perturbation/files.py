@@ -11,6 +11,13 @@ from bmi_runtime.analysis.perturbation import effects as effects_module
 from bmi_runtime.analysis.perturbation import observational, planning, simulate
 from bmi_runtime.errors import BadInput
 
+TABLES = {
+    "assignments": "samples x neurons",
+    "outcomes": "samples x neurons",
+    "treatments": "samples x neurons",
+    "connectivity": "targets x sources",
+}
+
 
 @dataclasses.dataclass
 class Fit:
@@ -58,16 +65,24 @@ def read_arrays(path) -> dict[str, np.ndarray]:
         raise BadInput(f"{path} holds a file that is no plain array ({error})") from None
 
 
+def _check_table(table: np.ndarray | None, name: str, path) -> None:
+    """Raise BadInput when `table`, which the file calls `name`, is there but no table of numbers."""
+    if table is None:
+        return
+    if table.ndim != 2 or table.dtype.kind not in "biuf":
+        raise BadInput(f"{name} in {path} must be numbers, {TABLES[name]}, not {table.dtype} {table.shape}")
+    if table.shape[1] == 0:
+        raise BadInput(f"{name} in {path} has no columns: it holds {TABLES[name]}")
+
+
 def fit_file(path, confidence: float, permutations: int, rng: np.random.Generator) -> Fit:
     """Estimate the effects in the file or folder `path` (see ``bmi perturb fit --help`` for what it holds)."""
     data = read_arrays(path)
     for name in ("assignments", "outcomes"):
         if name not in data:
             raise BadInput(f"{path} lacks {name} (samples x neurons); it holds {', '.join(sorted(data)) or 'nothing'}")
-        if data[name].ndim != 2 or data[name].dtype.kind not in "biuf":
-            raise BadInput(
-                f"{name} in {path} must be numbers, samples x neurons, not {data[name].dtype} {data[name].shape}"
-            )
+    for name in TABLES:
+        _check_table(data.get(name), name, path)
     assignments, outcomes = data["assignments"], data["outcomes"]
     sums = effects_module.EffectAccumulator(assignments.shape[1], outcomes.shape[1])
     sums.update(assignments, outcomes)
@@ -85,14 +100,29 @@ def fit_file(path, confidence: float, permutations: int, rng: np.random.Generato
         raise BadInput(
             f"connectivity in {path} has shape {truth.shape}; targets x sources is {effects.estimate.T.shape}"
         )
+    if truth is not None and not np.isfinite(truth).all():
+        raise BadInput(f"connectivity in {path} holds {int((~np.isfinite(truth)).sum())} values that are not finite")
     return Fit(effects, len(outcomes), wald, truth, constant)
 
 
 def checked_out(path) -> pathlib.Path | None:
-    """Return `path`, or raise BadInput when its folder does not exist (before any work is done)."""
-    if path is not None and not pathlib.Path(path).parent.is_dir():
-        raise BadInput(f"there is no folder {pathlib.Path(path).parent} to write {pathlib.Path(path).name} into")
+    """Return `path`, or raise BadInput when nothing can be written there (before any work is done)."""
+    if path is None:
+        return None
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent} to write {path.name} into")
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder: name the file to write")
     return path
+
+
+def checked_npz(path) -> pathlib.Path | None:
+    """Return where NumPy will write an ``.npz`` file called `path` (it adds the ending), checked as by
+    :func:`checked_out`.
+    """
+    path = checked_out(path)
+    return path if path is None or path.name.endswith(".npz") else checked_out(path.with_name(path.name + ".npz"))
 
 
 def save_fit(path, found: Fit, named: np.ndarray) -> None:

@@ -86,8 +86,8 @@ def fit_figure(fit: dict[str, np.ndarray], path) -> str:
         axis.set_title("effects above 0 that stand")
     draw_matrix(figure, left[0], effects, "all effects; dots: they stand", "change of the outcome")
     left[0].set(xlabel="effect of neuron", ylabel="effect on neuron")
-    for axis in (left[0].xaxis, left[0].yaxis):
-        axis.get_major_locator().set_params(integer=True)
+    for axis, count in ((left[0].xaxis, effects.shape[1]), (left[0].yaxis, effects.shape[0])):
+        axis.set_ticks(np.arange(0, count, max(1, -(-count // 10))))  # neurons are whole numbers
     rows, columns = np.nonzero(stands)
     left[0].plot(columns, rows, ".", color="0.1", ms=max(1.0, 60 / max(effects.shape)))
     if truth is not None:

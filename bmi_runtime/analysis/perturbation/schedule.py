@@ -61,9 +61,11 @@ class StimulationDesign:
             )
         if self.per_trial is not None and not 1 <= self.per_trial <= len(units):
             raise BadInput(f"per_trial is {self.per_trial}: choose 1 to {len(units)}, the number of units")
-        if not (self.interval_s > 0 and 0 <= self.jitter_s < self.interval_s and self.first_s >= self.jitter_s / 2):
+        if not (
+            0 < self.interval_s < np.inf and 0 <= self.jitter_s < self.interval_s and self.first_s >= self.jitter_s / 2
+        ):
             raise BadInput(
-                "interval_s must be positive, jitter_s shorter than it, and first_s at least half of jitter_s"
+                "interval_s must be positive and finite, jitter_s shorter than it, first_s at least half of jitter_s"
             )
         if not 1 <= self.pulses <= 100:
             raise BadInput(f"pulses is {self.pulses}: choose 1 to 100")

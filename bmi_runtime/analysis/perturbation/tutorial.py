@@ -88,6 +88,12 @@ def perturbed_connectivity_all_neurons(perturbed: np.ndarray) -> np.ndarray:
     """
     n_neurons = len(perturbed)
     stacked = np.concatenate([perturbed[:, ::2], perturbed[:, 1::2]], axis=0)
+    same = np.flatnonzero(np.ptp(stacked, axis=1) == 0) % n_neurons
+    if same.size:
+        raise BadInput(
+            f"neuron {same[0]} was the same in all of {stacked.shape[1]} perturbations, and the correlation of a "
+            "constant is no number: use more time steps"
+        )
     return np.corrcoef(stacked)[:n_neurons, n_neurons:]
 
 
@@ -127,6 +133,12 @@ def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int
     )  # the tutorial's picture of clamped dynamics draws before the next
     perturbed = simulate_neurons_perturb(connectivity, timesteps, rng)
     single = perturbed_connectivity_from_single_neuron(perturbed, selected_neuron)
+    if n_neurons == 1 or np.ptp(connectivity[:, selected_neuron]) == 0:
+        with_output = ", ".join(map(str, np.flatnonzero(np.ptp(connectivity, axis=0)))) or "none"
+        raise BadInput(
+            f"the connections of neuron {selected_neuron} are all alike, so their correlation with anything is no "
+            f"number; neurons with connections that differ: {with_output}"
+        )
     single_correlation = np.corrcoef(connectivity[:, selected_neuron], single)[1, 0]
     rng = np.random.RandomState(SYSTEM_SEED)
     connectivity = create_connectivity(n_neurons, rng)
