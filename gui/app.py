@@ -12,6 +12,7 @@ from bmi_runtime.errors import BmiError
 from gui import theme
 from gui.client import CONTROL, TELEMETRY, Client
 from gui.console import Console
+from gui.layouts import Memory
 from gui.link import Link
 from gui.store import Store
 from gui.subject_window import SubjectWindow
@@ -36,14 +37,20 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--layout", default="run", choices=("run", "calibrate", "inspect", "subject"))
     parser.add_argument("--open", default="", metavar="REC", help="a recording to replay")
-    parser.add_argument("--theme", default="dark", choices=tuple(theme.THEMES))
+    parser.add_argument("--theme", default="", choices=("", *theme.THEMES), help="default: the last one")
     return parser.parse_args(given)
+
+
+def remembered_theme() -> str:
+    """Return the theme that this user switched to last."""
+    found = Memory().get("theme", "dark")
+    return found if found in theme.THEMES else "dark"
 
 
 def main(given: list[str] | None = None) -> int:
     """Open the window and stay until it is closed."""
     options = arguments(given)
-    app = application(options.theme)
+    app = application(options.theme or remembered_theme())
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the terminal closes the window too
     try:
         link = Link(Store(), Client(options.telemetry, options.control, options.keys))

@@ -266,6 +266,8 @@ class Console(QtWidgets.QMainWindow):
             text = "DISPLAY FROZEN: the session goes on unseen (Space to go on)"
         elif self.store.not_finite:
             text = f"! {self.store.not_finite} parameters of the encoding model are not finite"
+        elif self.store.unreadable:
+            text = f"! {self.store.unreadable}"
         elif self.link.client is not None and self.link.client.refused:
             text = f"! {self.link.client.problem}"
         elif self.link.client is not None and self.link.client.locked_out:
@@ -421,8 +423,7 @@ class Console(QtWidgets.QMainWindow):
         self.player = processes.Helper(arguments, self._player_ready, self._player_ended, self)
 
     def _player_ready(self, addresses: dict) -> None:
-        self.link.connect(Client(addresses["telemetry"], addresses["control"]))
-        self.link.ask_hello()
+        self._turn_to(Client(addresses["telemetry"], addresses["control"]))
         self.do_say("the recording is open; Ctrl+L goes back to the live session")
         if self.layout_name != "inspect":
             self.apply_layout("inspect")
@@ -439,9 +440,13 @@ class Console(QtWidgets.QMainWindow):
     def do_live(self) -> None:
         """Listen to the runtime again."""
         self._close_player()
-        self.link.connect(Client(*self.home))
-        self.link.ask_hello()
+        self._turn_to(Client(*self.home))
         self.apply_layout("run")
+
+    def _turn_to(self, client: Client) -> None:
+        self.link.connect(client)
+        self._seeking, self._next_seek = False, None  # what was asked of the one before is never answered
+        self.link.ask_hello()
 
     def _replay(self, command: dict) -> None:
         def answered(answer):

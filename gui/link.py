@@ -60,7 +60,8 @@ class Link:
     def _answered(self, answer: dict[str, Any]) -> None:
         if answer.get("ok"):
             self.store.hello(answer, time.monotonic())
-            self._asked_s = -10.0
+            if not self.store.needs_hello:
+                self._asked_s = -10.0
         elif "version" in answer.get("error", ""):
             self.store.problem(answer["error"])
 

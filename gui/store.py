@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ MOST_TRIALS = 5000
 MOST_EVENTS = 5000
 MOST_PROBLEMS = 50
 LOST_AFTER_S = 1.0
+MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 
 STEP_ROW = np.dtype(
     [
@@ -96,6 +98,8 @@ class Store:
         Whether this window may only watch (it has no operator's key).
     needs_hello : bool
         The runtime must be asked for its state: at the start, after a restart or a seek.
+    unreadable : str
+        Why the runtime's account of its state could not be taken in; empty when it could.
     """
 
     def __init__(self):
@@ -107,6 +111,7 @@ class Store:
         self.replay: dict[str, Any] = {}
         self.bin_s, self.n_units, self.continuous = 0.005, 0, False
         self.needs_hello, self.ended, self.watching = True, False, False
+        self.unreadable = ""
         self.revision = self.epoch = 0
         self.last_s = -math.inf
         self.steps = Ring(round(TRAIL_S * SHOWN_HZ), STEP_ROW)
@@ -162,8 +167,22 @@ class Store:
     # -- taking messages in ----------------------------------------------------------------------------------------
 
     def hello(self, answer: dict[str, Any], at_s: float) -> None:
-        """Take the answer to ``{"get": "hello"}``: configuration, live parameters, model, recent past."""
-        self.needs_hello = False
+        """Take the answer to ``{"get": "hello"}``: configuration, live parameters, model, recent past.
+
+        An answer of another shape leaves an empty store that says so (`unreadable`) and asks again.
+        """
+        try:
+            self._take_hello(answer, at_s)
+        except MISSHAPEN as error:
+            self.__dict__.update(Store().__dict__)
+            self.unreadable = (
+                f"the runtime's account of the session cannot be read ({error}): is something else on this address, "
+                "or a runtime of another installation?"
+            )
+            self.problem(self.unreadable)
+
+    def _take_hello(self, answer: dict[str, Any], at_s: float) -> None:
+        self.needs_hello, self.unreadable = False, ""
         self.forget_session()
         self.config = answer.get("config", {})
         self.epoch = answer.get("epoch", 0)
@@ -211,6 +230,10 @@ class Store:
         if state is None:
             self.problem(f"an unknown stream '{stream[:40]}' arrived and was ignored")
             return
+        for name in ("seq", "bin"):
+            if not isinstance(message.get(name, 0), numbers.Integral):
+                self.problem(f"a message of stream '{stream}' whose {name} is no whole number was ignored")
+                return
         if message.get("epoch", 0) != self.epoch:
             self.needs_hello = True  # a replay has jumped, or another one began
             return
@@ -227,7 +250,7 @@ class Store:
             return
         try:
             fold(message)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except MISSHAPEN as error:
             self.problem(f"a message of stream '{stream}' does not have the expected shape ({error}) and was ignored")
         self.revision += 1
 

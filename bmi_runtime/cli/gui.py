@@ -12,7 +12,9 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--session", default=None, metavar="REC", help="A recording to open; default: the session that runs.")
 @click.option("--at", "at_s", type=float, default=None, metavar="S", help="Session time to go to, s; default: the end.")
 @click.option("--layout", type=click.Choice(["run", "calibrate", "inspect", "subject"]), default="run")
-@click.option("--theme", "theme_name", type=click.Choice(["dark", "light"]), default="dark")
+@click.option(
+    "--theme", "theme_name", type=click.Choice(["dark", "light"]), help="Default: the last one; dark for pictures."
+)
 @click.option("--screenshot", default=None, metavar="PNG", help="Render off-screen into this file instead of opening.")
 @click.option("--panel", default=None, help="Render only this panel (subject, raster, tuning, ...).")
 @click.option("--figures", default=None, metavar="FOLDER", help="Draw every picture of the documentation anew.")
@@ -28,11 +30,17 @@ def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, tel
     """Open the operator's console, or render a picture of it."""
     from bmi_runtime.errors import BadInput
 
+    if not (screenshot or figures):
+        for option, given in (("--at", at_s), ("--panel", panel), ("--size", size)):
+            if given is not None:
+                raise BadInput(
+                    f"{option} goes with --screenshot OUT.png; in the console, panels, times and sizes are free"
+                )
     if figures:
         answer(_figures(figures, session), as_json)
         return 0
     if screenshot and file:
-        answer(_picture_of_file(screenshot, file, panel, _pixels(size), theme_name), as_json)
+        answer(_picture_of_file(screenshot, file, panel, _pixels(size), theme_name or "dark"), as_json)
         return 0
     if file:
         raise BadInput("--file goes with --screenshot OUT.png; in the console, Ctrl+Shift+O opens such a file")
@@ -41,7 +49,7 @@ def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, tel
             raise BadInput(
                 "--screenshot needs a recording (--session REC) or the file of an offline module (--file NPZ)"
             )
-        answer(_picture(screenshot, session, at_s, layout, panel, _pixels(size), theme_name), as_json)
+        answer(_picture(screenshot, session, at_s, layout, panel, _pixels(size), theme_name or "dark"), as_json)
         return 0
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM")):
         raise BadInput("there is no display (DISPLAY and WAYLAND_DISPLAY are not set); use --screenshot for a picture")
@@ -50,7 +58,7 @@ def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, tel
     say(f"replaying {session}" if session else f"listening to {telemetry}", as_json)
     opened = ["--open", session] if session else []
     where = ["--telemetry", telemetry, "--control", control, "--keys", keys]
-    return main([*where, "--layout", layout, "--theme", theme_name, *opened])
+    return main([*where, "--layout", layout, "--theme", theme_name or "", *opened])
 
 
 def _picture_of_file(screenshot, file, panel, size, theme_name):

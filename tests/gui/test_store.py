@@ -173,3 +173,30 @@ def test_predicted_error_is_that_of_a_simulated_scalar_filter():
     achieved = np.var(errors[2000:])
     predicted = steady_error_variance(np.array([[variance]]), rate)[0]
     assert achieved == pytest.approx(predicted, rel=0.1)
+
+
+@pytest.mark.parametrize("header", [{"seq": None}, {"seq": "x"}, {"bin": "x"}, {"bin": [1]}, {"seq": math.nan}])
+def test_a_message_without_numbers_is_ignored_in_a_sentence(header):
+    store = filled()
+    before = store.bin
+    feed(store, 700, 10_000, **header)
+    assert store.bin == before and f"whose {next(iter(header))} is no whole number" in store.problems[-1]
+
+
+@pytest.mark.parametrize("name, value", [("trial", -1), ("latency_us", "fast")])
+def test_a_message_with_an_impossible_number_is_ignored_in_a_sentence(name, value):
+    store = filled()
+    stream = "health" if name == "latency_us" else "event"
+    facts = {"name": "trial", "trial": 1, "target_m": [0, 0], "time_to_target_s": 1.0, "result": "success"}
+    store.receive(stream, {"seq": 10_000, "bin": 700, **facts, name: value}, 100.0)
+    assert "does not have the expected shape" in store.problems[-1]
+
+
+@pytest.mark.parametrize("key", ["config", "live_parameters", "model", "bin", "recent", "model_history"])
+def test_an_unreadable_account_of_the_session_leaves_a_sentence_and_no_half_state(key):
+    store = filled()
+    store.hello({**synthetic.hello(1.0), key: "nonsense"}, 100.0)
+    assert "cannot be read" in store.unreadable and store.unreadable in store.problems
+    assert store.needs_hello and store.mode == "waiting" and store.weights is None
+    store.hello(synthetic.hello(1.0), 101.0)
+    assert not store.unreadable and store.mode == "simulated"

@@ -4,16 +4,21 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pyqtgraph.Qt import QtCore, QtWidgets
 
+from bmi_runtime.cli.gui import gui as gui_command
+from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from gui import theme
+from gui.app import remembered_theme
 from gui.client import Client
 from gui.console import Console
 from gui.link import Link
 from gui.store import Store
 
 READY_MS = 120_000
+KEPT: list = []  # windows are closed and kept, as in conftest
 KEYS = QtCore.Qt.Key
 LEFT = QtCore.Qt.MouseButton.LeftButton
 
@@ -255,3 +260,34 @@ def test_a_session_that_cannot_start_says_why(qtbot, console):
     qtbot.keyClicks(form.rate, "fast")
     qtbot.mouseClick(form.buttons.button(QtWidgets.QDialogButtonBox.StandardButton.Ok), LEFT)
     until(qtbot, lambda: "adapter.learning_rate" in console.statusBar().currentMessage(), READY_MS)
+
+
+def test_a_seek_that_was_never_answered_does_not_stop_the_next_recording(qtbot, console, recording):
+    console.run("open_recording", str(recording))
+    until(qtbot, lambda: console.store.mode == "replay" and console.store.replay, READY_MS)
+    console.run("seek", 50)
+    console.run("open_recording", str(recording))  # ends the replay before it can answer
+    until(qtbot, lambda: console.store.mode == "waiting", READY_MS)
+    until(qtbot, lambda: console.store.mode == "replay" and console.store.replay, READY_MS)
+    console.run("seek", 77)
+    until(qtbot, lambda: console.store.bin == 77, 10_000)
+
+
+def test_the_theme_is_remembered(qtbot, qapp):
+    theme.use("dark", qapp)
+    window = Console(Link(Store(), None))
+    window.show()
+    window.activateWindow()
+    until(qtbot, window.isActiveWindow)
+    press(qtbot, window, KEYS.Key_T, QtCore.Qt.KeyboardModifier.ControlModifier)
+    assert theme.current() is theme.LIGHT and remembered_theme() == "light"
+    press(qtbot, window, KEYS.Key_T, QtCore.Qt.KeyboardModifier.ControlModifier)
+    assert remembered_theme() == "dark"
+    KEPT.append(window)
+    window.close()
+
+
+@pytest.mark.parametrize("option, value", [("--at", "5"), ("--panel", "raster"), ("--size", "640x480")])
+def test_an_option_for_pictures_alone_is_not_ignored(option, value):
+    done = CliRunner().invoke(gui_command, [option, value], standalone_mode=False)
+    assert isinstance(done.exception, BadInput) and f"{option} goes with --screenshot" in str(done.exception)
