@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyqtgraph
-from pyqtgraph.Qt import QtCore, QtWidgets
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import theme
 
@@ -204,8 +204,11 @@ class Steady(QtWidgets.QLabel):
         self.show_text(text)
 
 
+SIZES = ((12, 8, 10), (10, 7, 6), (8.5, 6, 4), (7.5, 5.5, 3))  # of big numbers: points, captions' points, pixels apart
+
+
 class Figures(QtWidgets.QWidget):
-    """A row of big numbers with small captions.
+    """A row of big numbers with small captions; in a narrow panel they are smaller rather than on top of each other.
 
     Parameters
     ----------
@@ -217,7 +220,10 @@ class Figures(QtWidgets.QWidget):
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(10, 6, 10, 2)
         layout.setSpacing(10)
+        layout.setSizeConstraint(QtWidgets.QLayout.SizeConstraint.SetNoConstraint)
+        self.setMinimumWidth(1)  # the letters follow the panel, not the panel the letters
         self.values, self._captions = {}, []
+        self._size, self._longest = SIZES[0], dict.fromkeys(captions, "–")
         for caption in captions:
             column = QtWidgets.QVBoxLayout()
             column.setSpacing(0)
@@ -232,15 +238,41 @@ class Figures(QtWidgets.QWidget):
 
     def restyle(self) -> None:
         """Take the fonts and colours of the current theme."""
+        big, small, apart = self._size
+        self.layout().setSpacing(apart)
         for value in self.values.values():
-            value.setFont(theme.font(12, bold=True))
+            value.setFont(theme.font(big, bold=True))
         for caption in self._captions:
-            caption.setFont(theme.font(8))
+            caption.setFont(theme.font(small))
             caption.setStyleSheet(f"color: {theme.current().muted}")
+
+    def resizeEvent(self, event):
+        """Choose the letters' size anew."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Take the largest letters with which all stand side by side."""
+        size = next((size for size in SIZES if self._needed(*size) <= self.width()), SIZES[-1])
+        if size != self._size:
+            self._size = size
+            self.restyle()
+
+    def _needed(self, big: float, small: float, apart: int) -> int:
+        """Return the width, pixels, of all texts at a size."""
+        values, captions = (QtGui.QFontMetrics(font) for font in (theme.font(big, bold=True), theme.font(small)))
+        widths = [
+            max(values.size(0, text).width() + 2, captions.size(0, name).width())
+            for name, text in self._longest.items()
+        ]
+        return sum(widths) + apart * len(widths) + 20
 
     def show_value(self, caption: str, text: str, role: str = "text") -> None:
         """Show one number, in a role's colour (the words must say it too)."""
         label = self.values[caption]
+        if len(text) > len(self._longest[caption]):
+            self._longest[caption] = text
+            self._fit()
         label.show_text(text)
         style = f"color: {getattr(theme.current(), role)}"
         if label.styleSheet() != style:

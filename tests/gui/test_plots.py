@@ -1,5 +1,6 @@
 """The parts that panels are drawn with: they show what they should, and leave alone what has not changed."""
 
+import itertools
 import math
 import pathlib
 import sys
@@ -204,3 +205,19 @@ def test_an_axis_is_named_once(qtbot):
         plot.name_axis("left", "rate (Hz)")
     plot.name_axis("left", "feature")
     assert calls == [("feature",)] and plot.left == "feature"
+
+
+@pytest.mark.parametrize("width", [700, 457, 371])
+def test_big_numbers_side_by_side_stay_apart_in_a_narrow_panel(qtbot, width):
+    figures = plots.Figures(("success", "time to target", "path efficiency", "bit rate", "velocity error", "angle"))
+    qtbot.addWidget(figures)
+    figures.resize(width, 60)
+    figures.show()
+    texts = ("✓ 100 %", "0.85 s", "99 %", "2.28 bit/s", "4.2 cm/s", "23°")
+    for caption, text in zip(figures.values, texts, strict=True):
+        figures.show_value(caption, text)
+    qtbot.wait(20)
+    labels = list(figures.values.values())
+    for left, right in itertools.pairwise(labels):
+        assert left.geometry().right() < right.geometry().left()
+    assert labels[-1].geometry().right() <= width
