@@ -54,4 +54,19 @@ def describe(result: dict, overrides) -> str:
         else f"differs first at bin {where['bin']}, field '{where['field']}'"
     )
     speed = f"{result['bins']} bins at {result['realtime_factor']:.0f} times real time"
-    return f"{speed}: {same}\ndigest of the outputs: {result['output_digest']}"
+    lines = [f"{speed}: {same}", f"digest of the outputs: {result['output_digest']}"]
+    return "\n".join(lines + _decoded(result.get("decoded"), overrides))
+
+
+def _decoded(found: dict | None, overrides) -> list[str]:
+    """Return what another setting decoded from the same spikes, in the lines of a table."""
+    if found is None or found["changed_m_s"] is None:
+        return []
+    name = ", ".join(overrides)
+    width = max(len(name), len("as recorded"))
+    rows = [("as recorded", "recorded"), (name, "replayed")]
+    lines = ["", f"{'error of the decoded velocity (cm/s rms)':{width}}", f"{'':{width}}  whole session  last half"]
+    for label, which in rows:
+        whole, half = (100 * found[f"error_{which}{part}_m_s"] for part in ("", "_last_half"))
+        lines.append(f"{label:{width}}  {whole:13.2f}  {half:9.2f}")
+    return [*lines, f"(against the recorded intention; the two differ by {100 * found['changed_m_s']:.2f} cm/s rms)"]

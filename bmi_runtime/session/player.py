@@ -242,13 +242,7 @@ class WhatIf:
 
 def _side(recording: Recording, settings: Sequence[str]) -> Replay | None:
     """Return the replay of one setting; None for the recording itself, which need not be stepped again."""
-    if not settings:
-        return None
-    replay = Replay(recording, settings)
-    named = {text.partition("=")[0].strip() for text in settings}
-    for bin_index, commands in replay.commands.items():
-        replay.commands[bin_index] = [command for command in commands if command["set"] not in named]
-    return replay
+    return Replay(recording, settings) if settings else None
 
 
 def _next_output(replay: Replay) -> Any:

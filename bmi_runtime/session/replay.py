@@ -66,6 +66,37 @@ def session_from(recording: Recording, overrides=()) -> Session:
     return session
 
 
+def compared(recorded: np.ndarray, velocity_m_s: np.ndarray) -> dict[str, float | None]:
+    """Return what another setting decoded from the same spikes, beside what was decoded in the session.
+
+    The measure is the root mean square distance of the decoded velocity from the intention that was recorded (and which
+    the other setting did not change: a subject would have answered to the other cursor).
+
+    Parameters
+    ----------
+    recorded : structured ndarray, (bins,)
+        Outputs of the session.
+    velocity_m_s : ndarray, (bins, 2)
+        Decoded with the other setting; not a number where nothing was.
+
+    Returns
+    -------
+    dict
+        ``error_recorded_m_s`` and ``error_replayed_m_s``, the same of the last half as ``..._last_half_m_s``, and
+        ``changed_m_s``, the root mean square of the difference; None where no bin has all of them.
+    """
+    was, meant = recorded["decoded"][:, 2:], recorded["intended"]
+    apart = {"error_recorded": was - meant, "error_replayed": velocity_m_s - meant, "changed": velocity_m_s - was}
+    known = np.isfinite(np.hstack(list(apart.values()))).all(axis=1)
+    half = known & (np.arange(len(known)) >= len(known) // 2)
+    answer = {f"{name}_m_s": _rms(rows[known]) for name, rows in apart.items()}
+    return answer | {f"{name}_last_half_m_s": _rms(apart[name][half]) for name in ("error_recorded", "error_replayed")}
+
+
+def _rms(rows: np.ndarray) -> float | None:
+    return float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))) if len(rows) else None
+
+
 class Replay:
     """Steps a session through a recording.
 
@@ -73,11 +104,12 @@ class Replay:
     ----------
     recording : Recording
     overrides : sequence of str
-        What if: ``adapter.learning_rate=1e-5`` and the like.
+        What if: ``adapter.learning_rate=1e-5`` and the like. They hold throughout: commands of the recording that set
+        the same are left out.
     """
 
     def __init__(self, recording: Recording, overrides=()):
-        self.recording = recording
+        self.recording, self.asks = recording, bool(overrides)
         self.session = session_from(recording, overrides)
         self.steps = recording.steps()
         if self.steps.dtype != self.session.record.dtype:
@@ -86,8 +118,9 @@ class Replay:
                 "version that `bmi inspect` names"
             )
         self.commands: dict[int, list[dict]] = {}
+        named = {text.partition("=")[0].strip() for text in overrides}
         for _, message in recording.messages("command"):
-            if "set" in message:
+            if "set" in message and message["set"] not in named:
                 self.commands.setdefault(int(message["bin"]), []).append(
                     {"set": message["set"], "value": message["new"]}
                 )
@@ -114,13 +147,18 @@ class Replay:
         Returns
         -------
         dict
-            ``bins, identical, first_divergence, output_digest, realtime_factor``.
+            ``bins, identical, first_divergence, output_digest, realtime_factor``; with overrides also
+            `decoded`, see `compared` (not to verify).
         """
         warm_up(self.session.config)
+        asks = self.asks and not verify
+        velocity_m_s = np.full((len(self.steps) if asks else 0, 2), np.nan)
         begin, digest, divergence = time.perf_counter(), hashlib.blake2b(digest_size=16), None
         for index in range(len(self.steps)):
             same = self.next()
             digest.update(self.session.record.output_bytes)
+            if asks:
+                velocity_m_s[index] = self.session.record.array["output"][0]["decoded"][2:]
             if not same and divergence is None:
                 divergence = self.difference(index)
                 if verify:
@@ -128,13 +166,14 @@ class Replay:
             if advance and index % 1000 == 999:
                 advance(1000)
         seconds = max(time.perf_counter() - begin, 1e-9)
-        return {
+        result = {
             "bins": self.position,
             "identical": divergence is None,
             "first_divergence": divergence,
             "output_digest": digest.hexdigest(),
             "realtime_factor": self.position * self.session.config.bin_s / seconds,
         }
+        return result | ({"decoded": compared(self.steps["output"], velocity_m_s)} if asks else {})
 
     def difference(self, index: int) -> dict[str, Any]:
         """Return the bin and the first field whose bits differ, with both values."""

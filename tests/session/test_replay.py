@@ -94,6 +94,39 @@ def test_what_if_changes_the_outcome_and_says_where(tmp_path):
     assert result["first_divergence"] == {"bin": 0, "field": "learning_rate", "recorded": 1e-5, "replayed": 1e-3}
 
 
+def test_what_if_tells_what_the_other_setting_decoded(tmp_path):
+    record(tmp_path / "a.mcap")
+    recording = Recording(tmp_path / "a.mcap")
+    outputs = recording.steps()["output"]
+    meant, was = outputs["intended"], outputs["decoded"][:, 2:]
+    other = Replay(recording, ["adapter.learning_rate=1e-3"])
+    velocities = []
+    for _ in range(2000):
+        other.next()
+        velocities.append(other.session.record.array["output"][0]["decoded"][2:].copy())
+    found = Replay(recording, ["adapter.learning_rate=1e-3"]).run(verify=False)["decoded"]
+
+    def rms(rows):
+        return np.sqrt((rows**2).sum(axis=1).mean())
+
+    assert found["error_recorded_m_s"] == pytest.approx(rms(was - meant))
+    assert found["error_replayed_m_s"] == pytest.approx(rms(np.array(velocities) - meant))
+    assert found["error_replayed_last_half_m_s"] == pytest.approx(rms((np.array(velocities) - meant)[1000:]))
+    assert found["changed_m_s"] > 0.001
+    same = Replay(recording, ["adapter.learning_rate=1e-5"]).run(verify=False)
+    assert same["identical"] and same["decoded"]["changed_m_s"] == 0.0
+    assert "decoded" not in Replay(recording).run(verify=False)
+
+
+def test_what_if_holds_against_the_recorded_commands(tmp_path):
+    commands = {300: {"set": "adapter.learning_rate", "value": 1e-4}}
+    record(tmp_path / "a.mcap", commands=commands)
+    replay = Replay(Recording(tmp_path / "a.mcap"), ["adapter.learning_rate=1e-6"])
+    for _ in range(400):
+        replay.next()
+    assert replay.session.record.array["output"][0]["learning_rate"] == 1e-6
+
+
 def test_a_session_restored_from_a_snapshot_goes_on_to_the_bit(tmp_path):
     record(tmp_path / "a.mcap", "task.kind=random-target")
     recording = Recording(tmp_path / "a.mcap")
