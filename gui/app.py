@@ -17,10 +17,13 @@ from gui.link import Link
 from gui.store import Store
 from gui.subject_window import SubjectWindow
 
+_kept: list[QtWidgets.QApplication] = []  # an application that is dropped deletes every widget under its wrappers
+
 
 def application(theme_name: str = "dark") -> QtWidgets.QApplication:
-    """Return the process's application, in a theme."""
+    """Return the process's application, in a theme; it stays until the process ends."""
     found = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["bmi-runtime"])
+    _kept[:] = [found]
     found.setApplicationName("bmi-runtime")
     found.setOrganizationName("bmi-runtime")
     theme.use(theme_name, found)

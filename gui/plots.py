@@ -34,6 +34,7 @@ class Plot(pyqtgraph.PlotWidget):
         """Whether :meth:`show_ranges` is obeyed, in x and y: until the operator drags or zooms, and again after a
         double click."""
         self._names: dict[str, tuple[str, str]] = {}
+        self._room = 0.0
         self.hideButtons()
         self.getPlotItem().layout.setContentsMargins(2, 6, 10, 2)
         self.viewport().setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -50,14 +51,36 @@ class Plot(pyqtgraph.PlotWidget):
 
     def name_axis(self, side: str, text: str) -> None:
         """Name an axis; what it is called already costs nothing (a name lays the whole plot out anew)."""
-        wanted = (text, theme.current().muted)
+        setattr(self, side, text)
+        wanted = (self._fitting(text) if side == "left" else text, theme.current().muted)
         if self._names.get(side) != wanted:
             self._names[side] = wanted
-            setattr(self, side, text)
-            self.getAxis(side).setLabel(text, color=wanted[1])
+            self.getAxis(side).setLabel(wanted[0], color=wanted[1])
+
+    def _fitting(self, text: str) -> str:
+        """Return the name of the left axis as far as it fits: whole, without its unit, or not at all."""
+        self._room = self.getViewBox().height()
+        metrics = QtGui.QFontMetrics(theme.font(8.5))
+        for shown in (text, text.partition(" (")[0]):
+            if self._room < 1 or metrics.horizontalAdvance(shown) <= self._room + 4:
+                return shown
+        return ""
+
+    def _fit(self) -> None:
+        """Keep the name of a low plot from being cut; where its height is what it was this costs nothing."""
+        if self.getViewBox().height() != self._room:
+            self.name_axis("left", self.left)
+
+    def resizeEvent(self, event):
+        """Name the left axis as far as there is room."""
+        super().resizeEvent(event)
+        if hasattr(self, "_room"):  # pyqtgraph sizes itself before it is made
+            self.getPlotItem().layout.activate()
+            self._fit()
 
     def show_ranges(self, x: tuple[float, float] | None = None, y: tuple[float, float] | None = None) -> None:
         """Show these ranges, unless the operator has chosen others; the ranges shown already cost nothing."""
+        self._fit()
         box = self.getViewBox()
         shows = (box.setXRange, box.setYRange)
         for wanted, now, show, follows in zip((x, y), box.viewRange(), shows, self.follows, strict=True):

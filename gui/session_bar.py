@@ -135,7 +135,9 @@ class SessionBar(QtWidgets.QWidget):
     def _record(self, store) -> None:
         palette = theme.current()
         file = os.path.basename(store.recording) if store.recording else ""
-        if store.mode == "replay":
+        if store.mode == "replay" and not store.replay.get("complete", True):
+            _set(self.record, "! cut off", f"color: {palette.warn}")
+        elif store.mode == "replay":
             _set(self.record, "↺ recorded", f"color: {palette.muted}")
         elif store.mode == "waiting":
             _set(self.record, "", "")

@@ -61,8 +61,20 @@ def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, tel
     return main([*where, "--layout", layout, "--theme", theme_name or "", *opened])
 
 
-def _picture_of_file(screenshot, file, panel, size, theme_name):
+def _off_screen() -> None:
+    """Draw without a screen, and without Qt's remarks that there is none."""
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from pyqtgraph.Qt import QtCore
+
+    def said(kind, context, text):
+        if "propagateSizeHints" not in text and "XDG_RUNTIME_DIR" not in text:
+            click.echo(text, err=True)
+
+    QtCore.qInstallMessageHandler(said)
+
+
+def _picture_of_file(screenshot, file, panel, size, theme_name):
+    _off_screen()
     from gui.files import read
     from gui.panels.file_panel import panel_for
     from gui.screenshot import panel_picture
@@ -73,7 +85,7 @@ def _picture_of_file(screenshot, file, panel, size, theme_name):
 
 
 def _picture(screenshot, session, at_s, layout, panel, size, theme_name):
-    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    _off_screen()
     from gui.screenshot import panel_picture, picture
 
     player, hello = _moment(session, at_s)
@@ -102,7 +114,7 @@ def _figures(folder, session):
     import sys
     import tempfile
 
-    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    _off_screen()
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         if session is None:

@@ -93,17 +93,15 @@ class EventsPanel(Panel):
         row = QtWidgets.QHBoxLayout()
         row.setContentsMargins(8, 5, 8, 4)
         row.setSpacing(4)
-        for kind, (sign, name, _) in KINDS.items():
+        for kind, (_, name, _) in KINDS.items():
             button = QtWidgets.QToolButton()
             button.setCheckable(True)
             button.setChecked(True)
             button.setToolTip(f"Show {name}")
             button.setFont(theme.font(8.5))
             button.setStyleSheet("QToolButton { padding: 3px 4px; border-width: 1px; }")
-            button.toggled.connect(lambda on, button=button, words=f"{sign} {name}": button.setText(_ticked(on, words)))
+            button.toggled.connect(lambda _: self._name_filters())
             button.toggled.connect(lambda _: self._filter())
-            button.setText(_ticked(True, f"{sign} {name}"))
-            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(button.text()) + 12)
             self.kinds[kind] = button
             row.addWidget(button)
         self.search = QtWidgets.QLineEdit()
@@ -113,6 +111,24 @@ class EventsPanel(Panel):
         self.search.textChanged.connect(lambda _: self._filter())
         row.addWidget(self.search, 1)
         self.column.addLayout(row)
+        self._name_filters()
+
+    def resizeEvent(self, event):
+        """Leave the filters' words out where they would stand on each other."""
+        super().resizeEvent(event)
+        self._name_filters()
+
+    def _name_filters(self) -> None:
+        texts = {kind: (f"{sign} {name}", sign) for kind, (sign, name, _) in KINDS.items()}
+        room = self.width() - self.search.minimumWidth() - 4 * len(texts) - 16  # spacing and margins of the row
+        metrics = self.kinds["trial"].fontMetrics()
+        whole = sum(metrics.horizontalAdvance(_ticked(True, words)) + 14 for words, _ in texts.values()) <= room
+        for kind, button in self.kinds.items():
+            words, sign = texts[kind]
+            button.setMinimumWidth(metrics.horizontalAdvance(_ticked(True, sign)) + 12)
+            text = _ticked(button.isChecked(), words if whole else sign)
+            if button.text() != text:
+                button.setText(text)
 
     def _note_line(self) -> None:
         row = QtWidgets.QHBoxLayout()

@@ -11,6 +11,7 @@ from gui.panels.base import Panel
 
 EDGES_US = np.geomspace(1.0, 100_000.0, 81)
 LOG_EDGES = np.log10(EDGES_US)
+LOW = 240  # pixels of height that both plots need
 
 
 class LatencyPanel(Panel):
@@ -52,6 +53,11 @@ class LatencyPanel(Panel):
         for plot, line in zip((self.histogram, self.stages), self.deadlines):
             plot.addItem(line)
         self.restyle()
+
+    def resizeEvent(self, event):
+        """Leave the room of a low panel to the stages, whose names would stand on each other."""
+        super().resizeEvent(event)
+        self.histogram.setVisible(self.height() >= LOW)
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""

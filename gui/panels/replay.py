@@ -86,7 +86,10 @@ class ReplayPanel(Panel):
         self.timeline.setToolTip("Drag or click to go to a moment")
         self.column.addWidget(self.timeline)
         self.words = plots.caption()
-        self.column.addWidget(self.words)
+        under = QtWidgets.QHBoxLayout()
+        under.addWidget(self.where)
+        under.addWidget(self.words, 1)
+        self.column.addLayout(under)
         self._what_if()
         self._polled = 0
 
@@ -116,8 +119,7 @@ class ReplayPanel(Panel):
         row.addWidget(self.speed)
         self.where = QtWidgets.QLabel("")
         self.where.setFont(theme.font(10.5, bold=True))
-        row.addSpacing(10)
-        row.addWidget(self.where, 1)
+        row.addStretch(1)
         self.column.addLayout(row)
 
     def _what_if(self) -> None:
@@ -126,12 +128,12 @@ class ReplayPanel(Panel):
         grid.setVerticalSpacing(4)
         title = QtWidgets.QLabel("What if")
         title.setFont(theme.font(10.5, bold=True))
-        grid.addWidget(title, 0, 0)
+        grid.addWidget(title, 0, 0, 1, 2)
         self.sides = [Setting("A", AS_RECORDED, ""), Setting("B", "adapter.learning_rate", "1e-5")]
-        for row, side in enumerate(self.sides):
+        for row, side in enumerate(self.sides, 1):
             side.value.returnPressed.connect(self.ask)
             for column, part in enumerate((side.name, side.key, side.equals, side.value)):
-                grid.addWidget(part, row, 1 + column)
+                grid.addWidget(part, row, column)
         self.ask_button = QtWidgets.QPushButton("Ask")
         self.ask_button.setToolTip("Replay the recorded spikes with both settings and plot the difference")
         self.ask_button.clicked.connect(self.ask)
@@ -139,9 +141,9 @@ class ReplayPanel(Panel):
         self.quantity.addItems(list(QUANTITIES))
         self.quantity.setToolTip("What the plots show")
         self.quantity.currentIndexChanged.connect(lambda _: self._draw())
-        grid.addWidget(self.quantity, 0, 5)
-        grid.addWidget(self.ask_button, 1, 5)
-        grid.setColumnStretch(2, 1)
+        grid.addWidget(self.quantity, 0, 3)
+        grid.addWidget(self.ask_button, 0, 4)
+        grid.setColumnStretch(1, 1)
         self.column.addLayout(grid)
         self.answer = plots.caption()
         self.column.addWidget(self.answer)

@@ -1,5 +1,6 @@
 """Every panel on a session made of formulas: its picture, what it says, what a click does."""
 
+import itertools
 import pathlib
 import sys
 
@@ -11,6 +12,7 @@ from gui import panels, theme
 from gui.panels.base import Context
 from gui.panels.decoder_error import running_errors
 from gui.screenshot import store_from
+from gui.session_bar import SessionBar
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import golden
@@ -130,6 +132,41 @@ def test_success_is_said_in_numbers_and_signs(qtbot, context):
     context.store.health["latency_us"] = {"p50": 40.0, "p99": 90.0, "p99_9": 130.0, "max": 9000.0}
     latency.refresh()  # longer than a bin, and no deadline was missed: none were held
     assert latency.figures.values["misses"].text() == "not paced"
+
+
+def test_a_narrow_log_keeps_its_filters_apart(qtbot, context):
+    events = make(qtbot, context, "events")
+    for width, words in ((640, ["☑ ◎ trials", "☑ → commands"]), (360, ["☑ ◎", "☑ →"])):
+        events.resize(width, 300)
+        assert [events.kinds[kind].text() for kind in ("trial", "command")] == words
+        qtbot.wait(10)
+        ends = [button.geometry() for button in events.kinds.values()] + [events.search.geometry()]
+        assert all(left.right() < right.left() for left, right in itertools.pairwise(ends))
+    qtbot.mouseClick(events.kinds["trial"], QtCore.Qt.MouseButton.LeftButton)
+    assert events.kinds["trial"].text() == "☐ ◎"
+
+
+def test_a_low_latency_panel_keeps_the_names_of_the_stages_apart(qtbot, context):
+    latency = make(qtbot, context, "latency")
+    latency.resize(480, 150)
+    qtbot.wait(10)
+    assert not latency.histogram.isVisible()
+    axis = latency.stages.getAxis("left")
+    assert axis.height() / 6 > 7
+    latency.resize(480, 400)
+    qtbot.wait(10)
+    assert latency.histogram.isVisible()
+
+
+def test_a_recording_that_was_cut_off_says_so_in_the_bar(qtbot, context):
+    bar = SessionBar(lambda name: None)
+    qtbot.addWidget(bar)
+    store = context.store
+    store.mode, store.replay = "replay", {"paused": True, "speed": 1.0, "complete": True}
+    for complete, said in ((True, "↺ recorded"), (False, "! cut off")):
+        store.replay["complete"] = complete
+        bar.refresh(store, 0.0, lambda name: True)
+        assert bar.record.text() == said
 
 
 def test_filters_and_search_narrow_the_log(qtbot, context):

@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import os
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -221,3 +223,29 @@ def test_big_numbers_side_by_side_stay_apart_in_a_narrow_panel(qtbot, width):
     for left, right in itertools.pairwise(labels):
         assert left.geometry().right() < right.geometry().left()
     assert labels[-1].geometry().right() <= width
+
+
+def test_the_name_of_a_low_plot_loses_its_unit_and_then_itself(qtbot, qapp):
+    plot = plots.Plot("error (cm/s)", "time (s)")
+    qtbot.addWidget(plot)
+    shown = []
+    for height in (300, 100, 60, 300):
+        plot.resize(300, height)
+        plot.show()
+        qtbot.wait(10)
+        shown.append(plot.getAxis("left").labelText)
+    assert shown == ["error (cm/s)", "error", "", "error (cm/s)"]
+    plot.name_axis("left", "angle (°)")
+    assert plot.getAxis("left").labelText == "angle (°)" and plot.left == "angle (°)"
+
+
+def test_an_application_that_nobody_holds_stays():
+    script = (
+        "from gui.app import application; from pyqtgraph.Qt import QtWidgets\n"
+        "application(); label = QtWidgets.QLabel('here')\n"
+        "assert QtWidgets.QApplication.instance() is not None\n"
+        "application(); assert label.text() == 'here'\n"
+    )
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
