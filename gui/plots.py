@@ -28,7 +28,7 @@ class Plot(pyqtgraph.PlotWidget):
     """
 
     def __init__(self, left: str = "", bottom: str = ""):
-        super().__init__(enableMenu=False)  # a menu that is made and then dropped leaves dangling wrappers: Qt crashes
+        super().__init__(enableMenu=False)
         self.left, self.bottom = left, bottom
         self.follows = [True, True]
         """Whether :meth:`show_ranges` is obeyed, in x and y: until the operator drags or zooms, and again after a

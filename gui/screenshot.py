@@ -17,7 +17,6 @@ from gui.panels.file_panel import FilePanel
 from gui.store import Store
 from gui.subject_window import SubjectWindow
 
-_drawn: list = []  # kept until the process ends: plots that are deleted while events wait for them crash Qt
 LAYOUTS = ("run", "calibrate", "inspect")
 SIZES = {"run": (1600, 1000), "calibrate": (1600, 1000), "inspect": (1600, 1000), "subject": (800, 800)}
 
@@ -49,7 +48,6 @@ def picture(hello: dict, path, layout: str = "run", size: tuple[int, int] | None
     settle(app, window, layout)
     grabbed = _thrifty(window.grab())
     window.close()
-    _drawn.append(window)
     if not grabbed.save(str(path), "PNG"):
         raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
 
@@ -92,7 +90,6 @@ def panel_picture(
         app.processEvents(QtCore.QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
     grabbed = _thrifty(panel.grab())
     panel.close()
-    _drawn.append(panel)
     if not grabbed.save(str(path), "PNG"):
         raise BadInput(f"{path} cannot be written as a PNG; choose a folder that exists and a name that ends in .png")
 

@@ -36,7 +36,7 @@ def solve(network, starts, method, tolerance_mv, out, seed, as_json):
 
     from bmi_runtime.analysis.networks import fixed_points
     from bmi_runtime.analysis.networks.network import load_network
-    from bmi_runtime.analysis.perturbation.files import checked_npz
+    from bmi_runtime.analysis.npz import checked_npz
 
     out = checked_npz(out)
     loaded = load_network(network)
@@ -117,7 +117,7 @@ def make(
 
     from bmi_runtime.analysis.networks import graphs
     from bmi_runtime.analysis.networks.network import RateNetwork, save_network
-    from bmi_runtime.analysis.perturbation.files import checked_npz
+    from bmi_runtime.analysis.npz import checked_npz
 
     out = checked_npz(out)
     wanted = graphs.MotifStatistics(probability, reciprocal, convergent, divergent, chain)
@@ -168,7 +168,7 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
 
     from bmi_runtime.analysis.networks import spiking_check
     from bmi_runtime.analysis.networks.network import load_network
-    from bmi_runtime.analysis.perturbation.files import checked_npz
+    from bmi_runtime.analysis.npz import checked_npz
     from simulators.network import SpikingNetwork
 
     out = checked_npz(out)
@@ -206,7 +206,7 @@ def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_j
     import numpy as np
 
     from bmi_runtime.analysis.networks import study as module
-    from bmi_runtime.analysis.perturbation.files import checked_out
+    from bmi_runtime.analysis.npz import checked_out
     from bmi_runtime.errors import BadInput
 
     checked_out(out)
@@ -294,10 +294,10 @@ def plot(network, folder, gui, seed, as_json):
         raise BadInput("give an existing folder for the figures with --folder, or a network and --gui for a window")
     if network is not None:
         from bmi_runtime.analysis.networks.plots import states_figure
-        from bmi_runtime.analysis.perturbation.files import checked_out
+        from bmi_runtime.analysis.npz import checked_out
 
-        checked_out(folder / "x.png")
-        drawn = states_figure(_states_of(network, seed), folder / f"{network.stem}_states.png")
+        wanted = checked_out(folder / f"{network.stem}_states.png")
+        drawn = states_figure(_states_of(network, seed), wanted)
         answer({"files": [drawn]}, as_json, drawn)
         return
     from bmi_runtime.analysis.networks import posters

@@ -61,10 +61,10 @@ def simulate(out, neurons, steps, clamped_fraction, hidden, seed, as_json):
     """Simulate a perturbed system with known connections, for `bmi perturb fit`."""
     import numpy as np
 
-    from bmi_runtime.analysis.perturbation import files
+    from bmi_runtime.analysis.npz import checked_npz
     from bmi_runtime.analysis.perturbation import simulate as simulation
 
-    out = files.checked_npz(out)
+    out = checked_npz(out)
     rng = np.random.default_rng(seed)
     connectivity = simulation.random_connectivity(neurons, rng)
     clamps = simulation.random_assignments(steps, neurons, rng, clamped_fraction=clamped_fraction)
@@ -104,9 +104,10 @@ def fit(data, out, confidence, fdr, permutations, seed, as_json):
     """
     import numpy as np
 
+    from bmi_runtime.analysis.npz import checked_npz
     from bmi_runtime.analysis.perturbation import files
 
-    out = files.checked_npz(out)
+    out = checked_npz(out)
     found = files.fit_file(data, confidence, permutations, np.random.default_rng(seed))
     named = found.effects.discoveries(fdr)
     result = {
@@ -224,10 +225,10 @@ def plan(correlation, pilot, neurons, probability, trial_s, plot, seed, as_json)
 @answer_options
 def schedule(units, trials, per_trial, sham_fraction, interval_s, jitter_s, pulses, out, plot, seed, as_json):
     """Draw a randomised stimulation schedule with sham trials, for a session to run."""
-    from bmi_runtime.analysis.perturbation import files
+    from bmi_runtime.analysis.npz import checked_npz
     from bmi_runtime.analysis.perturbation.schedule import StimulationDesign
 
-    out = files.checked_npz(out)
+    out = checked_npz(out)
     design = StimulationDesign(
         _units(units), trials, per_trial, sham_fraction, max(1.0, jitter_s), interval_s, jitter_s, pulses, seed
     )

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.binned_file import bin_edges, counted
 from bmi_runtime.sources.spike_file import SpikeFile, distinct, read_spikes
 
 EDGE = 1e-6  # of a bin: spikes so close before an edge are on it, and rounding has moved them
@@ -120,12 +121,10 @@ def bin_trains(trains_s: list[np.ndarray], span_s: tuple[float, float], bin_s: f
         raise BadInput(
             f"bins of {bin_s:g} s: {wanted:.2g} of them for {len(trains_s)} units are too many; take wider ones"
         )
-    bins = int(wanted)
-    if bins < 1:
+    if wanted < 1:
         raise BadInput(f"bins of {bin_s:g} s are longer than the recording ({stop - start:g} s)")
-    counts = np.zeros((bins, len(trains_s)), dtype=np.uint16)
+    edges_s = bin_edges(start, stop, bin_s) - EDGE * bin_s
+    counts = np.zeros((len(edges_s) - 1, len(trains_s)), dtype=np.uint16)
     for unit, train_s in enumerate(trains_s):
-        places = np.floor((np.asarray(train_s) - start) / bin_s + EDGE)
-        inside = places[(places >= 0) & (places < bins)].astype(np.int64)
-        counts[:, unit] = np.minimum(np.bincount(inside, minlength=bins), np.iinfo(np.uint16).max)
+        counts[:, unit] = np.minimum(counted(train_s, edges_s), np.iinfo(np.uint16).max)
     return counts

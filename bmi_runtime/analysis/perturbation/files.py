@@ -105,26 +105,6 @@ def fit_file(path, confidence: float, permutations: int, rng: np.random.Generato
     return Fit(effects, len(outcomes), wald, truth, constant)
 
 
-def checked_out(path) -> pathlib.Path | None:
-    """Return `path`, or raise BadInput when nothing can be written there (before any work is done)."""
-    if path is None:
-        return None
-    path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise BadInput(f"there is no folder {path.parent} to write {path.name} into")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder: name the file to write")
-    return path
-
-
-def checked_npz(path) -> pathlib.Path | None:
-    """Return where NumPy will write an ``.npz`` file called `path` (it adds the ending), checked as by
-    :func:`checked_out`.
-    """
-    path = checked_out(path)
-    return path if path is None or path.name.endswith(".npz") else checked_out(path.with_name(path.name + ".npz"))
-
-
 def save_fit(path, found: Fit, named: np.ndarray) -> None:
     """Write the estimates to an ``.npz`` file, (sources, targets) each, and the true connectivity, (targets, sources),
     when it is known.
