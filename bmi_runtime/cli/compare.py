@@ -91,9 +91,11 @@ def _open(paths, names, options, as_json):
     from bmi_runtime.decoding.comparison import compare_decoders
     from bmi_runtime.errors import BadInput
     from bmi_runtime.sources.datafile import load_recording
+    from bmi_runtime.sources.oddities import of_bins
 
     _check_names(names, fitted_names())
-    tables = {}
+    tables: dict[str, list] = {}
+    oddities: dict[str, list[str]] = {}
     for path in paths:
         if options["velocity"] and not path.endswith(".mcap"):
             raise BadInput(f"--velocity is for sessions of the runtime (.mcap); {path} holds the velocity it holds")
@@ -102,10 +104,13 @@ def _open(paths, names, options, as_json):
             if name in NEEDS_TARGETS and recording.targets is None:
                 raise BadInput(f"'{name}' learns from where the targets are; compare it with --closed-loop")
         say(recording.described, True)
+        for sentence in (odd := of_bins(recording)):
+            say(f"odd: {sentence}", True)
         with progress(recording.name, options["folds"] * len(names)) as advance:
             rows = compare_decoders(recording, names, options["folds"], options["seed"], advance)
-        tables[path if recording.name in tables else recording.name] = rows
-    result = {"mode": "open-loop", "folds": options["folds"], "tables": tables}
+        title = path if recording.name in tables else recording.name
+        tables[title], oddities[title] = rows, odd
+    result = {"mode": "open-loop", "folds": options["folds"], "tables": tables, "odd": oddities}
     return result | ({"written": _write(options["write"], names[0], recording)} if options["write"] else {})
 
 
@@ -114,7 +119,7 @@ def _write(path, name, recording):
     from bmi_runtime.decoding.comparison import training_of
     from bmi_runtime.decoding.fitted_file import save_fitted
 
-    training = training_of(recording)
+    training = training_of(recording).bridged()
     unit_m_s = 1.0 if recording.velocity_unit == "m/s" else None
     save_fitted(path, name, fit_decoder(name, training), training, unit_m_s, recording.name)
     return path
@@ -152,6 +157,9 @@ def _open_table(name, rows):
         "behind the best",
     ]
     for row in rows:
+        if "failed" in row:
+            lines.append(f"{row['decoder']:<18}{'-':>9}  {row['failed']}")
+            continue
         (x, y), (low, high) = row["r2_velocity"], row["interval"]
         px, py = (f"{value:.3f}" for value in row["r2_position"]) if row["r2_position"] else ("-", "-")
         gap = ""

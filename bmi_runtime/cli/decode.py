@@ -33,13 +33,17 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
 
     The counts go bin by bin over a ZeroMQ socket into the live loop. Kinematics travel with the training part only.
     """
-    from bmi_runtime.decoding import baselines
     from bmi_runtime.decoding.openloop import scores
     from bmi_runtime.sources.datafile import load_recording
+    from bmi_runtime.sources.oddities import of_bins
     from bmi_runtime.sources.open_loop import check_decodable
 
     recording = load_recording(data, data_test, mapping)
     bins_train = recording.split(train_fraction)
+    odd = of_bins(recording)
+    for sentence in odd:
+        say(f"odd: {sentence}", as_json)
+    recording = recording.to_learn(bins_train)
     train = slice(0, bins_train)
     check_decodable(recording.name, recording.counts[train], recording.velocity[train], " of the training part")
     say(
@@ -48,10 +52,7 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
     )
     states, timing = _stream(recording, bins_train, direct)
     answers = {"adaptive": scores(recording, states, bins_train)}
-    with progress("baselines", 2) as advance:
-        for name, function in (("ridge", baselines.ridge_states), ("kalman", baselines.kalman_states)):
-            answers[name] = scores(recording, function(recording, bins_train), bins_train)
-            advance()
+    answers |= _baselines(recording, bins_train, as_json)
     report = {
         **answers["adaptive"],
         "bins_train": bins_train,
@@ -60,8 +61,29 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
         "velocity_unit": recording.velocity_unit,
         "position_unit": recording.position_unit if recording.position is not None else "displacement since a start",
         "baselines": {name: answers[name] for name in ("ridge", "kalman")},
+        "odd": odd,
     }
     answer(report, as_json, _table(answers, report))
+
+
+def _baselines(recording, bins_train, as_json):
+    """Return the scores of the static baselines; one that cannot be fitted is said, and leaves its row empty."""
+    import numpy as np
+
+    from bmi_runtime.decoding import baselines
+    from bmi_runtime.decoding.openloop import scores
+
+    answers = {}
+    with progress("baselines", 2) as advance:
+        for name, function in (("ridge", baselines.ridge_states), ("kalman", baselines.kalman_states)):
+            try:
+                answers[name] = scores(recording, function(recording, bins_train), bins_train)
+            except (np.linalg.LinAlgError, ArithmeticError, ValueError) as error:
+                say(f"{LABELS[name]} cannot be fitted to this recording ({error})", as_json)
+                nothing = np.full((recording.n_bins, 4), np.nan)
+                answers[name] = scores(recording, nothing, bins_train)
+            advance()
+    return answers
 
 
 def _stream(recording, bins_train, direct):

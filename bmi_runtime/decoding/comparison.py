@@ -18,13 +18,14 @@ import numpy as np
 
 from bmi_runtime.decoding.base import fit_decoder
 from bmi_runtime.decoding.fitted import Training, decode_all
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError, first_line
 
 PURGE_S = 1.0
 SEGMENT_S = 10.0
 DRAWS = 2000
 LEVEL = 0.95
 FEWEST_TRAINING_BINS = 200
+CANNOT_BE_FITTED = (np.linalg.LinAlgError, ArithmeticError, ValueError, IndexError, BmiError)
 
 
 def training_of(recording: Any) -> Training:
@@ -70,28 +71,51 @@ def held_out_states(
     folds: int,
     advance: Callable[[], None] = lambda: None,
     about: str = "the recording",
+    failed: dict[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return what each decoder says of every bin when the bin is held out, shape (bins, 4).
+
+    Decoders learn positions about their median in the bins that they learn from, so that the origin of the file's
+    coordinates costs them no digits, and short gaps bridged; they are scored on recorded bins alone.
+
+    Parameters
+    ----------
+    data : Training
+    names : sequence of str
+    folds : int
+    advance : callable
+        Called after every fit.
+    about : str
+        The recording's name.
+    failed : dict, optional
+        Where a decoder that cannot be fitted is noted, with its reason; it is then left out of the result.
 
     Raises
     ------
     BadInput
-        When a fold leaves nothing to learn from, or a decoder cannot be fitted to it; `about` names the recording.
+        When a fold leaves nothing to learn from, or a decoder cannot be fitted and `failed` is not given.
     """
-    from bmi_runtime.sources.open_loop import check_decodable
+    from bmi_runtime.sources.open_loop import centre_of, check_decodable
 
     states = {name: np.full((len(data.counts), 4), np.nan) for name in names}
+    noted = {} if failed is None else failed
     for fold, (train, test) in enumerate(blocks(data, folds), 1):
-        learned, unseen = data.part(train), data.part(test)
+        learned, unseen = data.part(train).bridged(), data.part(test)
         part = f" that fold {fold} of {folds} learns from"
         check_decodable(about, learned.counts, learned.kinematics[:, 2:], part)
+        origin = centre_of(learned.kinematics[:, :2])
+        centred = learned.about(origin)
         for name in names:
-            try:
-                states[name][test] = decode_all(fit_decoder(name, learned), unseen)
-            except np.linalg.LinAlgError as error:
-                raise BadInput(f"{about}: '{name}' cannot be fitted to the bins{part} ({error})") from None
             advance()
-    return states
+            if name in noted:
+                continue
+            try:
+                states[name][test] = decode_all(fit_decoder(name, centred), unseen) + np.r_[origin, 0.0, 0.0]
+            except CANNOT_BE_FITTED as error:
+                noted[name] = f"cannot be fitted to the bins{part} ({first_line(error)})"
+                if failed is None:
+                    raise BadInput(f"{about}: '{name}' {noted[name]}") from None
+    return {name: found for name, found in states.items() if name not in noted}
 
 
 def segment_sums(true: np.ndarray, decoded: np.ndarray, segment: np.ndarray) -> np.ndarray:
@@ -138,10 +162,20 @@ def compare_decoders(
     -------
     list of dict
         ``decoder``, ``r2_velocity`` and ``r2_position`` (per dimension; position None where it is not decoded),
-        ``rmse_velocity``, ``r2`` (mean of the two velocities), ``interval``, ``behind_best`` and its interval.
+        ``rmse_velocity``, ``r2`` (mean of the two velocities), ``interval``, ``behind_best`` and its interval. A
+        decoder that cannot be fitted stands last, with `r2` None and the reason as ``failed``.
+
+    Raises
+    ------
+    BadInput
+        When none of them can be fitted.
     """
     data = training_of(recording)
-    states = held_out_states(data, names, folds, advance, recording.name)
+    failed: dict[str, str] = {}
+    states = held_out_states(data, names, folds, advance, recording.name, failed)
+    if not states:
+        raise BadInput(f"{recording.name}: " + "; ".join(f"'{name}' {why}" for name, why in failed.items()))
+    names = list(states)
     true = data.kinematics
     segment = (np.arange(len(true)) * data.bin_s // SEGMENT_S).astype(int)
     draws = np.random.default_rng(seed).multinomial(
@@ -150,7 +184,8 @@ def compare_decoders(
     sums = {name: segment_sums(true[:, 2:], states[name][:, 2:], segment) for name in names}
     drawn = {name: r2_of(np.einsum("ds,sqk->dqk", draws, sums[name])) for name in names}
     order = sorted(names, key=lambda name: -float(r2_of(sums[name].sum(axis=0))))
-    return [_row(name, order[0], true, states[name], sums, drawn) for name in order]
+    rows = [_row(name, order[0], true, states[name], sums, drawn) for name in order]
+    return rows + [{"decoder": name, "r2": None, "failed": why} for name, why in failed.items()]
 
 
 def _row(name, best, true, states, sums, drawn) -> dict[str, Any]:

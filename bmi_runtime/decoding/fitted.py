@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import LEADS_BINS, VALIDATION_FRACTION, _mean_r2
+from bmi_runtime.sources.gaps import bridged
 
 VELOCITY = np.array([2, 3])
 
@@ -65,6 +66,17 @@ class Training:
             for name in ("counts", "kinematics", "trial_start", "restart", "targets")
         }
         return cls(bin_s=parts[0].bin_s, **arrays)
+
+    def about(self, origin: np.ndarray) -> Training:
+        """Return the same movement with its positions counted from `origin`, shape (2,)."""
+        shift = np.zeros(self.kinematics.shape[1])
+        shift[: len(origin)] = origin
+        targets = None if self.targets is None else self.targets - np.r_[origin, 0.0]
+        return dataclasses.replace(self, kinematics=self.kinematics - shift, targets=targets)
+
+    def bridged(self) -> Training:
+        """Return it with short gaps of the kinematics filled, for learning."""
+        return dataclasses.replace(self, kinematics=bridged(self.kinematics, self.trial_start, self.bin_s))
 
     def validation(self) -> tuple[Training, Training]:
         """Return the first four fifths and the last fifth, on which hyper-parameters are chosen."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.gaps import LONGEST_GAP_S
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
-LONGEST_GAP_S = 0.4  # kinematics are interpolated within, and not recorded in a longer one
 SHORTEST_PART_BINS = 2
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
 

@@ -108,20 +108,34 @@ def _read(path, mapping=None, velocity="intended"):
     )
 
 
+NPZ_NAMES = ("counts", "bin_s", "velocity", "position", "trial_start")
+
+
 def _from_npz(path):
+    """Read the arrays that are used here and no others: what else a laboratory keeps in the file is its own."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            held = list(archive.files)
+            arrays = {name: _plain_array(path, archive, name) for name in NPZ_NAMES if name in held}
+    except BadInput:
+        raise
     except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
         raise BadInput(f"{path.name}: not a readable .npz file ({first_line(error)})") from None
     missing = [name for name in ("counts", "bin_s") if name not in arrays]
     if "velocity" not in arrays and "position" not in arrays:
         missing.append("velocity (or position)")
     if missing:
-        raise BadInput(f"{path.name}: lacks {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
-    return recording_from_arrays(
-        path.name, **{k: arrays.get(k) for k in ("counts", "bin_s", "velocity", "position", "trial_start")}
-    )
+        raise BadInput(f"{path.name}: lacks {', '.join(missing)}; it holds {', '.join(sorted(held)) or 'nothing'}")
+    return recording_from_arrays(path.name, **arrays)
+
+
+def _plain_array(path, archive, name):
+    try:
+        return archive[name]
+    except ValueError:  # numpy's own words recommend pickles
+        raise BadInput(
+            f"{path.name}: '{name}' holds Python objects, which are never loaded; save it as a plain array of numbers"
+        ) from None
 
 
 def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:

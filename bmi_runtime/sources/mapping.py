@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pydantic
+import scipy.sparse
 
 from bmi_runtime.errors import BadInput
 
@@ -159,17 +160,27 @@ def pieces(variables: Mapping[str, Any], path: str) -> list[np.ndarray]:
 
 
 def _walk(value: Any, parts: list[str]) -> Iterator[np.ndarray]:
-    if not parts:
-        yield np.asarray(value)
-    elif parts[0] == "[*]":
-        for item in np.atleast_1d(value):
+    if parts and parts[0] == "[*]":
+        cells = np.ravel(value, order="F") if isinstance(value, np.ndarray) and value.dtype == object else value
+        for item in np.atleast_1d(cells):
             yield from _walk(item, parts[1:])
+        return
+    value = _only(value)
+    if not parts:
+        yield value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
     elif isinstance(value, Mapping):
         yield from _walk(value[parts[0]], parts[1:])
     elif parts[0] in getattr(value, "_fieldnames", ()):
         yield from _walk(getattr(value, parts[0]), parts[1:])
     else:
         raise KeyError(parts[0])
+
+
+def _only(value: Any) -> Any:
+    """Return what a cell or a struct of one element holds: MATLAB keeps every struct in an array, of one if alone."""
+    while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
+        value = value.item()
+    return value
 
 
 def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> dict[str, Any]:
@@ -189,11 +200,17 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
             parts = pieces(variables, path)
         except KeyError:
             raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
-        parts = [np.atleast_2d(part).T if turned else np.atleast_2d(part) for part in parts]
+        parts = [np.atleast_2d(part).T if turned else np.atleast_2d(part) for part in parts if np.size(part)]
+        if not parts:
+            raise BadInput(f"{name}: '{path}' is empty")
         try:
             return np.concatenate(parts), np.cumsum([0] + [len(part) for part in parts[:-1]])
         except ValueError:
-            raise BadInput(f"{name}: the pieces of '{path}' differ in their number of columns") from None
+            held = sorted({part.shape[1:] for part in parts})
+            sizes = ", ".join(" x ".join(map(str, shape)) for shape in held[:4])
+            raise BadInput(
+                f"{name}: the pieces of '{path}' differ in their number of columns ({sizes}); is counts.order right?"
+            ) from None
 
     counts, starts = joined(mapping.counts.variable)
     arrays: dict[str, Any] = {"counts": counts, "trial_start": starts, "bin_s": _width_s(name, variables, mapping.bin)}

@@ -15,7 +15,9 @@ TEXT = ("char", "cellstr")
 
 
 def mat_variables(path: pathlib.Path) -> dict[str, Any]:
-    """Return the variables of a ``.mat`` file: arrays, structs, and lists of what cells and arrays of structs hold.
+    """Return the variables of a ``.mat`` file: arrays as MATLAB shows them, structs, and object arrays of cells.
+
+    Nothing is squeezed: one bin of forty units (40 x 1) and forty bins of one unit (1 x 40) stay what they are.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def mat_variables(path: pathlib.Path) -> dict[str, Any]:
     import scipy.io
 
     try:
-        variables = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
+        variables = scipy.io.loadmat(path, squeeze_me=False, struct_as_record=False)
     except Exception as error:  # scipy raises many kinds on a damaged file
         reason = first_line(error)
         raise BadInput(f"{path.name}: not a readable .mat file ({reason})") from None
@@ -53,13 +55,22 @@ def _value(file, item) -> Any:
     import h5py
 
     if isinstance(item, h5py.Group):
-        return _struct(file, item)
+        return _sparse(item) if "MATLAB_sparse" in item.attrs else _struct(file, item)
     if item.attrs.get("MATLAB_empty", 0):
         return np.zeros(tuple(int(size) for size in np.ravel(item[()])))
     if item.dtype != h5py.ref_dtype:
-        return np.squeeze(np.asarray(item[()]).T)
+        return np.asarray(item[()]).T
     references = np.ravel(item[()].T)
     return _together([_value(file, file[reference]) for reference in references])
+
+
+def _sparse(group) -> np.ndarray:
+    """Return a sparse matrix, which MATLAB keeps by compressed columns, as a full one."""
+    import scipy.sparse
+
+    stops, rows = np.ravel(group["jc"][()]), int(group.attrs["MATLAB_sparse"])
+    data, ir = (np.ravel(group[name][()]) if name in group else np.zeros(0, int) for name in ("data", "ir"))
+    return scipy.sparse.csc_array((data, ir, stops), shape=(rows, len(stops) - 1)).toarray()
 
 
 def _struct(file, group) -> Any:

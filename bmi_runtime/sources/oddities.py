@@ -184,7 +184,7 @@ def of_bins(recording: OpenLoopRecording, time_s=None) -> list[str]:
     time_s : array, optional
         The file's own time of each bin.
     """
-    odd = _of_units(recording.counts)
+    odd = [*recording.odd, *_of_units(recording.counts)]
     odd += _time_breaks(time_s)
     odd += _joins(recording)
     missing = int((~np.isfinite(recording.velocity).all(axis=1)).sum())

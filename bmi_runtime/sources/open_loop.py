@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.gaps import bridged, difference, held_every, without_held
+from bmi_runtime.sources.lost_samples import described, far_samples, lost_samples
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40
+NARROWEST_BIN_S, WIDEST_BIN_S = 1e-4, 1.0
+FEWEST_SCORED_BINS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,8 @@ class OpenLoopRecording:
         x, y and radius of the target that was shown, in sessions of the runtime.
     origins : dict
         Which series or channels of the file velocity and position are, where the file holds several.
+    odd : tuple of str
+        What reading it found that a person should know: lost markers, kinematics slower than the bins.
     """
 
     counts: np.ndarray
@@ -51,6 +57,7 @@ class OpenLoopRecording:
     position_unit: str = "the file's unit"
     targets: np.ndarray | None = None
     origins: dict[str, str] = dataclasses.field(default_factory=dict)
+    odd: tuple[str, ...] = ()
 
     @property
     def n_bins(self) -> int:
@@ -88,6 +95,39 @@ class OpenLoopRecording:
             )
         return bins_train
 
+    def to_learn(self, bins_train: int) -> "OpenLoopRecording":
+        """Return the recording as decoders learn from it: short gaps of the training part bridged, position centred.
+
+        A decoder's numbers depend on the origin of the position (squares of a thousand metres leave no digit for a
+        centimetre), the movement does not: the position is given about its median in the training part. Nothing is
+        filled in, or taken, from the bins that are decoded.
+
+        Raises
+        ------
+        BadInput
+            When no bin after the training part has recorded kinematics, so that nothing could be scored.
+        """
+        known = int(np.isfinite(self.velocity[bins_train:]).all(axis=1).sum())
+        if known < FEWEST_SCORED_BINS:
+            raise BadInput(
+                f"{self.name}: {known} of the {self.n_bins - bins_train} bins to decode have a recorded velocity, so "
+                "nothing can be scored; give another --train-fraction"
+            )
+        head, starts = slice(0, bins_train), self.trial_start[:bins_train]
+        velocity = self.velocity.copy()
+        velocity[head] = bridged(velocity[head], starts, self.bin_s)
+        position = self.position
+        if position is not None:
+            position = position - centre_of(position[head])
+            position[head] = bridged(position[head], starts, self.bin_s)
+        return dataclasses.replace(self, velocity=velocity, position=position)
+
+
+def centre_of(position: np.ndarray) -> np.ndarray:
+    """Return the median of the recorded positions, shape (axes,); zero where none is recorded."""
+    known = position[np.isfinite(position).all(axis=1)]
+    return np.median(known, axis=0) if len(known) else np.zeros(position.shape[1])
+
 
 def recording_from_arrays(
     name, counts, bin_s, velocity=None, position=None, trial_start=None, restart=None, **known: Any
@@ -116,31 +156,92 @@ def recording_from_arrays(
     BadInput
         When a shape or a value is impossible.
     """
+    _check_turned(name, counts, {"velocity": velocity, "position": position})
     counts = _checked_counts(name, counts)
     bins = len(counts)
-    width = np.asarray(bin_s, dtype=float) if np.asarray(bin_s).dtype.kind in "iuf" else np.array(np.nan)
-    if width.size != 1 or not 1e-4 <= float(width.reshape(())) <= 1.0:
-        raise BadInput(f"{name}: bin_s must be one number of seconds between 0.0001 and 1")
-    width_s = float(width.reshape(()))
+    width_s = checked_width_s(name, bin_s)
     starts = _checked_starts(name, trial_start, bins)
     position = _checked_kinematics(name, "position", position, bins)
     velocity = _checked_kinematics(name, "velocity", velocity, bins)
-    if velocity is None:
-        if position is None:
-            raise BadInput(f"{name}: neither velocity nor position is given")
-        velocity = difference(position, starts, width_s)
+    if velocity is None and position is None:
+        raise BadInput(f"{name}: neither velocity nor position is given")
     anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
     anew[0] = True
+    velocity, position, odd = _cleaned(velocity, position, starts, width_s)
+    for what, values in (("velocity", velocity), ("position", position)):
+        if values is not None and np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
+            raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
+    known["odd"] = (*known.get("odd", ()), *odd)
     return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
 
 
-def difference(position, trial_start, bin_s):
-    """Return the velocity as the backward difference of the position, forward at the first bin of a trial."""
-    step = np.diff(position, axis=0) / bin_s
-    velocity = np.vstack([step[:1], step])
-    jumps = np.flatnonzero(trial_start[:-1])
-    velocity[jumps] = step[jumps]
-    return velocity
+def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, list[str]]:
+    """Return velocity and position without lost markers, the velocity derived where there is none, and what was odd."""
+    odd = []
+    if position is not None:
+        lost = lost_samples(position, starts)
+        if lost.any():
+            odd.append(described(lost, position, "position"))
+            position = np.where(lost[:, None], np.nan, position)
+            beside = lost | np.r_[lost[1:], False] | np.r_[False, lost[:-1]]
+            velocity = None if velocity is None else np.where(beside[:, None], np.nan, velocity)
+    if velocity is not None:
+        far = far_samples(velocity)
+        if far.any():
+            odd.append(described(far, velocity, "velocity"))
+            velocity = np.where(far[:, None], np.nan, velocity)
+        return velocity, position, odd
+    held = held_every(position)
+    if held > 1:
+        odd.append(
+            f"the position changes in every {held}. bin only (sampled at {1 / (held * bin_s):.3g} Hz and held): the "
+            "velocity is its change from sample to sample, and bins between them are not scored"
+        )
+    return difference(without_held(position) if held > 1 else position, starts, bin_s), position, odd
+
+
+def checked_width_s(name: str, bin_s: Any) -> float:
+    """Return the width of a bin as one number of seconds.
+
+    Raises
+    ------
+    BadInput
+        When it is none, or cannot be seconds; milliseconds are named as such.
+    """
+    width = np.asarray(bin_s, dtype=float) if np.asarray(bin_s).dtype.kind in "iuf" else np.array(np.nan)
+    value = float(width.reshape(())) if width.size == 1 else float("nan")
+    if NARROWEST_BIN_S <= value <= WIDEST_BIN_S:
+        return value
+    hint = f"; it is {value:g}: if these are milliseconds, save {value / 1e3:g}" if 1.0 < value <= 1000.0 else ""
+    raise BadInput(
+        f"{name}: bin_s must be one number of seconds between {NARROWEST_BIN_S:g} and {WIDEST_BIN_S:g}{hint}"
+    )
+
+
+def _check_turned(name, counts, tables) -> None:
+    """Refuse tables that have their bins in columns, as is usual in MATLAB, and say which."""
+    shape = np.shape(counts)
+    for what, values in tables.items():
+        other = np.shape(values)
+        if values is None or len(shape) != 2 or len(other) != 2 or other[0] == shape[0]:
+            continue
+        which = next(
+            (
+                said
+                for said, same in (
+                    ("counts", shape[1] == other[0]),
+                    (what, shape[0] == other[1]),
+                    (f"counts and {what}", shape[1] == other[1]),
+                )
+                if same
+            ),
+            None,
+        )
+        if which is not None:
+            raise BadInput(
+                f"{name}: counts is {shape[0]} x {shape[1]} and {what} {other[0]} x {other[1]}: {which} "
+                "must be transposed (counts is bins x units, kinematics bins x axes)"
+            )
 
 
 def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: str = "") -> None:
@@ -208,9 +309,7 @@ def _checked_kinematics(name, what, values, bins):
     values = np.ascontiguousarray(values, dtype=float)
     if np.isinf(values).any():
         raise BadInput(f"{name}: {what} of bin {int(np.argwhere(np.isinf(values))[0][0])} is infinite")
-    if np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
-        raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
-    return values
+    return np.where(np.isfinite(values).all(axis=1)[:, None], values, np.nan)
 
 
 def _checked_starts(name, trial_start, bins):

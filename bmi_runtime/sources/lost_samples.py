@@ -1,0 +1,91 @@
+"""Samples of a tracked hand or cursor that are no place it was at: lost markers, which trackers write as a number.
+
+What they write differs: NaN, zeros, -9999, the largest integer, the last place held still. Two rules find them, both
+ours. A sample is *far* when its distance from the median stands apart from all others by a factor of twenty: movement
+passes through every distance on its way. A stretch is *frozen out* when the position jumps into it, stays at exactly
+one value and jumps out again; a single sample counts when the position returns to where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+FAR_RATIO = 20.0
+FAR_SHARE = 0.2  # more than a fifth of all samples is no exception
+FEWEST = 20
+JUMP_RATIO = 4.0
+USUAL_QUANTILE = 0.9  # of the steps that move
+
+
+def lost_samples(position: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
+    """Return which samples of a position are lost markers.
+
+    Parameters
+    ----------
+    position : ndarray, shape (samples, axes)
+        NaN where nothing was recorded, which is not lost anew.
+    starts : ndarray of bool, shape (samples,), optional
+        Where a trial starts: a jump there is none.
+
+    Returns
+    -------
+    ndarray of bool, shape (samples,)
+    """
+    lost = far_samples(position)
+    rows = np.flatnonzero(np.isfinite(position).all(axis=1) & ~lost)
+    seams = np.zeros(len(rows), dtype=bool) if starts is None else starts[rows]
+    lost[rows[_frozen_out(position[rows], seams)]] = True
+    return lost
+
+
+def far_samples(values: np.ndarray) -> np.ndarray:
+    """Return which samples stand apart from all others by their distance from the median, shape (samples,)."""
+    known = np.isfinite(values).all(axis=1)
+    far = np.zeros(len(values), dtype=bool)
+    for column in values[known].T:
+        far[known] |= _far(column)
+    return far
+
+
+def _far(column: np.ndarray) -> np.ndarray:
+    away = np.abs(column - np.median(column)) if len(column) else column
+    ordered = np.sort(away[away > 0])
+    first = max(len(ordered) - int(FAR_SHARE * len(column)), FEWEST)
+    if first >= len(ordered):
+        return np.zeros(len(column), dtype=bool)
+    apart = np.flatnonzero(ordered[first:] > FAR_RATIO * ordered[first - 1 : -1])
+    if not len(apart):
+        return np.zeros(len(column), dtype=bool)
+    return away >= ordered[first + apart[0]]
+
+
+def _frozen_out(position: np.ndarray, seams: np.ndarray) -> np.ndarray:
+    """Return the samples of stretches at one exact value that are entered and left by a jump."""
+    out = np.zeros(len(position), dtype=bool)
+    if len(position) < FEWEST:
+        return out
+    steps = np.linalg.norm(np.diff(position, axis=0), axis=1)
+    steps[seams[1:]] = 0.0
+    moving = steps[steps > 0]
+    if len(moving) < FEWEST:
+        return out
+    jumps = np.flatnonzero(steps > JUMP_RATIO * np.quantile(moving, USUAL_QUANTILE))
+    for into, away in itertools.pairwise(jumps):
+        inside = position[into + 1 : away + 1]
+        back = np.linalg.norm(position[away + 1] - position[into]) < 0.5 * min(steps[into], steps[away])
+        if (inside == inside[0]).all() and back and not seams[into + 1 : away + 2].any():
+            out[into + 1 : away + 1] = True
+    return out
+
+
+def described(lost: np.ndarray, values: np.ndarray, what: str, noun: str = "bin") -> str:
+    """Return one sentence about lost samples: how many, the first, and what stands there."""
+    first = int(np.flatnonzero(lost)[0])
+    number = int(lost.sum())
+    shown = ", ".join(f"{value:g}" for value in values[first])
+    return (
+        f"{number} {noun}{'s' * (number > 1)} of {what} {'are' if number > 1 else 'is'} taken for a lost marker (the "
+        f"first is {noun} {first}, with {shown}): neither learned from nor scored"
+    )
