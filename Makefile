@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 LIMIT := $(if $(shell command -v timeout),timeout --foreground --kill-after=30 50m)
 ARGS ?=
+CONSTRAINTS ?= .ci/known-good.txt
+INSTALL = $(BIN)/pip install --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 
-.PHONY: help run test test-slow check setup setup-dev docs clean
+.PHONY: help run test test-slow newest known-good check setup setup-dev docs clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -20,6 +22,14 @@ test: setup-dev check  ## set up, then lint, types, import contracts, tests, doc
 test-slow: setup-dev  ## the tests that take minutes
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
 
+newest:  ## the fast tests with the newest versions of everything, in an environment of their own
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+known-good:  ## after `make newest`: write its versions down as those to install
+	{ sed -n '/^#/p' .ci/known-good.txt; \
+	.venv-newest/bin/pip list --format=freeze --exclude bmi-runtime --exclude pip --exclude setuptools; } > .ci/known-good.new
+	mv .ci/known-good.new .ci/known-good.txt
+
 check: setup-dev  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,14 +39,16 @@ check: setup-dev  ## lint, format, types, import contracts
 setup: $(VENV)/.ready  ## a virtual environment with what a session needs
 setup-dev: $(VENV)/.ready-dev  ## the same with what the tests need
 
-$(VENV)/.ready: pyproject.toml .ci/system-libraries
+$(VENV)/.ready: pyproject.toml .ci/system-libraries $(CONSTRAINTS)
 	sh .ci/system-libraries $(PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[plots]"
+	@echo "Installing what a session needs into $(VENV): about 200 MB to download, 800 MB on disk, a minute or two; once."
+	$(INSTALL) ".[plots]"
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@echo "Installing what the tests need as well: about 250 MB more to download; once."
+	$(INSTALL) ".[dev]"
 	touch $@
 
 docs: setup-dev  ## the documentation site, into site/
@@ -44,4 +56,4 @@ docs: setup-dev  ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .ci/mkdocs.yml
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis
