@@ -21,43 +21,14 @@ def fokker_planck():
 @model_options
 @answer_options
 def steady(model, as_json):
-    """All steady states at this connectivity, their stability, and the critical connectivity b*."""
-    from bmi_runtime.analysis.fokker_planck import spectral
+    """All steady states at this connectivity, their stability, and where they end as the connectivity grows."""
+    from bmi_runtime.analysis.fokker_planck import report_steady, spectral
     from bmi_runtime.analysis.fokker_planck import steady as states_of
 
-    states = spectral.with_stability(model, states_of.steady_states(model))
-    result = {
-        "steady_states": [_state(state) for state in states],
-        "critical_b": states_of.critical_b(model),
-        "folds": [{"b": b, "rate": rate} for b, rate in states_of.folds(model)],
-    }
-    answer(result, as_json, _steady_text(model, result))
-
-
-def _state(state):
-    leading = state.leading_eigenvalue
-    return {
-        "rate": state.rate,
-        "residual": state.residual,
-        "stable": state.stable,
-        "leading_eigenvalue": leading.real,
-        "leading_eigenvalue_imaginary": abs(leading.imag),
-    }
-
-
-def _steady_text(model, result):
-    lines = [f"{len(result['steady_states'])} steady state(s) at b = {model.b:g}"]
-    for state in result["steady_states"]:
-        kind = "stable" if state["stable"] else "unstable"
-        turn = f" +- {state['leading_eigenvalue_imaginary']:.6g}i" if state["leading_eigenvalue_imaginary"] > 0 else ""
-        lines.append(f"  N = {state['rate']:.12g}  {kind}, leading eigenvalue {state['leading_eigenvalue']:.6g}{turn}")
-    star = result["critical_b"]
-    if star is None:
-        lines.append("no critical connectivity: the branch of steady states does not fold")
-    else:
-        limit = "" if result["folds"] else " (the branch does not fold: its rate grows without bound towards b*)"
-        lines.append(f"critical connectivity b* = {star:.10g}{limit}")
-    return "\n".join(lines)
+    known = states_of.search(model)
+    states = spectral.with_stability(model, states_of.described(model, known.rates))
+    result = report_steady.answer(model, known, states, states_of.critical(model), states_of.folds(model))
+    answer(result, as_json, report_steady.text(model, known, states, result))
 
 
 @fokker_planck.command()

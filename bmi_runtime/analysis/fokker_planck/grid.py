@@ -93,11 +93,21 @@ def _place(knots, layers, cells):
         wanted = max(4, round(cells * (count[-1] + 400.0 * length / share) / (total + 400.0)))
         from scipy.interpolate import PchipInterpolator
 
-        inverse = PchipInterpolator(weight, piece)
+        distinct = _distinct(weight)  # sample points of two ladders may differ by rounding alone
+        inverse = PchipInterpolator(weight[distinct], piece[distinct])
         here = inverse(np.linspace(0.0, weight[-1], wanted + 1))
         here[-1] = piece[-1]
         nodes.append(here[1:])
     return np.concatenate(nodes)
+
+
+def _distinct(weight):
+    """Return which samples of a growing function to keep, the ends among them, so that it grows strictly."""
+    step = 1e-12 * weight[-1]
+    kept = np.r_[True, np.diff(np.floor(weight / step)) > 0]
+    kept[-1] = True
+    kept[:-1] &= weight[:-1] < weight[-1] - step
+    return kept
 
 
 def _fine(lo, hi, layers):

@@ -270,10 +270,16 @@ def _delayed(model, rate, count):
 
 
 def with_stability(model: Model, states: list[steady.SteadyState]) -> list[steady.SteadyState]:
-    """Return the states with their leading eigenvalue and whether it is stable."""
+    """Return the states with their leading eigenvalue and whether it is stable; without both where no two resolutions
+    agree on the spectrum (a state is no less right for that).
+    """
     done = []
     for state in states:
-        leading = complex(spectrum(model, state.rate, 1)[0])
+        try:
+            leading = complex(spectrum(model, state.rate, 1)[0])
+        except (BmiError, np.linalg.LinAlgError):
+            done.append(state)
+            continue
         done.append(dataclasses.replace(state, stable=leading.real < 0, leading_eigenvalue=leading))
     return done
 

@@ -1,7 +1,6 @@
 """Steady states from the scalar self-consistency condition ``1/N = T(bN + I, a0 + a1 N) + tau``, to about 12 digits.
 
-T is the mean time from V_R to the next spike at a constant drift. All states are found, with their multiplicity: the
-curve ``b(N)`` is traced over the whole range of rates, folds included.
+T is the mean time from V_R to the next spike at a constant drift.
 """
 
 import dataclasses
@@ -11,23 +10,25 @@ import math
 import numpy as np
 from scipy import optimize, special
 
+from bmi_runtime.analysis.fokker_planck.all_states import AllStates, all_states, log_interval_slope
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 
 QUIETEST = 1e-100  # per membrane time constant; a state that fires less often is not looked for
 
+ROUNDING_OF_INTERVAL = 1e-13  # relative, of the mean time between two spikes
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
 @dataclasses.dataclass(frozen=True)
 class SteadyState:
-    """One steady state: its rate, how well it solves the condition (relative), and what the linearised operator
-    says.
+    """One steady state: its rate, how well it solves the condition (relative), the error of the rate that follows, and
+    what the linearised operator says (None: not resolved).
     """
 
     rate: float
     residual: float
-    multiplicity: int = 1
+    rate_error: float = 0.0
     stable: bool | None = None
     leading_eigenvalue: complex | None = None
 
@@ -117,11 +118,37 @@ def unconnected_rate(model: Model) -> float:
     return max(math.exp(-min(log_interval(model, model.constant_current(), model.a0), 600.0)), QUIETEST)
 
 
+def search(model: Model) -> AllStates:
+    """Return the rates of the steady states, and whether they are known to be all of them.
+
+    Sharp threshold: every state, with a proof (:mod:`.all_states`). Random threshold: those that a scan finds.
+    """
+    if model.threshold_eps == 0:
+        return all_states(model, log_interval, QUIETEST)
+    return AllStates(_scanned(model), QUIETEST, 1e9, False, False, [])
+
+
 def steady_states(model: Model) -> list[SteadyState]:
-    """Return all steady states above `QUIETEST` by increasing rate (without stability: see :mod:`.spectral`).
+    """Return the steady states above `QUIETEST` by increasing rate (without stability: see :mod:`.spectral`)."""
+    return described(model, search(model).rates)
+
+
+def described(model: Model, rates: list[float]) -> list[SteadyState]:
+    """Return the states of these rates with residual and error: what rounding leaves open over the slope there."""
+    states = []
+    for rate in rates:
+        residual, step = abs(mismatch(model, rate)), 1e-4
+        slope = (mismatch(model, rate * math.exp(step)) - mismatch(model, rate * math.exp(-step))) / (2.0 * step)
+        relative = (residual + ROUNDING_OF_INTERVAL) / max(abs(slope), math.sqrt(ROUNDING_OF_INTERVAL))
+        states.append(SteadyState(rate, residual, rate * relative))
+    return states
+
+
+def _scanned(model: Model) -> list[float]:
+    """Return the rates of the steady states that a scan finds, of a model with a random threshold.
 
     A scan of ``mismatch`` over 50 decades of the rate or more brackets every sign change; near-misses of zero are
-    polished, so that two states about to merge at a fold are both found.
+    polished, so that two states about to merge at a fold are both found. It proves nothing.
     """
     low = min(-40.0, math.floor(math.log10(unconnected_rate(model))) - 1.0)
     grid = np.r_[np.logspace(low, -3, round(1.6 * -low)), np.logspace(-3, 4, 561)[1:], np.logspace(4, 9, 60)[1:]]
@@ -134,27 +161,33 @@ def steady_states(model: Model) -> list[SteadyState]:
         if values[i] * values[i + 1] <= 0 and values[i] != 0 and max(abs(values[i]), abs(values[i + 1])) > 1e-13:
             brackets.append((grid[i], grid[i + 1]))
         elif i > 0 and (values[i] - values[i - 1]) * (values[i + 1] - values[i]) < 0 and values[i] * values[i - 1] > 0:
-            brackets += _touching(model, grid[i - 1], grid[i + 1], math.copysign(1.0, values[i]))
-    found: list[SteadyState] = []
+            brackets += _touching(model, grid[i - 1], grid[i + 1], values[i])
+    found: list[float] = []
     for low, high in brackets:
         rate = float(optimize.brentq(lambda rate: mismatch(model, rate), low, high, xtol=1e-300, rtol=1e-15))
-        if not found or abs(rate - found[-1].rate) > 1e-13 * rate:
-            found.append(SteadyState(rate, abs(mismatch(model, rate))))
+        if not found or abs(rate - found[-1]) > 1e-13 * rate:
+            found.append(rate)
     return found
 
 
 def _touching(model, low, high, sign):
-    """Return brackets of the two roots about an extremum that turns towards zero between `low` and `high`, if it
-    crosses.
+    """Return brackets of the two states about an extremum of ``mismatch`` between `low` and `high`, if it crosses."""
+    return _turning(functools.partial(mismatch, model), low, high, sign)
+
+
+def _turning(function, low, high, sign):
+    """Return brackets of the two zeros about an extremum that turns towards zero between `low` and `high`, if it
+    crosses; `sign` is that of the function around.
     """
+    sign = math.copysign(1.0, sign)
     best = optimize.minimize_scalar(
-        lambda x: sign * mismatch(model, math.exp(x)),
+        lambda x: sign * function(math.exp(x)),
         bounds=(math.log(low), math.log(high)),
         method="bounded",
         options={"xatol": 1e-10},
     )
     turn = math.exp(best.x)
-    if best.fun >= 0 or min(sign * mismatch(model, low), sign * mismatch(model, high)) <= 0:
+    if best.fun >= 0 or min(sign * function(low), sign * function(high)) <= 0:
         return []
     return [(low, turn), (turn, high)]
 
@@ -190,45 +223,86 @@ def branch(model: Model, rates: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def folds(model: Model) -> list[tuple[float, float]]:
-    """Return the turning points (b, N) of the curve of steady states, by increasing rate.
+    """Return the turning points (b, N) that are found on the curve of steady states, by increasing rate.
 
-    Between a maximum of b(N) and the next minimum there are three states; beyond the only maximum none.
+    Between a maximum of b(N) and the next minimum there are three states; beyond the only maximum none. A turning point
+    is a zero of the slope of ``mismatch`` along the curve; two that are closer than the samples show as an extremum of
+    that slope which crosses zero.
     """
     top = 1e4 if model.refractory + model.threshold_eps == 0 else 0.999 / (model.refractory + model.threshold_eps)
-    rates = np.geomspace(1e-3, top, 160)
+    rates = np.geomspace(1e-3, top, 240)
     quiet = unconnected_rate(model)  # the quiet branch passes b = 0 there, and folds at a higher rate
     if quiet < rates[0]:
         count = 2 + math.ceil(16 * math.log10(rates[0] / quiet))
         rates = np.r_[np.geomspace(0.5 * quiet, rates[0], count)[:-1], rates]
-    curve = branch(model, rates)
-    found = []
-    for i in range(1, rates.size - 1):
-        rise, fall = curve[i] - curve[i - 1], curve[i + 1] - curve[i]
-        if rise * fall < 0:
-            sign = math.copysign(1.0, rise)
-            best = optimize.minimize_scalar(
-                lambda x, sign=sign: -sign * float(branch(model, np.array([math.exp(x)]))[0]),
-                bounds=(math.log(rates[i - 1]), math.log(rates[i + 1])),
-                method="bounded",
-                options={"xatol": 1e-9},
-            )
-            found.append((-sign * best.fun, math.exp(best.x)))
-    return found
+    slopes = np.array([_slope_along(model, rate) for rate in rates])
+    brackets = []
+    for i in range(rates.size - 1):
+        if slopes[i] * slopes[i + 1] < 0:
+            brackets.append((rates[i], rates[i + 1]))
+        elif i > 0 and abs(slopes[i]) < min(abs(slopes[i - 1]), abs(slopes[i + 1])) and slopes[i] * slopes[i - 1] > 0:
+            brackets += _turning(functools.partial(_slope_along, model), rates[i - 1], rates[i + 1], slopes[i])
+    found = [_root(lambda u: _slope_along(model, math.exp(u)), math.log(low), math.log(high)) for low, high in brackets]
+    return [(float(branch(model, np.array([math.exp(u)]))[0]), math.exp(u)) for u in found]
+
+
+def _root(function, low, high):
+    return float(optimize.brentq(function, low, high, xtol=1e-14))
+
+
+def _slope_along(model: Model, rate: float) -> float:
+    """Return the slope of ``mismatch`` with log N at the connectivity at which `rate` is steady."""
+    there = dataclasses.replace(model, b=float(branch(model, np.array([rate]))[0]))
+    if model.threshold_eps == 0:
+        drift = there.b * rate + there.constant_current()
+        return 1.0 + rate * log_interval_slope(there, rate, log_interval(there, drift, there.a0 + there.a1 * rate))
+    step = 1e-5
+    return (mismatch(there, rate * math.exp(step)) - mismatch(there, rate * math.exp(-step))) / (2.0 * step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Critical:
+    """Where steady states end as the connectivity grows.
+
+    Attributes
+    ----------
+    b : float or None
+        None where no end was found.
+    kind : {"fold", "limit", "quiet-branch", "none-found"}
+        ``fold``: two states merge, and beyond b there is none. ``limit``: the rate grows without bound towards b.
+        ``quiet-branch``: the quiet state ends at a fold, a busier one exists at every b (refractory time or random
+        threshold). ``none-found``.
+    proved : bool
+        True when it is shown that no state exists beyond b by more than a part in 10^9.
+    """
+
+    b: float | None
+    kind: str
+    proved: bool = False
+
+
+def critical(model: Model) -> Critical:
+    """Return where the steady states of this noise, current and refractory time end as b grows.
+
+    Without refractory state and random threshold ``N T -> (V_F - V_R) / b`` as N grows, whatever the noise: the busy
+    branch ends at b = V_F - V_R, so states exist up to that or to the highest fold, whichever is larger. ``N T`` falls
+    with b at every N: where no state exists, none does at a larger b.
+    """
+    turns = folds(dataclasses.replace(model, b=0.0))
+    if model.refractory + model.threshold_eps > 0:
+        return Critical(turns[0][0], "quiet-branch") if turns else Critical(None, "none-found")
+    if unconnected_rate(model) <= QUIETEST:
+        return Critical(None, "none-found")
+    limit = model.v_threshold - model.v_reset
+    highest = max((b for b, _ in turns), default=-math.inf)
+    star, kind = (highest, "fold") if highest > limit else (limit, "limit")
+    beyond = search(dataclasses.replace(model, b=star + 1e-9 * abs(star)))
+    return Critical(star, kind, beyond.complete and not beyond.rates)
 
 
 def critical_b(model: Model) -> float | None:
-    """Return b*, the connectivity above which the quiet steady state exists no more, or None where it never disappears
-    (or is quieter than `QUIETEST`).
-
-    Where the curve of steady states folds, b* is its first maximum: without refractory state and random threshold there
-    is no steady state above it; with one, only the busy state is left. Where the curve of a model without both (and
-    with a1 = 0) does not fold, it rises towards V_F - V_R as the rate grows without bound, and b* is that limit.
-    """
-    turns = folds(dataclasses.replace(model, b=0.0))
-    if turns:
-        return turns[0][0]
-    bounded = model.refractory + model.threshold_eps + model.a1 > 0
-    return None if bounded or unconnected_rate(model) <= QUIETEST else model.v_threshold - model.v_reset
+    """Return the connectivity of :func:`critical`."""
+    return critical(model).b
 
 
 def density(model: Model, rate: float, v: np.ndarray) -> np.ndarray:
