@@ -192,7 +192,10 @@ class RealtimeConfig(Section):
     """The pacing of the live loop."""
 
     spin_s: float = Field(150e-6, ge=0.0)
-    max_wait_s: float = Field(0.005, ge=0.0, description="how long a bin waits for late data")
+    max_wait_s: float = Field(0.005, ge=0.0, description="how long a bin waits for late data, at least")
+    wait_limit_s: float = Field(
+        0.1, ge=0.0, le=2.0, description="the wait grows up to this where the blocks that a device sends need it"
+    )
     core: int = Field(-1, ge=-1)
     fifo_priority: int = Field(0, ge=0, le=99)
     lock_memory: bool = True

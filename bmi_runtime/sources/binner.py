@@ -14,6 +14,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import INPUT_HEAD, Bin
 from bmi_runtime.sources.clock import ClockFit
+from bmi_runtime.sources.delays import LearnedWait
 
 COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts as complete (rounding of bin edges)
 SAME_WIDTH = 0.01  # counts of a width within one percent of ours are ours
@@ -40,6 +41,11 @@ class Packet:
     inside : bool
         All spikes lie between `from_ns` and `until_ns`. False where the protocol lets some lie elsewhere and says
         nothing of bins: then bins begin at whole multiples of their width on the device's clock.
+    fractional : bool
+        `values` are expected counts that need not be whole (a rate times its width).
+    pace_ns : float or None
+        What values of this stream stand for: where a whole number of them fills a bin, bins begin with them. 0: they
+        are uneven. None: judged by this packet alone.
     """
 
     from_ns: int
@@ -51,6 +57,8 @@ class Packet:
     kinematics: np.ndarray | None = None
     in_order: bool = True
     inside: bool = True
+    fractional: bool = False
+    pace_ns: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +132,8 @@ class Binner:
         self.options = options or BinnerOptions.of(config)
         self.bin_ns = round(config.bin_s * 1e9)
         self.bin_s, self.n_units, self.continuous = config.bin_s, config.session.units, config.continuous
-        self.max_wait_ns = round(config.realtime.max_wait_s * 1e9)
+        self.wait = LearnedWait(round(config.realtime.max_wait_s * 1e9), round(config.realtime.wait_limit_s * 1e9))
+        self.delays = LearnedWait(0, 0)  # of the bins that were decoded
         self.late_next = config.realtime.late_policy == "next"
         self.late_limit_ns = round(self.options.late_limit_s * 1e9)
         self.max_backlog_ns = round(self.options.max_backlog_s * 1e9)
@@ -136,6 +145,8 @@ class Binner:
         self._kinematics = np.full((self.slots, 4), np.nan)
         self._moved = [False] * self.slots  # whether kinematics came for the bin
         self._late_values = np.zeros(self.n_units)
+        self._remainder = np.zeros(self.n_units)  # of counts, between -0.5 and 0.5
+        self._fractions = False  # whether counts were ever shared between bins
         self._origin: int | None = None  # device time at which bin 0 of the segment starts
         self._next = 0  # the bin of the segment that closes next
         self._newest_ns = 0  # how far packets have come
@@ -243,14 +254,20 @@ class Binner:
             self._newest_ns = self._good_ns = packet.from_ns
         if packet.in_order:
             self.clock.observe(packet.until_ns, packet.host_ns)
+            self._observe_delay(packet)
         first = (packet.from_ns - self._origin) // self.bin_ns
         last = (packet.until_ns - 1 - self._origin) // self.bin_ns
-        if packet.values is not None:
-            first = last = self._align(packet)
+        pieces = self._pieces(packet) if packet.values is not None else 0
+        if pieces:
+            first = last = self._align(packet, pieces)
         if last >= self._next + self.slots:
             self._skip_to(last - self.slots // 2)
         if packet.values is not None:
-            self._add_values(packet, packet.values, last)
+            self._fractions |= packet.fractional
+            if pieces:
+                self._add_values(packet.values, last, pieces)
+            else:
+                self._share_values(packet, packet.values, first, last)
         elif packet.times_ns is not None and packet.units is not None and packet.times_ns.size:
             self._add_spikes(packet, packet.times_ns, packet.units, first == last)
         if packet.values is None:
@@ -268,31 +285,68 @@ class Binner:
             self._kinematics[index % self.slots] = values
             self._moved[index % self.slots] = True
 
-    def _align(self, packet: Packet) -> int:
-        """Return the bin of a packet of counts; the grid follows a sender whose bins are ours to within a percent."""
+    def _observe_delay(self, packet: Packet) -> None:
+        """Learn how late a packet completes the first bin that it completes; at worst, the bin ends where it begins."""
         assert self._origin is not None
         width = packet.until_ns - packet.from_ns
-        if width > self.bin_ns * (1 + SAME_WIDTH):
-            return (packet.until_ns - 1 - self._origin) // self.bin_ns
-        if width < self.bin_ns * (1 - SAME_WIDTH):
-            return (packet.until_ns - 1 - self._origin) // self.bin_ns
-        index = round((packet.from_ns - self._origin) / self.bin_ns)
-        self._origin += packet.from_ns - (self._origin + index * self.bin_ns)
-        return index
+        if packet.times_ns is not None and self.sparse:
+            if packet.times_ns.size:
+                bin_end = (int(packet.times_ns.min()) - self._origin) // self.bin_ns + 1
+                end_ns = self._origin + bin_end * self.bin_ns
+                self.wait.observe(packet.host_ns - self.clock.host_ns(end_ns))
+            return
+        late_ns = packet.host_ns - self.clock.host_ns(packet.until_ns)
+        self.wait.observe(late_ns if self._on_grid(packet, width) else late_ns + width)
 
-    def _add_values(self, packet: Packet, values: np.ndarray, index: int) -> None:
+    def _on_grid(self, packet: Packet, width: int) -> bool:
+        """Return whether the end of the packet is the first end of a bin in it."""
+        if packet.values is not None and self._pieces(packet):
+            return True
+        within = (packet.until_ns - self._origin) % self.bin_ns  # type: ignore[operator]
+        return width <= self.bin_ns * (1 + SAME_WIDTH) and min(within, self.bin_ns - within) <= COMPLETE_WITHIN_NS
+
+    def _pieces(self, packet: Packet) -> int:
+        """Return how many such packets fill a bin (more than 1: of a regular sender), or 0 where none fit."""
+        if packet.pace_ns is None:
+            pieces, width = 1, float(packet.until_ns - packet.from_ns)
+        else:
+            width = packet.pace_ns
+            pieces = max(round(self.bin_ns / width), 1) if width else 0
+        return pieces if abs(pieces * width - self.bin_ns) <= SAME_WIDTH * self.bin_ns else 0
+
+    def _align(self, packet: Packet, pieces: int) -> int:
+        """Return the bin of a packet that is a whole part of one; the grid follows its sender."""
+        assert self._origin is not None
+        place = round((packet.from_ns - self._origin) * pieces / self.bin_ns)
+        self._origin += packet.from_ns - (self._origin + place * self.bin_ns // pieces)
+        return place // pieces
+
+    def _share_values(self, packet: Packet, values: np.ndarray, first: int, last: int) -> None:
+        """Share values over the bins that they cover, in value and in coverage (features: weighted by time)."""
+        assert self._origin is not None
         width = packet.until_ns - packet.from_ns
-        share = min(width / self.bin_ns, 1.0) if self.continuous else 1.0
-        slot = index % self.slots
+        for index in range(first, last + 1):
+            start = self._origin + index * self.bin_ns
+            covered = min(packet.until_ns, start + self.bin_ns) - max(packet.from_ns, start)
+            share = covered / (self.bin_ns if self.continuous else width)
+            if index < self._next:
+                self._add_late_values(values * share, index)
+            else:
+                self._values[index % self.slots] += values if share == 1.0 else values * share
+                self._covered[index % self.slots] += covered
+            self._fractions |= share != 1.0
+
+    def _add_values(self, values: np.ndarray, index: int, pieces: int) -> None:
+        """Add values of a bin, or of one of so many equal pieces of it."""
         if index < self._next:
             self._add_late_values(values, index)
             return
-        self._values[slot] += share * values if share != 1.0 else values
-        exact = width > self.bin_ns * (1 - SAME_WIDTH)
-        self._covered[slot] = self.bin_ns if exact else self._covered[slot] + width
+        slot = index % self.slots
+        self._values[slot] += values / pieces if self.continuous and pieces > 1 else values
+        self._covered[slot] = self.bin_ns if pieces == 1 else self._covered[slot] + self.bin_ns // pieces + 1
 
     def _add_late_values(self, values: np.ndarray, index: int) -> None:
-        count = 1 if self.continuous else int(values.sum())
+        count = 1 if self.continuous else math.ceil(values.sum())
         self._late += count
         self.totals["late"] += count
         if self.continuous or not self._may_move(index):
@@ -371,7 +425,7 @@ class Binner:
         """Return the host time at which the next bin closes even if it is not complete."""
         if self._origin is None or not self.clock.known:
             return self._closed_host_ns + self.bin_ns
-        return self.clock.host_ns(self._end_ns()) + self.max_wait_ns
+        return self.clock.host_ns(self._end_ns()) + self.wait.wait_ns
 
     def drop_backlog(self, now_ns: int) -> None:
         """Skip to the newest complete bin when the next one is older than may be decoded."""
@@ -388,7 +442,9 @@ class Binner:
         end_ns, device_s, offset_s, uncertainty_s, age_s = 0, math.nan, math.nan, math.inf, math.inf
         if known:
             end_ns, clock = self._end_ns(), self.clock
-            self._good_ns = end_ns if complete else self._good_ns
+            if complete:
+                self._good_ns = end_ns
+                self.delays.observe(now_ns - clock.host_ns(end_ns))
             device_s, offset_s = end_ns * 1e-9, clock.offset_ns(end_ns) * 1e-9
             uncertainty_s, age_s = clock.uncertainty_s(end_ns), (now_ns - clock.host_ns(self._good_ns)) * 1e-9
         times = (self.closed, device_s, now_ns, offset_s, uncertainty_s, age_s)
@@ -415,12 +471,21 @@ class Binner:
             self._late_values[:] = 0.0
             self._late_waiting = 0
         if not self.continuous:
+            if self._fractions:
+                values = self._whole(values)
             np.minimum(values, 65535.0, out=values)
         fields.counts[:] = values
         if self._moved[slot]:
             self._kinematics_now[:] = self._kinematics[slot]
             self._moved[slot] = False
         fields.kinematics[:] = self._kinematics_now
+
+    def _whole(self, values: np.ndarray) -> np.ndarray:
+        """Return whole counts; what is rounded off of a unit goes into its next bin, so that totals are conserved."""
+        values += self._remainder
+        whole = np.floor(values + 0.5)
+        np.subtract(values, whole, out=self._remainder)
+        return whole
 
     def _note_gap(self, device_s: float, complete: bool) -> tuple[int, int]:
         """Return how many bins were lost just before this one, and for how many nothing has come."""

@@ -125,6 +125,10 @@ class LiveSource:
             "segment": clock.segment,
             "clock_skew_ppm": clock.skew * 1e6,
             "clock_uncertainty_s": clock.uncertainty_s(clock.newest_device_ns),
+            "wait_s": binner.wait.wait_ns * 1e-9,
+            "wait_wanted_s": binner.wait.wanted_ns * 1e-9,
+            "delay_median_s": binner.delays.percentile_ns(0.5) * 1e-9,
+            "delay_p99_s": binner.delays.percentile_ns(0.99) * 1e-9,
         }
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import LiveSource
+from bmi_runtime.sources.steady import SteadyStream
 
 KINDS = ("events", "counts", "rates", "features")
 CHUNK = 4096
@@ -42,17 +43,26 @@ class LSLFeed:
         self.kind = options.get("kind", "features" if self.continuous else "events")
         if self.kind not in KINDS:
             raise BadInput(f"source.options.kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        if (self.kind == "features") != self.continuous:
+        if self.kind != "rates" and (self.kind == "features") != self.continuous:
             raise BadInput(
                 f"an LSL stream of {self.kind} does not suit session.likelihood = '{config.session.likelihood}'"
             )
         self.resolve_s = float(options.get("resolve_s", 30.0))
         self.address = f"the LSL stream '{self.stream}'"
         self.inlet: Any = None
-        self.width_s = config.bin_s
+        self.steady = SteadyStream(config.bin_s * 1e9)
         self._until_ns: int | None = None
         self._correction: float | None = None
         self._correct_at = 0.0
+
+    @property
+    def width_s(self) -> float:
+        """What one sample of counts, rates or features stands for."""
+        return self.steady.width_ns * 1e-9
+
+    @width_s.setter
+    def width_s(self, width_s: float) -> None:
+        self.steady = SteadyStream(width_s * 1e9)
 
     def open(self) -> None:
         """Find the stream and connect."""
@@ -74,10 +84,6 @@ class LSLFeed:
             self.width_s = 1.0 / info.nominal_srate()
         elif info.channel_count() < 2:
             raise BadInput(f"{self.address} has {info.channel_count()} channel; events are (channel, unit)")
-        if self.width_s > 1.01 * self.config.bin_s:
-            raise BadInput(
-                f"{self.address} has a sample every {self.width_s * 1e3:g} ms, bins are {self.config.bin_s * 1e3:g} ms"
-            )
         self.inlet = pylsl.StreamInlet(info, max_buflen=360, max_chunklen=0, recover=True)
         self.inlet.open_stream(timeout=self.resolve_s)
         self.inlet.flush()
@@ -107,6 +113,7 @@ class LSLFeed:
         if self._correction is not None and abs(correction - self._correction) > binner.options.jump_s:
             binner.restart("clock-correction-jumped")
             self._until_ns = None
+            self.steady.restart()
         self._correction = correction
 
     def accept(self, samples: list, stamps: list, arrived_ns: int, binner: Binner) -> None:
@@ -122,12 +129,9 @@ class LSLFeed:
             except BadInput as error:
                 binner.refuse(str(error))
                 continue
-            width = round(self.width_s * 1e9)
-            start = end_ns - width
-            if self._until_ns is not None and abs(start - self._until_ns) < width // 2:
-                start = self._until_ns  # samples of a regular stream leave no holes
-            if binner.take(Packet(start, max(end_ns, start + 1), arrived_ns, values=values)):
-                self._until_ns = max(end_ns, start + 1)
+            start, until = self.steady.place(end_ns)
+            rates, pace = self.kind == "rates", self.steady.width_ns
+            binner.take(Packet(start, until, arrived_ns, values=values, fractional=rates, pace_ns=pace))
 
     def _values(self, values: np.ndarray) -> np.ndarray:
         if values.size != self.n_units:
@@ -135,8 +139,9 @@ class LSLFeed:
         if self.kind == "features":
             return values
         if self.kind == "rates":
-            values = np.round(values * self.width_s)
-        if not np.all((values >= 0) & (values <= 65535) & (values == np.floor(values))):
+            values = values if self.continuous else values * self.steady.width_ns * 1e-9
+        whole = self.kind == "rates" or np.all(values == np.floor(values))
+        if not whole or not np.all((values >= 0) & (values <= 65535)):
             raise BadInput(f"a sample of {self.kind} that are negative, broken, or too large")
         return values
 
@@ -144,7 +149,7 @@ class LSLFeed:
         times, units = [], []
         for sample, stamp in zip(samples, stamps, strict=True):
             try:
-                time_ns, channel = self._ns(stamp), int(sample[0])
+                time_ns, channel = self._ns(stamp), _whole(sample[0])
                 if not 1 <= channel <= self.n_units:
                     raise BadInput(f"an event of channel {channel}; there are {self.n_units} (session.units)")
             except (BadInput, IndexError, ValueError) as error:
@@ -173,6 +178,12 @@ class LSLFeed:
         if self.inlet is not None:
             self.inlet.close_stream()
             self.inlet = None
+
+
+def _whole(value: float) -> int:
+    if not abs(value) < 1 << 31:
+        raise BadInput(f"an event of channel {value}")
+    return int(value)
 
 
 class LSLSource(LiveSource):

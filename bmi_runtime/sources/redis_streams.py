@@ -19,12 +19,12 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
+from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"
 FIELDS = {"binned_spikes": "samples", "threshold_values": "crossings"}
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "float32", "float64")
 READ_ENTRIES = 500
-PULL = 0.02  # of the difference between ts and the count of entries, per entry
 RETRY_S = 0.5
 MAX_TIME_NS = 1 << 62
 
@@ -72,15 +72,13 @@ class RedisFeed:
             raise BadInput(f"source.options.dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.dtype = np.dtype(dtype).newbyteorder("<")
         width_s = options.get("width_s", 0.001 if self.stream == "threshold_values" else config.bin_s)
-        if not isinstance(width_s, int | float) or not 1e-4 <= width_s <= 1.01 * config.bin_s:
-            raise BadInput(
-                f"source.options.width_s must lie between 0.0001 and session.bin_s = {config.bin_s:g}, got {width_s!r}"
-            )
+        if not isinstance(width_s, int | float) or not 1e-4 <= width_s <= 1.0:
+            raise BadInput(f"source.options.width_s must be a number of seconds between 0.0001 and 1, got {width_s!r}")
         self.width_ns = round(width_s * 1e9)
         self.redis: Any = None
         self._last: bytes | str = "$"
         self._waiting: list[tuple[bytes, dict]] = []
-        self._until: int | None = None
+        self.steady = SteadyStream(self.width_ns)
         self._retry_at = self._seen_at = 0.0
 
     def open(self) -> None:
@@ -139,7 +137,8 @@ class RedisFeed:
         self._seen_at = now
         newest = self._newest_id()
         if _order(newest) < _order(self._last):
-            self._last, self._until = newest, None
+            self._last = newest
+            self.steady.restart()
             binner.restart("source-restarted")
 
     def accept(self, fields: dict[bytes, bytes], arrived_ns: int, binner: Binner) -> None:
@@ -149,14 +148,8 @@ class RedisFeed:
         except BadInput as error:
             binner.refuse(str(error))
             return
-        start = self._until if self._until is not None else stamp - self.width_ns
-        ahead = stamp - self.width_ns - start
-        limit = max(4 * self.width_ns, 20_000_000)
-        if abs(ahead) > limit:  # entries are missing, or the writer's clock is another one now
-            start, ahead = stamp - self.width_ns, 0
-        until = start + self.width_ns + round(min(max(PULL * ahead, -0.005 * self.width_ns), 0.005 * self.width_ns))
-        if binner.take(Packet(start, until, arrived_ns, values=values)):
-            self._until = until
+        start, until = self.steady.place(stamp)
+        binner.take(Packet(start, until, arrived_ns, values=values, pace_ns=self.steady.width_ns))
 
     def _values(self, fields: dict[bytes, bytes]) -> np.ndarray:
         raw = fields.get(self.field)

@@ -15,11 +15,55 @@ from bmi_runtime.messages import Bin
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import WAIT_S, LiveSource
 from bmi_runtime.sources.sequence import Sequence, Verdict
+from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.waiting import await_message
 
 KINDS = (b"spikes", b"counts", b"features", b"kinematics", b"end")
 QUEUE_MESSAGES = 20_000
 MODES = ("sub", "pull")
+JUDGED_BY = 40  # messages of counts
+UNEVEN = 0.02  # of their mean: widths that differ by more
+NO_HOLE_NS = 1000  # rounding of edges
+
+
+class Pieces:
+    """The pieces of time of counts: as their sender says, or in step where what it says leaves holes or jitters.
+
+    Parameters
+    ----------
+    bin_ns : int
+    """
+
+    def __init__(self, bin_ns: int):
+        self.bin_ns, self.steady = bin_ns, None
+        self._until: int | None = None
+        self._widths: list[int] = []
+
+    steady: SteadyStream | None
+
+    def place(self, from_ns: int, until_ns: int) -> tuple[int, int, float]:
+        """Return from, until, and the pace of the stream (0: uneven)."""
+        if self.steady is None:
+            pace_ns = self._judge(from_ns, until_ns)
+        if self.steady is None:
+            return from_ns, until_ns, pace_ns
+        from_ns, until_ns = self.steady.place(until_ns)
+        return from_ns, until_ns, self.steady.width_ns
+
+    def _judge(self, from_ns: int, until_ns: int) -> float:
+        """Put the stream in step from here on when its edges jitter; return its pace as far as it has one."""
+        before, self._until = self._until, until_ns
+        self._widths = [*self._widths[1 - JUDGED_BY :], until_ns - from_ns]
+        mean = sum(self._widths) / len(self._widths)
+        uneven = max(self._widths) - min(self._widths) > UNEVEN * mean
+        if before is None or abs(from_ns - before) >= 0.75 * mean:  # the first one; or messages are missing
+            return 0.0 if uneven else mean
+        parts = max(round(self.bin_ns / mean), 1)
+        fits = len(self._widths) == JUDGED_BY and abs(parts * mean / self.bin_ns - 1.0) < 0.01
+        if abs(from_ns - before) > NO_HOLE_NS or (uneven and fits):
+            self.steady = SteadyStream(mean)
+            self.steady.until_ns = float(before)
+        return 0.0 if uneven else mean
 
 
 class ZeroMQFeed:
@@ -40,7 +84,7 @@ class ZeroMQFeed:
         self.n_units = config.session.units
         self.bin_ns = round(config.bin_s * 1e9)
         self.continuous = config.continuous
-        self.sequence = Sequence()
+        self.sequence, self.pieces = Sequence(), Pieces(self.bin_ns)
         self.socket: Any = None
         self.ended = False
         self._held: wire.WireMessage | None = None
@@ -101,6 +145,7 @@ class ZeroMQFeed:
             if verdict in (Verdict.RESTART, Verdict.CONFIRMED):
                 if verdict is Verdict.RESTART:
                     binner.restart("source-restarted")
+                    self.pieces = Pieces(self.bin_ns)
                 if self._held is not None:
                     self._give(binner, self._held, self._held_host_ns, True)
                 in_order = True
@@ -112,11 +157,6 @@ class ZeroMQFeed:
             raise BadInput("features came, but this session wants spike counts (session.likelihood = 'poisson')")
         if message.kind in ("spikes", "counts") and self.continuous:
             raise BadInput(f"{message.kind} came, but this session wants features (session.likelihood = 'gaussian')")
-        if message.values is not None and message.until_ns - message.from_ns > 1.01 * self.bin_ns:
-            raise BadInput(
-                f"{message.kind} of {(message.until_ns - message.from_ns) * 1e-6:g} ms cannot be put into bins of "
-                f"{self.bin_ns * 1e-6:g} ms (session.bin_s)"
-            )
 
     def _count(self, binner: Binner) -> None:
         sequence = self.sequence
@@ -134,16 +174,20 @@ class ZeroMQFeed:
             self.ended = True
             binner.events.append({"name": "source-ended"})
         elif message.kind != "decoded":
+            from_ns, until_ns, pace_ns = message.from_ns, message.until_ns, None
+            if message.values is not None and in_order:
+                from_ns, until_ns, pace_ns = self.pieces.place(from_ns, until_ns)
             binner.take(
                 Packet(
-                    message.from_ns,
-                    message.until_ns,
+                    from_ns,
+                    until_ns,
                     host_ns,
                     message.times_ns if message.kind == "spikes" else None,
                     message.units,
                     message.values,
                     message.kinematics,
                     in_order,
+                    pace_ns=pace_ns,
                 )
             )
 

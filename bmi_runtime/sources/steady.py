@@ -1,0 +1,128 @@
+"""Regular streams in step: one entry stands for one piece of time, whatever its time stamp's jitter.
+
+Who writes entries at a regular pace (a Lab Streaming Layer outlet with a nominal rate, a BRAND node, an acquisition
+program that sends counts) stamps each when it got to it. The stamps jitter, come in bursts and drift; the entries
+themselves leave no holes. So entry after entry follows the one before, and the stamps only pull.
+"""
+
+from __future__ import annotations
+
+import collections
+
+PULL = 0.02  # of the difference between stamp and count, per entry
+MOST = 0.005  # of a width: the most that one stamp may pull, so that a late one (or a burst of them) moves nothing
+SLOW = PULL * PULL / 800  # of it, into the pace: so slow that bursts (which saturate the pull) excite no oscillation
+WIDEST_DRIFT = 0.02  # the pace may differ this much from the nominal one and still be learned
+AGREE = 0.05  # two estimates of a pace that is another one
+MOST_JITTER_NS = 250e6
+RECENT = 4  # as many stamps in a row ahead of the count: entries are missing
+
+
+class SteadyStream:
+    """Lays the entries of a regular stream end to end.
+
+    A second-order loop: ``until += width + pull``, with ``pull`` a small, limited part of stamp minus count (limited,
+    it follows the median of the stamps) and ``width`` following the drift. The first entries pull more, as a running
+    mean.
+
+    Parameters
+    ----------
+    width_ns : float
+        What one entry stands for.
+    limit_ns : float
+        Stamp and count this far apart are no jitter, unless the stream is seen to jitter more: it goes on where the
+        stamp says.
+
+    Attributes
+    ----------
+    width_ns : float
+        As learned: another than was given when the entries plainly come at another pace.
+    jitter_ns : float
+        Mean absolute difference of stamp and count.
+    missing : int
+        Entries that the stamps say are missing, since the start.
+    """
+
+    def __init__(self, width_ns: float, limit_ns: float = 20e6):
+        self.nominal_ns = self.width_ns = float(width_ns)
+        self.limit_ns = limit_ns
+        self.missing = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with the next entry."""
+        self.until_ns: float | None = None
+        self.jitter_ns = 0.0
+        self._entries = 0
+        self._since = (0.0, 0)  # stamp and number of the entry at which the count began
+        self._other = 0.0  # a pace unlike the nominal one, seen once
+        self._ahead: collections.deque[float] = collections.deque(maxlen=RECENT)
+
+    def place(self, stamp_ns: int, missing: int = 0) -> tuple[int, int]:
+        """Return the piece of time, from and until (ns), of the entry that was stamped with its end.
+
+        Parameters
+        ----------
+        stamp_ns : int
+        missing : int
+            Entries known to be missing just before this one.
+        """
+        if self.until_ns is None:
+            self._begin(float(stamp_ns))
+        start = (self.until_ns or 0.0) + missing * self.width_ns
+        ahead = stamp_ns - start - self.width_ns
+        if abs(ahead) > self._limit_ns():
+            self._learn_pace(stamp_ns)
+            self._begin(float(stamp_ns))
+            start, ahead = stamp_ns - self.width_ns, 0.0
+        elif hole := self._hole(ahead):
+            self.missing += hole
+            start, ahead = start + hole * self.width_ns, ahead - hole * self.width_ns
+            self._ahead.clear()
+        else:
+            self._ahead.append(ahead)
+        self._entries += 1
+        until = start + self.width_ns + self._pull(ahead)
+        self.until_ns = until
+        return round(start), round(until)
+
+    def _limit_ns(self) -> float:
+        return max(self.limit_ns, 4 * self.width_ns, min(10 * self.jitter_ns, MOST_JITTER_NS))
+
+    def _begin(self, stamp_ns: float) -> None:
+        self.until_ns = stamp_ns - self.width_ns
+        self._since = (stamp_ns, 0)
+        self._entries = 0
+        self._ahead.clear()
+
+    def _pull(self, ahead: float) -> float:
+        """Return how far this stamp pulls, and take it into pace and jitter."""
+        gain = max(PULL, 1.0 / (self._entries + 1))
+        most = self.width_ns * max(MOST, 0.5 / (self._entries + 1))
+        self.jitter_ns += max(0.01, 1.0 / (self._entries + 1)) * (abs(ahead) - self.jitter_ns)
+        if gain <= PULL:
+            limited = min(max(ahead, -0.25 * self.width_ns), 0.25 * self.width_ns)
+            width = self.width_ns + SLOW * limited
+            far = WIDEST_DRIFT * self.nominal_ns
+            self.width_ns = min(max(width, self.nominal_ns - far), self.nominal_ns + far)
+        return min(max(gain * ahead, -most), most)
+
+    def _hole(self, ahead: float) -> int:
+        """Return how many entries are missing: the last few stamps are all ahead, and by more than jitter explains."""
+        least = min(*self._ahead, ahead) if len(self._ahead) == RECENT else 0.0
+        if least <= max(0.5 * self.width_ns, 4.0 * self.jitter_ns):
+            return 0
+        return round(least / self.width_ns)
+
+    def _learn_pace(self, stamp_ns: int) -> None:
+        """Take over another pace when the stream left the count twice in a row at the same one."""
+        first, _ = self._since
+        if self._entries < RECENT or stamp_ns <= first:
+            self._other = 0.0
+            return
+        pace = (stamp_ns - first) / self._entries
+        if self._other and abs(pace / self._other - 1.0) < AGREE and abs(pace / self.nominal_ns - 1.0) > MOST:
+            self.nominal_ns = self.width_ns = pace
+            self._other = 0.0
+        else:
+            self._other = pace

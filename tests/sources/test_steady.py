@@ -1,0 +1,215 @@
+"""Counts narrower than a bin, wider, jittered, drifting, bursting: every spike once, in time, and no bin stale."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bmi_runtime import config as configuration
+from bmi_runtime import wire
+from bmi_runtime.messages import Bin
+from bmi_runtime.sources.live import LiveSource
+from bmi_runtime.sources.lsl import LSLFeed
+from bmi_runtime.sources.redis_streams import RedisFeed
+from bmi_runtime.sources.steady import SteadyStream
+from bmi_runtime.sources.zeromq import ZeroMQFeed
+from simulators.standins.redis_streams import entry
+
+HOST = 10**12
+DEVICE = 10**11
+UNITS = 4
+SECONDS = 5.0
+
+
+def deliver(feed, arrivals, config):
+    """Return the rows of a live source whose feed is given (host ns, arguments of accept)."""
+    state = {"now": HOST, "position": 0}
+
+    def receive(binner, timeout_s):
+        until = state["now"] + round(timeout_s * 1e9)
+        if state["position"] < len(arrivals) and arrivals[state["position"]][0] <= until:
+            host_ns, arguments = arrivals[state["position"]]
+            state["position"] += 1
+            state["now"] = max(state["now"], host_ns)
+            feed.accept(*arguments, host_ns, binner)
+            return True
+        state["now"] = until
+        return False
+
+    feed.receive, feed.open = receive, lambda: None
+    source = LiveSource(config, feed, lambda: state["now"])
+    into, rows = Bin(UNITS, config.continuous), []
+    while state["position"] < len(arrivals) or source.binner.complete():
+        source.next_bin(into, None, None)
+        rows.append(into.array[0].copy())
+    return np.array(rows), source
+
+
+def stamps_of(entries, width_s, jitter, ppm, rng):
+    """Return true ends and jittered, ascending stamps (ns) of entries."""
+    true = np.arange(1, entries + 1) * width_s * (1 + ppm * 1e-6) * 1e9
+    off = np.clip(rng.normal(0, 0.6 * jitter, entries), -jitter, jitter)
+    return true, np.maximum.accumulate(true + off * width_s * 1e9)
+
+
+def by_redis(counts, width_s, stamps, extra):
+    """Return feed, configuration and arrivals of a BRAND stream."""
+    options = ["source.options.stream=threshold_values", "source.options.dtype=int16"]
+    config = setting(*options, f"source.options.width_s={width_s}", *extra)
+    feed = RedisFeed(config)
+    return feed, config, [(entry(feed, row, DEVICE + round(t), k),) for k, (row, t) in enumerate(zip(counts, stamps))]
+
+
+def by_lsl(counts, width_s, stamps, extra):
+    """Return feed, configuration and arrivals of an LSL stream of counts."""
+    config = setting("source.options.kind=counts", *extra)
+    feed = LSLFeed(config)
+    feed.width_s = width_s
+    return feed, config, [([row.tolist()], [100.0 + t * 1e-9]) for row, t in zip(counts, stamps)]
+
+
+def by_wire(counts, width_s, stamps, extra):
+    """Return feed, configuration and arrivals of our own wire: pieces of one width at jittered times."""
+    config, width = setting(*extra), round(width_s * 1e9)
+    made = []
+    for k, (row, t) in enumerate(zip(counts, stamps)):
+        until = DEVICE + round(t)
+        fields = {"from_ns": until - width, "until_ns": until, "counts": row.astype(np.uint16)}
+        made.append((wire.encode("counts", 7, k + 1, **fields),))
+    return ZeroMQFeed(config), config, made
+
+
+def by_wire_edges(counts, width_s, stamps, extra):
+    """Return feed, configuration and arrivals of our own wire: each piece begins where the one before ended."""
+    config, made, before = setting(*extra), [], DEVICE
+    for k, (row, t) in enumerate(zip(counts, stamps)):
+        until = max(DEVICE + round(t), before + 1)
+        fields = {"from_ns": before, "until_ns": until, "counts": row.astype(np.uint16)}
+        made.append((wire.encode("counts", 7, k + 1, **fields),))
+        before = until
+    return ZeroMQFeed(config), config, made
+
+
+def setting(*extra):
+    """Return a configuration of four units that does not wait for data."""
+    return configuration.load(None, [f"session.units={UNITS}", "source.options.wait_s=0", *extra])
+
+
+SENDERS = {"redis": by_redis, "lsl": by_lsl, "wire": by_wire, "wire-edges": by_wire_edges}
+CASES = [  # width of an entry (s), width of a bin (s), jitter (of the width), drift (ppm)
+    (0.001, 0.005, 0.0, 0.0),
+    (0.001, 0.005, 0.5, 0.0),
+    (0.001, 0.005, 0.1, 1000.0),
+    (0.001, 0.005, 0.2, -1000.0),
+    (0.002, 0.005, 0.0, 0.0),
+    (0.002, 0.005, 0.3, -100.0),
+    (0.004, 0.005, 0.5, 0.0),
+    (0.005, 0.005, 0.5, 0.0),
+    (0.005, 0.005, 0.1, 1000.0),
+    (1 / 512, 0.005, 0.3, 0.0),
+    (0.02, 0.02, 0.5, 0.0),
+    (0.02, 0.005, 0.1, 0.0),
+    (0.01, 0.02, 0.02, 0.0),
+    (1 / 60, 0.02, 0.2, 0.0),
+]
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("case", CASES)
+def test_every_spike_once_and_no_bin_stale(sender, case):
+    width_s, bin_s, jitter, ppm = case
+    rng = np.random.default_rng(3)
+    entries = round(SECONDS / width_s)
+    counts = rng.poisson(40.0 * width_s, (entries, UNITS))
+    true, stamps = stamps_of(entries, width_s, jitter, ppm, rng)
+    feed, config, arguments = SENDERS[sender](counts, width_s, stamps, [f"session.bin_s={bin_s}"])
+    arrived = np.maximum.accumulate(np.maximum(true, stamps) + 200_000 + rng.exponential(100_000, entries))
+    rows, source = deliver(feed, [(HOST + round(t), a) for t, a in zip(arrived, arguments)], config)
+    begun = np.flatnonzero(rows["stale"] == 0)[0]
+    rows = rows[begun:]
+    assert rows["segment"].max() == 0 and source.binner.totals["refused"] == 0
+    # the first blocks teach the wait; after the last there is silence; of 10 ms of jitter, one may come late
+    settled = rows[round(0.5 / bin_s) : -round(0.1 / bin_s)]
+    assert (settled["stale"] > 0).sum() <= max(0.001 * len(settled), width_s >= 0.02)
+    # what the last, incomplete bin and the remainders of rounding hold is not lost: it is not out yet
+    open_still = int(np.ceil(counts[-int(np.ceil(2 * bin_s / width_s)) - 1 :].sum(0).max())) + 1
+    assert np.all(np.abs(rows["counts"].sum(0, dtype=int) - counts.sum(0)) <= open_still)
+    whole = rows["counts"].sum(0, dtype=int) + source.binner._values.sum(0) + source.binner._remainder
+    dropped = counts.sum(0) - (whole + source.binner._late_values)
+    assert np.all(dropped > -1e-6)
+    np.testing.assert_allclose(dropped.sum(), source.binner.totals["late_dropped"], atol=1e-6)
+    assert dropped.sum() <= (2 if width_s >= 0.02 else 0)
+
+
+def test_a_step_of_the_rate_appears_when_it_happened():
+    """A unit begins to fire at 6 s: no bin before has a spike, every one after has the rate."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros((12_000, UNITS), int)
+    counts[6000:, 2] = 1
+    true, stamps = stamps_of(12_000, 0.001, 0.3, 0.0, rng)
+    feed, config, arguments = by_redis(counts, 0.001, stamps, [])
+    rows, _ = deliver(feed, [(HOST + round(t) + 300_000, a) for t, a in zip(true, arguments)], config)
+    rows = rows[rows["stale"] == 0]
+    device_s = rows["device_time_s"] - DEVICE * 1e-9
+    assert rows["counts"][device_s < 5.995, 2].sum() == 0
+    assert set(rows["counts"][device_s > 6.012, 2].tolist()) == {5}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.001, 0.003, 0.0073, 0.02]), st.floats(-900, 900))
+def test_rates_keep_their_totals(seed, width_s, ppm):
+    """LSL rates of 0.1 to 80 Hz at any pace: what is counted is the rate times the time, to within one spike."""
+    rng = np.random.default_rng(seed)
+    config = setting("source.options.kind=rates")
+    feed = LSLFeed(config)
+    feed.width_s = width_s
+    rates = rng.uniform(0.1, 80.0, UNITS)
+    entries = round(4.0 / width_s)
+    true, stamps = stamps_of(entries, width_s, 0.1, ppm, rng)
+    chunks = [(HOST + round(t) + 10**6, ([rates.tolist()], [50.0 + s * 1e-9])) for t, s in zip(true, stamps)]
+    rows, source = deliver(feed, chunks, config)
+    binner = source.binner
+    total = rows["counts"].sum(0, dtype=int) + binner._values.sum(0) + binner._remainder + binner._late_values
+    np.testing.assert_allclose(total, rates * entries * width_s, rtol=2e-3)
+    assert np.abs(binner._remainder).max() <= 0.5 + 1e-9
+
+
+def test_rates_are_features_in_a_gaussian_session():
+    config = setting("source.options.kind=rates", "session.likelihood=gaussian", "session.bin_s=0.05")
+    feed = LSLFeed(config)
+    feed.width_s = 0.01
+    chunks = [(HOST + (k + 1) * 10**7, ([[0.25, 3.5, 30.0, 100.0]], [50.0 + 0.01 * (k + 1)])) for k in range(500)]
+    rows, _ = deliver(feed, chunks, config)
+    rows = rows[rows["stale"] == 0]
+    assert len(rows) >= 99
+    np.testing.assert_allclose(rows["counts"], np.tile([0.25, 3.5, 30.0, 100.0], (len(rows), 1)), rtol=1e-9)
+
+
+def test_missing_entries_leave_a_hole_of_their_size():
+    stream = SteadyStream(1e6)
+    stamps = [k * 1_000_000 for k in range(1, 2001) if not 1000 <= k < 1003]
+    pieces = [stream.place(stamp) for stamp in stamps]
+    holes = [(a[1], b[0]) for a, b in itertools.pairwise(pieces) if b[0] > a[1]]
+    assert len(holes) == 1 and holes[0][1] - holes[0][0] == pytest.approx(3e6, rel=0.02) and stream.missing == 3
+
+
+def test_bursts_are_jitter_not_loss():
+    """512 samples a second handed over 32 at a time, each stamped when it was handed over."""
+    rng = np.random.default_rng(1)
+    width = 1e9 / 512
+    stream = SteadyStream(width)
+    ends = np.arange(1, 512 * 40 + 1) * width
+    stamps = np.ceil(np.arange(1, ends.size + 1) / 32) * 32 * width + rng.exponential(200_000, ends.size)
+    pieces = np.array([stream.place(round(stamp)) for stamp in stamps])
+    assert np.all(pieces[1:, 0] == pieces[:-1, 1]) and stream.missing == 0
+    assert np.ptp((pieces[:, 1] - ends)[30 * 512 :]) < width
+
+
+def test_another_pace_than_was_said_is_learned():
+    """Entries said to be of 5 ms come every 1 ms."""
+    stream = SteadyStream(5e6)
+    pieces = [stream.place(10**9 + k * 1_000_000) for k in range(1, 400)]
+    assert stream.width_ns == pytest.approx(1e6, rel=0.02)
+    assert all(b[0] == a[1] for a, b in itertools.pairwise(pieces[200:]))
