@@ -48,6 +48,7 @@ class SessionConfig(Section):
     units: int = Field(96, ge=1, le=100_000)
     duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
     seed: int = Field(1, ge=0)
+    left_out: tuple[int, ...] = Field((), description="units (from 0) that neither decode nor are learned")
 
 
 class SourceConfig(Section):
@@ -302,19 +303,24 @@ def _read(path: str | os.PathLike) -> tuple[str, dict]:
 
 def override(data: dict, text: str) -> None:
     """Set one ``section.key=value`` in a nested dictionary."""
-    key, equals, value = text.partition("=")
+    key, equals, _ = text.partition("=")
     if not equals or "." not in key:
         raise BadInput(f"--set wants section.key=value, got '{text}'")
-    try:
-        parsed = tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
     *parents, last = key.strip().split(".")
     for parent in parents:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise BadInput(f"--set {text}: '{parent}' is not a section")
-    data[last] = parsed
+    data[last] = value_of(text)
+
+
+def value_of(text: str) -> Any:
+    """Return the value of a ``section.key=value``: read as TOML, and as text where that fails."""
+    value = text.partition("=")[2]
+    try:
+        return tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        return value.strip()
 
 
 def _sentence(item: Any) -> str:

@@ -126,7 +126,7 @@ def _figures(folder, session):
 
 
 def _draw_all(folder, session, scratch):
-    from bmi_runtime.session.player import WhatIf
+    from bmi_runtime.session.what_if import WhatIf
     from gui import panels
     from gui.screenshot import LAYOUTS, panel_picture, picture
 

@@ -10,13 +10,14 @@ from bmi_runtime.errors import CheckFailed
 @click.argument("recording")
 @click.option("--verify", is_flag=True, help="Exit with 3 at the first differing bit.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="What if: replay with another setting.")
+@click.option("--from", "from_s", type=float, default=0.0, metavar="S", help="When the settings begin to hold.")
 @answer_options
-def replay(recording, verify, overrides, as_json):
+def replay(recording, verify, overrides, from_s, as_json):
     """Run a recording through the same step: verify it to the bit, or ask what another setting would have done."""
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.session.replay import Replay
 
-    player = Replay(Recording(recording), overrides)
+    player = Replay(Recording(recording), overrides, from_s)
     with progress("replay", len(player.steps)) as advance:
         result = player.run(verify, advance)
     unread = unread_middle(player.recording)
@@ -60,13 +61,28 @@ def describe(result: dict, overrides) -> str:
 
 def _decoded(found: dict | None, overrides) -> list[str]:
     """Return what another setting decoded from the same spikes, in the lines of a table."""
-    if found is None or found["changed_m_s"] is None:
+    if found is None:
         return []
+    if found["changed_m_s"] is None:
+        return ["the recording holds no intention to compare with, so no error can be told"]
+    from bmi_runtime.session.paired import where_it_arises
+
     name = ", ".join(overrides)
-    width = max(len(name), len("as recorded"))
+    width = max(len(name), len("error of the decoded velocity (cm/s rms)"))
     rows = [("as recorded", "recorded"), (name, "replayed")]
-    lines = ["", f"{'error of the decoded velocity (cm/s rms)':{width}}", f"{'':{width}}  whole session  last half"]
+    lines = ["", f"{'error of the decoded velocity (cm/s rms)':{width}}  whole session  last half"]
     for label, which in rows:
-        whole, half = (100 * found[f"error_{which}{part}_m_s"] for part in ("", "_last_half"))
-        lines.append(f"{label:{width}}  {whole:13.2f}  {half:9.2f}")
-    return [*lines, f"(against the recorded intention; the two differ by {100 * found['changed_m_s']:.2f} cm/s rms)"]
+        whole, half = (_hundredths(found[f"error_{which}{part}_m_s"]) for part in ("", "_last_half"))
+        lines.append(f"{label:{width}}  {whole:>13}  {half:>9}")
+    interval = found["interval_m_s"]
+    between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
+    lines.append(f"{'difference':{width}}  {100 * found['difference_m_s']:+13.2f}{between}")
+    apart = interval is not None and interval[0] * interval[1] > 0.0
+    where = where_it_arises(found["parts"]) if apart else None
+    lines += [where] if where else []
+    changed = f"the two decode {100 * found['changed_m_s']:.2f} cm/s rms apart"
+    return [*lines, f"(against the recorded intention, which also teaches; {changed})"]
+
+
+def _hundredths(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

@@ -41,6 +41,18 @@ def _stimulation(config: Config) -> Any:
     return StimulationDesign(**design).draw()
 
 
+def _left_out(config: Config) -> np.ndarray:
+    """Return the units that neither decode nor are learned."""
+    left_out, n = np.array(sorted(set(config.session.left_out)), np.int64), config.session.units
+    if left_out.size and not (left_out[0] >= 0 and left_out[-1] < n):
+        raise BadInput(
+            f"session.left_out names unit {left_out[-1 if left_out[-1] >= n else 0]}, there are {n} (from 0)"
+        )
+    if left_out.size == n:
+        raise BadInput(f"session.left_out names all {n} units; at least one must be left to decode with")
+    return left_out
+
+
 def _no_mark(stage: int) -> None:
     """Ignore the end of a stage; the shell puts its stopwatch here, and nothing of it comes back into the step."""
 
@@ -90,6 +102,7 @@ class Session:
         self.events: list[dict[str, Any]] = []
         self.mark: Callable[[int], None] = _no_mark
         self._counts, self._valid = np.zeros(n), np.ones(n)
+        self._left_out = _left_out(config)
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
         self._miss_policy = config.realtime.miss_policy
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
@@ -132,6 +145,8 @@ class Session:
         refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
         if refused:
             self.events.append({"name": "refused-counts", "units": int(refused)})
+        if self._left_out.size:
+            self._valid[self._left_out] = 0.0
         usable = 2 * refused < self._counts.size and given.stale.item() == 0
         safety, behind = self.safety, given.behind.item() > 0
         safety.before_decoding(usable)

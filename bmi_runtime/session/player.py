@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.describe import live_parameters
 from bmi_runtime.session.replay import Replay, recorded_config, session_from
+from bmi_runtime.session.what_if import WhatIf
 from bmi_runtime.sources.base import source_class
 
 FRAME_S = 1.0 / STREAMS["step"].publish_hz
 PAST_S = 10.0
 MODEL_EVERY_S = 0.5
 MOST_MODELS = 400
-MOST_WHAT_IF = 1500
 SPEEDS = (0.1, 100.0)
 
 
@@ -175,79 +175,6 @@ class Index:
             "truth": np.stack(truths).astype(np.float32),
             "predicted_sd": np.stack(self.predicted[:count]),
         }
-
-
-class WhatIf:
-    """The recorded spikes through two settings side by side, in small pieces.
-
-    Each is compared with the recorded intention, and both with each other. A recorded command to a parameter that a
-    setting names is left out on that side, so that the setting holds to the end.
-
-    Parameters
-    ----------
-    recording : Recording
-    first, second : sequence of str
-        ``section.key=value``; an empty one is the session as it was recorded.
-    """
-
-    def __init__(self, recording: Recording, first: Sequence[str], second: Sequence[str]):
-        self.settings = [list(first), list(second)]
-        self.sides = [_side(recording, settings) for settings in self.settings]
-        self._recorded = recording.steps()["output"]
-        self.position = 0
-        self.every = max(-(-len(self._recorded) // MOST_WHAT_IF), 1)
-        self._sums = np.zeros(2)
-        self.rows: list[list[float]] = []
-
-    @property
-    def done(self) -> bool:
-        """Whether the whole recording has been replayed."""
-        return self.position >= len(self._recorded)
-
-    def grow(self) -> None:
-        """Replay as many bins as one row of the answer stands for."""
-        self._sums[:] = 0.0
-        bins = min(self.every, len(self._recorded) - self.position)
-        for _ in range(bins):
-            recorded = self._recorded[self.position]
-            outputs = [recorded if side is None else _next_output(side) for side in self.sides]
-            for index, output in enumerate(outputs):
-                difference = output["decoded"][2:] - recorded["intended"]
-                self._sums[index] += float(difference @ difference)
-            self.position += 1
-        positions = [float(value) for output in outputs for value in output["cursor"][:2]]
-        self.rows.append([self.position, *np.sqrt(self._sums / bins), *positions])
-
-    def answer(self, bin_s: float) -> dict[str, Any]:
-        """Return the curves of both settings.
-
-        Returns
-        -------
-        dict
-            ``settings``, two lists of str; ``time_s`` (n,); each (2, n): ``error_m_s``, the root mean square error of
-            the decoded velocity against the recorded intention; ``x_m`` and ``y_m``, the cursor; and ``apart_m`` (n,),
-            the distance between the two cursors.
-        """
-        bins, *columns = np.array(self.rows, float).reshape(-1, 7).T.copy()
-        first, second, x_first, y_first, x_second, y_second = columns
-        return {
-            "settings": self.settings,
-            "time_s": bins * bin_s,
-            "error_m_s": np.stack([first, second]),
-            "x_m": np.stack([x_first, x_second]),
-            "y_m": np.stack([y_first, y_second]),
-            "apart_m": np.hypot(x_second - x_first, y_second - y_first),
-        }
-
-
-def _side(recording: Recording, settings: Sequence[str]) -> Replay | None:
-    """Return the replay of one setting; None for the recording itself, which need not be stepped again."""
-    return Replay(recording, settings) if settings else None
-
-
-def _next_output(replay: Replay) -> Any:
-    replay.next()
-    return replay.session.record.array["output"][0]
 
 
 class Player:

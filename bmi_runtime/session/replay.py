@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from typing import Any
@@ -15,6 +16,8 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import OUTPUT_DTYPE
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.core import Session, warm_up
+from bmi_runtime.session.open_loop import ASKS_INTENTION, OpenLoopSession, refuse_unknowable
+from bmi_runtime.session.paired import compared, paired_errors
 
 
 def recorded_config(recording: Recording, overrides=()) -> Config:
@@ -22,6 +25,7 @@ def recorded_config(recording: Recording, overrides=()) -> Config:
     data = recording.header.get("config")
     if not isinstance(data, dict):
         raise BadInput(f"{recording.path} has no configuration in its header, so it cannot be replayed")
+    data = copy.deepcopy(data)  # the header stays as it was recorded
     for text in overrides:
         configuration.override(data, text)
     return configuration.from_dict(data, str(recording.path))
@@ -34,13 +38,21 @@ def first_snapshot(recording: Recording) -> dict[str, Any]:
     raise BadInput(f"{recording.path} ends before its first snapshot, so it cannot be replayed")
 
 
-def session_from(recording: Recording, overrides=()) -> Session:
-    """Return a session in the state in which the recording began.
+def session_from(recording: Recording, overrides=(), snapshot: dict[str, Any] | None = None) -> Session:
+    """Return a session in the state in which the recording began, or in that of a snapshot.
 
-    With overrides the parameters that they change come from them, everything else from the recording.
+    With overrides the parameters that they change come from them, everything else from the recording, and the session
+    is an `OpenLoopSession`: it must be shown the recorded output of each bin.
+
+    Raises
+    ------
+    BadInput
+        When the effect of an override cannot be known from a recording, or the recording is another version's.
     """
-    config = recorded_config(recording, overrides)
-    snapshot = first_snapshot(recording)
+    refuse_unknowable(overrides, str(recording.path))
+    at_once = [text for text in overrides if _key(text) in SET_AT_ONCE]
+    config = recorded_config(recording, [text for text in overrides if text not in at_once])
+    snapshot = first_snapshot(recording) if snapshot is None else snapshot
     state = snapshot["model"]
     model = EncodingModel(
         state["weights"].copy(),
@@ -49,13 +61,12 @@ def session_from(recording: Recording, overrides=()) -> Session:
         config.bin_s,
         state["noise_variance"],
     )
-    session = Session(config, model)
-    if overrides:  # what may change live comes from the new configuration
-        live = [session.adapting, session.assist, session.hold]
-        fresh = session.oversight.snapshot()["rate"]
-        watched = snapshot["oversight"] | {"rate": fresh}
-        chosen = {"task_kind": session.task_kind, "decoder_settings": session.decoder_settings()}
-        snapshot = snapshot | {"live": live, "oversight": watched, **chosen}
+    if not overrides:
+        session = Session(config, model)
+    else:
+        named = {_key(text) for text in overrides}
+        session = OpenLoopSession(config, model, infers=not named.isdisjoint(ASKS_INTENTION))
+        snapshot = _asked(session, snapshot, named)
     try:
         session.restore(snapshot)
     except KeyError as error:
@@ -63,38 +74,86 @@ def session_from(recording: Recording, overrides=()) -> Session:
             f"{recording.path} was made by another version (its snapshot has no {error}); replay it with the version "
             "that `bmi inspect` names"
         ) from None
+    for text in at_once:
+        session.apply({"set": _key(text), "value": configuration.value_of(text)})
     return session
 
 
-def compared(recorded: np.ndarray, velocity_m_s: np.ndarray) -> dict[str, float | None]:
-    """Return what another setting decoded from the same spikes, beside what was decoded in the session.
+SET_AT_ONCE = ("decoder.frozen",)
+"""Live parameters that are no keys of the configuration: set by command where the other setting begins."""
 
-    The measure is the root mean square distance of the decoded velocity from the intention that was recorded (and which
-    the other setting did not change: a subject would have answered to the other cursor).
 
-    Parameters
-    ----------
-    recorded : structured ndarray, (bins,)
-        Outputs of the session.
-    velocity_m_s : ndarray, (bins, 2)
-        Decoded with the other setting; not a number where nothing was.
+def _key(text: str) -> str:
+    return text.partition("=")[0].strip()
 
-    Returns
-    -------
-    dict
-        ``error_recorded_m_s`` and ``error_replayed_m_s``, the same of the last half as ``..._last_half_m_s``, and
-        ``changed_m_s``, the root mean square of the difference; None where no bin has all of them.
+
+def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[str, Any]:
+    """Return a recorded snapshot with what the settings of these names change taken from the new session."""
+    fresh = session.snapshot()
+    recorded_kind = snapshot.get("decoder_settings", fresh["decoder_settings"])
+    given = dict(snapshot)
+    adapting, assist, hold = snapshot["live"]
+    given["live"] = [session.adapting if "adapter.enabled" in named else adapting, assist, hold]
+    given["decoder_settings"] = recorded_kind | {
+        name: value for name, value in fresh["decoder_settings"].items() if f"decoder.{name}" in named
+    }
+    if "adapter.learning_rate" in named:
+        given["oversight"] = given["oversight"] | {"rate": fresh["oversight"]["rate"]}
+    if "adapter.schedule" in named:
+        given["oversight"] = given["oversight"] | {"schedule": fresh["oversight"]["schedule"]}
+    if not named.isdisjoint(ASKS_INTENTION):
+        given["intention"] = fresh["intention"]
+    if "decoder.frozen_model" in named:
+        given["decoder_model"] = fresh["decoder_model"]
+    if not named.isdisjoint(OTHER_DECODER):  # its state is its own; it begins where the cursor is
+        given["decoder_settings"] = fresh["decoder_settings"]
+        session.decoder.set_position(*snapshot["cursor"][:2])
+        given["decoder"] = session.decoder.snapshot()
+    if any(name.startswith("encoding.") for name in named):
+        model = _initial_model(session.config)
+        given["model"] = model.state()
+        given["oversight"] = fresh["oversight"]
+    return given
+
+
+OTHER_DECODER = ("decoder.kind", "decoder.fitted_file", "decoder.options")
+
+
+def _initial_model(config: Config) -> EncodingModel:
+    """Return the model that a session of this configuration begins with."""
+    from bmi_runtime.session.launch import initial_model
+    from bmi_runtime.sources.base import source_class
+
+    source = source_class(config.source.kind)(config) if config.source.kind == "simulated" else None
+    return initial_model(config, source)
+
+
+def _first_bin(recording: Recording, n_bins: int, from_s: float) -> int:
+    """Return the bin that a time of the recording falls into.
+
+    Raises
+    ------
+    BadInput
+        When the recording has ended by then.
     """
-    was, meant = recorded["decoded"][:, 2:], recorded["intended"]
-    apart = {"error_recorded": was - meant, "error_replayed": velocity_m_s - meant, "changed": velocity_m_s - was}
-    known = np.isfinite(np.hstack(list(apart.values()))).all(axis=1)
-    half = known & (np.arange(len(known)) >= len(known) // 2)
-    answer = {f"{name}_m_s": _rms(rows[known]) for name, rows in apart.items()}
-    return answer | {f"{name}_last_half_m_s": _rms(apart[name][half]) for name in ("error_recorded", "error_replayed")}
+    bin_s = recorded_config(recording).bin_s
+    first = round(from_s / bin_s) if np.isfinite(from_s) else -1
+    if not 0 <= first < max(n_bins, 1):
+        raise BadInput(f"{recording.path} holds {n_bins * bin_s:g} s; a setting cannot begin to hold at {from_s:g} s")
+    return first
 
 
-def _rms(rows: np.ndarray) -> float | None:
-    return float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))) if len(rows) else None
+def _state_at(recording: Recording, bin_index: int) -> dict[str, Any]:
+    """Return the recorded session's state before a bin: replayed from the nearest snapshot before it."""
+    snapshots = [snapshot for _, snapshot in recording.messages("snapshot")]
+    begin = int(snapshots[0]["bins"])
+    near = max((s for s in snapshots if int(s["bins"]) - begin <= bin_index), key=lambda s: int(s["bins"]))
+    replay = Replay(recording)
+    replay.session.restore(near)
+    replay.position = int(near["bins"]) - begin
+    while replay.position < bin_index:
+        replay.next()
+    return replay.session.snapshot()
 
 
 class Replay:
@@ -104,38 +163,44 @@ class Replay:
     ----------
     recording : Recording
     overrides : sequence of str
-        What if: ``adapter.learning_rate=1e-5`` and the like. They hold throughout: commands of the recording that set
-        the same are left out.
+        What if: ``adapter.learning_rate=1e-5`` and the like. They hold to the end: commands of the recording that set
+        the same are left out. Whatever the subject saw and meant is that of the recording (`OpenLoopSession`).
+    from_s : float
+        When in the recording the settings begin to hold (s); until then it is as it was recorded.
     """
 
-    def __init__(self, recording: Recording, overrides=()):
+    def __init__(self, recording: Recording, overrides=(), from_s: float = 0.0):
         self.recording, self.asks = recording, bool(overrides)
-        self.session = session_from(recording, overrides)
         self.steps = recording.steps()
+        self.first = _first_bin(recording, len(self.steps), from_s) if overrides else 0
+        snapshot = _state_at(recording, self.first) if self.first else None
+        self.session = session_from(recording, overrides, snapshot)
         if self.steps.dtype != self.session.record.dtype:
             raise BadInput(
                 f"{recording.path} was made by another version (its steps are laid out otherwise); replay it with the "
                 "version that `bmi inspect` names"
             )
         self.commands: dict[int, list[dict]] = {}
-        named = {text.partition("=")[0].strip() for text in overrides}
+        named = {_key(text) for text in overrides}
         for _, message in recording.messages("command"):
             if "set" in message and message["set"] not in named:
                 self.commands.setdefault(int(message["bin"]), []).append(
                     {"set": message["set"], "value": message["new"]}
                 )
-        self.position = 0
+        self.position = self.first
         fields: Any = self.steps.dtype.fields
         self._middle, self._end = fields["output"][1], fields["timing"][1]
         dtype = self.steps.dtype
         self._raw = np.ascontiguousarray(self.steps).data.cast("B") if len(self.steps) else memoryview(b"")
-        self._size = dtype.itemsize
+        self._size, self._outputs = dtype.itemsize, self.steps["output"]
 
     def next(self) -> bool:
         """Step one bin; return whether the output is identical to the recorded one."""
         start = self.position * self._size
         for command in self.commands.get(self.session.bins, ()):
             self.session.apply(command)
+        if isinstance(self.session, OpenLoopSession):
+            self.session.show(self._outputs[self.position])
         record = self.session.step(self._raw[start : start + self._middle])
         self.session.events.clear()
         self.position += 1
@@ -148,17 +213,18 @@ class Replay:
         -------
         dict
             ``bins, identical, first_divergence, output_digest, realtime_factor``; with overrides also
-            `decoded`, see `compared` (not to verify).
+            `decoded`, see `compared` and `paired_errors` (not to
+            verify).
         """
         warm_up(self.session.config)
         asks = self.asks and not verify
-        velocity_m_s = np.full((len(self.steps) if asks else 0, 2), np.nan)
+        decoded = self._outputs["decoded"].copy() if asks else np.empty(0)
         begin, digest, divergence = time.perf_counter(), hashlib.blake2b(digest_size=16), None
-        for index in range(len(self.steps)):
+        for index in range(self.first, len(self.steps)):
             same = self.next()
             digest.update(self.session.record.output_bytes)
             if asks:
-                velocity_m_s[index] = self.session.record.array["output"][0]["decoded"][2:]
+                decoded[index] = self.session.record.array["output"][0]["decoded"]
             if not same and divergence is None:
                 divergence = self.difference(index)
                 if verify:
@@ -167,13 +233,22 @@ class Replay:
                 advance(1000)
         seconds = max(time.perf_counter() - begin, 1e-9)
         result = {
-            "bins": self.position,
+            "bins": self.position - self.first,
             "identical": divergence is None,
             "first_divergence": divergence,
             "output_digest": digest.hexdigest(),
-            "realtime_factor": self.position * self.session.config.bin_s / seconds,
+            "realtime_factor": (self.position - self.first) * self.session.config.bin_s / seconds,
         }
-        return result | ({"decoded": compared(self.steps["output"], velocity_m_s)} if asks else {})
+        return result | ({"decoded": self._compared(decoded)} if asks else {})
+
+    def _compared(self, decoded: np.ndarray) -> dict[str, Any]:
+        """Return how this setting compares with what was recorded, since it began to hold."""
+        recorded = self._outputs[self.first :]
+        dimensions, bin_s = recorded["intended"].shape[1], self.session.config.bin_s
+        velocity_m_s = decoded[self.first :, -dimensions:]
+        was = recorded["decoded"][:, -dimensions:]
+        found = paired_errors(recorded["intended"], was, velocity_m_s, bin_s, self.first * bin_s)
+        return compared(recorded, velocity_m_s) | {name: found[name] for name in ("interval_m_s", "parts")}
 
     def difference(self, index: int) -> dict[str, Any]:
         """Return the bin and the first field whose bits differ, with both values."""

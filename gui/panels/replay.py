@@ -18,16 +18,19 @@ WHAT_IF_KEYS = (
     AS_RECORDED,
     "adapter.learning_rate",
     "adapter.enabled",
+    "adapter.schedule",
+    "adapter.drift_tracking",
     "adapter.intention",
-    "task.assist",
     "decoder.velocity_time_constant_s",
     "decoder.velocity_sd_m_s",
     "decoder.parameter_trust",
+    "decoder.frozen",
+    "session.left_out",
 )
 QUANTITIES = {  # what is shown: the curves' name, and their unit once they are in hundredths
     "velocity error": ("error_m_s", "cm/s"),
-    "cursor x": ("x_m", "cm"),
-    "cursor y": ("y_m", "cm"),
+    "decoded vx": ("vx_m_s", "cm/s"),
+    "decoded vy": ("vy_m_s", "cm/s"),
 }
 
 
@@ -72,8 +75,9 @@ class ReplayPanel(Panel):
         "events, heads are commands. In the background the recording is replayed through the same step and compared to "
         "the bit: the line below says how far it is identical. What if replays the recorded spikes through two "
         "settings, A and B, side by side: the upper plot shows both, the lower one B minus A. Choose what is shown: "
-        "the error of the decoded velocity against the recorded intention, or where the cursor went. The spikes stay "
-        "those of the recorded session: a subject would have reacted to the other cursor."
+        "the error of the decoded velocity against the recorded intention, or the decoded velocity. The spikes, the "
+        "cursor and the targets stay those of the recorded session: a subject would have reacted to another cursor, "
+        "which is for bmi rehearse to answer."
     )
     refresh_hz = 15.0
 
@@ -277,7 +281,7 @@ class ReplayPanel(Panel):
         if not found:
             return
         name, unit = QUANTITIES[self.quantity.currentText()]
-        first, second = 100.0 * np.asarray(found[name])
+        first, second = 100.0 * _curves(found)[name]
         for curve, values in zip(self.curves, (first, second), strict=True):
             curve.setData(found["time_s"], values)
         self.apart.setData(found["time_s"], second - first)
@@ -287,25 +291,38 @@ class ReplayPanel(Panel):
 
     @staticmethod
     def _summary(found: dict[str, Any]) -> str:
-        """Return both settings with their errors over the whole recording, and how far the cursors went apart."""
-        errors = 100.0 * np.sqrt(np.mean(np.square(found["error_m_s"]), axis=1))
+        """Return both settings with their errors over the whole recording, and the paired difference."""
+        paired = found["paired"]
         words = [_in_words(settings) for settings in found["settings"]]
         signs = (("first", "▬", "A"), ("second", "– –", "B"))
         entries = [
-            (role, sign, f"{letter} {text}: {error:.2f} cm/s")
-            for (role, sign, letter), text, error in zip(signs, words, errors, strict=True)
+            (role, sign, f"{letter} {text}: {_cm_s(error)} cm/s")
+            for (role, sign, letter), text, error in zip(signs, words, paired["errors_m_s"], strict=True)
         ]
-        apart = f"<br>error of the decoded velocity; cursors at most {100.0 * np.max(found['apart_m']):.2f} cm apart"
-        return plots.key(entries) + apart
+        interval = paired["interval_m_s"]
+        between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
+        difference = "" if paired["difference_m_s"] is None else f"; B − A {_cm_s(paired['difference_m_s'])}{between}"
+        where = f"<br>{paired['where']}" if paired["where"] else ""
+        return plots.key(entries) + f"<br>rms error of the decoded velocity{difference}{where}"
 
     def table(self):
         """Return the curves of the last what if."""
         if not self.result:
             return {}
-        columns = {"time_s": self.result["time_s"], "apart_m": self.result["apart_m"]}
-        for name, _ in QUANTITIES.values():
-            columns |= {f"{name}_{side}": values for side, values in zip("AB", self.result[name], strict=True)}
+        columns = {"time_s": self.result["time_s"], "apart_m_s": self.result["apart_m_s"]}
+        for name, curves in _curves(self.result).items():
+            columns |= {f"{name}_{side}": values for side, values in zip("AB", curves, strict=True)}
         return columns
+
+
+def _curves(found: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the curves of both settings, (2, n), by the names of `QUANTITIES`."""
+    velocity = np.asarray(found["velocity_m_s"])
+    return {"error_m_s": np.asarray(found["error_m_s"]), "vx_m_s": velocity[..., 0], "vy_m_s": velocity[..., 1]}
+
+
+def _cm_s(value: float | None) -> str:
+    return "-" if value is None else f"{100.0 * value:.2f}"
 
 
 class Setting:

@@ -119,6 +119,30 @@ def test_the_first_ten_minutes_as_typed(tmp_path):
         assert done.returncode == 0, f"{line}: {done.stderr}"
 
 
+def bmi(folder, line):
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", *line.split()]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_first_ten_minutes_print_what_the_commands_print(tmp_path):
+    """The block is the command's own output, and the rate that it asks about does that when it is really run."""
+    import numpy as np
+
+    from bmi_runtime.recording.reader import Recording
+
+    text = (ROOT / "docs" / "first_ten_minutes.md").read_text(encoding="utf-8")
+    shown = re.search(r"```\n(error of the decoded velocity.*?)```", text, re.DOTALL)[1]
+    run = "run --headless --speed max --duration 60 --seed 1 --record first.mcap"
+    assert run in text
+    bmi(tmp_path, run)
+    printed = bmi(tmp_path, "replay first.mcap --set adapter.learning_rate=1e-4")
+    assert shown in printed
+    bmi(tmp_path, f"{run.replace('first', 'second')} --set adapter.learning_rate=1e-4")
+    steps = Recording(tmp_path / "second.mcap").steps()["output"]
+    error_m_s = np.sqrt(np.mean(np.sum((steps["decoded"][:, 2:] - steps["intended"]) ** 2, axis=1)))
+    assert f"really run at 1e-4 with this seed has {100 * error_m_s:.2f}" in text
+
+
 def test_the_decoder_of_the_how_to_decodes():
     import numpy as np
 

@@ -191,16 +191,16 @@ def test_what_if_plots_two_settings_and_their_difference(qtbot, console, recordi
     qtbot.mouseClick(replay.ask_button, LEFT)
     until(qtbot, lambda: bool(replay.result), READY_MS)
     found = replay.result
-    assert found["apart_m"][0] < 1e-3 < found["apart_m"].max() and np.isfinite(found["error_m_s"]).all()
+    assert found["apart_m_s"][0] < found["apart_m_s"].max() and np.isfinite(found["error_m_s"]).all()
     assert (
         "A adapter.learning_rate=1e-5" in replay.answer.text()
         and "B adapter.learning_rate=1e-4" in replay.answer.text()
     )
-    replay.quantity.setCurrentText("cursor y")
+    replay.quantity.setCurrentText("decoded vy")
     a, b, difference = (curve.getData()[1] for curve in (*replay.curves, replay.apart))
     np.testing.assert_allclose(difference, b - a)
-    np.testing.assert_allclose(b, 100 * found["y_m"][1])
-    assert replay.difference.isVisible() and replay.difference.left == "B − A (cm)"
+    np.testing.assert_allclose(b, 100 * np.array(found["velocity_m_s"])[1, :, 1])
+    assert replay.difference.isVisible() and replay.difference.left == "B − A (cm/s)"
     second.value.setText("nonsense")
     qtbot.keyClick(second.value, KEYS.Key_Return)
     until(qtbot, lambda: replay.answer.text().startswith("✕"))

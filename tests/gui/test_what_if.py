@@ -5,8 +5,9 @@ import pytest
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.player import Player, WhatIf
+from bmi_runtime.session.player import Player
 from bmi_runtime.session.replay import Replay
+from bmi_runtime.session.what_if import WhatIf
 
 RATE = "adapter.learning_rate"
 
@@ -33,23 +34,34 @@ def test_both_settings_are_those_of_separate_replays(recording):
     what_if = finished(recording, [f"{RATE}=1e-7"], [f"{RATE}=1e-4"])
     answer, intended = what_if.answer(0.005), recording.steps()["output"]["intended"]
     every, bins = what_if.every, len(intended)
-    ends = np.minimum(np.arange(1, len(what_if.rows) + 1) * every, bins)
+    ends = np.minimum(np.arange(1, len(answer["time_s"]) + 1) * every, bins)
     np.testing.assert_allclose(answer["time_s"], 0.005 * ends)
-    for side, value in enumerate(("1e-7", "1e-4")):
-        outputs = replayed(recording, f"{RATE}={value}")
-        np.testing.assert_array_equal(answer["x_m"][side], outputs["cursor"][ends - 1, 0])
-        squares = np.sum((outputs["decoded"][:, 2:] - intended) ** 2, axis=1)
+    sides = [replayed(recording, f"{RATE}={value}") for value in ("1e-7", "1e-4")]
+    for side, outputs in enumerate(sides):
+        velocity = outputs["decoded"][:, 2:]
+        np.testing.assert_array_equal(answer["velocity_m_s"][side], velocity[ends - 1])
+        squares = np.sum((velocity - intended) ** 2, axis=1)
         mean = [squares[max(end - every, 0) : end].mean() for end in ends]
         np.testing.assert_allclose(answer["error_m_s"][side], np.sqrt(mean))
-    apart = np.hypot(np.diff(answer["x_m"], axis=0), np.diff(answer["y_m"], axis=0))[0]
-    np.testing.assert_allclose(answer["apart_m"], apart)
+        assert answer["paired"]["errors_m_s"][side] == pytest.approx(np.sqrt(squares.mean()))
+    apart = np.sum((sides[1]["decoded"][:, 2:] - sides[0]["decoded"][:, 2:]) ** 2, axis=1)
+    np.testing.assert_allclose(answer["apart_m_s"], np.sqrt([apart[max(e - every, 0) : e].mean() for e in ends]))
+    low, high = answer["paired"]["interval_m_s"]
+    assert low < answer["paired"]["difference_m_s"] < high
+
+
+def test_a_setting_holds_from_its_moment_on(recording):
+    recording = Recording(recording)
+    what_if = finished(recording, [], ["adapter.learning_rate=1e-3", "from_s=3"])
+    apart = np.sum((what_if._velocity[1] - what_if._velocity[0]) ** 2, axis=1)
+    assert not apart[:600].any() and apart[602:].all()
 
 
 def test_the_recording_beside_itself_differs_nowhere(recording):
     answer = finished(Recording(recording), [], []).answer(0.005)
     same = finished(Recording(recording), [], [f"{RATE}=1e-6"]).answer(0.005)  # the value that was recorded
     for found in (answer, same):
-        assert not found["apart_m"].any() and np.ptp(found["error_m_s"], axis=0).max() == 0.0
+        assert not found["apart_m_s"].any() and np.ptp(found["error_m_s"], axis=0).max() == 0.0
 
 
 def test_a_recorded_command_does_not_undo_the_setting(recording, monkeypatch):

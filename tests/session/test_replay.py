@@ -248,7 +248,7 @@ def test_the_commands_from_run_to_replay(tmp_path):
     verified = bmi("replay", path, "--verify", "--json")
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["output_digest"] == first["output_digest"]
-    other = bmi("replay", path, "--verify", "--set", "task.assist=0.5", "--json")
+    other = bmi("replay", path, "--verify", "--set", "adapter.learning_rate=1e-3", "--json")
     assert other.returncode == 3
     assert json.loads(other.stdout)["first_divergence"]["field"]
     assert bmi("run", "--headless", "--speed", "max", "--record", path).returncode == 2, "never writes over a recording"
