@@ -61,13 +61,20 @@ def checked(key: str, value: Any) -> Any:
     """
     parameter = LIVE_PARAMETERS.get(key)
     if parameter is None:
-        raise BadInput(f"'{key}' cannot change during a session; these can: {', '.join(LIVE_PARAMETERS)}")
+        raise BadInput(f"{shown(key)} cannot change during a session; these can: {', '.join(LIVE_PARAMETERS)}")
     if parameter.kind is str:
-        return str(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadInput(f"{key} wants a number, got {value!r}") from None
+        if not isinstance(value, str):
+            raise BadInput(f"{key} wants a name, got {shown(value)}")
+        return value
+    if not isinstance(value, int | float):
+        raise BadInput(f"{key} wants a number, got {shown(value)}")
+    number = float(value)
     if not math.isfinite(number) or not parameter.low <= number <= parameter.high:
-        raise BadInput(f"{key} must lie between {parameter.low:g} and {parameter.high:g}, got {value!r}")
+        raise BadInput(f"{key} must lie between {parameter.low:g} and {parameter.high:g}, got {shown(value)}")
     return bool(number) if parameter.kind is bool else number
+
+
+def shown(value: Any) -> str:
+    """Return what somebody sent, short enough for a sentence."""
+    text = repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -19,7 +19,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, StepRecord, TrialState
-from bmi_runtime.session.commands import DECODER_SETTINGS, FILTER_OF, checked, decoder_kinds, why_these_kinds
+from bmi_runtime.session.commands import DECODER_SETTINGS, FILTER_OF, checked, decoder_kinds, shown, why_these_kinds
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
 from bmi_runtime.tasks.registry import make_task
@@ -278,7 +278,9 @@ class Session:
         BadInput
             When the command is not one of `LIVE_PARAMETERS` or its value is out of bounds; nothing has changed then.
         """
-        key = str(command.get("set", ""))
+        key = command.get("set")
+        if not isinstance(key, str):
+            raise BadInput(f"'set' wants the name of a live parameter, got {shown(key)}")
         value = checked(key, command.get("value"))
         section, _, name = key.partition(".")
         if section == "decoder" and name in DECODER_SETTINGS:
@@ -321,7 +323,7 @@ class Session:
         """Change one setting of the decoder; another filter of the same class goes on from the state of the old one."""
         if name == "kind" and value not in decoder_kinds(self.model.likelihood):
             kinds, why = ", ".join(decoder_kinds(self.model.likelihood)), why_these_kinds(self.model.likelihood)
-            raise BadInput(f"decoder.kind cannot change to '{value[:40]}': {why}; choose from {kinds}")
+            raise BadInput(f"decoder.kind cannot change to {shown(value)}: {why}; choose from {kinds}")
         old = self.decoder_settings()[name]
         self._use_decoder({name: value})
         return old

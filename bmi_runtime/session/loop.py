@@ -11,11 +11,14 @@ from typing import Any
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin, TrialState
 from bmi_runtime.security import refused_clients
+from bmi_runtime.session.commands import shown
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.describe import current_values, live_parameters
 from bmi_runtime.session.latency import LatencyHistogram
 from bmi_runtime.session.pacing import NoPacer, Pacer
 
+NOTE_CHARACTERS = 2000
+UNKNOWN_COMMAND = "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
 SOURCE, RECORD, PUBLISH = (STAGES.index(name) for name in ("source", "record", "publish"))
 
 
@@ -76,6 +79,7 @@ class Loop:
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
         self._marks, self._begun, self._missed = [0] * len(STAGES), 0, 0
+        self._verbs = {"set": self._set, "do": self._do, "note": self._note, "get": self._get}
         session.mark = self._mark
         if resumed:
             self._take_up(resumed)
@@ -296,24 +300,37 @@ class Loop:
         BadInput
             When there is no such command.
         """
-        if "set" in command:
-            answer = self.session.apply(command)
-        elif command.get("do") == "stop":
-            self.stop()
-            self.stopped_by_operator = True
-            answer = {"do": "stop", "bin": self.session.bins}
-        elif "note" in command:
-            answer = {"note": str(command["note"])[:2000], "bin": self.session.bins}
-            self._both("event", {"name": "note", **answer}, time.monotonic_ns())
-            return answer
-        elif command.get("get") == "hello":
-            return self.hello()
-        else:
-            raise BadInput(
-                "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
-            )
+        for verb, answer in self._verbs.items():
+            if verb in command:
+                return answer(command)
+        raise BadInput(UNKNOWN_COMMAND)
+
+    def _set(self, command: dict[str, Any]) -> dict[str, Any]:
+        answer = self.session.apply(command)
         self._both("command", answer, time.monotonic_ns())
         return answer
+
+    def _do(self, command: dict[str, Any]) -> dict[str, Any]:
+        if not _is_word(command["do"], "stop"):
+            raise BadInput(UNKNOWN_COMMAND)
+        self.stop()
+        self.stopped_by_operator = True
+        answer = {"do": "stop", "bin": self.session.bins}
+        self._both("command", answer, time.monotonic_ns())
+        return answer
+
+    def _note(self, command: dict[str, Any]) -> dict[str, Any]:
+        note = command["note"]
+        if not isinstance(note, str):
+            raise BadInput(f"a note is a text, got {shown(note)}")
+        answer = {"note": note[:NOTE_CHARACTERS], "bin": self.session.bins}
+        self._both("event", {"name": "note", **answer}, time.monotonic_ns())
+        return answer
+
+    def _get(self, command: dict[str, Any]) -> dict[str, Any]:
+        if not _is_word(command["get"], "hello"):
+            raise BadInput(UNKNOWN_COMMAND)
+        return self.hello()
 
     def hello(self) -> dict[str, Any]:
         """Return what a viewer that joins late needs: the configuration, the model, the state of the session."""
@@ -379,3 +396,7 @@ class Loop:
             "messages_lost": self.recorder.messages_lost if self.recorder else 0,
             "output_digest": self.digest.hexdigest(),
         }
+
+
+def _is_word(value: Any, word: str) -> bool:
+    return isinstance(value, str) and value == word

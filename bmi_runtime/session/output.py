@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 
 import msgpack
 import zmq
 
-from bmi_runtime import security, wire
+from bmi_runtime import wire
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import OUTPUT_DTYPE, OUTPUT_STRUCT, WIRE_VERSION, StepRecord
+from bmi_runtime.session.sockets import Publisher
 
 HIGH_WATER_MARK = 1000
-_MORE = zmq.DONTWAIT | zmq.SNDMORE
 
 
 def _places() -> dict[str, slice]:
@@ -48,17 +47,7 @@ class DecodedOutput:
     """
 
     def __init__(self, config: Config, context: zmq.Context):
-        address = config.telemetry.output_address
-        self.socket = context.socket(zmq.PUB)
-        self.socket.linger, self.socket.sndhwm = 0, HIGH_WATER_MARK
-        security.secure_server(self.socket, address, config.telemetry.key_folder, "telemetry.output_address")
-        try:
-            self.socket.bind(address)
-        except zmq.ZMQError as error:
-            self.socket.close()
-            raise BmiError(
-                f"telemetry.output_address = {address} cannot be used ({error.strerror}); is another session running?"
-            ) from None
+        self.publisher = Publisher(context, config, "output_address", HIGH_WATER_MARK)
         self.start, self.sequence, self.packer = secrets.randbits(63), 0, msgpack.Packer()
 
     def send(self, record: StepRecord) -> None:
@@ -80,15 +69,11 @@ class DecodedOutput:
             "safety": out[AT["safety"]][0],
             "stale": int(given.stale[0]),
         }
-        kind, body, checksum = wire.frames_of(b"decoded", self.packer.pack(message))
-        with contextlib.suppress(zmq.Again):
-            self.socket.send(kind, _MORE)
-            self.socket.send(body, _MORE)
-            self.socket.send(checksum, zmq.DONTWAIT)
+        self.publisher.send(wire.frames_of(b"decoded", self.packer.pack(message)))
 
     def close(self) -> None:
         """Close the socket."""
-        self.socket.close()
+        self.publisher.close()
 
 
 class LSLOutput:

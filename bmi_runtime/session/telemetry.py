@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,37 +14,17 @@ import zmq
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
 from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack
-from bmi_runtime.security import secure_server
+from bmi_runtime.peers import PeerCheck
+from bmi_runtime.session.sockets import Publisher, bind
 
 HIGH_WATER_MARK = 200
 KEPT_MESSAGES = 500  # of what happened, for a viewer that joins late
 MAX_COMMAND_BYTES = 65536
-
-
-def bind(context: zmq.Context, kind: int, key: str, config: Config, role: str = "client") -> zmq.Socket:
-    """Return a socket bound to ``telemetry.KEY``, secured off loopback; raise `BmiError` naming address and key.
-
-    `role` is what a client needs to be let in: ``client`` or ``operator``.
-    """
-    address: str = getattr(config.telemetry, key)
-    socket = context.socket(kind)
-    socket.linger = 0
-    if kind == zmq.PUB:
-        socket.sndhwm = HIGH_WATER_MARK  # before bind: it does not reach a bound socket
-    else:
-        socket.maxmsgsize = MAX_COMMAND_BYTES
-    try:
-        secure_server(socket, address, config.telemetry.key_folder, f"telemetry.{key}", role)
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise BmiError(
-            f"telemetry.{key} = {address} cannot be used ({error.strerror}); is another session running?"
-        ) from None
-    except BmiError:
-        socket.close()
-        raise
-    return socket
+COMMANDS_PER_BIN = 4
+COMMAND_SHARE = 0.05  # of the loop's time that answering may take, over more than a few bins
+QUEUED_COMMANDS = 64  # for each client; more wait on the client's side
+QUICK_NS = 200_000  # answers quicker than this are limited by their number alone
+SHOWN_CHARACTERS = 500
 
 
 class Telemetry:
@@ -54,7 +35,7 @@ class Telemetry:
     """
 
     def __init__(self, config: Config, context: zmq.Context):
-        self.socket = bind(context, zmq.PUB, "publish_address", config)
+        self.publisher = Publisher(context, config, "publish_address", HIGH_WATER_MARK)
         self.sequence = dict.fromkeys(STREAMS, 0)
         self.every = {
             name: max(round(1.0 / (stream.publish_hz * config.bin_s)), 1) if stream.publish_hz else 1
@@ -86,8 +67,7 @@ class Telemetry:
         body = pack({"v": WIRE_VERSION, "seq": self.sequence[stream], "bin": bin_index, **message})
         if stream in ("event", "command"):
             self._kept.append((stream, body))
-        with contextlib.suppress(zmq.Again):
-            self.socket.send_multipart((stream.encode(), body), zmq.DONTWAIT)
+        self.publisher.send((stream.encode(), body))
 
     def recent(self) -> list[list[Any]]:
         """Return the newest events and commands, oldest first, as ``[stream, packed message]``."""
@@ -95,33 +75,74 @@ class Telemetry:
 
     def close(self) -> None:
         """Close the socket."""
-        self.socket.close()
+        self.publisher.close()
 
 
 class Control:
-    """The operator's commands: polled once per bin, answered at once, applied on the bin boundary."""
+    """The operator's commands: polled once per bin, answered at once, applied on the bin boundary.
+
+    Whatever arrives is answered or counted, never raised. At most `COMMANDS_PER_BIN` are taken in one bin; after an
+    answer that took long the next one waits until answering has had no more than `COMMAND_SHARE` of the time. What
+    is not taken waits in the client, not here. On loopback without keys only the user who runs the session (or root)
+    may steer it.
+
+    Parameters
+    ----------
+    config : Config
+    context : zmq.Context
+
+    Attributes
+    ----------
+    refused : int
+        Messages that were no command, or a command that could not be done.
+    """
 
     def __init__(self, config: Config, context: zmq.Context):
-        self.socket = bind(context, zmq.REP, "control_address", config, "operator")
+        self.socket = bind(context, zmq.REP, "control_address", config, "operator", _limited)
+        keys, address = config.telemetry.key_folder, config.telemetry.control_address
+        self._peers = PeerCheck() if address.startswith("tcp://") and not keys else None
         self.refused = 0
+        self._rest_until_ns = 0
 
     def poll(self, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Take every waiting command; `handle` returns the answer, its `BmiError` becomes a refusal."""
-        while True:
-            try:
-                data = self.socket.recv(zmq.DONTWAIT)
-            except zmq.Again:
+        """Take what waits, within the limits; `handle` returns the answer, its `BmiError` becomes a refusal."""
+        for _ in range(COMMANDS_PER_BIN):
+            began_ns = time.monotonic_ns()
+            if began_ns < self._rest_until_ns:
                 return
             try:
-                command = unpack(data)
-                if not isinstance(command, dict):
-                    raise BmiError("a command is a map, for example {'set': 'task.assist', 'value': 0.2}")
-                reply = {"ok": True, **handle(command)}
-            except BmiError as error:
-                self.refused += 1
-                reply = {"ok": False, "error": str(error)}
-            self.socket.send(pack({"v": WIRE_VERSION, **reply}))
+                frames = self.socket.recv_multipart(zmq.DONTWAIT, copy=False)
+            except zmq.ZMQError:  # nothing is there, or this one cannot be received
+                return
+            reply = self._reply(frames, handle)
+            with contextlib.suppress(zmq.ZMQError):  # who asked is gone
+                self.socket.send(pack({"v": WIRE_VERSION, **reply}), zmq.DONTWAIT)
+            took_ns = time.monotonic_ns() - began_ns
+            if took_ns > QUICK_NS:
+                self._rest_until_ns = began_ns + round(took_ns / COMMAND_SHARE)
+
+    def _reply(self, frames: list[zmq.Frame], handle: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """Return the answer to one message, whatever is in it."""
+        try:
+            if self._peers and not self._peers.is_ours(frames[0]):
+                raise BmiError("only the user who started this session may steer it")
+            if len(frames) != 1:
+                raise BmiError(f"a command is one frame, these are {len(frames)}")
+            command = unpack(frames[0].bytes)
+            if not isinstance(command, dict):
+                raise BmiError("a command is a map, for example {'set': 'task.assist', 'value': 0.2}")
+            return {"ok": True, **handle(command)}
+        except BmiError as error:
+            sentence = str(error)
+        except Exception as error:  # a command must not end a session, whatever it hits
+            sentence = f"the command failed: {type(error).__name__}: {error}"
+        self.refused += 1
+        return {"ok": False, "error": sentence[:SHOWN_CHARACTERS]}
 
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
+
+
+def _limited(socket: zmq.Socket) -> None:
+    socket.maxmsgsize, socket.rcvhwm = MAX_COMMAND_BYTES, QUEUED_COMMANDS

@@ -15,6 +15,8 @@ from bmi_runtime.sources.waiting import Expectation
 
 WAIT_S = 60.0
 LONGEST_SLEEP_S = 0.1
+OPENING_NS = 500_000_000
+READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
 
 
 def address_of(config: Config, default: str) -> str:
@@ -86,15 +88,33 @@ class LiveSource:
                     f"source.options.wait_s); {self.binner.totals['refused']} messages were refused; is the sender "
                     "running?"
                 )
-            self.feed.receive(self.binner, LONGEST_SLEEP_S)
-        while self.feed.receive(self.binner, 0.0):  # what queued up while the session got ready is not for decoding
+            self._receive(LONGEST_SLEEP_S)
+        self._empty(OPENING_NS)  # what queued up while the session got ready is not for decoding
+
+    def _receive(self, timeout_s: float) -> bool:
+        """Give the binner one message; one that its feed stumbles over is refused, it does not end the session."""
+        try:
+            return self.feed.receive(self.binner, timeout_s)
+        except BmiError:
+            raise  # the feed's own sentence: the connection is lost for good
+        except Exception as error:
+            self.binner.refuse(f"a message that cannot be taken: {type(error).__name__}: {error}")
+            return True
+
+    def _empty(self, within_ns: int) -> None:
+        """Read what is waiting, for so long at most: a flood never empties."""
+        until_ns = self.now_ns() + within_ns
+        while self._receive(0.0) and self.now_ns() < until_ns:
             pass
 
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin as soon as it is complete, or when it has waited long enough."""
-        binner, receive, waited = self.binner, self.feed.receive, False
+        binner, waited = self.binner, False
+        read_until_ns = self.now_ns() + binner.bin_ns // READING_SHARE
         while not binner.complete():
-            if receive(binner, 0.0):
+            if self._receive(0.0):
+                if (now_ns := self.now_ns()) > read_until_ns and now_ns > binner.deadline_ns():
+                    break  # more comes than can be read in time: what is here must do
                 continue
             now_ns = self.now_ns()
             left_ns = binner.deadline_ns() - now_ns
@@ -102,13 +122,12 @@ class LiveSource:
                 break
             waited = True
             if sleep_s := self.expectation.sleep_s(now_ns, min(left_ns * 1e-9, LONGEST_SLEEP_S)):
-                receive(binner, sleep_s)
+                self._receive(sleep_s)
         now_ns = self.completed_ns = self.now_ns()
         if waited and binner.complete():
             self.expectation.arrived(now_ns)
         if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
-            while receive(binner, 0.0):
-                pass
+            self._empty(binner.bin_ns // READING_SHARE)
             binner.drop_backlog(now_ns)
         binner.close(into, now_ns)
         return True

@@ -26,7 +26,7 @@ def test_what_is_sent_passes_the_wires_own_check():
     output = DecodedOutput(configuration.load(None, ["telemetry.output_address='tcp://127.0.0.1:*'"]), context)
     reader = context.socket(zmq.SUB)
     reader.subscribe(b"decoded")
-    reader.connect(output.socket.last_endpoint.decode())
+    reader.connect(output.publisher.socket.last_endpoint.decode())
     try:
         while not reader.poll(20):
             output.send(record())
@@ -42,7 +42,7 @@ def test_what_is_sent_passes_the_wires_own_check():
 def test_an_address_in_use_is_one_sentence():
     context = zmq.Context()
     output = DecodedOutput(configuration.load(None, ["telemetry.output_address='tcp://127.0.0.1:*'"]), context)
-    taken = configuration.load(None, [f"telemetry.output_address='{output.socket.last_endpoint.decode()}'"])
+    taken = configuration.load(None, [f"telemetry.output_address='{output.publisher.socket.last_endpoint.decode()}'"])
     with pytest.raises(BmiError, match=r"telemetry\.output_address = .* cannot be used .*another session"):
         DecodedOutput(taken, context)
     output.close()

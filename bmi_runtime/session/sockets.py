@@ -1,0 +1,128 @@
+"""Sockets that bind: secured off loopback, private to their user on ``ipc``, limited in what others make them hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BmiError
+from bmi_runtime.security import secure_server
+
+MAX_SUBSCRIPTION_BYTES = 256
+MAX_SUBSCRIPTIONS = 1000  # different ones, of all readers together
+SUBSCRIPTIONS_AT_ONCE = 10  # that wait for the loop's thread, for each reader
+LOOK_EVERY = 32  # messages
+
+
+def bind(
+    context: zmq.Context,
+    kind: int,
+    key: str,
+    config: Config,
+    role: str = "client",
+    prepare: Callable[[zmq.Socket], None] | None = None,
+) -> zmq.Socket:
+    """Return a socket bound to ``telemetry.KEY``, secured off loopback; of mode 0600 where it is a file.
+
+    Parameters
+    ----------
+    context : zmq.Context
+    kind : int
+        ``zmq.PUB`` and the like.
+    key : str
+        Of section telemetry, for the address and for messages.
+    config : Config
+    role : {"client", "operator"}
+        What a client needs to be let in.
+    prepare : callable, optional
+        Sets options that do not reach a bound socket.
+
+    Raises
+    ------
+    BmiError
+        Naming address and key; no socket is left open then.
+    """
+    address: str = getattr(config.telemetry, key)
+    socket = context.socket(kind)
+    socket.linger = 0
+    try:
+        if prepare:
+            prepare(socket)
+        secure_server(socket, address, config.telemetry.key_folder, f"telemetry.{key}", role)
+        socket.bind(address)
+        if address.startswith("ipc://") and not address.startswith("ipc://@"):
+            os.chmod(pathlib.Path(address.removeprefix("ipc://")), 0o600)
+    except (zmq.ZMQError, OSError) as error:
+        socket.close()
+        raise BmiError(
+            f"telemetry.{key} = {address} cannot be used ({error.strerror}); is another session running?"
+        ) from None
+    except BmiError:
+        socket.close()
+        raise
+    return socket
+
+
+class Publisher:
+    """A PUB socket whose readers can neither hold it up nor make it grow.
+
+    A slow reader loses messages. A subscription longer than `MAX_SUBSCRIPTION_BYTES` ends that reader's connection;
+    few are taken in at once, so that a flood of them costs a bin microseconds; and when there are more than
+    `MAX_SUBSCRIPTIONS` different ones the socket is closed and opened anew, which frees them: honest readers come back
+    by themselves.
+
+    Parameters
+    ----------
+    context : zmq.Context
+    config : Config
+    key : str
+        Of section telemetry.
+    high_water_mark : int
+        Messages that wait for one slow reader.
+
+    Attributes
+    ----------
+    resets : int
+        How often the socket was opened anew.
+    """
+
+    def __init__(self, context: zmq.Context, config: Config, key: str, high_water_mark: int):
+        self.context, self.config, self.key, self.high_water_mark = context, config, key, high_water_mark
+        self.socket: zmq.Socket | None = self._open()
+        self.resets, self._sent = 0, 0
+
+    def _open(self) -> zmq.Socket:
+        return bind(self.context, zmq.PUB, self.key, self.config, prepare=self._limit)
+
+    def _limit(self, socket: zmq.Socket) -> None:
+        socket.sndhwm, socket.rcvhwm = self.high_water_mark, SUBSCRIPTIONS_AT_ONCE
+        socket.maxmsgsize = MAX_SUBSCRIPTION_BYTES
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Publish one message; never waits."""
+        self._sent += 1
+        if self._sent % LOOK_EVERY == 0:
+            self._look()
+        if self.socket is not None:
+            with contextlib.suppress(zmq.ZMQError):
+                self.socket.send_multipart(frames, zmq.DONTWAIT)
+
+    def _look(self) -> None:
+        """Drop subscriptions that nobody honest has; open the socket again once its address is free."""
+        if self.socket is None:
+            with contextlib.suppress(BmiError):
+                self.socket = self._open()
+        elif int(self.socket.getsockopt(zmq.TOPICS_COUNT)) > MAX_SUBSCRIPTIONS:
+            self.socket.close()
+            self.socket = None
+            self.resets += 1
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.socket is not None:
+            self.socket.close()
