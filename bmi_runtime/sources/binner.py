@@ -19,6 +19,7 @@ from bmi_runtime.sources.delays import LearnedWait
 COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts as complete (rounding of bin edges)
 SAME_WIDTH = 0.01  # counts of a width within one percent of ours are ours
 RING_S = 1.5
+CATCH_UP_BINS = 8
 
 
 @dataclasses.dataclass(slots=True)
@@ -454,7 +455,8 @@ class Binner:
         fields.segment[0] = self.clock.segment
         self._fill_values(fields, complete, stale)
         self.closed += 1
-        self._closed_host_ns = now_ns
+        due_ns = self._closed_host_ns + self.bin_ns  # without a clock bins follow one another, and catch up when late
+        self._closed_host_ns = due_ns if 0 <= now_ns - due_ns < CATCH_UP_BINS * self.bin_ns else now_ns
         if known:
             self._wipe(self._next % self.slots)
             self._next += 1

@@ -16,6 +16,7 @@ from bmi_runtime.sources.waiting import Expectation
 WAIT_S = 60.0
 LONGEST_SLEEP_S = 0.1
 OPENING_NS = 500_000_000
+REFUSED_PER_S = 40_000  # messages refused faster than this are not all read: about half of a processor
 READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
 
 
@@ -71,6 +72,7 @@ class LiveSource:
         self.wait_s = config.source.options.get("wait_s", WAIT_S)
         spin_s = config.realtime.spin_s if now_ns is time.monotonic_ns else 0.0  # only a real clock runs while watched
         self.expectation = Expectation(round(config.bin_s * 1e9), round(spin_s * 1e9))
+        self._refused_limit = round(config.bin_s * REFUSED_PER_S)
         self.completed_ns = 0  # host time at which the newest bin's data were complete, or given up waiting for
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
@@ -109,12 +111,24 @@ class LiveSource:
 
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin as soon as it is complete, or when it has waited long enough."""
+        binner, waited = self.binner, self._read()
+        now_ns = self.completed_ns = self.now_ns()
+        if waited and binner.complete():
+            self.expectation.arrived(now_ns)
+        if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
+            self._empty(binner.bin_ns // READING_SHARE)
+            binner.drop_backlog(now_ns)
+        binner.close(into, now_ns)
+        return True
+
+    def _read(self) -> bool:
+        """Read until the next bin is complete or has waited long enough; return whether it was waited for."""
         binner, waited = self.binner, False
-        read_until_ns = self.now_ns() + binner.bin_ns // READING_SHARE
+        began_ns, refused = self.now_ns(), binner.totals["refused"]
         while not binner.complete():
             if self._receive(0.0):
-                if (now_ns := self.now_ns()) > read_until_ns and now_ns > binner.deadline_ns():
-                    break  # more comes than can be read in time: what is here must do
+                if self._flooded(began_ns, refused):
+                    break
                 continue
             now_ns = self.now_ns()
             left_ns = binner.deadline_ns() - now_ns
@@ -123,13 +137,23 @@ class LiveSource:
             waited = True
             if sleep_s := self.expectation.sleep_s(now_ns, min(left_ns * 1e-9, LONGEST_SLEEP_S)):
                 self._receive(sleep_s)
-        now_ns = self.completed_ns = self.now_ns()
-        if waited and binner.complete():
-            self.expectation.arrived(now_ns)
-        if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
-            self._empty(binner.bin_ns // READING_SHARE)
-            binner.drop_backlog(now_ns)
-        binner.close(into, now_ns)
+        return waited
+
+    def _flooded(self, began_ns: int, refused: int) -> bool:
+        """Return whether more comes than can be read in time, so that the bin must do with what is here.
+
+        When what comes is refused, the rest of the bin is slept: a loop that burns its processor on refusals is the
+        first to lose it to somebody else.
+        """
+        binner, now_ns = self.binner, self.now_ns()
+        if now_ns - began_ns < binner.bin_ns // READING_SHARE:
+            return False
+        left_ns = binner.deadline_ns() - now_ns
+        if left_ns <= 0:
+            return True
+        if binner.totals["refused"] - refused < self._refused_limit:
+            return False
+        time.sleep(min(left_ns * 1e-9, LONGEST_SLEEP_S))
         return True
 
     def drain_events(self) -> list[dict[str, Any]]:
