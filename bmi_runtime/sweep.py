@@ -25,6 +25,7 @@ import numpy as np
 
 from bmi_runtime.cluster import connected, joblib_on, lost, queue_cluster  # noqa: F401
 from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.outputs import whole_text
 
 MOST_TASKS = 1_000_000
 _SPACES: dict[str, Callable[..., Any]] = {
@@ -299,7 +300,7 @@ def write_table(path, points: list[dict[str, str]], entries: list[dict[str, Any]
             {**point, **_flat(entry["result"] or {}), "error": entry["error"] or "", "seconds": entry["seconds"]}
         )
     columns = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    with pathlib.Path(path).open("w", newline="", encoding="utf-8") as file:
+    with whole_text(path) as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -5,6 +5,7 @@ import pathlib
 
 from bmi_runtime.calibration import experiments, plots
 from bmi_runtime.calibration.experiments import Advance, Effort, Table
+from bmi_runtime.outputs import whole_text
 
 NUMBERS = (3, 4, 5, 6, 7, 8, 9)
 SCHEDULE = 0  # our own figure: the best schedule against fixed rates
@@ -59,7 +60,7 @@ def draw(number: int, folder: pathlib.Path, effort: Effort, advance: Advance) ->
 
 
 def _write_csv(path: pathlib.Path, table: Table) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_text(path) as file:
         writer = csv.DictWriter(file, list(table.rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _short(value) for key, value in row.items()} for row in table.rows)

@@ -256,7 +256,7 @@ def _text(prediction, found) -> str:
             ", ".join(f"{x:+.2f}" for x in closed.information.directions[unit, :, slowest]),
         )
     buffer = io.StringIO()
-    Console(file=buffer, width=110).print(table)
+    Console(file=buffer, width=110, markup=False).print(table)
     more = f"... and {design.units - MOST_ROWS} more units\n" if design.units > MOST_ROWS else ""
     why = "" if found is None else f" for {found.wish}; unit {design.names[found.binding_unit]} binds"
     start = "its steady value" if prediction.initial_covariance is None else f"{prediction.initial_covariance:g}"

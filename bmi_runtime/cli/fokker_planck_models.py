@@ -10,10 +10,10 @@ DURATION = click.option("--duration", type=float, required=True, metavar="T", he
 
 
 def _keep(out, as_json, **arrays):
-    import numpy as np
+    from bmi_runtime.outputs import npz_path, write_npz
 
     if out:
-        np.savez_compressed(out, **arrays)
+        write_npz(npz_path(out), compressed=True, **arrays)
         say(f"wrote {out}", as_json)
 
 

@@ -101,23 +101,24 @@ def peak_memory_mb() -> float:
 @click.option("--bin-s", type=float, default=0.001, show_default=True, help="Width of a bin.")
 @click.option("--units", default=None, metavar="NAMES", help="Which units, as 2,3 (as `bmi inspect` names them).")
 @click.option("--segment", type=int, default=None, help="Which stretch without a break, from 1; the longest if absent.")
+@click.option("--tick-s", type=float, default=None, help="What a tick of a .gdf file is, s.  [default: 0.001]")
 @click.option("--out", required=True, help="Where to write the counts (.npz).")
 @answer_options
-def bin_spikes(spikes, bin_s, units, segment, out, as_json):
+def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
     """Count the spikes of SPIKES (.gdf, .h5, .nwb, or an acquisition system's file) in bins, for the other verbs."""
     import pathlib
 
     import numpy as np
 
     from bmi_runtime.errors import BadInput
+    from bmi_runtime.outputs import write_npz
     from bmi_runtime.sources.spike_counts import count_spikes
 
     path = pathlib.Path(spikes)
     if not path.exists():
         raise BadInput(f"there is no file '{spikes}'")
-    found = count_spikes(path, bin_s, units and [name.strip() for name in units.split(",")], segment)
-    with open(out, "wb") as file:
-        np.savez(file, counts=found.counts, bin_s=bin_s, unit_names=np.array(found.unit_names))
+    found = count_spikes(path, bin_s, units and [name.strip() for name in units.split(",")], segment, tick_s)
+    write_npz(out, counts=found.counts, bin_s=bin_s, unit_names=np.array(found.unit_names))
     result = {"bins": len(found.counts), "bin_s": bin_s, "units": len(found.unit_names), "spikes": found.spikes}
     result |= {"spikes_left_out": found.left_out, "unit_names": found.unit_names, "segment": found.segment}
     result |= {"segments": found.segments, "segment_s": found.segment_s, "out": out}
@@ -218,7 +219,7 @@ def _fit_text(model, result, out) -> str:
         shown = (f"{values[0]:.2f}", f"{values[1]:.4f}", f"{values[2]:.4f}")
         table.add_row(name, f"{model.spikes_[unit]:.0f}", *shown, str(apart[unit] or ""))
     stream = io.StringIO()
-    Console(file=stream, width=110).print(table)
+    Console(file=stream, width=110, markup=False).print(table)
     lines = [stream.getvalue().rstrip()]
     lines += [f"separated: {entry['meaning']}" for entry in model.separated_[:20]]
     if len(model.separated_) > 20:
@@ -255,6 +256,7 @@ def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, s
     from bmi_runtime.analysis.glm.simulation import branching_ratio, random_network, smooth_velocity
     from bmi_runtime.analysis.glm.simulation import simulate as draw
     from bmi_runtime.errors import BadInput
+    from bmi_runtime.outputs import write_npz
 
     if min(units, bins) < 1 or not bin_s > 0 or not rate_hz > 0:
         raise BadInput("--units, --bins, --bin-s and --rate-hz must be positive")
@@ -273,8 +275,7 @@ def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, s
         truth = {"intercept": network.intercept, "coupling": coupling, "covariate_weights": network.covariate_weights}
         extra = {"bin_s": bin_s, "velocity": velocity, "covariates": velocity, "areas": np.array(network.areas)}
         extra |= {f"true_{name}": value for name, value in truth.items()}
-    with open(out, "wb") as file:
-        np.savez(file, counts=counts.astype(np.uint16), **extra)
+    write_npz(out, counts=counts.astype(np.uint16), **extra)
     rate = counts.mean(axis=0)
     result = {
         "bins": bins,
@@ -520,11 +521,10 @@ def _data_figures(model, loaded, table, wanted) -> dict:
 @answer_options
 def export(fit_file, out, columns, velocity_unit, as_json):
     """Write FIT_FILE as an encoding model for a live session (gains per dm/s, rates in hertz)."""
-    import numpy as np
-
     from bmi_runtime.analysis.glm.export import encoding_arrays
     from bmi_runtime.analysis.glm.files import open_npz
     from bmi_runtime.errors import BadInput
+    from bmi_runtime.outputs import write_npz
 
     try:
         chosen = tuple(int(column) for column in columns.split(","))
@@ -534,7 +534,6 @@ def export(fit_file, out, columns, velocity_unit, as_json):
     arrays, notes = encoding_arrays(open_npz(fit_file, needed), chosen, velocity_unit)
     for note in notes:
         say(f"note: {note}", as_json)
-    with open(out, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(out, **arrays)
     result = {"units": len(arrays["weights"]), "dimensions": len(chosen), "bin_s": float(arrays["bin_s"]), "out": out}
     answer(result, as_json)

@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from bmi_runtime.cli.common import answer, answer_options
 from bmi_runtime.errors import BadInput
@@ -27,8 +28,9 @@ MCAP_MAGIC = b"\x89MCAP0\r\n"
 @click.command()
 @click.argument("file", metavar="REC", type=click.Path(path_type=Path))
 @click.option("--mapping", type=click.Path(path_type=Path), help="A TOML file: what is what; shows what is decoded.")
+@click.option("--tick-s", type=float, default=None, help="What a tick of a .gdf file is, s.  [default: 0.001]")
 @answer_options
-def inspect(file: Path, mapping: Path | None, as_json: bool):
+def inspect(file: Path, mapping: Path | None, tick_s: float | None, as_json: bool):
     """Show what is in REC (a recording, whole or truncated, or a data file), and what is odd."""
     inspector = _inspector(file)
     if mapping is not None:
@@ -36,7 +38,10 @@ def inspect(file: Path, mapping: Path | None, as_json: bool):
             raise BadInput(f"{file}: a recording says itself what is what; leave --mapping out")
         inspector = BINS
     module, _, function = inspector.partition(":")
-    facts, view = getattr(importlib.import_module(module), function)(file, *([mapping] if mapping else []))
+    if tick_s is not None and inspector != SPIKES:
+        raise BadInput(f"{file}: --tick-s is for .gdf files; this one says itself what its times are")
+    settings = {"mapping": mapping} if mapping else {"tick_s": tick_s} if tick_s is not None else {}
+    facts, view = getattr(importlib.import_module(module), function)(file, **settings)
     if as_json:
         answer(facts, as_json)
         return
@@ -85,8 +90,9 @@ def _view(file: Path, facts: dict):
 
 def _table(title: str, *columns: str):
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=bool(columns), expand=False)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", show_header=bool(columns), expand=False)
     for column in columns or ("", ""):
         table.add_column(column, justify="right" if columns and column != columns[0] else "left")
     return table
@@ -104,7 +110,7 @@ def _overview(file: Path, facts: dict):
 def _overview_rows(facts: dict):
     yield "state", _state(facts)
     for offset, size_bytes, reason in facts["damage"]:
-        yield "damage", f"[red]byte {offset}, {size_bytes} bytes: {reason}[/red]"
+        yield "damage", f"[red]byte {offset}, {size_bytes} bytes: {escape(reason)}[/red]"
     bin_text = f" of {facts['bin_s'] * 1e3:g} ms" if facts["bin_s"] else ""
     yield "bins", f"{facts['bins']:,}{bin_text}, {facts['duration_s']:.3f} s, {facts['size_bytes'] / 1e6:.2f} MB"
     if facts["missing_bins"]:
@@ -124,12 +130,15 @@ def _overview_rows(facts: dict):
     yield "input faults", _counted({name: count for name, count in faults.items() if count}) or "none"
     yield "messages", _counted(facts["streams"])
     if facts["odd"]:
-        yield "odd", "\n".join(f"[yellow]{sentence}[/yellow]" for sentence in facts["odd"])
+        yield "odd", "\n".join(f"[yellow]{escape(sentence)}[/yellow]" for sentence in facts["odd"])
     if facts["parent"]:
-        yield "continues", f"{facts['parent'].get('path')} after bin {facts['parent'].get('last_bin_index')}"
+        yield (
+            "continues",
+            f"{escape(str(facts['parent'].get('path')))} after bin {facts['parent'].get('last_bin_index')}",
+        )
     if facts["recovered"]:
         recovered = facts["recovered"]
-        yield "recovered from", f"{recovered['source']}, {recovered['lost_bytes']} bytes lost"
+        yield "recovered from", f"{escape(str(recovered['source']))}, {recovered['lost_bytes']} bytes lost"
 
 
 def _state(facts: dict) -> str:
@@ -141,7 +150,7 @@ def _state(facts: dict) -> str:
 
 
 def _counted(counts: dict) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return escape(", ".join(f"{name} {count:,}" for name, count in counts.items()))
 
 
 def _latencies(facts: dict):
@@ -160,7 +169,7 @@ def _provenance(facts: dict):
     """Return the table of what made the recording."""
     table = _table("made by")
     for name, value in (facts["provenance"] or {"unknown": "the recording does not say"}).items():
-        table.add_row(name, _counted_words(value) if isinstance(value, dict) else str(value))
+        table.add_row(name, escape(_counted_words(value) if isinstance(value, dict) else str(value)))
     return table
 
 

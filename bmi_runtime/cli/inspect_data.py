@@ -8,12 +8,12 @@ from typing import Any
 SHOWN = 12
 
 
-def inspect_spikes(file: Path) -> tuple[dict[str, Any], Any]:
+def inspect_spikes(file: Path, tick_s: float | None = None) -> tuple[dict[str, Any], Any]:
     """Return the facts of a file of spike trains, and a view of them for a person."""
     from bmi_runtime.sources.oddities import of_spikes
     from bmi_runtime.sources.spike_file import distinct, read_spikes
 
-    found = read_spikes(file)
+    found = read_spikes(file, tick_s)
     number = found.spikes
     recorded_s = sum(stop - start for start, stop in found.segments_s)
     rates = [count / recorded_s if recorded_s else 0.0 for count in number]

@@ -32,18 +32,17 @@ def solve(network, starts, method, tolerance_mv, out, seed, as_json):
     The file holds weights (n x n, mV per Hz, row = target), external_mv (E_0, leak included), tau_ms, e_l_mv,
     v_threshold_mv, v_reset_mv, refractory_ms and sigma_mv.
     """
-    import numpy as np
-
     from bmi_runtime.analysis.networks import fixed_points
     from bmi_runtime.analysis.networks.network import load_network
     from bmi_runtime.analysis.npz import checked_npz
+    from bmi_runtime.outputs import write_npz
 
     out = checked_npz(out)
     loaded = load_network(network)
     _say_assumed(loaded, as_json)
     result = fixed_points.solve(loaded, starts, method, seed, tolerance_mv)
     if out is not None:
-        np.savez(out, **_states_and_curve(loaded, result))
+        write_npz(out, **_states_and_curve(loaded, result))
     extra = {"assumed": loaded.assumed} | ({} if out is None else {"out": str(out)})
     answer(result.as_dict() | extra, as_json, _described(result))
 
@@ -169,6 +168,7 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
     from bmi_runtime.analysis.networks import spiking_check
     from bmi_runtime.analysis.networks.network import load_network
     from bmi_runtime.analysis.npz import checked_npz
+    from bmi_runtime.outputs import write_npz
     from simulators.network import SpikingNetwork
 
     out = checked_npz(out)
@@ -183,7 +183,7 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
     check = spiking_check.compared(loaded, counts, bin_s)
     result = check.as_dict() | {"spikes": int(counts.sum()), "duration_s": len(counts) * bin_s}
     if out is not None:
-        np.savez_compressed(out, counts=counts, bin_s=bin_s)
+        write_npz(out, compressed=True, counts=counts, bin_s=bin_s)
         result["out"] = str(out)
     if plot is not None:
         from bmi_runtime.analysis.networks.plots import theory_figure

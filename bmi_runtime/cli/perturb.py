@@ -63,6 +63,7 @@ def simulate(out, neurons, steps, clamped_fraction, hidden, seed, as_json):
 
     from bmi_runtime.analysis.npz import checked_npz
     from bmi_runtime.analysis.perturbation import simulate as simulation
+    from bmi_runtime.outputs import write_npz
 
     out = checked_npz(out)
     rng = np.random.default_rng(seed)
@@ -71,7 +72,7 @@ def simulate(out, neurons, steps, clamped_fraction, hidden, seed, as_json):
     common = simulation.hidden_input(steps, neurons, rng, hidden) if hidden else None
     activity = simulation.simulate_sigmoid(connectivity, clamps, rng, common)
     assignments, outcomes = simulation.clamped_samples(clamps, activity)
-    np.savez(out, assignments=assignments, outcomes=outcomes.astype(np.float32), connectivity=connectivity)
+    write_npz(out, assignments=assignments, outcomes=outcomes.astype(np.float32), connectivity=connectivity)
     answer(
         {"out": str(out), "samples": len(outcomes), "neurons": neurons, "connections": (connectivity > 0).sum()},
         as_json,

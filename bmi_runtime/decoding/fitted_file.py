@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import pathlib
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 from bmi_runtime import registry
 from bmi_runtime.decoding import base
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import write_npz
 
 FORMAT = "bmi-runtime fitted decoder 1"
 
@@ -110,12 +110,7 @@ def save_fitted(path, kind: str, decoder: Any, training: Any, velocity_unit_m_s:
         "fitted_to": about,
     }
     arrays: dict[str, Any] = {f"parameter.{name}": np.asarray(value) for name, value in decoder.parameters().items()}
-    content = io.BytesIO()
-    np.savez(content, head=json.dumps(head), blank=training.counts.mean(axis=0), **arrays)
-    try:
-        path.write_bytes(content.getvalue())
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+    write_npz(path, head=json.dumps(head), blank=training.counts.mean(axis=0), **arrays)
 
 
 def check_free(path: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import npz_path, write_npz
 
 DM_PER_M = 10.0
 """Inside the encoding model velocity is in dm/s (speeds of order one); everywhere else in m/s."""
@@ -114,8 +115,8 @@ class EncodingModel:
 
     def save(self, path) -> None:
         """Write the model as ``.npz``: weights (units, regressors), covariance (units, d, d), noise_variance, bin_s."""
-        np.savez(
-            path,
+        write_npz(
+            npz_path(path),
             weights=self.weights.T,
             covariance=self.dense_covariance(),
             noise_variance=self.noise_variance,

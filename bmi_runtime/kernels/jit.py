@@ -6,11 +6,14 @@ holds a hash of that file and of every kernel file that it imports.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import os
 import pathlib
+import pickle
 import sys
+import tempfile
 
 import numba
 from numba.core import config as _numba_config
@@ -61,5 +64,39 @@ def kernel(function=None, **options):
     if function is None:
         return functools.partial(kernel, **options)
     path = pathlib.Path(sys.modules[function.__module__].__file__ or "")
-    _numba_config.CACHE_DIR = str(cache_folder(path))
-    return numba.njit(**{**OPTIONS, **options})(function)
+    folder = cache_folder(path)
+    chosen = {**OPTIONS, **options}
+    chosen["cache"] = chosen["cache"] and _writable(folder)
+    _numba_config.CACHE_DIR = str(folder)
+    compiled = numba.njit(**chosen)(function)
+    if chosen["cache"]:
+        _tolerant(compiled._cache)
+    return compiled
+
+
+@functools.cache
+def _writable(folder: pathlib.Path) -> bool:
+    """Return whether the cache can be kept: without one, every process compiles anew, and runs all the same."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _tolerant(cache) -> None:
+    """Let a disk that fills up, or a damaged file of the cache, cost time only: neither may end a session."""
+    save, load = cache.save_overload, cache.load_overload
+
+    def save_overload(signature, data):
+        with contextlib.suppress(OSError):
+            save(signature, data)
+
+    def load_overload(signature, target_context):
+        try:
+            return load(signature, target_context)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+            return None
+
+    cache.save_overload, cache.load_overload = save_overload, load_overload

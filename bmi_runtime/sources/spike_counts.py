@@ -45,7 +45,11 @@ class SpikeCounts:
 
 
 def count_spikes(
-    path: pathlib.Path, bin_s: float, units: list[str] | None = None, segment: int | None = None
+    path: pathlib.Path,
+    bin_s: float,
+    units: list[str] | None = None,
+    segment: int | None = None,
+    tick_s: float | None = None,
 ) -> SpikeCounts:
     """Count the spikes of a file in bins.
 
@@ -59,13 +63,15 @@ def count_spikes(
         Names of the wanted units, in this order; by default all, in the file's order.
     segment : int, optional
         Which stretch without a break, from 1; by default the longest.
+    tick_s : float, optional
+        What a tick of a ``.gdf`` file is, s.
 
     Raises
     ------
     BadInput
         When the file has no spike trains, or not these units, or not this segment, or the bins do not fit it.
     """
-    found = read_spikes(path)
+    found = read_spikes(path, tick_s)
     if not found.trains_s:
         raise BadInput(f"{path.name}: there are no spike trains in it; `bmi inspect` shows what is")
     names = distinct(found.names)

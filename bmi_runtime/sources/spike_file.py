@@ -11,6 +11,7 @@ import numpy as np
 from bmi_runtime.errors import BadInput, first_line
 
 UNIT_RATIO = 5.0
+GDF_TICK_S = 1e-3
 READERS = {
     ".nwb": "bmi_runtime.sources.nwb_file:read_nwb",
     ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
@@ -62,14 +63,26 @@ class SpikeFile:
         return [len(train) for train in self.trains_s] if self.counts is None else self.counts.sum(axis=0).tolist()
 
 
-def read_spikes(path: pathlib.Path) -> SpikeFile:
+def read_spikes(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
     """Read a file of spike trains with the reader of its format.
+
+    Parameters
+    ----------
+    path : path
+    tick_s : float, optional
+        What a tick of a ``.gdf`` file is, s; other formats say it themselves.
 
     Raises
     ------
     BadInput
         When the file cannot be read as what its suffix says, or no reader knows it.
     """
+    if tick_s is not None:
+        if path.suffix.lower() != ".gdf":
+            raise BadInput(f"{path.name}: --tick-s is for .gdf files; this format says itself what its times are")
+        if not (np.isfinite(tick_s) and tick_s > 0):
+            raise BadInput(f"--tick-s is {tick_s:g}; a tick is a time above zero, s")
+        return read_gdf(path, tick_s)
     module, _, function = READERS.get(path.suffix.lower(), NEO).partition(":")
     return getattr(importlib.import_module(module), function)(path)
 
@@ -84,7 +97,7 @@ def distinct(names: list[str]) -> list[str]:
     return result
 
 
-def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
+def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
     """Read a ``.gdf`` table: an identifier and a time in ticks on every line, units and task events mixed.
 
     The format does not say which identifiers are units. Ordered by how often they occur, those above the widest gap are
@@ -104,12 +117,17 @@ def read_gdf(path: pathlib.Path, tick_s: float = 1e-3) -> SpikeFile:
         raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({first_line(error)})") from None
     if table.shape[1] != 2 or len(table) == 0 or not np.isfinite(table).all() or (table[:, 0] % 1).any():
         raise BadInput(f"{path.name}: a .gdf line is a whole identifier and a time; this has {table.shape[1]} columns")
+    assumed = tick_s is None
+    tick_s = GDF_TICK_S if tick_s is None else tick_s
     codes, number = np.unique(table[:, 0].astype(int), return_counts=True)
     units = _far_more_frequent(number)
     trains = [table[table[:, 0] == code, 1] * tick_s for code in codes[units]]
     times = table[:, 1] * tick_s
     events = {str(code): int(count) for code, count in zip(codes[~units], number[~units], strict=True)}
-    notes = {"tick": f"{tick_s:g} s (assumed)", "units": "the identifiers that are far more frequent than the others"}
+    notes = {
+        "tick": f"{tick_s:g} s" + (" (assumed; the file does not say, --tick-s does)" if assumed else ""),
+        "units": "the identifiers that are far more frequent than the others",
+    }
     back = int((np.diff(times) < 0).sum())
     odd = [f"{back} lines go back in time"] if back else []
     span = [(float(times.min()), float(times.max()))]

@@ -10,6 +10,7 @@ from bmi_runtime.analysis.fokker_planck import blow_up, evolve
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.analysis.fokker_planck.oscillation import oscillation
 from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.outputs import npz_path, write_npz
 
 
 def run(model: Model, initial, duration: float, **settings) -> tuple[dict, evolve.Solution | None]:
@@ -127,8 +128,9 @@ def save(path: str, solution: evolve.Solution | None, result: dict) -> None:
     finite = {
         key: value for key, value in result.items() if not (isinstance(value, float) and not math.isfinite(value))
     }
-    np.savez_compressed(
-        path,
+    write_npz(
+        npz_path(path),
+        compressed=True,
         v=solution.grid.v,
         width=solution.grid.width,
         times=solution.times,

@@ -9,6 +9,7 @@ import numpy as np
 from bmi_runtime.analysis.fokker_planck import hopf, report, spectral, steady
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.outputs import whole_text
 
 COLUMNS = (
     "b",
@@ -146,7 +147,7 @@ def hopf_study(
 
 def write(path: str, rows: list[dict]) -> None:
     """Write the rows as CSV."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole_text(path) as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(rows)

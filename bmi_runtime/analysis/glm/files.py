@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import write_npz
+from bmi_runtime.sources.open_loop import checked_width_s
 
 TABLES = ("covariates", "velocity", "position")
 
@@ -85,9 +87,7 @@ def load_data(path: str) -> Data:
     unit, ``covariate_names`` one per column of ``covariates``.
     """
     arrays = open_npz(path, ("counts", "bin_s"))
-    bin_s = float(arrays["bin_s"])
-    if not bin_s > 0:
-        raise BadInput(f"bin_s in '{path}' is {bin_s}; it must be the width of a bin in seconds")
+    bin_s = checked_width_s(str(path), arrays["bin_s"])
     tables = {name: arrays[name] for name in TABLES if name in arrays}
     units = arrays["counts"].shape[1] if arrays["counts"].ndim == 2 else 0
     labels = {key: _labels(arrays, key, units, path) for key in ("areas", "unit_names")}
@@ -187,8 +187,7 @@ def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
         arrays["areas"] = np.array(areas)
     if covariate_names:
         arrays["covariate_names"] = np.array(covariate_names)
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(path, **arrays)
 
 
 def load_fit(path: str):

@@ -11,6 +11,7 @@ from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import network_products as kernels
+from bmi_runtime.outputs import npz_path, write_npz
 
 LARGE = 200  # from this size on a dense product costs more than the rates do
 LARGEST_MV = 1e100  # beyond, squares (norms, products with rates) could overflow
@@ -218,4 +219,4 @@ def save_network(path, network: RateNetwork) -> None:
         content |= {f"weights_{name}": getattr(matrix, name) for name in ("data", "indices", "indptr")}
     else:
         content["weights"] = network.weights
-    np.savez_compressed(path, external_mv=network.external_mv, **content)
+    write_npz(npz_path(path), compressed=True, external_mv=network.external_mv, **content)

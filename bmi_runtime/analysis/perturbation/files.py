@@ -10,6 +10,7 @@ from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.analysis.perturbation import effects as effects_module
 from bmi_runtime.analysis.perturbation import observational, planning, simulate
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import npz_path, write_npz
 
 TABLES = {
     "assignments": "samples x neurons",
@@ -116,7 +117,7 @@ def save_fit(path, found: Fit, named: np.ndarray) -> None:
         content |= {f"wald_{key}": value for key, value in vars(found.wald).items()}
     if found.truth is not None:
         content["connectivity"] = found.truth
-    np.savez(path, samples=found.samples, discoveries=named, **content)
+    write_npz(npz_path(path), samples=found.samples, discoveries=named, **content)
 
 
 def read_fit(path) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import npz_path, write_npz
 
 SHAM, STIMULATE, LEFT_OUT = 0, 1, -1
 
@@ -159,7 +160,7 @@ class StimulationSchedule:
 
     def save(self, path) -> None:
         """Write the schedule to an ``.npz`` file."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        write_npz(npz_path(path), **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 def load_schedule(path) -> StimulationSchedule:
