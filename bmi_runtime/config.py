@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import StateSpace, fault_of_axes
 
 
 class Section(pydantic.BaseModel):
@@ -45,10 +46,49 @@ class SessionConfig(Section):
     bin_s: float | None = Field(
         None, gt=0.0, le=1.0, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
     )
-    units: int = Field(96, ge=1, le=100_000)
+    units: int = Field(96, ge=0, le=100_000, description="spiking units (features, where the likelihood is gaussian)")
+    features: int = Field(0, ge=0, le=10_000, description="continuous features beside the spiking units")
+    feature_bin_s: float = Field(0.05, gt=0.0, le=1.0, description="how often features come: a whole number of bins")
     duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
     seed: int = Field(1, ge=0)
     left_out: tuple[int, ...] = Field((), description="units (from 0) that neither decode nor are learned")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _features_alone(cls, data: Any) -> Any:
+        """Features without spiking units are a session of gaussian units."""
+        if isinstance(data, dict) and data.get("units") == 0 and isinstance(data.get("features"), int):
+            given = {"bin_s": data["feature_bin_s"]} if data.get("feature_bin_s") else {}
+            return given | data | {"likelihood": "gaussian", "units": data["features"], "features": 0}
+        return data
+
+    @pydantic.model_validator(mode="after")
+    def _blocks(self):
+        if not self.units:
+            raise ValueError("a session without units decodes nothing; give session.units, session.features or both")
+        if self.features and self.likelihood == "gaussian":
+            raise ValueError(
+                "session.features stand beside spiking units; with gaussian units all are features already"
+            )
+        bin_s = self.bin_s or 0.005
+        bins = self.feature_bin_s / bin_s
+        if self.features and (abs(bins - round(bins)) > 1e-6 or round(bins) < 1):
+            raise ValueError(f"feature_bin_s = {self.feature_bin_s:g} is not a whole number of bins of {bin_s:g} s")
+        return self
+
+
+class StateConfig(Section):
+    """The brain state that is decoded."""
+
+    axes: tuple[str, ...] = Field(("x", "y"), description="names of 1 to 8 continuous axes")
+    click: bool = Field(False, description="decode a click beside the movement: idle, move, click")
+    units: tuple[str, ...] = Field((), description="of each axis' position; empty: metres")
+
+    @pydantic.model_validator(mode="after")
+    def _axes_are_a_state(self):
+        if fault := fault_of_axes(self.axes, self.units):
+            raise ValueError(fault)
+        return self
 
 
 class SourceConfig(Section):
@@ -143,7 +183,10 @@ class TaskConfig(Section):
     """The task."""
 
     kind: str = "centre-out"
-    targets: int = Field(8, ge=1, le=64)
+    targets: int = Field(8, ge=1, le=64, description="on a ring")
+    places: Literal["auto", "ring", "corners", "axes"] = Field(
+        "auto", description="where targets stand; auto: a ring (2 axes), corners of a cube (3), both ends of every axis"
+    )
     distance_m: float = Field(0.1, gt=0.0)
     target_radius_m: float = Field(0.017, gt=0.0)
     hold_s: float = Field(0.3, ge=0.0)
@@ -223,6 +266,7 @@ class Config(Section):
     """Everything that a session is made from."""
 
     session: SessionConfig = SessionConfig()
+    state: StateConfig = StateConfig()
     source: SourceConfig = SourceConfig()
     subject: SubjectConfig = SubjectConfig()
     population: PopulationConfig = PopulationConfig()
@@ -245,6 +289,21 @@ class Config(Section):
     def bin_s(self) -> float:
         """Width of a bin in seconds."""
         return self.session.bin_s or (0.05 if self.continuous else 0.005)
+
+    @property
+    def space(self) -> StateSpace:
+        """The brain state of the session."""
+        return StateSpace(self.state.axes, self.state.click, self.state.units)
+
+    @property
+    def layout(self) -> tuple[int, bool, StateSpace, int]:
+        """What the layout of a step depends on: arguments of `messages.step_dtype`, `Bin` and `StepRecord`."""
+        return self.session.units, self.continuous, self.space, self.session.features
+
+    @property
+    def feature_bins(self) -> int:
+        """How many bins go by from one set of features to the next."""
+        return round(self.session.feature_bin_s / self.bin_s)
 
 
 def folder() -> pathlib.Path:

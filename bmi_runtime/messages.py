@@ -5,7 +5,10 @@ Every consumer (recording, telemetry, control, replay, windows) uses this module
 
 import dataclasses
 import enum
+import functools
+import re
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -65,11 +68,96 @@ class SafetyState(enum.IntEnum):
     STOPPED = 5
 
 
+MOST_AXES = 8
+RESERVED_AXES = ("radius", "click")
+AXIS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,23}")
+
+
+@dataclasses.dataclass(frozen=True)
+class StateSpace:
+    """The brain state of a session: its continuous axes, and whether there is a click.
+
+    Everything that has one value per axis stands in the order of `axes`; a kinematic state is all positions, then all
+    velocities.
+
+    Attributes
+    ----------
+    axes : tuple of str
+        Names, 1 to `MOST_AXES`.
+    click : bool
+        Whether there is a discrete state beside them: idle, move, click.
+    units : tuple of str
+        Of position, one per axis; velocity has the same per second. The code works in them as if they were metres.
+
+    Raises
+    ------
+    BadInput
+        When there are too few or too many axes, or two names of the state would be the same.
+    """
+
+    axes: tuple[str, ...] = ("x", "y")
+    click: bool = False
+    units: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if fault := fault_of_axes(self.axes, self.units):
+            raise BadInput(fault)
+        object.__setattr__(self, "units", tuple(self.units) or ("m",) * len(self.axes))
+
+    @property
+    def n_axes(self) -> int:
+        """Number of continuous axes."""
+        return len(self.axes)
+
+    @property
+    def velocities(self) -> tuple[str, ...]:
+        """Names of the velocities: ``vx`` of ``x``."""
+        return tuple(f"v{name}" for name in self.axes)
+
+    @property
+    def kinematics(self) -> tuple[str, ...]:
+        """Names of a kinematic state: positions, then velocities."""
+        return self.axes + self.velocities
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        """Names of a target's numbers: its position, then ``radius``."""
+        return (*self.axes, "radius")
+
+    @property
+    def kinematics_units(self) -> tuple[str, ...]:
+        """Units of a kinematic state."""
+        return self.units + tuple(f"{unit}/s" for unit in self.units)
+
+
+def fault_of_axes(axes: Sequence[str], units: Sequence[str] = ()) -> str:
+    """Return in one sentence why these are no axes of a brain state, or nothing when they are."""
+    if not 1 <= len(axes) <= MOST_AXES:
+        return f"a brain state has 1 to {MOST_AXES} axes, here are {len(axes)}"
+    for name in axes:
+        if not AXIS_NAME.fullmatch(name):
+            return f"an axis is named by a letter and up to 23 letters, digits or underscores, got '{name[:40]}'"
+        if name in RESERVED_AXES:
+            return f"an axis cannot be named '{name}': that is another part of the state"
+    names = [*axes, *(f"v{name}" for name in axes)]
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        velocity = (
+            " (the velocity of an axis is named v and the axis)" if twice[0] not in axes or "v" in twice[0] else ""
+        )
+        return f"the name '{twice[0]}' is there twice among the axes {', '.join(axes)}{velocity}"
+    if units and len(units) != len(axes):
+        return f"there are {len(units)} units for {len(axes)} axes"
+    return ""
+
+
+PLANE = StateSpace()
+"""The state of a cursor on a screen: x, y."""
+
 STAGES = ("source", "decode", "task", "adapt", "record", "publish")
 """The stages of a bin whose durations are recorded, in order."""
 
 
-def input_dtype(n_units: int, continuous: bool) -> np.dtype:
+def input_dtype(n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0) -> np.dtype:
     """Return the layout of what the step consumes in one bin.
 
     Parameters
@@ -78,7 +166,11 @@ def input_dtype(n_units: int, continuous: bool) -> np.dtype:
         Number of units.
     continuous : bool
         True for real-valued features, False for spike counts.
+    space : StateSpace
+    n_features : int
+        Continuous features beside spiking units; NaN where none came in a bin.
     """
+    features = [("features", "<f8", (n_features,))] if n_features else []
     return np.dtype(
         [
             ("bin_index", "<u8"),
@@ -94,7 +186,8 @@ def input_dtype(n_units: int, continuous: bool) -> np.dtype:
             ("stale", "<u4"),  # bins since the source last delivered
             ("behind", "<u4"),  # deadlines missed just before this bin
             ("segment", "<u4"),  # grows with every reset or jump of the device clock
-            ("kinematics", "<f8", (4,)),  # recorded x, y (m), vx, vy (m/s); NaN where there are none
+            ("kinematics", "<f8", (2 * space.n_axes,)),  # recorded position, velocity; NaN where there are none
+            *features,
             ("counts", "<f8" if continuous else "<u2", (n_units,)),
         ]
     )
@@ -104,39 +197,69 @@ INPUT_HEAD = struct.Struct("<Qd q 3d 5I")
 """The first fields of a bin, ``bin_index`` to ``stale``, for one fast write; `input_dtype` names them."""
 assert INPUT_HEAD.size == input_dtype(1, False).fields["behind"][1]  # type: ignore[index]
 
-OUTPUT_DTYPE = np.dtype(
-    [
-        ("decoded", "<f8", (4,)),  # x, y (m), vx, vy (m/s)
-        ("decoded_variance", "<f8", (4,)),
-        ("cursor", "<f8", (4,)),  # what the subject sees, after assist
-        ("target", "<f8", (3,)),  # x, y, radius (m)
-        ("intended", "<f8", (2,)),  # m/s
-        ("hold_fraction", "<f8"),
-        ("assist", "<f8"),
-        ("learning_rate", "<f8"),
-        ("log_likelihood", "<f8"),  # of this bin under the model before its update, nats
-        ("model_checksum", "<u8"),  # of the weights after the update
-        ("trial", "<u4"),
-        ("successes", "<u4"),
-        ("timeouts", "<u4"),
-        ("trial_state", "<u1"),
-        ("safety", "<u1"),
-        ("adapting", "<u1"),
-        ("stimulated", "<u1"),
-        ("padding", "<u4"),
-    ]
-)
 
-OUTPUT_STRUCT = struct.Struct("<21d Q 3I 4B I")
-"""The same layout for one fast write; `OUTPUT_DTYPE` names the fields."""
-assert OUTPUT_STRUCT.size == OUTPUT_DTYPE.itemsize
+@functools.lru_cache
+def output_dtype(space: StateSpace = PLANE) -> np.dtype:
+    """Return the layout of what the step produces in one bin; with `struct_of` it is written in one call."""
+    n = space.n_axes
+    click = [("click_posterior", "<f8", (3,)), ("intended_click", "<f8"), ("clicked", "<u8")] if space.click else []
+    return np.dtype(
+        [
+            ("decoded", "<f8", (2 * n,)),  # position (m), velocity (m/s)
+            ("decoded_variance", "<f8", (2 * n,)),
+            ("cursor", "<f8", (2 * n,)),  # what the subject sees, after assist
+            ("target", "<f8", (n + 1,)),  # position, radius (m)
+            ("intended", "<f8", (n,)),  # m/s
+            ("hold_fraction", "<f8"),
+            ("assist", "<f8"),
+            ("learning_rate", "<f8"),
+            ("log_likelihood", "<f8"),  # of this bin under the model before its update, nats
+            ("model_checksum", "<u8"),  # of the weights after the update
+            ("trial", "<u4"),
+            ("successes", "<u4"),
+            ("timeouts", "<u4"),
+            ("trial_state", "<u1"),
+            ("safety", "<u1"),
+            ("adapting", "<u1"),
+            ("stimulated", "<u1"),
+            ("padding", "<u4"),
+            *click,  # of idle, move, click
+        ]
+    )
+
+
+_STRUCT_CODES = {"<f8": "d", "<i8": "q", "<u8": "Q", "<u4": "I", "<u2": "H", "|u1": "B"}
+
+
+@functools.lru_cache
+def struct_of(dtype: np.dtype) -> struct.Struct:
+    """Return the structure that writes and reads a flat dtype's fields in one fast call, in the order of the dtype."""
+    parts = [(dtype[name].base.str, int(np.prod(dtype[name].shape))) for name in dtype.names or ()]
+    made = struct.Struct("<" + "".join(f"{count}{_STRUCT_CODES[kind]}" for kind, count in parts))
+    assert made.size == dtype.itemsize
+    return made
+
+
+def places_in(dtype: np.dtype) -> dict[str, slice]:
+    """Return where in the numbers that `struct_of` unpacks each field lies."""
+    places, start = {}, 0
+    for name in dtype.names or ():
+        places[name] = slice(start, start + int(np.prod(dtype[name].shape)))
+        start = places[name].stop
+    return places
+
 
 TIMING_DTYPE = np.dtype([("stage_ns", "<i8", (len(STAGES),)), ("lateness_ns", "<i8"), ("deadline_missed", "<u8")])
 
 
-def step_dtype(n_units: int, continuous: bool) -> np.dtype:
-    """Return the layout of a recorded step: ``input``, ``output`` (compared by replay), ``timing`` (not compared)."""
-    return np.dtype([("input", input_dtype(n_units, continuous)), ("output", OUTPUT_DTYPE), ("timing", TIMING_DTYPE)])
+def step_dtype(n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0) -> np.dtype:
+    """Return the layout of a recorded step: ``input``, ``output`` (compared by replay), ``timing`` (not compared).
+
+    A recording carries its own layout; a reader takes it from there (`frames.parse_layout`). That of two axes without
+    click and without features is the one that every recording had before there were others.
+    """
+    given = input_dtype(n_units, continuous, space, n_features)
+    return np.dtype([("input", given), ("output", output_dtype(space)), ("timing", TIMING_DTYPE)])
 
 
 class Views:
@@ -157,18 +280,20 @@ class Views:
 class Bin:
     """The input of one step: memory that a source fills, with a view of every field of `input_dtype`."""
 
-    def __init__(self, n_units: int, continuous: bool):
-        self.array = np.zeros(1, input_dtype(n_units, continuous))
+    def __init__(self, n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0):
+        self.array = np.zeros(1, input_dtype(n_units, continuous, space, n_features))
         self.bytes = self.array.data.cast("B")
         self.fields = Views(self.array)
         self.fields.kinematics[:] = np.nan
+        if n_features:
+            self.fields.features[:] = np.nan
 
 
 class StepRecord:
     """The memory of one step: input, output and timing, as bytes and as views."""
 
-    def __init__(self, n_units: int, continuous: bool):
-        self.dtype = step_dtype(n_units, continuous)
+    def __init__(self, n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0):
+        self.dtype = step_dtype(n_units, continuous, space, n_features)
         self.array = np.zeros(1, self.dtype)
         self.bytes = self.array.data.cast("B")
         start, middle, end = (self.dtype.fields[name][1] for name in ("input", "output", "timing"))  # type: ignore[index]

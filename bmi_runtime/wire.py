@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import WIRE_VERSION, pack, unpack
+from bmi_runtime.messages import MOST_AXES, WIRE_VERSION, pack, unpack
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_SPIKES = 200_000
@@ -46,8 +46,8 @@ class WireMessage:
         Of ``spikes``: when, and by which unit (from 0).
     values : ndarray, shape (units,), or None
         Counts (unsigned integers) or features (floats).
-    kinematics : ndarray, shape (4,), or None
-        x, y in m, vx, vy in m/s.
+    kinematics : ndarray, shape (2 axes,), or None
+        Positions in m, then velocities in m/s.
     body : dict
         The whole map.
     """
@@ -148,7 +148,9 @@ def _interval(message: WireMessage, values: dict) -> None:
 
 def _kinematics(message: WireMessage, values: dict, needed: bool = False) -> None:
     if needed or values.get("kinematics") is not None:
-        message.kinematics = _array(values, "kinematics", "f", 4)
+        found = message.kinematics = _array(values, "kinematics", "f", None, 2 * MOST_AXES)
+        if not found.size or found.size % 2:
+            raise BadInput(f"'kinematics' has {found.size} entries; it holds all positions, then as many velocities")
 
 
 def _spikes(message: WireMessage, values: dict, n_units: int) -> None:
@@ -189,7 +191,10 @@ def _kinematics_alone(message: WireMessage, values: dict, n_units: int) -> None:
 
 
 def _decoded(message: WireMessage, values: dict, n_units: int) -> None:
-    for key, length in (("cursor", 4), ("target", 3)):
+    axes = len(values["target"]) - 1 if isinstance(values.get("target"), list) else 0
+    if not 1 <= axes <= MOST_AXES:
+        raise BadInput(f"'target' must be a list of 2 to {MOST_AXES + 1} numbers: its position, then its radius")
+    for key, length in (("cursor", 2 * axes), ("target", axes + 1)):
         value = values.get(key)
         if not isinstance(value, list) or len(value) != length or not all(type(x) is float for x in value):
             raise BadInput(f"'{key}' must be a list of {length} numbers")

@@ -49,6 +49,10 @@ class NetworkSource:
         units, neurons = config.session.units, int(options["neurons"])
         if config.continuous or neurons < units:
             raise BadInput("the network source gives spike counts of at most source.options.neurons units")
+        if config.space.n_axes != 2:
+            raise BadInput(
+                f"the network source drives its neurons by two axes, here are {config.space.n_axes} (state.axes)"
+            )
         seeds = np.random.SeedSequence([config.session.seed, 2]).spawn(3)
         subject_rng, build, run = (np.random.default_rng(seed) for seed in seeds)
         self.config, self.bin_s, self.bins, self.units = config, config.bin_s, 0, units

@@ -79,7 +79,8 @@ class Screen:
 
     def __init__(self, config: Config):
         address = config.telemetry.output_address
-        self.cursor, self.target = [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+        self.axes = config.space.n_axes
+        self.cursor, self.target = [0.0] * (2 * self.axes), [0.0] * (self.axes + 1)
         self.messages = self.refused = 0
         self.socket = zmq.Context.instance().socket(zmq.SUB)
         self.socket.linger, self.socket.maxmsgsize = 0, 65536
@@ -100,6 +101,9 @@ class Screen:
             try:
                 body = wire.decode(frames, 0).body
             except BadInput:
+                self.refused += 1
+                continue
+            if len(body["target"]) != self.axes + 1:  # the runtime and this world disagree on state.axes
                 self.refused += 1
                 continue
             self.cursor, self.target = body["cursor"], body["target"]

@@ -50,7 +50,7 @@ class SimulatedSource:
         return []
 
     def truth(self) -> np.ndarray:
-        """Return the units' true weights, (3, units), as they are now."""
+        """Return the units' true weights, (1 + axes, units), as they are now."""
         return self.world.population.weights
 
     def close(self) -> None:

@@ -18,29 +18,29 @@ class Subject:
     bin_s : float
     rng : numpy.random.Generator
         Of the intention noise.
+    n_axes : int
     """
 
-    def __init__(self, config: SubjectConfig, bin_s: float, rng: np.random.Generator):
+    def __init__(self, config: SubjectConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2):
         self.config, self.bin_s, self.rng = config, bin_s, rng
         self._keep, self._pull = aim_gains(2.0 * math.pi * config.natural_frequency_hz, bin_s)
         delay = round(config.feedback_delay_s / bin_s)
         self._seen: collections.deque = collections.deque(maxlen=delay + 1)
-        self.vx = self.vy = 0.0
+        self.velocity = [0.0] * n_axes
 
-    def intend(self, cursor, target) -> tuple[float, float]:
-        """Return the velocity (m/s) that the subject intends, given the newest cursor (x, y, ...) and target (x, y,
-        ...).
+    def intend(self, cursor, target) -> list[float]:
+        """Return the velocity (m/s, one per axis) intended, given the newest cursor and target (positions first).
 
         The cursor is seen ``feedback_delay_s`` late. The noise is signal dependent: its standard deviation is
         ``intention_noise`` times the intended speed, fresh in every bin.
         """
-        self._seen.append((float(cursor[0]), float(cursor[1])))
-        self.vx, self.vy = aim(self._keep, self._pull, self._seen[0], target, self.vx, self.vy)
-        speed = math.hypot(self.vx, self.vy)
+        n = len(self.velocity)
+        self._seen.append(tuple(float(x) for x in cursor[:n]))
+        self.velocity = aim(self._keep, self._pull, self._seen[0], target, self.velocity)
+        speed = math.hypot(*self.velocity)
         if speed > self.config.max_speed_m_s:
-            self.vx *= self.config.max_speed_m_s / speed
-            self.vy *= self.config.max_speed_m_s / speed
+            self.velocity = [v * (self.config.max_speed_m_s / speed) for v in self.velocity]
         if not self.config.intention_noise:
-            return self.vx, self.vy
+            return self.velocity
         sd = self.config.intention_noise * speed
-        return self.vx + sd * self.rng.standard_normal(), self.vy + sd * self.rng.standard_normal()
+        return [v + sd * self.rng.standard_normal() for v in self.velocity]

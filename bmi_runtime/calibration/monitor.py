@@ -112,8 +112,6 @@ class Monitor:
     ):
         from bmi_runtime.kernels import monitoring
 
-        if regressors != monitoring.REGRESSORS:
-            raise BadInput(f"the monitor is written for a baseline and two velocities, not for {regressors} regressors")
         if min(window_s, short_window_s) <= bin_s:
             raise BadInput(f"the monitor's windows must be longer than a bin of {bin_s:g} s")
         self._kernel = monitoring
@@ -125,7 +123,13 @@ class Monitor:
             self._gaussian, single, self._keep, np.exp(-bin_s / short_window_s), *self.limits.in_order()
         ])  # fmt: skip
         self._state = np.zeros((units, monitoring.N_STATE))
-        self.error_cov = self._state[:, monitoring.ERROR_COV : monitoring.CROSS].T
+        self._matrices, pairs = np.zeros((units, 0)), regressors * (regressors + 1) // 2
+        self._written_out = regressors == monitoring.REGRESSORS  # the plane's three have a kernel of their own
+        if not self._written_out:
+            self._matrices = np.zeros((units, monitoring.matrices_size(regressors)))
+            self._work = np.zeros((6, regressors))
+        self._diagonal = [a * (a + 3) // 2 for a in range(regressors)]
+        self.error_cov = (self._state if self._written_out else self._matrices)[:, :pairs].T
         self.statistics = self._state.T
         self.status = np.zeros(units, dtype=np.int64)
         self.covered = np.zeros((2, units))
@@ -137,7 +141,7 @@ class Monitor:
     def reset(self, covariance: np.ndarray) -> None:
         """Start anew from the covariance of the weights' error, (pairs, units): the filter's initial covariance."""
         self.count = 0
-        for array in (self._state, self.status, self.covered, self._reported):
+        for array in self._arrays().values():
             array[...] = 0
         self.error_cov[...] = covariance
 
@@ -146,7 +150,7 @@ class Monitor:
 
         Parameters
         ----------
-        regressors : ndarray, (regressors,)
+        regressors : ndarray, (regressors,), or (regressors, units) where they are a unit's own
         counts, valid, innovation : ndarray, (units,)
         covariance : ndarray, (pairs, units)
             The filter's, after its update.
@@ -156,6 +160,12 @@ class Monitor:
         self.count += 1
         noise = self._ones if noise_variance is None else noise_variance
         judge = self.count % self._every == 0
+        if not self._written_out:
+            rows = regressors if regressors.ndim == 2 else regressors[:, None]
+            return self._kernel.monitor_step_any(
+                rows, counts, valid, innovation, covariance, noise, self._settings, judge, self._matrices, self._state,
+                self.status, self._work,
+            )  # fmt: skip
         return self._kernel.monitor_step(
             regressors, counts, valid, innovation, covariance, noise, self._settings, judge, self._state, self.status
         )
@@ -174,7 +184,7 @@ class Monitor:
 
     def error_sd(self) -> np.ndarray:
         """Return the predicted standard deviation of every weight's error, (regressors, units)."""
-        return np.sqrt(np.maximum(self.error_cov[[0, 2, 5]], 0.0))
+        return np.sqrt(np.maximum(self.error_cov[self._diagonal], 0.0))
 
     def error_covariance(self) -> np.ndarray:
         """Return the predicted error covariance of every unit, (units, regressors, regressors)."""
@@ -229,7 +239,8 @@ class Monitor:
             array[...] = state[name]
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {"units": self._state, "status": self.status, "covered": self.covered, "reported": self._reported}
+        arrays = {"units": self._state, "status": self.status, "covered": self.covered, "reported": self._reported}
+        return arrays if self._written_out else arrays | {"matrices": self._matrices}
 
     def _detail(self, unit: int, bit: int) -> str:
         summary = self.summary()

@@ -20,7 +20,7 @@ class NoiseVariance:
     ----------
     guess : ndarray, (units,)
         First guess, worth one bin.
-    covariance : ndarray, (6, units)
+    covariance : ndarray, (pairs, units)
         Covariance of the weights' initial error: the filter's initial covariance.
 
     Attributes
@@ -37,16 +37,22 @@ class NoiseVariance:
             raise BadInput(
                 f"the first guess of unit {wrong[0]}'s noise variance is {guess[wrong[0]]:g}; it must be above zero"
             )
-        self._kernel = monitoring.noise_step
+        self._kernel, pairs = monitoring, len(covariance)
         self.estimate = guess.copy()
-        if len(covariance) != 6:
-            raise BadInput(f"the covariance has {len(covariance)} rows; three regressors (baseline, velocity) make 6")
+        regressors = round((np.sqrt(8 * pairs + 1) - 1) / 2)
+        if regressors * (regressors + 1) // 2 != pairs:
+            raise BadInput(f"the covariance has {pairs} rows, which is no triangle; three regressors make 6")
+        self._work = np.zeros((2, regressors))
         self.error_cov = np.array(np.transpose(covariance), dtype=np.float64, order="C")
         self.sums = np.stack([guess, np.ones_like(guess), guess])
 
     def update(self, regressors, valid, innovation, covariance, in_use) -> None:
         """Take in one bin; shapes as in :meth:`bmi_runtime.calibration.monitor.Monitor.update`."""
-        self._kernel(regressors, valid, innovation, covariance, in_use, self.error_cov, self.sums, self.estimate)
+        seen = (regressors, valid, innovation, covariance, in_use, self.error_cov, self.sums, self.estimate)
+        if regressors.size == self._kernel.REGRESSORS:
+            self._kernel.noise_step(*seen)
+        else:
+            self._kernel.noise_step_any(*seen, self._work)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all that the next bin depends on."""

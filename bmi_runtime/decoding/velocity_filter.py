@@ -45,11 +45,13 @@ class VelocityFilter:
         self.keep = math.exp(-model.bin_s / velocity_time_constant_s)
         self.noise = velocity_sd_m_s**2 * (1.0 - self.keep**2)
         self.stationary = velocity_sd_m_s**2
-        self.state = np.zeros(4)
-        self.covariance = np.zeros((4, 4))
+        self.n_axes = model.n_axes
+        self.state = np.zeros(2 * self.n_axes)
+        self.covariance = np.zeros((2 * self.n_axes, 2 * self.n_axes))
         self.variance = self.covariance.diagonal()
         self.largest = 0.0
-        self._workspace = np.zeros(filters.WORKSPACE)
+        self._workspace = np.zeros(filters.workspace_shape(self.n_axes))
+        self._position = np.zeros(self.n_axes)
         self._scratch = np.empty((max(d + 2, 4), filters.BLOCK))
         self._all_valid = np.ones(n)
         self._poisson = model.likelihood == "poisson"
@@ -59,10 +61,10 @@ class VelocityFilter:
         """Forget position and velocity."""
         self.state[:] = 0.0
         self.covariance[:] = 0.0
-        self.covariance[2, 2] = self.covariance[3, 3] = self.stationary
+        np.fill_diagonal(self.covariance[self.n_axes :, self.n_axes :], self.stationary)
 
     def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """Take one bin in and return x, y (m), vx, vy (m/s), the decoder's own array.
+        """Take one bin in and return positions (m), then velocities (m/s), the decoder's own array.
 
         Parameters
         ----------
@@ -98,9 +100,10 @@ class VelocityFilter:
     def on_done(self) -> None:
         """Take note that a trial ended; this filter carries on."""
 
-    def set_position(self, x_m: float, y_m: float) -> None:
+    def set_position(self, *position_m: float) -> None:
         """Put the position where the cursor is (assist, walls), with certainty; the velocity stays as decoded."""
-        filters.place(self.state, self.covariance, x_m, y_m)
+        self._position[:] = position_m
+        filters.place(self.state, self.covariance, self._position)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return copies of what the next bin depends on."""

@@ -39,19 +39,19 @@ class Adapter:
         """Set the learning rate of all units, or one per unit."""
         self.rate[:] = learning_rate
 
-    def update(self, counts: np.ndarray, valid: np.ndarray, velocity_x_m_s: float, velocity_y_m_s: float) -> float:
+    def update(self, counts: np.ndarray, valid: np.ndarray, *velocity_m_s: float) -> float:
         """Update the model with one bin; return the log likelihood of the bin before the update, nats.
 
         Parameters
         ----------
         counts, valid : ndarray, (units,)
             Counts or features, and 1 where they are to be believed.
-        velocity_x_m_s, velocity_y_m_s : float
-            The encoded velocity.
+        *velocity_m_s : float
+            The encoded velocity, one number per axis.
         """
         model, u = self.model, self.regressors
-        u[1] = DM_PER_M * velocity_x_m_s
-        u[2] = DM_PER_M * velocity_y_m_s
+        for axis, component in enumerate(velocity_m_s):
+            u[1 + axis] = DM_PER_M * component
         update, scale = (
             (filters.adapt_poisson, model.bin_s) if self._poisson else (filters.adapt_gaussian, model.noise_variance)
         )

@@ -22,8 +22,8 @@ def pair_indices(n_regressors: int) -> tuple[np.ndarray, np.ndarray]:
 class EncodingModel:
     """Weights of every unit with their covariance, struct-of-arrays.
 
-    Poisson: ``log rate_hz = weights' [1, vx, vy]``. Gaussian: ``feature = weights' [1, vx, vy] + noise``. Velocity in
-    dm/s.
+    Poisson: ``log rate_hz = weights' [1, velocity]``. Gaussian: ``feature = weights' [1, velocity] + noise``. Velocity
+    in dm/s, one component per axis of the brain state.
 
     Parameters
     ----------
@@ -64,6 +64,11 @@ class EncodingModel:
     def n_regressors(self) -> int:
         """Number of regressors: 1 plus the dimensions of the encoded state."""
         return self.weights.shape[0]
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes of the encoded state."""
+        return self.n_regressors - 1
 
     @classmethod
     def untrained(cls, baselines, likelihood: str, bin_s: float, sd: float, noise_variance=None, dimensions: int = 2):

@@ -12,26 +12,32 @@ class OptimalControlIntention:
     """The velocity that an optimal-feedback controller of a double integrator would intend from the cursor it sees.
 
     The linear-quadratic regulator with position cost omega^4, velocity cost 2 omega^2 and unit control cost has the
-    gains omega^2 and 2 omega (critically damped): dv/dt = omega^2 (goal - x) - 2 omega v. The intended velocity is the
-    controller's own state, integrated with the seen cursor position.
+    gains omega^2 and 2 omega (critically damped): dv/dt = omega^2 (goal - x) - 2 omega v, for every axis by itself. The
+    intended velocity is the controller's own state, integrated with the seen cursor position.
+
+    Parameters
+    ----------
+    config : AdapterConfig
+    bin_s : float
+    n_axes : int
     """
 
-    def __init__(self, config: AdapterConfig, bin_s: float):
+    def __init__(self, config: AdapterConfig, bin_s: float, n_axes: int = 2):
         self.keep, self.pull = aim_gains(2.0 * math.pi * config.intention_frequency_hz, bin_s)
-        self.vx = self.vy = 0.0
+        self.velocity = [0.0] * n_axes
 
-    def infer(self, cursor, target, trial_state: int) -> tuple[float, float]:
-        """Return the intended velocity (m/s) for a cursor (x, y, vx, vy) and a target (x, y, radius), in m."""
-        self.vx, self.vy = aim(self.keep, self.pull, cursor, target, self.vx, self.vy)
-        return self.vx, self.vy
+    def infer(self, cursor, target, trial_state: int) -> list[float]:
+        """Return the intended velocity (m/s) for a cursor (position, velocity) and a target (position, radius), m."""
+        self.velocity = aim(self.keep, self.pull, cursor, target, self.velocity)
+        return self.velocity
 
     def snapshot(self) -> list[float]:
         """Return what the next bin depends on."""
-        return [self.vx, self.vy]
+        return list(self.velocity)
 
     def restore(self, snapshot: list[float]) -> None:
         """Put a :meth:`snapshot` back."""
-        self.vx, self.vy = snapshot
+        self.velocity = list(snapshot)
 
 
 def aim_gains(omega: float, bin_s: float) -> tuple[float, float]:
@@ -44,25 +50,33 @@ def aim_gains(omega: float, bin_s: float) -> tuple[float, float]:
     return decay * (1.0 - omega * bin_s), decay * omega * omega * bin_s
 
 
-def aim(keep: float, pull: float, cursor, target, vx: float, vy: float) -> tuple[float, float]:
-    """Return the aimed velocity (m/s) one bin on, with the gains of :func:`aim_gains`."""
-    return keep * vx + pull * (target[0] - cursor[0]), keep * vy + pull * (target[1] - cursor[1])
+def aim(keep: float, pull: float, cursor, target, velocity) -> list[float]:
+    """Return the aimed velocity (m/s, one per axis) one bin on, with the gains of :func:`aim_gains`."""
+    return [keep * v + pull * (goal - x) for v, goal, x in zip(velocity, target, cursor)]
 
 
 class RotatedIntention:
-    """The cursor's speed, pointed at the target; zero inside it (Gilja et al. 2012, the ReFIT training signal)."""
+    """The cursor's speed, pointed at the target; zero inside it (Gilja et al. 2012, the ReFIT training signal).
 
-    def __init__(self, config: AdapterConfig, bin_s: float):
-        self.bin_s = bin_s
+    Parameters
+    ----------
+    config : AdapterConfig
+    bin_s : float
+    n_axes : int
+    """
 
-    def infer(self, cursor, target, trial_state: int) -> tuple[float, float]:
+    def __init__(self, config: AdapterConfig, bin_s: float, n_axes: int = 2):
+        self.n_axes = n_axes
+
+    def infer(self, cursor, target, trial_state: int) -> list[float]:
         """Return the intended velocity (m/s)."""
-        dx, dy = target[0] - cursor[0], target[1] - cursor[1]
-        distance = math.sqrt(dx * dx + dy * dy)
-        if trial_state == TrialState.HOLD or distance <= target[2]:
-            return 0.0, 0.0
-        speed = math.sqrt(cursor[2] * cursor[2] + cursor[3] * cursor[3])
-        return speed * dx / distance, speed * dy / distance
+        n = self.n_axes
+        apart = [target[axis] - cursor[axis] for axis in range(n)]
+        distance = math.sqrt(sum(d * d for d in apart))
+        if trial_state == TrialState.HOLD or distance <= target[n]:
+            return [0.0] * n
+        speed = math.sqrt(sum(v * v for v in cursor[n:]))
+        return [speed * d / distance for d in apart]
 
     def snapshot(self) -> list[float]:
         """Return what the next bin depends on: nothing."""

@@ -133,6 +133,84 @@ def monitor_step(regressors, counts, valid, innovation, covariance, noise_varian
 
 
 @kernel
+def _pair(a, b):
+    """Return where the lower triangle keeps the element (a, b) of a symmetric matrix."""
+    return a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
+
+
+def matrices_size(regressors: int) -> int:
+    """Return how many numbers E, C and a of one unit are, for any number of regressors."""
+    return regressors * (regressors + 1) // 2 + regressors * regressors + regressors
+
+
+@kernel
+def monitor_step_any(
+    regressors, counts, valid, innovation, covariance, noise_variance, settings, judge, matrices, state, status, work
+):
+    """Update every unit's statistics with one bin, for any number of regressors (see :func:`monitor_step`).
+
+    Parameters
+    ----------
+    regressors : ndarray, (d, 1) for all units alike, or (d, units)
+    matrices : ndarray, (units, pairs + d d + d), in place
+        E (lower triangle), C (row by row) and a of every unit.
+    state : ndarray, (units, N_STATE), in place
+        Its columns from SEEN on are the statistics; those before are not used.
+    work : ndarray, (6, d), scratch
+    Others as in :func:`monitor_step`.
+    """
+    d = regressors.shape[0]
+    pairs = d * (d + 1) // 2
+    cross, trace = pairs, pairs + d * d
+    gaussian, single = settings[GAUSSIAN], settings[SINGLE]
+    u, g, h, left, right, f = work[0], work[1], work[2], work[3], work[4], work[5]
+    changed = 0
+    for i in range(innovation.size):
+        m = matrices[i]
+        for a in range(d):
+            u[a] = regressors[a, i] if regressors.shape[1] > 1 else regressors[a, 0]
+        nu, mask = innovation[i], valid[i]
+        if gaussian > 0.0:
+            w = mask / noise_variance[i]
+            v, x = w, nu * w
+        else:
+            w = mask * max(counts[i] - nu, 0.0)
+            v, x = w * (1.0 - single * min(w, 1.0)), mask * nu
+        loss, spread, quadratic, along = 0.0, 0.0, 0.0, 0.0
+        for a in range(d):
+            g[a], h[a], left[a], right[a] = 0.0, 0.0, 0.0, 0.0
+            for b in range(d):
+                g[a] += covariance[_pair(a, b), i] * u[b]
+                h[a] += m[_pair(a, b)] * u[b]
+                left[a] += u[b] * m[cross + b * d + a]
+                right[a] += w * m[cross + a * d + b] * u[b]
+            loss += g[a] * u[a]
+            spread += h[a] * u[a]
+            quadratic += left[a] * u[a]
+            along += m[trace + a] * u[a]
+        noise = w * w * spread + v
+        pull = w * w * quadratic - noise
+        for a in range(d):
+            f[a] = w * (h[a] - left[a]) + pull * g[a]
+        for a in range(d):
+            for b in range(d):
+                m[cross + a * d + b] += g[a] * f[b] - right[a] * g[b]
+            for b in range(a + 1):
+                m[_pair(a, b)] += noise * g[a] * g[b] - w * (g[a] * h[b] + g[b] * h[a])
+        move = x - w * along
+        for a in range(d):
+            m[trace + a] += g[a] * move
+        state[i, SEEN] += w * loss / d
+        if mask > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
+            _accumulate(state, i, nu, counts[i], w, v, x, spread, along, quadratic, settings)
+        if judge:
+            before = status[i]
+            status[i] = _judge(state, i, before, settings)
+            changed += status[i] != before
+    return changed
+
+
+@kernel
 def _accumulate(state, i, nu, count, w, v, x, spread, along, quadratic, settings):
     """Add one bin to the leaky sums of a unit whose filter has forgotten its start."""
     keep, short_keep = settings[KEEP], settings[SHORT_KEEP]
@@ -207,6 +285,40 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
         h0, h1, h2 = _product(e[0], e[1], e[2], e[3], e[4], e[5], u0, u1, u2)
         spread = h0 * u0 + h1 * u1 + h2 * u2
         _error_step(error_cov, i, g0, g1, g2, h0, h1, h2, w, w * w * (spread + estimate[i]))
+        if valid[i] <= 0.0:
+            continue
+        trust = estimate[i] / (estimate[i] + spread)
+        square = innovation[i] * innovation[i]
+        sums[0, i] += trust * trust * (square - spread)
+        sums[1, i] += trust * trust
+        sums[2, i] += trust * trust * square
+        estimate[i] = max(sums[0, i], LEAST_NOISE * sums[2, i]) / sums[1, i]
+
+
+@kernel
+def noise_step_any(regressors, valid, innovation, covariance, in_use, error_cov, sums, estimate, work):
+    """Update the noise variance of every feature, for any number of regressors (see :func:`noise_step`).
+
+    Parameters
+    ----------
+    regressors : ndarray, (d,)
+    error_cov : ndarray, (units, pairs), in place
+    work : ndarray, (2, d), scratch
+    Others as in :func:`noise_step`.
+    """
+    d, g, h = regressors.size, work[0], work[1]
+    for i in range(innovation.size):
+        e, w, spread = error_cov[i], valid[i] / in_use[i], 0.0
+        for a in range(d):
+            g[a], h[a] = 0.0, 0.0
+            for b in range(d):
+                g[a] += covariance[_pair(a, b), i] * regressors[b]
+                h[a] += e[_pair(a, b)] * regressors[b]
+            spread += h[a] * regressors[a]
+        noise = w * w * (spread + estimate[i])
+        for a in range(d):
+            for b in range(a + 1):
+                e[_pair(a, b)] += noise * g[a] * g[b] - w * (g[a] * h[b] + g[b] * h[a])
         if valid[i] <= 0.0:
             continue
         trust = estimate[i] / (estimate[i] + spread)

@@ -27,7 +27,7 @@ from mcap.data_stream import RecordBuilder
 from mcap.records import Channel, DataEnd, Footer, Header, Schema, Statistics, SummaryOffset
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import STREAMS, step_dtype
+from bmi_runtime.messages import PLANE, STREAMS, StateSpace, step_dtype
 
 FORMAT_VERSION = 1
 PROFILE = "bmi-runtime"
@@ -99,15 +99,21 @@ class StepLayout:
     n_units: int
     continuous: bool
     dtype: np.dtype
+    space: StateSpace = PLANE
+    n_features: int = 0
 
 
-def step_layout(n_units: int, continuous: bool) -> bytes:
+def step_layout(n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0) -> bytes:
     """Return the schema of the step channel: format version, units, kind of input, and the layout of the record."""
+    more: dict[str, Any] = {"n_features": n_features} if n_features else {}
+    if space != PLANE:
+        more |= {"axes": list(space.axes), "click": space.click, "units": list(space.units)}
     layout = {
         "format_version": FORMAT_VERSION,
         "n_units": n_units,
         "continuous": continuous,
-        "fields": describe_dtype(step_dtype(n_units, continuous)),
+        **more,
+        "fields": describe_dtype(step_dtype(n_units, continuous, space, n_features)),
     }
     return json.dumps(layout, separators=(",", ":")).encode()
 
@@ -122,7 +128,10 @@ def parse_layout(schema_data: bytes) -> StepLayout:
     """
     try:
         layout = json.loads(schema_data)
-        return StepLayout(int(layout["n_units"]), bool(layout["continuous"]), parse_dtype(layout["fields"]))
+        axes = tuple(layout.get("axes", PLANE.axes))
+        space = StateSpace(axes, bool(layout.get("click", False)), tuple(layout.get("units", ())))
+        dtype, n_features = parse_dtype(layout["fields"]), int(layout.get("n_features", 0))
+        return StepLayout(int(layout["n_units"]), bool(layout["continuous"]), dtype, space, n_features)
     except Exception as error:
         raise ValueError(f"the layout of a step cannot be read ({type(error).__name__})") from None
 

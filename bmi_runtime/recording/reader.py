@@ -34,6 +34,10 @@ class Recording:
         Number of units.
     continuous : bool
         True for real-valued features, False for spike counts.
+    space : StateSpace
+        The axes of the brain state; x and y in recordings of the time before there were others.
+    n_features : int
+        Continuous features beside spiking units.
     dtype : numpy.dtype
         Layout of one step, as the file itself describes it.
     complete : bool
@@ -67,6 +71,7 @@ class Recording:
         opening = self.opening = self._contents.opening
         self.header, self.dtype = opening.header, opening.layout.dtype
         self.n_units, self.continuous = opening.layout.n_units, opening.layout.continuous
+        self.space, self.n_features = opening.layout.space, opening.layout.n_features
         self.damage: list[Damage] = self._contents.damage
         self.lost_bytes = sum(damage.size_bytes for damage in self.damage)
         self.complete = self._contents.closed and not self.damage

@@ -11,8 +11,6 @@ import numpy as np
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 
-SHORT_NAMES = {2: ("x", "y"), 3: ("x", "y", "radius"), 4: ("x", "y", "vx", "vy")}
-
 
 def export_tables(recording: Recording, folder) -> dict[str, Any]:
     """Write ``bins.parquet``, ``trials.parquet`` and ``events.parquet`` into a new folder.
@@ -53,15 +51,18 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
 
 def _bins(recording: Recording, pa: Any) -> Any:
     columns: dict[str, Any] = {}
+    space = recording.space
+    kinematics = dict.fromkeys(("kinematics", "decoded", "decoded_variance", "cursor"), space.kinematics)
+    names = kinematics | {"target": space.target, "intended": space.axes, "click_posterior": ("idle", "move", "click")}
     for part in ("input", "output"):
         for name in recording.dtype[part].names or ():
             data = np.ascontiguousarray(recording.column(part, name))
             if name == "padding":
                 continue
-            if name == "counts":
+            if name in ("counts", "features"):
                 columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(data.ravel()), data.shape[1])
             elif data.ndim == 2:
-                for index, short in enumerate(SHORT_NAMES[data.shape[1]]):
+                for index, short in enumerate(names[name]):
                     columns[f"{name}_{short}"] = pa.array(np.ascontiguousarray(data[:, index]))
             else:
                 columns[name] = pa.array(data)

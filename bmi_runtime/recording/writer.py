@@ -13,7 +13,7 @@ from mcap.records import Statistics
 
 from bmi_runtime import __version__
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.messages import pack, step_dtype
+from bmi_runtime.messages import PLANE, StateSpace, pack, step_dtype
 from bmi_runtime.recording import frames
 
 
@@ -36,6 +36,9 @@ class RecordingWriter:
         Number of units.
     continuous : bool
         True for real-valued features, False for spike counts.
+    space : StateSpace
+    n_features : int
+        Continuous features beside spiking units.
     sync_interval_s : float
         Time between two ``fdatasync`` calls, s.
 
@@ -54,11 +57,21 @@ class RecordingWriter:
         When not even the header could be written.
     """
 
-    def __init__(self, path, header: dict, n_units: int, continuous: bool, sync_interval_s: float = 0.5):
+    def __init__(
+        self,
+        path,
+        header: dict,
+        n_units: int,
+        continuous: bool,
+        space: StateSpace = PLANE,
+        n_features: int = 0,
+        sync_interval_s: float = 0.5,
+    ):
         self.path = Path(path)
         self.failed: str | None = None
         self.messages_lost = 0
         self.n_units, self.continuous = frames.check_n_units(n_units), bool(continuous)
+        self._layout = self.n_units, self.continuous, space, n_features
         start, first = self._opening_bytes(header)
         self._file = _create(self.path)
         self._size = 0
@@ -79,7 +92,7 @@ class RecordingWriter:
         self._thread.start()
 
     def _opening_bytes(self, header: dict) -> tuple[bytes, bytes]:
-        layout = frames.step_layout(self.n_units, self.continuous)
+        layout = frames.step_layout(*self._layout)
         self._schema, self._channels = frames.opening_records(layout, frames.CHANNELS)
         start = frames.preamble(self._schema, self._channels, f"bmi-runtime {__version__}")
         now_ns = time.monotonic_ns()
@@ -90,7 +103,7 @@ class RecordingWriter:
 
     def _prepare_step_frame(self) -> None:
         self._step_channel = frames.CHANNELS["step"]
-        self._step_bytes = step_dtype(self.n_units, self.continuous).itemsize
+        self._step_bytes = step_dtype(*self._layout).itemsize
         self._frame = bytearray(frames.MESSAGE_HEAD.size + self._step_bytes)
         length = frames.MESSAGE_FIELDS_BYTES + self._step_bytes
         frames.MESSAGE_HEAD.pack_into(self._frame, 0, frames.MESSAGE_OPCODE, length, self._step_channel, 0, 0, 0)

@@ -18,7 +18,7 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
-from bmi_runtime.messages import OUTPUT_STRUCT, STAGES, Bin, StepRecord, TrialState
+from bmi_runtime.messages import STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
 from bmi_runtime.session.commands import DECODER_SETTINGS, FILTER_OF, checked, decoder_kinds, shown, why_these_kinds
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
@@ -80,11 +80,18 @@ class Session:
                 f"the encoding model has {model.n_units} {model.likelihood} units, the configuration wants "
                 f"{config.session.units} {config.session.likelihood} (session.units, session.likelihood)"
             )
+        self.space = space = config.space
+        if model.n_axes != space.n_axes:
+            raise BadInput(
+                f"the encoding model is of {model.n_axes} axes, the brain state has {space.n_axes}: "
+                f"{', '.join(space.axes)} (state.axes)"
+            )
         self.config, self.model = config, model
-        n = model.n_units
-        self.record = StepRecord(n, config.continuous)
+        n, self._n = model.n_units, space.n_axes
+        self.record = StepRecord(*config.layout)
+        self._write_output = struct_of(output_dtype(space)).pack_into
         self.rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 0]))
-        self.task = make_task(config.task, config.bin_s, self.rng)
+        self.task = make_task(config.task, config.bin_s, self.rng, space.n_axes)
         self.task_kind = config.task.kind
         self.adapter = Adapter(model, config.adapter.learning_rate)
         self.oversight, self.adapting = Oversight(config, self.adapter), config.adapter.enabled
@@ -92,8 +99,8 @@ class Session:
         self.decoder_model = EncodingModel.load(frozen) if frozen else model
         self.decoder = self._make_decoder(self.decoder_model)
         kind = INTENTIONS.get(config.adapter.intention)
-        self.intention: Any = kind(config.adapter, config.bin_s) if kind else None
-        self.cursor = [0.0, 0.0, 0.0, 0.0]
+        self.intention: Any = kind(config.adapter, config.bin_s, space.n_axes) if kind else None
+        self.cursor = [0.0] * (2 * space.n_axes)
         self.assist, self.hold, self.bins = config.task.assist, False, 0
         self._learned = False  # whether this bin was adapted to and is still to be settled
         self.safety = Safety(config.safety, config.bin_s)
@@ -155,13 +162,13 @@ class Session:
         still = self.hold or not safety.moves or (behind and self._miss_policy == "hold")
         assist = self._assist_now()
         self._move(decoded, intended, still, assist)
-        event = None if still else self.task.advance(self.cursor[0], self.cursor[1])
+        event = None if still else self.task.advance(*self.cursor[: self._n])
         if event:
             self.events.append(event)
             self.decoder.on_done()
         self.mark(TASK)
         adapting = self.adapting and usable and safety.adapts and not (self.hold or behind)
-        adapting = adapting and math.isfinite(intended[0] + intended[1])
+        adapting = adapting and math.isfinite(sum(intended))
         likelihood = self._adapt(intended) if adapting else math.nan
         if self.bins % self._check_every == 0:
             self._repair()
@@ -173,9 +180,9 @@ class Session:
         self.mark(ADAPT)
         return record
 
-    def _infer_intention(self, given) -> tuple[float, float]:
+    def _infer_intention(self, given) -> list[float]:
         if self.intention is None:
-            return float(given.kinematics[2]), float(given.kinematics[3])
+            return given.kinematics[self._n :].tolist()
         return self.intention.infer(self.cursor, self.task.target, self.task.trial_state)
 
     def _decode(self, usable: bool) -> np.ndarray:
@@ -190,12 +197,12 @@ class Session:
             self.events.append({"name": "decoder-not-finite"})
             self._repair()
             decoder.reset()
-            decoder.set_position(self.cursor[0], self.cursor[1])
+            decoder.set_position(*self.cursor[: self._n])
         exploded = self._poisson and decoder.largest > self._rate_limit
         self.safety.after_decoding(exploded, broken)
         return decoder.state
 
-    def _adapt(self, intended: tuple[float, float]) -> float:
+    def _adapt(self, intended: list[float]) -> float:
         """Learn from this bin; return its log likelihood before the update."""
         self._learned = True
         return self.adapter.update(self._counts, self._valid, *intended)
@@ -208,18 +215,17 @@ class Session:
             self.events.append({"name": "covariance-lost", "units": int(lost)})
             self.safety.happen(Happening.FAULT)
 
-    def _move(self, decoded: np.ndarray, intended: tuple[float, float], still: bool, assist: float) -> None:
+    def _move(self, decoded: np.ndarray, intended: list[float], still: bool, assist: float) -> None:
         """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
-        cursor, dt, limit = self.cursor, self._bin_s, self._workspace_m
-        _, _, vx, vy = decoded.tolist()
+        cursor, dt, limit, n = self.cursor, self._bin_s, self._workspace_m, self._n
+        velocity = decoded.tolist()[n:]
         if still:
-            vx = vy = 0.0
+            velocity = [0.0] * n
         elif assist:
-            vx, vy = (1.0 - assist) * vx + assist * intended[0], (1.0 - assist) * vy + assist * intended[1]
-        cursor[0] = min(max(cursor[0] + dt * vx, -limit), limit)
-        cursor[1] = min(max(cursor[1] + dt * vy, -limit), limit)
-        cursor[2], cursor[3] = vx, vy
-        self.decoder.set_position(cursor[0], cursor[1])
+            velocity = [(1.0 - assist) * v + assist * goal for v, goal in zip(velocity, intended)]
+        cursor[:n] = [min(max(x + dt * v, -limit), limit) for x, v in zip(cursor, velocity)]
+        cursor[n:] = velocity
+        self.decoder.set_position(*cursor[:n])
 
     def _assist_now(self) -> float:
         if not self.assist or self._fade == "none":
@@ -239,15 +245,15 @@ class Session:
     def _fill(
         self,
         decoded: np.ndarray,
-        intended: tuple[float, float],
+        intended: list[float],
         assist: float,
         likelihood: float,
         adapting: bool,
         stimulated: bool,
     ) -> None:
-        """Write the output part of the record in one call; the order is that of `messages.OUTPUT_DTYPE`."""
+        """Write the output part of the record in one call; the order is that of `messages.output_dtype`."""
         task = self.task
-        OUTPUT_STRUCT.pack_into(
+        self._write_output(
             self.record.output_bytes,
             0,
             *decoded.tolist(),
@@ -341,10 +347,10 @@ class Session:
         if type(self.decoder) is type(before):
             self.decoder.restore(before.snapshot())
         else:
-            self.decoder.set_position(self.cursor[0], self.cursor[1])
+            self.decoder.set_position(*self.cursor[: self._n])
 
     def _set_task_kind(self, value: str) -> str:
-        task = make_task(self.config.task.model_copy(update={"kind": value}), self.config.bin_s, self.rng)
+        task = make_task(self.config.task.model_copy(update={"kind": value}), self.config.bin_s, self.rng, self._n)
         task.restore(self.task.snapshot())
         task.begin()
         old, self.task, self.task_kind = self.task_kind, task, value
@@ -392,10 +398,12 @@ class Session:
 
 def warm_up(config: Config) -> None:
     """Run a throw-away session for a few bins, so that every kernel is compiled before the first real one."""
-    model = EncodingModel.untrained(np.ones(config.session.units), config.session.likelihood, config.bin_s, 0.1)
+    model = EncodingModel.untrained(
+        np.ones(config.session.units), config.session.likelihood, config.bin_s, 0.1, None, config.space.n_axes
+    )
     decoder = config.decoder.model_copy(update={"frozen_model": ""})
     session = Session(config.model_copy(update={"decoder": decoder}), model)
-    empty = Bin(config.session.units, config.continuous)
+    empty = Bin(*config.layout)
     for _ in range(3):
         session.step(empty.bytes)
 

@@ -74,7 +74,7 @@ def step_time(config: Config) -> dict[str, Any]:
     session = Session(
         config, EncodingModel.untrained(np.full(units, 5.0), config.session.likelihood, config.bin_s, 0.3)
     )
-    given, durations = Bin(units, config.continuous), np.empty(500)
+    given, durations = Bin(*config.layout), np.empty(500)
     for k in range(500):
         begin = time.perf_counter_ns()
         session.step(given.bytes)

@@ -43,7 +43,9 @@ def initial_model(config: Config, source: Any) -> EncodingModel:
         raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
     start = np.full(config.session.units, 0.0 if config.continuous else 10.0)
     noise = np.full(config.session.units, config.encoding.noise_variance or 1.0)
-    return EncodingModel.untrained(start, config.session.likelihood, config.bin_s, config.encoding.initial_sd, noise)
+    return EncodingModel.untrained(
+        start, config.session.likelihood, config.bin_s, config.encoding.initial_sd, noise, config.space.n_axes
+    )
 
 
 def recording_path(config: Config) -> pathlib.Path:
@@ -103,7 +105,7 @@ def assemble(
         header = {"config": session.config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
         try:
             where = path or recording_path(config)
-            recorder = RecordingWriter(where, header | parent, config.session.units, config.continuous)
+            recorder = RecordingWriter(where, header | parent, *config.layout)
         except BmiError as error:
             if must_record:
                 raise

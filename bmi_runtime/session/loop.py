@@ -64,7 +64,7 @@ class Loop:
         self.real_time = speed == "real"
         paced = self.real_time and source.paced
         self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if paced else NoPacer()
-        self.bin = Bin(session.model.n_units, config.continuous)
+        self.bin = Bin(*config.layout)
         self.digest = hashlib.blake2b(digest_size=16)
         self.latency = LatencyHistogram()
         self.stages = [LatencyHistogram() for _ in STAGES]
@@ -272,9 +272,9 @@ class Loop:
         given.host_time_ns[0] = resumed.last_host_ns
 
     def _score(self, out) -> None:
-        dx, dy = out["cursor"][0] - out["target"][0], out["cursor"][1] - out["target"][1]
         if out["trial_state"] <= TrialState.HOLD:
-            self.squared_error_m2 += float(dx * dx + dy * dy)
+            pairs = zip(out["target"][:-1].tolist(), out["cursor"].tolist())
+            self.squared_error_m2 += sum((x - goal) * (x - goal) for goal, x in pairs)
             self.scored_bins += 1
 
     def _resumed_event(self, resumed) -> dict[str, Any]:

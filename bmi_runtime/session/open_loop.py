@@ -100,7 +100,7 @@ class OpenLoopSession(Session):
     def _move(self, *_decoded: Any) -> None:
         """Put the cursor where it was seen, whatever was decoded."""
         self.cursor[:] = self._shown["cursor"].tolist()
-        self.decoder.set_position(self.cursor[0], self.cursor[1])
+        self.decoder.set_position(*self.cursor[: self.space.n_axes])
         self._shown_task.show(self._shown)
 
     def _set_task_kind(self, value: str) -> str:
@@ -115,7 +115,17 @@ KNOWABLE = (  # what decodes and what learns: the recording holds everything els
     "realtime.miss_policy",
     "session.left_out",
 )
-ANOTHER_WORLD = ("population.", "subject.", "source.", "session.seed", "session.units", "session.likelihood")
+ANOTHER_WORLD = (
+    "population.",
+    "subject.",
+    "source.",
+    "session.seed",
+    "session.units",
+    "session.features",
+    "session.feature_bin_s",
+    "state.",
+    "session.likelihood",
+)
 NO_PART = ("recording.", "telemetry.", "realtime.", "metadata.", "session.duration_s")
 
 

@@ -10,30 +10,22 @@ import zmq
 from bmi_runtime import wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import OUTPUT_DTYPE, OUTPUT_STRUCT, WIRE_VERSION, StepRecord
+from bmi_runtime.messages import WIRE_VERSION, StateSpace, StepRecord, output_dtype, places_in, struct_of
 from bmi_runtime.session.sockets import Publisher
 
 HIGH_WATER_MARK = 1000
 
 
-def _places() -> dict[str, slice]:
-    """Return where in the unpacked output of a step each of its fields lies."""
-    places, start = {}, 0
-    for name in OUTPUT_DTYPE.names or ():
-        shape = OUTPUT_DTYPE[name].shape
-        places[name] = slice(start, start + (shape[0] if shape else 1))
-        start = places[name].stop
-    return places
-
-
-AT = _places()
-LSL_CHANNELS = {
-    **{f"cursor_{name}": unit for name, unit in (("x", "m"), ("y", "m"), ("vx", "m/s"), ("vy", "m/s"))},
-    **{f"decoded_{name}": unit for name, unit in (("x", "m"), ("y", "m"), ("vx", "m/s"), ("vy", "m/s"))},
-    **{f"target_{name}": "m" for name in ("x", "y", "radius")},
-    "safety_state": "",
-}
-"""The channels of the LSL output, with their units."""
+def lsl_channels(space: StateSpace) -> dict[str, str]:
+    """Return the channels of the LSL output, with their units."""
+    kinematics = tuple(zip(space.kinematics, space.kinematics_units, strict=True))
+    target = zip(space.target, (*space.units, space.units[0]), strict=True)
+    return {
+        **{f"cursor_{name}": unit for name, unit in kinematics},
+        **{f"decoded_{name}": unit for name, unit in kinematics},
+        **{f"target_{name}": unit for name, unit in target},
+        "safety_state": "",
+    }
 
 
 class DecodedOutput:
@@ -49,24 +41,27 @@ class DecodedOutput:
     def __init__(self, config: Config, context: zmq.Context):
         self.publisher = Publisher(context, config, "output_address", HIGH_WATER_MARK)
         self.start, self.sequence, self.packer = secrets.randbits(63), 0, msgpack.Packer()
+        layout = output_dtype(config.space)
+        self._read, self._at, self._axes = struct_of(layout).unpack_from, places_in(layout), config.space.axes
 
     def send(self, record: StepRecord) -> None:
         """Publish one step; never waits."""
-        given, out = record.input, OUTPUT_STRUCT.unpack_from(record.output_bytes)
+        given, out, at = record.input, self._read(record.output_bytes), self._at
         self.sequence += 1
         message = {
             "v": WIRE_VERSION,
             "start": self.start,
             "seq": self.sequence,
             "bin": int(given.bin_index[0]),
+            "axes": self._axes,
             "device_time_s": float(given.device_time_s[0]),
             "host_ns": int(given.host_time_ns[0]),
-            "cursor": out[AT["cursor"]],
-            "target": out[AT["target"]],
-            "decoded": out[AT["decoded"]],
-            "variance": out[AT["decoded_variance"]],
-            "trial_state": out[AT["trial_state"]][0],
-            "safety": out[AT["safety"]][0],
+            "cursor": out[at["cursor"]],
+            "target": out[at["target"]],
+            "decoded": out[at["decoded"]],
+            "variance": out[at["decoded_variance"]],
+            "trial_state": out[at["trial_state"]][0],
+            "safety": out[at["safety"]][0],
             "stale": int(given.stale[0]),
         }
         self.publisher.send(wire.frames_of(b"decoded", self.packer.pack(message)))
@@ -92,12 +87,10 @@ class LSLOutput:
             raise BadInput(
                 "telemetry.output_lsl needs pylsl with its library: pip install 'bmi-runtime[lsl]'"
             ) from None
-        name = config.telemetry.output_lsl
-        info = pylsl.StreamInfo(
-            name, "Decoded", len(LSL_CHANNELS), 1.0 / config.bin_s, "double64", f"bmi-runtime-{name}"
-        )
+        name, labels = config.telemetry.output_lsl, lsl_channels(config.space)
+        info = pylsl.StreamInfo(name, "Decoded", len(labels), 1.0 / config.bin_s, "double64", f"bmi-runtime-{name}")
         channels = info.desc().append_child("channels")
-        for label, unit in LSL_CHANNELS.items():
+        for label, unit in labels.items():
             channels.append_child("channel").append_child_value("label", label).append_child_value("unit", unit)
         self.outlet = pylsl.StreamOutlet(info)
 

@@ -95,12 +95,11 @@ class World:
     Parameters
     ----------
     config : Config
-    n_units : int
     """
 
-    def __init__(self, config: Config, n_units: int):
+    def __init__(self, config: Config):
         self.source = source_class("simulated")(config) if config.source.kind == "simulated" else None
-        self._bin = Bin(n_units, config.continuous)
+        self._bin = Bin(*config.layout)
 
     def advance(self, cursor, target, recorded_counts: np.ndarray) -> None:
         """Make one bin, as it was made in the session."""
@@ -122,7 +121,7 @@ class Index:
         self.position = Position(recording)
         n_bins = len(self.position.replay.steps)
         self.every = max(round(MODEL_EVERY_S / config.bin_s), -(-n_bins // MOST_MODELS), 1)
-        self.world = World(config, recording.n_units)
+        self.world = World(config)
         self._counts = self.position.replay.steps["input"]["counts"]
         self.bins: list[int] = []
         self.weights: list[np.ndarray] = []

@@ -13,7 +13,6 @@ from bmi_runtime import config as configuration
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import OUTPUT_DTYPE
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.open_loop import ASKS_INTENTION, OpenLoopSession, refuse_unknowable
@@ -107,7 +106,7 @@ def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[
         given["decoder_model"] = fresh["decoder_model"]
     if not named.isdisjoint(OTHER_DECODER):  # its state is its own; it begins where the cursor is
         given["decoder_settings"] = fresh["decoder_settings"]
-        session.decoder.set_position(*snapshot["cursor"][:2])
+        session.decoder.set_position(*snapshot["cursor"][: session.space.n_axes])
         given["decoder"] = session.decoder.snapshot()
     if any(name.startswith("encoding.") for name in named):
         model = _initial_model(session.config)
@@ -253,7 +252,7 @@ class Replay:
     def difference(self, index: int) -> dict[str, Any]:
         """Return the bin and the first field whose bits differ, with both values."""
         recorded, replayed = self.steps[index]["output"], self.session.record.array["output"][0]
-        for name in OUTPUT_DTYPE.names or ():
+        for name in recorded.dtype.names or ():
             if recorded[name].tobytes() != replayed[name].tobytes():
                 values = {"recorded": recorded[name].tolist(), "replayed": replayed[name].tolist()}
                 return {"bin": index, "field": name, **values}

@@ -36,7 +36,7 @@ class Packet:
         Spikes.
     values : ndarray, shape (units,), or None
         Counts or features.
-    kinematics : ndarray, shape (4,), or None
+    kinematics : ndarray, shape (2 axes,), or None
     in_order : bool
         False for a message that came after a later one.
     inside : bool
@@ -143,7 +143,7 @@ class Binner:
         self.slots = max(int(RING_S / config.bin_s), 16)
         self._values = np.zeros((self.slots, self.n_units), np.float64)
         self._covered = [0] * self.slots  # ns of each bin
-        self._kinematics = np.full((self.slots, 4), np.nan)
+        self._kinematics = np.full((self.slots, 2 * config.space.n_axes), np.nan)
         self._moved = [False] * self.slots  # whether kinematics came for the bin
         self._late_values = np.zeros(self.n_units)
         self._remainder = np.zeros(self.n_units)  # of counts, between -0.5 and 0.5
@@ -153,7 +153,7 @@ class Binner:
         self._newest_ns = 0  # how far packets have come
         self._good_ns = 0  # the end of the last complete bin
         self._held: Packet | None = None
-        self._kinematics_now = np.full(4, np.nan)
+        self._kinematics_now = np.full(2 * config.space.n_axes, np.nan)
         self.closed, self._closed_host_ns = 0, 0
         self.totals: Counter[str] = Counter()
         self.events: list[dict[str, Any]] = []

@@ -81,7 +81,7 @@ class ZeroMQFeed:
 
     def __init__(self, config: Config, lossless: bool = False):
         self.config, self.lossless = config, lossless
-        self.n_units = config.session.units
+        self.n_units, self.axes = config.session.units, config.space.n_axes
         self.bin_ns = round(config.bin_s * 1e9)
         self.continuous = config.continuous
         self.sequence, self.pieces = Sequence(), Pieces(self.bin_ns)
@@ -157,6 +157,11 @@ class ZeroMQFeed:
             raise BadInput("features came, but this session wants spike counts (session.likelihood = 'poisson')")
         if message.kind in ("spikes", "counts") and self.continuous:
             raise BadInput(f"{message.kind} came, but this session wants features (session.likelihood = 'gaussian')")
+        if message.kinematics is not None and message.kinematics.size != 2 * self.axes:
+            raise BadInput(
+                f"'kinematics' has {message.kinematics.size} entries, {2 * self.axes} are expected: positions, then "
+                f"velocities of {self.axes} axes (state.axes)"
+            )
 
     def _count(self, binner: Binner) -> None:
         sequence = self.sequence

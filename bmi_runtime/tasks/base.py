@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ class ReachTask:
     bin_s : float
     rng : numpy.random.Generator
         For tasks that draw targets; part of the session's state.
+    n_axes : int
+        Of the space in which targets lie.
     """
 
-    def __init__(self, config: TaskConfig, bin_s: float, rng: np.random.Generator):
-        self.config, self.bin_s, self.rng = config, bin_s, rng
+    def __init__(self, config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2):
+        self.config, self.bin_s, self.rng, self.n_axes = config, bin_s, rng, n_axes
         self.hold_bins, self.timeout_bins, self.pause_bins = (
             max(round(seconds / bin_s), least)
             for seconds, least in ((config.hold_s, 0), (config.timeout_s, 1), (config.pause_s, 0))
@@ -32,30 +35,34 @@ class ReachTask:
         self.trial = self.successes = self.timeouts = 0
         self.trial_state = TrialState.REACH
         self.bins_in_trial = self.bins_held = self.bins_paused = 0
-        self.x, self.y = self.next_target()
+        self.position = self.next_target()
 
-    def next_target(self) -> tuple[float, float]:
-        """Return the position (m) of the target of trial ``self.trial``."""
+    def next_target(self) -> tuple[float, ...]:
+        """Return the position (m, one number per axis) of the target of trial ``self.trial``."""
         raise NotImplementedError
 
     @property
-    def target(self) -> tuple[float, float, float]:
+    def target(self) -> tuple[float, ...]:
         """Position and radius of the target, m."""
-        return self.x, self.y, self.config.target_radius_m
+        return *self.position, self.config.target_radius_m
 
     @property
     def hold_fraction(self) -> float:
         """How much of the hold is done, 0 to 1."""
         return min(self.bins_held / self.hold_bins, 1.0) if self.hold_bins else 0.0
 
-    def advance(self, x_m: float, y_m: float) -> dict[str, Any] | None:
-        """Advance one bin with the cursor at (x, y); return the event of a trial that ended, or None."""
+    def inside(self, position_m: Sequence[float]) -> bool:
+        """Return whether a position (m, one number per axis) is within the target's radius."""
+        apart = sum((x - goal) * (x - goal) for x, goal in zip(position_m, self.position))
+        return apart <= self.config.target_radius_m**2
+
+    def advance(self, *position_m: float) -> dict[str, Any] | None:
+        """Advance one bin with the cursor there (m per axis); return the event of a trial that ended, or None."""
         if self.trial_state >= TrialState.SUCCESS:
             self._pause()
             return None
         self.bins_in_trial += 1
-        dx, dy = x_m - self.x, y_m - self.y
-        inside = dx * dx + dy * dy <= self.config.target_radius_m**2
+        inside = self.inside(position_m)
         self.bins_held = self.bins_held + 1 if inside else 0
         self.trial_state = TrialState.HOLD if inside else TrialState.REACH
         if inside and self.bins_held >= self.hold_bins:
@@ -73,7 +80,7 @@ class ReachTask:
             "trial": self.trial,
             "result": state.name.lower(),
             "time_to_target_s": self.bins_in_trial * self.bin_s,
-            "target_m": [self.x, self.y],
+            "target_m": list(self.position),
         }
         if not self.pause_bins:
             self.begin()
@@ -89,16 +96,21 @@ class ReachTask:
         self.trial += 1
         self.bins_in_trial = self.bins_held = 0
         self.trial_state = TrialState.REACH
-        self.x, self.y = self.next_target()
+        self.position = self.next_target()
 
-    STATE = ("trial", "successes", "timeouts", "bins_in_trial", "bins_held", "bins_paused", "x", "y")
+    STATE = ("trial", "successes", "timeouts", "bins_in_trial", "bins_held", "bins_paused")
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
-        return {name: getattr(self, name) for name in self.STATE} | {"trial_state": int(self.trial_state)}
+        return {name: getattr(self, name) for name in self.STATE} | {
+            "trial_state": int(self.trial_state),
+            "position": list(self.position),
+        }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Put a :meth:`snapshot` back."""
         for name in self.STATE:
             setattr(self, name, snapshot[name])
         self.trial_state = TrialState(snapshot["trial_state"])
+        known = "position" in snapshot  # recordings of the time before there were other axes than x and y say x and y
+        self.position = tuple(snapshot["position"] if known else (snapshot["x"], snapshot["y"]))

@@ -1,27 +1,32 @@
-"""Centre-out-and-back: a ring of targets, in turn or in random order, the centre between them."""
+"""Centre-out-and-back: targets around the centre, in turn or in random order, the centre between them."""
 
-import math
+import numpy as np
 
+from bmi_runtime.config import TaskConfig
 from bmi_runtime.tasks.base import ReachTask
+from bmi_runtime.tasks.places import places
 
 
 class CentreOut(ReachTask):
-    """Centre-out-and-back: the targets of a ring in turn, the centre between them."""
+    """Centre-out-and-back: the targets in turn, the centre between them."""
 
-    def next_target(self) -> tuple[float, float]:
-        """Return ring target number trial/2 on even trials, the centre on odd ones."""
-        if self.trial % 2:
-            return 0.0, 0.0
-        angle = 2.0 * math.pi * ((self.trial // 2) % self.config.targets) / self.config.targets
-        return self.config.distance_m * math.cos(angle), self.config.distance_m * math.sin(angle)
+    def __init__(self, config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2):
+        self.places = places(config.places, config.targets, config.distance_m, n_axes)
+        self.centre = (0.0,) * n_axes
+        super().__init__(config, bin_s, rng, n_axes)
+
+    def next_target(self) -> tuple[float, ...]:
+        """Return target number trial/2 on even trials, the centre on odd ones."""
+        return self.centre if self.trial % 2 else self.places[self.next_place()]
+
+    def next_place(self) -> int:
+        """Return which of the places is next."""
+        return (self.trial // 2) % len(self.places)
 
 
-class RandomCentreOut(ReachTask):
-    """Ring targets in uniformly random order, the centre between them."""
+class RandomCentreOut(CentreOut):
+    """The targets in uniformly random order, the centre between them."""
 
-    def next_target(self) -> tuple[float, float]:
-        """Draw a ring target on even trials, return the centre on odd ones."""
-        if self.trial % 2:
-            return 0.0, 0.0
-        angle = 2.0 * math.pi * int(self.rng.integers(self.config.targets)) / self.config.targets
-        return self.config.distance_m * math.cos(angle), self.config.distance_m * math.sin(angle)
+    def next_place(self) -> int:
+        """Draw a place."""
+        return int(self.rng.integers(len(self.places)))

@@ -6,20 +6,25 @@ from typing import Any
 from bmi_runtime.messages import TrialState
 from bmi_runtime.tasks.base import ReachTask
 
+FREQUENCIES_HZ = (0.11, 0.17, 0.13, 0.19, 0.07, 0.23, 0.15, 0.09)
+"""Of each axis; the axes are one radian apart."""
+
 
 class Pursuit(ReachTask):
     """A target that moves on a smooth path; inside its radius counts as hold, every ``timeout_s`` is one trial."""
 
-    def next_target(self) -> tuple[float, float]:
+    def next_target(self) -> tuple[float, ...]:
         """Return the target's position at this bin of this trial."""
         t = (self.trial * self.timeout_bins + self.bins_in_trial) * self.bin_s
         d = self.config.distance_m
-        return d * math.sin(2 * math.pi * 0.11 * t), d * math.sin(2 * math.pi * 0.17 * t + 1.0)
+        return tuple(
+            d * math.sin(2 * math.pi * hz * t + 1.0 * axis) for axis, hz in enumerate(FREQUENCIES_HZ[: self.n_axes])
+        )
 
-    def advance(self, x_m: float, y_m: float) -> dict[str, Any] | None:
+    def advance(self, *position_m: float) -> dict[str, Any] | None:
         """Advance one bin; a trial succeeds when the cursor was inside for at least half of it."""
         self.bins_in_trial += 1
-        inside = (x_m - self.x) ** 2 + (y_m - self.y) ** 2 <= self.config.target_radius_m**2
+        inside = self.inside(position_m)
         self.bins_held += inside
         self.trial_state = TrialState.HOLD if inside else TrialState.REACH
         event = None
@@ -32,9 +37,9 @@ class Pursuit(ReachTask):
                 "result": "success" if good else "timeout",
                 "time_to_target_s": self.bins_in_trial * self.bin_s,
                 "time_inside_s": self.bins_held * self.bin_s,
-                "target_m": [self.x, self.y],
+                "target_m": list(self.position),
             }
             self.trial += 1
             self.bins_in_trial = self.bins_held = 0
-        self.x, self.y = self.next_target()
+        self.position = self.next_target()
         return event

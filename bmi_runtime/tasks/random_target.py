@@ -1,4 +1,4 @@
-"""Targets drawn uniformly from a square."""
+"""Targets drawn uniformly from a square (an interval, a cube)."""
 
 from bmi_runtime.tasks.base import ReachTask
 
@@ -6,7 +6,6 @@ from bmi_runtime.tasks.base import ReachTask
 class RandomTarget(ReachTask):
     """Targets drawn uniformly from a square of half-width ``distance_m``."""
 
-    def next_target(self) -> tuple[float, float]:
+    def next_target(self) -> tuple[float, ...]:
         """Draw a position."""
-        x, y = self.rng.uniform(-self.config.distance_m, self.config.distance_m, 2)
-        return float(x), float(y)
+        return tuple(self.rng.uniform(-self.config.distance_m, self.config.distance_m, self.n_axes).tolist())

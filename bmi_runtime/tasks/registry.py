@@ -17,8 +17,8 @@ TASKS = {
 }
 
 
-def make_task(config: TaskConfig, bin_s: float, rng: np.random.Generator) -> ReachTask:
+def make_task(config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2) -> ReachTask:
     """Return the task that the configuration names, or raise `BadInput`."""
     if config.kind not in TASKS:
         raise BadInput(f"there is no task '{config.kind}' (task.kind); choose from {', '.join(TASKS)}")
-    return TASKS[config.kind](config, bin_s, rng)
+    return TASKS[config.kind](config, bin_s, rng, n_axes)

@@ -141,14 +141,14 @@ def test_the_rotated_intention_keeps_the_speed_and_is_zero_in_the_target():
     intention = RotatedIntention(AdapterConfig(), 0.005)
     vx, vy = intention.infer((0.0, 0.1, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.REACH)
     assert (vx, vy) == pytest.approx((0.0, -0.05))
-    assert intention.infer((0.0, 0.01, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.REACH) == (0.0, 0.0)
+    assert intention.infer((0.0, 0.01, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.REACH) == [0.0, 0.0]
     assert intention.infer((0.0, 0.1, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.HOLD) == (0.0, 0.0)
 
 
 def test_the_aim_of_one_bin_is_that_of_ten_shorter_ones():
     v, x, w, dt = 0.02, -0.05, 6.0, 0.001
-    once = aim(*aim_gains(w, 10 * dt), (x, 0.0), (0.0, 0.0), v, 0.0)[0]
+    once = aim(*aim_gains(w, 10 * dt), (x, 0.0), (0.0, 0.0), (v, 0.0))[0]
     for _ in range(10):  # the cursor follows the intention exactly: e(t) = exp(-w t) (e (1 + w t) + v t)
-        faster = aim(*aim_gains(w, dt), (x, 0.0), (0.0, 0.0), v, 0.0)[0]
+        faster = aim(*aim_gains(w, dt), (x, 0.0), (0.0, 0.0), (v, 0.0))[0]
         x, v = math.exp(-w * dt) * (x * (1 + w * dt) + v * dt), faster
     assert v == pytest.approx(once, rel=1e-12)

@@ -7,8 +7,8 @@ import zmq
 from bmi_runtime import config as configuration
 from bmi_runtime import wire
 from bmi_runtime.errors import BmiError
-from bmi_runtime.messages import StepRecord
-from bmi_runtime.session.output import LSL_CHANNELS, DecodedOutput, Outputs
+from bmi_runtime.messages import PLANE, StepRecord
+from bmi_runtime.session.output import DecodedOutput, Outputs, lsl_channels
 
 
 def record():
@@ -69,7 +69,7 @@ def test_lsl_carries_the_same_numbers():
         sample, _ = inlet.pull_sample(0.1)
         if sample:
             break
-    named = dict(zip(LSL_CHANNELS, sample, strict=True))
+    named = dict(zip(lsl_channels(PLANE), sample, strict=True))
     np.testing.assert_array_equal([named["cursor_x"], named["decoded_vy"], named["target_radius"]], [0.1, 0.8, 0.03])
     assert named["safety_state"] == 2.0
     inlet.close_stream()
