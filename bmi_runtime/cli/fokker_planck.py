@@ -42,10 +42,11 @@ def steady(model, as_json):
 @click.option("--tolerance", type=float, default=1e-8, show_default=True, help="Largest error of one time step.")
 @click.option("--cells", type=int, default=400, show_default=True, help="Cells of the grid.")
 @click.option("--step", type=float, default=0.0, help="Fixed time step; by default steps adapt.")
+@click.option("--upper-end", type=float, metavar="V", help="Upper end of the domain, with --threshold-eps.")
 @click.option("--snapshots", type=int, default=200, show_default=True, help="Densities kept in --out.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Keep p(v, t) and N(t) in this .npz file.")
 @answer_options
-def run(model, initial, duration, tolerance, cells, step, snapshots, out, as_json):
+def run(model, initial, duration, tolerance, cells, step, upper_end, snapshots, out, as_json):
     """Integrate p(v, t) from an initial density; a blow-up is reported with its time, never integrated through."""
     from bmi_runtime.analysis.fokker_planck import report
 
@@ -58,6 +59,7 @@ def run(model, initial, duration, tolerance, cells, step, snapshots, out, as_jso
             cells=cells,
             fixed_step=step,
             snapshots=snapshots,
+            v_max=upper_end,
             advance=advance,
         )
     if out:

@@ -68,9 +68,10 @@ def polarise(duration, mass, initial, memory, length, cells, tolerance, out, as_
     from bmi_runtime.analysis.fokker_planck import related
 
     density = parse_decay(initial)
-    result, run = related.polarisation_run(
-        density, mass, duration, memory=memory, length=length, cells=cells, tolerance=tolerance
-    )
+    with progress("polarisation", duration) as advance:
+        result, run = related.polarisation_run(
+            density, mass, duration, memory=memory, length=length, cells=cells, tolerance=tolerance, advance=advance
+        )
     _keep(out, as_json, times=run.times, edge=run.edge, mu=run.mu, z=run.z, density=run.density)
     answer(result, as_json, related.polarisation_text(result))
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from bmi_runtime.analysis.fokker_planck import study
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.cli.fokker_planck import fokker_planck
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError
 
 
 def call(*arguments):
@@ -80,3 +80,39 @@ def test_window_follows_its_slider(tmp_path):
     assert "t = 1 " in window.panel.label.text()
     np.testing.assert_array_equal(window.panel.slice_line.getData()[1], kept["density"][10])
     window.close()
+
+
+def test_every_number_of_a_run_has_an_error_that_holds():
+    coarse, fine = (call("run", "--b", "0.5", "--duration", "3", "--cells", cells) for cells in ("100", "1600"))
+    assert 0 < coarse["rate_final_error"] < 1e-2 * coarse["rate_final"]
+    assert abs(coarse["rate_final"] - fine["rate_final"]) <= coarse["rate_final_error"]
+
+
+def test_a_delayed_activity_stays_a_fraction_of_the_neurons_and_its_errors_hold():
+    arguments = ("elapsed", "--coupling", "1", "--duration", "10", "--delay", "0.5")
+    coarse, fine = call(*arguments)["oscillation"], call(*arguments, "--step", "0.00125")["oscillation"]
+    assert coarse["peak"] <= 1.0  # N is at most the mass over the least time between two spikes, which is one here
+    for name in ("period", "peak", "trough", "mean"):
+        assert abs(coarse[name] - fine[name]) <= 1.5 * coarse[f"{name}_error"], name
+
+
+def test_polarisation_has_errors_that_hold():
+    arguments = ("polarise", "--mass", "0.5", "--duration", "2")
+    coarse, fine = call(*arguments, "--cells", "100"), call(*arguments, "--cells", "800")
+    assert abs(coarse["edge_final"] - fine["edge_final"]) <= coarse["edge_final_error"]
+
+
+def test_a_strong_drive_past_a_random_threshold_gets_a_wider_domain():
+    answer = call("run", "--b", "12", "--threshold-eps", "0.1", "--duration", "3")
+    assert answer["status"] == "finished" and answer["mass_error"] < 1e-12
+    with pytest.raises(BadInput, match="--threshold-eps"):
+        CliRunner().invoke(
+            fokker_planck, ["run", "--b", "1", "--duration", "1", "--upper-end", "5"], catch_exceptions=False
+        )
+
+
+def test_a_rate_that_runs_away_at_once_is_said():
+    with pytest.raises(BmiError, match="runs away within the first steps"):
+        CliRunner().invoke(
+            fokker_planck, ["run", "--b", "0.5", "--v-reset", "1.99", "--duration", "2"], catch_exceptions=False
+        )

@@ -111,3 +111,19 @@ def test_elapsed_time_settles_with_a_filter_and_oscillates_with_a_delay():
     assert settled.rate[-1] == pytest.approx(elapsed.steady_rates(1.0)[-1], abs=5e-4)
     beating = elapsed.simulate(1.0, ages, 0.01, 20.0, delay=0.5)
     assert np.ptp(beating.rate[-500:]) > 0.5
+
+
+def test_excitatory_weights_may_leave_several_outputs_and_one_is_never_chosen_silently():
+    model, w = Model(), np.linspace(-1.0, 6.0, 141)
+    connectivity = np.where(w > 5.0, 4.0, 0.0)
+    silent = np.full(w.size, -2.0)
+    found = learning.outputs(model, w, connectivity, silent)
+    width = w[1] - w[0]
+    assert len(found) == 3
+    for rates in found:  # each is steady
+        again = connectivity * learning.response(model, silent + w * learning.saturating(width * rates.sum()))
+        np.testing.assert_allclose(again, rates, rtol=1e-8)
+    with pytest.raises(BadInput, match="3 steady outputs"):
+        learning.output(model, w, connectivity, silent)
+    with pytest.raises(BadInput, match="inhibitory"):
+        learning.discrimination(model, w, connectivity, np.zeros(w.size), np.ones(w.size))

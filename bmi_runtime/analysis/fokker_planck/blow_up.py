@@ -76,7 +76,7 @@ def conditions(model: Model, initial) -> dict:
         bounds=(math.log(first * 1.0001), math.log(first * 1e4)),
         method="bounded",
     )
-    b_needed = -1.0 / best.fun
+    b_needed = -1.0 / best.fun if best.fun < 0 else math.inf  # no mass near V_F: the moment underflows
     result = {
         "applies": model.b > 0,
         "edge_feedback": feedback,
@@ -142,7 +142,12 @@ def extrapolate(times: np.ndarray, rate: np.ndarray) -> tuple[float, float]:
     tail = rate >= rate[-1] / 3.0
     first = np.flatnonzero(~tail)[-1] + 1 if not tail.all() else 0
     t, y = times[first:], rate[first:] ** -2.0
-    slope = np.polyfit(t - t[-1], y, 1)[0]
+    if t.size < 3 or t[-1] - t[0] <= 1e-15 * max(t[-1], 1.0) or not np.all(np.isfinite(y)):
+        raise BmiError(
+            f"the rate runs away within the first steps, at t = {t[-1]:.3g}: the initial density leaves no solution "
+            "that a grid could follow (it lies against V_F, or V_R and V_F are too close for this b)"
+        )
+    slope = np.polyfit((t - t[-1]) / (t[-1] - t[0]), y, 1)[0] / (t[-1] - t[0])
     ahead = -y[-1] / slope
     return float(t[-1] + ahead), float(ahead)
 
@@ -186,4 +191,5 @@ def locate(model: Model, initial, duration: float, cells: int = 400, tolerance: 
     ends = [end for end, _ in times]
     best, before = ends[0] + (ends[0] - ends[1]) / 3.0, ends[1] + (ends[1] - ends[2]) / 3.0
     error = abs(best - before) + 0.02 * abs(ends[0] - ends[1]) + 10.0 * abs(ends[2] - ends[3]) + abs(times[0][1])
-    return BlowUp(best, error, float(runs[0].times[-1]), feedback)
+    resolved = min(float(runs[0].times[-1]), best - error)  # the finest run may pass the extrapolated time by its error
+    return BlowUp(best, error, max(resolved, 0.0), feedback)

@@ -58,6 +58,25 @@ class Solution:
     seconds: float
 
 
+class DomainTooSmall(BmiError):
+    """The density reached an artificial end of the domain.
+
+    Attributes
+    ----------
+    end : {"lower", "upper"}
+    where : float
+        The end, as a potential.
+    """
+
+    def __init__(self, end: str, where: float, share: float):
+        way = " (--upper-end)" if end == "upper" else ""
+        super().__init__(
+            f"the density reaches the {end} end of the domain, v = {where:g} (there it is {share:.1g} of its peak): "
+            f"move it outwards{way}"
+        )
+        self.end, self.where = end, where
+
+
 class Integrator:
     """The state of a run and its settings; :meth:`to` advances it.
 
@@ -185,6 +204,7 @@ def evolve(
     fixed_step: float = 0.0,
     stop_rate: float | None = None,
     snapshots: int = 200,
+    v_max: float | None = None,
     advance: Callable[[float], None] | None = None,
 ) -> Solution:
     """Integrate from an initial density for `duration`, or up to a rate that the grid can just resolve.
@@ -203,6 +223,8 @@ def evolve(
         By default the rate at which the boundary layer ``a / (b N)`` is 20 cells thick.
     snapshots : int
         Number of densities kept, evenly spaced from 0 to `duration`.
+    v_max : float, optional
+        Upper end of the domain with a random threshold.
 
     Returns
     -------
@@ -210,7 +232,7 @@ def evolve(
     """
     if not (math.isfinite(duration) and duration > 0):
         raise BadInput(f"the duration {duration:g} must be positive and finite")
-    grid = grid or default_grid(model, initial, cells)
+    grid = grid or default_grid(model, initial, cells, v_max=v_max)
     stop = stop_rate if stop_rate is not None else resolvable_rate(model, grid)
     run = Integrator(model, grid, masses(initial, model, grid), tolerance, fixed_step, stop)
     started = time.process_time()
@@ -258,21 +280,24 @@ def _check_ends(solution):
     for name, index, where in ends:
         worst = float(solution.density[:, index].max() / peak)
         if worst > 1e-6:
-            raise BmiError(
-                f"the density reaches the {name} end of the domain, v = {where:g} "
-                f"(there it is {worst:.1g} of its peak): move it outwards"
-            )
+            raise DomainTooSmall(name, float(where), worst)
 
 
-def default_grid(model: Model, initial, cells: int = 400, finest: float | None = None) -> grids.Grid:
-    """Return a grid for a run: wide enough for the inhibition, graded towards V_F where a layer can form."""
+def default_grid(
+    model: Model, initial, cells: int = 400, finest: float | None = None, v_max: float | None = None
+) -> grids.Grid:
+    """Return a grid for a run: wide enough for the inhibition, graded towards V_F where a layer can form.
+
+    `v_max` is the upper end of the domain with a random threshold; by default it follows from noise and drive.
+    """
     low, high = initial.spread() if hasattr(initial, "spread") else (model.v_reset - 4, model.v_threshold)
     current = model.current_table()[1]
     pull = max(0.0, -model.b) * (1.0 + 0.3) + model.a1 * max(0.0, -model.b)
     bottom = min(low, model.v_reset, float(current.min()))
     v_min = min(bottom, bottom - pull) - 7.0 * math.sqrt(model.a0 * (1.0 + model.a1))
-    v_max = None
-    if model.threshold_eps > 0:
+    if model.threshold_eps == 0 and v_max is not None:
+        raise BadInput("a sharp threshold is the upper end of the domain: --upper-end goes with --threshold-eps")
+    if model.threshold_eps > 0 and v_max is None:
         push = max(0.0, model.b) + max(0.0, float(current.max()) - model.v_threshold)
         v_max = model.v_threshold + 7.0 * math.sqrt(model.a0 * (1.0 + model.a1)) + push
     if finest is None and (model.b > 0 or model.a1 > 0) and model.threshold_eps == 0:

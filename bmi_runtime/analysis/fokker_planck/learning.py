@@ -48,11 +48,28 @@ def response(model: Model, drift: np.ndarray) -> np.ndarray:
 def output(
     model: Model, w: np.ndarray, connectivity: np.ndarray, given: np.ndarray, sigma: Function = saturating
 ) -> np.ndarray:
-    """Return N(w), the steady output to the input I(w) = `given` of a network with connectivity C(w), all (k,),
-    uniform w.
+    """Return N(w), the one steady output to the input I(w) = `given` of a network with connectivity C(w), all (k,).
 
-    ``N(w) = C(w) r(I(w) + w sigma(Nbar))``, Nbar its integral: one scalar equation, with a single root for inhibitory
-    weights.
+    Raises
+    ------
+    BadInput
+        When there are several (excitatory weights allow that): :func:`outputs` returns them all.
+    """
+    found = outputs(model, w, connectivity, given, sigma)
+    if len(found) > 1:
+        width = float(w[1] - w[0])
+        means = ", ".join(f"{width * float(n.sum()):.6g}" for n in found)
+        raise BadInput(f"excitatory weights leave {len(found)} steady outputs here, of mean rate {means}: ask for all")
+    return found[0]
+
+
+def outputs(
+    model: Model, w: np.ndarray, connectivity: np.ndarray, given: np.ndarray, sigma: Function = saturating
+) -> list[np.ndarray]:
+    """Return the steady outputs N(w) to the input I(w) = `given` that are found, by increasing mean rate.
+
+    ``N(w) = C(w) r(I(w) + w sigma(Nbar))``, Nbar its integral: one scalar equation. Without excitatory weights its two
+    sides cross once (r increases, sigma does not decrease); with them a scan of 4,000 mean rates looks for crossings.
     """
     width = float(w[1] - w[0])
 
@@ -64,8 +81,14 @@ def output(
         high *= 2
         if high > 1e9:
             raise BadInput("the excitation is too strong: no steady output exists for this connectivity")
-    mean = float(optimize.brentq(excess, 0.0, high, xtol=1e-15, rtol=1e-14))
-    return connectivity * response(model, given + w * sigma(mean))
+    excites = np.any((w > 0) & (connectivity > 0))
+    means = np.r_[0.0, np.geomspace(1e-6 * high, high, 4000)] if excites else np.array([0.0, high])
+    signs = np.sign([excess(mean) for mean in means])
+    roots = [
+        float(optimize.brentq(excess, means[i], means[i + 1], xtol=1e-15, rtol=1e-14))
+        for i in np.flatnonzero(signs[1:] != signs[:-1])
+    ]
+    return [connectivity * response(model, given + w * sigma(mean)) for mean in roots]
 
 
 def represent(
@@ -88,7 +111,14 @@ def discrimination(
     ``L(w)`` is the smallest slope r' over the drifts between the two and ``c = 1 / (1 + Lip(sigma) int L C |w|)``
     (derived here: ``N_I - N_J = C r' (I - J + w (sigma_I - sigma_J))``, and
     ``|sigma_I - sigma_J| <= Lip int |N_I - N_J|``).
+
+    Raises
+    ------
+    BadInput
+        When a connected weight is excitatory: the inequality is for inhibitory ones.
     """
+    if np.any((w > 0) & (connectivity > 0)):
+        raise BadInput("the discrimination inequality is for inhibitory weights: no connected w may be above 0")
     width = float(w[1] - w[0])
     first, second = output(model, w, connectivity, one), output(model, w, connectivity, other)
     drifts = [given + w * saturating(width * n.sum()) for given, n in ((one, first), (other, second))]

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from bmi_runtime.analysis.numbers import with_error
+
 
 def oscillation(times: np.ndarray, rate: np.ndarray, least: float = 1e-3) -> dict | None:
     """Return ``period``, ``peak``, ``trough`` and ``mean`` of the last cycles, or None where the rate does not
-    oscillate.
+    oscillate; with a peak at a jump also ``sampling``, the spacing that its time is known to.
 
     Parameters
     ----------
@@ -16,8 +18,9 @@ def oscillation(times: np.ndarray, rate: np.ndarray, least: float = 1e-3) -> dic
 
     Notes
     -----
-    The peaks are interpolated by parabolas. The last two periods must agree to 2 percent and the last two swings to 5
-    percent: a decaying ripple is not an oscillation.
+    The peaks are interpolated by parabolas, where the rate is smooth there: a peak at a jump (a delayed coupling has
+    them) is the sample itself, since a parabola through a jump overshoots. The last two periods must agree to 2 percent
+    and the last two swings to 5 percent: a decaying ripple is not an oscillation.
     """
     half = times >= 0.4 * times[-1]
     t, n = times[half], rate[half]
@@ -36,11 +39,38 @@ def oscillation(times: np.ndarray, rate: np.ndarray, least: float = 1e-3) -> dic
         return None
     last = slice(peaks[-2], peaks[-1] + 1)
     mean = float(np.sum(0.5 * (n[last][1:] + n[last][:-1]) * np.diff(t[last])) / (t[last][-1] - t[last][0]))
-    return {"period": float(periods[1]), "peak": float(moments[-1][1]), "trough": float(cycles[1].min()), "mean": mean}
+    swing = {"period": float(periods[1]), "peak": float(moments[-1][1]), "trough": float(cycles[1].min()), "mean": mean}
+    at_jump = any(when == t[i] for (when, _), i in zip(moments, peaks[-3:], strict=True))
+    return swing | ({"sampling": float(np.max(np.diff(t[last])))} if at_jump else {})
+
+
+def with_errors(fine: dict | None, coarse: dict | None) -> dict | None:
+    """Return an oscillation with the ``..._error`` of each number: its difference from that of a coarser run.
+
+    None as an error where the coarser run does not oscillate.
+    """
+    if fine is None:
+        return None
+    least = {"period": fine.get("sampling", 0.0)}  # of times that are known to a sample only
+    errors = {
+        f"{name}_error": None if coarse is None else max(abs(fine[name] - coarse[name]), least.get(name, 0.0))
+        for name in ("period", "peak", "trough", "mean")
+    }
+    return fine | errors
+
+
+def describe(swing: dict) -> str:
+    """Return an oscillation with errors for a person."""
+    period, trough, peak, mean = (
+        with_error(swing[name], swing[f"{name}_error"]) for name in ("period", "trough", "peak", "mean")
+    )
+    return f"oscillation: period {period}, N from {trough} to {peak}, mean {mean}"
 
 
 def _vertex(t, n):
-    """Return time and height of the vertex of the parabola through three points."""
+    """Return time and height of the vertex of the parabola through three points, or of the middle one at a jump."""
+    if max(n[1] - n[0], n[1] - n[2]) > 10.0 * max(min(n[1] - n[0], n[1] - n[2]), 1e-12 * abs(n[1])):
+        return t[1], n[1]
     curve = np.polyfit(t - t[1], n, 2)
     at = -curve[1] / (2 * curve[0])
     return t[1] + at, float(np.polyval(curve, at))

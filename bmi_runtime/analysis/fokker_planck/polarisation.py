@@ -70,6 +70,7 @@ def simulate(
     finest: float = 1e-4,
     tolerance: float = 1e-5,
     memory: float = 0.0,
+    advance: Callable[[float], None] | None = None,
 ) -> Polarised:
     """Integrate with implicit Euler steps extrapolated to second order; mu is implicit.
 
@@ -110,6 +111,8 @@ def simulate(
             better = 2 * twice[0] - once[0]
             n, mu = (better, 2 * twice[1] - once[1]) if better.min() >= 0 else twice
             t += step
+            if advance is not None:
+                advance(step)
             worst = max(worst, abs(float(n @ width) / mass - 1))
             times.append(t)
             edge.append(float(n[0]))

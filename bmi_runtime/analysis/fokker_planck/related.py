@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from bmi_runtime.analysis.fokker_planck import elapsed, learning, polarisation
+from bmi_runtime.analysis.fokker_planck import elapsed, learning, oscillation, polarisation
 from bmi_runtime.analysis.fokker_planck.model import Model
-from bmi_runtime.analysis.fokker_planck.oscillation import oscillation
+from bmi_runtime.analysis.numbers import digits, with_error
 from bmi_runtime.errors import BadInput
 
 
@@ -114,8 +115,9 @@ def polarisation_run(
     length: float = 40.0,
     cells: int = 400,
     tolerance: float = 1e-5,
+    advance: Callable[[float], None] | None = None,
 ) -> tuple[dict, polarisation.Polarised]:
-    """Return the answer and the run; a blow-up time comes with its difference from that of a coarser run.
+    """Return the answer and the run; every number comes with its difference from that of a coarser run.
 
     The coarser run has half the cells, twice the finest one and four times the tolerance. Below the critical mass
     ``profile_edge`` is the constant that ``n(0, t) sqrt(1 + 2t)`` tends to, ``scaled_edge`` where it is.
@@ -126,13 +128,13 @@ def polarisation_run(
     if cells < 40:
         raise BadInput(f"{cells} cells cannot resolve a density: use at least 40")
     started = time.process_time()
-    shared = {"length": length, "memory": memory}
-    run = polarisation.simulate(initial, mass, duration, cells=cells, tolerance=tolerance, **shared)
-    error = None
+    shared: dict[str, Any] = {"length": length, "memory": memory}
+    run = polarisation.simulate(initial, mass, duration, cells=cells, tolerance=tolerance, advance=advance, **shared)
+    coarse = polarisation.simulate(
+        initial, mass, duration, cells=cells // 2, finest=2e-4, tolerance=4 * tolerance, **shared
+    )
+    error, both = None, run.status == coarse.status == "finished"
     if run.blow_up_time is not None:
-        coarse = polarisation.simulate(
-            initial, mass, duration, cells=cells // 2, finest=2e-4, tolerance=4 * tolerance, **shared
-        )
         error = abs(coarse.blow_up_time - run.blow_up_time) if coarse.blow_up_time is not None else math.inf
     spreads = mass < 1 and memory == 0
     result = {
@@ -141,7 +143,9 @@ def polarisation_run(
         "blow_up_time_error": error,
         "critical_mass": None if memory else 1.0,
         "edge_final": float(run.edge[-1]),
+        "edge_final_error": abs(float(run.edge[-1] - coarse.edge[-1])) if both else None,
         "mu_final": float(run.mu[-1]),
+        "mu_final_error": abs(float(run.mu[-1] - coarse.mu[-1])) if both else None,
         "scaled_edge": float(run.edge[-1] * math.sqrt(1 + 2 * run.times[-1])) if spreads else None,
         "profile_edge": polarisation.self_similar(mass) if spreads else None,
         "mass_error": run.mass_error,
@@ -155,12 +159,15 @@ def polarisation_text(result: dict) -> str:
     """Return the answer of :func:`polarisation_run` for a person."""
     if result["status"] == "blow_up":
         lines = [
-            f"blow-up at t = {result['blow_up_time']:.6g} +- {result['blow_up_time_error']:.1g}: no solution beyond"
+            f"blow-up at t = {with_error(result['blow_up_time'], result['blow_up_time_error'])}: no solution beyond"
         ]
     else:
-        lines = [f"finished: n(0) = {result['edge_final']:.8g}, mu = {result['mu_final']:.8g}"]
+        edge = with_error(result["edge_final"], result["edge_final_error"])
+        lines = [f"finished: n(0) = {edge}, mu = {with_error(result['mu_final'], result['mu_final_error'])}"]
     if result["scaled_edge"] is not None:
-        lines.append(f"n(0, t) sqrt(1 + 2t) = {result['scaled_edge']:.6g}; it tends to {result['profile_edge']:.6g}")
+        relative = (result["edge_final_error"] or 0.0) / result["edge_final"]
+        scaled = digits(result["scaled_edge"], relative * result["scaled_edge"], 6)
+        lines.append(f"n(0, t) sqrt(1 + 2t) = {scaled}; it tends to {result['profile_edge']:.6g}")
     lines.append(f"mass error {result['mass_error']:.1e}, {result['steps']} steps, {result['seconds']:.3g} s")
     return "\n".join(lines)
 
@@ -175,7 +182,11 @@ def elapsed_run(
     delay: float = 0.0,
     filter_time: float = 0.0,
 ) -> tuple[dict, elapsed.Elapsed]:
-    """Return the answer and the run of the time-elapsed model from a density of ages on [0, 12]."""
+    """Return the answer and the run of the time-elapsed model from a density of ages on [0, 12].
+
+    The scheme is of first order in the step; every number comes with its difference from a run of twice the step, which
+    is about the error that is left.
+    """
     _positive(step=step, duration=duration)
     if not (math.isfinite(coupling) and coupling >= 0):
         raise BadInput(f"the coupling J is {coupling:g}: it must be 0 or more")
@@ -185,14 +196,20 @@ def elapsed_run(
         if not (math.isfinite(value) and value >= 0):
             raise BadInput(f"the {name} is {value:g}: it must be 0 or more")
     started = time.process_time()
-    ages = step * (np.arange(max(2, math.ceil(12.0 / step))) + 0.5)
-    run = elapsed.simulate(coupling, initial(ages), step, duration, rule=rule, delay=delay, filter_time=filter_time)
+
+    def integrate(dt):
+        ages = dt * (np.arange(max(2, math.ceil(12.0 / dt))) + 0.5)
+        return elapsed.simulate(coupling, initial(ages), dt, duration, rule=rule, delay=delay, filter_time=filter_time)
+
+    run, coarse = integrate(step), integrate(2 * step) if not 0 < delay < 2 * step else None
+    swings = [oscillation.oscillation(each.times, each.rate) if each is not None else None for each in (run, coarse)]
     instantaneous = delay == 0 and filter_time == 0
     result = {
         "steady_rates": [float(rate) for rate in elapsed.steady_rates(coupling)],
         "rate_final": float(run.rate[-1]),
+        "rate_final_error": None if coarse is None else abs(float(run.rate[-1] - coarse.rate[-1])),
         "instantaneous_roots": int(run.roots.max()) if instantaneous else None,
-        "oscillation": oscillation(run.times, run.rate),
+        "oscillation": oscillation.with_errors(*swings),
         "mass_error": run.mass_error,
         "min_density": float(run.density.min()),
         "steps": run.times.size - 1,
@@ -203,13 +220,10 @@ def elapsed_run(
 def elapsed_text(result: dict) -> str:
     """Return the answer of :func:`elapsed_run` for a person."""
     rates = ", ".join(f"{rate:.6g}" for rate in result["steady_rates"])
-    lines = [f"steady rates: {rates}", f"at the end N = {result['rate_final']:.8g}"]
+    final = with_error(result["rate_final"], result["rate_final_error"])
+    lines = [f"steady rates: {rates}", f"at the end N = {final}"]
     if result["oscillation"]:
-        swing = result["oscillation"]
-        lines.append(
-            f"oscillation: period {swing['period']:.5g}, N from {swing['trough']:.4g} to {swing['peak']:.4g}, "
-            f"mean {swing['mean']:.5g}"
-        )
+        lines.append(oscillation.describe(result["oscillation"]))
     if result["instantaneous_roots"]:
         lines.append(f"the instantaneous rate had up to {result['instantaneous_roots']} roots")
     lines.append(f"mass error {result['mass_error']:.1e}, {result['steps']} steps, {result['seconds']:.3g} s")

@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 
-from bmi_runtime.analysis.fokker_planck import blow_up, evolve
+from bmi_runtime.analysis.fokker_planck import blow_up, evolve, oscillation
 from bmi_runtime.analysis.fokker_planck.model import Model
-from bmi_runtime.analysis.fokker_planck.oscillation import oscillation
+from bmi_runtime.analysis.numbers import digits, with_error
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.outputs import npz_path, write_npz
 
@@ -24,14 +24,20 @@ def run(model: Model, initial, duration: float, **settings) -> tuple[dict, evolv
         Initial density.
     duration : float
     **settings
-        ``cells``, ``tolerance``, ``fixed_step``, ``snapshots``, ``advance`` of :func:`.evolve.evolve`.
+        ``cells``, ``tolerance``, ``fixed_step``, ``snapshots``, ``advance``, ``v_max`` of :func:`.evolve.evolve`.
+
+    Notes
+    -----
+    Every number of a finished run has an error: its difference from a run with half the cells and ten times the
+    tolerance (twice a fixed step). Both are of second order, so the difference is about three times the error of the
+    finer run, and some more where steps adapt.
     """
     started = time.process_time()
     theorem = blow_up.conditions(model, initial)
     event = blow_up.instantaneous(model, initial)
     if event is not None:
         return _answer(model, None, event, theorem, time.process_time() - started), None
-    solution = evolve.evolve(model, initial, duration, **settings)
+    solution = _wide_enough(model, initial, duration, settings)
     if solution.ended != "finished":
         if model.threshold_eps > 0 or model.delay > 0:
             raise _unresolved(solution)
@@ -40,7 +46,38 @@ def run(model: Model, initial, duration: float, **settings) -> tuple[dict, evolv
         if event is None:  # a peak that the finer grid follows down again
             grid = evolve.default_grid(model, initial, cells, 1e-5 * (model.v_threshold - model.v_reset))
             solution = evolve.evolve(model, initial, duration, grid=grid, **settings)
-    return _answer(model, solution, event, theorem, time.process_time() - started), solution
+    coarse = None if event is not None else _coarser(model, initial, duration, settings)
+    return _answer(model, solution, event, theorem, time.process_time() - started, coarse), solution
+
+
+def _wide_enough(model, initial, duration, settings):
+    """Return a run; with a random threshold the upper end moves outwards until the density stays away from it."""
+    if model.threshold_eps == 0 or settings.get("v_max") is not None:
+        return evolve.evolve(model, initial, duration, **settings)
+    for _ in range(4):
+        try:
+            return evolve.evolve(model, initial, duration, **settings)
+        except evolve.DomainTooSmall as error:
+            if error.end != "upper":
+                raise
+            settings["v_max"] = model.v_threshold + 2.5 * (error.where - model.v_threshold)
+    return evolve.evolve(model, initial, duration, **settings)
+
+
+def _coarser(model, initial, duration, settings):
+    """Return the run that the errors come from, or None where its grid resolves nothing."""
+    looser = {
+        "cells": max(settings.get("cells", 400) // 2, 20),
+        "tolerance": min(10.0 * settings.get("tolerance", 1e-8), 1e-2),
+        "fixed_step": 2.0 * settings.get("fixed_step", 0.0),
+        "v_max": settings.get("v_max"),
+        "snapshots": 2,
+    }
+    try:
+        run = evolve.evolve(model, initial, duration, **looser)
+    except BmiError:
+        return None
+    return run if run.ended == "finished" else None
 
 
 def _unresolved(solution):
@@ -51,7 +88,7 @@ def _unresolved(solution):
     )
 
 
-def _answer(model, solution, event, theorem, seconds):
+def _answer(model, solution, event, theorem, seconds, coarse=None):
     result = {
         "status": "finished" if event is None else "blow_up",
         "blow_up_time": None if event is None else event.time,
@@ -61,6 +98,7 @@ def _answer(model, solution, event, theorem, seconds):
         "feedback": None if event is None else event.feedback,
         "theorem": theorem,
         "rate_final": None,
+        "rate_final_error": None,
         "mass_error": 0.0,
         "min_density": 0.0,
         "moved_mass": 0.0,
@@ -72,15 +110,21 @@ def _answer(model, solution, event, theorem, seconds):
         result |= {
             "trusted_until": float(solution.rate_times[-1]) if event is None else event.trusted_until,
             "rate_final": float(solution.rate[-1]),
+            "rate_final_error": None if coarse is None else abs(float(solution.rate[-1] - coarse.rate[-1])),
             "refractory_final": float(solution.resting[-1]),
             "mass_error": solution.mass_error,
             "min_density": solution.min_density,
             "moved_mass": solution.moved_mass,
-            "oscillation": oscillation(solution.rate_times, solution.rate) if event is None else None,
+            "oscillation": _swing(solution, coarse) if event is None else None,
             "steps": solution.steps,
             "rejected": solution.rejected,
         }
     return result | {"seconds": seconds}
+
+
+def _swing(solution, coarse):
+    before = oscillation.oscillation(coarse.rate_times, coarse.rate) if coarse is not None else None
+    return oscillation.with_errors(oscillation.oscillation(solution.rate_times, solution.rate), before)
 
 
 def text(result: dict) -> str:
@@ -92,32 +136,32 @@ def text(result: dict) -> str:
             "there is no solution"
         )
     elif result["status"] == "blow_up":
-        lines.append(f"blow-up at t = {result['blow_up_time']:.8g} +- {result['blow_up_time_error']:.1g}")
+        lines.append(f"blow-up at t = {with_error(result['blow_up_time'], result['blow_up_time_error'])}")
         lines.append(
-            f"the rate is resolved up to t = {result['trusted_until']:.8g}; beyond the blow-up there is no solution"
+            f"the rate is resolved up to t = {digits(result['trusted_until'], result['blow_up_time_error'])}; beyond "
+            "the blow-up there is no solution"
         )
     else:
-        lines.append(f"finished: N = {result['rate_final']:.10g}")
-    swing = result["oscillation"]
-    if swing:
-        lines.append(
-            f"oscillation: period {swing['period']:.6g}, N from {swing['trough']:.4g} to {swing['peak']:.4g}, "
-            f"mean {swing['mean']:.6g}"
-        )
-    theorem = result["theorem"]
-    if theorem.get("applies"):
-        verdict = "guarantees" if theorem["sufficient"] else "does not decide"
-        bound = f" before t = {theorem['time_bound']:.4g}" if theorem.get("time_bound") is not None else ""
-        lines.append(
-            f"the moment theorem {verdict} a blow-up{bound} "
-            f"(it needs b >= {theorem['b_sufficient']:.4g} for these data)"
-        )
+        lines.append(f"finished: N = {with_error(result['rate_final'], result['rate_final_error'])}")
+    if result["oscillation"]:
+        lines.append(oscillation.describe(result["oscillation"]))
+    if result["theorem"].get("applies"):
+        lines.append(_theorem_text(result["theorem"]))
     if result["steps"]:
         lines.append(
             f"mass error {result['mass_error']:.1e}, smallest density {result['min_density']:.1e}, "
             f"{result['steps']} steps ({result['rejected']} rejected), {result['seconds']:.3g} s"
         )
     return "\n".join(lines)
+
+
+def _theorem_text(theorem):
+    if not math.isfinite(theorem["b_sufficient"]):
+        return "the moment theorem does not decide a blow-up (no connectivity is large enough for it with these data)"
+    verdict = "guarantees" if theorem["sufficient"] else "does not decide"
+    bound = f" before t = {theorem['time_bound']:.4g}" if theorem.get("time_bound") is not None else ""
+    needs = f"it needs b >= {theorem['b_sufficient']:.4g} for these data"
+    return f"the moment theorem {verdict} a blow-up{bound} ({needs})"
 
 
 def save(path: str, solution: evolve.Solution | None, result: dict) -> None:

@@ -5,6 +5,7 @@ import math
 from bmi_runtime.analysis.fokker_planck.all_states import AllStates
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.analysis.fokker_planck.steady import Critical, SteadyState
+from bmi_runtime.analysis.numbers import digits
 
 ENDS = {
     "fold": "critical connectivity b* = {b:.10g}: two states merge there; {beyond}",
@@ -39,12 +40,6 @@ def _state(state):
         "leading_eigenvalue": None if leading is None else leading.real,
         "leading_eigenvalue_imaginary": None if leading is None else abs(leading.imag),
     }
-
-
-def digits(value: float, error: float) -> str:
-    """Return a number with the digits that its error leaves, at most 12."""
-    known = 12 if error <= 0 or value == 0 else math.floor(math.log10(abs(value) / error))
-    return f"{value:.{min(max(known, 1), 12)}g}"
 
 
 def text(model: Model, known: AllStates, states: list[SteadyState], result: dict) -> str:
