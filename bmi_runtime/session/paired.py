@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 BATCHES = 20
 LEAST_BATCH_S = 1.0
@@ -72,8 +73,6 @@ def _roots(squares: np.ndarray) -> list[float | None]:
 
 def _interval(squares: np.ndarray, bin_s: float) -> list[float] | None:
     """Return the 95 % interval of the difference of the two root mean squares, by batch means."""
-    from scipy.stats import t
-
     bins = squares.shape[1]
     batches = min(BATCHES, int(bins * bin_s / LEAST_BATCH_S))
     if batches < 2:
@@ -83,7 +82,7 @@ def _interval(squares: np.ndarray, bin_s: float) -> list[float] | None:
         scaled = np.where(roots[:, None] > 0.0, (squares - squares.mean(axis=1)[:, None]) / (2.0 * roots[:, None]), 0.0)
     influence = scaled[1] - scaled[0]
     means = np.array([batch.mean() for batch in np.array_split(influence, batches)])
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, batches - 1) * means.std(ddof=1) / np.sqrt(batches))
+    half = float(stdtrit(batches - 1, 0.5 + CONFIDENCE / 2) * means.std(ddof=1) / np.sqrt(batches))
     difference = float(roots[1] - roots[0])
     return [difference - half, difference + half]
 
