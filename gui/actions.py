@@ -60,9 +60,9 @@ ACTIONS = (
     ),
     Action(
         "stop_output",
-        "Stop the output at once",
+        "Stop the output for good …",
         "Shift+F9",
-        "The cursor stays where it is for good; recording goes on",
+        "Holds the cursor and asks; at once when held already, or when the keys are kept down for 0.6 s",
         "Session",
         "session",
     ),
@@ -78,6 +78,7 @@ ACTIONS = (
         "Session",
         "session",
     ),
+    Action("undo", "Undo the last change of a parameter", "Ctrl+Z", "Set it back to what it was", "Session", "session"),
     Action("open_file", "Open a recording …", "Ctrl+O", "Replay a recording in this window", "Session"),
     Action(
         "live",
@@ -94,7 +95,7 @@ ACTIONS = (
         "Show a file of an offline module: a GLM, effects of perturbations, fixed points, a density",
         "Session",
     ),
-    Action("quit", "Close the window", "Ctrl+Q", "Close this window; a session goes on without it", "Session"),
+    Action("quit", "Close the window …", "Ctrl+Q", "Asks what becomes of a session that runs", "Session"),
     Action("play_pause", "Play / pause the replay", "Ctrl+Return", "Play or pause the recording", "Replay", "replay"),
     Action("step_on", "One bin on", "Ctrl+Right", "Show the next bin", "Replay", "replay"),
     Action("step_back", "One bin back", "Ctrl+Left", "Show the bin before", "Replay", "replay"),

@@ -60,8 +60,13 @@ def main(given: list[str] | None = None) -> int:
     except BmiError as error:
         print(f"bmi gui: {error}", file=sys.stderr)
         return error.exit_code
-    window = SubjectWindow(link) if options.layout == "subject" else Console(link, options.layout)
-    window.show()
+    window: SubjectWindow | Console
+    if options.layout == "subject":
+        window = SubjectWindow(link)
+        window.show()
+    else:
+        window = Console(link, options.layout)
+        window.show_on_screen()
     if options.open:
         window.run("open_recording", options.open)
     status = app.exec() if hasattr(app, "exec") else app.exec_()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.errors import BadInput
-from gui import actions, dialogs, files, layouts, panels, plots, processes, theme, veil
+from gui import actions, dialogs, files, layouts, panels, plots, processes, screens, theme, veil
 from gui.client import Client
+from gui.dock import Dock
 from gui.link import Link
 from gui.panels.base import Context, Panel
 from gui.panels.file_panel import panel_for
-from gui.panels.replay import SPEEDS
+from gui.replay_control import ReplayControl
+from gui.safety_keys import SafetyKeys
 from gui.session_bar import SessionBar
+from gui.session_commands import SessionCommands, ask
 from gui.subject_window import SubjectWindow
 
 FRAME_MS = 30
@@ -23,65 +25,8 @@ SUBJECT_MS = 15  # while the subject's window is open: it shows every message
 CHORES_HZ = 10.0  # of the bar, the veils, what may be pressed
 FAST_HZ = 25.0  # panels at least this fast are in every frame; of the others few at a time, so that no frame is long
 UNVEILED = ("recordings", "events", "replay", "calibration")  # useful before a session, and after it
-
-
-class Dock(QtWidgets.QDockWidget):
-    """A panel with a title bar of its own: name, ?, float, close.
-
-    Parameters
-    ----------
-    name : str
-    panel : Panel
-    explain : callable
-    """
-
-    def __init__(self, name: str, panel: Panel, explain):
-        super().__init__(panel.title)
-        self.setObjectName(f"dock.{name}")
-        self.panel, self.name = panel, name
-        self.setWidget(panel)
-        self.veil = veil.Veil(panel)
-        bar = QtWidgets.QWidget()
-        row = QtWidgets.QHBoxLayout(bar)
-        row.setContentsMargins(10, 2, 4, 2)
-        row.setSpacing(2)
-        self.label = QtWidgets.QLabel(panel.title)
-        row.addWidget(self.label, 1)
-        self.buttons = []
-        for sign, tip, what in (
-            ("?", "What is this?", lambda: explain(panel)),
-            ("◰", "Float or dock", lambda: self.setFloating(not self.isFloating())),
-            ("✕", "Close (reopen it in the menu Panels)", self.close),
-        ):
-            button = QtWidgets.QToolButton()
-            button.setText(sign)
-            button.setToolTip(tip)
-            button.setAutoRaise(True)
-            button.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
-            button.clicked.connect(what)
-            self.buttons.append(button)
-            row.addWidget(button)
-        self.setTitleBarWidget(bar)
-        self.seen = True
-        self.visibilityChanged.connect(self._note_visibility)
-        self.restyle()
-
-    def _note_visibility(self, seen: bool) -> None:
-        """Note whether the panel can be seen, or lies behind another tab."""
-        self.seen = seen
-        self.panel.next_s = 0.0
-
-    def restyle(self) -> None:
-        """Take the fonts and colours of the current theme."""
-        palette = theme.current()
-        self.label.setFont(theme.font(9.5, bold=True))
-        self.label.setStyleSheet(f"color: {palette.text}")
-        self.titleBarWidget().setStyleSheet(f"background: {palette.raised};")
-        for button in self.buttons:
-            button.setStyleSheet("QToolButton { border: none; padding: 1px 5px; background: transparent; }")
-        self.setStyleSheet(f"QDockWidget > QWidget {{ background: {palette.panel}; }}")
-        self.panel.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
-        self.panel.restyle()
+WANTED = QtCore.QSize(1600, 1000)
+SMALLEST = QtCore.QSize(480, 300)
 
 
 class Console(QtWidgets.QMainWindow):
@@ -104,21 +49,26 @@ class Console(QtWidgets.QMainWindow):
         self.setWindowTitle("bmi-runtime")
         self.setDockNestingEnabled(True)
         self.setDockOptions(self.dockOptions() | QtWidgets.QMainWindow.DockOption.AllowTabbedDocks)
-        self.resize(1600, 1000)
+        self.setMinimumSize(SMALLEST)  # a small screen must be able to hold it, whatever the panels wish for
+        self.resize(WANTED)
         self.context = Context(self.store, self.link.send, self.run)
         self.memory = layouts.Memory(remember)
         self.layout_name, self.frozen = layout, False
         client = link.client
         self.home = (client.telemetry_address, client.control_address, client.keys) if client else ("", "", "")
-        self.player: processes.Helper | None = None
         self.session: subprocess.Popen | None = None
         self.subject: SubjectWindow | None = None
-        self.markers, self._seeking, self._next_seek = 0, False, None
         self.frames, self.drawn_revision, self._arranged = 0, -1, False
         self._next_chores_s, self._between = 0.0, False
         self._state_shown: tuple = ()
         self._build(recordings_folder)
+        self.commands = SessionCommands(link, self, self.do_say)
+        self.commands.on_stopped = lambda: QtCore.QTimer.singleShot(1500, self.docks["recordings"].panel.read)
+        self.replay = ReplayControl(
+            link, self.docks["replay"].panel, self.do_say, self._recording_opened, self._recording_failed
+        )
         self._make_actions()
+        self.keys = SafetyKeys(self.run_if_enabled, self) if live else None
         self.apply_layout(layout)
         self.setFocus()
         self.timer = QtCore.QTimer(self)
@@ -191,6 +141,25 @@ class Console(QtWidgets.QMainWindow):
         """Do an action, by its name in the table (or one of the panels' own requests)."""
         return getattr(self, f"do_{name}")(*arguments)
 
+    def run_if_enabled(self, name: str) -> None:
+        """Do an action that a key asked for, or say why it does nothing now."""
+        wanted = "stop_output" if name == "stop_output_now" else name
+        if self.enabled(wanted):
+            self.run(name)
+        else:
+            self.do_say(f"{actions.named(wanted).text}: {self._why_not()}")
+
+    def _why_not(self) -> str:
+        store = self.store
+        if store.watching:
+            return "this window only watches (no operator's key)"
+        connection = store.connection(self.link.now_s())
+        if connection in ("waiting", "ended"):
+            return "no session runs (F5 starts one)"
+        if connection == "lost":
+            return "the runtime does not answer; the session bar says since when"
+        return "it is held already" if store.held else "not in a replay" if store.mode == "replay" else "not now"
+
     # -- every frame -----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -248,7 +217,7 @@ class Console(QtWidgets.QMainWindow):
 
     def _veil(self) -> None:
         now_s = self.link.now_s()
-        self.bar.refresh(self.store, now_s, self.enabled)
+        self.bar.refresh(self.store, now_s, self.enabled, self.replay.opening)
         for name, action in self.actions_by_name.items():
             action.setEnabled(self.enabled(name))
         client = self.link.client
@@ -298,9 +267,9 @@ class Console(QtWidgets.QMainWindow):
     def do_start(self) -> None:
         """Start a session, resume a held one, or play a recording."""
         if self.store.mode == "replay":
-            self._replay({"do": "play"})
+            self.replay.send({"do": "play"})
         elif self.store.held and self.store.connection(self.link.now_s()) == "connected":
-            self._set("session.hold", False, "resumed")
+            self.commands.resume()
         elif self.session is not None and self.session.poll() is None:
             self.do_say("a session is starting already")
         else:
@@ -322,60 +291,37 @@ class Console(QtWidgets.QMainWindow):
         self.session.stderr.close()
         self.session = None
 
+    @property
+    def question(self):
+        """The question that is asked about the session now, or None."""
+        return self.commands.question
+
     def do_hold(self) -> None:
         """Hold the session, or pause the replay."""
         if self.store.mode == "replay":
-            self._replay({"do": "pause"})
+            self.replay.send({"do": "pause"})
         else:
-            self._set("session.hold", True, "held")
-
-    def _set(self, key: str, value, word: str) -> None:
-        def answered(answer):
-            if answer.get("ok"):
-                self.store.live[key] = answer["new"]
-                self.do_say(f"{word} at bin {answer['bin']}")
-            else:
-                self.do_say(answer.get("error", "refused"))
-
-        self.link.send({"set": key, "value": value}, answered)
+            self.commands.hold()
 
     def do_stop(self) -> None:
         """End the session; asks first."""
-        box = self.question = QtWidgets.QMessageBox(self)
-        box.setWindowTitle("Stop the session?")
-        name = os.path.basename(self.store.recording or "")
-        box.setText("Stop the session?")
-        box.setInformativeText(f"The recording {name} is closed." if name else "It is not being recorded.")
-        yes = box.addButton("Stop the session", QtWidgets.QMessageBox.ButtonRole.AcceptRole)
-        box.addButton("Go on", QtWidgets.QMessageBox.ButtonRole.RejectRole)
-        box.buttonClicked.connect(lambda button: self._stop() if button is yes else None)
-        box.open()
-
-    def _stop(self) -> None:
-        def answered(answer):
-            self.store.ended = bool(answer.get("ok"))
-            self.do_say(f"stopped at bin {answer['bin']}" if answer.get("ok") else answer.get("error", "refused"))
-            recordings = self.docks["recordings"].panel
-            QtCore.QTimer.singleShot(1500, recordings.read)
-
-        self.link.send({"do": "stop"}, answered)
+        self.commands.stop()
 
     def do_stop_output(self) -> None:
-        """Stop the output for good, without asking: this is for emergencies."""
-        self._set("session.stopped", True, "output stopped")
+        """Stop the output for good: holds at once, and asks unless the session was held already."""
+        self.commands.stop_output()
+
+    def do_stop_output_now(self) -> None:
+        """Stop the output for good: Shift+F9 was kept down."""
+        self.commands.stop_output_now()
 
     def do_marker(self) -> None:
         """Put a numbered marker into the recording."""
-        self.markers += 1
-        self.do_note(f"marker {self.markers}")
+        self.commands.marker()
 
     def do_note(self, text: str) -> None:
         """Put a note into the recording."""
-
-        def answered(answer):
-            self.do_say(f"noted at bin {answer['bin']}: {text}" if answer.get("ok") else answer.get("error", "refused"))
-
-        self.link.send({"note": text}, answered)
+        self.commands.note(text)
 
     def do_focus_note(self) -> None:
         """Go to the note line."""
@@ -384,8 +330,11 @@ class Console(QtWidgets.QMainWindow):
 
     def do_toggle_adaptation(self) -> None:
         """Switch adaptation."""
-        wanted = not self.store.live.get("adapter.enabled", True)
-        self._set("adapter.enabled", wanted, f"adaptation {'on' if wanted else 'off'}")
+        self.commands.toggle_adaptation()
+
+    def do_undo(self) -> None:
+        """Set the parameter that was changed last back to what it was."""
+        self.commands.undo()
 
     def do_propose(self, key: str, value) -> None:
         """Put a value into the live parameters' editor, for the operator to apply."""
@@ -417,53 +366,29 @@ class Console(QtWidgets.QMainWindow):
 
     def do_open_recording(self, path: str) -> None:
         """Replay a recording in this window."""
-        self._close_player()
-        self.do_say(f"opening {path} …")
-        arguments = ["-m", "bmi_runtime.session.player", str(path)]
-        self.player = processes.Helper(arguments, self._player_ready, self._player_ended, self)
+        self.replay.open(path)
+        self._state_shown = ()
 
-    def _player_ready(self, addresses: dict) -> None:
-        self._turn_to(Client(addresses["telemetry"], addresses["control"]))
-        self.do_say("the recording is open; Ctrl+L goes back to the live session")
+    def _recording_opened(self) -> None:
         if self.layout_name != "inspect":
             self.apply_layout("inspect")
 
-    def _player_ended(self, code: int, words: str) -> None:
-        self.player = None
-        self.do_say(words or f"the replay ended with exit code {code}")
-
-    def _close_player(self) -> None:
-        if self.player:
-            self.player.stop()
-            self.player = None
+    def _recording_failed(self) -> None:
+        self._state_shown = ()
 
     def do_live(self) -> None:
         """Listen to the runtime again."""
-        self._close_player()
-        self._turn_to(Client(*self.home))
+        self.replay.close()
+        self.replay.turn_to(Client(*self.home))
         self.apply_layout("run")
-
-    def _turn_to(self, client: Client) -> None:
-        self.link.connect(client)
-        self._seeking, self._next_seek = False, None  # what was asked of the one before is never answered
-        self.link.ask_hello()
-
-    def _replay(self, command: dict) -> None:
-        def answered(answer):
-            if answer.get("ok"):
-                self.store.replay = answer["replay"]
-            else:
-                self.do_say(answer.get("error", "refused"))
-
-        self.link.send(command, answered)
 
     def do_play_pause(self) -> None:
         """Play or pause."""
-        self._replay({"do": "play" if self.store.replay.get("paused") else "pause"})
+        self.replay.send({"do": "play" if self.store.replay.get("paused") else "pause"})
 
     def do_step_on(self) -> None:
         """One bin on."""
-        self._replay({"do": "step", "bins": 1})
+        self.replay.send({"do": "step", "bins": 1})
 
     def do_step_back(self) -> None:
         """One bin back."""
@@ -471,51 +396,23 @@ class Console(QtWidgets.QMainWindow):
 
     def do_next_trial(self) -> None:
         """Go to the next event."""
-        self._jump(True)
+        self.replay.jump(True)
 
     def do_previous_trial(self) -> None:
         """Go to the event before."""
-        self._jump(False)
-
-    def _jump(self, forward: bool) -> None:
-        wanted = self.docks["replay"].panel.neighbour(forward)
-        if wanted is None:
-            self.do_say("there is no event " + ("after" if forward else "before") + " this moment")
-        else:
-            self.do_seek(wanted)
+        self.replay.jump(False)
 
     def do_seek(self, bin_index: int) -> None:
-        """Go to a bin of the recording; while one seek is under way only the newest wish is kept."""
-        if self.store.mode != "replay":
-            return
-        if self._seeking:
-            self._next_seek = bin_index
-            return
-        self._seeking = True
-        self.link.send({"do": "seek", "bin": int(bin_index)}, self._sought)
-
-    def _sought(self, answer: dict) -> None:
-        self._seeking = False
-        if not answer.get("ok"):
-            self.do_say(answer.get("error", "refused"))
-        else:
-            self.link.ask_hello()
-        if self._next_seek is not None:
-            wanted, self._next_seek = self._next_seek, None
-            self.do_seek(wanted)
+        """Go to a bin of the recording."""
+        self.replay.seek(bin_index)
 
     def do_faster(self) -> None:
         """Play at the next higher speed."""
-        self._speed(1)
+        self.replay.change_speed(1)
 
     def do_slower(self) -> None:
         """Play at the next lower speed."""
-        self._speed(-1)
-
-    def _speed(self, change: int) -> None:
-        box = self.docks["replay"].panel.speed
-        box.setCurrentIndex(min(max(box.currentIndex() + change, 0), len(SPEEDS) - 1))
-        self._replay({"do": "speed", "value": SPEEDS[box.currentIndex()]})
+        self.replay.change_speed(-1)
 
     # -- the window ------------------------------------------------------------------------------------------------
 
@@ -569,15 +466,15 @@ class Console(QtWidgets.QMainWindow):
 
     def do_reset_layout(self) -> None:
         """Put the panels of this layout back."""
-        self.memory.forget(self.layout_name)
+        self.memory.forget(self.layout_name, self)
         layouts.arrange(self, self.docks, self.layout_name)
 
     def apply_layout(self, name: str, keep: bool = True) -> None:
         """Change to a layout; what was changed in the one before is remembered (`keep`)."""
         if keep and self.isVisible():
-            self.memory.save(self.layout_name, self)
+            self.memory.save(self.layout_name, self, self.docks)
         self.layout_name = name
-        if not self.memory.restore(name, self):
+        if not self.memory.restore(name, self, self.docks):
             layouts.arrange(self, self.docks, name)
 
     def show_panel(self, name: str) -> None:
@@ -645,8 +542,34 @@ class Console(QtWidgets.QMainWindow):
         self.sheet.show()
 
     def do_quit(self) -> None:
-        """Close the window; the session goes on."""
-        self.close()
+        """Close the window; while a session runs, ask what shall become of it."""
+        if self._session_runs():
+            self._ask_before_closing()
+        else:
+            self.close()
+
+    def _session_runs(self) -> bool:
+        store = self.store
+        connected = store.connection(self.link.now_s()) == "connected"
+        return connected and store.mode in ("live", "simulated") and not store.watching
+
+    def _ask_before_closing(self) -> None:
+        def stop() -> None:
+            self.commands.on_stopped = self.close
+            self.commands.stop_now()
+
+        text = "A session is running. It goes on without this window, and bmi gui shows it again."
+        choices = {"Keep it running, close the window": self.close, "Stop the session and close": stop}
+        self.closing = ask(self, "Close the window?", text, "Cancel", choices)
+
+    def show_on_screen(self) -> None:
+        """Show the window where it stood last, or as large as wanted, but never larger than the screen."""
+        place = self.memory.geometry()
+        if place is None:
+            screens.show_fitting(self, WANTED)
+        else:
+            self.setGeometry(screens.on_a_screen(place))
+            self.show()
 
     def showEvent(self, event):
         """Arrange once more when the window has its size: docks cannot be sized before."""
@@ -656,10 +579,17 @@ class Console(QtWidgets.QMainWindow):
             QtCore.QTimer.singleShot(0, lambda: self.apply_layout(self.layout_name, keep=False))
 
     def closeEvent(self, event):
-        """Remember the layout, end the helpers; the session is left alone."""
-        self.memory.save(self.layout_name, self)
+        """Remember the layout, end the helpers; the session is left alone (asked about when the frame closes it)."""
+        if event.spontaneous() and self._session_runs():
+            event.ignore()
+            self._ask_before_closing()
+            return
+        self.memory.save(self.layout_name, self, self.docks)
+        self.memory.put_geometry(self)
         self.timer.stop()
-        self._close_player()
+        if self.keys is not None:
+            self.keys.close()
+        self.replay.close()
         self.docks["recordings"].panel.stop()
         if self.subject is not None:
             self.subject.close()

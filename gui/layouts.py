@@ -1,10 +1,13 @@
-"""Which panels stand where: three arrangements, each remembered per user once it was changed."""
+"""Which panels stand where: three arrangements, each remembered per user and size of screen once it was changed."""
 
 from __future__ import annotations
 
 import itertools
+import json
 
 from pyqtgraph.Qt import QtCore, QtWidgets
+
+from gui import screens
 
 LAYOUTS = ("run", "calibrate", "inspect")
 
@@ -29,24 +32,59 @@ ARRANGEMENTS = {
 }
 
 
+CELL_HEIGHT, COLUMN_WIDTH, BARS_HEIGHT = 180, 300, 150
+"""What a cell needs to be legible, and what menu, session bar and status bar take of a window, pixels."""
+
+
 def arrange(window, docks: dict, name: str) -> None:
-    """Put the docks of a window into a layout; panels that it does not name are hidden."""
-    columns = _existing(ARRANGEMENTS[name], docks)
-    for dock in docks.values():
-        window.removeDockWidget(dock)
-        dock.setFloating(False)
-        dock.hide()
+    """Put the docks of a window into a layout; panels that it does not name are hidden.
+
+    In a window too small for all cells, neighbours share one as tabs.
+    """
+    columns = fitted(_existing(ARRANGEMENTS[name], docks), window.width(), window.height())
+    _take_all_off(window, docks)
     firsts = _place_columns(window, docks, columns)
     for _, cells in columns:
         _place_cells(window, docks, cells)
     orientation = QtCore.Qt.Orientation
     widths = [round(window.width() * width / 100) for width, _ in columns]
     window.resizeDocks(firsts, widths, orientation.Horizontal)
-    for bar in window.findChildren(QtWidgets.QTabBar):
-        bar.setDrawBase(False)
+    _style_tabs(window)
     for _, cells in columns:
         tops = [docks[panels[0]] for _, panels in cells]
         window.resizeDocks(tops, [round(window.height() * height / 100) for height, _ in cells], orientation.Vertical)
+
+
+def _style_tabs(window) -> None:
+    """Give tabs their whole names, and arrows where there is no room for all."""
+    for bar in window.findChildren(QtWidgets.QTabBar):
+        bar.setDrawBase(False)
+        bar.setUsesScrollButtons(True)
+        bar.setElideMode(QtCore.Qt.TextElideMode.ElideNone)
+
+
+def _take_all_off(window, docks: dict) -> None:
+    for dock in docks.values():
+        dock.setFloating(False)  # before it is taken off: a dock that stands nowhere would stay afloat
+        window.removeDockWidget(dock)
+        dock.hide()
+
+
+def fitted(columns, width: int, height: int):
+    """Return columns of cells that a window of this size has room for; what is too much becomes tabs."""
+    most_columns = max(width // COLUMN_WIDTH, 1)
+    most_cells = max((height - BARS_HEIGHT) // CELL_HEIGHT, 1)
+    kept, rest = list(columns[:most_columns]), columns[most_columns:]
+    for share, cells in rest:  # their cells go under those of the last column that stays
+        kept[-1] = (kept[-1][0] + share, (*kept[-1][1], *cells))
+    return [(share, _merged(cells, most_cells)) for share, cells in kept]
+
+
+def _merged(cells, most: int):
+    if len(cells) <= most:
+        return cells
+    last = tuple(panel for _, panels in cells[most - 1 :] for panel in panels)
+    return (*cells[: most - 1], (sum(share for share, _ in cells[most - 1 :]), last))
 
 
 def _existing(columns, docks: dict):
@@ -97,12 +135,14 @@ def put_in(window, docks: dict, name: str) -> None:
     window.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, dock)
     if docked:
         window.tabifyDockWidget(max(docked, key=lambda other: other.width() * other.height()), dock)
-    for bar in window.findChildren(QtWidgets.QTabBar):
-        bar.setDrawBase(False)
+    _style_tabs(window)
 
 
 class Memory:
     """Remembers arrangements and preferences per user.
+
+    An arrangement is kept with the names of all panels that it knew and of those that it showed, and for one size of
+    screen: a panel that came later stays closed, and another screen begins with the layout as it comes.
 
     Parameters
     ----------
@@ -113,20 +153,50 @@ class Memory:
     def __init__(self, enabled: bool = True):
         self.settings = QtCore.QSettings("bmi-runtime", "console") if enabled else None
 
-    def save(self, name: str, window) -> None:
+    @staticmethod
+    def _key(name: str, window) -> str:
+        room = screens.available(window)
+        return f"arrangement/{name}/{room.width()}x{room.height()}"
+
+    def save(self, name: str, window, docks: dict) -> None:
         """Remember where the docks of a layout stand."""
-        if self.settings is not None:
-            self.settings.setValue(f"layout/{name}", window.saveState())
+        if self.settings is None:
+            return
+        nowhere = QtCore.Qt.DockWidgetArea.NoDockWidgetArea
+        placed = [n for n, dock in docks.items() if dock.isFloating() or window.dockWidgetArea(dock) != nowhere]
+        shown = [n for n in placed if not docks[n].isHidden()]
+        key = self._key(name, window)
+        self.settings.setValue(f"{key}/state", window.saveState())
+        self.settings.setValue(f"{key}/panels", json.dumps({"placed": placed, "shown": shown}))
 
-    def restore(self, name: str, window) -> bool:
-        """Put the docks where they stood; return whether anything was remembered."""
-        state = self.settings.value(f"layout/{name}") if self.settings is not None else None
-        return bool(state is not None and window.restoreState(state))
+    def restore(self, name: str, window, docks: dict) -> bool:
+        """Put the docks where they stood; return whether anything was remembered that could be put back."""
+        if self.settings is None:
+            return False
+        key = self._key(name, window)
+        state, known = self.settings.value(f"{key}/state"), self._panels(key)
+        if state is None or not known.get("shown") or not set(known["placed"]) <= set(docks):
+            return False
+        _take_all_off(window, docks)  # else what the state does not know keeps its place, and is shown
+        if not window.restoreState(state):
+            return False
+        for panel, dock in docks.items():
+            dock.setVisible(panel in known["shown"])
+            if dock.isFloating():
+                dock.setGeometry(screens.on_a_screen(dock.geometry()))
+        return all(window.dockWidgetArea(docks[panel]) or docks[panel].isFloating() for panel in known["shown"])
 
-    def forget(self, name: str) -> None:
+    def _panels(self, key: str) -> dict:
+        try:
+            found = json.loads(str(self.settings.value(f"{key}/panels", "{}")))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) and isinstance(found.get("placed"), list) else {}
+
+    def forget(self, name: str, window) -> None:
         """Forget a layout's changes."""
         if self.settings is not None:
-            self.settings.remove(f"layout/{name}")
+            self.settings.remove(self._key(name, window))
 
     def get(self, key: str, default: str) -> str:
         """Return a preference."""
@@ -136,3 +206,17 @@ class Memory:
         """Remember a preference."""
         if self.settings is not None:
             self.settings.setValue(key, value)
+
+    def geometry(self) -> QtCore.QRect | None:
+        """Return where the window stood when it was closed, or None; a window over the whole screen has no place."""
+        found = self.settings.value("window") if self.settings is not None else None
+        return found if isinstance(found, QtCore.QRect) and found.isValid() else None
+
+    def put_geometry(self, window) -> None:
+        """Remember where the window stands."""
+        if self.settings is None:
+            return
+        if window.isMaximized() or window.isFullScreen():
+            self.settings.remove("window")
+        else:
+            self.settings.setValue("window", window.geometry())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from pyqtgraph.Qt import QtCore, QtWidgets
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from bmi_runtime.messages import SafetyState
-from gui import actions, plots, theme
+from gui import actions, plots, status, theme
 from gui.panels.events import clock
 
 BADGES = {  # mode: (word, sign, background, text)
@@ -30,30 +29,48 @@ STATES = {  # state: (word, sign, role)
     "playing": ("PLAYING", "▶", "good"),
     "paused": ("PAUSED", "❚❚", "warn"),
 }
-SAFETY = {
-    SafetyState.STARTING: "starting",
-    SafetyState.CALIBRATING: "calibrating",
-    SafetyState.ACTIVE: "running",
-    SafetyState.DEGRADED: "degraded",
-    SafetyState.FROZEN: "frozen",
-    SafetyState.STOPPED: "stopped",
-}
+LEVELS = (  # points of the big words, of the small ones, smallest size of the buttons, room between the parts
+    (19, 9, (124, 46), 14),
+    (15, 8.5, (104, 42), 9),
+    (12, 8, (86, 38), 6),
+    (10, 7.5, (66, 34), 4),
+)
 
 
-def state_of(store, now_s: float) -> str:
-    """Return the state in one word, a key of `STATES`."""
-    connection = store.connection(now_s)
-    if connection != "connected":
-        return connection
-    if store.mode == "replay":
-        return "paused" if store.replay.get("paused") else "playing"
-    if store.held:
-        return "held"
-    return SAFETY.get(store.safety, "waiting")
+class Elided(QtWidgets.QLabel):
+    """A label that gives way: what does not fit is cut with an ellipsis, and told whole by the tool tip."""
+
+    def __init__(self):
+        super().__init__()
+        self.whole = ""
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
+
+    def show_text(self, text: str) -> None:
+        """Show a text, as far as there is room."""
+        if text != self.whole:
+            self.whole = text
+            self.setToolTip(text)
+            self.update()
+
+    def text(self) -> str:
+        """Return the whole text."""
+        return self.whole
+
+    def sizeHint(self) -> QtCore.QSize:
+        """Return the room of one line."""
+        return QtCore.QSize(10, self.fontMetrics().height())
+
+    def paintEvent(self, event):
+        """Paint as much as fits."""
+        painter = QtGui.QPainter(self)
+        shown = self.fontMetrics().elidedText(self.whole, QtCore.Qt.TextElideMode.ElideRight, self.width())
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        painter.drawText(self.rect(), QtCore.Qt.AlignmentFlag.AlignVCenter | QtCore.Qt.AlignmentFlag.AlignLeft, shown)
+        painter.end()
 
 
 class SessionBar(QtWidgets.QWidget):
-    """The bar. Buttons run the actions of the table.
+    """The bar. Buttons run the actions of the table; they are never cut, the words beside them give way first.
 
     Parameters
     ----------
@@ -65,24 +82,22 @@ class SessionBar(QtWidgets.QWidget):
         super().__init__()
         self.setObjectName("SessionBar")
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
-        self.run, self.state = run, "waiting"
-        row = QtWidgets.QHBoxLayout(self)
-        row.setContentsMargins(10, 8, 10, 8)
-        row.setSpacing(14)
-        self.badge, self.word = QtWidgets.QLabel(), QtWidgets.QLabel()
+        self.run, self.state, self.level = run, "waiting", 0
+        self.badge, self.word, self.adapting = QtWidgets.QLabel(), QtWidgets.QLabel(), QtWidgets.QLabel()
         self.badge.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
-        self.time = plots.Steady()
-        self.record, self.file = QtWidgets.QLabel(), QtWidgets.QLabel()
-        facts = QtWidgets.QVBoxLayout()
-        facts.setSpacing(0)
-        facts.addWidget(self.record)
-        facts.addWidget(self.file)
-        for part in (self.badge, self.word):
-            row.addWidget(part)
-        row.addStretch(1)
-        row.addWidget(self.time)
-        row.addLayout(facts)
-        row.addSpacing(8)
+        self.why, self.rate, self.file, self.block = Elided(), Elided(), Elided(), Elided()
+        self.time, self.record = plots.Steady(), QtWidgets.QLabel()
+        self._lay_out()
+        self.restyle()
+
+    def _lay_out(self) -> None:
+        row = self.row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(10, 7, 10, 7)
+        row.addWidget(self.badge)
+        self._columns = [_column(self.word, self.why), _column(self.adapting, self.rate)]
+        self._columns += [_column(self.time, self.block), _column(self.record, self.file)]
+        for column, stretch in zip(self._columns, (5, 3, 2, 3), strict=True):
+            row.addWidget(column, stretch)
         self.buttons = {}
         for name in ("start", "hold", "stop"):
             button = self.buttons[name] = QtWidgets.QPushButton()
@@ -92,37 +107,76 @@ class SessionBar(QtWidgets.QWidget):
             button.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _, name=name: self.run(name))
             row.addWidget(button)
-        self.restyle()
 
     def restyle(self) -> None:
-        """Take the fonts and colours of the current theme."""
+        """Take the fonts and colours of the current theme, in the largest size that the width allows."""
         palette = theme.current()
         self.setStyleSheet(f"#SessionBar {{ background: {palette.panel}; border-bottom: 1px solid {palette.line}; }}")
-        self.badge.setFont(theme.font(20, bold=True))
-        self.word.setFont(theme.font(20, bold=True))
-        self.time.setFont(theme.font(20, bold=True))
-        self.record.setFont(theme.font(11, bold=True))
-        self.file.setFont(theme.font(8.5))
-        self.file.setStyleSheet(f"color: {palette.muted}")
+        big, small, (width, height), spacing = LEVELS[self.level]
+        for part in (self.badge, self.word, self.time):
+            part.setFont(theme.font(big, bold=True))
+        self.adapting.setFont(theme.font(0.75 * big, bold=True))
+        self.record.setFont(theme.font(0.6 * big, bold=True))
+        for part in (self.why, self.rate, self.file, self.block):
+            part.setFont(theme.font(small))
+            part.setStyleSheet(f"color: {palette.text if part in (self.why, self.rate) else palette.muted}")
         for button in self.buttons.values():
-            button.setFont(theme.font(13, bold=True))
-            button.setMinimumSize(128, 46)
+            button.setFont(theme.font(0.65 * big, bold=True))
+            button.setMinimumSize(width, height)
+        self.row.setSpacing(spacing)
 
-    def refresh(self, store, now_s: float, enabled) -> None:
-        """Show the session; `enabled(name)` says which buttons may be pressed."""
-        self.state = state_of(store, now_s)
+    def resizeEvent(self, event):
+        """Choose the size of the words anew."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Take the largest size with which all stands side by side."""
+        level = next((n for n in range(len(LEVELS)) if self._needed(n) <= self.width()), len(LEVELS) - 1)
+        if level != self.level:
+            self.level = level
+            self.restyle()
+
+    def _needed(self, level: int) -> int:
+        """Return the width, pixels, of all that must not be cut."""
+        big, _, (width, _), spacing = LEVELS[level]
+        texts = ((self.badge.text(), big), (self.word.text(), big), (self.time.text(), big))
+        texts += ((self.adapting.text(), 0.75 * big), (self.record.text(), 0.6 * big))
+        words = sum(_advance(text, points) for text, points in texts)
+        buttons = sum(max(_advance(b.text(), 0.65 * big) + 34, width) for b in self.buttons.values())
+        return words + buttons + 7 * spacing + 70
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        """Allow any width: what does not fit is made smaller."""
+        return QtCore.QSize(100, super().minimumSizeHint().height())
+
+    def refresh(self, store, now_s: float, enabled, opening: str = "") -> None:
+        """Show the session; `enabled(name)` says which buttons may be pressed, `opening` which file is being opened."""
+        self.state = status.state_of(store, now_s)
         word, sign, background, text = BADGES[store.mode]
-        _set(
-            self.badge,
-            f"{sign} {word}",
-            f"background: {background}; color: {text}; border-radius: 6px; padding: 4px 14px;",
-        )
+        badge = f"background: {background}; color: {text}; border-radius: 6px; padding: 4px 12px;"
+        _set(self.badge, f"{sign} {word}", badge)
+        self._state(store, now_s, opening)
+        self.time.show_text(clock(store.elapsed_s)[:-1] if store.n_units else "")
+        self.block.show_text(status.block(store))
+        self._record(store)
+        self._buttons(store, enabled)
+        self._fit()
+
+    def _state(self, store, now_s: float, opening: str) -> None:
         word, sign, role = STATES[self.state]
         if self.state == "playing":
             word = f"PLAYING × {store.replay.get('speed', 1):g}"
+        reason = status.why(store, self.state, now_s)
+        if opening:
+            word, sign, role, reason = "OPENING", "…", "warn", os.path.basename(opening)
         _set(self.word, f"{sign} {word}", f"color: {getattr(theme.current(), role)}")
-        self.time.show_text(clock(store.elapsed_s)[:-1] if store.n_units else "")
-        self._record(store)
+        self.why.show_text(reason)
+        word, role, detail = status.adaptation(store, self.state)
+        _set(self.adapting, word, f"color: {getattr(theme.current(), role)}")
+        self.rate.show_text(detail)
+
+    def _buttons(self, store, enabled) -> None:
         names = {"start": "▶ Start", "hold": "❚❚ Hold", "stop": "■ Stop"}
         if store.mode == "replay":
             names |= {"start": "▶ Play", "hold": "❚❚ Pause"}
@@ -149,8 +203,23 @@ class SessionBar(QtWidgets.QWidget):
             _set(self.record, "■ recorded" if self.state == "ended" else "? recording", f"color: {palette.muted}")
         else:
             _set(self.record, "● RECORDING", f"color: {palette.bad}")
-        _set(self.file, file)
+        self.file.show_text(file if store.mode != "replay" else "")
         self.file.setToolTip(store.recording or "")
+
+
+def _column(upper: QtWidgets.QWidget, lower: QtWidgets.QWidget) -> QtWidgets.QWidget:
+    """Return two lines of text, the lower one as wide as there is room."""
+    holder = QtWidgets.QWidget()
+    column = QtWidgets.QVBoxLayout(holder)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    column.addWidget(upper)
+    column.addWidget(lower)
+    return holder
+
+
+def _advance(text: str, points: float) -> int:
+    return QtGui.QFontMetrics(theme.font(points, bold=True)).horizontalAdvance(text)
 
 
 def _set(widget, text: str, style: str | None = None) -> None:

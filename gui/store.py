@@ -7,12 +7,15 @@ import dataclasses
 import functools
 import math
 import numbers
+import os
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, STREAMS, SafetyState, TrialState, step_dtype, unpack
+from gui import event_log
+from gui.event_log import Entry, short
 from gui.rings import Ring, Thinning
 
 SHOWN_HZ = 60.0
@@ -22,6 +25,9 @@ MODEL_ROWS = 400
 MOST_TRIALS = 5000
 MOST_EVENTS = 5000
 MOST_PROBLEMS = 50
+MOST_MARKS = 2000
+BLOCK_PARAMETERS = ("task.kind", "adapter.enabled", "decoder.frozen", "decoder.kind")
+"""A change of one of these begins another block."""
 LOST_AFTER_S = 1.0
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 
@@ -57,19 +63,33 @@ TRIAL_ROW = np.dtype(
         ("efficiency", "f8"),
         ("bits", "f8"),
         ("target", "f8", (2,)),
+        ("inside_s", "f8"),  # of a pursuit: time on the target; not a number for other tasks
+        ("assist", "f8"),
+        ("block", "u2"),  # index into `Store.blocks`
     ]
 )
 
 
-@dataclasses.dataclass
-class Entry:
-    """One line of the event log."""
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """Something that belongs on every curve: a change of a parameter, a hold, a marker, a change of safety state."""
 
     bin: int
     t_s: float
-    kind: str  # trial, note, command, warning
-    name: str
+    kind: str  # change, hold, marker, safety
     text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A stretch of the session in which task, adaptation and decoder were the same."""
+
+    number: int
+    t_s: float
+    task: str
+    adapting: bool
+    frozen: bool
+    name: str = ""
 
 
 @dataclasses.dataclass
@@ -120,7 +140,9 @@ class Store:
         self.trials = Ring(MOST_TRIALS, TRIAL_ROW)
         self.events: collections.deque[Entry] = collections.deque(maxlen=MOST_EVENTS)
         self.event_count = 0
-        self._told: dict[str, int] = {}  # sequence numbers that the answer to hello held
+        self._told: set[tuple[str, int, int]] = set()  # (stream, sequence, bin) of what the answer to hello held
+        self.run: int | None = None  # of the runtime that is heard; another one has been started again
+        self.markers = 0
         self.problems: collections.deque[str] = collections.deque(maxlen=MOST_PROBLEMS)
         self.streams = {name: StreamState() for name, stream in STREAMS.items() if stream.published}
         self.health: dict[str, Any] = {}
@@ -140,6 +162,11 @@ class Store:
             ring.clear()
         self.events.clear()
         self.event_count += 1
+        self.marks: collections.deque[Mark] = collections.deque(maxlen=MOST_MARKS)
+        self.blocks: list[Block] = []
+        self.undoable: list[tuple[str, Any]] = []
+        self.safety_why = ""
+        self._told = set()
         self.health = {}
         self.faults = dict.fromkeys(self.faults, 0)
         self.model_times_s = Thinning(MODEL_ROWS)
@@ -162,7 +189,7 @@ class Store:
         """Note something wrong with what arrives; the same sentence once in a row."""
         if not self.problems or self.problems[-1] != sentence:
             self.problems.append(sentence)
-            self._log("warning", "viewer", sentence, self.bin)
+            self._log(Entry(self.bin, self.elapsed_s, "data", "viewer", sentence, "warning"))
 
     # -- taking messages in ----------------------------------------------------------------------------------------
 
@@ -183,10 +210,13 @@ class Store:
 
     def _take_hello(self, answer: dict[str, Any], at_s: float) -> None:
         self.needs_hello, self.unreadable = False, ""
-        self.forget_session()
+        kept = self._goes_on(answer)
+        before = self.recording
+        if not kept:
+            self.forget_session()
         self.config = answer.get("config", {})
         self.epoch = answer.get("epoch", 0)
-        self.ended = False
+        self.ended, self.run = False, answer.get("run")
         self.recording, self.catalogue = answer.get("recording"), answer.get("catalogue")
         self.what_if = answer.get("what_if")
         self.live_parameters = answer.get("live_parameters", {})
@@ -203,17 +233,34 @@ class Store:
         self.live |= {key: row.get("value") for key, row in self.live_parameters.items()}
         self.bin = answer.get("bin", 0)
         self.last_s = at_s
+        if kept and self.recording != before:
+            file = os.path.basename(self.recording or "") or "no file: it is not recorded any more"
+            self._log(Entry(self.bin, self.elapsed_s, "safety", "recording", f"Recording goes on in {file}", "warning"))
+
+    def _goes_on(self, answer: dict[str, Any]) -> bool:
+        """Return whether the answer is of the session that is shown: of the same runtime, or of one that took it up."""
+        if self.replay or answer.get("replay") or self.step is None:
+            return False
+        if answer.get("config", {}).get("session", {}).get("units", self.n_units) != self.n_units:
+            return False
+        if answer.get("run") is not None and answer.get("run") == self.run:
+            return int(answer.get("bin", 0)) >= self.bin - 1
+        return bool(self.recording) and answer.get("resumed_from") == self.recording
 
     def _take_past(self, answer: dict[str, Any], at_s: float) -> None:
-        self._told = {}
+        known, self._told = self._told, set()
         for stream, body in answer.get("recent", ()):
             try:
                 message = unpack(body)
             except BadInput as error:
                 self.problem(f"a message of the past was not readable: {error}")
                 continue
-            self._told[stream] = max(self._told.get(stream, 0), int(message.get("seq", 0)))
-            self._fold(stream, message)
+            told = (stream, int(message.get("seq", 0)), int(message.get("bin", 0)))
+            self._told.add(told)
+            if stream in self.streams and told[1]:
+                self.streams[stream].sequence = max(self.streams[stream].sequence, told[1])
+            if told not in known or not told[1]:
+                self._fold(stream, message)
         past = answer.get("model_history")
         if past:
             for row, bin_index in enumerate(past["bins"]):
@@ -223,6 +270,21 @@ class Store:
             self._take_model({"bin": answer.get("bin", 0), **answer["model"]})
         if answer.get("health"):
             self._fold("health", {"bin": answer.get("bin", 0), **answer["health"]})
+
+    def _another_run(self, stream: str, sequence: int, at_bin: int, run: int | None) -> bool:
+        """Return whether a message is of another run; where runs have no names, numbers that begin again say so."""
+        if run is not None:
+            known, self.run = self.run, self.run or run
+            return known is not None and run != known
+        return 0 < sequence < self.streams[stream].sequence and (stream, sequence, at_bin) not in self._told
+
+    def _restarted(self, run: int | None) -> None:
+        """Another runtime speaks on the address of the one that was heard: its sequence numbers begin again."""
+        self.run, self._told, self.needs_hello = run, set(), True
+        for state in self.streams.values():
+            state.sequence = 0
+        why = "another runtime answers on the same address: it was started again, or another session was"
+        self._log(Entry(self.bin, self.elapsed_s, "safety", "runtime-restarted", f"Restart: {why}", "alarm"))
 
     def receive(self, stream: str, message: dict[str, Any], at_s: float) -> None:
         """Take one telemetry message in."""
@@ -237,11 +299,17 @@ class Store:
         if message.get("epoch", 0) != self.epoch:
             self.needs_hello = True  # a replay has jumped, or another one began
             return
-        self._count(state, message, at_s)
-        if stream == "step" and message.get("bin", 0) < self.bin - 1:
-            self.needs_hello = True  # another session began on the same address
+        sequence, at_bin = int(message.get("seq", 0)), int(message.get("bin", 0))
+        if self._another_run(stream, sequence, at_bin, message.get("run")):
+            self._restarted(message.get("run"))
         self.last_s, self.ended = at_s, False
-        if message.get("seq", 0) > self._told.get(stream, 0):  # else it was on its way while the answer told it
+        told = bool(sequence) and (stream, sequence, at_bin) in self._told  # was on its way while the answer told it
+        self._count(state, message, at_s)
+        if stream == "step" and at_bin < self.bin - 1:
+            self.needs_hello = True  # another session began on the same address
+        if not told:
+            if stream in ("event", "command") and sequence:
+                self._told.add((stream, sequence, at_bin))
             self._fold(stream, message)
 
     def _fold(self, stream: str, message: dict[str, Any]) -> None:
@@ -258,6 +326,7 @@ class Store:
         sequence = int(message.get("seq", 0))
         if state.sequence and sequence > state.sequence + 1:
             state.lost += sequence - state.sequence - 1
+        sequence = max(sequence, state.sequence)
         gap_s = at_s - state.last_s
         if 0.0 < gap_s < 10.0:
             weight = 1.0 - math.exp(-gap_s)  # a running mean over about a second
@@ -351,43 +420,83 @@ class Store:
         self.health_rows.append([message["bin"] * self.bin_s, *(math.nan if v is None else v for v in row)])
 
     def _take_event(self, message: dict[str, Any]) -> None:
-        name = str(message.get("name", "unnamed"))
-        if name == "trial":
+        if message.get("name") == "trial":
             self._take_trial(message)
-        elif name == "note":
-            self._log("note", name, str(message.get("note", "")), message.get("bin", 0))
-        else:
-            facts = {k: v for k, v in message.items() if k not in ("name", "bin", "v", "seq", "epoch")}
-            text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in facts.items())
-            self._log("warning", name, text, message.get("bin", 0))
+            return
+        entry = event_log.of_event(message, self.bin_s)
+        if entry.name == "safety":
+            self.safety_why = str(message.get("why", ""))
+            self._mark(entry, "safety", str(message.get("to", "")))
+        elif entry.name == "note" and event_log.is_marker(entry.text):
+            self._mark(entry, "marker", entry.text)
+        elif entry.name in ("learning-rate", "resumed", "runtime-restarted"):
+            self._mark(entry, "change", entry.text)
+        self._log(entry)
 
     def _take_command(self, message: dict[str, Any]) -> None:
-        if "set" in message:
-            self.live[message["set"]] = message.get("new")
-            text = f"{message['set']}: {_short(message.get('old'))} → {_short(message.get('new'))}"
-        else:
+        entry = event_log.of_command(message, self.bin_s)
+        if "set" not in message:
             self.ended = message.get("do") == "stop"
-            text = " ".join(str(message.get(key, "")) for key in ("do", "note")).strip()
-        self._log("command", str(message.get("set", message.get("do", "command"))), text, message.get("bin", 0))
+            self._log(entry)
+            return
+        key, old, new = str(message["set"]), message.get("old"), message.get("new")
+        self.live[key] = new
+        if key == "session.hold":
+            self._mark(entry, "hold", "held" if new else "resumed")
+        else:
+            self._mark(entry, "change", f"{event_log.PARAMETERS.get(key, key)} {short(new)}")
+        if not key.startswith("session.") and old != new:
+            self._note_undoable(key, old, new)
+        if key in BLOCK_PARAMETERS and old != new:
+            self._begin_block(entry.t_s)
+        self._log(entry)
+
+    def _note_undoable(self, key: str, old: Any, new: Any) -> None:
+        """Keep the value to go back to; a change that takes the last one back takes it off the list."""
+        if self.undoable and self.undoable[-1] == (key, new):
+            self.undoable.pop()
+        else:
+            self.undoable.append((key, old))
+            del self.undoable[:-100]
+
+    def _begin_block(self, t_s: float) -> None:
+        live, config = self.live, self.config
+        task = str(live.get("task.kind") or config.get("task", {}).get("kind", ""))
+        adapting = bool(live.get("adapter.enabled", True))
+        self.blocks.append(Block(len(self.blocks) + 1, t_s, task, adapting, bool(live.get("decoder.frozen"))))
+
+    def _mark(self, entry: Entry, kind: str, text: str) -> None:
+        self.marks.append(Mark(entry.bin, entry.t_s, kind, text))
 
     def _take_trial(self, message: dict[str, Any]) -> None:
+        if not self.blocks:
+            self._begin_block(0.0)
         row = np.zeros((), TRIAL_ROW)
         target, time_s = message["target_m"], float(message["time_to_target_s"])
         success = message["result"] == "success"
         start = self._start or self._last_target
         distance = math.dist(start, target) if start else math.nan
         width = 2.0 * self.config.get("task", {}).get("target_radius_m", math.nan)
+        inside_s = message.get("time_inside_s")
         row["trial"], row["t_s"], row["success"] = message["trial"], message["bin"] * self.bin_s, success
         row["time_s"], row["target"] = time_s, target
+        row["inside_s"] = math.nan if inside_s is None else float(inside_s)
         row["bits"] = math.log2(1.0 + distance / width) if success else 0.0
         row["efficiency"] = min(distance / self._path_m, 1.0) if self._start and self._path_m > 0 else math.nan
+        row["assist"] = float(self.live.get("task.assist") or 0.0)
+        row["block"] = len(self.blocks) - 1
         self.trials.append(row)
         self._last_target, self._start = tuple(target), None
         word = "reached" if success else "timed out"
-        self._log("trial", "trial", f"trial {message['trial']} {word} in {time_s:.2f} s", message["bin"])
+        text = f"Trial {message['trial']} {word} in {time_s:.2f} s"
+        if inside_s is not None:
+            text = (
+                f"Trial {message['trial']}: {100 * float(inside_s) / max(time_s, 1e-9):.0f} % of {time_s:.1f} s inside"
+            )
+        self._log(Entry(int(message["bin"]), message["bin"] * self.bin_s, "trial", "trial", text))
 
-    def _log(self, kind: str, name: str, text: str, bin_index: int) -> None:
-        self.events.append(Entry(int(bin_index), bin_index * self.bin_s, kind, name, text))
+    def _log(self, entry: Entry) -> None:
+        self.events.append(entry)
         self.event_count += 1
 
     # -- what panels ask -------------------------------------------------------------------------------------------
@@ -452,11 +561,3 @@ def _member(kind, value):
         return kind(int(value))
     except ValueError:
         return None
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "on", False: "off", None: "none"}[value]
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)[:120]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -348,9 +349,12 @@ class Loop:
                 "recording": str(self.recorder.path.absolute()) if self.recorder else None,
                 "simulated": hasattr(self.source, "truth"),
                 "live_parameters": live_parameters(session),
+                "resumed_from": os.path.abspath(self.resumed.parent["path"]) if self.resumed else None,
             }
         for key, value in current_values(session).items():
             self._lasting["live_parameters"][key]["value"] = value
+        if self.telemetry:
+            self._lasting["run"] = self.telemetry.run
         return {**self._lasting, "bin": session.bins, "elapsed_s": session.bins * session.config.bin_s}
 
     def model_message(self) -> dict[str, Any]:

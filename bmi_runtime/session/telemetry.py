@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,13 +31,15 @@ SHOWN_CHARACTERS = 500
 class Telemetry:
     """Publishes the streams of `STREAMS`, thinned as the table says, each with a sequence number per stream.
 
-    A message is two frames: the stream's name, and msgpack ``{"v", "seq", "bin", ...}``. A frozen viewer costs the loop
+    A message is two frames: the stream's name, and msgpack ``{"v", "seq", "run", "bin", ...}``; another ``run`` means
+    that the runtime was started again and counts anew. A frozen viewer costs the loop
     nothing: past the high-water mark ZeroMQ drops what it would have sent to that viewer alone.
     """
 
     def __init__(self, config: Config, context: zmq.Context):
         self.publisher = Publisher(context, config, "publish_address", HIGH_WATER_MARK)
         self.sequence = dict.fromkeys(STREAMS, 0)
+        self.run = int.from_bytes(os.urandom(4), "big") or 1  # sequence numbers count within one run
         self.every = {
             name: max(round(1.0 / (stream.publish_hz * config.bin_s)), 1) if stream.publish_hz else 1
             for name, stream in STREAMS.items()
@@ -64,7 +67,7 @@ class Telemetry:
     def send(self, stream: str, bin_index: int, message: dict[str, Any]) -> None:
         """Publish one message; never waits."""
         self.sequence[stream] += 1
-        body = pack({"v": WIRE_VERSION, "seq": self.sequence[stream], "bin": bin_index, **message})
+        body = pack({"v": WIRE_VERSION, "seq": self.sequence[stream], "run": self.run, "bin": bin_index, **message})
         if stream in ("event", "command"):
             self._kept.append((stream, body))
         self.publisher.send((stream.encode(), body))

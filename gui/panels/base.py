@@ -79,7 +79,7 @@ class Panel(QtWidgets.QWidget):
 
     def minimumSizeHint(self) -> QtCore.QSize:
         """Allow any dock to be made small, so that the widths of a layout hold."""
-        return QtCore.QSize(180, 120)
+        return QtCore.QSize(120, 60)
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""

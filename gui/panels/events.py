@@ -7,14 +7,21 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 from gui import theme
 from gui.panels.base import Panel
 
-KINDS = {"trial": ("◎", "trials", "muted"), "command": ("→", "commands", "first")}
-KINDS |= {"warning": ("!", "warnings", "bad"), "note": ("✎", "notes", "second")}
+KINDS = {  # group of the log: sign, name of its filter, role of its sign
+    "trial": ("◎", "trials", "muted"),
+    "safety": ("▲", "safety", "bad"),
+    "data": ("≋", "data", "warn"),
+    "command": ("→", "changes", "first"),
+    "note": ("✎", "notes", "second"),
+    "unit": ("·", "units", "muted"),
+}
+SEVERITY_SIGNS = {"alarm": ("✕", "bad"), "warning": ("!", "warn"), "information": ("", "muted")}
 
 
 class EventModel(QtCore.QAbstractTableModel):
     """The filtered events as a table model, newest first."""
 
-    HEADERS = ("time", "bin", "", "what")
+    HEADERS = ("", "time", "", "what", "bin")
 
     def __init__(self):
         super().__init__()
@@ -42,17 +49,17 @@ class EventModel(QtCore.QAbstractTableModel):
 
     def data(self, index, role=QtCore.Qt.ItemDataRole.DisplayRole):
         """Return a cell's text or colour."""
-        entry = self.rows[index.row()]
-        if role in (QtCore.Qt.ItemDataRole.DisplayRole, QtCore.Qt.ItemDataRole.ToolTipRole):
-            sign = KINDS[entry.kind][0]
-            text = (
-                entry.text
-                if entry.name in ("trial", "note") or entry.kind == "command"
-                else f"{entry.name}: {entry.text}"
-            )
-            return (clock(entry.t_s), str(entry.bin), sign, text)[index.column()]
+        entry, column = self.rows[index.row()], index.column()
+        sign, role_of_severity = SEVERITY_SIGNS[entry.severity]
+        if role == QtCore.Qt.ItemDataRole.DisplayRole:
+            return (sign, clock(entry.t_s), KINDS[entry.kind][0], entry.text, str(entry.bin))[column]
+        if role == QtCore.Qt.ItemDataRole.ToolTipRole:
+            return f"{entry.severity}, {KINDS[entry.kind][1]}: {entry.text} (bin {entry.bin})"
         if role == QtCore.Qt.ItemDataRole.ForegroundRole:
-            return QtGui.QBrush(theme.colour(KINDS[entry.kind][2] if index.column() == 2 else "text"))
+            roles = {0: role_of_severity, 2: KINDS[entry.kind][2], 3: "text"}
+            if column == 3 and entry.severity != "information":
+                return QtGui.QBrush(theme.colour(role_of_severity))
+            return QtGui.QBrush(theme.colour(roles.get(column, "muted")))
         return None
 
 
@@ -61,8 +68,10 @@ class EventsPanel(Panel):
 
     title = "Event log"
     about = (
-        "Everything that happened, newest first: ◎ trials, → commands with the bin at which they took effect, ! "
-        "warnings, ✎ notes. The buttons and the search field filter the list, not the recording. A note goes into the "
+        "Everything that happened, newest first. The first column says how serious it is: ✕ alarm, ! warning. The "
+        "third says what it is about: ◎ trials, ▲ safety, ≋ data and recording, → changes of parameters, "
+        "✎ notes and markers, · single units. The buttons, 'serious only' and the search field "
+        "filter the list, not the recording. A note goes into the "
         "recording with its bin number; F8 puts a marker there at once. In a replay a double click on a row goes to "
         "its bin."
     )
@@ -81,9 +90,11 @@ class EventsPanel(Panel):
         self.view.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.verticalHeader().hide()
         self.view.verticalHeader().setDefaultSectionSize(21)
-        self.view.horizontalHeader().setStretchLastSection(True)
+        header = self.view.horizontalHeader()
+        header.setMinimumSectionSize(18)
+        header.setSectionResizeMode(3, QtWidgets.QHeaderView.ResizeMode.Stretch)
         self.view.horizontalHeader().setDefaultAlignment(QtCore.Qt.AlignmentFlag.AlignLeft)
-        for column, width in enumerate((74, 70, 24)):
+        for column, width in ((0, 20), (1, 66), (2, 22), (4, 62)):
             self.view.setColumnWidth(column, width)
         self.view.doubleClicked.connect(self._go_to)
         self.column.addWidget(self.view, 1)
@@ -96,7 +107,7 @@ class EventsPanel(Panel):
         for kind, (_, name, _) in KINDS.items():
             button = QtWidgets.QToolButton()
             button.setCheckable(True)
-            button.setChecked(True)
+            button.setChecked(kind != "unit")
             button.setToolTip(f"Show {name}")
             button.setFont(theme.font(8.5))
             button.setStyleSheet("QToolButton { padding: 3px 4px; border-width: 1px; }")
@@ -104,6 +115,14 @@ class EventsPanel(Panel):
             button.toggled.connect(lambda _: self._filter())
             self.kinds[kind] = button
             row.addWidget(button)
+        self.serious = QtWidgets.QToolButton()
+        self.serious.setCheckable(True)
+        self.serious.setText("! only")
+        self.serious.setToolTip("Show alarms and warnings only")
+        self.serious.setFont(theme.font(8.5))
+        self.serious.setStyleSheet("QToolButton { padding: 3px 4px; border-width: 1px; }")
+        self.serious.toggled.connect(lambda _: self._filter())
+        row.addWidget(self.serious)
         self.search = QtWidgets.QLineEdit()
         self.search.setPlaceholderText("search")
         self.search.setMinimumWidth(72)
@@ -120,7 +139,9 @@ class EventsPanel(Panel):
 
     def _name_filters(self) -> None:
         texts = {kind: (f"{sign} {name}", sign) for kind, (sign, name, _) in KINDS.items()}
-        room = self.width() - self.search.minimumWidth() - 4 * len(texts) - 16  # spacing and margins of the row
+        room = (
+            self.width() - self.search.minimumWidth() - 4 * len(texts) - 16 - self.serious.sizeHint().width()
+        )  # spacing and margins of the row
         metrics = self.kinds["trial"].fontMetrics()
         whole = sum(metrics.horizontalAdvance(_ticked(True, words)) + 14 for words, _ in texts.values()) <= room
         for kind, button in self.kinds.items():
@@ -155,7 +176,12 @@ class EventsPanel(Panel):
         self._seen = self.store.event_count
         words = self.search.text().lower()
         wanted = {kind for kind, button in self.kinds.items() if button.isChecked()}
-        rows = [e for e in self.store.events if e.kind in wanted and words in f"{e.name} {e.text}".lower()]
+        shown = ("alarm", "warning") if self.serious.isChecked() else SEVERITY_SIGNS
+        rows = [
+            e
+            for e in self.store.events
+            if e.kind in wanted and e.severity in shown and words in f"{e.name} {e.text}".lower()
+        ]
         self.model.show(rows[::-1])
 
     def _go_to(self, index) -> None:
@@ -164,7 +190,7 @@ class EventsPanel(Panel):
     def table(self):
         """Return the rows shown."""
         rows = self.model.rows
-        return {name: [getattr(row, name) for row in rows] for name in ("t_s", "bin", "kind", "name", "text")}
+        return {name: [getattr(row, name) for row in rows] for name in ("t_s", "bin", "severity", "kind", "text")}
 
 
 def _ticked(on: bool, words: str) -> str:

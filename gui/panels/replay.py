@@ -187,6 +187,11 @@ class ReplayPanel(Panel):
         else:
             self.context.run("say", answer.get("error", "refused"))
 
+    def next_speed(self, change: int) -> float:
+        """Choose the next higher speed (1) or the next lower one (-1), and return it."""
+        self.speed.setCurrentIndex(min(max(self.speed.currentIndex() + change, 0), len(SPEEDS) - 1))
+        return SPEEDS[self.speed.currentIndex()]
+
     def neighbour(self, forward: bool) -> int | None:
         """Return the bin of the next event, or of the one before; None when there is none."""
         marks = sorted({at for at, _ in self.store.replay.get("marks", ())})

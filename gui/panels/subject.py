@@ -33,7 +33,7 @@ class SubjectView(QtWidgets.QWidget):
     def __init__(self, store):
         super().__init__()
         self.store = store
-        self.setMinimumSize(160, 160)
+        self.setMinimumSize(80, 80)
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.frames = 0
         self._backdrop_state: tuple = ()

@@ -200,3 +200,35 @@ def test_an_unreadable_account_of_the_session_leaves_a_sentence_and_no_half_stat
     assert store.needs_hello and store.mode == "waiting" and store.weights is None
     store.hello(synthetic.hello(1.0), 101.0)
     assert not store.unreadable and store.mode == "simulated"
+
+
+def test_a_runtime_that_was_started_again_is_announced_and_its_events_are_shown():
+    store = Store()
+    past = pack({"v": 1, "seq": 200, "run": 7, "epoch": 0, "bin": 1000, "name": "note", "note": "before"})
+    store.hello({"bin": 1000, "run": 7, "recent": [("event", past)]}, 0.0)
+    store.receive("event", {"v": 1, "seq": 200, "run": 7, "bin": 1000, "name": "note", "note": "before"}, 0.5)
+    for sequence, note in ((1, "one"), (3, "three")):
+        store.receive("event", {"v": 1, "seq": sequence, "run": 8, "bin": 1100, "name": "note", "note": note}, 1.0)
+    texts = [entry.text for entry in store.events]
+    assert texts[0] == "before" and texts[2:] == ["one", "three"] and "started again" in texts[1]
+    assert store.needs_hello and store.lost_messages == 1 and store.events[1].severity == "alarm"
+    store.receive("event", {"v": 1, "seq": 4, "run": 8, "bin": 1101, "name": "note", "note": "four"}, 1.0)
+    assert [entry.text for entry in store.events].count(texts[1]) == 1
+
+
+def test_a_session_that_goes_on_keeps_its_history_and_names_the_new_file():
+    import synthetic
+
+    hello = synthetic.hello() | {"run": 5, "replay": None, "recording": "/data/a.mcap", "epoch": 0}
+    store = Store()
+    store.hello(hello, 0.0)
+    trials, rows, marks = len(store.trials), len(store.model_rows), len(store.marks)
+    assert trials and rows
+    again = {**hello, "run": 6, "recording": "/data/b.mcap", "resumed_from": "/data/a.mcap", "recent": []}
+    again.pop("model_history", None)
+    store.needs_hello = True
+    store.hello(again, 1.0)
+    assert len(store.trials) == trials and len(store.model_rows) >= rows and len(store.marks) >= marks
+    assert any("goes on in b.mcap" in entry.text for entry in store.events)
+    store.hello({**again, "run": 9, "resumed_from": None, "recording": "/data/c.mcap"}, 2.0)  # another session
+    assert len(store.trials) == 0

@@ -1,0 +1,184 @@
+"""Events and commands of a session as sentences, with how serious they are and what they are about. No Qt here."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+SEVERITIES = ("alarm", "warning", "information")
+"""Most serious first."""
+
+GROUPS = ("trial", "safety", "data", "command", "note", "unit")
+"""What an entry is about; each is a filter of the log. ``data`` is the source, the recording and the messages."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One line of the event log.
+
+    Attributes
+    ----------
+    bin : int
+    t_s : float
+    kind : str
+        One of `GROUPS`.
+    name : str
+        The event's name on the wire, or the parameter that a command set.
+    text : str
+        The sentence shown.
+    severity : str
+        One of `SEVERITIES`.
+    """
+
+    bin: int
+    t_s: float
+    kind: str
+    name: str
+    text: str
+    severity: str = "information"
+
+
+PARAMETERS = {
+    "adapter.learning_rate": "Learning rate",
+    "adapter.enabled": "Adaptation",
+    "task.assist": "Assist",
+    "task.kind": "Task",
+    "decoder.frozen": "Decoder",
+    "decoder.kind": "Decoder kind",
+    "decoder.velocity_time_constant_s": "Velocity memory",
+    "decoder.velocity_sd_m_s": "Velocity spread",
+    "decoder.parameter_trust": "Caution",
+    "session.hold": "Hold",
+    "session.stopped": "Output stop",
+}
+"""What the operator calls a live parameter; others are called by their key."""
+
+SAFETY_WORDS = {
+    "starting": "waiting for the first usable bin",
+    "calibrating": "calibrating: the output moves, but is not to be relied on yet",
+    "active": "the output is trusted",
+    "degraded": "the output is doubtful: the decoder coasts over bins that it cannot use",
+    "frozen": "the output is frozen: the cursor stands still",
+    "stopped": "the output is stopped for good",
+}
+WHY_WORDS = {
+    "first usable bin": "the first usable bin has arrived",
+    "calibration time is over": "the calibration time is over",
+    "bins unusable or a rate exploded": "bins could not be used, or a predicted rate exploded",
+    "no usable bin for too long": "no usable data for too long",
+    "the decoder or a covariance broke": "the decoder or a covariance broke",
+    "enough good bins in a row": "enough good bins in a row",
+    "operator stop": "the operator stopped it",
+}
+SAFETY_SEVERITY = {"degraded": "warning", "frozen": "alarm", "stopped": "alarm"}
+
+
+def _safety(m: dict[str, Any]) -> str:
+    state, why = str(m.get("to", "")), str(m.get("why", ""))
+    return f"Safety: {SAFETY_WORDS.get(state, state)} ({WHY_WORDS.get(why, why)})"
+
+
+def _resumed(m: dict[str, Any]) -> str:
+    parent = os.path.basename(str(m.get("parent_path", "")))
+    down = f" after {m['down_s']:.1f} s" if isinstance(m.get("down_s"), float | int) else ""
+    return f"The session goes on{down} from {parent}; {m.get('missed_bins', 0)} bins were missed"
+
+
+def _unit(words: dict[str, str]) -> Callable[[dict[str, Any]], str]:
+    def told(m: dict[str, Any]) -> str:
+        detail = f": {m['detail']}" if m.get("detail") else ""
+        return f"Unit {m.get('unit')} {words.get(str(m.get('change')), m.get('change'))}{detail}"
+
+    return told
+
+
+Told = Callable[[dict[str, Any]], str]
+EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
+    "safety": ("safety", "information", _safety),
+    "decoder-not-finite": ("safety", "alarm", lambda m: "The decoder lost its numbers and started again"),
+    "covariance-lost": (
+        "safety",
+        "alarm",
+        lambda m: f"{m.get('units')} units lost their covariance and started again as unknown",
+    ),
+    "resumed": ("safety", "warning", _resumed),
+    "runtime-restarted": ("safety", "alarm", lambda m: f"The runtime was restarted: {m.get('why', 'not known why')}"),
+    "recording-failed": ("data", "alarm", lambda m: f"THE RECORDING HAS STOPPED: {m.get('reason')}"),
+    "refused-counts": ("data", "warning", lambda m: f"Counts that cannot be were left out, of {m.get('units')} units"),
+    "message-refused": ("data", "warning", lambda m: f"A message of the source was refused: {m.get('reason')}"),
+    "messages-lost": ("data", "warning", lambda m: f"{m.get('count')} messages of the source were lost on the way"),
+    "bins-skipped": ("data", "warning", lambda m: f"{m.get('count')} bins were skipped: the data ran ahead"),
+    "data-missing": ("data", "warning", lambda m: "The source has stopped delivering data"),
+    "data-back": ("data", "information", lambda m: f"Data are back after {m.get('stale_bins')} bins without"),
+    "source-unreachable": ("data", "alarm", lambda m: f"The source cannot be reached: {m.get('reason')}"),
+    "source-ended": ("data", "warning", lambda m: "The source says that it has ended"),
+    "clock-stood": ("data", "warning", lambda m: f"The device clock stood still ({m.get('jump_s', 0):g} s)"),
+    "realtime": (
+        "data",
+        "warning",
+        lambda m: f"Not all of the real-time settings could be had: {', '.join(map(str, m.get('missing', ())))}",
+    ),
+    "learning-rate": (
+        "command",
+        "information",
+        lambda m: f"Learning rate {short(m.get('old'))} → {short(m.get('new'))}, by itself: {m.get('why')}",
+    ),
+    "rate-off": (
+        "unit",
+        "information",
+        _unit({"began": "fires unlike its model", "ended": "fires like its model again"}),
+    ),
+    "tuning-drifting": ("unit", "information", _unit({"began": "drifts", "ended": "does not drift any more"})),
+    "unit-lost": ("unit", "warning", _unit({"began": "is silent: lost?", "ended": "is back"})),
+    "stimulation": ("note", "information", lambda m: f"Stimulation of unit {m.get('unit', m.get('units', ''))}"),
+    "note": ("note", "information", lambda m: str(m.get("note", ""))),
+}
+
+
+def of_event(message: dict[str, Any], bin_s: float) -> Entry:
+    """Return the line for an event; one that this table does not know is told by its fields."""
+    name = str(message.get("name", "unnamed"))
+    group, severity, told = EVENTS.get(name, ("data", "warning", _by_fields))
+    if name == "safety":
+        severity = SAFETY_SEVERITY.get(str(message.get("to")), severity)
+    at = int(message.get("bin", 0))
+    return Entry(at, at * bin_s, group, name, told(message), severity)
+
+
+def of_command(message: dict[str, Any], bin_s: float) -> Entry:
+    """Return the line for a command."""
+    at = int(message.get("bin", 0))
+    if "set" in message:
+        key = str(message["set"])
+        text = f"{PARAMETERS.get(key, key)}: {short(message.get('old'))} → {short(message.get('new'))} ({key})"
+        return Entry(at, at * bin_s, "command", key, text)
+    words = {"stop": "The operator stopped the session"}
+    done = str(message.get("do", "command"))
+    return Entry(at, at * bin_s, "command", done, words.get(done, f"{done} {message.get('note', '')}".strip()))
+
+
+MARKER = re.compile(r"marker (\d+)\b")
+
+
+def is_marker(text: str) -> bool:
+    """Return whether a note is one of the numbered markers."""
+    return MARKER.match(text) is not None
+
+
+def _by_fields(message: dict[str, Any]) -> str:
+    facts = {key: value for key, value in message.items() if key not in ("name", "bin", "v", "seq", "epoch", "run")}
+    name = str(message.get("name", "unnamed")).replace("-", " ")
+    told = ", ".join(f"{key.replace('_', ' ')} {short(value)}" for key, value in facts.items())
+    return f"{name[:1].upper()}{name[1:]}{': ' if told else ''}{told}"
+
+
+def short(value: Any) -> str:
+    """Return a value as the log shows it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "on", False: "off", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)[:120]
