@@ -15,12 +15,10 @@ INSPECTORS = {
     ".mcap": RECORDING,
     ".npz": BINS,
     ".mat": BINS,
-    **dict.fromkeys((".nwb", ".gdf", ".h5", ".plx", ".nex", ".smr"), SPIKES),
-    **dict.fromkeys((".nev", ".ns1", ".ns2", ".ns3", ".ns4", ".ns5", ".ns6"), SPIKES),
-    **dict.fromkeys((".ncs", ".nse", ".ntt", ".meta", ".bin", ".oebin", ".continuous", ".spikes"), SPIKES),
+    **dict.fromkeys((".nwb", ".gdf", ".h5"), SPIKES),
 }
-"""Which function looks into files of a suffix, as ``module:function``. It takes a path and returns the facts (a dict
-that JSON can hold) and something that rich can print."""
+"""Which function looks into files of a suffix, as ``module:function``; of all others that of spikes. It takes a path
+and returns the facts (a dict that JSON can hold) and something that rich can print."""
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 
@@ -59,14 +57,7 @@ def _inspector(file: Path) -> str:
     with open(file, "rb") as opened:
         if opened.read(len(MCAP_MAGIC)) == MCAP_MAGIC:
             return RECORDING
-    found = INSPECTORS.get(file.suffix.lower())
-    if found is None:
-        from bmi_runtime.sources.datafile import NOT_READ
-
-        if file.suffix.lower() in NOT_READ:
-            raise BadInput(f"{file}: {NOT_READ[file.suffix.lower()]}")
-        raise BadInput(f"{file} is not a recording, and its suffix is none of {', '.join(sorted(INSPECTORS))}")
-    return found
+    return INSPECTORS.get(file.suffix.lower(), SPIKES)
 
 
 def inspect_recording(file: Path):

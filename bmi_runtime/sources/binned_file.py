@@ -10,6 +10,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.gaps import LONGEST_GAP_S
+from bmi_runtime.sources.lost_samples import far_samples
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
@@ -18,26 +19,46 @@ Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampled:
-    """A sampled signal of two columns.
+class Track:
+    """Columns of a file that were sampled together.
 
     Attributes
     ----------
     pieces : callable
-        ``pieces(from_s, to_s)`` yields (times_s, values of shape (samples, 2)), one stretch after the other, so that no
-        file need fit in memory; samples beyond the limits do no harm.
+        ``pieces(from_s, to_s)`` yields (times_s, values of shape (samples, columns)), one stretch after the other, so
+        that no file need fit in memory; samples beyond the limits do no harm.
     span_s : (start, stop)
         Between its first sample and the end of its last.
+    columns : int
+        How many.
+    """
+
+    pieces: Callable[[float, float], Pieces]
+    span_s: tuple[float, float]
+    columns: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """A sampled signal; its columns need not be of one rate or one clock's start.
+
+    Attributes
+    ----------
+    tracks : tuple of Track
     unit : str
         Of the values: "m", "m/s", or what the file calls it.
     origin : str
         Where in the file it stands.
     """
 
-    pieces: Callable[[float, float], Pieces]
-    span_s: tuple[float, float]
+    tracks: tuple[Track, ...]
     unit: str
     origin: str
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """When all of its columns are recorded."""
+        return max(track.span_s[0] for track in self.tracks), min(track.span_s[1] for track in self.tracks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +103,13 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
     if not found:
         raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)})")
     counts = np.concatenate([np.column_stack([counted(train, edges) for train in p.trains_s]) for p, edges in found])
+    if not counts.any() and any(len(train) for part, _ in found for train in part.trains_s):
+        raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)}): they are on different clocks")
     signals = found[0][0].sampled
+    lost: dict[str, list[int]] = {what: [] for what in signals}
     averages = {
-        what: np.concatenate([averaged(edges, part.sampled[what]) for part, edges in found]) for what in signals
+        what: np.concatenate([averaged(edges, part.sampled[what], lost[what]) for part, edges in found])
+        for what in signals
     }
     starts = np.cumsum([0] + [len(edges) - 1 for _, edges in found[:-1]])
     anew = np.zeros(len(counts), dtype=bool)
@@ -99,7 +124,17 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
         starts,
         anew,
         origins=origins,
+        odd=lost_sentences(lost),
         **units_of(signals),
+    )
+
+
+def lost_sentences(lost: dict[str, list[int]]) -> tuple[str, ...]:
+    """Return a sentence on the samples of each signal that were left out as lost markers."""
+    return tuple(
+        f"{sum(numbers)} samples of {what} are far from all others: taken for a lost marker, and left out"
+        for what, numbers in lost.items()
+        if numbers
     )
 
 
@@ -117,9 +152,13 @@ def _edges(part: Part, bin_s: float) -> np.ndarray:
 
 
 def _spans(parts: Sequence[Part]) -> str:
-    texts = [f"spikes from {parts[0].span_s[0]:g} to {parts[-1].span_s[1]:g} s"]
+    first, last = parts[0].span_s[0], parts[-1].span_s[1]
+    times = [edge for part in parts for train in part.trains_s if len(train) for edge in (train.min(), train.max())]
+    if times and not first <= min(times) <= max(times) <= last:
+        first, last = min(times), max(times)
+    texts = [f"spikes from {first:.15g} to {last:.15g} s"]
     for what, signal in parts[0].sampled.items():
-        texts.append(f"{what} from {signal.span_s[0]:g} to {parts[-1].sampled[what].span_s[1]:g} s")
+        texts.append(f"{what} from {signal.span_s[0]:.15g} to {parts[-1].sampled[what].span_s[1]:.15g} s")
     return ", ".join(texts)
 
 
@@ -133,35 +172,52 @@ def counted(train_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
     return np.diff(np.searchsorted(np.sort(train_s), edges_s))
 
 
-def averaged(edges_s: np.ndarray, signal: Sampled) -> np.ndarray:
-    """Return the mean of the samples of each bin, shape (bins, 2).
+def averaged(edges_s: np.ndarray, signal: Sampled, lost: list[int] | None = None) -> np.ndarray:
+    """Return the mean of the samples of each bin, shape (bins, columns).
 
     Bins without a sample are interpolated between those that have one, if these are no farther apart than
-    `LONGEST_GAP_S`, and are NaN otherwise.
+    `LONGEST_GAP_S`, and are NaN otherwise. Samples of lost markers are left out before the mean is taken.
+
+    Parameters
+    ----------
+    edges_s : ndarray, shape (bins + 1,)
+    signal : Sampled
+    lost : list of int, optional
+        Where the number of lost samples is added.
     """
-    total = np.zeros((len(edges_s) - 1, 4))  # samples, time, x, y
-    for times_s, values in signal.pieces(edges_s[0] - LONGEST_GAP_S, edges_s[-1] + LONGEST_GAP_S):
+    return np.hstack([_averaged(edges_s, track, lost) for track in signal.tracks])
+
+
+def _averaged(edges_s, track: Track, lost) -> np.ndarray:
+    total = np.zeros((len(edges_s) - 1, 2 + track.columns))  # samples, time, values
+    for times_s, values in track.pieces(edges_s[0] - LONGEST_GAP_S, edges_s[-1] + LONGEST_GAP_S):
         known = np.isfinite(times_s) & np.isfinite(values).all(axis=1)
+        out = far_samples(values)
+        if lost is not None and out.any():
+            lost.append(int(out.sum()))
+        known &= ~out
         _gather(edges_s, times_s[known], values[known], total)
     return _means(edges_s, total)
 
 
 def _gather(edges, times_s, values, total) -> None:
     width_s = edges[1] - edges[0]
-    which = np.floor((times_s - edges[0]) / width_s + 1e-6).astype(np.int64)  # a sample on an edge opens its bin
+    rounding = max(1e-6, 4 * np.spacing(abs(edges[-1])) / width_s)  # of times since 1970, a quarter of a microsecond
+    which = np.floor((times_s - edges[0]) / width_s + rounding).astype(np.int64)  # a sample on an edge opens its bin
     inside = (which >= 0) & (which < len(total))
     rows = which[inside]
-    for column, part in enumerate((None, times_s[inside], *values[inside].T)):
+    middle = 0.5 * (edges[0] + edges[-1])  # times and values about their middle: sums of 1.7e9 s lose milliseconds
+    for column, part in enumerate((None, times_s[inside] - middle, *values[inside].T)):
         total[:, column] += np.bincount(rows, part, minlength=len(total))
 
 
 def _means(edges, total) -> np.ndarray:
     filled = total[:, 0] > 0
-    out = np.full((len(total), 2), np.nan)
+    out = np.full((len(total), total.shape[1] - 2), np.nan)
     if not filled.any():
         return out
     times_s, *columns = (total[filled, 1:] / total[filled, :1]).T
-    centres = 0.5 * (edges[1:] + edges[:-1])
+    centres = 0.5 * (edges[1:] + edges[:-1]) - 0.5 * (edges[0] + edges[-1])
     after = np.searchsorted(times_s, centres)
     between = ~filled & (after > 0) & (after < len(times_s))
     between[between] = (times_s[after[between]] - times_s[after[between] - 1]) <= LONGEST_GAP_S

@@ -16,17 +16,7 @@ from bmi_runtime.errors import BadInput, first_line
 from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, arrays_of, load_mapping, shipped_mappings
 from bmi_runtime.sources.mat_file import mat_variables
 from bmi_runtime.sources.open_loop import OpenLoopRecording, recording_from_arrays
-
-ACQUISITION = ["folder", ".nev", *(f".ns{n}" for n in range(1, 7)), ".plx", ".nex", ".smr", ".ncs", ".nse", ".ntt"]
-ACQUISITION += [".meta", ".bin", ".oebin", ".continuous", ".spikes"]
-"""Suffixes of acquisition systems, read by neo: spikes, and kinematics on analog channels that a mapping names."""
-NOT_READ = {
-    ".nex5": "neo does not read .nex5; save it as .nex in NeuroExplorer",
-    ".pl2": "neo reads .pl2 with Plexon's Windows library only; export it to .plx or NWB",
-    ".smrx": "neo reads .smrx with CED's own library only; export it to .smr or .mat in Spike2",
-    ".nvt": "the video tracking of Neuralynx (.nvt) is read by nothing here; save it as .npz or NWB",
-}
-"""What to do with files that look as if they were read."""
+from bmi_runtime.sources.recognised import NOT_READ, suffixes
 
 
 def load_recording(
@@ -83,7 +73,7 @@ def _read(path, mapping=None, velocity="intended"):
         from bmi_runtime.sources.nwb_kinematics import binned_recording
 
         return None, binned_recording(path, None if mapping is None else load_mapping(mapping))
-    if suffix in ACQUISITION:
+    if suffix in suffixes():
         from bmi_runtime.sources.neo_kinematics import binned_acquisition
 
         return None, binned_acquisition(path, None if mapping is None else load_mapping(mapping))

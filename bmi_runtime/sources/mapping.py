@@ -25,6 +25,7 @@ LENGTHS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 SPEEDS = {f"{unit}/s": scale for unit, scale in LENGTHS.items()}
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 FILE_UNIT = "file"
+MOST_AXES = 8
 FASTEST_HAND_M_S = 20.0
 LARGEST_MISMATCH = 4.0
 ONE_QUANTITY = 0.9  # correlation above which the velocity is plainly that of the position
@@ -50,21 +51,32 @@ class Width(_Part):
 
 
 class Kinematics(_Part):
-    """Where a velocity or position is, and in which unit it is after multiplication with `scale`."""
+    """Where a velocity or position is, and in which unit it is after multiplication with `scale`.
+
+    One `variable` with several `columns`, several `variables` of one column each, or several `channels`.
+    """
 
     variable: str | None = None
-    channels: tuple[str, str] | None = None
-    columns: tuple[int, int] = (0, 1)
+    variables: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1, max_length=MOST_AXES)
+    channels: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1, max_length=MOST_AXES)
+    columns: tuple[int, ...] = pydantic.Field(default=(0, 1), min_length=1, max_length=MOST_AXES)
     unit: str = FILE_UNIT
     scale: float = 1.0
 
     @pydantic.model_validator(mode="after")
     def _one_place(self):
-        if (self.variable is None) == (self.channels is None):
-            raise ValueError("needs either a variable (.mat, .nwb) or two channels (acquisition systems)")
+        if sum(place is not None for place in (self.variable, self.variables, self.channels)) != 1:
+            raise ValueError(
+                "needs either a variable, variables of one column each (.mat, .nwb), or channels (of acquisition)"
+            )
         if self.scale == 0.0 or not np.isfinite(self.scale):
             raise ValueError(f"a scale of {self.scale:g} leaves nothing")
         return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The variables that it names."""
+        return self.variables or (() if self.variable is None else (self.variable,))
 
 
 class Pair(_Part):
@@ -87,8 +99,8 @@ class FileMapping(_Part):
     @property
     def variables(self) -> list[str]:
         """Paths that a file of this layout must hold."""
-        parts = (self.counts, self.velocity, self.position)
-        return [part.variable for part in parts if part is not None and part.variable is not None]
+        counts = [] if self.counts is None else [self.counts.variable]
+        return counts + [name for part in (self.velocity, self.position) if part is not None for name in part.places]
 
     def fits(self, variables: Mapping[str, Any]) -> bool:
         """Say whether a file's variables have everything this mapping names."""
@@ -217,15 +229,31 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
     for what, part, scales in (("velocity", mapping.velocity, SPEEDS), ("position", mapping.position, LENGTHS)):
         arrays[what] = None
         if part is not None:
-            table = joined(part.variable)[0]
-            if max(part.columns) >= table.shape[1] or min(part.columns) < 0:
-                raise BadInput(
-                    f"{name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
-                    "(counted from 0); is counts.order right?"
-                )
-            arrays[what] = table[:, list(part.columns)].astype(float) * part.scale * scales.get(part.unit, 1.0)
+            table = _columns(name, part, joined)
+            arrays[what] = table.astype(float) * part.scale * scales.get(part.unit, 1.0)
     check_plausible(name, mapping, arrays["velocity"], arrays["position"], arrays["bin_s"])
     return arrays
+
+
+def _columns(name, part: Kinematics, joined) -> np.ndarray:
+    """Return the columns that a mapping names, of one variable or of several of one column each."""
+    if part.variables is not None:
+        columns = [joined(path)[0] for path in part.variables]
+        columns = [column.T if len(column) == 1 else column for column in columns]  # a vector, whichever way it lies
+        sizes = sorted({column.shape for column in columns})
+        if len(sizes) != 1 or sizes[0][1] != 1:
+            raise BadInput(
+                f"{name}: {', '.join(part.variables)} must be columns of one length; they are "
+                + ", ".join(" x ".join(map(str, size)) for size in sizes)
+            )
+        return np.hstack(columns)
+    table = joined(part.variable)[0]
+    if max(part.columns) >= table.shape[1] or min(part.columns) < 0:
+        raise BadInput(
+            f"{name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
+            "(counted from 0); is counts.order right?"
+        )
+    return table[:, list(part.columns)]
 
 
 def _width_s(name, variables, part: Width) -> float:
@@ -263,7 +291,7 @@ def check_plausible(name: str, mapping: FileMapping, velocity, position, bin_s: 
 
 def _check_speed(name, part: Kinematics, speed_m_s: float, verb: str) -> None:
     if speed_m_s > FASTEST_HAND_M_S:
-        what = part.variable or " and ".join(part.channels or ())
+        what = " and ".join(part.places or part.channels or ())
         raise BadInput(
             f"{name}: '{what}' in {part.unit} {verb} as fast as {speed_m_s:.3g} m/s; the unit in the mapping is wrong"
         )

@@ -1,12 +1,13 @@
-"""Files of acquisition systems through neo: Blackrock, Plexon, Neuralynx, SpikeGLX, Open Ephys and others it reads.
+"""Files and folders of acquisition systems through neo (:mod:`bmi_runtime.sources.recognised` tells which they are).
 
-Some systems write one file, some a folder. A folder is known by what lies in it, and may be given as a whole or by one
-of its files. Needs the extra ``nwb`` (neo). Nothing but headers and spike times is read into memory.
+Needs the extra ``nwb`` (neo). Nothing but headers and spike times is read into memory. Times are those of the
+acquisition's clock, so that a file has the same ones alone and beside its neighbours.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import io
 import logging
@@ -18,65 +19,146 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput, first_line
+from bmi_runtime.sources.open_ephys_spikes import spikes_of
+from bmi_runtime.sources.recognised import Recognised, recognised
 from bmi_runtime.sources.spike_file import SpikeFile
 
-FOLDERS = {  # what is in a folder: the class of neo that reads it
-    "structure.oebin": "OpenEphysBinaryRawIO",
-    "*.continuous": "OpenEphysRawIO",
-    "*.spikes": "OpenEphysRawIO",
-    "*.meta": "SpikeGLXRawIO",
-    "*.ncs": "NeuralynxRawIO",
-    "*.nse": "NeuralynxRawIO",
-    "*.ntt": "NeuralynxRawIO",
-    "*.nev": "NeuralynxRawIO",
-}
-NEURALYNX, OPEN_EPHYS = b"########", b"header."
-BLACKROCK = (b"NEURALEV", b"BREVENTS", b"NEURALSG", b"NEURALCD", b"BRSMPGRP")
-FIRST = {  # suffix: (whose file, the class of neo, how such a file begins)
-    ".plx": ("Plexon", "PlexonRawIO", (b"PLEX",)),
-    ".nex": ("NeuroExplorer", "NeuroExplorerRawIO", (b"NEX1",)),
-    ".smr": ("Spike2", "Spike2RawIO", tuple(bytes((version, 0)) + b"(C) CED 87" for version in range(1, 10))),
-    **dict.fromkeys((".ncs", ".nse", ".ntt"), ("Neuralynx", "NeuralynxRawIO", (NEURALYNX,))),
-    **dict.fromkeys((".continuous", ".spikes"), ("Open Ephys", "OpenEphysRawIO", (OPEN_EPHYS,))),
-    **dict.fromkeys((".nev", *(f".ns{n}" for n in range(1, 7))), ("Blackrock", "BlackrockRawIO", BLACKROCK)),
-}
-OTHERS = {".oebin": "OpenEphysBinaryRawIO", ".meta": "SpikeGLXRawIO", ".bin": "SpikeGLXRawIO"}
-OPEN_EPHYS_DEPTH = 2  # levels between structure.oebin and the folder of the experiments
 OPEN_EPHYS_HEADER_BYTES, OPEN_EPHYS_BLOCK_BYTES = 1024, 2070
 GAP_TOLERANCE_MS = 10.0  # a longer gap between samples begins a new segment
-ALWAYS_S = 1e9
+ALWAYS_S = 1e12
+ANOTHER_CLOCK_S = 1.0
+Stretch = tuple[int, int]
+"""Block and segment of neo: what was recorded without a break."""
 
 
-def read_neo(path: pathlib.Path) -> SpikeFile:
-    """Return spike trains, segments, signals and events of a file or folder.
+def read_acquisition(path: pathlib.Path) -> SpikeFile:
+    """Return spike trains, segments, signals and events of a file or folder of an acquisition system or sorter.
 
     Raises
     ------
     BadInput
-        When neo is absent or cannot read the file.
+        When neo is absent, or it cannot be read.
     """
-    with opened(path) as reader:
-        return _spike_file(reader)
+    found = recognised(path)
+    if is_ours(found):
+        module, _, function = found.format.reader.partition(":")
+        return getattr(importlib.import_module(module), function)(found.path)
+    with opened(found) as acquisition:
+        return _spike_file(acquisition)
+
+
+def is_ours(found: Recognised) -> bool:
+    """Return whether a reader of ours, and not neo, reads it."""
+    return ":" in found.format.reader
+
+
+class Acquisition:
+    """What neo has opened, with spikes and times as every format means them.
+
+    Parameters
+    ----------
+    reader : neo.rawio.baserawio.BaseRawIO
+        With its header read.
+
+    Attributes
+    ----------
+    stretches : list of (block, segment)
+    unit_names : list of str
+    """
+
+    def __init__(self, reader: Any):
+        self.reader = reader
+        self.kind = type(reader).__name__.removesuffix("RawIO")
+        blocks = range(reader.block_count())
+        self.stretches = [(block, segment) for block in blocks for segment in range(reader.segment_count(block))]
+        self._saved: dict[Stretch, dict[str, np.ndarray]] = {}
+        if self.kind == "OpenEphysBinary":
+            self._saved = {stretch: _saved_spikes(reader, stretch) for stretch in self.stretches}
+            self.unit_names = list(dict.fromkeys(name for spikes in self._saved.values() for name in spikes))
+        else:
+            channels = reader.header["spike_channels"]
+            self._units = _units_of(reader)
+            self.unit_names = [f"{channels[unit]['name']} ({channels[unit]['id']})" for unit in self._units]
+
+    def trains_s(self, stretch: Stretch) -> list[np.ndarray]:
+        """Return the spike times of every unit in a stretch, s."""
+        if self._saved:
+            return [self._saved[stretch].get(name, np.zeros(0)) for name in self.unit_names]
+        return [self._train_s(unit, stretch) for unit in self._units]
+
+    def _train_s(self, unit: int, stretch: Stretch) -> np.ndarray:
+        limits = {}
+        if self.kind == "OpenEphys":  # its default limits are in samples where seconds are meant
+            limits = {"t_start": -ALWAYS_S, "t_stop": ALWAYS_S}
+        block, segment = stretch
+        ticks = self.reader.get_spike_timestamps(
+            block_index=block, seg_index=segment, spike_channel_index=unit, **limits
+        )
+        return np.asarray(self.reader.rescale_spike_timestamp(ticks, dtype="float64"))
+
+    def span_s(self, stretch: Stretch) -> tuple[float, float]:
+        """Return start and stop of a stretch, s: of its signals, where events may stand on another clock."""
+        block, segment = stretch
+        spans = [self.signal_span_s(stretch, stream) for stream in range(len(self.reader.header["signal_streams"]))]
+        if spans and self.kind in ("OpenEphysBinary", "SpikeGLX"):
+            return min(start for start, _ in spans), max(stop for _, stop in spans)
+        return float(self.reader.segment_t_start(block, segment)), float(self.reader.segment_t_stop(block, segment))
+
+    def signal_span_s(self, stretch: Stretch, stream: int) -> tuple[float, float]:
+        """Return when a stream of signals begins and ends in a stretch, s."""
+        start = float(self.reader.get_signal_t_start(*stretch, stream))
+        return start, start + self.samples(stretch, stream) / self.rate_hz(stream)
+
+    def samples(self, stretch: Stretch, stream: int) -> int:
+        """Return how many samples a stream has in a stretch."""
+        return int(self.reader.get_signal_size(*stretch, stream))
+
+    def rate_hz(self, stream: int) -> float:
+        """Return the sampling rate of a stream."""
+        return float(self.reader.get_signal_sampling_rate(stream))
+
+    def events(self) -> dict[str, int]:
+        """Return the number of events by the name of their channel."""
+        names = self.reader.header["event_channels"]["name"]
+        counts: dict[str, int] = {}
+        for index, name in enumerate(map(str, names)):
+            for stretch in self.stretches:
+                counts[name] = counts.get(name, 0) + int(self.reader.event_count(*stretch, index) or 0)
+        return {name: count for name, count in counts.items() if count}
+
+    def events_on_another_clock(self) -> list[str]:
+        """Return a sentence for each channel whose events lie outside of what was recorded."""
+        if self.kind != "OpenEphysBinary":
+            return []
+        odd = []
+        for index, name in enumerate(map(str, self.reader.header["event_channels"]["name"])):
+            for stretch in self.stretches:
+                stamps = self.reader.get_event_timestamps(*stretch, index)[0]
+                times_s = np.asarray(self.reader.rescale_event_timestamp(stamps, "float64", index))
+                start, stop = self.span_s(stretch)
+                outside = int(((times_s < start - ANOTHER_CLOCK_S) | (times_s > stop + ANOTHER_CLOCK_S)).sum())
+                if outside:
+                    odd.append(
+                        f"{outside} of {len(times_s)} events of {name} lie outside of what was recorded, from "
+                        f"{times_s.min():.3f} s on: they are on another clock"
+                    )
+        return odd
 
 
 @contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[Any]:
+def opened(found: Recognised) -> Iterator[Acquisition]:
     """Open a file or folder with neo; what neo raises within becomes one sentence.
-
-    Yields
-    ------
-    neo.rawio.baserawio.BaseRawIO
-        With its header read.
 
     Raises
     ------
     BadInput
-        When neo is absent or cannot read the file.
+        When neo is absent or cannot read it.
     """
+    path = found.path
     try:
         import neo.rawio
     except ImportError:
-        raise BadInput(f"{path.name}: reading {path.suffix} needs neo; pip install 'bmi-runtime[nwb]'") from None
+        raise BadInput(f"{path.name}: reading {found.format.name} needs neo; pip install 'bmi-runtime[nwb]'") from None
     quiet = logging.getLogger("neo")
     before = quiet.level
     with warnings.catch_warnings():
@@ -84,15 +166,20 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
         quiet.setLevel(logging.ERROR)
         reader = None
         try:
-            reader = _reader(neo.rawio, path)
+            reader = _reader(neo.rawio, found)
             reader.parse_header()
-            yield reader
+            yield Acquisition(reader)
         except BadInput:
             raise
+        except ModuleNotFoundError as error:
+            raise BadInput(
+                f"{path.name}: reading {found.format.name} needs {error.name}; pip install {error.name}"
+            ) from None
         except Exception as error:  # neo raises whatever its formats run into
-            reason = first_line(error)
-            what = "a folder that it knows" if path.is_dir() else f"a {path.suffix} file"
-            raise BadInput(f"{path.name}: neo cannot read this as {what} ({reason})") from None
+            raise BadInput(
+                f"{path.name}: neo cannot read this as a {found.format.name} {'folder' if path.is_dir() else 'file'} "
+                f"({first_line(error)})"
+            ) from None
         finally:
             quiet.setLevel(before)
             _close(reader)
@@ -106,45 +193,39 @@ def _close(reader) -> None:
                 file.close()
 
 
-def _reader(rawio, path):
+def _reader(rawio, found: Recognised):
     """Return neo's reader of a file or folder, before it has read anything."""
-    kind = folder_kind(path) if path.is_dir() else _file_kind(path)
+    kind, path = found.format.reader, found.path
     made = getattr(rawio, kind)
+    takes = inspect.signature(made).parameters
     options: dict[str, Any] = {"progress_bar": False} if kind == "PlexonRawIO" else {}
-    if "gap_tolerance_ms" in inspect.signature(made).parameters:  # without it some readers refuse a file with gaps
+    if "gap_tolerance_ms" in takes:  # without it some readers refuse a file with gaps
         options["gap_tolerance_ms"] = GAP_TOLERANCE_MS
+    if "keep_original_times" in takes:  # else a file's times begin with the first of the files beside it
+        options["keep_original_times"] = True
     if kind == "NeuralynxRawIO" and path.is_file():
         return made(dirname=str(path.parent), include_filenames=[path.name], **options)
+    if kind == "TdtRawIO":
+        return made(dirname=str(_tdt_index(path)), **options)
     if made.rawmode != "one-dir":
         return made(filename=str(path), **options)
-    folder = _folder_of(path, kind)
+    folder = path if path.is_dir() else _folder_of(path, found)
     if kind == "OpenEphysRawIO":
         _check_spike_files(folder)
     return made(dirname=str(folder), **options)
 
 
-def folder_kind(folder: pathlib.Path) -> str:
-    """Return the class of neo for a folder, by what lies in it.
-
-    Raises
-    ------
-    BadInput
-        When nothing in it is of a format that comes in folders.
-    """
-    for pattern, kind in FOLDERS.items():
-        if next(folder.rglob(pattern), None) is not None:
-            return kind
-    raise BadInput(f"{folder} is a folder without a recording that is known; it would hold one of {', '.join(FOLDERS)}")
+def _folder_of(file: pathlib.Path, found: Recognised) -> pathlib.Path:
+    return file.parents[found.format.above]
 
 
-def _folder_of(path, kind):
-    """Return the folder that neo wants: for some systems the one in which the files themselves lie."""
-    if path.is_file():
-        return path.parents[OPEN_EPHYS_DEPTH] if path.name == "structure.oebin" else path.parent
-    if kind not in ("NeuralynxRawIO", "OpenEphysRawIO"):
-        return path
-    patterns = [pattern for pattern, made in FOLDERS.items() if made == kind]
-    return next(found for pattern in patterns for found in sorted(path.rglob(pattern))).parent
+def _tdt_index(path: pathlib.Path) -> pathlib.Path:
+    """Return the .tsq of a TDT block, which neo wants in place of the block's folder."""
+    index = next((file for file in sorted((path if path.is_dir() else path.parent).iterdir())
+                  if file.suffix.lower() == ".tsq"), None)  # fmt: skip
+    if index is None:
+        raise BadInput(f"{path}: a TDT block has a .tsq, .tbk, .tev and .tdx, and there is no .tsq")
+    return index
 
 
 def _check_spike_files(folder) -> None:
@@ -153,67 +234,14 @@ def _check_spike_files(folder) -> None:
         raise BadInput(f"{folder.name}: {', '.join(empty)} without a spike keep neo from reading; move them elsewhere")
 
 
-def _file_kind(path) -> str:
-    """Return the name of neo's class for a file, which must begin as such a file does.
-
-    Raises
-    ------
-    BadInput
-        When it does not, or neo knows no such suffix.
-    """
-    with open(path, "rb") as file:
-        first = file.read(12)
-    suffix = path.suffix.lower()
-    if suffix == ".nev" and first.startswith(NEURALYNX):  # their event files have the suffix of Blackrock's spikes
-        return "NeuralynxRawIO"
-    if suffix in OTHERS:
-        if suffix == ".bin" and not path.with_suffix(".meta").is_file():
-            raise BadInput(f"{path.name}: a SpikeGLX .bin needs its .meta beside it")
-        return OTHERS[suffix]
-    if suffix not in FIRST:
-        raise BadInput(
-            f"{path.name}: no format of the suffix '{suffix}' is read; known: {', '.join([*FIRST, *OTHERS])}"
-        )
-    whose, kind, begins = FIRST[suffix]
-    if not first:
-        raise BadInput(f"{path.name}: the file is empty")
-    if not first.startswith(begins):
-        raise BadInput(f"{path.name}: has a suffix of {whose}, but does not begin as a {whose} file does")
-    return kind
+def _saved_spikes(reader, stretch: Stretch) -> dict[str, np.ndarray]:
+    """Return the spikes that Open Ephys saved in the folders of a stretch."""
+    streams = reader._sig_streams[stretch[0]][stretch[1]].values()
+    folders = dict.fromkeys(pathlib.Path(stream["raw_filename"]).parents[2] for stream in streams)
+    return {name: times for folder in folders for name, times in spikes_of(folder).items()}
 
 
-def _spike_file(reader) -> SpikeFile:
-    header, segments = reader.header, range(reader.segment_count(0))
-    units = units_of(reader)
-    trains = [np.concatenate([train(reader, unit, segment) for segment in segments]) for unit in units]
-    names = [f"{header['spike_channels'][unit]['name']} ({header['spike_channels'][unit]['id']})" for unit in units]
-    events = {
-        str(channel["name"]): sum(reader.event_count(0, s, index) for s in segments)
-        for index, channel in enumerate(header["event_channels"])
-    }
-    return SpikeFile(
-        kind=f"{type(reader).__name__.removesuffix('RawIO')} (neo)",
-        trains_s=trains,
-        names=names,
-        segments_s=[span(reader, segment) for segment in segments],
-        signals=[described(channel) for channel in header["signal_channels"]],
-        events={name: count for name, count in events.items() if count},
-        notes=_sorting(reader),
-        odd=_lost_blocks(reader),
-    )
-
-
-def described(channel) -> str:
-    """Return an analog channel in words."""
-    return f"{channel['name']}: {channel['sampling_rate']:g} Hz, {channel['units'] or 'no unit'}"
-
-
-def span(reader, segment: int) -> tuple[float, float]:
-    """Return start and stop of a segment, s."""
-    return float(reader.segment_t_start(0, segment)), float(reader.segment_t_stop(0, segment))
-
-
-def units_of(reader) -> list[int]:
+def _units_of(reader) -> list[int]:
     """Return the numbers of the units; of Neuralynx' tetrodes neo has each unit once a wire, and one is kept."""
     units = range(len(reader.header["spike_channels"]))
     if type(reader).__name__ != "NeuralynxRawIO":
@@ -224,20 +252,31 @@ def units_of(reader) -> list[int]:
     return sorted(kept.values())
 
 
-def train(reader, unit: int, segment: int) -> np.ndarray:
-    """Return the spike times of a unit in one segment, s."""
-    limits = {}
-    if type(reader).__name__ == "OpenEphysRawIO":  # its default limits are in samples where seconds are meant
-        limits = {"t_start": -ALWAYS_S, "t_stop": ALWAYS_S}
-    ticks = reader.get_spike_timestamps(block_index=0, seg_index=segment, spike_channel_index=unit, **limits)
-    return np.asarray(reader.rescale_spike_timestamp(ticks, dtype="float64"))
+def _spike_file(acquisition: Acquisition) -> SpikeFile:
+    by_stretch = [acquisition.trains_s(stretch) for stretch in acquisition.stretches]
+    trains = [np.concatenate(parts) for parts in zip(*by_stretch, strict=True)]
+    return SpikeFile(
+        kind=f"{acquisition.kind} (neo)",
+        trains_s=trains,
+        names=acquisition.unit_names,
+        segments_s=[acquisition.span_s(stretch) for stretch in acquisition.stretches],
+        signals=[described(channel) for channel in acquisition.reader.header["signal_channels"]],
+        events=acquisition.events(),
+        notes=_sorting(acquisition),
+        odd=_lost_blocks(acquisition.reader) + acquisition.events_on_another_clock(),
+    )
 
 
-def _sorting(reader) -> dict[str, str]:
+def described(channel) -> str:
+    """Return an analog channel in words."""
+    return f"{channel['name']}: {channel['sampling_rate']:g} Hz, {channel['units'] or 'no unit'}"
+
+
+def _sorting(acquisition: Acquisition) -> dict[str, str]:
     """Return how many units are none that somebody sorted, where the format says so."""
-    if type(reader).__name__ != "BlackrockRawIO":
+    if acquisition.kind != "Blackrock":
         return {}
-    classes = [str(channel["name"]).rpartition("#")[2] for channel in reader.header["spike_channels"]]
+    classes = [str(channel["name"]).rpartition("#")[2] for channel in acquisition.reader.header["spike_channels"]]
     unsorted, noise = classes.count("0"), classes.count("255")
     parts = [f"{unsorted} unsorted (#0)"] * (unsorted > 0) + [f"{noise} noise (#255)"] * (noise > 0)
     return {"of these": ", ".join(parts)} if parts else {}

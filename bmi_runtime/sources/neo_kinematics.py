@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, binned
+from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, Track, binned
 from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
-from bmi_runtime.sources.neo_file import opened, span, train, units_of
+from bmi_runtime.sources.neo_file import Acquisition, Stretch, is_ours, opened
+from bmi_runtime.sources.recognised import recognised
 
 PIECE_S = 60.0  # of an analog channel in memory at once
 
@@ -34,10 +35,15 @@ def binned_acquisition(path: pathlib.Path, mapping: FileMapping | None) -> Any:
     BadInput
         When there are no units, no mapping, or no such channels.
     """
-    with opened(path) as reader:
-        signals = [str(channel["name"]) for channel in reader.header["signal_channels"]]
-        units = units_of(reader)
-        if not units:
+    found = recognised(path)
+    if is_ours(found):
+        raise BadInput(
+            f"{path.name}: a {found.format.name} recording holds sorted spikes and no kinematics; for a GLM of spikes "
+            "alone count them with 'bmi glm bin', to decode save counts, bin_s, velocity and position as .npz"
+        )
+    with opened(found) as acquisition:
+        signals = [str(channel["name"]) for channel in acquisition.reader.header["signal_channels"]]
+        if not acquisition.unit_names:
             raise BadInput(f"{path.name}: there are no spikes in it, so there is nothing to decode; sort it first")
         wanted = {} if mapping is None else {"velocity": mapping.velocity, "position": mapping.position}
         named = {what: part for what, part in wanted.items() if part is not None}
@@ -46,12 +52,11 @@ def binned_acquisition(path: pathlib.Path, mapping: FileMapping | None) -> Any:
                 f"{path.name}: nothing in it says which channels are the hand; give a --mapping with, for example, "
                 f"[position] channels = {_example(signals)} (and no [counts])"
             )
-        places = {what: _places(path, reader, part) for what, part in named.items()}
+        places = {what: _places(path, acquisition.reader, part) for what, part in named.items()}
         parts = []
-        for segment in range(reader.segment_count(0)):
-            trains = [train(reader, unit, segment) for unit in units]
-            sampled = {what: _sampled(reader, segment, places[what], part) for what, part in named.items()}
-            parts.append(Part(span(reader, segment), trains, sampled))
+        for stretch in acquisition.stretches:
+            sampled = {what: _sampled(acquisition, stretch, places[what], part) for what, part in named.items()}
+            parts.append(Part(acquisition.span_s(stretch), acquisition.trains_s(stretch), sampled))
         recording = binned(path.name, parts, mapping.bin.width_s)
     check_plausible(path.name, mapping, recording.velocity, recording.position, recording.bin_s)
     return recording
@@ -81,28 +86,29 @@ def _places(path, reader, part: Kinematics) -> list[tuple[int, int]]:
     return places
 
 
-def _sampled(reader, segment: int, places, part: Kinematics) -> Sampled:
+def _sampled(acquisition: Acquisition, stretch: Stretch, places, part: Kinematics) -> Sampled:
+    """Return the channels of a mapping, each with the rate and the start of its own stream."""
     scales = SPEEDS if part.unit in SPEEDS else LENGTHS
     scale = part.scale * scales.get(part.unit, 1.0)
     unit = "the file's unit" if part.unit == FILE_UNIT else ("m/s" if part.unit in SPEEDS else "m")
-    stream = places[0][0]
-    start_s = float(reader.get_signal_t_start(0, segment, stream))
-    samples = min(int(reader.get_signal_size(0, segment, stream)) for stream, _ in places)
-    rate_hz = float(reader.get_signal_sampling_rate(stream))
-    read = functools.partial(_read, reader, segment, places, scale, start_s, rate_hz, samples)
-    return Sampled(read, (start_s, start_s + samples / rate_hz), unit, " and ".join(part.channels or ()))
+    tracks = tuple(
+        Track(
+            functools.partial(_read, acquisition, stretch, stream, channel, scale),
+            acquisition.signal_span_s(stretch, stream),
+        )
+        for stream, channel in places
+    )
+    return Sampled(tracks, unit, " and ".join(part.channels or ()))
 
 
-def _read(reader, segment, places, scale, start_s, rate_hz, samples, from_s, to_s) -> Pieces:
+def _read(acquisition: Acquisition, stretch: Stretch, stream, channel, scale, from_s, to_s) -> Pieces:
+    reader, rate_hz = acquisition.reader, acquisition.rate_hz(stream)
+    start_s, _ = acquisition.signal_span_s(stretch, stream)
     first = max(0, int((from_s - start_s) * rate_hz) - 1)
-    last = min(samples, int((to_s - start_s) * rate_hz) + 2)
+    last = min(acquisition.samples(stretch, stream), int((to_s - start_s) * rate_hz) + 2)
     step = max(1, int(PIECE_S * rate_hz))
     for begin in range(first, last, step):
         end = min(begin + step, last)
-        columns = []
-        for stream, channel in places:
-            raw = reader.get_analogsignal_chunk(0, segment, begin, end, stream, channel_indexes=[channel])
-            columns.append(
-                reader.rescale_signal_raw_to_float(raw, stream_index=stream, channel_indexes=[channel])[:, 0]
-            )
-        yield start_s + np.arange(begin, end) / rate_hz, scale * np.column_stack(columns).astype(float)
+        raw = reader.get_analogsignal_chunk(*stretch, begin, end, stream, channel_indexes=[channel])
+        values = reader.rescale_signal_raw_to_float(raw, stream_index=stream, channel_indexes=[channel])
+        yield start_s + np.arange(begin, end) / rate_hz, scale * values.astype(float)

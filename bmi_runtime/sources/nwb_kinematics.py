@@ -12,7 +12,17 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources import nwb_file
-from bmi_runtime.sources.binned_file import BIN_S, Part, Pieces, Sampled, averaged, binned, units_of
+from bmi_runtime.sources.binned_file import (
+    BIN_S,
+    Part,
+    Pieces,
+    Sampled,
+    Track,
+    averaged,
+    binned,
+    lost_sentences,
+    units_of,
+)
 from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
@@ -38,7 +48,7 @@ PER_SECOND = re.compile(r"\s*(?:/|per|\*?\s*(?=s(?:ec\w*)?\s*\^?-1))\s*s(?:ec(?:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two columns of a file: of one series, or of two series that stand beside each other.
+    """Columns of a file that belong together: of one series, or of several that stand beside each other.
 
     Attributes
     ----------
@@ -49,7 +59,7 @@ class Pair:
     """
 
     origin: str
-    parts: tuple[tuple[Any, int | None], tuple[Any, int | None]]
+    parts: tuple[tuple[Any, int | None], ...]
 
     @property
     def series(self) -> Any:
@@ -62,11 +72,21 @@ class Pair:
         return str(self.series.unit).strip()
 
     def values(self, rows: slice) -> np.ndarray:
-        """Return some samples, shape (samples, 2), in the unit that the file names."""
-        columns = [nwb_file.values_of(series, rows) for series, _ in self.parts]
-        return np.column_stack(
-            [part if column is None else part[:, column] for part, (_, column) in zip(columns, self.parts, strict=True)]
-        )
+        """Return some samples, shape (samples, columns), in the unit that the file names."""
+        return columns_of(self.parts, rows)
+
+    @property
+    def together(self) -> bool:
+        """Whether all of its columns have the same number of samples."""
+        return len({len(series.data) for series, _ in self.parts}) == 1
+
+
+def columns_of(parts: tuple[tuple[Any, int | None], ...], rows: slice) -> np.ndarray:
+    """Return some samples of columns, shape (samples, columns), in the unit that the file names."""
+    read = {id(series): nwb_file.values_of(series, rows) for series, _ in parts}
+    return np.column_stack(
+        [read[id(series)] if column is None else read[id(series)][:, column] for series, column in parts]
+    )
 
 
 def length_of(unit: str) -> tuple[float, bool] | None:
@@ -158,20 +178,32 @@ def named(path, series: dict[str, Any], mapping: FileMapping) -> dict[str, Pair]
     for what, part in (("velocity", mapping.velocity), ("position", mapping.position)):
         if part is None:
             continue
-        if part.variable is None:
+        if part.channels is not None:
             raise BadInput(f"{path.name}: in an NWB file a mapping names a series (variable), not channels")
-        item = series.get(part.variable)
-        if item is None:
-            held = ", ".join(series) or "none"
-            raise BadInput(f"{path.name}: there is no series '{part.variable}' that the mapping wants; it has {held}")
-        columns = 1 if item.data.ndim == 1 else item.data.shape[1]
-        if max(part.columns) >= columns or min(part.columns) < 0:
-            raise BadInput(
-                f"{path.name}: '{part.variable}' has {columns} columns, the mapping wants {list(part.columns)} "
-                "(counted from 0)"
-            )
-        found[what] = Pair(part.variable, ((item, part.columns[0]), (item, part.columns[1])))
+        found[what] = _named(path, series, part)
     return found
+
+
+def _named(path, series: dict[str, Any], part: Kinematics) -> Pair:
+    missing = [name for name in part.places if name not in series]
+    if missing:
+        held = ", ".join(series) or "none"
+        raise BadInput(f"{path.name}: there is no series '{missing[0]}' that the mapping wants; it has {held}")
+    if part.variables is not None:
+        wide = [name for name in part.variables if series[name].data.ndim > 1 and series[name].data.shape[1] > 1]
+        if wide:
+            raise BadInput(f"{path.name}: '{wide[0]}' has several columns; 'variables' joins series of one column each")
+        columns = tuple((series[name], None if series[name].data.ndim == 1 else 0) for name in part.variables)
+        return Pair(" and ".join(part.variables), columns)
+    (name,) = part.places
+    item = series[name]
+    number = 1 if item.data.ndim == 1 else item.data.shape[1]
+    if max(part.columns) >= number or min(part.columns) < 0:
+        raise BadInput(
+            f"{path.name}: '{name}' has {number} column{'s' * (number > 1)}, the mapping wants {list(part.columns)} "
+            "(counted from 0); series of one column each are joined by variables = [...]"
+        )
+    return Pair(name, tuple((item, column) for column in part.columns))
 
 
 def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> Any:
@@ -241,20 +273,22 @@ def _row_by_row(path, counts, pairs, sampled):
         raise BadInput(f"{path.name}: '{counts[0]}' is not a table of bins x units")
     breaks = np.r_[True, (np.diff(times_s) > 1.5 * bin_s) | (np.diff(times_s) <= 0)]
     averages = {}
+    lost: dict[str, list[int]] = {what: [] for what in pairs}
     for what, pair in pairs.items():
         beside = nwb_file.times_of(pair.series)
-        if len(beside) == len(times_s) and np.allclose(beside, times_s, rtol=0, atol=1e-3 * bin_s):
-            averages[what] = np.concatenate([values for _, values in sampled[what].pieces(-np.inf, np.inf)])
+        if pair.together and len(beside) == len(times_s) and np.allclose(beside, times_s, rtol=0, atol=1e-3 * bin_s):
+            whole = [track.pieces(-np.inf, np.inf) for track in sampled[what].tracks]
+            averages[what] = np.hstack([np.concatenate([values for _, values in pieces]) for pieces in whole])
             continue
         averages[what] = np.concatenate([
-            averaged(np.r_[part, part[-1] + bin_s], sampled[what])
+            averaged(np.r_[part, part[-1] + bin_s], sampled[what], lost[what])
             for part in np.split(times_s, np.flatnonzero(breaks)[1:])
         ])  # fmt: skip
     origins = {what: signal.origin for what, signal in sampled.items()}
     starts = np.flatnonzero(breaks)
     return recording_from_arrays(
         path.name, table, bin_s, averages.get("velocity"), averages.get("position"), starts, breaks, origins=origins,
-        **units_of(sampled),
+        odd=lost_sentences(lost), **units_of(sampled),
     )  # fmt: skip
 
 
@@ -266,14 +300,23 @@ def _check_times(path, pair: Pair) -> None:
 
 
 def _sampled(pair: Pair, part: Kinematics | None) -> Sampled:
-    """Return two columns as a signal in SI where the unit, the mapping's or the file's, is known."""
+    """Return the columns as a signal in SI where the unit, the mapping's or the file's, is known.
+
+    Columns of one series share its times; of several series each has its own.
+    """
     scale, unit = _scale(pair, part)
-    times_s = nwb_file.times_of(pair.series)
+    together = all(series is pair.series for series, _ in pair.parts)
+    tracks = [_track(pair.parts, scale)] if together else [_track((one,), scale) for one in pair.parts]
+    return Sampled(tuple(tracks), unit, pair.origin)
+
+
+def _track(parts: tuple[tuple[Any, int | None], ...], scale: float) -> Track:
+    times_s = nwb_file.times_of(parts[0][0])
     ordered = bool((np.diff(times_s) >= 0).all())
     known = times_s[np.isfinite(times_s)]
     step = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
     span = (float(known.min()), float(known.max()) + step) if len(known) else (0.0, 0.0)
-    return Sampled(functools.partial(_read, pair, scale, times_s, ordered), span, unit, pair.origin)
+    return Track(functools.partial(_read, parts, scale, times_s, ordered), span, len(parts))
 
 
 def _scale(pair: Pair, part: Kinematics | None) -> tuple[float, str]:
@@ -286,11 +329,11 @@ def _scale(pair: Pair, part: Kinematics | None) -> tuple[float, str]:
     return extra * measured[0], "m/s" if measured[1] else "m"
 
 
-def _read(pair: Pair, scale: float, times_s, ordered: bool, from_s: float, to_s: float) -> Pieces:
+def _read(parts, scale: float, times_s, ordered: bool, from_s: float, to_s: float) -> Pieces:
     first, last = np.searchsorted(times_s, [from_s, to_s]).tolist() if ordered else (0, len(times_s))
     for begin in range(first, last, ROWS):
         rows = slice(begin, min(begin + ROWS, last))
-        yield times_s[rows], scale * pair.values(rows)
+        yield times_s[rows], scale * columns_of(parts, rows)
 
 
 def _stretches(content, trains, sampled, pairs) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ READERS = {
     ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
     ".h5": "bmi_runtime.sources.spike_file:read_spike_h5",
 }
-NEO = "bmi_runtime.sources.neo_file:read_neo"
+ACQUISITION = "bmi_runtime.sources.neo_file:read_acquisition"
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ def read_spikes(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
         if not (np.isfinite(tick_s) and tick_s > 0):
             raise BadInput(f"--tick-s is {tick_s:g}; a tick is a time above zero, s")
         return read_gdf(path, tick_s)
-    module, _, function = READERS.get(path.suffix.lower(), NEO).partition(":")
+    module, _, function = READERS.get(path.suffix.lower(), ACQUISITION).partition(":")
     return getattr(importlib.import_module(module), function)(path)
 
 

@@ -1,5 +1,7 @@
 """Small files of acquisition systems, written byte by byte after their published layouts."""
 
+import json
+
 import numpy as np
 
 RATE_HZ = 30_000
@@ -213,3 +215,98 @@ def _open_ephys_spikes(train_s, unit, electrode, start):
     spikes["time"] = start + np.round(train_s * RATE_HZ)
     spikes["unit"], spikes["electrode"], spikes["rate"] = unit, electrode, RATE_HZ
     return spikes
+
+
+def open_ephys_binary(folder, stop_s=4.0, start_s=20.0, version="0.6.4", spikes=True, events_at_s=None):
+    """Write a record node of the binary format: hand x at 1 kHz and hand y at 500 Hz in streams of their own.
+
+    Spikes are saved as that version of the GUI does; `events_at_s` puts the events of a tracking port on another clock.
+    Returns the spike times by unit.
+    """
+    top = folder / "Record Node 101" / "experiment1" / "recording1"
+    streams = {"Slow-1.x": ("HandX", SLOW_HZ, 0), "Slower-2.y": ("HandY", SLOW_HZ // 2, 1)}
+    structure = {"GUI version": version, "continuous": [], "events": [], "spikes": []}
+    for name, (channel, rate_hz, axis) in streams.items():
+        where = top / "continuous" / name
+        where.mkdir(parents=True)
+        at = start_s + np.arange(round(stop_s * rate_hz)) / rate_hz
+        np.round(MV_PER_M * hand_m(at)[:, axis]).astype("<i2").tofile(where / "continuous.dat")
+        np.save(where / "sample_numbers.npy", np.round(at * rate_hz).astype(np.int64))
+        np.save(where / "timestamps.npy", at if version >= "0.6" else np.round(at * rate_hz).astype(np.int64))
+        about = {"channel_name": channel, "description": "", "identifier": "", "history": "", "bit_volts": 1.0}
+        about |= {"units": "mV", "source_processor_index": 0, "recorded_processor_index": 0}
+        stream = {"folder_name": f"{name}/", "sample_rate": rate_hz, "source_processor_name": name.split("-")[0]}
+        stream |= {"source_processor_id": 100, "source_processor_sub_idx": 0, "recorded_processor": "R"}
+        stream |= {"recorded_processor_id": 101, "num_channels": 1, "channels": [about], "stream_name": name}
+        structure["continuous"].append(stream)
+    trains = trains_s(start_s, start_s + stop_s, seed=5)
+    if spikes:
+        _saved_spikes(top / "spikes" / "Detector" / "Tetrode1", trains, version)
+        structure["spikes"].append({"folder_name": "Detector/Tetrode1/", "sample_rate": RATE_HZ, "num_channels": 4})
+    if events_at_s is not None:
+        where = top / "events" / "Tracking" / "TEXT_group_1"
+        where.mkdir(parents=True)
+        np.save(where / "timestamps.npy", np.asarray(events_at_s))
+        np.save(where / "text.npy", np.array([b"x"] * len(events_at_s)))
+        structure["events"].append(
+            {
+                "folder_name": "Tracking/TEXT_group_1/",
+                "channel_name": "Tracking",
+                "sample_rate": RATE_HZ,
+                "type": "text",
+            }
+        )
+    (top / "structure.oebin").write_text(json.dumps(structure))
+    return trains
+
+
+def _saved_spikes(where, trains, version):
+    where.mkdir(parents=True)
+    times_s = np.concatenate(trains)
+    order = np.argsort(times_s)
+    unit = np.repeat(np.arange(len(trains)), [len(train) for train in trains])[order]
+    samples = np.round(times_s[order] * RATE_HZ).astype(np.int64)
+    names = ("sample_numbers", "electrode_indices", "clusters")
+    if version < "0.6":
+        names = ("spike_times", "spike_electrode_indices", "spike_clusters")
+    for name, values in zip(names, (samples, unit // 2, 1 + unit % 2), strict=True):
+        np.save(where / f"{name}.npy", values)
+    if version >= "0.6":
+        np.save(where / "timestamps.npy", times_s[order])
+
+
+def phy(folder, shape=(-1,), labels=("good", "mua", "noise", "good"), rate_hz=RATE_HZ):
+    """Write what Kilosort and phy leave: four clusters, one of them judged as noise; return the spike times by unit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trains = trains_s(0.0, 4.0, seed=7)
+    samples = np.concatenate([np.round(train * rate_hz).astype(np.uint64) for train in trains])
+    clusters = np.repeat(10 + np.arange(len(trains)), [len(train) for train in trains])
+    order = np.argsort(samples, kind="stable")
+    np.save(folder / "spike_times.npy", samples[order].reshape(shape))
+    np.save(folder / "spike_clusters.npy", clusters[order].astype(np.int32))
+    np.save(folder / "spike_templates.npy", clusters[order].reshape(shape).astype(np.uint32))
+    (folder / "params.py").write_text(
+        f"dat_path = r'C:\\data\\raw.dat'\nsample_rate = {rate_hz}.\nhp_filtered = False\n"
+    )
+    rows = "".join(f"{10 + n}\t{label}\n" for n, label in enumerate(labels))
+    (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n" + rows)
+    return trains
+
+
+def neuroscope(folder, rate_hz=20_000):
+    """Write session.xml with the .res and .clu of two groups, each with artefacts (0) and unsorted spikes (1)."""
+    trains = trains_s(0.0, 4.0, units=6, seed=8)
+    (folder / "session.xml").write_text(
+        '<?xml version="1.0"?>\n<parameters version="1.0" creator="neuroscope-2.0">\n <acquisitionSystem>\n'
+        f"  <nBits>16</nBits><nChannels>8</nChannels><samplingRate>{rate_hz}</samplingRate>\n"
+        " </acquisitionSystem>\n</parameters>\n"
+    )
+    for group in (1, 2):
+        units = trains[3 * group - 3 : 3 * group]
+        numbers = (0, 1, 2) if group == 1 else (1, 2, 3)
+        times = np.concatenate(units)
+        order = np.argsort(times)
+        clusters = np.repeat(numbers, [len(train) for train in units])[order]
+        np.savetxt(folder / f"session.res.{group}", np.round(times[order] * rate_hz), fmt="%d")
+        np.savetxt(folder / f"session.clu.{group}", np.r_[3, clusters], fmt="%d")
+    return [trains[2], trains[4], trains[5]]

@@ -1,0 +1,115 @@
+"""Folders of acquisition systems and sorters: told by what is in them, asked about when several recordings are."""
+
+import numpy as np
+import pytest
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.datafile import load_recording
+from bmi_runtime.sources.recognised import recognised
+from bmi_runtime.sources.spike_file import read_spikes
+
+neo = pytest.importorskip("neo", reason="neo is not installed (pip install bmi-runtime[nwb])")
+from tests.sources import acquisition_files as made  # noqa: E402
+
+
+def check_trains(found, trains, rate_hz=made.RATE_HZ):
+    assert len(found.trains_s) == len(trains)
+    for read, train in zip(found.trains_s, trains, strict=True):
+        np.testing.assert_allclose(read, np.sort(train), atol=0.5 / rate_hz + 1e-9)
+
+
+@pytest.mark.parametrize("version", ["0.4.4.1", "0.5.5", "0.6.4", "0.6.7"])
+def test_spikes_that_open_ephys_saved_are_units(tmp_path, version):
+    trains = made.open_ephys_binary(tmp_path / "day", version=version)
+    for given in (tmp_path / "day", tmp_path / "day" / "Record Node 101", next(tmp_path.rglob("recording1"))):
+        found = read_spikes(given)
+        check_trains(found, trains)
+        np.testing.assert_allclose(found.segments_s, [(20.0, 24.0)], atol=2e-3)
+    assert found.names[0].endswith("electrode 0 unit 1")
+
+
+def test_events_on_another_clock_do_not_lengthen_the_recording(tmp_path):
+    made.open_ephys_binary(tmp_path, events_at_s=[3600.0, 3601.0, 7200.0])
+    found = read_spikes(tmp_path)
+    np.testing.assert_allclose(found.segments_s, [(20.0, 24.0)], atol=2e-3)
+    assert any("3 of 3 events of Tracking lie outside" in sentence for sentence in found.odd)
+
+
+def test_two_hand_channels_of_two_rates_are_each_read_at_their_own(tmp_path):
+    made.open_ephys_binary(tmp_path)
+    (tmp_path / "map.toml").write_text(
+        'name = "x"\n[bin]\nwidth_s = 0.05\n[position]\nchannels = ["HandX", "HandY"]\nunit = "m"\nscale = 1e-4\n'
+    )
+    recording = load_recording(tmp_path, mapping=tmp_path / "map.toml")
+    centres = 20.0 + 0.05 * (np.arange(recording.n_bins) + 0.5)
+    assert recording.n_bins == 80
+    np.testing.assert_allclose(recording.position, made.hand_m(centres), atol=3e-4)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), (1, -1)])
+def test_phy_and_kilosort(tmp_path, shape):
+    trains = made.phy(tmp_path / "ks4", shape)
+    for given in (tmp_path, tmp_path / "ks4", tmp_path / "ks4" / "spike_times.npy"):
+        found = read_spikes(given)
+        check_trains(found, [trains[0], trains[1], trains[3]])
+    assert found.names == ["10 (good)", "11 (mua)", "13 (good)"]
+    assert found.notes["left out"] == "1 clusters that were marked as noise"
+    (tmp_path / "ks4" / "params.py").unlink()
+    with pytest.raises(BadInput, match=r"params.py with 'sample_rate = ...' .* is not there"):
+        read_spikes(tmp_path)
+
+
+def test_neuroscope(tmp_path):
+    trains = made.neuroscope(tmp_path)
+    found = read_spikes(tmp_path / "session.xml")
+    check_trains(found, trains, 20_000)
+    assert found.names == ["1.2", "2.2", "2.3"]
+    (tmp_path / "session.clu.2").unlink()
+    with pytest.raises(BadInput, match=r"session.clu.2 is not beside it"):
+        read_spikes(tmp_path / "session.xml")
+
+
+def test_several_recordings_in_a_folder_are_asked_about(tmp_path):
+    for day in ("monday", "tuesday"):
+        made.open_ephys_binary(tmp_path / day)
+    with pytest.raises(BadInput, match=r"folder with 2 recordings; give what you mean .*monday.*tuesday"):
+        recognised(tmp_path)
+    assert recognised(tmp_path / "monday").path == tmp_path / "monday"
+
+
+def test_record_nodes_and_probes_of_one_session_are_one_recording(tmp_path):
+    made.open_ephys_binary(tmp_path / "day")
+    (tmp_path / "day" / "Record Node 101").rename(tmp_path / "day" / "Record Node 102")
+    made.open_ephys_binary(tmp_path / "day")
+    assert recognised(tmp_path).path == tmp_path / "day"
+    run = tmp_path / "np" / "run_g0"
+    for probe in (0, 1):
+        (run / f"run_g0_imec{probe}").mkdir(parents=True)
+        (run / f"run_g0_imec{probe}" / f"run_g0_t0.imec{probe}.ap.meta").write_text("nSavedChans=4\n")
+    assert recognised(tmp_path / "np").path == run
+
+
+def test_a_folder_with_files_that_are_recordings_names_them(tmp_path):
+    made.blackrock(tmp_path)
+    with pytest.raises(BadInput, match=r"folder with one; give what you mean \(Blackrock: .*rig.nev\)"):
+        recognised(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="without a recording that is known"):
+        recognised(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.pl2", b"x", "export it to .plx or NWB"),
+        ("a.pkl", b"x", "pickle can run any program"),
+        ("a.csv", b"x", "save counts, bin_s, velocity and position as .npz"),
+        ("a.rhd", b"not intan", "does not begin as a Intan file does"),
+        ("a.plx", b"", "the file is empty"),
+        ("a.xyz", b"x", "no format of the suffix '.xyz' is read"),
+    ],
+)
+def test_what_is_not_read_says_what_to_do(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=words):
+        read_spikes(tmp_path / name)
