@@ -42,7 +42,7 @@ setup-dev: $(VENV)/.ready-dev  ## the same with what the tests need
 $(VENV)/.ready: pyproject.toml .ci/system-libraries $(CONSTRAINTS)
 	sh .ci/system-libraries $(PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing what a session needs into $(VENV): about 200 MB to download, 800 MB on disk, a minute or two; once."
+	@echo "Installing what a session needs into $(VENV): about 230 MB to download, 800 MB on disk, a minute or two; once."
 	$(INSTALL) ".[plots]"
 	touch $@
 
