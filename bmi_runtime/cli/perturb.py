@@ -41,10 +41,12 @@ def tutorial(neurons, steps, selected_neuron, gui, as_json):
         "single_neuron_estimate": done.single_estimate,
         "all_neurons_estimate": done.all_estimate,
     }
+    none = "no number (the true connections are all alike)"
+    single, every = (none if r is None else repr(r) for r in (done.single_correlation, done.all_correlation))
     text = (
         f"two neurons, randomised: difference in means {done.difference_in_means!r} (the truth is 1)\n"
-        f"effects of neuron {selected_neuron} against its true connections: correlation {done.single_correlation!r}\n"
-        f"all neurons, stacked correlation against the true connections: correlation {done.all_correlation!r}"
+        f"effects of neuron {selected_neuron} against its true connections: correlation {single}\n"
+        f"all neurons, stacked correlation against the true connections: correlation {every}"
     )
     answer(result, as_json, text)
 

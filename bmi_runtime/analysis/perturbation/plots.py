@@ -27,7 +27,8 @@ def tutorial_figure(done: Tutorial, path) -> str:
     draw_matrix(figure, axes[0, 1], done.connectivity, "true connectivity $A$", "strength")
     draw_graph(axes[1, 0], done.all_estimate.T)
     axes[1, 0].set_title("estimated connections")
-    title = f"estimate $R^T$ (correlation with $A$: {done.all_correlation:.4f})"
+    known = f" (correlation with $A$: {done.all_correlation:.4f})" if done.all_correlation is not None else ""
+    title = f"estimate $R^T${known}"
     draw_matrix(figure, axes[1, 1], done.all_estimate.T, title, "correlation")
     return save(figure, path)
 

@@ -107,10 +107,10 @@ class Tutorial:
     perturbed: np.ndarray
     selected_neuron: int
     single_estimate: np.ndarray
-    single_correlation: float
+    single_correlation: float | None
     perturbed_all: np.ndarray
     all_estimate: np.ndarray
-    all_correlation: float
+    all_correlation: float | None
 
 
 def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int = 1) -> Tutorial:
@@ -133,18 +133,12 @@ def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int
     )  # the tutorial's picture of clamped dynamics draws before the next
     perturbed = simulate_neurons_perturb(connectivity, timesteps, rng)
     single = perturbed_connectivity_from_single_neuron(perturbed, selected_neuron)
-    if n_neurons == 1 or np.ptp(connectivity[:, selected_neuron]) == 0:
-        with_output = ", ".join(map(str, np.flatnonzero(np.ptp(connectivity, axis=0)))) or "none"
-        raise BadInput(
-            f"the connections of neuron {selected_neuron} are all alike, so their correlation with anything is no "
-            f"number; neurons with connections that differ: {with_output}"
-        )
-    single_correlation = np.corrcoef(connectivity[:, selected_neuron], single)[1, 0]
+    single_correlation = _correlation(connectivity[:, selected_neuron], single)
     rng = np.random.RandomState(SYSTEM_SEED)
     connectivity = create_connectivity(n_neurons, rng)
     perturbed_all = simulate_neurons_perturb(connectivity, timesteps, rng)
     estimate = perturbed_connectivity_all_neurons(perturbed_all)
-    correlation = np.corrcoef(connectivity.transpose().flatten(), estimate.flatten())[1, 0]
+    correlation = _correlation(connectivity.transpose().flatten(), estimate.flatten())
     return Tutorial(
         difference,
         connectivity,
@@ -152,8 +146,15 @@ def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int
         perturbed,
         selected_neuron,
         single,
-        float(single_correlation),
+        single_correlation,
         perturbed_all,
         estimate,
-        float(correlation),
+        correlation,
     )
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Return the correlation of two rows, or None where one of them is constant (a neuron without outputs)."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(np.corrcoef(one, other)[1, 0])
