@@ -121,6 +121,9 @@ class PopulationConfig(Section):
     depth: Range = Field((0.5, 1.0), description="modulation depth per dm/s: log rate (poisson), feature (gaussian)")
     gaussian_baseline: Range = (-2.0, 2.0)
     noise_variance: float = Field(1.0, gt=0.0)
+    position_depth: Range = Field((0.0, 0.0), description="as depth, per dm of the cursor's position")
+    speed_depth: Range = Field((0.0, 0.0), description="as depth, per dm/s of speed in any direction")
+    history_gain: Range = Field((0.0, 0.0), description="log rate per recent spike of the unit itself, each history")
     untuned_fraction: float = Field(0.0, ge=0.0, le=1.0)
     direction_walk_rad_per_root_s: float = Field(
         0.0, ge=0.0, description="preferred directions random-walk: sd after one second"
@@ -142,6 +145,20 @@ class EncodingConfig(Section):
         0.0, ge=0.0, description="first guess for Gaussian features; 0: the truth in a simulation, 1 otherwise"
     )
     initial_sd: float = Field(0.5, gt=0.0, description="sd of every weight around its start (log rate, per dm/s)")
+    regressors: tuple[Literal["velocity", "position", "speed", "history"], ...] = Field(
+        ("velocity",), description="what rates depend on"
+    )
+    history_s: tuple[Annotated[float, Field(gt=0.0, le=10.0)], ...] = Field(
+        (0.01, 0.1), min_length=1, max_length=4, description="time constants of a unit's own recent counts"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _regressors_decode(self):
+        if len(set(self.regressors)) < len(self.regressors):
+            raise ValueError(f"a regressor is there twice: {', '.join(self.regressors)}")
+        if not {"velocity", "position"} & set(self.regressors):
+            raise ValueError("units must depend on velocity or position, or nothing can be decoded from them")
+        return self
 
 
 class AdapterConfig(Section):
@@ -149,9 +166,13 @@ class AdapterConfig(Section):
 
     enabled: bool = True
     learning_rate: float = Field(1e-6, ge=0.0, le=1.0, description="r or s per bin, velocity in dm/s")
+    feature_learning_rate: float = Field(1e-4, ge=0.0, le=1.0, description="s of features beside spiking units")
     schedule: Literal["fixed", "floor"] = "fixed"
     intention: Literal["optimal-control", "rotated", "recorded"] = "optimal-control"
     intention_frequency_hz: float = Field(6.0 / 6.283185307179586, gt=0.0)
+    missing_axis: Literal["rest", "skip"] = Field(
+        "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"
+    )
     estimate_noise: bool = Field(False, description="learn the noise variance of Gaussian features as well")
     drift_tracking: bool = False
     drift_max_learning_rate: float = Field(1e-4, gt=0.0)
@@ -345,6 +366,14 @@ def from_dict(data: dict, origin: str = "configuration") -> Config:
     except pydantic.ValidationError as error:
         lines = [_sentence(item) for item in error.errors(include_url=False)]
         raise BadInput(f"{origin}: " + "; ".join(lines)) from None
+
+
+def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration in a recording's header with what was so before there was a key for it."""
+    if "state" in data:
+        return data
+    adapter = {"missing_axis": "skip", **data.get("adapter", {})}
+    return {**data, "adapter": adapter}
 
 
 def _read(path: str | os.PathLike) -> tuple[str, dict]:

@@ -193,6 +193,8 @@ def input_dtype(n_units: int, continuous: bool, space: StateSpace = PLANE, n_fea
     )
 
 
+MISSING = 65535
+"""The count of a unit that is missing in a bin: its part of several merged sources is silent."""
 INPUT_HEAD = struct.Struct("<Qd q 3d 5I")
 """The first fields of a bin, ``bin_index`` to ``stale``, for one fast write; `input_dtype` names them."""
 assert INPUT_HEAD.size == input_dtype(1, False).fields["behind"][1]  # type: ignore[index]

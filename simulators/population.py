@@ -1,9 +1,12 @@
 """Simulated units: log-linear Poisson or linear-Gaussian in velocity, with the ways in which real units misbehave."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bmi_runtime.config import PopulationConfig
 from bmi_runtime.encoding.model import DM_PER_M
+from bmi_runtime.encoding.regressors import History, Regressors
 
 WALK_EVERY_S = 0.1  # preferred directions random-walk in steps of this
 
@@ -50,6 +53,14 @@ class Population:
         One for everything: the draw of the units, their noise, their drift.
     n_axes : int
         Of the velocity that they encode; preferred directions are uniform on its sphere.
+    history_s : sequence of float
+        Time constants of their own past, where ``population.history_gain`` has it matter.
+
+    Attributes
+    ----------
+    regressors : Regressors
+        What their rates depend on: velocity, and what the configuration gives a depth.
+    weights : ndarray, (regressors, units)
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class Population:
         bin_s: float,
         rng: np.random.Generator,
         n_axes: int = 2,
+        history_s: Sequence[float] = (),
     ):
         self.config, self.bin_s, self.rng = config, bin_s, rng
         self.poisson = likelihood == "poisson"
@@ -67,33 +79,49 @@ class Population:
         direction = directions(rng, n_units, n_axes)
         depth = rng.uniform(*config.depth, n_units)
         self.tuned = np.arange(n_units) >= round(config.untuned_fraction * n_units)
-        self.weights = np.empty((1 + n_axes, n_units))
+        extra = {"position": config.position_depth, "speed": config.speed_depth, "history": config.history_gain}
+        used = [name for name, ends in extra.items() if ends != (0.0, 0.0) and (name != "history" or self.poisson)]
+        self.regressors = Regressors(n_axes, ("velocity", *used), tuple(history_s) if "history" in used else ())
+        self.weights = np.zeros((self.regressors.size, n_units))
+        self._velocity = slice(1, 1 + n_axes)
         self.weights[0] = (
             np.log(rng.uniform(*config.baseline_hz, n_units))
             if self.poisson
             else rng.uniform(*config.gaussian_baseline, n_units)
         )
-        self.weights[1:] = depth * direction * self.tuned
+        self.weights[self._velocity] = depth * direction * self.tuned
         order = rng.permutation(np.flatnonzero(self.tuned))
         n_dying, n_step = (round(f * order.size) for f in (config.dying_fraction, config.step_fraction))
         self.dying, self.stepping = order[:n_dying], order[n_dying : n_dying + n_step]
         self.alive = np.ones(n_units)
-        self._u = np.ones(1 + n_axes)
+        for name, place in self.regressors.places.items():
+            if name != "velocity":
+                drawn = rng.uniform(*extra[name], (place.stop - place.start if name == "history" else 1, n_units))
+                around = directions(rng, n_units, n_axes) if name == "position" else 1.0
+                self.weights[place] = drawn * around * self.tuned
+        self._u = np.ones(self.regressors.n_common)
+        self._history = History(self.regressors, n_units, bin_s)
 
-    def emit(self, *velocity_m_s: float) -> np.ndarray:
+    def emit(self, *velocity_m_s: float, position_m: Sequence[float] = ()) -> np.ndarray:
         """Return one bin of counts (Poisson) or features (Gaussian), (units,), for an intended velocity in m/s."""
         self._misbehave()
         self.bin_index += 1
-        for axis, component in enumerate(velocity_m_s):
-            self._u[1 + axis] = DM_PER_M * component
-        predictor = self._u @ self.weights
+        position = position_m or (0.0,) * len(velocity_m_s)
+        self.regressors.fill(self._u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position])
+        predictor = self._u @ self.weights[: self._u.size]
+        if self.regressors.n_history:
+            predictor += (self.weights[self._u.size :] * self._history.traces).sum(axis=0)
         if not self.poisson:
             noise = self.rng.standard_normal(predictor.size) * np.sqrt(self.config.noise_variance)
             return predictor * self.alive + noise
         expected = np.exp(np.minimum(predictor, 7.0)) * self.alive * self.bin_s
         if self.config.burst_extra > 0.0:
-            return self._bursts(expected)
-        return self.rng.poisson(expected)
+            counts = self._bursts(expected)
+        else:
+            counts = self.rng.poisson(expected)
+        if self.regressors.n_history:
+            self._history.take(counts)
+        return counts
 
     def _bursts(self, expected: np.ndarray) -> np.ndarray:
         """Return counts of the same mean in which every spike brings a geometric number of others."""
@@ -110,7 +138,7 @@ class Population:
         every = max(round(WALK_EVERY_S / self.bin_s), 1)
         if config.direction_walk_rad_per_root_s and t and t % every == 0:
             sd = config.direction_walk_rad_per_root_s * np.sqrt(every * self.bin_s)
-            self.weights[1:] = turned(self.weights[1:], sd, self.rng)
+            self.weights[self._velocity] = turned(self.weights[self._velocity], sd, self.rng)
         if self.dying.size and t == round(config.dying_at_s / self.bin_s):
             self.alive[self.dying] = 0.0
         if self.stepping.size and t == round(config.step_at_s / self.bin_s):

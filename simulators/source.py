@@ -23,6 +23,7 @@ class SimulatedSource:
         self.world = World(config)
         self.bin_s = config.bin_s
         self.bins = 0
+        self._has_features = config.session.features > 0
         self._added = np.zeros(config.session.units, np.int64)
 
     def open(self) -> None:
@@ -36,6 +37,9 @@ class SimulatedSource:
             counts = counts + self._added
             self._added[:] = 0
         fields.counts[:] = counts if self.world.config.continuous else np.minimum(counts, 65535)
+        if self._has_features:
+            came = self.world.feature_values()
+            fields.features[:] = np.nan if came is None else came
         fields.bin_index[0] = self.bins
         self.bins += 1
         fields.device_time_s[0] = self.bins * self.bin_s
@@ -51,7 +55,7 @@ class SimulatedSource:
 
     def truth(self) -> np.ndarray:
         """Return the units' true weights, (1 + axes, units), as they are now."""
-        return self.world.population.weights
+        return self.world.truth()
 
     def close(self) -> None:
         """Do nothing."""

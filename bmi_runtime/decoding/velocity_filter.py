@@ -37,6 +37,7 @@ class VelocityFilter:
         velocity_time_constant_s: float = 0.5,
         velocity_sd_m_s: float = 0.15,
         parameter_trust: float = 1.0,
+        history: np.ndarray | None = None,
         **_options: Any,
     ):
         self.model = model
@@ -54,6 +55,17 @@ class VelocityFilter:
         self._position = np.zeros(self.n_axes)
         self._scratch = np.empty((max(d + 2, 4), filters.BLOCK))
         self._all_valid = np.ones(n)
+        self._history = filters.NO_HISTORY if history is None else history
+        kinds = model.regressors
+        self._fused = kinds.velocity_alone
+        observed = 2 * self.n_axes if "position" in kinds.names else self.n_axes
+        common = kinds.n_common - 1
+        self._regressors, self._jacobian = np.ones(kinds.n_common), np.zeros((common, 2 * self.n_axes))
+        self._about = self._jacobian[:, -observed:]  # the part of the state that the units say something about
+        self._score, self._information = np.zeros((2, common)), np.zeros((2, common, common))
+        self._state_score, self._state_information = np.zeros(observed), np.zeros((observed, observed))
+        self._project = np.zeros((common, observed))
+        self._work = np.zeros((observed + 2 * self.n_axes, 2 * observed + 1))
         self._poisson = model.likelihood == "poisson"
         self.reset()
 
@@ -63,7 +75,13 @@ class VelocityFilter:
         self.covariance[:] = 0.0
         np.fill_diagonal(self.covariance[self.n_axes :, self.n_axes :], self.stationary)
 
-    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    def predict(
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+        features_valid: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Take one bin in and return positions (m), then velocities (m/s), the decoder's own array.
 
         Parameters
@@ -71,7 +89,11 @@ class VelocityFilter:
         counts : ndarray, (units,)
         valid : ndarray, (units,), optional
             0 where a unit's count is missing.
+        features, features_valid : ndarray, (features,), optional
+            Of the model's features, in a bin in which they came.
         """
+        if features is not None or not self._fused:
+            return self._predict_from_blocks(counts, valid, features, features_valid)
         model = self.model
         evidence = (
             self.state,
@@ -88,6 +110,46 @@ class VelocityFilter:
         else:
             self.largest = filters.decode_gaussian(*evidence, model.noise_variance, *prior)
         return self.state
+
+    def _predict_from_blocks(self, counts, valid, features, features_valid) -> np.ndarray:
+        """Sum the evidence of all blocks at the predicted state and condition on it once.
+
+        The multiscale filter (Hsieh and Shanechi 2016): a point-process update in every bin and a Gaussian one when
+        features come. Regressors that are not linear in the state are linearised there (extended filter).
+        """
+        model, kinds, n = self.model, self.model.regressors, self.n_axes
+        valid = self._all_valid if valid is None else valid
+        filters.predict_state(self.state, self.covariance, model.bin_s, self.keep, self.noise, 0.0)
+        predicted = [DM_PER_M * value for value in self.state.tolist()]
+        kinds.fill(self._regressors, predicted[n:], predicted[:n])
+        score, information = self._score[0], self._information[0]
+        at = (model.weights, model.covariance, counts, valid, self._regressors)
+        out = (self.trust, score, information, self._scratch)
+        if self._poisson:
+            own = (*at, self._history, model.bin_s, *out)
+            self.largest = filters.poisson_evidence_own(*own)
+        else:
+            self.largest = filters.gaussian_evidence(*at, model.noise_variance, *out)
+        if features is not None:
+            self._add_features(features, features_valid)
+        scale, work = DM_PER_M, self._work
+        if kinds.velocity_alone:
+            filters.update_state(self.state, self.covariance, score, information, scale, work)
+            return self.state
+        kinds.jacobian(np.array(predicted[n:]), self._jacobian)
+        evidence = (self._state_score, self._state_information)
+        filters.project_evidence(score, information, self._about.copy(), *evidence, self._project)
+        filters.update_state(self.state, self.covariance, *evidence, scale, work)
+        return self.state
+
+    def _add_features(self, features: np.ndarray, valid: np.ndarray) -> None:
+        model, common = self.model.features, self._regressors
+        assert model is not None
+        at = (model.weights, model.covariance, features, valid, common[: model.n_regressors])
+        out = (self._score[1], self._information[1], self._scratch)
+        filters.gaussian_evidence(*at, model.noise_variance, self.trust, *out)
+        self._score[0] += self._score[1]
+        self._information[0] += self._information[1]
 
     def coast(self) -> None:
         """Advance one bin on the prior alone (no data)."""

@@ -2,6 +2,8 @@
 encoded.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
@@ -22,6 +24,11 @@ class Adapter:
         Updated in place.
     learning_rate : float or ndarray, (units,)
         r (Poisson) or s (Gaussian), per bin.
+
+    Attributes
+    ----------
+    history : ndarray, (histories, units)
+        Each unit's own recent counts, where a regressor is of them: the traces of a `History`, shared.
     """
 
     def __init__(self, model: EncodingModel, learning_rate):
@@ -31,7 +38,9 @@ class Adapter:
         self.set_learning_rate(learning_rate)
         self.innovation = np.zeros(n)
         self.innovation_variance = np.ones(n)
-        self.regressors = np.ones(d)
+        self.regressors = np.ones(model.regressors.n_common)
+        self.history = np.zeros((model.regressors.n_history, n))
+        self._all = np.ones((d, n)) if model.regressors.n_history else self.regressors
         self._scratch = np.empty((d + 5, filters.BLOCK))
         self._poisson = model.likelihood == "poisson"
 
@@ -39,7 +48,18 @@ class Adapter:
         """Set the learning rate of all units, or one per unit."""
         self.rate[:] = learning_rate
 
-    def update(self, counts: np.ndarray, valid: np.ndarray, *velocity_m_s: float) -> float:
+    @property
+    def regressors_of_units(self) -> np.ndarray:
+        """The regressors of the last update, (regressors,), or (regressors, units) where some are a unit's own."""
+        if self._all is not self.regressors:
+            common = self.regressors.size
+            self._all[:common] = self.regressors[:, None]
+            self._all[common:] = self.history
+        return self._all
+
+    def update(
+        self, counts: np.ndarray, valid: np.ndarray, *velocity_m_s: float, position_m: Sequence[float] = ()
+    ) -> float:
         """Update the model with one bin; return the log likelihood of the bin before the update, nats.
 
         Parameters
@@ -48,10 +68,17 @@ class Adapter:
             Counts or features, and 1 where they are to be believed.
         *velocity_m_s : float
             The encoded velocity, one number per axis.
+        position_m : sequence of float
+            The encoded position, where a regressor is of it.
         """
-        model, u = self.model, self.regressors
-        for axis, component in enumerate(velocity_m_s):
-            u[1 + axis] = DM_PER_M * component
+        model, u, kinds = self.model, self.regressors, self.model.regressors
+        if kinds.velocity_alone:
+            for axis, component in enumerate(velocity_m_s):
+                u[1 + axis] = DM_PER_M * component
+        else:
+            kinds.fill(u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m])
+        if kinds.n_history:
+            return self._update_with_history(counts, valid)
         update, scale = (
             (filters.adapt_poisson, model.bin_s) if self._poisson else (filters.adapt_gaussian, model.noise_variance)
         )
@@ -63,6 +90,22 @@ class Adapter:
             u,
             self.rate,
             scale,
+            self.innovation,
+            self.innovation_variance,
+            self._scratch,
+        )
+
+    def _update_with_history(self, counts: np.ndarray, valid: np.ndarray) -> float:
+        model = self.model
+        return filters.adapt_poisson_own(
+            model.weights,
+            model.covariance,
+            counts,
+            valid,
+            self.regressors,
+            self.history,
+            self.rate,
+            model.bin_s,
             self.innovation,
             self.innovation_variance,
             self._scratch,

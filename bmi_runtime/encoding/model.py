@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.config import Config
+from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import npz_path, write_npz
 
+STATE = ("weights", "covariance", "noise_variance")
+"""The arrays that adaptation changes."""
 DM_PER_M = 10.0
 """Inside the encoding model velocity is in dm/s (speeds of order one); everywhere else in m/s."""
 
@@ -34,6 +38,10 @@ class EncodingModel:
     bin_s : float
     noise_variance : ndarray, (units,), optional
         Gaussian only; ones by default.
+    regressors : Regressors, optional
+        What the units depend on; the velocity by default.
+    features : EncodingModel, optional
+        Of the continuous features that a session of spiking units has beside them.
 
     Raises
     ------
@@ -41,12 +49,27 @@ class EncodingModel:
         When shapes do not fit or a value is not finite.
     """
 
-    def __init__(self, weights, covariance, likelihood: str, bin_s: float, noise_variance=None):
+    def __init__(
+        self,
+        weights,
+        covariance,
+        likelihood: str,
+        bin_s: float,
+        noise_variance=None,
+        regressors: Regressors | None = None,
+        features: EncodingModel | None = None,
+    ):
         self.weights = np.ascontiguousarray(weights, dtype=np.float64)
         self.covariance = np.ascontiguousarray(covariance, dtype=np.float64)
         self.likelihood = likelihood
         self.bin_s = float(bin_s)
         d, n = self.weights.shape
+        self.regressors, self.features = regressors or Regressors(d - 1), features
+        if self.regressors.size != d:
+            raise BadInput(
+                f"the encoding model has {d} regressors, its kinds ({', '.join(self.regressors.names)}; "
+                f"{self.regressors.n_axes} axes) make {self.regressors.size}"
+            )
         self.noise_variance = np.ones(n) if noise_variance is None else np.array(noise_variance, dtype=np.float64)
         if self.covariance.shape != (d * (d + 1) // 2, n) or self.noise_variance.shape != (n,):
             found = f"covariance {self.covariance.shape}, noise variance {self.noise_variance.shape}"
@@ -68,10 +91,19 @@ class EncodingModel:
     @property
     def n_axes(self) -> int:
         """Number of axes of the encoded state."""
-        return self.n_regressors - 1
+        return self.regressors.n_axes
 
     @classmethod
-    def untrained(cls, baselines, likelihood: str, bin_s: float, sd: float, noise_variance=None, dimensions: int = 2):
+    def untrained(
+        cls,
+        baselines,
+        likelihood: str,
+        bin_s: float,
+        sd: float,
+        noise_variance=None,
+        dimensions: int = 2,
+        regressors: Regressors | None = None,
+    ):
         """Return a model that knows baselines roughly and no tuning.
 
         Parameters
@@ -80,8 +112,13 @@ class EncodingModel:
             Rates in Hz (Poisson, positive) or features.
         sd : float
             Standard deviation of every weight around its start.
+        dimensions : int
+            Axes of the velocity that the units may encode.
+        regressors : Regressors, optional
+            What else they may depend on, in place of `dimensions`.
         """
-        n, d = len(baselines), 1 + dimensions
+        regressors = regressors or Regressors(dimensions)
+        n, d = len(baselines), regressors.size
         if likelihood == "poisson" and not np.all(baselines > 0):
             unit = int(np.argmin(baselines > 0))
             raise BadInput(
@@ -92,7 +129,7 @@ class EncodingModel:
         weights[0] = np.log(baselines) if likelihood == "poisson" else baselines
         rows, columns = pair_indices(d)
         covariance = np.where((rows == columns)[:, None], sd * sd, 0.0) * np.ones(n)
-        return cls(weights, covariance, likelihood, bin_s, noise_variance)
+        return cls(weights, covariance, likelihood, bin_s, noise_variance, regressors)
 
     def dense_covariance(self) -> np.ndarray:
         """Return the covariances as full matrices, (units, regressors, regressors)."""
@@ -105,18 +142,41 @@ class EncodingModel:
 
     def state(self) -> dict[str, Any]:
         """Return copies of the arrays that adaptation changes."""
-        return {name: getattr(self, name).copy() for name in ("weights", "covariance", "noise_variance")}
+        arrays: dict[str, Any] = {name: getattr(self, name).copy() for name in STATE}
+        return arrays | ({"features": self.features.state()} if self.features else {})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put arrays of :meth:`state` back, in place (decoders and adapters keep their references)."""
-        for name in ("weights", "covariance", "noise_variance"):
+        for name in STATE:
             getattr(self, name)[...] = state[name]
+        if self.features:
+            self.features.restore(state["features"])
 
     def copy(self) -> EncodingModel:
         """Return an independent copy."""
         return EncodingModel(
-            self.weights.copy(), self.covariance.copy(), self.likelihood, self.bin_s, self.noise_variance
+            self.weights.copy(),
+            self.covariance.copy(),
+            self.likelihood,
+            self.bin_s,
+            self.noise_variance,
+            self.regressors,
+            self.features.copy() if self.features else None,
         )
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any], config: Config) -> EncodingModel:
+        """Return the model of a session's snapshot, with copies of its arrays."""
+        features = None
+        if "features" in state:
+            kinds, width_s = Regressors.of_features(config), config.session.feature_bin_s
+            features = cls._copied(state["features"], "gaussian", width_s, kinds)
+        return cls._copied(state, config.session.likelihood, config.bin_s, Regressors.of(config), features)
+
+    @classmethod
+    def _copied(cls, state: dict[str, Any], likelihood: str, bin_s: float, kinds: Regressors, features=None):
+        weights, covariance, noise = (state[name].copy() for name in STATE)
+        return cls(weights, covariance, likelihood, bin_s, noise, kinds, features)
 
     def save(self, path) -> None:
         """Write the model as ``.npz``: weights (units, regressors), covariance (units, d, d), noise_variance, bin_s."""
@@ -146,3 +206,22 @@ class EncodingModel:
                 return cls(weights, full[:, rows, columns].T, str(data["likelihood"]), float(data["bin_s"]), noise)
         except (OSError, KeyError, ValueError, IndexError) as error:
             raise BadInput(f"{path} is not an encoding model: {error}") from None
+
+
+def untrained_model(config: Config) -> EncodingModel:
+    """Return a model of a session's units, and of its features, that knows nothing: 10 Hz (features: 0), no tuning."""
+    session, sd, noise = config.session, config.encoding.initial_sd, config.encoding.noise_variance or 1.0
+    start = np.full(session.units, 0.0 if config.continuous else 10.0)
+    model = EncodingModel.untrained(
+        start, session.likelihood, config.bin_s, sd, np.full(session.units, noise), regressors=Regressors.of(config)
+    )
+    if session.features:
+        model.features = EncodingModel.untrained(
+            np.zeros(session.features),
+            "gaussian",
+            session.feature_bin_s,
+            sd,
+            np.full(session.features, noise),
+            regressors=Regressors.of_features(config),
+        )
+    return model

@@ -15,20 +15,29 @@ BLOCK = 128  # units worked on together: scratch of (regressors + 5, BLOCK) stay
 LOG_RATE_LIMIT = 12.0  # |log expected count per bin| beyond which a rate is taken as exploded
 
 
+NO_HISTORY = np.zeros((0, 1))
+"""For models whose units do not depend on their own past."""
+
+
 @kernel
-def _linear_predictor(weights, regressors, start, stop, out):
-    """Set out = regressors' weights for a block of units."""
+def _linear_predictor(weights, regressors, own, start, stop, out):
+    """Set out = regressors' weights for a block of units; rows of own are regressors with a value for each unit."""
     rows.fill(out, 0.0)
-    for a in range(regressors.size):
+    d = regressors.size
+    for a in range(d):
         rows.add_scaled(out, regressors[a], weights[a, start:stop])
+    for k in range(own.shape[0]):
+        rows.add_product(out, own[k, start:stop], weights[d + k, start:stop])
 
 
 @kernel
-def _prior_times_regressors(covariance, regressors, rate, start, stop, spread, out):
+def _prior_times_regressors(covariance, regressors, own, rate, start, stop, spread, out):
     """Set the rows of out to P u, P = S + rate I, and spread to u'P u, for a block of units."""
     d, width = regressors.size, stop - start
     for a in range(d):
         rows.scaled(out[a, :width], regressors[a], rate[start:stop])
+    for k in range(own.shape[0]):
+        rows.product(out[d + k, :width], own[k, start:stop], rate[start:stop])
     pair = 0
     for a in range(d):
         for b in range(a):
@@ -37,9 +46,25 @@ def _prior_times_regressors(covariance, regressors, rate, start, stop, spread, o
             pair += 1
         rows.add_scaled(out[a, :width], regressors[a], covariance[pair, start:stop])
         pair += 1
+    for k in range(own.shape[0]):
+        mine = own[k, start:stop]
+        for b in range(d):
+            element = covariance[pair, start:stop]
+            rows.add_scaled(out[d + k, :width], regressors[b], element)
+            rows.add_product(out[b, :width], mine, element)
+            pair += 1
+        for j in range(k):
+            element = covariance[pair, start:stop]
+            rows.add_product(out[d + k, :width], own[j, start:stop], element)
+            rows.add_product(out[d + j, :width], mine, element)
+            pair += 1
+        rows.add_product(out[d + k, :width], mine, covariance[pair, start:stop])
+        pair += 1
     rows.fill(spread, 0.0)
     for a in range(d):
         rows.add_scaled(spread, regressors[a], out[a, :width])
+    for k in range(own.shape[0]):
+        rows.add_product(spread, own[k, start:stop], out[d + k, :width])
 
 
 @kernel
@@ -107,7 +132,18 @@ def adapt_poisson(weights, covariance, counts, valid, regressors, rate, bin_s, i
     float
         Log likelihood of the counts before the update, without ln(count!), nats.
     """
-    n, d, log_bin = weights.shape[1], regressors.size, np.log(bin_s)
+    return adapt_poisson_own(
+        weights, covariance, counts, valid, regressors, NO_HISTORY, rate, bin_s, innovation, variance, scratch
+    )
+
+
+@kernel
+def adapt_poisson_own(weights, covariance, counts, valid, regressors, own, rate, bin_s, innovation, variance, scratch):
+    """Update every unit as :func:`adapt_poisson` does, with regressors of its own beside the common ones.
+
+    ``own`` is (histories, units); the last rows of ``weights`` are theirs, and ``regressors`` holds the others.
+    """
+    n, d, log_bin = weights.shape[1], weights.shape[0], np.log(bin_s)
     log_likelihood = 0.0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
@@ -115,8 +151,8 @@ def adapt_poisson(weights, covariance, counts, valid, regressors, rate, bin_s, i
         predictor, spread, direction = scratch[0, :width], scratch[1, :width], scratch[2 : 2 + d]
         expected, step, terms = scratch[2 + d, :width], scratch[3 + d, :width], scratch[4 + d, :width]
         count, mask, error = counts[start:stop], valid[start:stop], innovation[start:stop]
-        _linear_predictor(weights, regressors, start, stop, predictor)
-        _prior_times_regressors(covariance, regressors, rate, start, stop, spread, direction)
+        _linear_predictor(weights, regressors, own, start, stop, predictor)
+        _prior_times_regressors(covariance, regressors, own, rate, start, stop, spread, direction)
         rows.limited_sum(predictor, log_bin, -LOG_RATE_LIMIT, LOG_RATE_LIMIT)
         rows.masked_exponential(expected, predictor, mask)
         rows.masked_difference(error, count, mask, expected)
@@ -157,8 +193,8 @@ def adapt_gaussian(weights, covariance, counts, valid, regressors, rate, noise_v
         predictor, spread, direction = scratch[0, :width], scratch[1, :width], scratch[2 : 2 + d]
         gain, step = scratch[2 + d, :width], scratch[3 + d, :width]
         mask, error = valid[start:stop], innovation[start:stop]
-        _linear_predictor(weights, regressors, start, stop, predictor)
-        _prior_times_regressors(covariance, regressors, rate, start, stop, spread, direction)
+        _linear_predictor(weights, regressors, NO_HISTORY, start, stop, predictor)
+        _prior_times_regressors(covariance, regressors, NO_HISTORY, rate, start, stop, spread, direction)
         for j in range(width):
             error[j] = (counts[start + j] - predictor[j]) * mask[j]
         _gaussian_gains(noise_variance[start:stop], spread, mask, error, variance[start:stop], gain, step)
@@ -183,7 +219,7 @@ def _log_normalisation(variance, mask):
 
 
 @kernel
-def _weight_uncertainty(covariance, regressors, start, stop, out):
+def _weight_uncertainty(covariance, regressors, own, start, stop, out):
     """Set out to u'S u: the variance of each unit's linear predictor that its weights' covariance makes."""
     rows.fill(out, 0.0)
     pair = 0
@@ -193,6 +229,16 @@ def _weight_uncertainty(covariance, regressors, start, stop, out):
             pair += 1
         rows.add_scaled(out, regressors[a] * regressors[a], covariance[pair, start:stop])
         pair += 1
+    for k in range(own.shape[0]):
+        mine = own[k, start:stop]
+        for b in range(regressors.size):
+            rows.add_scaled_product(out, 2.0 * regressors[b], mine, covariance[pair, start:stop])
+            pair += 1
+        for j in range(k + 1):
+            factor = 1.0 if j == k else 2.0
+            for i in range(out.size):
+                out[i] += factor * mine[i] * own[j, start + i] * covariance[pair, start + i]
+            pair += 1
 
 
 @kernel
@@ -230,6 +276,19 @@ def poisson_evidence(weights, covariance, counts, valid, regressors, bin_s, trus
     float
         The largest log expected count per bin before it was limited, for the safety state.
     """
+    return poisson_evidence_own(
+        weights, covariance, counts, valid, regressors, NO_HISTORY, bin_s, trust, score, information, scratch
+    )
+
+
+@kernel
+def poisson_evidence_own(
+    weights, covariance, counts, valid, regressors, own, bin_s, trust, score, information, scratch
+):
+    """Sum the evidence as :func:`poisson_evidence` does, with regressors of each unit's own (see `adapt_poisson_own`).
+
+    They say nothing about the state: score and information are by the common regressors.
+    """
     n, log_bin, largest = weights.shape[1], np.log(bin_s), -1e300
     score[:] = 0.0
     information[:] = 0.0
@@ -238,8 +297,8 @@ def poisson_evidence(weights, covariance, counts, valid, regressors, bin_s, trus
         width = stop - start
         predictor, uncertainty = scratch[0, :width], scratch[1, :width]
         weight, error = scratch[2, :width], scratch[3, :width]
-        _weight_uncertainty(covariance, regressors, start, stop, uncertainty)
-        _linear_predictor(weights, regressors, start, stop, predictor)
+        _weight_uncertainty(covariance, regressors, own, start, stop, uncertainty)
+        _linear_predictor(weights, regressors, own, start, stop, predictor)
         largest = max(largest, rows.largest(predictor) + log_bin)
         rows.limited_sum(predictor, log_bin, -LOG_RATE_LIMIT, LOG_RATE_LIMIT)
         rows.masked_exponential(weight, predictor, valid[start:stop])
@@ -274,8 +333,8 @@ def gaussian_evidence(
         width = stop - start
         predictor, uncertainty = scratch[0, :width], scratch[1, :width]
         weight, error = scratch[2, :width], scratch[3, :width]
-        _weight_uncertainty(covariance, regressors, start, stop, uncertainty)
-        _linear_predictor(weights, regressors, start, stop, predictor)
+        _weight_uncertainty(covariance, regressors, NO_HISTORY, start, stop, uncertainty)
+        _linear_predictor(weights, regressors, NO_HISTORY, start, stop, predictor)
         noise = noise_variance[start:stop]
         _gaussian_trust(noise, uncertainty, counts[start:stop], predictor, valid[start:stop], trust, weight, error)
         for j in range(width):
@@ -452,6 +511,39 @@ def _predict_regressors(state, covariance, bin_s, keep, noise, scale, regressors
 def workspace_shape(n_axes: int) -> tuple[int, int]:
     """Return the shape of the scratch of the decode kernels: regressors, score, information, and `update_state`'s."""
     return 2 + n_axes + 3 * n_axes, max(2 * n_axes + 1, n_axes + 1)
+
+
+@kernel
+def project_evidence(score, information, jacobian, state_score, state_information, work):
+    """Set the evidence about a state from that about regressors u: score J's, information J'I J, with J = du/dstate.
+
+    Parameters
+    ----------
+    score : ndarray, (r,)
+    information : ndarray, (r, r)
+    jacobian : ndarray, (r, m)
+    state_score : ndarray, (m,), out
+    state_information : ndarray, (m, m), out
+    work : ndarray, (r, m), scratch
+    """
+    r, m = jacobian.shape
+    for a in range(r):
+        for j in range(m):
+            total = 0.0
+            for b in range(r):
+                total += information[a, b] * jacobian[b, j]
+            work[a, j] = total
+    for i in range(m):
+        total = 0.0
+        for a in range(r):
+            total += jacobian[a, i] * score[a]
+        state_score[i] = total
+        for j in range(i + 1):
+            total = 0.0
+            for a in range(r):
+                total += jacobian[a, i] * work[a, j]
+            state_information[i, j] = total
+            state_information[j, i] = total
 
 
 WORKSPACE = workspace_shape(2)

@@ -30,6 +30,20 @@ def add_scaled(out, factor, x):
 
 
 @kernel
+def product(out, x, y):
+    """Set out[j] = x[j] y[j]."""
+    for j in range(out.size):
+        out[j] = x[j] * y[j]
+
+
+@kernel
+def add_scaled_product(out, factor, x, y):
+    """Add factor x[j] y[j] to out[j]."""
+    for j in range(out.size):
+        out[j] += factor * x[j] * y[j]
+
+
+@kernel
 def add_product(out, x, y):
     """Add x[j] y[j] to out[j]."""
     for j in range(out.size):

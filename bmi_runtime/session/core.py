@@ -6,7 +6,7 @@ Live runs, simulation, replay, sweeps and tests all drive :meth:`Session.step`; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.decoding.base import DECODERS, decoder_class
 from bmi_runtime.encoding.adapter import Adapter
-from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.encoding.model import EncodingModel, untrained_model
+from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import INTENTIONS
 from bmi_runtime.kernels import filters
-from bmi_runtime.messages import STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
+from bmi_runtime.messages import MISSING, STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
 from bmi_runtime.session.commands import DECODER_SETTINGS, FILTER_OF, checked, decoder_kinds, shown, why_these_kinds
+from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
 from bmi_runtime.tasks.registry import make_task
@@ -86,6 +88,13 @@ class Session:
                 f"the encoding model is of {model.n_axes} axes, the brain state has {space.n_axes}: "
                 f"{', '.join(space.axes)} (state.axes)"
             )
+        if model.regressors != Regressors.of(config):
+            raise BadInput(
+                f"the encoding model depends on {', '.join(model.regressors.names)}, the configuration wants "
+                f"{', '.join(config.encoding.regressors)} (encoding.regressors)"
+            )
+        if bool(model.features) != bool(config.session.features):
+            raise BadInput("an encoding model of features and session.features go together")
         self.config, self.model = config, model
         n, self._n = model.n_units, space.n_axes
         self.record = StepRecord(*config.layout)
@@ -95,6 +104,12 @@ class Session:
         self.task_kind = config.task.kind
         self.adapter = Adapter(model, config.adapter.learning_rate)
         self.oversight, self.adapting = Oversight(config, self.adapter), config.adapter.enabled
+        self.features = FeatureBlock(config, model.features) if model.features else None
+        self.history = History(model.regressors, n, config.bin_s) if model.regressors.n_history else None
+        if self.history:
+            self.adapter.history = self.history.traces
+        self._needs_position = "position" in model.regressors.names
+        self._skips_missing_axes = config.adapter.missing_axis == "skip"
         self.decoder_config, frozen = config.decoder, config.decoder.frozen_model
         self.decoder_model = EncodingModel.load(frozen) if frozen else model
         self.decoder = self._make_decoder(self.decoder_model)
@@ -119,6 +134,13 @@ class Session:
     def _make_decoder(self, model: EncodingModel) -> Any:
         section = self.decoder_config
         options = section.model_dump(exclude={"kind", "frozen_model", "options"}) | section.options
+        if model.features and section.kind not in FILTER_OF.values():
+            raise BadInput(
+                f"decoder.kind = '{section.kind}' decodes spiking units alone; a session with features beside them "
+                f"wants {' or '.join(FILTER_OF.values())}"
+            )
+        if self.history:
+            options["history"] = self.history.traces
         return decoder_class(section.kind)(model, **options)
 
     def step(self, input_bytes) -> StepRecord:
@@ -135,6 +157,10 @@ class Session:
         if self._learned:
             self._learned = False
             self.events += self.oversight.update(self._counts, self._valid, self.bins - 1)
+            if self.features:
+                self.events += self.features.settle(self.bins - 1)
+        if self.history:
+            self.history.take(self._counts)
 
     def respond(self, input_bytes) -> StepRecord:
         """Take one bin in: infer the intention, decode, move the cursor, adapt; the bin's record is complete then.
@@ -149,12 +175,12 @@ class Session:
         given = record.input
         # what the subject saw while it produced these counts is the cursor and target of the bin before
         intended = self._infer_intention(given)
-        refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
-        if refused:
-            self.events.append({"name": "refused-counts", "units": int(refused)})
-        if self._left_out.size:
-            self._valid[self._left_out] = 0.0
-        usable = 2 * refused < self._counts.size and given.stale.item() == 0
+        position = self._encoded_position(given) if self._needs_position else ()
+        usable = self._take_units(given)
+        if self.features and self.features.take(given.features, self.events) and given.stale.item() == 0:
+            if not usable:  # the units are missing, the features are there
+                self._valid[:] = 0.0
+            usable = True
         safety, behind = self.safety, given.behind.item() > 0
         safety.before_decoding(usable)
         decoded = self._decode(usable and not (behind and self._miss_policy == "coast"))
@@ -168,8 +194,10 @@ class Session:
             self.decoder.on_done()
         self.mark(TASK)
         adapting = self.adapting and usable and safety.adapts and not (self.hold or behind)
-        adapting = adapting and math.isfinite(sum(intended))
-        likelihood = self._adapt(intended) if adapting else math.nan
+        adapting = adapting and self._teaches(intended)
+        likelihood = self._adapt(intended, position) if adapting else math.nan
+        if self.features and not adapting:
+            self.features.learn(False, intended, position)
         if self.bins % self._check_every == 0:
             self._repair()
         if safety.events:
@@ -179,6 +207,29 @@ class Session:
         self.bins += 1
         self.mark(ADAPT)
         return record
+
+    def _take_units(self, given) -> bool:
+        """Take in the units' counts; return whether the bin can be decoded from them."""
+        refused = filters.clean_counts(given.counts, self._largest, self._counts, self._valid)
+        missing = 0
+        if refused:
+            missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
+            if refused > missing:
+                self.events.append({"name": "refused-counts", "units": int(refused - missing)})
+        if self._left_out.size:
+            self._valid[self._left_out] = 0.0
+        there = self._counts.size - missing
+        return 2 * (refused - missing) < there and given.stale.item() == 0
+
+    def _encoded_position(self, given) -> list[float]:
+        """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""
+        return given.kinematics[: self._n].tolist() if self.intention is None else self.cursor[: self._n]
+
+    def _teaches(self, intended: list[float]) -> bool:
+        """Return whether a bin can be learned from: its intention is known, in one axis at least."""
+        if math.isfinite(sum(intended)):
+            return True
+        return not self._skips_missing_axes and any(math.isfinite(v) for v in intended)
 
     def _infer_intention(self, given) -> list[float]:
         if self.intention is None:
@@ -191,7 +242,11 @@ class Session:
         if not usable:
             decoder.coast()
             return decoder.state
-        decoded = decoder.predict(self._counts, self._valid)
+        features = self.features
+        if features and features.came:
+            decoded = decoder.predict(self._counts, self._valid, features.values, features.valid)
+        else:
+            decoded = decoder.predict(self._counts, self._valid)
         broken = not math.isfinite(sum(decoded.tolist()))
         if broken:
             self.events.append({"name": "decoder-not-finite"})
@@ -202,15 +257,20 @@ class Session:
         self.safety.after_decoding(exploded, broken)
         return decoder.state
 
-    def _adapt(self, intended: list[float]) -> float:
-        """Learn from this bin; return its log likelihood before the update."""
+    def _adapt(self, intended: list[float], position: Sequence[float]) -> float:
+        """Learn from this bin; return its log likelihood before the update. An axis that is missing is at rest."""
         self._learned = True
-        return self.adapter.update(self._counts, self._valid, *intended)
+        velocity = [v if v - v == 0.0 else 0.0 for v in intended]  # v - v: 0 for finite numbers alone
+        position = [x if x - x == 0.0 else 0.0 for x in position]
+        likelihood = self.adapter.update(self._counts, self._valid, *velocity, position_m=position)
+        return likelihood + self.features.learn(True, velocity, position) if self.features else likelihood
 
     def _repair(self) -> None:
         """Start units again whose weights or covariance are lost; a session must outlive one broken unit."""
         model, sd = self.model, self.config.encoding.initial_sd
         lost = filters.repair(model.weights, model.covariance, sd * sd)
+        if self.features:
+            lost += filters.repair(self.features.model.weights, self.features.model.covariance, sd * sd)
         if lost:
             self.events.append({"name": "covariance-lost", "units": int(lost)})
             self.safety.happen(Happening.FAULT)
@@ -265,7 +325,7 @@ class Session:
             assist,
             self.oversight.learning_rate,
             likelihood,
-            filters.checksum(self.model.weights),
+            self._checksum(),
             task.trial,
             task.successes,
             task.timeouts,
@@ -275,6 +335,10 @@ class Session:
             stimulated,
             0,
         )
+
+    def _checksum(self) -> int:
+        own = filters.checksum(self.model.weights)
+        return own ^ filters.checksum(self.features.model.weights) if self.features else own
 
     def apply(self, command: dict[str, Any]) -> dict[str, Any]:
         """Apply a command between two bins; return the answer, with the old and new value and the bin it takes effect.
@@ -372,6 +436,8 @@ class Session:
             "safety": self.safety.snapshot(),
             "live": [self.adapting, self.assist, self.hold],
             "rng": _rng_state(self.rng),
+            **({"features": self.features.snapshot()} if self.features else {}),
+            **({"history": self.history.traces.copy()} if self.history else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -394,13 +460,15 @@ class Session:
         self.safety.restore(snapshot["safety"])
         self.adapting, self.assist, self.hold = snapshot["live"]
         self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
+        if self.features:
+            self.features.restore(snapshot["features"])
+        if self.history:
+            self.history.traces[...] = snapshot["history"]
 
 
 def warm_up(config: Config) -> None:
     """Run a throw-away session for a few bins, so that every kernel is compiled before the first real one."""
-    model = EncodingModel.untrained(
-        np.ones(config.session.units), config.session.likelihood, config.bin_s, 0.1, None, config.space.n_axes
-    )
+    model = untrained_model(config)
     decoder = config.decoder.model_copy(update={"frozen_model": ""})
     session = Session(config.model_copy(update={"decoder": decoder}), model)
     empty = Bin(*config.layout)

@@ -13,10 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from bmi_runtime.config import Config
-from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.provenance import provenance
 from bmi_runtime.recording.writer import RecordingWriter
@@ -41,11 +39,7 @@ def initial_model(config: Config, source: Any) -> EncodingModel:
         return source.world.initial_model()
     if config.encoding.initial == "truth":
         raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
-    start = np.full(config.session.units, 0.0 if config.continuous else 10.0)
-    noise = np.full(config.session.units, config.encoding.noise_variance or 1.0)
-    return EncodingModel.untrained(
-        start, config.session.likelihood, config.bin_s, config.encoding.initial_sd, noise, config.space.n_axes
-    )
+    return untrained_model(config)
 
 
 def recording_path(config: Config) -> pathlib.Path:

@@ -55,7 +55,7 @@ class Oversight:
     def update(self, counts: np.ndarray, valid: np.ndarray, bin_number: int) -> list[dict[str, Any]]:
         """Take in the bin that the adapter has just learned from; return the events."""
         adapter = self.adapter
-        seen = (adapter.regressors, counts, valid, adapter.innovation, adapter.model.covariance, self._noise)
+        seen = (adapter.regressors_of_units, counts, valid, adapter.innovation, adapter.model.covariance, self._noise)
         events: list[dict[str, Any]] = []
         if self.schedule:
             self.schedule.update(*seen)

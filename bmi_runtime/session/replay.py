@@ -24,7 +24,7 @@ def recorded_config(recording: Recording, overrides=()) -> Config:
     data = recording.header.get("config")
     if not isinstance(data, dict):
         raise BadInput(f"{recording.path} has no configuration in its header, so it cannot be replayed")
-    data = copy.deepcopy(data)  # the header stays as it was recorded
+    data = configuration.as_recorded(copy.deepcopy(data))  # the header stays as it was recorded
     for text in overrides:
         configuration.override(data, text)
     return configuration.from_dict(data, str(recording.path))
@@ -53,13 +53,7 @@ def session_from(recording: Recording, overrides=(), snapshot: dict[str, Any] | 
     config = recorded_config(recording, [text for text in overrides if text not in at_once])
     snapshot = first_snapshot(recording) if snapshot is None else snapshot
     state = snapshot["model"]
-    model = EncodingModel(
-        state["weights"].copy(),
-        state["covariance"].copy(),
-        config.session.likelihood,
-        config.bin_s,
-        state["noise_variance"],
-    )
+    model = EncodingModel.of_state(state, config)
     if not overrides:
         session = Session(config, model)
     else:

@@ -179,10 +179,7 @@ def session_at(config: Config, snapshot: dict[str, Any]) -> Session:
     state, kind = snapshot["model"], snapshot.get("task_kind", config.task.kind)
     if kind != config.task.kind:  # a command changed it before the snapshot
         config = config.model_copy(update={"task": config.task.model_copy(update={"kind": kind})})
-    model = EncodingModel(
-        state["weights"].copy(), state["covariance"].copy(), config.session.likelihood, config.bin_s,
-        state["noise_variance"],
-    )  # fmt: skip
+    model = EncodingModel.of_state(state, config)
     session = Session(config, model)
     session.restore(snapshot)
     return session
@@ -267,6 +264,7 @@ def configuration_of(path, overrides) -> tuple[Config, int]:
     if not isinstance(data, dict):
         raise BadInput(f"{path} has no configuration in its header, so it cannot be resumed")
     given = any(text.startswith("session.duration_s") for text in overrides)
+    data = configuration.as_recorded(data)
     data = {**data, "recording": {**data["recording"], "path": ""}}
     for text in overrides:
         configuration.override(data, text)
