@@ -165,7 +165,7 @@ def _spikes(message: WireMessage, values: dict, n_units: int) -> None:
             raise BadInput(f"'units' holds numbers outside 0 to {n_units - 1} (session.units = {n_units})")
         if _LARGEST(times) >= message.until_ns or _SMALLEST(times) < message.from_ns:
             raise BadInput("'times_ns' holds times outside from_ns (included) to until_ns (excluded)")
-    message.times_ns, message.units = times, units
+    message.times_ns, message.units = times.astype(np.int64, copy=False), units
 
 
 def _counts(message: WireMessage, values: dict, n_units: int) -> None:

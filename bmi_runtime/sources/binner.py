@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections import Counter
 from typing import Any
 
@@ -20,6 +21,9 @@ COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts 
 SAME_WIDTH = 0.01  # counts of a width within one percent of ours are ours
 RING_S = 1.5
 CATCH_UP_BINS = 8
+MOST_REASONS = 40
+MOST_MARKS = 100  # events of the device in one bin
+_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,6 +51,8 @@ class Packet:
     pace_ns : float or None
         What values of this stream stand for: where a whole number of them fills a bin, bins begin with them. 0: they
         are uneven. None: judged by this packet alone.
+    sent_ns : int or None
+        The device's clock when this was sent, where it is complete for less than that. None: `until_ns`.
     """
 
     from_ns: int
@@ -60,6 +66,12 @@ class Packet:
     inside: bool = True
     fractional: bool = False
     pace_ns: float | None = None
+    sent_ns: int | None = None
+
+    @property
+    def device_ns(self) -> int:
+        """What the device's clock said when this was sent."""
+        return self.until_ns if self.sent_ns is None else self.sent_ns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +169,8 @@ class Binner:
         self.closed, self._closed_host_ns = 0, 0
         self.totals: Counter[str] = Counter()
         self.events: list[dict[str, Any]] = []
-        self._late = self._duplicates = self._refused = self._stale = self._gap = self._late_waiting = 0
+        self.refusals: dict[str, list[Any]] = {}  # how often and an example, by the reason without its numbers
+        self._late = self._duplicates = self._refused = self._stale = self._gap = self._late_waiting = self._marks = 0
 
     @property
     def started(self) -> bool:
@@ -170,11 +183,28 @@ class Binner:
         return self._held is not None
 
     def refuse(self, reason: str) -> None:
-        """Count a message that cannot be used; the first of every reason since the last bin becomes an event."""
+        """Count a message that cannot be used; the first since the last bin becomes an event, every reason is kept."""
         self._refused += 1
         self.totals["refused"] += 1
+        kind = _DIGITS.sub("#", reason[:300])
+        if kind in self.refusals or len(self.refusals) < MOST_REASONS:
+            self.refusals.setdefault(kind, [0, reason[:300]])[0] += 1
         if self._refused == 1:
             self.events.append({"name": "message-refused", "reason": reason[:300]})
+
+    def mark(self, kind: str, time_ns: int, **facts: Any) -> None:
+        """Take an event of the device (a TTL line, a marker) at its device time: recorded with its fitted host time."""
+        self._marks += 1
+        if self._marks > MOST_MARKS:
+            self.totals["events_dropped"] += 1
+            return
+        event: dict[str, Any] = {"name": "device-event", "kind": kind, "device_time_s": time_ns * 1e-9, **facts}
+        if self.clock.known:
+            event["host_time_ns"] = self.clock.host_ns(time_ns)
+            uncertainty_s = self.clock.uncertainty_s(time_ns)
+            event["uncertainty_s"] = uncertainty_s if math.isfinite(uncertainty_s) else None
+        self.totals["device_events"] += 1
+        self.events.append(event)
 
     def duplicate(self) -> None:
         """Count a message that came twice."""
@@ -209,8 +239,8 @@ class Binner:
         elif self._held is not None:
             self._held = None
             self._contradict()
-        if packet.in_order and self.clock.behind(packet.until_ns, packet.host_ns):
-            self._new_segment("clock-stood", jump_s=-self.clock.residual_ns(packet.until_ns, packet.host_ns) * 1e-9)
+        if packet.in_order and self.clock.behind(packet.device_ns, packet.host_ns):
+            self._new_segment("clock-stood", jump_s=-self.clock.residual_ns(packet.device_ns, packet.host_ns) * 1e-9)
         self._accept(packet)
         return True
 
@@ -230,7 +260,7 @@ class Binner:
         if self._origin is None or not self.clock.known:
             return True
         backward = packet.in_order and packet.until_ns < self._newest_ns - self.clock.jump_ns
-        return not backward and not self.clock.ahead(packet.until_ns, packet.host_ns)
+        return not backward and not self.clock.ahead(packet.device_ns, packet.host_ns)
 
     def _agree(self, held: Packet, packet: Packet) -> bool:
         difference = (packet.host_ns - packet.until_ns) - (held.host_ns - held.until_ns)
@@ -254,7 +284,7 @@ class Binner:
             self._origin = packet.from_ns if packet.inside else -(-packet.from_ns // self.bin_ns) * self.bin_ns
             self._newest_ns = self._good_ns = packet.from_ns
         if packet.in_order:
-            self.clock.observe(packet.until_ns, packet.host_ns)
+            self.clock.observe(packet.device_ns, packet.host_ns)
             self._observe_delay(packet)
         first = (packet.from_ns - self._origin) // self.bin_ns
         last = (packet.until_ns - 1 - self._origin) // self.bin_ns
@@ -294,7 +324,9 @@ class Binner:
             if packet.times_ns.size:
                 bin_end = (int(packet.times_ns.min()) - self._origin) // self.bin_ns + 1
                 end_ns = self._origin + bin_end * self.bin_ns
-                self.wait.observe(packet.host_ns - self.clock.host_ns(end_ns))
+                late_ns = packet.host_ns - self.clock.host_ns(end_ns)
+                if late_ns < self.wait.limit_ns:  # waiting would not have helped
+                    self.wait.observe(late_ns)
             return
         late_ns = packet.host_ns - self.clock.host_ns(packet.until_ns)
         self.wait.observe(late_ns if self._on_grid(packet, width) else late_ns + width)
@@ -428,6 +460,20 @@ class Binner:
             return self._closed_host_ns + self.bin_ns
         return self.clock.host_ns(self._end_ns()) + self.wait.wait_ns
 
+    def begin_here(self) -> None:
+        """Go on with the newest bin: what came before was listened to, and is neither decoded nor missed."""
+        if self._origin is None:
+            return
+        newest = (self._newest_ns - self._origin) // self.bin_ns
+        for old in range(self._next, min(newest, self._next + self.slots)):
+            self._wipe(old % self.slots)
+        self._next = max(newest, self._next)
+        self._late_values[:] = 0.0
+        self._late = self._late_waiting = self._gap = 0
+        for name in ("late", "late_dropped", "skipped_bins"):
+            self.totals.pop(name, None)
+        self.events = [event for event in self.events if event["name"] != "bins-skipped"]
+
     def drop_backlog(self, now_ns: int) -> None:
         """Skip to the newest complete bin when the next one is older than may be decoded."""
         if self._origin is None or self.age_ns(now_ns) <= self.max_backlog_ns:
@@ -451,7 +497,7 @@ class Binner:
         times = (self.closed, device_s, now_ns, offset_s, uncertainty_s, age_s)
         gap, stale = self._note_gap(device_s, complete)
         INPUT_HEAD.pack_into(into.bytes, 0, *times, gap, self._late, self._duplicates, self._refused, stale)
-        self._late = self._duplicates = self._refused = 0
+        self._late = self._duplicates = self._refused = self._marks = 0
         fields.segment[0] = self.clock.segment
         self._fill_values(fields, complete, stale)
         self.closed += 1

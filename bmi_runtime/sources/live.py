@@ -18,6 +18,7 @@ LONGEST_SLEEP_S = 0.1
 OPENING_NS = 500_000_000
 REFUSED_PER_S = 40_000  # messages refused faster than this are not all read: about half of a processor
 READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
+LISTEN_NS = 1_000_000_000
 
 
 def address_of(config: Config, default: str) -> str:
@@ -78,20 +79,24 @@ class LiveSource:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
 
     def open(self) -> None:
-        """Connect, and wait for the first data."""
+        """Connect, wait for the first data, and listen to them for a moment before the session begins.
+
+        What is learned from what comes (waiting time, late spikes, whether channels count from 0) is so known at the
+        first bin; the data heard are not for decoding.
+        """
         self.feed.open()
         deadline_ns = self.now_ns() + self.wait_s * 1e9
         while self.wait_s and not self.binner.started:
             if self.now_ns() > deadline_ns:
                 self.close()
-                address = getattr(self.feed, "address", self.config.source.address)
-                raise BmiError(
-                    f"no data came from {address} within {self.wait_s:g} s (source.address, "
-                    f"source.options.wait_s); {self.binner.totals['refused']} messages were refused; is the sender "
-                    "running?"
-                )
+                raise BmiError(self._nothing_came())
             self._receive(LONGEST_SLEEP_S)
+        until_ns = self.now_ns() + (LISTEN_NS if self.wait_s else 0)
+        while (left_ns := until_ns - self.now_ns()) > 0:
+            self._receive(min(left_ns * 1e-9, LONGEST_SLEEP_S))
         self._empty(OPENING_NS)  # what queued up while the session got ready is not for decoding
+        if self.wait_s:
+            self.binner.begin_here()
 
     def _receive(self, timeout_s: float) -> bool:
         """Give the binner one message; one that its feed stumbles over is refused, it does not end the session."""
@@ -108,6 +113,19 @@ class LiveSource:
         until_ns = self.now_ns() + within_ns
         while self._receive(0.0) and self.now_ns() < until_ns:
             pass
+
+    def _nothing_came(self) -> str:
+        address = getattr(self.feed, "address", self.config.source.address)
+        refused = self.refusals()
+        why = f"; {'; '.join(refused)}" if refused else "; is the sender running?"
+        return f"no data came from {address} within {self.wait_s:g} s (source.address, source.options.wait_s){why}"
+
+    def refusals(self) -> list[str]:
+        """Return what was refused, each reason in a sentence with its number, the most frequent first."""
+        ordered = sorted(self.binner.refusals.values(), key=lambda entry: -entry[0])
+        return [
+            f"{count} message{'s were' if count > 1 else ' was'} refused: {reason}" for count, reason in ordered[:5]
+        ]
 
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin as soon as it is complete, or when it has waited long enough."""
@@ -172,6 +190,7 @@ class LiveSource:
             "wait_wanted_s": binner.wait.wanted_ns * 1e-9,
             "delay_median_s": binner.delays.percentile_ns(0.5) * 1e-9,
             "delay_p99_s": binner.delays.percentile_ns(0.99) * 1e-9,
+            "refusals": self.refusals(),
         }
 
     def close(self) -> None:

@@ -1,0 +1,147 @@
+"""What the Open Ephys GUI's ZMQ Interface plugin sends, checked: versions 0.1 to 1.0 of its JSON.
+
+Up to version 0.2 a message counts itself in ``message_no``, its samples are called ``timestamp``, and a spike has an
+``electrode_id`` (from 0); from 0.3 on it is ``message_num``, ``sample_num`` and the electrode's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from bmi_runtime.errors import BadInput
+
+MAX_NUMBER = 1 << 53
+MAX_BLOCK_S = 1.0
+
+
+@dataclasses.dataclass(slots=True)
+class Spike:
+    """A spike of an electrode; `stream` is empty before version 0.3."""
+
+    number: int
+    stream: str
+    electrode: str
+    sorted_id: int
+    sample: int
+
+
+@dataclasses.dataclass(slots=True)
+class Block:
+    """A block of a continuous channel: samples `first` to ``first + samples``, the end excluded."""
+
+    number: int
+    stream: str
+    first: int
+    samples: int
+    rate_hz: float
+
+
+@dataclasses.dataclass(slots=True)
+class Line:
+    """A TTL line that changed, or another event (`line` -1)."""
+
+    number: int
+    stream: str
+    sample: int
+    line: int = -1
+    state: int = 0
+    word: int | None = None
+    source_node: int = 0
+
+
+def parse(frames: list[bytes]) -> Spike | Block | Line:
+    """Return the checked message; raise `BadInput` saying what is wrong with it."""
+    if len(frames) not in (2, 3) or frames[0] not in (b"DATA\0", b"EVENT\0"):
+        raise BadInput(f"not an Open Ephys message: {len(frames)} frames, envelope {bytes(frames[0][:20])!r}")
+    try:
+        header = json.loads(frames[1])
+    except (ValueError, RecursionError):
+        raise BadInput("the JSON header is cut off or broken; the plugin cuts it when a name is not ASCII") from None
+    if not isinstance(header, dict):
+        raise BadInput("the JSON header is not an object")
+    number = _whole(header.get("message_num", header.get("message_no")), "the JSON header has no usable 'message_num'")
+    kind = header.get("type")
+    if kind not in ("data", "event", "spike"):
+        raise BadInput(f"unknown type {str(kind)[:40]!r}")
+    if (kind == "data") != (frames[0] == b"DATA\0"):
+        raise BadInput(f"type '{kind}' in an envelope {frames[0]!r}")
+    payload = frames[2] if len(frames) == 3 else b""
+    if kind == "data":
+        return _block(number, header, len(payload))
+    return _spike(number, header, len(payload)) if kind == "spike" else _line(number, header, payload)
+
+
+def _whole(value: Any, sentence: str, largest: int = MAX_NUMBER) -> int:
+    if type(value) is not int or not 0 <= value < largest:
+        raise BadInput(sentence)
+    return value
+
+
+def _body(header: dict, key: str, sentence: str) -> dict:
+    body = header.get(key)
+    if not isinstance(body, dict):
+        raise BadInput(sentence)
+    return body
+
+
+def _block(number: int, header: dict, n_bytes: int) -> Block:
+    sentence = "continuous data without a usable 'num_samples' and 'sample_num'"
+    content = _body(header, "content", sentence)
+    first = _whole(content.get("sample_num", content.get("timestamp")), sentence)
+    samples = _whole(content.get("num_samples", content.get("n_samples")), sentence)
+    channels = _whole(content.get("n_channels", 1), sentence, 10_000)
+    rate: Any = content.get("sample_rate")
+    if type(rate) not in (int, float) or not 100 <= rate <= 1e6:
+        raise BadInput(f"continuous data with a sample rate of {str(rate)[:30]}")
+    if samples > MAX_BLOCK_S * rate:
+        raise BadInput(f"a block of {samples} samples is longer than {MAX_BLOCK_S:g} s")
+    if n_bytes != 4 * samples * channels or header.get("data_size") != n_bytes:
+        raise BadInput(f"{samples} samples announced, {n_bytes} bytes came")
+    real = _whole(content.get("n_real_samples", samples), sentence)  # up to 0.2 blocks are filled up to one size
+    return Block(number, _text(content.get("stream")), first, min(real, samples), float(rate))
+
+
+def _spike(number: int, header: dict, n_bytes: int) -> Spike:
+    sentence = "a spike without a usable 'sample_num' and 'electrode'"
+    spike = _body(header, "spike", "a spike without its body 'spike'")
+    sample = _whole(spike.get("sample_num", spike.get("timestamp")), sentence)
+    electrode = spike.get("electrode", spike.get("electrode_id"))
+    if type(electrode) is int:
+        electrode = f"Electrode {electrode}"
+    if not isinstance(electrode, str):
+        raise BadInput(sentence)
+    sorted_id = spike.get("sorted_id", 0 if "electrode_id" in spike else None)
+    if type(sorted_id) is not int:
+        raise BadInput("a spike without a 'sorted_id'")
+    shape: Any = (
+        spike.get("num_channels", spike.get("n_channels")),
+        spike.get("num_samples", spike.get("n_samples")),
+    )
+    if any(type(size) is not int or not 0 < size < 100_000 for size in shape) or n_bytes != 4 * shape[0] * shape[1]:
+        raise BadInput(f"a waveform of {str(shape)[:40]} announced, {n_bytes} bytes came")
+    return Spike(number, _text(spike.get("stream")), electrode[:200], sorted_id, sample)
+
+
+def _line(number: int, header: dict, payload: bytes) -> Line:
+    if header.get("data_size") != len(payload):
+        raise BadInput(f"an event of {str(header.get('data_size'))[:20]} bytes announced, {len(payload)} came")
+    content = header.get("content")
+    if not isinstance(content, dict):
+        return Line(number, "", -1)
+    sample = content.get("timestamp", content.get("sample_num"))  # up to 0.2 sample_num is the place in the block
+    if type(sample) is not int or not 0 <= sample < MAX_NUMBER:
+        return Line(number, "", -1)
+    node = content.get("source_node", 0)
+    line = Line(number, _text(content.get("stream")), sample, source_node=node if type(node) is int else 0)
+    if type(content.get("event_channel")) is int:
+        line.line, line.state = content["event_channel"], int(bool(content.get("event_id")))
+    elif len(payload) >= 2:  # line, state, and from 0.3 on the word of all lines
+        line.line, line.state = payload[0], int(bool(payload[1]))
+        line.word = int.from_bytes(payload[2:10], "little") if len(payload) >= 10 else None
+    return line
+
+
+def _text(value: Any) -> str:
+    return value[:200] if isinstance(value, str) else ""
