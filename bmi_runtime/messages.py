@@ -254,6 +254,26 @@ def places_in(dtype: np.dtype) -> dict[str, slice]:
 TIMING_DTYPE = np.dtype([("stage_ns", "<i8", (len(STAGES),)), ("lateness_ns", "<i8"), ("deadline_missed", "<u8")])
 
 
+def latency_ns(stage_ns: np.ndarray, lateness_ns: np.ndarray) -> np.ndarray:
+    """Return the latency of recorded bins as the loop counts it.
+
+    It runs from the deadline, or from the data's arrival, to the command. Recording and messages to viewers follow
+    the command and do not count, nor does what a source does before.
+
+    Parameters
+    ----------
+    stage_ns : ndarray, (bins, stages)
+        As in `TIMING_DTYPE`.
+    lateness_ns : ndarray, (bins,)
+
+    Returns
+    -------
+    ndarray, (bins,)
+    """
+    worked = np.sum(stage_ns[:, STAGES.index("decode") : STAGES.index("record")], axis=1)
+    return worked + np.maximum(lateness_ns, 0)
+
+
 def step_dtype(n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0) -> np.dtype:
     """Return the layout of a recorded step: ``input``, ``output`` (compared by replay), ``timing`` (not compared).
 

@@ -16,7 +16,7 @@ LAYOUTS = ("run", "calibrate", "inspect")
 ARRANGEMENTS = {
     "run": (
         (34, ((62, ("subject",)), (38, ("controls", "calibration")))),
-        (36, ((46, ("raster",)), (54, ("error", "traces")))),
+        (36, ((46, ("raster",)), (54, ("error", "traces", "performance")))),
         (30, ((36, ("tuning",)), (34, ("latency", "health")), (30, ("events", "recordings")))),
     ),
     "calibrate": (
@@ -26,7 +26,7 @@ ARRANGEMENTS = {
     ),
     "inspect": (
         (36, ((48, ("replay",)), (52, ("subject",)))),
-        (36, ((46, ("raster",)), (54, ("traces", "error")))),
+        (36, ((46, ("raster",)), (54, ("traces", "error", "performance")))),
         (28, ((36, ("tuning", "latency")), (34, ("events", "health")), (30, ("recordings",)))),
     ),
 }

@@ -75,6 +75,11 @@ class Thinning:
             self._rows[: len(kept)] = kept
             self.size, self.stride = len(kept), self.stride * 2
 
+    def replace_last(self, row) -> None:
+        """Put another row in the place of the newest one."""
+        if self.size:
+            self._rows[self.size - 1] = row
+
     def clear(self) -> None:
         """Forget everything."""
         self.size, self.stride, self._offered = 0, 1, 0

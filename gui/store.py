@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import STAGES, STREAMS, SafetyState, TrialState, step_dtype, unpack
-from gui import event_log
+from bmi_runtime.messages import PLANE, STAGES, STREAMS, SafetyState, StateSpace, TrialState, step_dtype, unpack
+from gui import bounds, event_log
 from gui.event_log import Entry, short
 from gui.rings import Ring, Thinning
 
@@ -31,43 +31,56 @@ BLOCK_PARAMETERS = ("task.kind", "adapter.enabled", "decoder.frozen", "decoder.k
 LOST_AFTER_S = 1.0
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 
-STEP_ROW = np.dtype(
-    [
-        ("t_s", "f8"),
-        ("cursor", "f8", (4,)),
-        ("decoded", "f8", (4,)),
-        ("target", "f8", (3,)),
-        ("intended", "f8", (2,)),
-        ("hold_fraction", "f8"),
-        ("assist", "f8"),
-        ("learning_rate", "f8"),
-        ("log_likelihood", "f8"),
-        ("trial", "u4"),
-        ("trial_state", "u1"),
-        ("safety", "u1"),
-        ("adapting", "u1"),
-        ("deadline_missed", "u1"),
-        ("stage_us", "f4", (len(STAGES),)),
-        ("lateness_us", "f4"),
-        ("data_age_s", "f8"),
-        ("clock_offset_s", "f8"),
-        ("clock_uncertainty_s", "f8"),
-    ]
-)
-TRIAL_ROW = np.dtype(
-    [
-        ("trial", "u4"),
-        ("t_s", "f8"),
-        ("success", "u1"),
-        ("time_s", "f8"),
-        ("efficiency", "f8"),
-        ("bits", "f8"),
-        ("target", "f8", (2,)),
-        ("inside_s", "f8"),  # of a pursuit: time on the target; not a number for other tasks
-        ("assist", "f8"),
-        ("block", "u2"),  # index into `Store.blocks`
-    ]
-)
+
+@functools.lru_cache(maxsize=8)
+def step_row(n_axes: int) -> np.dtype:
+    """Return the layout of what is kept of a step, for a brain state of so many axes."""
+    return np.dtype(
+        [
+            ("t_s", "f8"),
+            ("cursor", "f8", (2 * n_axes,)),
+            ("decoded", "f8", (2 * n_axes,)),
+            ("target", "f8", (n_axes + 1,)),
+            ("intended", "f8", (n_axes,)),
+            ("hold_fraction", "f8"),
+            ("assist", "f8"),
+            ("learning_rate", "f8"),
+            ("log_likelihood", "f8"),
+            ("trial", "u4"),
+            ("trial_state", "u1"),
+            ("safety", "u1"),
+            ("adapting", "u1"),
+            ("deadline_missed", "u1"),
+            ("still", "u1"),  # the cursor was held, frozen or stopped, or there was no target: an error means nothing
+            ("stage_us", "f4", (len(STAGES),)),
+            ("lateness_us", "f4"),
+            ("data_age_s", "f8"),
+            ("clock_offset_s", "f8"),
+            ("clock_uncertainty_s", "f8"),
+        ]
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def trial_row(n_axes: int) -> np.dtype:
+    """Return the layout of what is kept of a trial."""
+    return np.dtype(
+        [
+            ("trial", "u4"),
+            ("t_s", "f8"),
+            ("success", "u1"),
+            ("time_s", "f8"),
+            ("efficiency", "f8"),
+            ("bits", "f8"),
+            ("target", "f8", (n_axes,)),
+            ("inside_s", "f8"),  # of a pursuit: time on the target; not a number for other tasks
+            ("assist", "f8"),
+            ("block", "u2"),  # index into `Store.blocks`
+        ]
+    )
+
+
+MOVING = (SafetyState.CALIBRATING, SafetyState.ACTIVE, SafetyState.DEGRADED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,10 +147,11 @@ class Store:
         self.unreadable = ""
         self.revision = self.epoch = 0
         self.last_s = -math.inf
-        self.steps = Ring(round(TRAIL_S * SHOWN_HZ), STEP_ROW)
+        self.space, self.n_features = PLANE, 0
+        self.steps = Ring(round(TRAIL_S * SHOWN_HZ), step_row(2))
         self.raster = Ring(1, np.float32, (0,))
         self.column_bins = Ring(RASTER_COLUMNS)
-        self.trials = Ring(MOST_TRIALS, TRIAL_ROW)
+        self.trials = Ring(MOST_TRIALS, trial_row(2))
         self.events: collections.deque[Entry] = collections.deque(maxlen=MOST_EVENTS)
         self.event_count = 0
         self._told: set[tuple[str, int, int]] = set()  # (stream, sequence, bin) of what the answer to hello held
@@ -166,6 +180,7 @@ class Store:
         self.blocks: list[Block] = []
         self.undoable: list[tuple[str, Any]] = []
         self.safety_why = ""
+        self._set_since: dict[str, Any] = {}
         self._told = set()
         self.health = {}
         self.faults = dict.fromkeys(self.faults, 0)
@@ -226,6 +241,8 @@ class Store:
         session = self.config.get("session", {})
         self.continuous = session.get("likelihood") == "gaussian"
         self.bin_s = session.get("bin_s") or (0.05 if self.continuous else 0.005)
+        self.n_features = int(session.get("features", 0))
+        self._take_space(self.config.get("state", {}))
         if session.get("units", self.n_units) != self.n_units:
             self.n_units = 0
             self._resize(session["units"])
@@ -236,6 +253,15 @@ class Store:
         if kept and self.recording != before:
             file = os.path.basename(self.recording or "") or "no file: it is not recorded any more"
             self._log(Entry(self.bin, self.elapsed_s, "safety", "recording", f"Recording goes on in {file}", "warning"))
+
+    def _take_space(self, section: dict[str, Any]) -> None:
+        """Make room for a brain state of other axes."""
+        axes = tuple(section.get("axes") or PLANE.axes)
+        space = StateSpace(axes, bool(section.get("click", False)), tuple(section.get("units") or ()))
+        if space.n_axes != self.space.n_axes:
+            self.steps = Ring(self.steps.capacity, step_row(space.n_axes))
+            self.trials = Ring(MOST_TRIALS, trial_row(space.n_axes))
+        self.space = space
 
     def _goes_on(self, answer: dict[str, Any]) -> bool:
         """Return whether the answer is of the session that is shown: of the same runtime, or of one that took it up."""
@@ -340,15 +366,27 @@ class Store:
         step = self._decoded_step(message["step"])
         if step is None:
             return
+        if "past_steps" in message:
+            self._take_past_steps(message)
         self.step, self.bin = step, int(message["bin"])
         self._note_faults(step["input"])
         self._append_row(step)
         self.raster.append(counts)
         self.column_bins.append(message["bins"])
 
+    def _take_past_steps(self, message: dict[str, Any]) -> None:
+        """Take the pictures of a replay that came in one message with the newest one."""
+        dtype = _step_dtype(self.n_units, self.continuous, self.space, self.n_features)
+        for at, step in zip(message["past_at"], np.frombuffer(message["past_steps"], dtype), strict=True):
+            self.bin = int(at)
+            self._append_row(step)
+        for counts, bins in zip(message["past_counts"], message["past_bins"], strict=True):
+            self.raster.append(counts)
+            self.column_bins.append(bins)
+
     def _decoded_step(self, data: bytes) -> np.void | None:
         for continuous in (self.continuous, not self.continuous):
-            dtype = _step_dtype(self.n_units, continuous)
+            dtype = _step_dtype(self.n_units, continuous, self.space, self.n_features)
             if dtype.itemsize == len(data):
                 self.continuous = continuous
                 return np.frombuffer(data, dtype)[0]
@@ -363,7 +401,7 @@ class Store:
         self.faults["stale"] = int(given["stale"])
 
     def _append_row(self, step: np.void) -> None:
-        row = np.zeros((), STEP_ROW)
+        row = np.zeros((), self.steps.view.dtype)
         out, timing = step["output"], step["timing"]
         for name in ("cursor", "decoded", "target", "intended", "hold_fraction", "assist", "learning_rate"):
             row[name] = out[name]
@@ -374,16 +412,18 @@ class Store:
         row["t_s"] = self.bin * self.bin_s
         row["stage_us"], row["lateness_us"] = timing["stage_ns"] / 1e3, timing["lateness_ns"] / 1e3
         row["deadline_missed"] = timing["deadline_missed"] != 0
+        paused = out["trial_state"] >= TrialState.SUCCESS
+        row["still"] = paused or out["safety"] not in MOVING or not np.isfinite(out["target"]).all()
         self._follow_path(out)
         self.steps.append(row)
 
     def _follow_path(self, out: np.void) -> None:
-        here = (float(out["cursor"][0]), float(out["cursor"][1]))
+        here = tuple(out["cursor"][: self.space.n_axes].tolist())
         if len(self.steps) == 0 or self._start is None or self.steps.view[-1]["trial"] != out["trial"]:
             self._start, self._path_m = here, 0.0
         else:
             before = self.steps.view[-1]["cursor"]
-            self._path_m += math.hypot(here[0] - before[0], here[1] - before[1])
+            self._path_m += math.dist(here, before[: len(here)])
 
     def _take_model(self, message: dict[str, Any]) -> None:
         weights = np.asarray(message["weights"], np.float64)
@@ -405,13 +445,25 @@ class Store:
                 f"{self.not_finite} parameters of the encoding model are not finite; they are left out of plots"
             )
         truth = self.truth if self.truth is not None else np.full_like(weights, np.nan)
-        predicted = self.predicted_sd if self.predicted_sd is not None else np.full_like(weights, np.nan)
+        predicted = self.predicted_sd if self.predicted_sd is not None else self._closed_form_sd()
         row = np.stack([weights, self.sd, truth, predicted]).astype(np.float32)
         if self.model_rows.view.shape[1:] != row.shape:
             self.model_rows = Thinning(MODEL_ROWS, np.float32, row.shape)
             self.model_times_s = Thinning(MODEL_ROWS)
+        time_s = int(message["bin"]) * self.bin_s
+        if len(self.model_times_s) and self.model_times_s.view[-1] == time_s:
+            self.model_rows.replace_last(row)  # a replay that stands still tells its model again and again
+            return
         self.model_rows.append(row)
-        self.model_times_s.append(int(message["bin"]) * self.bin_s)
+        self.model_times_s.append(time_s)
+
+    def _closed_form_sd(self) -> np.ndarray:
+        """Return the error that the closed form predicts in the steady state, where the runtime does not say."""
+        unknown = np.full_like(self.weights, np.nan)
+        if self.covariance is None or self.step is None:
+            return unknown
+        rate = float(self.step["output"]["learning_rate"])
+        return np.sqrt(bounds.steady_error_variance(bounds.dense(self.covariance, len(unknown)), rate)).T
 
     def _take_health(self, message: dict[str, Any]) -> None:
         self.health = message
@@ -440,7 +492,7 @@ class Store:
             self._log(entry)
             return
         key, old, new = str(message["set"]), message.get("old"), message.get("new")
-        self.live[key] = new
+        self.live[key] = self._set_since[key] = new
         if key == "session.hold":
             self._mark(entry, "hold", "held" if new else "resumed")
         else:
@@ -460,10 +512,14 @@ class Store:
             del self.undoable[:-100]
 
     def _begin_block(self, t_s: float) -> None:
-        live, config = self.live, self.config
-        task = str(live.get("task.kind") or config.get("task", {}).get("kind", ""))
-        adapting = bool(live.get("adapter.enabled", True))
-        self.blocks.append(Block(len(self.blocks) + 1, t_s, task, adapting, bool(live.get("decoder.frozen"))))
+        task, adapting = str(self._then("task.kind", "")), bool(self._then("adapter.enabled", True))
+        frozen = bool(self._set_since.get("decoder.frozen", False))
+        self.blocks.append(Block(len(self.blocks) + 1, t_s, task, adapting, frozen))
+
+    def _then(self, key: str, default: Any) -> Any:
+        """Return a parameter's value at the event that is being folded: as configured, or set since."""
+        section, _, name = key.partition(".")
+        return self._set_since.get(key, self.config.get(section, {}).get(name, default))
 
     def _mark(self, entry: Entry, kind: str, text: str) -> None:
         self.marks.append(Mark(entry.bin, entry.t_s, kind, text))
@@ -471,10 +527,12 @@ class Store:
     def _take_trial(self, message: dict[str, Any]) -> None:
         if not self.blocks:
             self._begin_block(0.0)
-        row = np.zeros((), TRIAL_ROW)
+        row = np.zeros((), self.trials.view.dtype)
         target, time_s = message["target_m"], float(message["time_to_target_s"])
         success = message["result"] == "success"
-        start = self._start or self._last_target
+        start, path_m = self._start or self._last_target, self._path_m if self._start else math.nan
+        if "start_m" in message:
+            start, path_m = message["start_m"], float(message["path_m"])
         distance = math.dist(start, target) if start else math.nan
         width = 2.0 * self.config.get("task", {}).get("target_radius_m", math.nan)
         inside_s = message.get("time_inside_s")
@@ -482,8 +540,8 @@ class Store:
         row["time_s"], row["target"] = time_s, target
         row["inside_s"] = math.nan if inside_s is None else float(inside_s)
         row["bits"] = math.log2(1.0 + distance / width) if success else 0.0
-        row["efficiency"] = min(distance / self._path_m, 1.0) if self._start and self._path_m > 0 else math.nan
-        row["assist"] = float(self.live.get("task.assist") or 0.0)
+        row["efficiency"] = min(distance / path_m, 1.0) if path_m > 0 else math.nan
+        row["assist"] = float(self._then("task.assist", 0.0))
         row["block"] = len(self.blocks) - 1
         self.trials.append(row)
         self._last_target, self._start = tuple(target), None
@@ -546,13 +604,16 @@ class Store:
         return "ended" if self.ended else "lost"
 
     def preferred_directions(self) -> np.ndarray | None:
-        """Return the decoder's idea of each unit's preferred direction, rad, (units,)."""
-        return None if self.weights is None else np.arctan2(self.weights[2], self.weights[1])
+        """Return the decoder's idea of each unit's preferred direction in the first two axes, rad, (units,)."""
+        if self.weights is None or len(self.weights) < 2:
+            return None
+        across = self.weights[2] if self.space.n_axes > 1 and len(self.weights) > 2 else np.zeros(self.n_units)
+        return np.arctan2(across, self.weights[1])
 
 
 @functools.lru_cache(maxsize=8)
-def _step_dtype(n_units: int, continuous: bool) -> np.dtype:
-    return step_dtype(n_units, continuous)
+def _step_dtype(n_units: int, continuous: bool, space: StateSpace, n_features: int) -> np.dtype:
+    return step_dtype(n_units, continuous, space, n_features)
 
 
 def _member(kind, value):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.messages import STAGES, SafetyState
+from bmi_runtime.messages import STAGES, SafetyState, latency_ns
 from bmi_runtime.recording.reader import Recording
 
 PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
@@ -21,7 +21,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         continuous, spikes, mean_rate_hz, trials, successes, timeouts, success_rate``: the session, to its last bin.
         ``adapting`` (fraction of bins), ``learning_rate`` (first, last), ``safety_states`` (bins in each), ``events``
         (messages by name), ``commands``, ``input_faults`` (sums of gap bins, late, duplicate and invalid counts, stale
-        bins), ``latency_us`` (percentiles of the whole bin and of each stage), ``deadline_misses``, ``streams``
+        bins), ``latency_us`` (percentiles of the latency and of each stage), ``deadline_misses``, ``streams``
         (messages in each), ``parent``, ``recovered``. ``odd``: a sentence for everything that a person should look at.
     """
     facts: dict[str, Any] = {
@@ -40,7 +40,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "events": dict(Counter(str(event.get("name", "unnamed")) for _, event in _messages(recording, "event"))),
         "commands": recording.stream_counts.get("command", 0),
         "input_faults": _input_faults(recording),
-        "latency_us": _latency_us(recording.column("timing", "stage_ns")),
+        "latency_us": _latency_us(recording.column("timing", "stage_ns"), recording.column("timing", "lateness_ns")),
         "deadline_misses": int(np.sum(recording.column("timing", "deadline_missed") != 0)),
         "streams": recording.stream_counts,
         "parent": recording.parent,
@@ -137,12 +137,12 @@ def _input_faults(recording: Recording) -> dict[str, int]:
     return faults | {"stale_bins": int(np.sum(stale != 0)), "segments": len(np.unique(segments))}
 
 
-def _latency_us(stage_ns: np.ndarray) -> dict[str, Any] | None:
-    """Return percentiles of the time spent on a bin, us: all stages together, and each."""
+def _latency_us(stage_ns: np.ndarray, lateness_ns: np.ndarray) -> dict[str, Any] | None:
+    """Return percentiles, us: of the latency (`messages.latency_ns`), and of the time spent in each stage."""
     if len(stage_ns) == 0:
         return None
     stages = stage_ns / 1e3
-    latency: dict[str, Any] = _percentiles(stages.sum(axis=1))
+    latency: dict[str, Any] = _percentiles(latency_ns(stage_ns, lateness_ns) / 1e3)
     return latency | {"stages": {name: _percentiles(stages[:, index]) for index, name in enumerate(STAGES)}}
 
 

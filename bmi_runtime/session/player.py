@@ -20,7 +20,7 @@ import zmq
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.messages import STREAMS, WIRE_VERSION, Bin, pack, unpack
+from bmi_runtime.messages import STREAMS, WIRE_VERSION, Bin, latency_ns, pack, unpack
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.describe import live_parameters
@@ -29,7 +29,7 @@ from bmi_runtime.session.what_if import WhatIf
 from bmi_runtime.sources.base import source_class
 
 FRAME_S = 1.0 / STREAMS["step"].publish_hz
-PAST_S = 10.0
+PAST_S, PAST_COUNTS_S = 60.0, 10.0  # of steps, and of counts, that a window is given of the past
 MODEL_EVERY_S = 0.5
 MOST_MODELS = 400
 SPEEDS = (0.1, 100.0)
@@ -194,7 +194,7 @@ class Player:
         self.index = Index(recording, self.config)
         self.steps = self.position.replay.steps
         timing = self.steps["timing"]
-        self._latency_us = (timing["stage_ns"].sum(axis=1) + np.maximum(timing["lateness_ns"], 0)) / 1e3
+        self._latency_us = latency_ns(timing["stage_ns"], timing["lateness_ns"]) / 1e3
         self.past = self._read_past()
         self.playing, self.speed, self.epoch = False, 1.0, 1
         self.publish = lambda stream, bin_index, message: None
@@ -207,9 +207,21 @@ class Player:
         for stream in ("event", "command"):
             if self.recording.stream_counts.get(stream):
                 for _, message in self.recording.messages(stream):
+                    if message.get("name") == "trial":
+                        message |= self._path_of(message)
                     at = int(message.get("bin", message.get("bins", 0)))
                     past.append((at, stream, pack({"v": WIRE_VERSION, "bin": at, **message})))
         return sorted(past, key=lambda item: item[0])
+
+    def _path_of(self, trial: dict[str, Any]) -> dict[str, Any]:
+        """Return where the cursor of a trial began and how far it went, which a window that jumped has not seen."""
+        last = min(int(trial["bin"]), len(self.steps) - 1)
+        first = max(last + 1 - round(float(trial["time_to_target_s"]) / self.bin_s), 0)
+        if last <= first:
+            return {}
+        where = self.steps["output"]["cursor"][first : last + 1, : self.config.space.n_axes]
+        path_m = float(np.linalg.norm(np.diff(where, axis=0), axis=1).sum())
+        return {"start_m": where[0].tolist(), "path_m": path_m}
 
     @property
     def bin(self) -> int:
@@ -267,22 +279,36 @@ class Player:
         return [[at + 1, stream] for at, stream, _ in self.past]
 
     def _recent(self) -> list[list[Any]]:
-        """Return the past, oldest first, as ``[stream, packed message]``: all events, ten seconds of steps."""
+        """Return the past, oldest first, as ``[stream, packed message]``: all events, a minute of steps."""
         past = [(at, stream, body) for at, stream, body in self.past if at < self.bin]
-        every = max(round(FRAME_S / self.bin_s), 1)
-        first = max(self.bin - round(PAST_S / self.bin_s), 0)
-        stops = range(self.bin, first, -every)
-        for stop in reversed(stops):
-            message = self.step_message(max(stop - every, 0), stop)
-            past.append((stop, "step", pack({"v": WIRE_VERSION, "bin": stop, **message})))
-        past.sort(key=lambda item: (item[0], item[1] != "step"))
+        if self.bin:
+            message = self.step_message(max(self.bin - round(PAST_S / self.bin_s), 0), self.bin)
+            past.append((self.bin, "step", pack({"v": WIRE_VERSION, "bin": self.bin, **message})))
         return [[stream, body] for _, stream, body in past]
 
     def step_message(self, start: int, stop: int) -> dict[str, Any]:
-        """Return bins `start` to `stop` as one message: the last of them whole, the counts summed."""
-        steps = self.steps[start:stop]
-        counts = steps["input"]["counts"].sum(axis=0, dtype=float)
-        return {"step": steps[-1].tobytes(), "counts": counts, "bins": stop - start, "epoch": self.epoch}
+        """Return bins `start` to `stop` as one message: a picture's worth, the last bin whole, its counts summed.
+
+        Longer stretches (a fast replay, the past) are cut into pictures of the same length, so that a second is as wide
+        on the screen at every speed: ``past_steps`` holds the last bins of the earlier ones, ``past_counts`` and
+        ``past_bins`` the counts of the newest of them.
+        """
+        every = max(round(FRAME_S / self.bin_s), 1)
+        stops = np.arange(stop, start, -every)[::-1]
+        starts = np.maximum(stops - every, start)
+        message: dict[str, Any] = {"step": self.steps[stop - 1].tobytes(), "bins": int(stops[-1] - starts[-1])}
+        counts = self.steps["input"]["counts"]
+        message |= {"counts": counts[starts[-1] : stop].sum(axis=0, dtype=float), "epoch": self.epoch}
+        if len(stops) > 1:
+            shown = max(len(stops) - 1 - round(PAST_COUNTS_S / FRAME_S), 0)
+            ends = stops[shown:-1]
+            message["past_steps"] = self.steps[stops[:-1] - 1].tobytes()
+            message |= {
+                "past_at": stops[:-1],
+                "past_counts": _summed(counts, starts[shown:-1], ends),
+                "past_bins": ends - starts[shown:-1],
+            }
+        return message
 
     def model_message(self) -> dict[str, Any]:
         """Return weights and covariances at this moment, and the truth where it is known."""
@@ -331,7 +357,10 @@ class Player:
         if not self.playing:
             return
         self._owed_bins += elapsed_s * self.speed / self.bin_s
-        bins = int(self._owed_bins)
+        every = max(round(FRAME_S / self.bin_s), 1)
+        bins = (
+            int(self._owed_bins) // every * every
+        )  # whole pictures: every column of a raster is as wide as the others
         self._owed_bins -= bins
         if bins:
             self.step(bins)
@@ -384,6 +413,12 @@ class Player:
         else:
             raise BadInput("a replay knows play, pause, step, seek, speed, what-if, and {'get': 'hello'}")
         return {"replay": self.status()}
+
+
+def _summed(counts: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Return the counts of consecutive stretches, (stretches, units)."""
+    inside = counts[starts[0] : stops[-1]]
+    return np.add.reduceat(inside, starts - starts[0], axis=0, dtype=np.float32)
 
 
 def _opened(body: bytes) -> dict[str, Any]:

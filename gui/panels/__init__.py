@@ -24,6 +24,7 @@ REGISTRY = {
     "tuning": Row("gui.panels.tuning", "TuningPanel"),
     "traces": Row("gui.panels.traces", "TracesPanel"),
     "error": Row("gui.panels.decoder_error", "DecoderErrorPanel"),
+    "performance": Row("gui.panels.performance", "PerformancePanel"),
     "latency": Row("gui.panels.latency", "LatencyPanel"),
     "health": Row("gui.panels.health", "HealthPanel"),
     "events": Row("gui.panels.events", "EventsPanel"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph
 
-from gui import plots, theme
+from gui import marks, plots, theme
 from gui.panels.base import Panel
 
 LAST_TRIALS = 20
 RUNNING_S = 2.0
+GAP_S = 0.5  # longer than a pause between trials
 SLOW_M_S = 0.02  # below this intended speed a direction means nothing
 WHOLE = np.array([0.0, 1.0])  # ends of the pieces of an upright line, of its height
 DASHES = np.linspace(0.0, 1.0, 14)  # pieces of our own: a pen with dashes takes a tenth of a millisecond for each line
@@ -23,17 +24,19 @@ class DecoderErrorPanel(Panel):
     title = "Decoder error"
     about = (
         "Top: root mean square difference between decoded and intended velocity over the last 2 s, and the angle "
-        "between them (while the intended speed is above 2 cm/s); vertical lines are the ends of trials, solid for "
-        "reached and dotted for timed out. Bottom: time to target of every trial; a disc is a target reached, a cross "
-        "one timed out. The numbers are over the last 20 trials. Path efficiency is the straight line over the path "
-        "travelled; the bit rate is log2(1 + distance / width) per second, timeouts counting no bits but their time."
+        "between them (while the intended speed is above 2 cm/s); both have a gap where the cursor was held, frozen "
+        "or without a target; dashed lines are changes, holds, markers and safety states; vertical lines are the "
+        "ends of trials, solid for reached and dotted for timed out. Bottom: time to target of every trial; a disc "
+        "is a target reached, a cross one timed out. The numbers are over the last 20 trials. Path efficiency is the "
+        "straight line over the path travelled; in pursuit the share of time on the target is the measure; the bit "
+        "rate is log2(1 + distance / width) per second, timeouts counting no bits but their time."
     )
     refresh_hz = 4.0
 
     def __init__(self, context):
         super().__init__(context)
         self.figures = plots.Figures(
-            ("success", "time to target", "path efficiency", "bit rate", "velocity error", "angle")
+            ("success", "time to target", "on target", "path efficiency", "bit rate", "velocity error", "angle")
         )
         self.column.addWidget(self.figures)
         self.words = plots.caption()
@@ -55,6 +58,7 @@ class DecoderErrorPanel(Panel):
         self.good_ends, self.bad_ends = (self.plot.curve(connect="pairs") for _ in range(2))
         for item in (self.reached, self.missed):
             self.trials_plot.addItem(item)
+        self.marks = [marks.MarkLines(self.angle_plot), marks.MarkLines(self.plot, words=False)]
         self._tops, self._drawn_trials, self._drawn_ends = [1.0, 1.0], None, None
         self.restyle()
 
@@ -67,6 +71,8 @@ class DecoderErrorPanel(Panel):
         plots.restyled(self.bad_ends, "bad", 2)
         self.reached.setBrush(theme.colour("good"))
         self.missed.setPen(theme.pen("bad", 2))
+        for lines in self.marks:
+            lines.restyle()
         self.words.setText(
             plots.key(
                 (
@@ -74,6 +80,8 @@ class DecoderErrorPanel(Panel):
                     ("first", "▬", "velocity error"),
                     ("good", "│ ●", "target reached"),
                     ("bad", "┆ ✕", "timed out"),
+                    ("second", "┆", "change"),
+                    ("text", "┆", "marker"),
                 )
             )
         )
@@ -88,7 +96,17 @@ class DecoderErrorPanel(Panel):
             self._drawn_trials = newest
             self._trials(trials)
         self._ends(rows, trials)
-        self._numbers(trials[-LAST_TRIALS:], error, angle)
+        for lines in self.marks:
+            lines.refresh(self.store)
+        self._numbers(self._of_this_task(trials)[-LAST_TRIALS:], error, angle)
+
+    def _of_this_task(self, trials: np.ndarray) -> np.ndarray:
+        """Return the trials of the task that runs: those of another one are another measure."""
+        blocks = self.store.blocks
+        if not blocks or not len(trials):
+            return trials
+        same = np.array([block.task == blocks[-1].task for block in blocks])
+        return trials[same[np.minimum(trials["block"], len(blocks) - 1)]]
 
     def _window_rows(self, rows: np.ndarray) -> int:
         if len(rows) < 2:
@@ -138,12 +156,16 @@ class DecoderErrorPanel(Panel):
             role, sign = ("good", "✓") if rate >= 0.9 else ("warn", "!") if rate >= 0.5 else ("bad", "✕")
             show("success", f"{sign} {100 * rate:.0f} %", role)
             good = last["success"] != 0
-            show("time to target", f"{np.median(last['time_s'][good]):.2f} s" if good.any() else "–")
-            show("path efficiency", _percent(last["efficiency"]))
+            inside = last["inside_s"] / np.maximum(last["time_s"], 1e-9)
+            pursuit = bool(np.isfinite(inside).any())  # its target moves: no time to it, no straight line, no bits
+            show("on target", _percent(inside) if pursuit else "–")
+            reached = good.any() and not pursuit
+            show("time to target", f"{np.median(last['time_s'][good]):.2f} s" if reached else "–")
+            show("path efficiency", "–" if pursuit else _percent(last["efficiency"]))
             bits = float(np.nansum(last["bits"]) / max(last["time_s"].sum(), 1e-9))
-            show("bit rate", f"{bits:.2f} bit/s" if np.isfinite(last["bits"]).all() else "–")
+            show("bit rate", f"{bits:.2f} bit/s" if np.isfinite(last["bits"]).all() and not pursuit else "–")
         else:
-            for name in ("success", "time to target", "path efficiency", "bit rate"):
+            for name in ("success", "time to target", "on target", "path efficiency", "bit rate"):
                 show(name, "–")
         show("velocity error", f"{100 * error[-1]:.1f} cm/s" if len(error) and np.isfinite(error[-1]) else "–")
         show("angle", f"{angle[-1]:.0f}°" if len(angle) and np.isfinite(angle[-1]) else "–")
@@ -170,14 +192,27 @@ def running_errors(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarra
     """
     if not len(rows):
         return np.zeros(0), np.zeros(0)
-    decoded, intended = rows["decoded"][:, 2:], rows["intended"]
+    intended = rows["intended"]
+    decoded = rows["decoded"][:, intended.shape[1] :]
     squared = np.sum((decoded - intended) ** 2, axis=1)
-    speeds = np.hypot(*intended.T) * np.hypot(*decoded.T)
+    squared[rows["still"] != 0] = np.nan
+    speed = np.linalg.norm(intended, axis=1)
+    speeds = speed * np.linalg.norm(decoded, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = np.sum(decoded * intended, axis=1) / speeds
     angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
-    angle[~(np.hypot(*intended.T) > SLOW_M_S)] = np.nan
-    return np.sqrt(_running_mean(squared, window)), _running_mean(angle, window)
+    angle[~(speed > SLOW_M_S) | (rows["still"] != 0)] = np.nan
+    error, angle = np.sqrt(_running_mean(squared, window)), _running_mean(angle, window)
+    gaps = _long_gaps(rows)
+    error[gaps] = angle[gaps] = np.nan
+    return error, angle
+
+
+def _long_gaps(rows: np.ndarray) -> np.ndarray:
+    """Return where the cursor has stood still for longer than between trials: there a curve has a gap."""
+    times, moving = rows["t_s"], rows["still"] == 0
+    last_moved = np.maximum.accumulate(np.where(moving, times, -np.inf))
+    return times - last_moved > GAP_S
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

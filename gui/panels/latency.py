@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph
 
-from bmi_runtime.messages import STAGES
+from bmi_runtime.messages import STAGES, latency_ns
 from gui import plots, theme
 from gui.panels.base import Panel
 
@@ -19,10 +19,12 @@ class LatencyPanel(Panel):
 
     title = "Latency"
     about = (
-        "How long the runtime works on one bin. The figures are over all bins of the session. The histogram and the "
-        "bars are over the bins that reached this window in the last minute: the bar runs from the fastest to the "
-        "slowest, the thick part from the median to the 99th percentile. The dashed line is the deadline, one bin "
-        "width; a bin that takes longer is a miss."
+        "Latency is the time from a bin's deadline (or its data's arrival) to its command: being late, decoding, "
+        "task and adaptation; recording and messages come after the command. The figures are over all bins of the "
+        "session, as in the terminal, in bmi inspect and in the list of recordings. The histogram is of the same "
+        "latency and the bars are of the single stages, both over the bins that reached this window in the last "
+        "minute: a bar runs from the fastest to the slowest, its thick part from the median to the 99th percentile. "
+        "The dashed line is the deadline, one bin width; a bin that takes longer is a miss."
     )
     refresh_hz = 3.0
 
@@ -82,7 +84,7 @@ class LatencyPanel(Panel):
             self._mark_deadline(deadline, 1.15 * self._top)
             return
         stage_us = rows["stage_us"]
-        counts, _ = np.histogram(stage_us.sum(axis=1) + np.maximum(rows["lateness_us"], 0.0), EDGES_US)
+        counts, _ = np.histogram(latency_ns(stage_us, rows["lateness_us"]), EDGES_US)
         self.bars.setData(LOG_EDGES, counts)
         self._top = plots.round_range(0.0, max(int(counts.max()), 1), (0.0, self._top))[1]
         self.histogram.show_ranges(y=(0.0, 1.15 * self._top))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gui import bounds, plots
+from gui import bounds, marks, plots
 from gui.panels.base import Panel
 
 NAMES = ("baseline", "gain x", "gain y")
 UNITS = {False: ("log Hz", "per dm/s", "per dm/s"), True: ("feature", "per dm/s", "per dm/s")}
-ACHIEVED_FRACTION = 0.5  # of the history, its newest part
+ACHIEVED_S = 20.0  # of the past that the achieved band is over, at every moment
 Z95 = 1.96
 
 
@@ -18,12 +18,13 @@ class TracesPanel(Panel):
 
     title = "Parameter traces"
     about = (
-        "The encoding parameters of the selected unit as adaptation moves them. The wide band with dashed edges is the "
-        "predicted one: where 95 % of the estimates should lie around the truth in the steady state, calculated from "
-        "the learning rate and the filter's covariance. The inner band is the achieved one: 1.96 times the root mean "
-        "square of the error over the newer half of the history (for real units: of the scatter around the mean, the "
-        "truth being unknown). If the achieved band is much wider than the predicted one, the units change faster than "
-        "the learning rate allows for."
+        "The encoding parameters of the selected unit as adaptation moves them. The wide band with dashed edges is "
+        "the predicted one: where 95 % of the estimates should lie around the truth (for real units: around the "
+        "estimate) in the steady state, calculated from the learning rate and the filter's covariance. The inner "
+        "band is the achieved one: 1.96 times the root mean square of the error over the last 20 s (for real units: "
+        "of the scatter around the mean of these 20 s, the truth being unknown). What is drawn for a moment stays as "
+        "it is. If the achieved band is much wider than the predicted one, the units change faster than the learning "
+        "rate allows for."
     )
     refresh_hz = 4.0
 
@@ -47,6 +48,7 @@ class TracesPanel(Panel):
         self.achieved = [plots.Band(plot, "third", 0.25) for plot in self.plots]
         self.truths = [plot.curve() for plot in self.plots]
         self.estimates = [plot.curve(connect="finite") for plot in self.plots]
+        self.marks = [marks.MarkLines(plot, words=plot is self.plots[0]) for plot in self.plots]
         self._spans: list[tuple[float, float] | None] = [None] * len(NAMES)
         self.restyle()
         context.selection.changed.connect(self.refresh)
@@ -54,6 +56,8 @@ class TracesPanel(Panel):
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         super().restyle()
+        for lines in self.marks:
+            lines.restyle()
         for index in range(len(NAMES)):
             self.predicted[index].restyle()
             self.achieved[index].restyle()
@@ -69,37 +73,30 @@ class TracesPanel(Panel):
             self.words.setText("no model has arrived yet")
             return
         unit = units[0]
-        predicted_sd = self._predicted_sd(unit)
         for index in range(len(NAMES)):
             history = rows[:, :, index, unit].astype(float)
-            history[:, 3][~np.isfinite(history[:, 3])] = predicted_sd[index]
             self._draw(index, times, history)
         self.plots[0].show_ranges(x=(0.0, plots.round_range(0.0, float(times[-1]))[1]))
+        for lines in self.marks:
+            lines.refresh(store)
         self._label(unit)
         self.words.setText(self._key(unit) + self._coverage())
 
     def _draw(self, index: int, times: np.ndarray, history: np.ndarray) -> None:
         estimate, _, truth, predicted_sd = history.T
-        newer = slice(int(len(times) * (1 - ACHIEVED_FRACTION)), None)
         known = np.isfinite(truth).any()
-        centre = truth if known else np.full_like(estimate, np.nanmean(estimate[newer]))
+        mean, spread = trailing(times, estimate - truth if known else estimate, ACHIEVED_S)
+        centre = truth if known else estimate
         predicted = centre - Z95 * predicted_sd, centre + Z95 * predicted_sd
-        error = estimate[newer] - centre[newer]
-        achieved = Z95 * np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
+        achieved = Z95 * (np.sqrt(mean**2 + spread**2) if known else spread)
+        middle = truth if known else mean
         self.estimates[index].setData(times, estimate)
         self.truths[index].setData(*((times, truth) if known else ([], [])))
         self.predicted[index].show(times, *predicted)
-        self.achieved[index].show(times[newer], centre[newer] - achieved, centre[newer] + achieved)
-        shown = plots.extremes(estimate, *predicted, centre - achieved, centre + achieved)
+        self.achieved[index].show(times, middle - achieved, middle + achieved)
+        shown = plots.extremes(estimate, *predicted)
         self._spans[index] = plots.round_range(*shown, self._spans[index])
         self.plots[index].show_ranges(y=self._spans[index])
-
-    def _predicted_sd(self, unit: int) -> np.ndarray:
-        """Return what the runtime's monitor predicts; where it does not say, the steady state of the closed form."""
-        if self.store.predicted_sd is not None:
-            return self.store.predicted_sd[:, unit]
-        rate = self._learning_rate()
-        return np.sqrt(bounds.steady_error_variance(bounds.dense(self.store.covariance[:, unit], len(NAMES)), rate))
 
     def _learning_rate(self) -> float:
         if self.store.step is not None:
@@ -145,3 +142,19 @@ class TracesPanel(Panel):
             for part, what in enumerate(("estimate", "filter_sd", "true", "predicted_sd")):
                 columns[f"{name.replace(' ', '_')}_{what}"] = rows[:, part, index, units[0]]
         return columns
+
+
+def trailing(times: np.ndarray, values: np.ndarray, window_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the values of the last `window_s` at each moment.
+
+    What is drawn for a moment does not change when later moments are known.
+    """
+    finite = np.where(np.isfinite(values), values, 0.0)
+    sums, squares, counts = (
+        np.concatenate([[0.0], np.cumsum(part)]) for part in (finite, finite**2, np.isfinite(values).astype(float))
+    )
+    last = np.arange(1, len(values) + 1)
+    first = np.searchsorted(times, times - window_s)
+    count = np.maximum(counts[last] - counts[first], 1.0)
+    mean = (sums[last] - sums[first]) / count
+    return mean, np.sqrt(np.maximum((squares[last] - squares[first]) / count - mean**2, 0.0))
