@@ -51,6 +51,9 @@ class SessionConfig(Section):
     feature_bin_s: float = Field(0.05, gt=0.0, le=1.0, description="how often features come: a whole number of bins")
     duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
     seed: int = Field(1, ge=0)
+    unit_names: tuple[str, ...] = Field(
+        (), description="what the units are called, where the source does not say: models are loaded by it"
+    )
     left_out: tuple[int, ...] = Field((), description="units (from 0) that neither decode nor are learned")
 
     @pydantic.model_validator(mode="before")
@@ -66,6 +69,8 @@ class SessionConfig(Section):
     def _blocks(self):
         if not self.units:
             raise ValueError("a session without units decodes nothing; give session.units, session.features or both")
+        if self.unit_names and len(set(self.unit_names)) != self.units:
+            raise ValueError(f"session.unit_names must be {self.units} different names, one of each unit")
         if self.features and self.likelihood == "gaussian":
             raise ValueError(
                 "session.features stand beside spiking units; with gaussian units all are features already"
@@ -139,7 +144,12 @@ class PopulationConfig(Section):
 class EncodingConfig(Section):
     """The encoding model before it has seen anything."""
 
-    initial: str = Field("untrained", description="untrained, truth (simulation only), or the path of a model .npz")
+    initial: str = Field(
+        "untrained", description="untrained, truth (simulation only), or a model .npz or recording .mcap to go on from"
+    )
+    carry_sd: float = Field(
+        0.0, ge=0.0, le=10.0, description="how much a weight may have changed since that model (log rate, per dm/s)"
+    )
     baseline_error: float = Field(2.0, ge=1.0, description="untrained baselines are right within this factor")
     noise_variance: float = Field(
         0.0, ge=0.0, description="first guess for Gaussian features; 0: the truth in a simulation, 1 otherwise"

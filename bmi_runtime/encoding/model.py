@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
-from bmi_runtime.outputs import npz_path, write_npz
+from bmi_runtime.messages import PLANE, StateSpace
 
 STATE = ("weights", "covariance", "noise_variance")
 """The arrays that adaptation changes."""
@@ -43,6 +44,13 @@ class EncodingModel:
     features : EncodingModel, optional
         Of the continuous features that a session of spiking units has beside them.
 
+    Attributes
+    ----------
+    names : tuple of str
+        What the units are called: by that, and not by their order, a model is taken into another session.
+    axes : tuple of str
+        Of the brain state, where they are known.
+
     Raises
     ------
     BadInput
@@ -65,6 +73,8 @@ class EncodingModel:
         self.bin_s = float(bin_s)
         d, n = self.weights.shape
         self.regressors, self.features = regressors or Regressors(d - 1), features
+        self.names = tuple(f"unit {unit}" for unit in range(n))
+        self.axes: tuple[str, ...] = ()
         if self.regressors.size != d:
             raise BadInput(
                 f"the encoding model has {d} regressors, its kinds ({', '.join(self.regressors.names)}; "
@@ -87,6 +97,21 @@ class EncodingModel:
     def n_regressors(self) -> int:
         """Number of regressors: 1 plus the dimensions of the encoded state."""
         return self.weights.shape[0]
+
+    @property
+    def labels(self) -> list[str]:
+        """What each regressor is (`Regressors.labels`)."""
+        n = self.n_axes
+        axes = self.axes or (PLANE.axes if n == PLANE.n_axes else tuple(f"axis_{axis}" for axis in range(n)))
+        return self.regressors.labels(StateSpace(axes))
+
+    def named(self, names: Sequence[str], axes: Sequence[str]) -> EncodingModel:
+        """Give the units and the axes their names; return the model itself."""
+        self.names, self.axes = tuple(names) or self.names, tuple(axes)
+        if self.features:
+            self.features.names = tuple(f"feature {feature}" for feature in range(self.features.n_units))
+            self.features.axes = self.axes
+        return self
 
     @property
     def n_axes(self) -> int:
@@ -154,7 +179,7 @@ class EncodingModel:
 
     def copy(self) -> EncodingModel:
         """Return an independent copy."""
-        return EncodingModel(
+        made = EncodingModel(
             self.weights.copy(),
             self.covariance.copy(),
             self.likelihood,
@@ -163,6 +188,8 @@ class EncodingModel:
             self.regressors,
             self.features.copy() if self.features else None,
         )
+        made.names, made.axes = self.names, self.axes
+        return made
 
     @classmethod
     def of_state(cls, state: dict[str, Any], config: Config) -> EncodingModel:
@@ -171,23 +198,35 @@ class EncodingModel:
         if "features" in state:
             kinds, width_s = Regressors.of_features(config), config.session.feature_bin_s
             features = cls._copied(state["features"], "gaussian", width_s, kinds)
-        return cls._copied(state, config.session.likelihood, config.bin_s, Regressors.of(config), features)
+        made = cls._copied(state, config.session.likelihood, config.bin_s, Regressors.of(config), features)
+        return made.named(config.session.unit_names, config.state.axes)
 
     @classmethod
     def _copied(cls, state: dict[str, Any], likelihood: str, bin_s: float, kinds: Regressors, features=None):
         weights, covariance, noise = (state[name].copy() for name in STATE)
         return cls(weights, covariance, likelihood, bin_s, noise, kinds, features)
 
+    def arrays(self) -> dict[str, Any]:
+        """Return what a file of the model holds."""
+        arrays: dict[str, Any] = {
+            "weights": self.weights.T,
+            "covariance": self.dense_covariance(),
+            "noise_variance": self.noise_variance,
+            "bin_s": self.bin_s,
+            "likelihood": self.likelihood,
+            "unit_names": np.array(self.names),
+            "regressors": np.array(self.regressors.names),
+            "history_s": np.array(self.regressors.history_s, float),
+            "n_axes": self.n_axes,
+        }
+        if self.axes:
+            arrays["axes"] = np.array(self.axes)
+        more = self.features.arrays() if self.features else {}
+        return arrays | {f"features_{name}": value for name, value in more.items()}
+
     def save(self, path) -> None:
-        """Write the model as ``.npz``: weights (units, regressors), covariance (units, d, d), noise_variance, bin_s."""
-        write_npz(
-            npz_path(path),
-            weights=self.weights.T,
-            covariance=self.dense_covariance(),
-            noise_variance=self.noise_variance,
-            bin_s=self.bin_s,
-            likelihood=self.likelihood,
-        )
+        """Write the model as ``.npz``: weights (units, regressors), covariance (units, d, d), and what they are."""
+        np.savez(path, **self.arrays())
 
     @classmethod
     def load(cls, path) -> EncodingModel:
@@ -200,12 +239,28 @@ class EncodingModel:
         """
         try:
             with np.load(pathlib.Path(path), allow_pickle=False) as data:
-                weights, full = np.asarray(data["weights"], float).T, np.asarray(data["covariance"], float)
-                rows, columns = pair_indices(weights.shape[0])
-                noise = data["noise_variance"] if "noise_variance" in data.files else None
-                return cls(weights, full[:, rows, columns].T, str(data["likelihood"]), float(data["bin_s"]), noise)
+                return cls._of_arrays({name: data[name] for name in data.files})
         except (OSError, KeyError, ValueError, IndexError) as error:
             raise BadInput(f"{path} is not an encoding model: {error}") from None
+
+    @classmethod
+    def _of_arrays(cls, arrays: dict[str, np.ndarray]) -> EncodingModel:
+        weights, full = np.asarray(arrays["weights"], float).T, np.asarray(arrays["covariance"], float)
+        rows, columns = pair_indices(weights.shape[0])
+        kinds = None
+        if "regressors" in arrays:
+            names, history_s = arrays["regressors"].tolist(), arrays["history_s"].tolist()
+            kinds = Regressors(int(arrays["n_axes"]), tuple(names), tuple(history_s))
+        more = {name.removeprefix("features_"): value for name, value in arrays.items() if name.startswith("features_")}
+        features = cls._of_arrays(more) if more else None
+        model = cls(
+            weights, full[:, rows, columns].T, str(arrays["likelihood"]), float(arrays["bin_s"]),
+            arrays.get("noise_variance"), kinds, features,
+        )  # fmt: skip
+        if "unit_names" in arrays and len(arrays["unit_names"]) == model.n_units:
+            model.names = tuple(str(name) for name in arrays["unit_names"])
+        model.axes = tuple(str(name) for name in arrays.get("axes", ()))
+        return model
 
 
 def untrained_model(config: Config) -> EncodingModel:
@@ -224,4 +279,4 @@ def untrained_model(config: Config) -> EncodingModel:
             np.full(session.features, noise),
             regressors=Regressors.of_features(config),
         )
-    return model
+    return model.named(session.unit_names, config.state.axes)

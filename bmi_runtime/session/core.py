@@ -14,6 +14,7 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.decoding.base import DECODERS, decoder_class
 from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.identity import carry, load_model
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.errors import BadInput
@@ -111,7 +112,7 @@ class Session:
         self._needs_position = "position" in model.regressors.names
         self._skips_missing_axes = config.adapter.missing_axis == "skip"
         self.decoder_config, frozen = config.decoder, config.decoder.frozen_model
-        self.decoder_model = EncodingModel.load(frozen) if frozen else model
+        self.decoder_model = frozen_copy(frozen, config, model) if frozen else model
         self.decoder = self._make_decoder(self.decoder_model)
         kind = INTENTIONS.get(config.adapter.intention)
         self.intention: Any = kind(config.adapter, config.bin_s, space.n_axes) if kind else None
@@ -464,6 +465,13 @@ class Session:
             self.features.restore(snapshot["features"])
         if self.history:
             self.history.traces[...] = snapshot["history"]
+
+
+def frozen_copy(path: str, config: Config, model: EncodingModel) -> EncodingModel:
+    """Return the model of a file for the units of this session, to decode with and never to be adapted."""
+    fresh = untrained_model(config).named(model.names, config.state.axes)
+    carry(load_model(path), fresh, 0.0, path)
+    return fresh
 
 
 def warm_up(config: Config) -> None:

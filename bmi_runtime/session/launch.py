@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bmi_runtime.config import Config
+from bmi_runtime.encoding.identity import start_from
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.provenance import provenance
@@ -24,22 +25,27 @@ from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.output import Outputs
 from bmi_runtime.session.resume import Resumption
 from bmi_runtime.session.telemetry import Control, Telemetry
-from bmi_runtime.sources.base import source_class
+from bmi_runtime.sources.base import NamesUnits, source_class
 
 
-def initial_model(config: Config, source: Any) -> EncodingModel:
+def initial_model(config: Config, source: Any, tell: Callable[[str], None] = lambda text: None) -> EncodingModel:
     """Return the encoding model that the session starts with.
 
-    A path in ``encoding.initial`` is loaded; a simulated source gives its own; otherwise every unit starts untuned at a
-    baseline of 10 Hz (Poisson) or 0 (Gaussian) with the configured uncertainty.
+    A simulated source gives its own; otherwise every unit starts untuned at a baseline of 10 Hz (Poisson) or 0
+    (Gaussian) with the configured uncertainty. What the file in ``encoding.initial`` knows of these units, by name, is
+    put into it; `tell` hears what that was.
     """
-    if config.encoding.initial not in ("untrained", "truth"):
-        return EncodingModel.load(config.encoding.initial)
     if hasattr(source, "world"):
-        return source.world.initial_model()
-    if config.encoding.initial == "truth":
+        model = source.world.initial_model()
+    elif config.encoding.initial == "truth":
         raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
-    return untrained_model(config)
+    else:
+        model = untrained_model(config)
+    names = config.session.unit_names or (source.unit_names if isinstance(source, NamesUnits) else ())
+    model.named(names, config.state.axes)
+    if config.encoding.initial not in ("untrained", "truth"):
+        tell(start_from(config, model))
+    return model
 
 
 def recording_path(config: Config) -> pathlib.Path:
@@ -85,7 +91,8 @@ def assemble(
     import zmq
 
     source = source_class(config.source.kind)(config)
-    session = resumed.session if resumed else Session(config, initial_model(config, source))
+    told: list[str] = []
+    session = resumed.session if resumed else Session(config, initial_model(config, source, told.append))
     warm_up(config)
     telemetry = control = output = None
     if config.telemetry.enabled and (speed == "real" if published is None else published):
@@ -97,6 +104,7 @@ def assemble(
     if config.recording.enabled:
         parent = {"parent": resumed.parent} if resumed else {}
         header = {"config": session.config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
+        header["unit_names"] = list(session.model.names)
         try:
             where = path or recording_path(config)
             recorder = RecordingWriter(where, header | parent, *config.layout)
@@ -108,6 +116,7 @@ def assemble(
         session, source, recorder, telemetry, control, speed, output=output, resumed=resumed, on_snapshot=on_snapshot
     )
     loop.recording_failed = failed
+    loop.opening_events += [{"name": "model-loaded", "text": text} for text in told]
     return loop
 
 
@@ -192,7 +201,8 @@ def describe(loop: Loop) -> str:
         f"seed {config.session.seed}",
         f"recording {loop.recorder.path}" if loop.recorder else "not recorded",
     ]
-    return ", ".join(parts)
+    carried = [event["text"] for event in loop.opening_events if event["name"] == "model-loaded"]
+    return "; ".join([", ".join(parts), *carried])
 
 
 def reporter(advance: Callable[[float], None], say: Callable[[str], None], speed: str) -> Callable[[Loop], None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from bmi_runtime import registry
 from bmi_runtime.messages import Bin
@@ -17,6 +18,14 @@ SOURCES = {  # name: "module:class"; a package of someone else's adds to it by a
     "lsl": "bmi_runtime.sources.lsl:LSLSource",
 }
 ENTRY_POINTS = "bmi_runtime.sources"
+
+
+@runtime_checkable
+class NamesUnits(Protocol):
+    """A source that knows what its units are: electrode and sorted unit, or a name."""
+
+    unit_names: Sequence[str]
+    """One for each unit, in order."""
 
 
 class Source(Protocol):

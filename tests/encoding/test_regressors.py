@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.calibration.monitor import Monitor
+from bmi_runtime.calibration.monitor import Limits, Monitor
 from bmi_runtime.calibration.noise import NoiseVariance
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
@@ -17,8 +17,8 @@ ALL = ("velocity", "position", "speed", "history")
 
 def model_of(rng, n, likelihood, kinds):
     d = kinds.size
-    weights = rng.normal(0.0, 0.3, (d, n))
-    root = rng.normal(0.0, 0.2, (n, d, d))
+    weights = rng.normal(0.0, 0.1, (d, n))
+    root = rng.normal(0.0, 0.2 / np.sqrt(d), (n, d, d))
     full = root @ np.swapaxes(root, 1, 2) + 0.01 * np.eye(d)
     rows, columns = np.tril_indices(d)
     noise = rng.uniform(0.5, 2.0, n)
@@ -99,7 +99,7 @@ def test_the_general_monitor_is_the_one_of_three_regressors(likelihood):
     small = EncodingModel(small.weights, sd2_small, likelihood, BIN_S, small.noise_variance, plane)
     large = EncodingModel(np.vstack([small.weights, np.zeros(6)]), sd2, likelihood, BIN_S, small.noise_variance, space)
     adapters = Adapter(small, 1e-4), Adapter(large, 1e-4)
-    monitors = Monitor(6, 3, likelihood, BIN_S), Monitor(6, 4, likelihood, BIN_S)
+    monitors = tuple(Monitor(6, d, likelihood, BIN_S, limits=Limits(memories=0.0)) for d in (3, 4))
     noises = NoiseVariance(small.noise_variance, sd2_small), NoiseVariance(small.noise_variance, sd2)
     for monitor, model in zip(monitors, (small, large), strict=True):
         monitor.reset(model.covariance)
