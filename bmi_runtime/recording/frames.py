@@ -11,8 +11,10 @@ holds the CRC-32 of the channel's two bytes followed by everything after the fie
 (magic, header, schemas, channels) is covered by ``recording_format.preamble_crc32`` inside the configuration, and the
 summary by MCAP's own CRC in the footer: no bit of a closed recording can flip unseen, except in the data-end record.
 
-The payload of the ``step`` channel is one raw record of `bmi_runtime.messages.step_dtype`; its layout stands as JSON in
-the channel's schema. Every other payload is msgpack (`bmi_runtime.messages.pack`).
+The payload of the ``step`` channel is one raw record of `bmi_runtime.messages.step_dtype`. Packed little-endian fields
+and arrays of fixed length are just what a ROS 1 message is made of, so the channel's schema is a ROS 1 message
+definition and any tool that shows MCAP shows steps; its first line, a comment to such tools, is the layout as JSON.
+Recordings made before have that JSON alone. Every other payload is msgpack (`bmi_runtime.messages.pack`).
 """
 
 import dataclasses
@@ -31,8 +33,9 @@ from bmi_runtime.messages import PLANE, STREAMS, StateSpace, step_dtype
 
 FORMAT_VERSION = 1
 PROFILE = "bmi-runtime"
-STEP_ENCODING = "raw-record"
-SCHEMA_ENCODING = "record-layout-json"
+STEP_ENCODINGS = {True: ("ros1", "ros1msg", "bmi_runtime/Step"), False: ("raw-record", "record-layout-json", "step")}
+"""Encoding of steps, encoding of their schema, name of the schema: as they are written, and as they were first."""
+LAYOUT_LINE = b"# layout "
 CHECKSUM_RULE = "sequence = crc32(channel_id u16, log_time u64, publish_time u64, payload), little-endian"
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -115,7 +118,27 @@ def step_layout(n_units: int, continuous: bool, space: StateSpace = PLANE, n_fea
         **more,
         "fields": describe_dtype(step_dtype(n_units, continuous, space, n_features)),
     }
-    return json.dumps(layout, separators=(",", ":")).encode()
+    described = json.dumps(layout, separators=(",", ":")).encode()
+    dtype = step_dtype(n_units, continuous, space, n_features)
+    return LAYOUT_LINE + described + b"\n" + ros_definition(dtype).encode()
+
+
+def ros_definition(dtype: np.dtype) -> str:
+    """Return a packed structured dtype as a ROS 1 message definition: the same bytes, described for other tools.
+
+    Arrays of several dimensions are given as one, in C order.
+    """
+    parts, nested = [], []
+    for name in dtype.names or ():
+        base, shape = dtype[name].base, dtype[name].shape
+        size = f"[{int(np.prod(shape))}]" if shape else ""
+        if base.names:
+            kind = name.title().replace("_", "")
+            nested.append(f"{'=' * 80}\nMSG: bmi_runtime/{kind}\n{ros_definition(base)}")
+        else:
+            kind = base.name
+        parts.append(f"{kind}{size} {name}")
+    return "\n".join([*parts, *nested])
 
 
 def parse_layout(schema_data: bytes) -> StepLayout:
@@ -127,7 +150,7 @@ def parse_layout(schema_data: bytes) -> StepLayout:
         When the bytes are not such a schema.
     """
     try:
-        layout = json.loads(schema_data)
+        layout = json.loads(schema_data.split(b"\n", 1)[0].removeprefix(LAYOUT_LINE))
         axes = tuple(layout.get("axes", PLANE.axes))
         space = StateSpace(axes, bool(layout.get("click", False)), tuple(layout.get("units", ())))
         dtype, n_features = parse_dtype(layout["fields"]), int(layout.get("n_features", 0))
@@ -138,17 +161,18 @@ def parse_layout(schema_data: bytes) -> StepLayout:
 
 def opening_records(layout: bytes, channels: dict[str, int]) -> tuple[Schema, list[Channel]]:
     """Return the schema and channel records for the streams with these channel numbers."""
-    schema = Schema(id=1, name="step", encoding=SCHEMA_ENCODING, data=layout)
-    return schema, [_channel(name, number) for name, number in channels.items()]
+    encoding, schema_encoding, schema_name = STEP_ENCODINGS[layout.startswith(LAYOUT_LINE)]
+    schema = Schema(id=1, name=schema_name, encoding=schema_encoding, data=layout)
+    return schema, [_channel(name, number, encoding) for name, number in channels.items()]
 
 
-def _channel(name: str, number: int) -> Channel:
+def _channel(name: str, number: int, step_encoding: str) -> Channel:
     is_step = name == "step"
     carries = STREAMS[name].carries if name in STREAMS else "?"
     return Channel(
         id=number,
         topic=name,
-        message_encoding=STEP_ENCODING if is_step else "msgpack",
+        message_encoding=step_encoding if is_step else "msgpack",
         schema_id=1 if is_step else 0,
         metadata={"carries": carries, "checksum": CHECKSUM_RULE},
     )

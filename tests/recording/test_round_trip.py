@@ -1,6 +1,7 @@
 """What was written is what is read, by us and by the stock MCAP reader."""
 
 import json
+import re
 import zlib
 
 import msgpack
@@ -98,7 +99,7 @@ def test_statistics_hold_the_times(recorded):
 def test_schema_describes_the_step_in_json(recorded, steps):
     with open(recorded, "rb") as file:
         schema = next(iter(make_reader(file).get_summary().schemas.values()))
-    layout = json.loads(schema.data)
+    layout = json.loads(schema.data.split(b"\n", 1)[0].removeprefix(frames.LAYOUT_LINE))
     assert layout["n_units"] == 4 and layout["continuous"] is False
     assert layout["fields"][0][1][-1] == ["counts", "<u2", [4]]
     assert frames.parse_dtype(layout["fields"]) == steps.dtype
@@ -118,6 +119,52 @@ def test_layout_round_trip(n_units, continuous):
     layout = frames.parse_layout(frames.step_layout(n_units, continuous))
     assert layout.dtype == step_dtype(n_units, continuous)
     assert (layout.n_units, layout.continuous) == (n_units, continuous)
+
+
+ROS_TYPES = {"float64": "<f8", "int64": "<i8", "uint64": "<u8", "uint32": "<u4", "int32": "<i4", "uint16": "<u2"}
+ROS_TYPES |= {"uint8": "|u1", "float32": "<f4"}
+
+
+def ros_dtype(definition):
+    """Return what a ROS 1 message definition says of the bytes, read as its specification has it."""
+    texts = {"": ""}
+    for part in re.split(r"^=+$", definition, flags=re.MULTILINE):
+        head = re.match(r"\s*MSG: (\S+)\n", part)
+        texts[head[1] if head else ""] = part[head.end() :] if head else part
+
+    def layout(text):
+        fields = []
+        for line in text.splitlines():
+            if not (line := line.partition("#")[0].strip()):
+                continue
+            kind, name = line.split()
+            base, size = re.fullmatch(r"([\w/]+)(?:\[(\d+)\])?", kind).groups()
+            inner = ROS_TYPES[base] if base in ROS_TYPES else layout(texts[f"bmi_runtime/{base}"])
+            fields.append((name, inner, (int(size),)) if size else (name, inner))
+        return np.dtype(fields)
+
+    return layout(texts[""])
+
+
+def test_a_step_is_a_ros_message_that_other_tools_read(recorded):
+    with open(recorded, "rb") as file:
+        (schema,) = make_reader(file).get_summary().schemas.values()
+    assert (schema.name, schema.encoding) == ("bmi_runtime/Step", "ros1msg")
+    other = ros_dtype(schema.data.decode())
+    with open(recorded, "rb") as file:
+        raw = [message.data for _, _, message in make_reader(file).iter_messages(topics=["step"])]
+    theirs, ours = np.frombuffer(b"".join(raw), other), Recording(recorded).steps()
+    for part in ("input", "output", "timing"):
+        for name in ours.dtype[part].names:
+            flat = ours[part][name].reshape(theirs[part][name].shape)
+            np.testing.assert_array_equal(theirs[part][name], flat)
+
+
+def test_layouts_of_recordings_made_before_are_read():
+    old = frames.step_layout(7, False).split(b"\n", 1)[0].removeprefix(frames.LAYOUT_LINE)
+    assert frames.parse_layout(old).dtype == step_dtype(7, False)
+    schema, channels = frames.opening_records(old, {"step": 2, "event": 3})
+    assert (schema.name, schema.encoding, channels[0].message_encoding) == ("step", "record-layout-json", "raw-record")
 
 
 VALUES = st.recursive(
