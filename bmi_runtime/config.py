@@ -6,6 +6,7 @@
 import difflib
 import os
 import pathlib
+import re
 import tomllib
 from typing import Annotated, Any, Literal
 
@@ -293,6 +294,37 @@ class StimulationConfig(Section):
     seed: int = Field(0, ge=0)
 
 
+def _age(text: str) -> str:
+    if text and not AGE.fullmatch(text):
+        raise PydanticCustomError("age", "An age is an ISO 8601 duration, such as P7Y, P90D, or P60Y/P65Y for a range")
+    return text
+
+
+AGE_PART = r"P(?=\d)(\d+(\.\d+)?Y)?(\d+(\.\d+)?M)?(\d+(\.\d+)?W)?(\d+(\.\d+)?D)?"
+AGE = re.compile(f"{AGE_PART}(/({AGE_PART})?)?")
+
+
+class MetadataConfig(Section):
+    """Who was recorded, by whom and why: written into the recording and its exports as it is given, never guessed."""
+
+    model_config = pydantic.ConfigDict(coerce_numbers_to_str=True)
+
+    subject_id: str = Field("", description="what the laboratory calls the subject")
+    species: str = Field("", description="Latin binomial, such as Macaca mulatta or Homo sapiens")
+    sex: Literal["", "M", "F", "O", "U"] = Field("", description="M, F, O (other), U (unknown)")
+    age: Annotated[str, AfterValidator(_age)] = Field("", description="ISO 8601 duration, such as P7Y")
+    experimenter: Annotated[tuple[str, ...], pydantic.BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = ()
+    lab: str = ""
+    institution: str = ""
+    session_description: str = ""
+    notes: str = ""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was given, by name."""
+        return {name: value for name, value in self.model_dump().items() if value}
+
+
 class Config(Section):
     """Everything that a session is made from."""
 
@@ -310,6 +342,7 @@ class Config(Section):
     safety: SafetyConfig = SafetyConfig()
     realtime: RealtimeConfig = RealtimeConfig()
     stimulation: StimulationConfig = StimulationConfig()
+    metadata: MetadataConfig = MetadataConfig()
 
     @property
     def continuous(self) -> bool:
@@ -384,6 +417,25 @@ def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
         return data
     adapter = {"missing_axis": "skip", **data.get("adapter", {})}
     return {**data, "adapter": adapter}
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """Return what a TOML file says of subject and session: the keys of ``[metadata]``, with or without that heading.
+
+    Raises
+    ------
+    BadInput
+        When it cannot be read, or a key or value of it is none of these.
+    """
+    file = pathlib.Path(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"there is no file '{path}' with the subject's metadata") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{path} is not readable as TOML: {error}") from None
+    table = data["metadata"] if isinstance(data.get("metadata"), dict) else data
+    return from_dict({"metadata": table}, str(path)).metadata.given
 
 
 def _read(path: str | os.PathLike) -> tuple[str, dict]:

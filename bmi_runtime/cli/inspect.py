@@ -122,6 +122,8 @@ def _overview_rows(facts: dict):
     yield "messages", _counted(facts["streams"])
     if facts["odd"]:
         yield "odd", "\n".join(f"[yellow]{escape(sentence)}[/yellow]" for sentence in facts["odd"])
+    for name, value in facts["metadata"].items():
+        yield name.replace("_", " "), escape(", ".join(value) if isinstance(value, list | tuple) else str(value))
     if facts["parent"]:
         yield (
             "continues",

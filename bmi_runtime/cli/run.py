@@ -23,6 +23,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max: simulated time, no waiting.")
 @click.option("--headless", is_flag=True, help="No window.")
 @click.option("--resume", default=None, metavar="REC", help="Go on where this recording ends, in a new recording.")
+@click.option("--subject", default=None, metavar="FILE", help="TOML file with the keys of [metadata].")
 @click.option("--with-simulator", is_flag=True, help="Also run 'bmi simulate --as SOURCE', under the same supervisor.")
 @click.option("--source-command", default=None, metavar="COMMAND", help="Also run this sender, restarted if it dies.")
 @answer_options
@@ -34,8 +35,10 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
     extra += (
         [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path='{record}'"] if record else []
     )
+    overrides = (*_metadata(options["subject"]), *overrides)
     with progress("getting ready") as _:
         assignment = _assignment(path, (*overrides, *extra), resume, lambda text: say(text, as_json))
+    _ask_for_metadata(assignment.config, as_json)
     if speed == "max":
         result = _simulated_time(assignment, as_json)
     else:
@@ -44,6 +47,24 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
         from bmi_runtime.session import launch
 
         answer(result, as_json, launch.summary(result))
+
+
+def _metadata(file):
+    """Return what a file says of the subject as overrides of the configuration."""
+    import json
+
+    from bmi_runtime.config import read_metadata
+
+    if file is None:
+        return []
+    return [f"metadata.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in read_metadata(file).items()]
+
+
+def _ask_for_metadata(config, as_json):
+    """Say before a real subject is recorded what the recording will not know of it."""
+    if config.source.kind == "simulated" or not config.recording.enabled or config.metadata.subject_id:
+        return
+    say("nothing says who is recorded: give --subject FILE (or [metadata]) with subject_id, species, sex, age", as_json)
 
 
 def _assignment(path, overrides, recording, tell):

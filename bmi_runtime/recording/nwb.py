@@ -17,23 +17,31 @@ from bmi_runtime.recording.reader import Recording
 ROWS_PER_CHUNK = 16_384
 
 
-def export_nwb(recording: Recording, out) -> dict[str, Any]:
+ARCHIVE_WANTS = ("subject_id", "species", "sex", "age", "experimenter", "lab", "institution")
+SUBJECT_KEYS = ("subject_id", "species", "sex", "age")
+SESSION_KEYS = ("experimenter", "lab", "institution", "notes")
+
+
+def export_nwb(recording: Recording, out, subject: dict[str, Any] | None = None) -> dict[str, Any]:
     """Write `recording` as an NWB file.
 
     Spike times stand in the units table at the middle of the bin that held them, spread evenly where a bin held several
     (the resolution column says so); the bins themselves are kept as a time series. Times are those of the device clock,
-    relative to the first bin's beginning; host times and clock uncertainty are series of their own.
+    relative to the first bin's beginning; host times and clock uncertainty are series of their own. Of the subject the
+    file says what the recording's ``[metadata]`` and `subject` say, and nothing else.
 
     Parameters
     ----------
     recording : Recording
     out : path-like
         A file that does not exist yet.
+    subject : dict, optional
+        Keys of ``[metadata]`` that are given now; they go before those that were recorded.
 
     Returns
     -------
     dict
-        ``path``, ``bins``, ``spikes``, ``trials``, ``events``.
+        ``path``, ``bins``, ``spikes``, ``trials``, ``events``, ``missing_metadata`` (keys that an archive will want).
 
     Raises
     ------
@@ -49,7 +57,7 @@ def export_nwb(recording: Recording, out) -> dict[str, Any]:
         raise BadInput(f"{path} exists; give another name (nothing is ever written over)")
     if not recording.n_steps:
         raise BadInput(f"{recording.path} holds no bin, so there is nothing to export")
-    builder = _Builder(recording)
+    builder = _Builder(recording, subject or {})
     partial = path.with_name(f"{path.stem}.partial.nwb")
     try:
         with NWBHDF5IO(str(partial), "w") as file:
@@ -57,15 +65,17 @@ def export_nwb(recording: Recording, out) -> dict[str, Any]:
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
-    return {"path": str(path), **builder.counted}
+    missing = [key for key in ARCHIVE_WANTS if not builder.metadata.get(key)]
+    return {"path": str(path), **builder.counted, "missing_metadata": missing}
 
 
 class _Builder:
     """Gathers the parts of one NWB file."""
 
-    def __init__(self, recording: Recording):
+    def __init__(self, recording: Recording, subject: dict[str, Any]):
         self.recording = recording
         self.config = recording.header.get("config", {})
+        self.metadata = {**(self.config.get("metadata") or {}), **subject}
         times = self._column("input", "device_time_s")
         likelihood = self.config.get("session", {}).get("likelihood")
         self.bin_s = self.config.get("session", {}).get("bin_s") or (0.05 if likelihood == "gaussian" else 0.005)
@@ -91,27 +101,24 @@ class _Builder:
         created_ns = header.get("recording_format", {}).get("created_unix_ns", 0)
         simulated = self.config.get("source", {}).get("kind") == "simulated"
         about = {"configuration": self.config, "provenance": header.get("provenance"), "parent": header.get("parent")}
+        made_from = json.dumps(about, default=str, ensure_ascii=False)
+        given = {key: self.metadata[key] for key in SESSION_KEYS if self.metadata.get(key)}
+        what = "Closed-loop brain-machine-interface session" + (" (simulated)" if simulated else "")
         nwb = NWBFile(
-            session_description="Closed-loop brain-machine-interface session" + (" (simulated)" if simulated else ""),
+            session_description=self.metadata.get("session_description") or what,
             identifier=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{created_ns}-{self.recording.path.name}")),
             session_start_time=datetime.datetime.fromtimestamp(created_ns / 1e9, datetime.UTC),
             experiment_description=f"Task {self.config.get('task', {}).get('kind')}, decoder "
             f"{self.config.get('decoder', {}).get('kind')}, adaptive encoding model",
-            keywords=["brain-machine interface", "closed loop", "adaptive decoding"],
             session_id=self.recording.path.stem,
-            notes=json.dumps(about, default=str),
+            data_collection=made_from,
             source_script=f"bmi-runtime {(header.get('provenance') or {}).get('code_version', '')}",
             source_script_file_name="bmi export",
+            **{"notes": made_from, **given},
         )
-        nwb.subject = Subject(
-            subject_id="simulated-subject" if simulated else "unknown",
-            species="Macaca mulatta",
-            sex="U",
-            age="P0D/",
-            description="A simulated subject; species, sex and age are placeholders"
-            if simulated
-            else "Not known to the recording: fill in species, sex and age",
-        )
+        known = {key: self.metadata[key] for key in SUBJECT_KEYS if self.metadata.get(key)}
+        if known:
+            nwb.subject = Subject(**known)
         return nwb
 
     def _when(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def summarise(recording: Recording) -> dict[str, Any]:
         ``adapting`` (fraction of bins), ``learning_rate`` (first, last), ``safety_states`` (bins in each), ``events``
         (messages by name), ``commands``, ``input_faults`` (sums of gap bins, late, duplicate and invalid counts, stale
         bins), ``latency_us`` (percentiles of the latency and of each stage), ``deadline_misses``, ``streams``
-        (messages in each), ``parent``, ``recovered``. ``odd``: a sentence for everything that a person should look at.
+        (messages in each), ``metadata``, ``parent``, ``recovered``. ``odd``: a sentence for everything
+        that a person should look at.
     """
     facts: dict[str, Any] = {
         "complete": recording.complete,
@@ -43,6 +44,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "latency_us": _latency_us(recording.column("timing", "stage_ns"), recording.column("timing", "lateness_ns")),
         "deadline_misses": int(np.sum(recording.column("timing", "deadline_missed") != 0)),
         "streams": recording.stream_counts,
+        "metadata": _given_metadata(recording),
         "parent": recording.parent,
         "recovered": recording.header.get("recovered"),
         "provenance": recording.header.get("provenance"),
@@ -50,6 +52,12 @@ def summarise(recording: Recording) -> dict[str, Any]:
     if facts["duration_s"] and facts["spikes"] is not None:
         facts["mean_rate_hz"] = facts["spikes"] / facts["duration_s"] / recording.n_units
     return facts | {"odd": _odd(recording, facts)}
+
+
+def _given_metadata(recording: Recording) -> dict[str, Any]:
+    """Return what the session was told of its subject."""
+    told = (recording.header.get("config") or {}).get("metadata") or {}
+    return {name: value for name, value in told.items() if value}
 
 
 def _odd(recording: Recording, facts: dict[str, Any]) -> list[str]:

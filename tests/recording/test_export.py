@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
+from bmi_runtime.cli.export import export
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.nwb import export_nwb, spike_times
 from bmi_runtime.recording.reader import Recording
@@ -13,6 +15,17 @@ from bmi_runtime.recording.tables import export_tables
 from bmi_runtime.session import launch
 
 pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed (pip install bmi-runtime[nwb])")
+WHO = {
+    "subject_id": "P3",
+    "species": "Homo sapiens",
+    "sex": "F",
+    "age": "P60Y/P65Y",
+    "experimenter": ["Doe, Jane", "Roe, Richard"],
+    "lab": "Movement",
+    "institution": "Uni",
+    "session_description": "Evening block",
+    "notes": "left hand rested",
+}
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:hdmf"),
@@ -24,6 +37,7 @@ pytestmark = [
 def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "a.mcap"
     overrides = [f"recording.path='{path}'", "session.units=12", "recording.snapshot_s=2.0"]
+    overrides += [f"metadata.{key}={json.dumps(value)}" for key, value in WHO.items()]
     loop = launch.assemble(configuration.load(None, overrides), "max")
     loop.on_bin = lambda loop: loop.handle({"set": "task.assist", "value": 0.2}) if loop.session.bins == 500 else None
     launch.run(loop, 3000)
@@ -71,9 +85,70 @@ def test_the_numbers_come_back(recording, exported):
         command = events[events["event"] == "command"].iloc[0]
         assert command["bin"] == 500
         assert command["detail"] == 'set: "task.assist"; old: 0.0; new: 0.2'
-        about = json.loads(nwb.notes)
+        about = json.loads(nwb.data_collection)
         assert about["configuration"]["session"]["units"] == 12
         assert about["provenance"]
+
+
+def subject_of(path):
+    with pynwb.NWBHDF5IO(str(path), "r") as file:
+        nwb = file.read()
+        who = nwb.subject
+        subject = None if who is None else {key: getattr(who, key) for key in ("subject_id", "species", "sex", "age")}
+        return subject, {key: getattr(nwb, key) for key in ("experimenter", "lab", "institution", "notes")}
+
+
+def test_what_was_said_of_the_subject_is_exported_and_nothing_else(recording, exported, tmp_path):
+    subject, session = subject_of(exported[0])
+    assert subject == {key: WHO[key] for key in subject}
+    assert session == {"experimenter": tuple(WHO["experimenter"])} | {
+        k: WHO[k] for k in ("lab", "institution", "notes")
+    }
+    assert exported[1]["missing_metadata"] == []
+    result = export_nwb(recording, tmp_path / "b.nwb", {"subject_id": "P4", "sex": "M"})
+    assert subject_of(result["path"])[0] == {
+        "subject_id": "P4",
+        "species": "Homo sapiens",
+        "sex": "M",
+        "age": WHO["age"],
+    }
+
+
+def test_of_an_unknown_subject_nothing_is_invented(tmp_path):
+    path = tmp_path / "a.mcap"
+    launch.run(launch.assemble(configuration.load(None, [f"recording.path='{path}'", "session.units=2"]), "max"), 40)
+    result = CliRunner().invoke(export, [str(path), "--json"])
+    facts = json.loads(result.stdout.splitlines()[-1])
+    assert facts["missing_metadata"] == ["subject_id", "species", "sex", "age", "experimenter", "lab", "institution"]
+    assert subject_of(facts["path"])[0] is None
+    assert b"Macaca" not in (tmp_path / "a.nwb").read_bytes()
+    assert "wanted by archives" in result.stderr
+    (tmp_path / "who.toml").write_text('subject_id = 12\nspecies = "Macaca mulatta"\n')
+    arguments = [str(path), "-o", str(tmp_path / "c.nwb"), "--subject", str(tmp_path / "who.toml"), "--json"]
+    facts = json.loads(CliRunner().invoke(export, arguments).stdout.splitlines()[-1])
+    assert subject_of(facts["path"])[0] == {"subject_id": "12", "species": "Macaca mulatta", "sex": None, "age": None}
+
+
+def test_neo_opens_what_was_exported(exported):
+    neo = pytest.importorskip("neo", reason="neo is not installed (pip install bmi-runtime[nwb])")
+    (block,) = neo.io.NWBIO(str(exported[0]), "r").read_all_blocks()
+    assert sum(len(train) for train in block.segments[0].spiketrains) == exported[1]["spikes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('age = "7 years"', "ISO 8601 duration"),
+        ('age = "P"', "ISO 8601 duration"),
+        ('sex = "male"', "metadata.sex"),
+        ('specis = "Homo sapiens"', "the nearest valid key is 'metadata.species'"),
+        ("subject_id = ", "not readable as TOML"),
+    ],
+)
+def test_metadata_that_is_none_is_named(tmp_path, text, words):
+    (tmp_path / "who.toml").write_text(f"[metadata]\n{text}\n")
+    with pytest.raises(BadInput, match=words):
+        configuration.read_metadata(tmp_path / "who.toml")
 
 
 def test_tables_come_back(recording, tmp_path):
