@@ -78,6 +78,8 @@ ACTIONS = (
         "Session",
         "session",
     ),
+    Action("acknowledge", "Acknowledge the alarms", "F4", "They fall silent, and go when they are over", "Session"),
+    Action("mute", "Sound of alarms on / off", "Ctrl+M", "For this user, remembered", "View"),
     Action("undo", "Undo the last change of a parameter", "Ctrl+Z", "Set it back to what it was", "Session", "session"),
     Action("open_file", "Open a recording …", "Ctrl+O", "Replay a recording in this window", "Session"),
     Action(

@@ -9,6 +9,8 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.errors import BadInput
 from gui import actions, dialogs, files, layouts, panels, plots, processes, screens, theme, veil
+from gui.alarm_bar import AlarmBar
+from gui.alarms import Alarms
 from gui.client import Client
 from gui.dock import Dock
 from gui.link import Link
@@ -18,6 +20,7 @@ from gui.replay_control import ReplayControl
 from gui.safety_keys import SafetyKeys
 from gui.session_bar import SessionBar
 from gui.session_commands import SessionCommands, ask
+from gui.sounds import Sounds
 from gui.subject_window import SubjectWindow
 
 FRAME_MS = 30
@@ -61,6 +64,8 @@ class Console(QtWidgets.QMainWindow):
         self.frames, self.drawn_revision, self._arranged = 0, -1, False
         self._next_chores_s, self._between = 0.0, False
         self._state_shown: tuple = ()
+        self.alarms, self.sounds = Alarms(), Sounds() if live else None
+        self.muted = self.memory.get("muted", "no") == "yes"
         self._build(recordings_folder)
         self.commands = SessionCommands(link, self, self.do_say)
         self.commands.on_stopped = lambda: QtCore.QTimer.singleShot(1500, self.docks["recordings"].panel.read)
@@ -94,6 +99,8 @@ class Console(QtWidgets.QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.bar)
+        self.alarm_bar = AlarmBar(self.run)
+        column.addWidget(self.alarm_bar)
         column.addWidget(self.banner)
         top.addWidget(holder)
         self.addToolBar(QtCore.Qt.ToolBarArea.TopToolBarArea, top)
@@ -227,16 +234,15 @@ class Console(QtWidgets.QMainWindow):
         for name, dock in self.docks.items():
             alive = not dock.panel.needs_runtime or (name in UNVEILED and none_runs)
             dock.veil.show_text("" if alive else text if name == "subject" else veil.short(text))
+        if self.alarms.update(self.store, now_s) and self.sounds is not None and not self.muted:
+            self.sounds.play("alarm")
+        self.alarm_bar.refresh(self.alarms.shown)
         self._banner()
         self._count()
 
     def _banner(self) -> None:
         if self.frozen:
             text = "DISPLAY FROZEN: the session goes on unseen (Space to go on)"
-        elif self.store.not_finite:
-            text = f"! {self.store.not_finite} parameters of the encoding model are not finite"
-        elif self.store.unreadable:
-            text = f"! {self.store.unreadable}"
         elif self.link.client is not None and self.link.client.refused:
             text = f"! {self.link.client.problem}"
         elif self.link.client is not None and self.link.client.locked_out:
@@ -331,6 +337,18 @@ class Console(QtWidgets.QMainWindow):
     def do_toggle_adaptation(self) -> None:
         """Switch adaptation."""
         self.commands.toggle_adaptation()
+
+    def do_acknowledge(self) -> None:
+        """Take note of all alarms: they are silent, and go when they are over."""
+        count = self.alarms.acknowledge()
+        self.do_say(f"{count} acknowledged" if count else "there is no alarm to acknowledge")
+        self._state_shown = ()
+
+    def do_mute(self) -> None:
+        """Switch the sound of alarms, for this user."""
+        self.muted = not self.muted
+        self.memory.put("muted", "yes" if self.muted else "no")
+        self.do_say(f"alarms are {'silent' if self.muted else 'heard'}")
 
     def do_undo(self) -> None:
         """Set the parameter that was changed last back to what it was."""
@@ -505,6 +523,7 @@ class Console(QtWidgets.QMainWindow):
         """Take a theme."""
         theme.use(name, QtWidgets.QApplication.instance())
         self.bar.restyle()
+        self.alarm_bar.restyle()
         for dock in self.docks.values():
             dock.restyle()
         self.refresh(all_panels=True)
@@ -589,6 +608,8 @@ class Console(QtWidgets.QMainWindow):
         self.timer.stop()
         if self.keys is not None:
             self.keys.close()
+        if self.sounds is not None:
+            self.sounds.close()
         self.replay.close()
         self.docks["recordings"].panel.stop()
         if self.subject is not None:

@@ -16,6 +16,7 @@ HELD_DOWN_MS = 600
 
 _KEYS, _MODIFIERS = QtCore.Qt.Key, QtCore.Qt.KeyboardModifier
 ACTIONS = {
+    (_KEYS.Key_F4, False): "acknowledge",
     (_KEYS.Key_F5, False): "start",
     (_KEYS.Key_F6, False): "hold",
     (_KEYS.Key_F7, False): "toggle_adaptation",
