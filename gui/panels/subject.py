@@ -7,9 +7,10 @@ import math
 import numpy as np
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from bmi_runtime.messages import TrialState
+from bmi_runtime.messages import PLANE, TrialState
 from gui import theme
 from gui.panels.base import Panel
+from gui.panels.subject_scenes import Bars, Room, scene_of
 
 TRAIL_ROWS = 72  # 1.2 s at 60 Hz
 TRAIL_PIECE = 6
@@ -37,6 +38,7 @@ class SubjectView(QtWidgets.QWidget):
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.frames = 0
         self._backdrop_state: tuple = ()
+        self._scene_axes, self._scene_of_axes = PLANE.axes, scene_of(PLANE.axes)
         self._backdrop_picture = QtGui.QPixmap()
 
     def paintEvent(self, event):
@@ -46,13 +48,23 @@ class SubjectView(QtWidgets.QWidget):
         painter.drawPixmap(0, 0, self._backdrop())
         painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
         if self.store.step is not None:
-            out = self.store.step["output"]
-            self._target(painter, out)
-            self._trail(painter)
-            self._cursor(painter, out)
+            out, scene = self.store.step["output"], self._scene()
+            if scene:
+                scene.paint(self, painter, out, self.store.trial_state, self._recent_path())
+            else:
+                self._target(painter, out)
+                self._trail(painter)
+                self._cursor(painter, out)
             self._words(painter, out)
         painter.end()
         self.frames += 1
+
+    def _scene(self) -> Bars | Room | None:
+        """Return what paints a brain state that is no plane; None for a plane."""
+        axes = self.store.space.axes
+        if axes != self._scene_axes:
+            self._scene_axes, self._scene_of_axes = axes, scene_of(axes)
+        return self._scene_of_axes
 
     def _scale_to_workspace(self) -> None:
         limit = self.store.config.get("task", {}).get("workspace_m", 0.2)
@@ -69,7 +81,15 @@ class SubjectView(QtWidgets.QWidget):
         """Return what stays: the workspace and all places where a target may be; painted when one of them changes."""
         task, ratio = self.store.config.get("task", {}), self.devicePixelRatioF()
         targets = self._possible_targets(task)
-        state = (self.width(), self.height(), ratio, self.reach_m, tuple(targets), theme.current())
+        state = (
+            self.width(),
+            self.height(),
+            ratio,
+            self.reach_m,
+            tuple(targets),
+            theme.current(),
+            self.store.space.axes,
+        )
         if state != self._backdrop_state:
             self._backdrop_state = state
             self._backdrop_picture = QtGui.QPixmap(round(self.width() * ratio), round(self.height() * ratio))
@@ -77,7 +97,10 @@ class SubjectView(QtWidgets.QWidget):
             painter = QtGui.QPainter(self._backdrop_picture)
             painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
             painter.fillRect(self.rect(), theme.colour("window"))
-            self._workspace(painter)
+            if scene := self._scene():
+                scene.backdrop(self, painter)
+            else:
+                self._workspace(painter)
             painter.setPen(QtGui.QPen(theme.colour("line"), 1.5))
             painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
             for x_m, y_m, radius_m in targets:
@@ -95,7 +118,7 @@ class SubjectView(QtWidgets.QWidget):
     def _possible_targets(self, task: dict) -> list[tuple[float, float, float]]:
         """Return position and radius, m, of every target of a centre-out task; nothing for other tasks."""
         kind = self.store.live.get("task.kind") or task.get("kind", "")
-        if self.store.step is None or "centre-out" not in kind:
+        if self.store.step is None or "centre-out" not in kind or self._scene():
             return []
         angles = [2 * math.pi * number / task["targets"] for number in range(task["targets"])]
         distance_m, radius_m = task["distance_m"], task["target_radius_m"]
@@ -129,8 +152,7 @@ class SubjectView(QtWidgets.QWidget):
 
     def _trail(self, painter: QtGui.QPainter) -> None:
         """Draw the last second as pieces that fade; a piece is one line, so that its joints do not show."""
-        rows = self.store.steps.newest(TRAIL_ROWS)["cursor"]
-        rows = rows[np.isfinite(rows).all(axis=1)]
+        rows = self._recent_path()
         painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
         x = (self.middle.x() + self.scale * rows[:, 0]).tolist()
         y = (self.middle.y() - self.scale * rows[:, 1]).tolist()
@@ -143,6 +165,11 @@ class SubjectView(QtWidgets.QWidget):
             pen.setColor(theme.colour("first", 0.8 * ((start + TRAIL_PIECE) / TRAIL_ROWS) ** 1.5))
             painter.setPen(pen)
             painter.drawPolyline(QtGui.QPolygonF(points[start : start + TRAIL_PIECE + 1]))
+
+    def _recent_path(self) -> np.ndarray:
+        """Return the cursor (position, velocity) of the last second, where it is known."""
+        rows = self.store.steps.newest(TRAIL_ROWS)["cursor"]
+        return rows[np.isfinite(rows).all(axis=1)]
 
     def _cursor(self, painter: QtGui.QPainter, out) -> None:
         x_m, y_m = float(out["cursor"][0]), float(out["cursor"][1])
@@ -177,7 +204,8 @@ class SubjectPanel(Panel):
 
     title = "Subject"
     about = (
-        "What the subject sees. The orange disc is the target, the white dot the cursor with its last 1.2 s. "
+        "What the subject sees. The orange disc is the target, the white dot the cursor with its last 1.2 s "
+        "(with three axes what is nearer is larger and shadows fall on the floor; with one or many each has a bar). "
         "The ring around the target closes while the hold is being done; ✓ is a target reached, ✕ one that timed out. "
         "Assist is how much of the cursor's velocity is pulled toward the target instead of decoded."
     )
@@ -195,5 +223,8 @@ class SubjectPanel(Panel):
     def table(self):
         """Return the cursor's and the target's path of the last minute."""
         rows = self.store.steps.view
-        columns = {"time_s": rows["t_s"], "cursor_x_m": rows["cursor"][:, 0], "cursor_y_m": rows["cursor"][:, 1]}
-        return columns | {"target_x_m": rows["target"][:, 0], "target_y_m": rows["target"][:, 1]}
+        columns = {"time_s": rows["t_s"]}
+        for name in ("cursor", "target"):
+            for axis, label in enumerate(self.store.space.axes):
+                columns[f"{name}_{label}_m"] = rows[name][:, axis]
+        return columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gui import plots
@@ -11,9 +13,27 @@ from gui.panels.raster import SELECTED_ROLES
 
 SPEED_DM_S = 1.0
 DIRECTIONS_DEG = np.linspace(-180.0, 180.0, 73)
-DIRECTIONS = np.stack(
-    [np.ones(73), SPEED_DM_S * np.cos(np.deg2rad(DIRECTIONS_DEG)), SPEED_DM_S * np.sin(np.deg2rad(DIRECTIONS_DEG))]
-)
+
+
+def directions_of(n_regressors: int, n_axes: int, kinds: Sequence[str]) -> np.ndarray:
+    """Return the regressors of movements in the first two axes at 10 cm/s, from the centre, (regressors, directions).
+
+    Parameters
+    ----------
+    n_regressors, n_axes : int
+    kinds : sequence of str
+        What rates depend on (``encoding.regressors``); they stand in the order velocity, position, speed, history.
+    """
+    made, at = np.zeros((n_regressors, len(DIRECTIONS_DEG))), 1
+    made[0], angle = 1.0, np.deg2rad(DIRECTIONS_DEG)
+    if "velocity" in kinds:
+        made[at], at = SPEED_DM_S * np.cos(angle), at + n_axes
+        if n_axes > 1:
+            made[2] = SPEED_DM_S * np.sin(angle)
+    at += n_axes * ("position" in kinds)
+    if "speed" in kinds:
+        made[at] = SPEED_DM_S
+    return made
 
 
 class TuningPanel(Panel):
@@ -73,13 +93,15 @@ class TuningPanel(Panel):
     def _of_unit(self, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
         """Return a unit's curve, both ends of its band and the true curve (empty where unknown); None if not finite."""
         store = self.store
-        predictor = store.weights[:, unit] @ DIRECTIONS
-        sd = np.sqrt(np.maximum(self._variance(unit, DIRECTIONS), 0.0))
+        kinds = store.config.get("encoding", {}).get("regressors", ("velocity",))
+        directions = directions_of(len(store.weights), store.space.n_axes, kinds)
+        predictor = store.weights[:, unit] @ directions
+        sd = np.sqrt(np.maximum(self._variance(unit, directions), 0.0))
         middle, low, high = (self._rate(predictor + z * sd) for z in (0.0, -1.96, 1.96))
         if not np.isfinite(middle).all():
             return None
-        truth = store.truth[:, unit] if store.truth is not None else np.full(len(DIRECTIONS), np.nan)
-        return middle, low, high, self._rate(truth @ DIRECTIONS) if np.isfinite(truth).all() else np.zeros(0)
+        truth = store.truth[:, unit] if store.truth is not None else np.full(len(directions), np.nan)
+        return middle, low, high, self._rate(truth @ directions) if np.isfinite(truth).all() else np.zeros(0)
 
     def _show(self, slot: int, middle, low, high, truth) -> None:
         self.bands[slot].show(DIRECTIONS_DEG, low, high)
@@ -106,8 +128,9 @@ class TuningPanel(Panel):
             return
         entries = []
         for role, unit in zip(SELECTED_ROLES, units):
-            wx, wy = self.store.weights[1:3, unit]
-            about = f"<b>unit {unit}</b> {np.degrees(np.arctan2(wy, wx)):.0f}°, depth {np.hypot(wx, wy):.2f}"
+            gains = self.store.weights[1 : 1 + self.store.space.n_axes, unit]
+            angle = f" {np.degrees(np.arctan2(gains[1], gains[0])):.0f}°," if len(gains) > 1 else ""
+            about = f"<b>unit {unit}</b>{angle} depth {np.linalg.norm(gains):.2f}"
             entries.append((role, "▬", about))
         if self.store.truth is not None:
             entries.append(("text", "– –", "true"))
