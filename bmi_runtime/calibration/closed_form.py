@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bmi_runtime.calibration.design import Design
+from bmi_runtime.calibration.design import Design, UnusableUnits
 from bmi_runtime.errors import BadInput
 
+SINGULAR = 1e-7  # smallest over largest eigenvalue of a unit's information, in units of the regressors' size
 BLOCK_BINS = 64  # bins worked on together when information is averaged, so that they stay in the cache
 
 
@@ -160,11 +161,12 @@ def _check_conditioned(design: Design, mean: np.ndarray) -> None:
     values = np.linalg.eigvalsh(mean / np.outer(size, size))
     spread = values[:, 0] / values[:, -1]
     unit = int(np.argmin(spread))
-    if spread[unit] < 1e-7:
-        raise BadInput(
+    if spread[unit] < SINGULAR:
+        raise UnusableUnits(
             f"unit {design.names[unit]} fires in so few of the states that one direction of its weights cannot be "
             f"learned "
-            f"(its information matrix is singular to {spread[unit]:.1g}); leave it out or vary the task"
+            f"(its information matrix is singular to {spread[unit]:.1g}); leave it out or vary the task",
+            tuple(design.names[i] for i in np.flatnonzero(spread < SINGULAR)),
         )
 
 

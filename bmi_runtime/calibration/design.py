@@ -13,6 +13,14 @@ SMALLEST_SPREAD = 1e-6  # of the correlation matrix of the regressors: below it 
 SMALLEST_RATE_HZ = 1e-4  # below it (one spike in three hours) nothing can be learned about a unit in a session
 
 
+class UnusableUnits(BadInput):
+    """Units about which nothing can be calculated; the message names the first, ``units`` all of them."""
+
+    def __init__(self, message: str, units: tuple[str, ...]):
+        super().__init__(message)
+        self.units = units
+
+
 @dataclass(frozen=True)
 class Design:
     """The task's states and the units that encode them, checked.
@@ -128,18 +136,20 @@ class Design:
         silent = np.flatnonzero(mean_hz < SMALLEST_RATE_HZ)
         if silent.size:
             unit = silent[0]
-            raise BadInput(
+            raise UnusableUnits(
                 f"unit {self.names[unit]} fires {mean_hz[unit]:.2g} Hz on average: nothing can be learned about it; "
-                f"leave it out (weights are log rates in log Hz)"
+                f"leave it out (weights are log rates in log Hz)",
+                tuple(self.names[i] for i in silent),
             )
         ceiling = 1.0 if self.counts == "bernoulli" else 1e3
         crowded = np.flatnonzero(peak * self.bin_s >= ceiling)
         if crowded.size:
             unit = crowded[0]
             hint = "take shorter bins, or --counts poisson" if ceiling == 1.0 else "check that weights are in log Hz"
-            raise BadInput(
+            raise UnusableUnits(
                 f"unit {self.names[unit]} is expected to fire {peak[unit] * self.bin_s:.3g} spikes in its busiest bin "
-                f"of {1e3 * self.bin_s:g} ms, at most {ceiling:g} can be; {hint}"
+                f"of {1e3 * self.bin_s:g} ms, at most {ceiling:g} can be; {hint}",
+                tuple(self.names[i] for i in crowded),
             )
 
 

@@ -15,6 +15,7 @@ from bmi_runtime.calibration.closed_form import (
 )
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact import exact_convergence_bins, exact_steady_state
+from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.validity import validity
 
 
@@ -38,6 +39,8 @@ class Prediction:
     exact_convergence_bins : ndarray, (units, regressors), or None
     validity : dict
         See :func:`bmi_runtime.calibration.validity.validity`.
+    measured_covariance : ndarray, (units, regressors, regressors), or None
+        Error covariance with a pilot's own scores (:mod:`bmi_runtime.calibration.measured`).
     """
 
     design: Design
@@ -49,6 +52,19 @@ class Prediction:
     exact_covariance: np.ndarray | None
     exact_convergence_bins: np.ndarray | None
     validity: dict
+    measured_covariance: np.ndarray | None = None
+
+    @property
+    def best_covariance(self) -> np.ndarray:
+        """The error covariance to go by: measured with a pilot, else exact, else the closed form."""
+        if self.measured_covariance is not None:
+            return self.measured_covariance
+        return self.closed.error_covariance if self.exact_covariance is None else self.exact_covariance
+
+    @property
+    def largest_error(self) -> np.ndarray:
+        """Each unit's error variance in its worst direction, by :attr:`best_covariance`, (units,)."""
+        return np.linalg.eigvalsh(self.best_covariance)[:, -1]
 
     def unit(self, index: int) -> dict:
         """Return all that is known of one unit, under the keys that ``bmi calibrate --json`` promises."""
@@ -59,12 +75,18 @@ class Prediction:
             if self.initial_covariance is None
             else self.initial_covariance * np.eye(closed.gain.shape[1])
         )
+        measured = {}
+        if self.measured_covariance is not None:
+            found = self.measured_covariance[index]
+            ratio = np.diagonal(found) / np.diagonal(closed.error_covariance[index])
+            measured = {"error_covariance_measured": found, "measured_over_closed_form": ratio}
         return {
             "unit": self.design.names[index],
             "learning_rate": closed.rate[index],
             "error_covariance": closed.error_covariance[index],
             "error_covariance_uncorrected": self.uncorrected.error_covariance[index],
             "error_covariance_exact": None if self.exact_covariance is None else self.exact_covariance[index],
+            **measured,
             "filter_covariance": closed.filter_covariance[index],
             "initial_covariance": initial,
             "convergence_time_s": self.convergence_bins[index].max() * bin_s,
@@ -94,6 +116,7 @@ def predict(
     initial_covariance: float | None = None,
     exact: bool = True,
     info: Information | None = None,
+    scores: MeasuredScores | None = None,
 ) -> Prediction:
     """Predict the steady-state error covariance and the convergence time of every unit at a learning rate.
 
@@ -110,6 +133,8 @@ def predict(
         Whether to run the exact recursion as well (0.1 us per bin and unit).
     info : Information, optional
         The design's, if it is already known.
+    scores : MeasuredScores, optional
+        A pilot's, for the measured error covariance.
 
     Raises
     ------
@@ -127,6 +152,8 @@ def predict(
         covariance = periodic.error_covariance
         exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance)
     trust = validity(design, closed, covariance)
+    measured = None if scores is None else scores.error_covariance(closed)
     return Prediction(
-        design, threshold, initial_covariance, closed, steady_state(plain, rate), bins, covariance, exact_bins, trust
-    )
+        design, threshold, initial_covariance, closed, steady_state(plain, rate), bins, covariance, exact_bins, trust,
+        measured,
+    )  # fmt: skip

@@ -1,18 +1,19 @@
 """A calibration from data: weights, noise and states estimated from a pilot, and what its shortness leaves open."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information
-from bmi_runtime.calibration.design import Design, check_movement
+from bmi_runtime.calibration.design import Design, UnusableUnits, check_movement
 from bmi_runtime.errors import BadInput
 
 BLOCK_S = 2.0  # of the bootstrap: about a reach, so that what is correlated within one stays together
 LEAST_BLOCKS = 8
 LEAST_SPIKES = 30
-MOST_BINS = 20_000  # of the states that a bootstrap's information is averaged over
+MOST_BINS = 4_000  # of the states that a bootstrap's information is averaged over
 NEWTON_STEPS = 60
 
 
@@ -31,6 +32,8 @@ class Pilot:
         Their index by default.
     left_out : tuple of str
         Units to leave out, by name.
+    set_aside : tuple of (str, str)
+        Units that nothing can be said about, with the reason; see :mod:`bmi_runtime.calibration.screening`.
     """
 
     counts: np.ndarray
@@ -39,6 +42,7 @@ class Pilot:
     likelihood: str
     names: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    set_aside: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
         counts, states = np.asarray(self.counts, dtype=np.float64), np.asarray(self.states, dtype=np.float64)
@@ -118,7 +122,7 @@ class PilotFit:
     bins: np.ndarray
 
     def interval(
-        self, quantity: Callable[[Design, Information], float], draws: int = 200, level: float = 0.9, seed: int = 1
+        self, quantity: Callable[[Design, Information], float], draws: int = 100, level: float = 0.9, seed: int = 1
     ) -> tuple[float, float]:
         """Return the interval of a calibration's quantity that reflects the pilot's uncertainty.
 
@@ -140,21 +144,38 @@ class PilotFit:
         BadInput
             If fewer than half of the draws have an answer.
         """
+        return self.intervals([quantity], draws, level, seed)[0]
+
+    def intervals(
+        self,
+        quantities: Sequence[Callable[[Design, Information], float]],
+        draws: int = 100,
+        level: float = 0.9,
+        seed: int = 1,
+    ) -> list[tuple[float, float]]:
+        """Return :meth:`interval` of several quantities, from the same draws."""
         rng = np.random.default_rng(seed)
         blocks = len(self.bins)
-        values = []
-        for _ in range(draws):
+        values = np.full((len(quantities), draws), np.nan)
+        for draw in range(draws):
             weight = rng.multinomial(blocks, np.full(blocks, 1 / blocks)).astype(np.float64)
             try:
-                values.append(quantity(*self._draw(weight)))
+                drawn = self._draw(weight)
             except (BadInput, np.linalg.LinAlgError):
-                values.append(np.nan)
-        known = np.array([value for value in values if np.isfinite(value) and value > 0])
-        if len(known) < draws / 2:
+                continue
+            for row, quantity in zip(values, quantities, strict=True):
+                with contextlib.suppress(BadInput, np.linalg.LinAlgError):
+                    row[draw] = quantity(*drawn)
+        whole = self.design, information(self.design)
+        return [self._around(quantity(*whole), row, level) for quantity, row in zip(quantities, values, strict=True)]
+
+    @staticmethod
+    def _around(estimate: float, values: np.ndarray, level: float) -> tuple[float, float]:
+        known = values[np.isfinite(values) & (values > 0)]
+        if len(known) < len(values) / 2:
             raise BadInput(
                 "the pilot is too short: most of its resamplings have no answer; record more, or leave units out"
             )
-        estimate = quantity(self.design, information(self.design))
         low, middle, high = np.quantile(np.log(known), [(1 - level) / 2, 0.5, (1 + level) / 2])
         return float(estimate * np.exp(low - middle)), float(estimate * np.exp(high - middle))
 
@@ -254,8 +275,9 @@ def _poisson_weights(pilot: Pilot) -> np.ndarray:
         gradient = target - expected.T @ u
         hessian = np.zeros((len(weights), u.shape[1], u.shape[1]))
         hessian[:, lower, upper] = hessian[:, upper, lower] = expected.T @ products
+        floor = 1e-12 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] * np.eye(u.shape[1])
         try:
-            step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+            step = np.linalg.solve(hessian + floor, gradient[:, :, None])[:, :, 0]
         except np.linalg.LinAlgError:
             break
         gain = (step * gradient).sum(axis=1)
@@ -268,9 +290,10 @@ def _poisson_weights(pilot: Pilot) -> np.ndarray:
                 break
             step[worse] *= 0.5
         weights, value = weights + step, likelihood(weights + step)
-    unit = int(np.argmax(gain))
-    raise BadInput(
+    unit = int(np.argmax(np.where(np.isfinite(gain), gain, np.inf)))
+    raise UnusableUnits(
         f"the weights of unit {pilot.names[unit]} do not converge: it seems to fire in some directions only, or the "
         f"states "
-        f"do not vary; leave it out or record a longer pilot"
+        f"do not vary; leave it out or record a longer pilot",
+        tuple(pilot.names[i] for i in np.flatnonzero(~(gain < 1e-9))) or (pilot.names[unit],),
     )

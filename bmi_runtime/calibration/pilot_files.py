@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from bmi_runtime.calibration.pilot import Pilot
+from bmi_runtime.calibration.screening import check_speed, usable_units
 from bmi_runtime.errors import BadInput
 
 DM_PER_M = 10.0
@@ -15,8 +16,9 @@ def load_pilot(
     likelihood: str | None = None,
     velocity_scale: float = DM_PER_M,
     left_out: tuple[str, ...] = (),
+    any_speed: bool = False,
 ) -> Pilot:
-    """Read what the units did, and the velocity that they encoded meanwhile.
+    """Read what the units did, and the velocity that they encoded meanwhile; silent units are set aside.
 
     Parameters
     ----------
@@ -26,14 +28,15 @@ def load_pilot(
         What the recording says; Poisson for a data file of whole numbers, else Gaussian.
     velocity_scale : float
         What the file's velocity is multiplied by: 10 takes m/s to the dm/s of the encoding model.
-
     left_out : tuple of str
         Units to leave out, by name.
+    any_speed : bool
+        Whether to take velocities that no hand or cursor reaches.
 
     Raises
     ------
     BadInput
-        If the file cannot be read, or holds too little.
+        If the file cannot be read, holds too little, or moves too fast for its unit to be what it is taken for.
     """
     path = pathlib.Path(path)
     if not (np.isfinite(velocity_scale) and velocity_scale > 0):
@@ -41,17 +44,28 @@ def load_pilot(
             f"a velocity scale of {velocity_scale:g} cannot be; 10 takes m/s to the dm/s of the encoding model"
         )
     if path.suffix.lower() == ".mcap":
-        return _from_recording(path, likelihood, velocity_scale, left_out)
-    from bmi_runtime.sources.datafile import load_recording
+        counts, states, bin_s, kind = _from_recording(path, likelihood, velocity_scale)
+        unit = "m/s"
+    else:
+        from bmi_runtime.sources.datafile import load_recording
 
-    data = load_recording(path)
-    whole = bool(np.all(data.counts == np.round(data.counts)) and data.counts.min() >= 0)
-    kind = likelihood or ("poisson" if whole else "gaussian")
-    return Pilot(data.counts, velocity_scale * data.velocity, data.bin_s, kind, left_out=left_out)
+        data = load_recording(path)
+        counts, states, bin_s, unit = data.counts, velocity_scale * data.velocity, data.bin_s, data.velocity_unit
+        whole = bool(np.all(counts == np.round(counts)) and counts.min() >= 0)
+        kind = likelihood or ("poisson" if whole else "gaussian")
+    if not any_speed:
+        check_speed(states, velocity_scale, unit)
+    names = tuple(str(unit) for unit in range(counts.shape[1]))
+    known = np.isfinite(states).all(axis=1)
+    aside = usable_units(counts[known], names, kind) if known.any() else {}
+    if len(aside) == len(names):
+        raise BadInput(f"{path.name}: no unit can be calibrated; unit {names[0]}: {aside[names[0]]}")
+    aside = {name: why for name, why in aside.items() if name not in left_out}
+    return Pilot(counts, states, bin_s, kind, names, (*left_out, *aside), tuple(aside.items()))
 
 
-def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: float, left_out) -> Pilot:
-    """Return the bins of a recording in which an intended velocity is known and the source delivered."""
+def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: float):
+    """Return counts, states (NaN where nothing was intended or delivered), bin and likelihood of a session."""
     from bmi_runtime.recording.reader import Recording
 
     recording = Recording(path)
@@ -60,4 +74,4 @@ def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: 
     bin_s = session.get("bin_s") or (0.05 if kind == "gaussian" else 0.005)
     states = velocity_scale * recording.column("output", "intended").astype(np.float64)
     states[recording.column("input", "stale") > 0] = np.nan
-    return Pilot(recording.column("input", "counts").astype(np.float64), states, float(bin_s), kind, left_out=left_out)
+    return recording.column("input", "counts").astype(np.float64), states, float(bin_s), kind

@@ -30,6 +30,7 @@ MOST_ROWS = 24
 @click.option("--leave-out", default="", metavar="UNITS", help="Units of the pilot to leave out, as 3,7.")
 @click.option("--velocity-scale", type=float, default=10.0, show_default=True,
               help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Take what is refused for being outside its validity.")
 @click.option("--gui", is_flag=True, help="Open a window with both trade-off curves, to drag the rate along them.")
 @click.option("--picture", type=click.Path(), metavar="FILE.png", help="Render that window into a picture instead.")
 @answer_options
@@ -42,16 +43,17 @@ def calibrate(as_json, **options):
     """
     from bmi_runtime.calibration.forward import predict
 
-    design, fit = _design(options)
+    design, fit, scores = _design(options)
     if options["gui"] or options["picture"]:
         _show(design, options)
         return
-    info, found = _rate(design, options)
+    info, found, method = _rate(design, scores, options)
     rate = options["learning_rate"] if found is None else found.learning_rate
-    prediction = predict(design, rate, options["threshold"], options["initial_covariance"], options["exact"], info)
-    result = _result(prediction, found) | _drifting(info, rate, options["drift"])
+    threshold, initial = options["threshold"], options["initial_covariance"]
+    prediction = predict(design, rate, threshold, initial, options["exact"], info, scores)
+    result = _result(prediction, found) | _drifting(info, rate, options["drift"]) | {"method": method}
     if fit is not None:
-        result["pilot"] = _pilot(fit, options, rate)
+        result["pilot"] = _pilot(fit, scores, options, rate)
     if options["write"] is not None:
         _write(options["write"], options["pilot"] or options["design"], prediction, found)
         result["written"] = options["write"]
@@ -61,7 +63,7 @@ def calibrate(as_json, **options):
 
 
 def _design(options):
-    """Return the design that was given or estimated, and the pilot's fit (None for a given one)."""
+    """Return the design that was given or estimated, the pilot's fit and its scores (None for a given one)."""
     from bmi_runtime.calibration.design import load_design
     from bmi_runtime.errors import BadInput
 
@@ -71,19 +73,21 @@ def _design(options):
     if pilot is None:
         if likelihood is None:
             raise BadInput("say --likelihood gaussian or --likelihood poisson")
-        return load_design(path, likelihood, options["counts"] or "bernoulli"), None
-    from bmi_runtime.calibration.pilot import fit_pilot
+        return load_design(path, likelihood, options["counts"] or "bernoulli"), None, None
+    from bmi_runtime.calibration.measured import MeasuredScores
     from bmi_runtime.calibration.pilot_files import load_pilot
+    from bmi_runtime.calibration.screening import fit_usable
 
     left_out = tuple(name.strip() for name in options["leave_out"].split(",") if name.strip())
-    fit = fit_pilot(load_pilot(pilot, likelihood, options["velocity_scale"], left_out), options["counts"])
-    return fit.design, fit
+    loaded = load_pilot(pilot, likelihood, options["velocity_scale"], left_out, options["force"])
+    fit = fit_usable(loaded, options["counts"])
+    return fit.design, fit, MeasuredScores(fit)
 
 
-def _rate(design, options):
-    """Return the design's information and the answer to the wish, None for a given rate."""
+def _rate(design, scores, options):
+    """Return the design's information, the answer to the wish (None for a given rate), and how it was found."""
     from bmi_runtime.calibration.closed_form import check_threshold, information
-    from bmi_runtime.calibration.inverse import answer_wish
+    from bmi_runtime.calibration.solve import Wish, solve
     from bmi_runtime.errors import BadInput
 
     max_error, max_time = options["max_error"], options["max_convergence_time"]
@@ -92,16 +96,19 @@ def _rate(design, options):
     check_threshold(options["threshold"])
     info = information(design)
     if options["learning_rate"] is not None:
-        return info, None
-    return info, answer_wish(design, info, max_error, max_time, options["threshold"], options["initial_covariance"])
+        return info, None, "given"
+    return info, *solve(
+        design, info, Wish(max_error, max_time, options["threshold"], options["initial_covariance"]), scores
+    )
 
 
-def _pilot(fit, options, rate) -> dict:
+def _pilot(fit, scores, options, rate) -> dict:
     """Return what the pilot held and the 90 % intervals that its shortness leaves."""
     import numpy as np
 
     from bmi_runtime.calibration.closed_form import convergence_bins, initial_in_modes, steady_state
     from bmi_runtime.calibration.inverse import answer_wish
+    from bmi_runtime.calibration.screening import remarks
 
     max_error, max_time = options["max_error"], options["max_convergence_time"]
     threshold, initial = options["threshold"], options["initial_covariance"]
@@ -117,9 +124,12 @@ def _pilot(fit, options, rate) -> dict:
         return float(convergence_bins(steady_state(info, rate), threshold, start).max() * design.bin_s)
 
     pilot, design = fit.pilot, fit.design
-    intervals = {"largest_error_variance": fit.interval(error), "longest_convergence_time_s": fit.interval(time)}
-    if max_error is not None or max_time is not None:
-        intervals["learning_rate"] = fit.interval(wished)
+    state = scores.at(rate)
+    found = scores.inflation(state)
+    low, high = scores.interval(state)
+    wishes = [] if max_error is None and max_time is None else [wished]
+    names = ("largest_error_variance", "longest_convergence_time_s", "learning_rate")
+    intervals = dict(zip(names, fit.intervals([error, time, *wishes])))
     return {
         "seconds": len(pilot.states) * pilot.bin_s,
         "bins": len(pilot.states),
@@ -131,6 +141,13 @@ def _pilot(fit, options, rate) -> dict:
         "noise_variance": design.noise if design.likelihood == "gaussian" else None,
         "interval_level": 0.9,
         "intervals": intervals,
+        "drifting": [name for name, moves in zip(design.names, scores.drifting, strict=True) if moves],
+        "memories": found.memories.min(axis=1),
+        "score_dispersion": scores.dispersion(),
+        "error_factor_low": low,
+        "error_factor_high": high,
+        "set_aside": dict(pilot.set_aside),
+        "remarks": remarks(fit),
     }
 
 

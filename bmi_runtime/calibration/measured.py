@@ -1,0 +1,276 @@
+"""The steady error with the scores that a pilot really has: overdispersed, correlated in time, and not the model's.
+
+The closed form takes a unit's score s_t (the gradient of a bin's log likelihood) as white with the model's covariance.
+On real neurons it is neither. With gains k, the filter's variances p, and the measured autocovariance G(l) of the
+scores in the modes of the information, G_ab(l) = E s_a(t + l) s_b(t), the averaged filter's error covariance is
+
+    E_ab = p_a p_b / (1 - (1-k_a)(1-k_b)) * [G_ab(0) + sum_(l>=1) ((1-k_b)^l G_ab(l) + (1-k_a)^l G_ba(l))]
+
+(derived: the error in a mode is the sum of (1-k_a)^q p_a s_a(t-q)). Five choices make it hold on recordings; each was
+tried on several (`bmi figures real`; docs/calibration.md says with what result):
+
+**Lags and taper.** All lags, weighted with 1/bins: the filter's own memory (1-k)^l is the lag window. A shorter one
+changes little at fast rates, and at slow ones it leaves out correlations that the weights do follow.
+
+**The length of the pilot.** Weights fitted to the pilot take out what is slower than it. Of white scores the share
+1 - f(k T), f(x) = 1 - (2/x)(1 - (1 - e^-x)/x), is missing after T bins; it is put back, up to a session of
+`SESSION_S`, as the error is that around the best fixed weights of such a session: slower wandering is drift, not
+scatter. Below `LEAST_MEMORIES` of a mode in the pilot, the inflation is that of the slowest memory that it shows.
+
+**Drift.** A unit whose scores stay correlated over minutes has changed. Its weights follow, which the covariance above
+counts as scatter, as anybody would who looks at them. A wish is solved with the scatter alone (`scatter=True`): such a
+unit gets the inflation of the others.
+
+**Shrinkage.** Each unit's inflation over the closed form is drawn, in the logarithm, toward that of the other units,
+the more the fewer memories of a mode the pilot holds and the less units differ (empirical Bayes, variance between units
+by the method of Paule and Mandel 1982). White scores would give a relative sampling variance of 2 / (k T); taken as four
+times smaller it does better on recordings, whose units differ for good.
+
+**The averaging.** At fast rates a filter's gain rises and falls within a reach, and the scores with it. The ratio of
+the scatter through the actual gains to that through the averaged ones, driven by the same scores, is applied last.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
+from bmi_runtime.calibration.pilot import PilotFit
+
+SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
+LEAST_MEMORIES = 3.0  # of a mode within the pilot: below, a slower rate inherits the inflation of this one
+NOISE = 0.5  # sampling variance of a mode's estimate, relative, times k T; of 0.5, 1 and 2 the best on recordings
+SCATTER_S = 15.0  # memory at which correlations are still those of reaches, not of drift
+DRIFT_MEMORIES = 6.0  # of the slow memory within the pilot, that drift is looked for at
+DRIFT_RATIO = 4.0  # of the inflation at that memory over the one at SCATTER_S, that makes a unit a drifting one
+BLOCK_GAIN = 0.03  # scores are added up over so many bins that the largest gain times that many stays below this
+BURN_MEMORIES, MOST_BURN = 3.0, 0.2
+RATIO_LIMITS = (0.1, 10.0)
+GRID_PER_DECADE = 2  # rates at which the averaging is checked
+
+
+@dataclass(frozen=True)
+class Inflation:
+    """How much larger the error is than the closed form says, in the modes of every unit.
+
+    Attributes
+    ----------
+    in_modes : ndarray, (units, d, d)
+        The measured error covariance in the modes, before shrinkage and averaging.
+    log_ratio, noise, shrunk, uncertainty : ndarray, (units, d)
+        Logarithm of measured over closed form in every mode, its sampling variance, the value after shrinkage, and the
+        standard error of that.
+    memories : ndarray, (units, d)
+        Memories of each mode within the pilot.
+    """
+
+    in_modes: np.ndarray
+    log_ratio: np.ndarray
+    noise: np.ndarray
+    shrunk: np.ndarray
+    uncertainty: np.ndarray
+    memories: np.ndarray
+
+
+class MeasuredScores:
+    """A pilot's scores, and the errors that they lead to at any learning rate.
+
+    Parameters
+    ----------
+    fit : PilotFit
+    session_s : float
+        Length of the session whose best fixed weights the error is around (at least the pilot's).
+    """
+
+    def __init__(self, fit: PilotFit, session_s: float = SESSION_S):
+        design, pilot = fit.design, fit.pilot
+        self.design = design
+        self.info: Information = information(design)
+        self.regressors = np.ascontiguousarray(pilot.regressors)
+        self.bins = len(self.regressors)
+        self.session_bins = max(session_s / design.bin_s, self.bins)
+        if design.likelihood == "gaussian":
+            self._gains, self._scale = np.zeros_like(design.weights), 1.0 / design.noise
+            innovation = (pilot.counts - self.regressors @ design.weights.T) / design.noise
+        else:
+            self._gains, self._scale = design.weights, np.full(design.units, design.bin_s)
+            innovation = pilot.counts - design.expected_counts()
+        self.innovation = np.ascontiguousarray(innovation.T)
+        self._ratios: dict[int, np.ndarray] = {}
+
+    def inflation(self, state: SteadyState, scatter: bool = False) -> Inflation:
+        """Return the inflation of every mode at a steady state, shrunk toward that of the other units.
+
+        Parameters
+        ----------
+        state : SteadyState
+        scatter : bool
+            Give drifting units (:attr:`drifting`), whose scatter cannot be told from their changes, the inflation of the
+            others.
+        """
+        memories = state.gain * self.bins
+        gain = np.clip(np.maximum(state.gain, LEAST_MEMORIES / self.bins), 0.0, 1.0)
+        sums = self._lagged(gain)
+        p, k = state.filter_variance, state.gain
+        in_modes = p[:, :, None] * p[:, None, :] * sums / _both(k)
+        closed = p / (2.0 - k)
+        found = np.maximum(np.diagonal(in_modes, axis1=1, axis2=2), 1e-6 * closed)
+        log_ratio = np.log(found / closed)
+        noise = np.log1p(NOISE / (gain * self.bins))
+        steady = ~self.drifting if scatter and not self.drifting.all() else np.ones(len(k), dtype=bool)
+        shrunk, uncertainty = _shrunk(log_ratio, noise, steady)
+        return Inflation(in_modes, log_ratio, noise, shrunk, uncertainty, memories)
+
+    @functools.cached_property
+    def drifting(self) -> np.ndarray:
+        """Which units' scores stay correlated for so long that their tuning must have changed meanwhile, (units,)."""
+        slow, quick = DRIFT_MEMORIES / self.bins, self.design.bin_s / SCATTER_S
+        if 2.0 * slow > quick:
+            return np.zeros(self.design.units, dtype=bool)
+        flat = np.ones_like(self.info.eigenvalues)
+        both = [np.diagonal(self._lagged(gain * flat), axis1=1, axis2=2) for gain in (slow, quick)]
+        return np.max(both[0] / np.maximum(both[1], 1e-300), axis=1) > DRIFT_RATIO
+
+    def error_covariance(self, state: SteadyState, averaging: bool = True, scatter: bool = False) -> np.ndarray:
+        """Return the error covariance of every unit at a steady state, (units, d, d).
+
+        Parameters
+        ----------
+        state : SteadyState
+            Of :attr:`info`, at any rate.
+        averaging : bool
+            Whether to apply what the averaging over bins leaves out (one or two passes over the pilot).
+        scatter : bool
+            Give drifting units the inflation of the others.
+        """
+        found = self.inflation(state, scatter)
+        stretch = np.exp(0.5 * (found.shrunk - found.log_ratio))
+        covariance = rotate(found.in_modes * stretch[:, :, None] * stretch[:, None, :], state.information.directions)
+        if averaging:
+            root = np.sqrt(self.averaging_ratio(state))
+            covariance = covariance * root[:, :, None] * root[:, None, :]
+        return covariance
+
+    def largest_scatter(self, state: SteadyState) -> np.ndarray:
+        """Return each unit's error variance in its worst direction, without what drift adds, (units,)."""
+        return np.linalg.eigvalsh(self.error_covariance(state, scatter=True))[:, -1]
+
+    def averaging_ratio(self, state: SteadyState) -> np.ndarray:
+        """Return the variance of every weight through the actual gains over that through averaged ones, (units, d).
+
+        One pass over the pilot at each of two rates, half a decade apart, and a straight line between their logarithms.
+        """
+        step = GRID_PER_DECADE * float(np.log10(state.rate).mean())
+        low = int(np.floor(step + 1e-9))
+        share = max(step - low, 0.0)
+        below = self._averaging_at(low)
+        return below if share < 1e-6 else below ** (1.0 - share) * self._averaging_at(low + 1) ** share
+
+    def _averaging_at(self, step: int) -> np.ndarray:
+        """Return :meth:`averaging_ratio` at a rate of the grid, kept for the next call."""
+        if step in self._ratios:
+            return self._ratios[step]
+        from bmi_runtime.kernels.scores import scatter_ratio
+
+        state = self.at(10.0 ** (step / GRID_PER_DECADE))
+        d = self.regressors.shape[1]
+        burn = int(min(MOST_BURN * self.bins, BURN_MEMORIES / state.gain.min()))
+        ratio = np.empty((self.design.units, d))
+        scatter_ratio(
+            self.regressors, self.innovation, self._gains, self._scale, state.rate, state.filter_covariance.copy(),
+            np.ascontiguousarray(state.information.directions), state.filter_variance, state.kept, burn,
+            np.zeros((8, d)), ratio,
+        )  # fmt: skip
+        self._ratios[step] = np.clip(ratio, *RATIO_LIMITS)
+        return self._ratios[step]
+
+    def interval(self, state: SteadyState, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Return the factors on a unit's error variance that the pilot's length leaves open, (units,) each.
+
+        From the uncertainty of the inflation after shrinkage, in the logarithm, of each unit's least certain mode.
+        """
+        from scipy.stats import norm
+
+        spread = norm.ppf(0.5 + level / 2) * self.inflation(state).uncertainty.max(axis=1)
+        return np.exp(-spread), np.exp(spread)
+
+    def at(self, rate: float | np.ndarray) -> SteadyState:
+        """Return the closed form's steady state at a rate, which the other methods take."""
+        return steady_state(self.info, rate)
+
+    def dispersion(self) -> np.ndarray:
+        """Return the variance of each unit's score over the model's, (units,): 1 for Poisson counts, bursts above."""
+        u, info = self.regressors, self.info
+        squares = np.einsum("ti,tj,nt->nij", u, u, self.innovation**2, optimize=True) / self.bins
+        inverse = np.linalg.inv(info.mean)
+        return np.trace(inverse @ squares, axis1=1, axis2=2) / u.shape[1]
+
+    def _lagged(self, gain: np.ndarray) -> np.ndarray:
+        """Return the sum over lags in every mode, what the pilot's length hides put back, (units, d, d)."""
+        from bmi_runtime.kernels.scores import lagged_products
+
+        units, d = gain.shape
+        block = int(max(1, BLOCK_GAIN / gain.max()))
+        out = np.empty((units, d, d))
+        directions = np.ascontiguousarray(self.info.directions)
+        lagged_products(
+            self.regressors, self.innovation, directions, 1.0 - gain, min(block, self.bins), np.zeros(d), np.zeros(d),
+            out,
+        )  # fmt: skip
+        seen = np.sqrt(_left(gain * self.bins) / _left(gain * self.session_bins))
+        return out / (seen[:, :, None] * seen[:, None, :])
+
+
+def _both(k: np.ndarray) -> np.ndarray:
+    """Return 1 - (1 - k_a)(1 - k_b) without cancellation, (units, d, d)."""
+    return k[:, :, None] + k[:, None, :] - k[:, :, None] * k[:, None, :]
+
+
+def _left(x: np.ndarray) -> np.ndarray:
+    """Return the share of the scatter that is left after a stretch's own mean is taken out, x memories long."""
+    x = np.maximum(x, 1e-3)
+    return np.maximum(1.0 - 2.0 / x * (1.0 + np.expm1(-x) / x), 1e-9)
+
+
+def _shrunk(values: np.ndarray, noise: np.ndarray, steady: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draw every column of values toward its mean over units; return the result and its standard error.
+
+    Normal values around a common mean with an unknown variance between units, found so that the weighted squares equal
+    their degrees of freedom (Paule and Mandel 1982). The logarithm of a variance is low by half of its sampling
+    variance on average, which is added. Units that are not `steady` get the mean.
+    """
+    units, columns = values.shape
+    centred = values + 0.5 * noise
+    if units < 2:
+        return centred, np.sqrt(noise)
+    out, error = np.empty_like(values), np.empty_like(values)
+    for column in range(columns):
+        x, v = centred[steady, column], noise[steady, column]
+        between = _between(x, v)
+        weight = 1.0 / (v + between)
+        mean = (weight * x).sum() / weight.sum()
+        own = between / (between + v)
+        out[:, column], error[:, column] = mean, np.sqrt(between + 1.0 / weight.sum())
+        out[steady, column] = mean + own * (x - mean)
+        error[steady, column] = np.sqrt(own * v + (1.0 - own) ** 2 / weight.sum())
+    return out, error
+
+
+def _between(x: np.ndarray, v: np.ndarray) -> float:
+    """Return the variance between units of values x with sampling variances v."""
+
+    def excess(between):
+        weight = 1.0 / (v + between)
+        mean = (weight * x).sum() / weight.sum()
+        return (weight * (x - mean) ** 2).sum() - (len(x) - 1)
+
+    low, high = 0.0, float(x.var() * 4 + 1e-6)
+    if excess(low) <= 0:
+        return 0.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return 0.5 * (low + high)
