@@ -23,8 +23,8 @@ unit gets the inflation of the others.
 
 **Shrinkage.** Each unit's inflation over the closed form is drawn, in the logarithm, toward that of the other units,
 the more the fewer memories of a mode the pilot holds and the less units differ (empirical Bayes, variance between units
-by the method of Paule and Mandel 1982). White scores would give a relative sampling variance of 2 / (k T); taken as four
-times smaller it does better on recordings, whose units differ for good.
+by the method of Paule and Mandel 1982). White scores would give a relative sampling variance of 2 / (k T); taken as
+four times smaller it does better on recordings, whose units differ for good.
 
 **The averaging.** At fast rates a filter's gain rises and falls within a reach, and the scores with it. The ratio of
 the scatter through the actual gains to that through the averaged ones, driven by the same scores, is applied last.
@@ -43,9 +43,9 @@ from bmi_runtime.calibration.pilot import PilotFit
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
 LEAST_MEMORIES = 3.0  # of a mode within the pilot: below, a slower rate inherits the inflation of this one
 NOISE = 0.5  # sampling variance of a mode's estimate, relative, times k T; of 0.5, 1 and 2 the best on recordings
-SCATTER_S = 15.0  # memory at which correlations are still those of reaches, not of drift
 DRIFT_MEMORIES = 6.0  # of the slow memory within the pilot, that drift is looked for at
-DRIFT_RATIO = 4.0  # of the inflation at that memory over the one at SCATTER_S, that makes a unit a drifting one
+DRIFT_RATIOS = ((15.0, 4.0), (1.5, 10.0))  # memory (s), and how much that one's inflation exceeds this one's then
+SHORTEST_S = 240.0  # pilots in which drift is looked for
 BLOCK_GAIN = 0.03  # scores are added up over so many bins that the largest gain times that many stays below this
 BURN_MEMORIES, MOST_BURN = 3.0, 0.2
 RATIO_LIMITS = (0.1, 10.0)
@@ -108,8 +108,8 @@ class MeasuredScores:
         ----------
         state : SteadyState
         scatter : bool
-            Give drifting units (:attr:`drifting`), whose scatter cannot be told from their changes, the inflation of the
-            others.
+            Give drifting units (:attr:`drifting`), whose scatter cannot be told from their changes, the inflation of
+            the others.
         """
         memories = state.gain * self.bins
         gain = np.clip(np.maximum(state.gain, LEAST_MEMORIES / self.bins), 0.0, 1.0)
@@ -127,12 +127,15 @@ class MeasuredScores:
     @functools.cached_property
     def drifting(self) -> np.ndarray:
         """Which units' scores stay correlated for so long that their tuning must have changed meanwhile, (units,)."""
-        slow, quick = DRIFT_MEMORIES / self.bins, self.design.bin_s / SCATTER_S
-        if 2.0 * slow > quick:
-            return np.zeros(self.design.units, dtype=bool)
-        flat = np.ones_like(self.info.eigenvalues)
-        both = [np.diagonal(self._lagged(gain * flat), axis1=1, axis2=2) for gain in (slow, quick)]
-        return np.max(both[0] / np.maximum(both[1], 1e-300), axis=1) > DRIFT_RATIO
+        slow, flat = DRIFT_MEMORIES / self.bins, np.ones_like(self.info.eigenvalues)
+        found = np.zeros(self.design.units, dtype=bool)
+        if self.bins * self.design.bin_s < SHORTEST_S:
+            return found
+        over = np.diagonal(self._lagged(slow * flat), axis1=1, axis2=2)
+        for memory_s, ratio in DRIFT_RATIOS:
+            quick = np.diagonal(self._lagged(min(self.design.bin_s / memory_s, 1.0) * flat), axis1=1, axis2=2)
+            found |= (over > ratio * quick).any(axis=1)
+        return found
 
     def error_covariance(self, state: SteadyState, averaging: bool = True, scatter: bool = False) -> np.ndarray:
         """Return the error covariance of every unit at a steady state, (units, d, d).
