@@ -1,0 +1,188 @@
+"""The recurrent decoder: a small ensemble of gated recurrent networks, trained here, run in the numba core.
+
+A step of the recurrence is about 50 ms. Narrower bins are summed over it and run in as many interleaved chains, so that
+the cost of a bin and what a network has to remember do not depend on the bin width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from bmi_runtime.decoding.baselines import _mean_r2
+from bmi_runtime.decoding.fitted import Training, Verbs
+from bmi_runtime.decoding.gru_network import Shape, views
+from bmi_runtime.decoding.recurrent_data import LARGEST_INPUT, Scales, scales_of, sequences_of
+from bmi_runtime.decoding.recurrent_training import Member, Recipe, Sampler, run_member, train_member
+from bmi_runtime.kernels import gru
+
+NETWORK = ("enter", "enter_bias", "drive", "drive_bias", "recur", "recur_bias", "read", "read_bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """What a network that was trained on the first four fifths says of the last fifth.
+
+    Attributes
+    ----------
+    first : int
+        First bin of the last fifth.
+    states : ndarray, shape (bins, width)
+        Decoded kinematics, NaN where they are not decoded.
+    r2_velocity : list of float
+    r2 : float
+        Their mean.
+    loss : ndarray, shape (updates,)
+        Of the training.
+    """
+
+    first: int
+    states: np.ndarray
+    r2_velocity: list[float]
+    r2: float
+    loss: np.ndarray
+
+
+class RecurrentDecoder(Verbs):
+    """An ensemble of gated recurrent networks; kinematics are the mean of what its members say.
+
+    Parameters
+    ----------
+    enter, enter_bias, drive, drive_bias, recur, recur_bias, read, read_bias : float32
+        Parameters of the networks, members first.
+    mean, gain : float32, shape (units,)
+        Scale of the counts, summed over a step.
+    centre, spread : ndarray, shape (outputs,)
+        Scale of the kinematics.
+    columns : ndarray of int, shape (outputs,)
+        Which of the kinematics are decoded.
+    stride, width : int
+        Bins of a step; columns of the kinematics.
+    marks_trials : int
+        1 where an input tells of the start of a trial.
+    """
+
+    TAKES_MISSING = True
+    PARAMETERS = (*NETWORK, "mean", "gain", "centre", "spread", "columns", "stride", "width", "marks_trials")
+    STATE = ("_hidden", "_ring", "_known", "_phase", "_marked")
+    validation: Validation | None = None
+
+    def __init__(self, mean, gain, centre, spread, columns, stride: int, width: int, marks_trials: int, **network):
+        super().__init__()
+        for name in NETWORK:
+            setattr(self, name, np.ascontiguousarray(network[name], dtype=np.float32))
+        self.mean, self.gain = (np.ascontiguousarray(a, dtype=np.float32) for a in (mean, gain))
+        self.centre, self.spread = (np.ascontiguousarray(a, dtype=np.float64) for a in (centre, spread))
+        self.columns = np.atleast_1d(np.asarray(columns, dtype=np.int64))
+        self.stride, self.width, self.marks_trials = int(stride), int(width), int(marks_trials)
+        self.variance = np.full(self.width, np.nan)
+        members, size, entry = len(self.recur), self.recur.shape[1], self.enter.shape[2]
+        self.outputs = np.zeros((members, len(self.columns)), np.float32)
+        self._work = np.zeros(entry + 6 * size, np.float32)
+        self._inputs = np.zeros(len(self.mean) + self.marks_trials, np.float32)
+        self._blank = self.mean.astype(float) / self.stride
+        self.reset()
+
+    @classmethod
+    def fit(
+        cls,
+        training: Training,
+        recipe: Recipe | None = None,
+        seed: int = 1,
+        advance: Callable[[float], None] = lambda amount: None,
+    ) -> Self:
+        """Return the ensemble trained on all of `training`; one more network validates on its last fifth.
+
+        Parameters
+        ----------
+        training : Training
+        recipe : Recipe, optional
+        seed : int
+        advance : callable
+            Told of the progress, in networks.
+        """
+        recipe = recipe or Recipe()
+        validation = validate(training, recipe, seed, advance)
+        scales = scales_of(training)
+        data = sequences_of(training, scales, recipe.position_weight)
+        sampler = Sampler(data, scales.stride, scales.stride * training.bin_s, recipe, int(scales.marks_trials))
+        shape = Shape(scales.inputs, recipe.entry, recipe.hidden, len(scales.columns))
+        members = [train_member(sampler, shape, [seed, 1 + k], advance) for k in range(recipe.members)]
+        decoder = cls.of_members(members, scales, training.kinematics.shape[1])
+        decoder.validation = validation
+        return decoder
+
+    @classmethod
+    def of_members(cls, members: list[Member], scales: Scales, width: int) -> Self:
+        """Return the decoder of trained networks."""
+        named = [views(member.shape, member.parameters) for member in members]
+        network = {name: np.stack([part[name] for part in named]) for name in NETWORK}
+        return cls(
+            scales.mean, scales.gain, scales.centre, scales.spread, scales.columns, scales.stride, width,
+            int(scales.marks_trials), **network,
+        )  # fmt: skip
+
+    def reset(self) -> None:
+        """Forget the states and the counts before."""
+        members, size = len(self.recur), self.recur.shape[1]
+        self._hidden = np.zeros((self.stride, members, size), np.float32)
+        self._ring = np.tile(self._blank, (self.stride, 1))
+        self._known = np.ones((self.stride, len(self.mean)))
+        self._phase, self._marked = 0, 0
+
+    def on_done(self) -> None:
+        """Take note that a trial ended: the next bins are marked, where the networks were trained with marks."""
+        self._marked = self.stride
+
+    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """Take one bin in; return kinematics, NaN where they are not decoded.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (units,)
+        valid : ndarray, shape (units,), optional
+            0 where a count is missing. The others are scaled up, as for the units dropped in training.
+        """
+        phase = self._phase
+        self._ring[phase], self._known[phase] = counts, 1.0 if valid is None else valid
+        self._fill_inputs()
+        gru.ensemble_step(
+            self._inputs, self.enter, self.enter_bias, self.drive, self.drive_bias, self.recur, self.recur_bias,
+            self.read, self.read_bias, self._hidden[phase], self._work, self.outputs,
+        )  # fmt: skip
+        self._phase = (phase + 1) % self.stride
+        self._marked = max(self._marked - 1, 0)
+        state = np.full(self.width, np.nan)
+        state[self.columns] = self.centre + self.spread * self.outputs.mean(axis=0, dtype=np.float64)
+        return state
+
+    def _fill_inputs(self) -> None:
+        units = len(self.mean)
+        gru.standardised(self._ring, self._known, self.mean, self.gain, LARGEST_INPUT, self._inputs[:units])
+        if self.marks_trials:
+            self._inputs[units] = 1.0 if self._marked else 0.0
+
+
+def validate(
+    training: Training, recipe: Recipe, seed: int, advance: Callable[[float], None] = lambda amount: None
+) -> Validation:
+    """Train one network on the first four fifths and score it on the last fifth."""
+    inner, _ = training.validation()
+    first = len(inner.counts)
+    scales = scales_of(inner)
+    data = sequences_of(inner, scales, recipe.position_weight)
+    sampler = Sampler(data, scales.stride, scales.stride * training.bin_s, recipe, int(scales.marks_trials))
+    shape = Shape(scales.inputs, recipe.entry, recipe.hidden, len(scales.columns))
+    member = train_member(sampler, shape, [seed, 0], advance)
+    outputs, _ = run_member(member, sequences_of(training, scales, 1.0), scales.stride)
+    width = training.kinematics.shape[1]
+    states = np.full((len(outputs) - first, width), np.nan)
+    states[:, scales.columns] = scales.centre + scales.spread * outputs[first:]
+    truth = training.kinematics[first:]
+    from bmi_runtime.decoding.openloop import coefficient_of_determination
+
+    each = coefficient_of_determination(truth[:, width // 2 :], states[:, width // 2 :])
+    return Validation(first, states, each, _mean_r2(truth[:, width // 2 :], states[:, width // 2 :]), member.loss)
