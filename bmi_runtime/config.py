@@ -199,14 +199,15 @@ class DecoderConfig(Section):
         1.0, ge=0.0, le=1.0, description="1: uncertain units are trusted less; 0: weights taken as exact"
     )
     frozen_model: str = Field("", description="path of a model .npz to decode with, never adapted")
-    fitted_file: str = Field("", description="kind fitted: file of bmi compare --write, or an .onnx model")
+    fitted_file: str = Field("", description="kind fitted or recurrent: file of bmi compare --write or bmi train, or .onnx")
     options: dict[str, Any] = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _file_goes_with_kind(self):
-        if bool(self.fitted_file) != (self.kind == "fitted"):
+        if bool(self.fitted_file) != (self.kind in ("fitted", "recurrent")):
             raise ValueError(
-                f"kind = 'fitted' and fitted_file = 'FILE' go together, here are '{self.kind}' and '{self.fitted_file}'"
+                f"kind = 'fitted' (or 'recurrent') and fitted_file = 'FILE' go together, here are '{self.kind}' and "
+                f"'{self.fitted_file}'"
             )
         return self
 

@@ -9,7 +9,13 @@ import click  # noqa: E402
 
 from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa: E402
 
-LABELS = {"adaptive": "adaptive (ours)", "ridge": "ridge, 10 bins", "kalman": "Kalman"}
+LABELS = {
+    "best": "best (ours)",
+    "recurrent": "recurrent",
+    "history": "adaptive history",
+    "ridge": "ridge, 10 bins",
+    "kalman": "Kalman",
+}
 
 
 @click.command()
@@ -21,9 +27,10 @@ LABELS = {"adaptive": "adaptive (ours)", "ridge": "ridge, 10 bins", "kalman": "K
 @click.option(
     "--direct", is_flag=True, help="Hand the bins over in memory in place of ZeroMQ; the numbers are the same."
 )
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the networks' training.")
 @click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the file.")
 @answer_options
-def decode(data, data_test, train_fraction, direct, mapping, as_json):
+def decode(data, data_test, train_fraction, direct, seed, mapping, as_json):
     """Decode the hand from recorded spike counts.
 
     DATA is a .npz (counts, bin_s, velocity and/or position, optionally trial_start), a .mat file of a known layout or
@@ -33,6 +40,8 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
 
     The counts go bin by bin over a ZeroMQ socket into the live loop. Kinematics travel with the training part only.
     """
+    import numpy as np
+
     from bmi_runtime.decoding.openloop import scores
     from bmi_runtime.sources.datafile import load_recording
     from bmi_runtime.sources.oddities import of_bins
@@ -50,16 +59,21 @@ def decode(data, data_test, train_fraction, direct, mapping, as_json):
         f"{recording.described}; learning from {bins_train} bins, decoding {recording.n_bins - bins_train}",
         as_json,
     )
-    states, timing = _stream(recording, bins_train, direct)
-    answers = {"adaptive": scores(recording, states, bins_train)}
+    decoder, states, timing = _stream(recording, bins_train, direct, seed, as_json)
+    answers = {"best": scores(recording, states, bins_train)}
+    for name, said in decoder.answers.items():
+        answers[name] = scores(recording, np.array(said), bins_train)
     answers |= _baselines(recording, bins_train, as_json)
     report = {
-        **answers["adaptive"],
+        **answers["best"],
         "bins_train": bins_train,
         "bins_test": recording.n_bins - bins_train,
         **timing,
         "velocity_unit": recording.velocity_unit,
         "position_unit": recording.position_unit if recording.position is not None else "displacement since a start",
+        "decoders": {name: answers[name] for name in ("recurrent", "history")},
+        "recurrent_share": decoder.share,
+        "r2_validation": decoder.recurrent.validation.r2_velocity,
         "baselines": {name: answers[name] for name in ("ridge", "kalman")},
         "odd": odd,
     }
@@ -86,14 +100,16 @@ def _baselines(recording, bins_train, as_json):
     return answers
 
 
-def _stream(recording, bins_train, direct):
-    """Return the decoded states, and how long it took."""
+def _stream(recording, bins_train, direct, seed, as_json):
+    """Return the decoder, the decoded states, and how long it took."""
     import time
 
+    from bmi_runtime.decoding.combined import CombinedDecoder
     from bmi_runtime.decoding.history import HistoryDecoder
     from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
 
-    decoder = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None)
+    history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None)
+    decoder = CombinedDecoder(history, recording.bin_s, seed=seed)
     config = open_loop_config(recording)
     session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train)
     decoder.warm_up()
@@ -107,7 +123,7 @@ def _stream(recording, bins_train, direct):
         "latency_us": latency,
         "source": "memory" if direct else "zeromq",
     }
-    return session.states, timing
+    return decoder, session.states, timing
 
 
 def _hand_over(session, recording, advance):

@@ -12,10 +12,12 @@ from bmi_runtime.errors import BadInput
 DECODERS = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
     "point-process": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
     "kalman": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
+    "recurrent": "bmi_runtime.decoding.seat:recurrent_from_file",  # decoder.fitted_file of 'bmi train'
     "fitted": "bmi_runtime.decoding.seat:seat_from_file",  # any of FITTED, from the file decoder.fitted_file
 }
 ENTRY_POINTS = "bmi_runtime.decoders"
 FITTED = {  # decoders with `fit`: learned from a training part in one go, then they decode bin by bin
+    "recurrent": "bmi_runtime.decoding.recurrent:RecurrentDecoder",
     "history": "bmi_runtime.decoding.learned:LearnedHistoryDecoder",
     "point-process": "bmi_runtime.decoding.learned:PointProcessDecoder",
     "kalman": "bmi_runtime.decoding.kalman:KalmanDecoder",

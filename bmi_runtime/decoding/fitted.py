@@ -185,8 +185,8 @@ def put_back(owner: Any, name: str, value: Any) -> None:
 
 
 def decode_all(decoder: Any, data: Training) -> np.ndarray:
-    """Return what a decoder says bin by bin, shape (bins, 4): reset at restarts, told of trials."""
-    states = np.empty((len(data.counts), 4))
+    """Return what a decoder says bin by bin, of the shape of the kinematics: reset at restarts, told of trials."""
+    states = np.empty_like(data.kinematics)
     for index, counts in enumerate(data.counts):
         if index == 0 or data.restart[index]:
             decoder.reset()

@@ -125,6 +125,11 @@ class RecurrentDecoder(Verbs):
             int(scales.marks_trials), **network,
         )  # fmt: skip
 
+    @property
+    def size(self) -> int:
+        """Number of parameters of all networks."""
+        return sum(getattr(self, name).size for name in NETWORK)
+
     def reset(self) -> None:
         """Forget the states and the counts before."""
         members, size = len(self.recur), self.recur.shape[1]

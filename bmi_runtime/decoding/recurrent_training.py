@@ -53,19 +53,19 @@ class Recipe:
         Of a position's squared error beside a velocity's.
     """
 
-    entry: int = 64
-    hidden: int = 96
-    members: int = 4
+    entry: int = 96
+    hidden: int = 128
+    members: int = 3
     window_s: float = 2.0
     blind_s: float = 0.5
     batch: int = 64
-    epochs: float = 60.0
+    epochs: float = 90.0
     fewest_updates: int = 150
-    most_updates: int = 500
-    rate: float = 4e-3
+    most_updates: int = 600
+    rate: float = 8e-3
     decay: float = 0.01
     unit_drop: float = 0.2
-    drop: float = 0.3
+    drop: float = 0.2
     gain_sd: float = 0.0
     offset_sd: float = 0.0
     position_weight: float = 0.3

@@ -41,6 +41,7 @@ class Seat:
     ):
         self.decoder, self.blank, self.unit = decoder, blank, float(velocity_unit_m_s)
         self.file, self.digest = file, digest
+        self._takes_missing = getattr(decoder, "TAKES_MISSING", False)
         self.state, self.variance = np.zeros(4), np.full(4, np.nan)
         decoder.reset()
 
@@ -54,8 +55,13 @@ class Seat:
             0 where a count is missing.
         """
         if valid is not None and not valid.all():
+            if self._takes_missing:
+                return self._moved(self.decoder.predict(counts, valid))
             counts = np.where(valid > 0, counts, 0.0 if self.blank is None else self.blank)
-        self.state[2:] = self.unit * self.decoder.predict(counts)[2:]
+        return self._moved(self.decoder.predict(counts))
+
+    def _moved(self, decoded: np.ndarray) -> np.ndarray:
+        self.state[2:] = self.unit * decoded[2:]
         self.variance[2:] = self.unit**2 * self.decoder.variance[2:]
         return self.state
 
@@ -140,6 +146,22 @@ def seat_from_file(model: Any, fitted_file: str = "", velocity_unit_m_s: float |
             "decoder.options = {velocity_unit_m_s = 0.01}"
         )
     return Seat(fitted.suited(model.n_units, model.bin_s), fitted.blank, unit, fitted_file, fitted.digest)
+
+
+def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> Seat:
+    """Return the network of a file of ``bmi train`` in its seat: ``decoder.kind = "recurrent"``.
+
+    Raises
+    ------
+    BadInput
+        As :func:`seat_from_file`, and when the file holds another decoder.
+    """
+    if not fitted_file:
+        raise BadInput("decoder.kind = 'recurrent' needs decoder.fitted_file, a file of 'bmi train DATA --out FILE.npz'")
+    kind = _loaded(fitted_file, _stamp(fitted_file)).kind
+    if kind not in ("recurrent", "onnx"):
+        raise BadInput(f"{fitted_file} holds the decoder '{kind}'; use it with decoder.kind = 'fitted'")
+    return seat_from_file(model, fitted_file, **options)
 
 
 def _stamp(path: str) -> tuple[int, int]:

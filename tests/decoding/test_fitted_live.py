@@ -43,7 +43,7 @@ def calibration(tmp_path_factory):
 
 def learned_by(kind, calibration):
     data = training_of(calibration)
-    return data.part(slice(0, 800)) if kind == "history" else data  # which takes long, and needs no more here
+    return data.part(slice(0, 800)) if kind in ("history", "recurrent") else data  # which take long, and needs no more here
 
 
 @pytest.fixture(scope="module")

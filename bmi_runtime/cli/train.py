@@ -1,0 +1,148 @@
+"""``bmi train``: fit a recurrent decoder to recordings and write it, for a session or a comparison."""
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # a second thread makes matrices of this size slower, not faster
+
+import click  # noqa: E402
+
+from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa: E402
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="The decoder's file (.npz); never written over.")
+@click.option("--members", type=int, default=3, show_default=True, help="Networks whose outputs are averaged.")
+@click.option("--epochs", type=float, default=None, help="How often each bin is seen.  [default: 90]")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bits.")
+@click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the files.")
+@click.option("--velocity", type=click.Choice(["intended", "cursor", "rotated"]), help="What of a session is decoded.")
+@click.option("--figure", type=click.Path(), help="Draw the course of the training (.png, .pdf, .svg).")
+@answer_options
+def train(data, out, figure, as_json, **options):
+    r"""Train a recurrent decoder on the recordings DATA (one or several days of the same units and bins).
+
+    DATA are files of binned counts with kinematics, or sessions of the runtime (.mcap; by default the velocity that
+    was inferred as intended is decoded). One network is trained on the first four fifths and scored on the last fifth;
+    the decoder is then trained on all of DATA:
+
+    \b
+    bmi train monday.mcap tuesday.mcap --out net.npz
+    bmi run --set decoder.kind=recurrent --set decoder.fitted_file=net.npz
+    """
+    import pathlib
+    import time
+
+    from bmi_runtime.decoding.fitted_file import check_free, save_fitted
+    from bmi_runtime.decoding.recurrent import RecurrentDecoder
+    from bmi_runtime.errors import BadInput
+
+    check_free(pathlib.Path(out))
+    if figure:
+        from bmi_runtime.cli.compare_figures import check_writable
+
+        check_writable(figure)
+    recipe = _recipe(options)
+    if options["seed"] < 0:
+        raise BadInput(f"--seed is {options['seed']}; give 0 or more")
+    training, unit_m_s, about = _training(data, options, as_json)
+    started, busy = time.perf_counter(), time.process_time()
+    with progress("training", recipe.members + 1) as advance:
+        decoder = RecurrentDecoder.fit(training, recipe, options["seed"], advance)
+    busy, seconds = time.process_time() - busy, time.perf_counter() - started
+    save_fitted(out, "recurrent", decoder, training, unit_m_s, about)
+    validation = decoder.validation
+    result = {
+        "r2_validation": validation.r2_velocity,
+        "seconds": seconds,
+        "cpu_seconds": busy,
+        "parameters": decoder.size,
+        "members": recipe.members,
+        "bins": len(training.counts),
+        "units": training.counts.shape[1],
+        "bin_s": training.bin_s,
+        "file": str(out),
+    }
+    if figure:
+        result["figure"] = _draw(validation, figure)
+    answer(result, as_json, _text(result))
+
+
+def _recipe(options):
+    """Return the recipe with the options that were given."""
+    import dataclasses
+
+    from bmi_runtime.decoding.recurrent_training import Recipe
+    from bmi_runtime.errors import BadInput
+
+    recipe = dataclasses.replace(Recipe(), members=options["members"])
+    if options["epochs"] is not None:
+        recipe = dataclasses.replace(recipe, epochs=options["epochs"])
+    if not 1 <= recipe.members <= 16:
+        raise BadInput(f"--members is {recipe.members}; give 1 to 16 networks")
+    if not 1.0 <= recipe.epochs <= 1000.0:
+        raise BadInput(f"--epochs is {recipe.epochs:g}; give 1 to 1000")
+    return recipe
+
+
+def _training(paths, options, as_json):
+    """Read all recordings; return them joined, the unit of velocity in m/s where known, and their names."""
+    from bmi_runtime.decoding.comparison import training_of
+    from bmi_runtime.decoding.fitted import Training
+    from bmi_runtime.errors import BadInput
+    from bmi_runtime.sources.datafile import load_recording
+    from bmi_runtime.sources.oddities import of_bins
+    from bmi_runtime.sources.open_loop import check_decodable
+
+    parts, units = [], set()
+    for path in paths:
+        if options["velocity"] and not path.endswith(".mcap"):
+            raise BadInput(f"--velocity is for sessions of the runtime (.mcap); {path} holds the velocity it holds")
+        recording = load_recording(path, mapping=options["mapping"], velocity=options["velocity"] or "intended")
+        for sentence in of_bins(recording):
+            say(f"odd: {sentence}", as_json)
+        check_decodable(recording.name, recording.counts, recording.velocity)
+        say(recording.described, as_json)
+        part = training_of(recording).bridged()
+        if parts and part.counts.shape[1] != parts[0].counts.shape[1]:
+            raise BadInput(f"{path} has {part.counts.shape[1]} units, {paths[0]} {parts[0].counts.shape[1]}")
+        if parts and abs(part.bin_s - parts[0].bin_s) > 1e-9:
+            raise BadInput(f"{path} has bins of {1e3 * part.bin_s:g} ms, {paths[0]} of {1e3 * parts[0].bin_s:g} ms")
+        parts.append(part)
+        units.add(recording.velocity_unit)
+    if len(units) > 1:
+        raise BadInput(f"the recordings give velocity in different units: {', '.join(sorted(units))}")
+    about = " + ".join(str(path).rpartition("/")[2] for path in paths)
+    return Training.joined(parts), 1.0 if units == {"m/s"} else None, about
+
+
+def _draw(validation, path) -> str:
+    """Draw the loss of every update of the validated network, and what it scored."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    loss = validation.loss
+    width = max(len(loss) // 50, 1)
+    smooth = np.convolve(loss, np.full(width, 1.0 / width), "valid")
+    figure, axes = plt.subplots(figsize=(6, 3.5), constrained_layout=True)
+    axes.plot(loss, color="0.8", lw=0.6, label="one batch")
+    axes.plot(np.arange(len(smooth)) + width // 2, smooth, label=f"mean of {width}")
+    axes.axhline(1.0 - validation.r2, color="C3", ls="--", label="last fifth, not trained on")
+    axes.set(xlabel="update", ylabel="squared error / variance", ylim=(0, None))
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return str(path)
+
+
+def _text(result) -> str:
+    scores = " / ".join(f"{value:.3f}" for value in result["r2_validation"])
+    return (
+        f"{result['file']}: {result['members']} networks, {result['parameters']} parameters, {result['units']} units, "
+        f"bins of {1e3 * result['bin_s']:g} ms\nvelocity R2 of the last fifth, by a network that was not trained on "
+        f"it: {scores}\n{result['bins']} bins in {result['seconds']:.1f} s ({result['cpu_seconds']:.1f} CPU s)"
+    )

@@ -1,0 +1,140 @@
+"""The best decoder of a recording: the adaptive history decoder and the recurrent one, mixed as validation says.
+
+During the training part the history decoder adapts bin by bin; at its end the recurrent ensemble is trained on the same
+bins. The share of each is the one that decodes the last fifth of the training part best, per kinematic column: there the
+history decoder had published its parameters before, and a network was trained on the first four fifths alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.history import HistoryDecoder
+from bmi_runtime.decoding.recurrent import RecurrentDecoder
+from bmi_runtime.decoding.recurrent_training import Recipe
+
+RUN_IN_S = 10.0  # of training bins that fill the states before the first test bin
+
+
+class CombinedDecoder:
+    """History decoder and recurrent ensemble side by side, for :class:`bmi_runtime.decoding.openloop.OpenLoopSession`.
+
+    Parameters
+    ----------
+    history : HistoryDecoder
+    bin_s : float
+    recipe : Recipe, optional
+    seed : int
+    advance : callable
+        Told of the training, in networks.
+
+    Attributes
+    ----------
+    recurrent : RecurrentDecoder or None
+        Once it is trained.
+    share : ndarray, shape (columns,)
+        Of the recurrent decoder in the answer.
+    answers : dict of list
+        What each of the two said of every bin, ``history`` and ``recurrent``.
+    """
+
+    def __init__(
+        self,
+        history: HistoryDecoder,
+        bin_s: float,
+        recipe: Recipe | None = None,
+        seed: int = 1,
+        advance: Callable[[float], None] = lambda amount: None,
+    ):
+        self.history, self.bin_s, self.recipe, self.seed, self.advance = history, bin_s, recipe, seed, advance
+        self.recurrent: RecurrentDecoder | None = None
+        self.share = np.zeros(4)
+        self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": []}
+        self._counts: list[np.ndarray] = []
+        self._kinematics: list[np.ndarray] = []
+        self._starts: list[tuple[bool, bool]] = []
+        self._mark = (False, False)
+
+    def warm_up(self) -> None:
+        """Compile (or load) the kernels."""
+        self.history.warm_up()
+
+    def reset(self) -> None:
+        """Forget the states and the counts before."""
+        self._mark = (True, True)
+        self.history.reset()
+        if self.recurrent is not None:
+            self.recurrent.reset()
+
+    def on_done(self) -> None:
+        """Take note that a trial ended: the trajectory jumps before the next bin."""
+        self._mark = (True, self._mark[1])
+        self.history.on_done()
+        if self.recurrent is not None:
+            self.recurrent.on_done()
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in; return the kinematics, mixed."""
+        state = self.history.predict(counts)
+        self.answers["history"].append(state)
+        if self.recurrent is None:
+            self.answers["recurrent"].append(np.full_like(state, np.nan))
+            return state
+        other = self.recurrent.predict(counts)
+        self.answers["recurrent"].append(other)
+        return mixed(state, other, self.share)
+
+    def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
+        """Learn from the recorded kinematics of the bin that was just predicted."""
+        self.history.learn(counts, kinematics)
+        self._counts.append(np.array(counts, dtype=float))
+        self._kinematics.append(np.array(kinematics, dtype=float))
+        self._starts.append(self._mark)
+        self._mark = (False, False)
+
+    def freeze(self) -> None:
+        """End learning: train the networks, measure the shares, and fill the states with the last training bins."""
+        mark, self._mark = self._mark, (False, False)
+        training = self._training()
+        self.history.freeze()
+        self.recurrent = RecurrentDecoder.fit(training, self.recipe, self.seed, self.advance)
+        validation = self.recurrent.validation
+        if validation is not None:
+            before = np.array(self.answers["history"])[validation.first :]
+            self.share = best_share(training.kinematics[validation.first :], before, validation.states)
+        for index in range(max(0, len(training.counts) - round(RUN_IN_S / self.bin_s)), len(training.counts)):
+            if training.restart[index]:
+                self.recurrent.reset()
+            elif training.trial_start[index]:
+                self.recurrent.on_done()
+            self.recurrent.predict(training.counts[index])
+        if mark[1]:
+            self.recurrent.reset()
+        elif mark[0]:
+            self.recurrent.on_done()
+
+    def _training(self) -> Training:
+        starts = np.array(self._starts)
+        starts[0] = True
+        return Training(np.array(self._counts), np.array(self._kinematics), starts[:, 0], starts[:, 1], self.bin_s)
+
+
+def mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return `second` by its share and `first` for the rest; where one is not known, the other."""
+    both = (1.0 - share) * first + share * second
+    return np.where(np.isfinite(second), np.where(np.isfinite(first), both, second), first)
+
+
+def best_share(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the share in [0, 1] of `second` that minimises the squared error, per column; 0 where none is known.
+
+    With ``d = second - first`` the error ``|truth - first - share d|^2`` is least at ``d'(truth - first) / d'd``.
+    """
+    known = np.isfinite(truth) & np.isfinite(first) & np.isfinite(second)
+    step = np.where(known, second - first, 0.0)
+    wanted = np.where(known, truth - first, 0.0)
+    size = (step**2).sum(axis=0)
+    return np.clip((step * wanted).sum(axis=0) / np.where(size > 0.0, size, 1.0), 0.0, 1.0)

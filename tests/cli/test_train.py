@@ -1,0 +1,55 @@
+"""``bmi train``: its answer, its file, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bmi_runtime.decoding.fitted_file import load_fitted
+
+
+def bmi(*arguments):
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    rng = np.random.default_rng(0)
+    velocity = np.cumsum(rng.standard_normal((700, 2)), axis=0)
+    velocity -= np.cumsum(velocity, axis=0) / np.arange(1, 701)[:, None]
+    counts = rng.poisson(np.exp(0.3 * velocity @ rng.standard_normal((2, 12)) / velocity.std() + 0.5))
+    np.savez(tmp_path / "day.npz", counts=counts, velocity=velocity, bin_s=0.05)
+    np.savez(tmp_path / "other.npz", counts=counts[:, :5], velocity=velocity, bin_s=0.05)
+    return tmp_path / "day.npz"
+
+
+def test_two_days_are_trained_on_and_the_file_is_a_decoder(recording, tmp_path):
+    run = bmi("train", recording, recording, "--out", tmp_path / "net.npz", "--members", 1, "--epochs", 2, "--json")
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout.splitlines()[-1])
+    assert {"r2_validation", "seconds", "parameters", "file"} <= result.keys()
+    assert result["bins"] == 1400 and len(result["r2_validation"]) == 2
+    decoder = load_fitted(tmp_path / "net.npz").suited(12, 0.05)
+    assert decoder.size == result["parameters"]
+    assert bmi("train", recording, "--out", tmp_path / "net.npz").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["other.npz"], "has 5 units"),
+        (["--members", "0"], "--members is 0; give 1 to 16"),
+        (["--epochs", "nan"], "--epochs is nan"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--velocity", "cursor"], "--velocity is for sessions of the runtime"),
+        (["absent.npz"], "there is no file"),
+    ],
+)
+def test_what_cannot_be_trained_on_gets_one_sentence(recording, tmp_path, arguments, words):
+    given = [tmp_path / word if word.endswith(".npz") else word for word in arguments]
+    run = bmi("train", recording, *given, "--out", tmp_path / "net.npz")
+    assert run.returncode == 2 and words in run.stderr and "Traceback" not in run.stderr
+    assert not (tmp_path / "net.npz").exists()
