@@ -199,7 +199,7 @@ class DecoderConfig(Section):
         1.0, ge=0.0, le=1.0, description="1: uncertain units are trusted less; 0: weights taken as exact"
     )
     frozen_model: str = Field("", description="path of a model .npz to decode with, never adapted")
-    fitted_file: str = Field("", description="kind fitted or recurrent: file of bmi compare --write or bmi train, or .onnx")
+    fitted_file: str = Field("", description="of bmi compare --write or bmi train, or an .onnx model")
     options: dict[str, Any] = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")

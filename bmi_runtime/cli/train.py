@@ -53,6 +53,7 @@ def train(data, out, figure, as_json, **options):
     busy, seconds = time.process_time() - busy, time.perf_counter() - started
     save_fitted(out, "recurrent", decoder, training, unit_m_s, about)
     validation = decoder.validation
+    assert validation is not None  # `fit` always validates
     result = {
         "r2_validation": validation.r2_velocity,
         "seconds": seconds,
@@ -95,7 +96,8 @@ def _training(paths, options, as_json):
     from bmi_runtime.sources.oddities import of_bins
     from bmi_runtime.sources.open_loop import check_decodable
 
-    parts, units = [], set()
+    parts: list[Training] = []
+    units: set[str] = set()
     for path in paths:
         if options["velocity"] and not path.endswith(".mcap"):
             raise BadInput(f"--velocity is for sessions of the runtime (.mcap); {path} holds the velocity it holds")

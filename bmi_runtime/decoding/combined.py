@@ -1,8 +1,8 @@
 """The best decoder of a recording: the adaptive history decoder and the recurrent one, mixed as validation says.
 
 During the training part the history decoder adapts bin by bin; at its end the recurrent ensemble is trained on the same
-bins. The share of each is the one that decodes the last fifth of the training part best, per kinematic column: there the
-history decoder had published its parameters before, and a network was trained on the first four fifths alone.
+bins. The share of each is the one that decodes the last fifth of the training part best, per kinematic column: there
+the history decoder had published its parameters before, and a network was trained on the first four fifths alone.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -69,6 +69,14 @@ class RecurrentDecoder(Verbs):
     PARAMETERS = (*NETWORK, "mean", "gain", "centre", "spread", "columns", "stride", "width", "marks_trials")
     STATE = ("_hidden", "_ring", "_known", "_phase", "_marked")
     validation: Validation | None = None
+    enter: np.ndarray
+    enter_bias: np.ndarray
+    drive: np.ndarray
+    drive_bias: np.ndarray
+    recur: np.ndarray
+    recur_bias: np.ndarray
+    read: np.ndarray
+    read_bias: np.ndarray
 
     def __init__(self, mean, gain, centre, spread, columns, stride: int, width: int, marks_trials: int, **network):
         super().__init__()

@@ -157,7 +157,7 @@ def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> Se
         As :func:`seat_from_file`, and when the file holds another decoder.
     """
     if not fitted_file:
-        raise BadInput("decoder.kind = 'recurrent' needs decoder.fitted_file, a file of 'bmi train DATA --out FILE.npz'")
+        raise BadInput("decoder.kind = 'recurrent' needs decoder.fitted_file, a file of 'bmi train DATA --out FILE'")
     kind = _loaded(fitted_file, _stamp(fitted_file)).kind
     if kind not in ("recurrent", "onnx"):
         raise BadInput(f"{fitted_file} holds the decoder '{kind}'; use it with decoder.kind = 'fitted'")

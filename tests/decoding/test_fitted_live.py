@@ -43,7 +43,8 @@ def calibration(tmp_path_factory):
 
 def learned_by(kind, calibration):
     data = training_of(calibration)
-    return data.part(slice(0, 800)) if kind in ("history", "recurrent") else data  # which take long, and needs no more here
+    few = kind in ("history", "recurrent")  # which take long, and need no more here
+    return data.part(slice(0, 800)) if few else data
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def test_another_file_in_the_same_place_is_refused(files, tmp_path):
     [
         (("decoder.kind=ole",), "is fitted to data first: 'bmi compare DATA --decoders ole --write FILE.npz'"),
         (("decoder.kind=oel",), "there is no decoder 'oel'"),
-        (("decoder.kind=fitted",), "kind = 'fitted' and fitted_file = 'FILE' go together"),
+        (("decoder.kind=fitted",), "and fitted_file = 'FILE' go together"),
         (("decoder.fitted_file=OLE",), "go together, here are 'point-process'"),
         (("decoder.kind=fitted", "decoder.fitted_file=absent.npz"), "absent.npz cannot be read"),
         (
