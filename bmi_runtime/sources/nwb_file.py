@@ -19,6 +19,7 @@ from bmi_runtime.sources.spike_file import SpikeFile
 COUNTS = ("count", "spike", "binned", "crossing", "feature")
 MOST_BIN_S = 1.0
 TOUCHING_S = 1e-3
+LONGEST_SESSION_S = 3 * 86400.0
 
 
 @contextlib.contextmanager
@@ -192,14 +193,15 @@ def binned_counts(path, name: str, item) -> tuple[np.ndarray, np.ndarray, float]
 
 
 def series_of(content) -> dict[str, Any]:
-    """Return every time series of a file by its path."""
+    """Return every time series of a file by its path, in alphabetical order: pynwb's own changes from run to run."""
     from pynwb import TimeSeries
 
-    return {
+    found = {
         "/".join(_path_of(item)): item
         for item in content.objects.values()
         if isinstance(item, TimeSeries) and getattr(getattr(item, "data", None), "ndim", 0) > 0
     }
+    return dict(sorted(found.items()))
 
 
 def _path_of(item) -> list[str]:
@@ -214,21 +216,43 @@ def times_of(series) -> np.ndarray:
     """Return the time of every sample, s."""
     if series.timestamps is not None:
         return np.asarray(series.timestamps[:], dtype=float)
-    return float(series.starting_time or 0.0) + np.arange(len(series.data)) / float(series.rate)
+    return _start_of(series) + np.arange(len(series.data)) * step_of(series)
+
+
+def _start_of(series) -> float:
+    """Return the time of the first sample; those files keep it where the offset of the values belongs."""
+    start = float(series.starting_time or 0.0)
+    return start or float(getattr(series, "offset", 0.0) or 0.0) if is_step(series) else start
+
+
+def step_of(series) -> float:
+    """Return the time from sample to sample of a series with a rate, s.
+
+    Some files (FALCON's H1) keep the step where the rate belongs: at 0.02 Hz their half hour would last two months. A
+    rate at which a series would last longer than any session is taken for the step.
+    """
+    rate_hz = float(series.rate)
+    return rate_hz if is_step(series) else 1.0 / rate_hz
+
+
+def is_step(series) -> bool:
+    """Return whether what stands as the rate of a series can only be the time from sample to sample."""
+    return series.rate is not None and 0 < series.rate < 1 and len(series.data) / series.rate > LONGEST_SESSION_S
 
 
 def span_of(series) -> tuple[float, float]:
     """Return the time of the first and of the last sample, s."""
     if series.timestamps is not None:
         return float(series.timestamps[0]), float(series.timestamps[len(series.timestamps) - 1])
-    start = float(series.starting_time or 0.0)
-    return start, start + (len(series.data) - 1) / float(series.rate)
+    start = _start_of(series)
+    return start, start + (len(series.data) - 1) * step_of(series)
 
 
 def values_of(series, rows: slice) -> np.ndarray:
     """Return some rows of a series in the unit that it names."""
     data = np.asarray(series.data[rows], dtype=float)
-    return data * float(series.conversion or 1.0) + float(getattr(series, "offset", 0.0) or 0.0)
+    offset = 0.0 if is_step(series) else float(getattr(series, "offset", 0.0) or 0.0)
+    return data * float(series.conversion or 1.0) + offset
 
 
 def _described(name, series) -> str:

@@ -23,10 +23,12 @@ from bmi_runtime.sources.binned_file import (
     lost_sentences,
     units_of,
 )
+from bmi_runtime.sources.gaps import LONGEST_GAP_S
 from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 ROWS = 1_000_000  # read at once
+EVAL_MASK = "eval_mask"
 POSITION = ("pos", "cursor", "hand", "finger", "trajectory")
 NO_POSITION = ("acc", "force", "torque", "angle", "compass")
 RANKS = {  # how likely a series of that name is what the subject moves; 2 where the name says nothing
@@ -115,7 +117,32 @@ def pairs_of(series: dict[str, Any]) -> list[Pair]:
                 for other in _beside(path)
                 if other in series and series[other].data.shape == item.data.shape
             ]
-    return found
+    return found + _side_by_side(series, found)
+
+
+def _side_by_side(series: dict[str, Any], found: list[Pair]) -> list[Pair]:
+    """Return the first two of the one-column series that share a container and their samples (one series an axis)."""
+    taken = {id(item) for pair in found for item, _ in pair.parts}
+    folders: dict[tuple[str, int], list[tuple[str, Any]]] = {}
+    for path, item in series.items():
+        folder, _, name = path.rpartition("/")
+        one_column = item.data.ndim == 1 or item.data.shape[1:] == (1,)
+        if folder and one_column and item.data.dtype.kind in "iuf" and id(item) not in taken:
+            folders.setdefault((folder, len(item.data)), []).append((name, item))
+    return [
+        Pair(f"{folder} ({', '.join(name for name, _ in items[:2])})", tuple((i, _column(i)) for _, i in items[:2]))
+        for (folder, _), items in folders.items()
+        if len(items) > 1 and kind_of_words(folder)
+    ]
+
+
+def _column(item) -> int | None:
+    return None if item.data.ndim == 1 else 0
+
+
+def kind_of_words(path: str) -> bool:
+    """Return whether a container's name says that it holds a velocity or a position."""
+    return _says(path, ("vel", *POSITION)) and not _says(path, NO_POSITION)
 
 
 def _beside(path: str) -> list[str]:
@@ -217,6 +244,8 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
     BadInput
         When there are no spikes or no kinematics.
     """
+    from bmi_runtime.sources import nwb_oddities
+
     with nwb_file.opened(path) as content:
         series = nwb_file.series_of(content)
         counts = _counts(path, content, series, mapping)
@@ -229,7 +258,8 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
         parts = {"velocity": mapping.velocity, "position": mapping.position} if mapping else {}
         for pair in pairs.values():
             _check_times(path, pair)
-        sampled = {what: _sampled(pair, parts.get(what)) for what, pair in pairs.items()}
+        kept = _kept(series)
+        sampled = {what: _sampled(pair, parts.get(what), kept) for what, pair in pairs.items()}
         if counts is not None:
             recording = _row_by_row(path, counts, pairs, sampled)
         else:
@@ -238,6 +268,7 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
             recording = binned(
                 path.name, [Part(one, trains, sampled) for one in stretches], mapping.bin.width_s if mapping else BIN_S
             )
+        recording = dataclasses.replace(recording, odd=(*recording.odd, *nwb_oddities.of_pairs(pairs.values())))
     if mapping is not None:
         check_plausible(path.name, mapping, recording.velocity, recording.position, recording.bin_s)
     return recording
@@ -294,29 +325,44 @@ def _row_by_row(path, counts, pairs, sampled):
 
 def _check_times(path, pair: Pair) -> None:
     for series, _ in pair.parts:
-        times, samples = len(nwb_file.times_of(series)), len(series.data)
-        if times != samples:
-            raise BadInput(f"{path.name}: {pair.origin} has {samples} samples and {times} times")
+        times_s, samples = nwb_file.times_of(series), len(series.data)
+        if len(times_s) != samples:
+            raise BadInput(f"{path.name}: {pair.origin} has {samples} samples and {len(times_s)} times")
+        back = np.flatnonzero(np.diff(times_s) < -LONGEST_GAP_S)
+        if len(back):
+            raise BadInput(
+                f"{path.name}: the time of {pair.origin} goes back from {times_s[back[0]]:.3f} to "
+                f"{times_s[back[0] + 1]:.3f} s (a reset of the clock), so which samples belong to which spikes is not "
+                "known; save the parts as files of their own"
+            )
 
 
-def _sampled(pair: Pair, part: Kinematics | None) -> Sampled:
+def _kept(series: dict[str, Any]) -> np.ndarray | None:
+    """Return which samples a file wants evaluated (FALCON's ``eval_mask``), None where it does not say."""
+    mask = next((item for path, item in series.items() if path.rpartition("/")[2] == EVAL_MASK), None)
+    return None if mask is None or mask.data.ndim != 1 else np.asarray(mask.data[:]) != 0
+
+
+def _sampled(pair: Pair, part: Kinematics | None, kept: np.ndarray | None = None) -> Sampled:
     """Return the columns as a signal in SI where the unit, the mapping's or the file's, is known.
 
-    Columns of one series share its times; of several series each has its own.
+    Columns of one series share its times; of several series each has its own. Samples that are not `kept` are NaN.
     """
     scale, unit = _scale(pair, part)
     together = all(series is pair.series for series, _ in pair.parts)
-    tracks = [_track(pair.parts, scale)] if together else [_track((one,), scale) for one in pair.parts]
+    groups = [pair.parts] if together else [(one,) for one in pair.parts]
+    tracks = [_track(group, scale, kept) for group in groups]
     return Sampled(tuple(tracks), unit, pair.origin)
 
 
-def _track(parts: tuple[tuple[Any, int | None], ...], scale: float) -> Track:
+def _track(parts: tuple[tuple[Any, int | None], ...], scale: float, kept: np.ndarray | None) -> Track:
     times_s = nwb_file.times_of(parts[0][0])
     ordered = bool((np.diff(times_s) >= 0).all())
     known = times_s[np.isfinite(times_s)]
     step = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
     span = (float(known.min()), float(known.max()) + step) if len(known) else (0.0, 0.0)
-    return Track(functools.partial(_read, parts, scale, times_s, ordered), span, len(parts))
+    kept = kept if kept is not None and len(kept) == len(times_s) and not kept.all() else None
+    return Track(functools.partial(_read, parts, scale, times_s, ordered, kept), span, len(parts))
 
 
 def _scale(pair: Pair, part: Kinematics | None) -> tuple[float, str]:
@@ -329,11 +375,12 @@ def _scale(pair: Pair, part: Kinematics | None) -> tuple[float, str]:
     return extra * measured[0], "m/s" if measured[1] else "m"
 
 
-def _read(parts, scale: float, times_s, ordered: bool, from_s: float, to_s: float) -> Pieces:
+def _read(parts, scale: float, times_s, ordered: bool, kept, from_s: float, to_s: float) -> Pieces:
     first, last = np.searchsorted(times_s, [from_s, to_s]).tolist() if ordered else (0, len(times_s))
     for begin in range(first, last, ROWS):
         rows = slice(begin, min(begin + ROWS, last))
-        yield times_s[rows], scale * columns_of(parts, rows)
+        values = scale * columns_of(parts, rows)
+        yield times_s[rows], values if kept is None else np.where(kept[rows, None], values, np.nan)
 
 
 def _stretches(content, trains, sampled, pairs) -> list[tuple[float, float]]:

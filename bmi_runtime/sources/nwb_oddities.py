@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,30 @@ BEYOND_SHARE = 0.05
 
 def of_kinematics(series: dict[str, Any], segments_s) -> list[str]:
     """Return sentences on every velocity and position: times, gaps, what was not recorded, jumps, units."""
+    return of_pairs(pairs_of(series)) + _disagreement(chosen(series)) + _beyond(chosen(series), segments_s)
+
+
+def of_pairs(pairs: Iterable[Pair]) -> list[str]:
+    """Return sentences on each of some velocities and positions: times, gaps, what was not recorded, jumps, units."""
     odd = []
-    for pair in pairs_of(series):
+    for pair in pairs:
         kind = kind_of(pair)
-        if kind is None or len(pair.series.data) < 3 or len(pair.series.data) > MOST_SAMPLES:
+        if kind is None or len(pair.series.data) < 3 or len(pair.series.data) > MOST_SAMPLES or not pair.together:
             continue
-        name = pair.origin
         times_s, values = nwb_file.times_of(pair.series), pair.values(slice(None))
         texts = _of_times(times_s, len(values))
+        if nwb_file.is_step(pair.series):
+            texts.append(
+                f"at {pair.series.rate:g} Hz it would last {len(values) / pair.series.rate / 86400:.0f} days: "
+                f"{pair.series.rate:g} is taken for the seconds from sample to sample"
+            )
         if len(times_s) == len(values):
             texts += _of_values(times_s, values, kind, pair.unit, rank_of(pair) < max(RANKS))
-        odd += [f"{name}: {text}" for text in texts]
-    return odd + _disagreement(chosen(series)) + _beyond(chosen(series), segments_s)
+        width = pair.series.data.shape[1] if pair.series.data.ndim == 2 else 1
+        if width > len(pair.parts):
+            texts.append(f"it has {width} columns; the first {len(pair.parts)} are taken (a mapping names others)")
+        odd += [f"{pair.origin}: {text}" for text in texts]
+    return odd
 
 
 def _of_times(times_s, samples: int) -> list[str]:
