@@ -9,7 +9,7 @@ import sys
 from pyqtgraph.Qt import QtWidgets
 
 from bmi_runtime.errors import BmiError
-from gui import theme
+from gui import subject_options, theme
 from gui.client import CONTROL, TELEMETRY, Client
 from gui.console import Console
 from gui.layouts import Memory
@@ -62,8 +62,8 @@ def main(given: list[str] | None = None) -> int:
         return error.exit_code
     window: SubjectWindow | Console
     if options.layout == "subject":
-        window = SubjectWindow(link)
-        window.show()
+        window = SubjectWindow(link, options=subject_options.from_text(Memory().get("subject", "")), say=print)
+        window.show_on_screen()
     else:
         window = Console(link, options.layout)
         window.show_on_screen()

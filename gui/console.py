@@ -8,7 +8,7 @@ import time
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.errors import BadInput
-from gui import actions, dialogs, files, layouts, panels, plots, processes, screens, theme, veil
+from gui import actions, dialogs, files, layouts, panels, plots, processes, screens, subject_options, theme, veil
 from gui.alarm_bar import AlarmBar
 from gui.alarms import Alarms
 from gui.client import Client
@@ -21,6 +21,7 @@ from gui.safety_keys import SafetyKeys
 from gui.session_bar import SessionBar
 from gui.session_commands import SessionCommands, ask
 from gui.sounds import Sounds
+from gui.subject_settings import SubjectSettings
 from gui.subject_window import SubjectWindow
 
 FRAME_MS = 30
@@ -507,12 +508,30 @@ class Console(QtWidgets.QMainWindow):
         self.show_panel(name)
 
     def do_subject_window(self) -> None:
-        """Open the subject's window."""
-        if self.subject is None:
-            self.subject = SubjectWindow(self.link, own_timer=False)
-        self.subject.show()
-        self.subject.raise_()
+        """Open the subject's window, or close it."""
+        options = subject_options.from_text(self.memory.get("subject", ""))
+        if self.subject is not None and self.subject.isVisible():
+            self.subject.close()
+            self.do_say("the subject's window is closed (F12 opens it again)")
+            return
+        self.subject = SubjectWindow(self.link, own_timer=False, options=options, say=self.do_say)
+        self.subject.show_on_screen()
         self.timer.setInterval(SUBJECT_MS)
+
+    def do_subject_settings(self) -> None:
+        """Choose the subject's screen, sizes, patch and sounds."""
+        found = subject_options.from_text(self.memory.get("subject", ""))
+        self.settings = SubjectSettings(self, found)
+        self.settings.accepted.connect(self._take_subject_settings)
+        self.settings.open()
+
+    def _take_subject_settings(self) -> None:
+        options = self.settings.options()
+        self.memory.put("subject", options.text())
+        if self.subject is not None and self.subject.isVisible():
+            self.subject.close()
+        self.subject = None
+        self.do_subject_window()
 
     def do_theme(self) -> None:
         """Switch between dark and light."""

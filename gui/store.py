@@ -265,7 +265,7 @@ class Store:
 
     def _goes_on(self, answer: dict[str, Any]) -> bool:
         """Return whether the answer is of the session that is shown: of the same runtime, or of one that took it up."""
-        if self.replay or answer.get("replay") or self.step is None:
+        if self.replay or answer.get("replay") or self.step is None or not self.config:
             return False
         if answer.get("config", {}).get("session", {}).get("units", self.n_units) != self.n_units:
             return False

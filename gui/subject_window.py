@@ -1,39 +1,122 @@
-"""The subject's window: nothing but the task, for a second display."""
+"""The subject's window: nothing but the task, on a screen of its own, in centimetres, with patch and sounds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import veil
+from bmi_runtime.messages import TrialState
+from gui import screens, veil
 from gui.link import Link
-from gui.panels.base import Context
-from gui.panels.subject import SubjectPanel
+from gui.panels.subject import SubjectView
+from gui.safety_keys import SafetyKeys
+from gui.session_commands import SessionCommands
+from gui.sounds import Sounds
+from gui.subject_options import SubjectOptions
+
+SHOWS_TARGET = (TrialState.REACH, TrialState.HOLD)
+MM_PER_INCH = 25.4
 
 
 class SubjectWindow(QtWidgets.QMainWindow):
-    """A window with the subject's view; F11 fills the screen, Escape leaves it.
+    """A window with the subject's view. F11 fills its screen, Escape leaves it; it never takes the keyboard's focus.
 
     Parameters
     ----------
     link : Link
     own_timer : bool
         Whether this window drives the link (it is the only window).
+    options : SubjectOptions, optional
+    say : callable, optional
+        Shows the operator a sentence.
     """
 
-    def __init__(self, link: Link, own_timer: bool = True):
+    def __init__(
+        self, link: Link, own_timer: bool = True, options: SubjectOptions | None = None, say: Callable | None = None
+    ):
         super().__init__()
-        self.link = link
+        self.link, self.say = link, say or (lambda text: None)
         self.setWindowTitle("bmi-runtime: subject")
-        self.panel = SubjectPanel(Context(link.store))
-        self.setCentralWidget(self.panel)
-        self.veil = veil.Veil(self.panel)
-        self.resize(800, 800)
+        self.setAttribute(QtCore.Qt.WidgetAttribute.WA_ShowWithoutActivating)
+        self.options = options or SubjectOptions()
+        self.view = SubjectView(link.store, self.options)
+        self.setCentralWidget(self.view)
+        self.veil = veil.Veil(self.view)
+        self.sounds: Sounds | None = None
+        self.resize(screens.fitting(QtCore.QSize(800, 800), screens.available()))
+        self._seen, self._heard = -1, (0, 0, 0)
         self.timer = QtCore.QTimer(self)
         self.timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
         self.timer.timeout.connect(self.tick)
-        self._seen = -1
+        self.keys: SafetyKeys | None = None
         if own_timer:
+            self.commands = SessionCommands(link, self, self.say)
+            self.keys = SafetyKeys(self.run, self)
             self.timer.start(16)
+        QtWidgets.QApplication.instance().screenRemoved.connect(self._screen_removed)
+        self.apply(self.options)
+
+    def run(self, name: str) -> None:
+        """Do what a key asked for, in a window that is alone."""
+        held = self.link.store.held
+        known = ("hold", "stop", "stop_output", "stop_output_now", "marker", "toggle_adaptation")
+        action = getattr(self.commands, name) if name in known else None
+        if name == "start" and held:
+            action = self.commands.resume
+        if action is not None and self.link.store.connection(self.link.now_s()) == "connected":
+            action()
+
+    # -- place and size --------------------------------------------------------------------------------------------
+
+    def apply(self, options: SubjectOptions) -> None:
+        """Take other options."""
+        self.options = self.view.options = options
+        self.setCursor(QtCore.Qt.CursorShape.BlankCursor if options.hide_pointer else QtCore.Qt.CursorShape.ArrowCursor)
+        if options.sounds and self.sounds is None:
+            self.sounds = Sounds()
+        self.view.pixels_per_cm = self._pixels_per_cm(self.screen())
+        self.view.update()
+
+    def _pixels_per_cm(self, screen: QtGui.QScreen) -> float:
+        """Return how many of the screen's logical pixels are a centimetre: as measured, or as it says of itself."""
+        width_cm = self.options.screen_width_cm or screen.physicalSize().width() / 10.0
+        if not 5.0 <= width_cm <= 1000.0:  # projectors and virtual screens often say nonsense
+            return screen.logicalDotsPerInch() * 10.0 / MM_PER_INCH
+        return screen.size().width() / width_cm
+
+    def show_on_screen(self) -> None:
+        """Show the window on its screen; the keyboard stays where it is."""
+        found = screens.named(self.options.screen) if self.options.screen else None
+        if self.options.screen and found is None:
+            there = "; ".join(screens.names())
+            self.say(f"✕ there is no screen '{self.options.screen}' now, there are: {there}. The window opens here")
+        several = len(QtGui.QGuiApplication.screens()) > 1
+        screen = found or (QtGui.QGuiApplication.screens()[-1] if several and not self.options.screen else None)
+        if screen is not None:
+            room = screen.availableGeometry()
+            size = screens.fitting(QtCore.QSize(800, 800), room)
+            self.setGeometry(QtCore.QRect(room.topLeft() + QtCore.QPoint(30, 40), size))
+            self.create()
+            self.windowHandle().setScreen(screen)
+        if self.options.full_screen and screen is not None and several:
+            self.showFullScreen()
+        else:
+            if not several:  # beside the operator's buttons, not over them
+                room = screens.available()
+                side = min(room.width(), room.height()) // 2
+                self.setGeometry(room.left() + 8, room.bottom() - side - 8, side, side)
+            self.show()
+        self.apply(self.options)
+
+    def _screen_removed(self, screen: QtGui.QScreen) -> None:
+        """Leave full screen when the subject's screen has gone: Qt would fill the operator's."""
+        if self.isVisible() and self.isFullScreen():
+            self.showNormal()
+            self.resize(screens.fitting(QtCore.QSize(500, 500), screens.available()))
+            self.say(f"✕ the subject's screen {screen.name()} is gone: plug it in, then Subject's window (F12) again")
+
+    # -- what arrives ----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Take in what has arrived and repaint when something has."""
@@ -41,13 +124,31 @@ class SubjectWindow(QtWidgets.QMainWindow):
         self.refresh()
 
     def refresh(self) -> None:
-        """Repaint when something new has arrived; grey the view when nothing has for a while."""
-        if self.link.store.revision != self._seen:
-            self._seen = self.link.store.revision
-            self.panel.refresh()
+        """Repaint when something new has arrived; show the rest picture when nothing runs."""
+        store = self.link.store
+        alive = store.connection(self.link.now_s()) == "connected"
+        if store.revision != self._seen or alive == self.view.resting:
+            self._seen, self.view.resting = store.revision, not alive
+            self.view.update()
+        if alive and self.sounds is not None and self.options.sounds:
+            self._sound()
         client = self.link.client
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
-        self.veil.show_text(veil.sentence(self.link.store, self.link.now_s(), address, locked_out))
+        told = "" if self.isFullScreen() else veil.sentence(store, self.link.now_s(), address, locked_out)
+        self.veil.show_text(told)  # to whoever sets it up; a subject before the whole screen is told nothing
+
+    def _sound(self) -> None:
+        out = self.link.store.step["output"] if self.link.store.step is not None else None
+        if out is None or self.sounds is None:
+            return
+        heard = int(out["successes"]), int(out["timeouts"]), int(out["trial"])
+        before, self._heard = self._heard, heard
+        if before == (0, 0, 0):
+            return
+        for index, name in enumerate(("success", "failure", "go")):
+            if heard[index] == before[index] + 1:
+                self.sounds.play(name)
+                return
 
     def keyPressEvent(self, event: QtGui.QKeyEvent):
         """F11: full screen and back; Escape: back."""
@@ -57,3 +158,13 @@ class SubjectWindow(QtWidgets.QMainWindow):
             self.showNormal()
         else:
             super().keyPressEvent(event)
+
+    def closeEvent(self, event):
+        """End what belongs to the window."""
+        self.timer.stop()
+        if self.keys is not None:
+            self.keys.close()
+        if self.sounds is not None:
+            self.sounds.close()
+            self.sounds = None
+        event.accept()

@@ -25,10 +25,33 @@ from bmi_runtime.cli.common import answer, answer_options, say
     "--keys", default="", metavar="FOLDER", help="Keys of an encrypted session: server.key and one's own *.key_secret."
 )
 @click.option("--file", "file", default=None, metavar="NPZ", help="What to show in a panel of an offline module.")
+@click.option(
+    "--browser", default=None, metavar="HOST:PORT", help="Serve a read-only page instead, e.g. 127.0.0.1:8580."
+)
 @answer_options
-def gui(session, at_s, layout, theme_name, screenshot, panel, figures, size, telemetry, control, keys, file, as_json):
-    """Open the operator's console, or render a picture of it."""
+def gui(
+    session,
+    at_s,
+    layout,
+    theme_name,
+    screenshot,
+    panel,
+    figures,
+    size,
+    telemetry,
+    control,
+    keys,
+    file,
+    browser,
+    as_json,
+):
+    """Open the operator's console, or render a picture of it, or serve a page that shows it."""
     from bmi_runtime.errors import BadInput
+
+    if browser:
+        from gui.web_page import serve
+
+        return serve(browser, telemetry, control, keys)
 
     if not (screenshot or figures):
         for option, given in (("--at", at_s), ("--panel", panel), ("--size", size)):

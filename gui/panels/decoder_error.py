@@ -7,11 +7,9 @@ import pyqtgraph
 
 from gui import marks, plots, theme
 from gui.panels.base import Panel
+from gui.running_error import running_errors, window_rows
 
 LAST_TRIALS = 20
-RUNNING_S = 2.0
-GAP_S = 0.5  # longer than a pause between trials
-SLOW_M_S = 0.02  # below this intended speed a direction means nothing
 WHOLE = np.array([0.0, 1.0])  # ends of the pieces of an upright line, of its height
 DASHES = np.linspace(0.0, 1.0, 14)  # pieces of our own: a pen with dashes takes a tenth of a millisecond for each line
 STEP_S = 5.0  # of the time axis
@@ -89,7 +87,7 @@ class DecoderErrorPanel(Panel):
     def refresh(self) -> None:
         """Draw the last minute and all trials."""
         rows, trials = self.store.steps.view, self.store.trials.view
-        error, angle = running_errors(rows, self._window_rows(rows))
+        error, angle = running_errors(rows, window_rows(rows))
         self._curves(rows["t_s"], 100.0 * error, angle)
         newest = (len(trials), float(trials["t_s"][-1]) if len(trials) else 0.0)
         if newest != self._drawn_trials or not newest[0]:
@@ -107,12 +105,6 @@ class DecoderErrorPanel(Panel):
             return trials
         same = np.array([block.task == blocks[-1].task for block in blocks])
         return trials[same[np.minimum(trials["block"], len(blocks) - 1)]]
-
-    def _window_rows(self, rows: np.ndarray) -> int:
-        if len(rows) < 2:
-            return 1
-        interval_s = float(rows["t_s"][-1] - rows["t_s"][0]) / (len(rows) - 1)
-        return max(round(RUNNING_S / max(interval_s, 1e-3)), 1)
 
     def _curves(self, times: np.ndarray, error_cm_s: np.ndarray, angle: np.ndarray) -> None:
         every = max(len(times) // MOST_POINTS, 1)
@@ -179,48 +171,3 @@ class DecoderErrorPanel(Panel):
 def _percent(values: np.ndarray) -> str:
     known = values[np.isfinite(values)]
     return f"{100 * known.mean():.0f} %" if len(known) else "–"
-
-
-def running_errors(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the running root mean square velocity error (m/s) and mean angle (degrees) between decoded and intended.
-
-    Parameters
-    ----------
-    rows : ndarray of STEP_ROW
-    window : int
-        Rows to average over.
-    """
-    if not len(rows):
-        return np.zeros(0), np.zeros(0)
-    intended = rows["intended"]
-    decoded = rows["decoded"][:, intended.shape[1] :]
-    squared = np.sum((decoded - intended) ** 2, axis=1)
-    squared[rows["still"] != 0] = np.nan
-    speed = np.linalg.norm(intended, axis=1)
-    speeds = speed * np.linalg.norm(decoded, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosine = np.sum(decoded * intended, axis=1) / speeds
-    angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
-    angle[~(speed > SLOW_M_S) | (rows["still"] != 0)] = np.nan
-    error, angle = np.sqrt(_running_mean(squared, window)), _running_mean(angle, window)
-    gaps = _long_gaps(rows)
-    error[gaps] = angle[gaps] = np.nan
-    return error, angle
-
-
-def _long_gaps(rows: np.ndarray) -> np.ndarray:
-    """Return where the cursor has stood still for longer than between trials: there a curve has a gap."""
-    times, moving = rows["t_s"], rows["still"] == 0
-    last_moved = np.maximum.accumulate(np.where(moving, times, -np.inf))
-    return times - last_moved > GAP_S
-
-
-def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Return the mean of the last `window` values at each point, values that are not finite left out."""
-    known = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(known)])
-    first = np.maximum(np.arange(len(values)) + 1 - window, 0)
-    here = np.arange(1, len(values) + 1)
-    count = counts[here] - counts[first]
-    return np.where(count > 0, (sums[here] - sums[first]) / np.maximum(count, 1), np.nan)

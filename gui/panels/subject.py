@@ -11,6 +11,7 @@ from bmi_runtime.messages import PLANE, TrialState
 from gui import theme
 from gui.panels.base import Panel
 from gui.panels.subject_scenes import Bars, Room, scene_of
+from gui.subject_options import OPERATOR, SubjectOptions
 
 TRAIL_ROWS = 72  # 1.2 s at 60 Hz
 TRAIL_PIECE = 6
@@ -29,11 +30,14 @@ class SubjectView(QtWidgets.QWidget):
     Parameters
     ----------
     store : Store
+    options : SubjectOptions
+        What is shown beside target and cursor, and how large.
     """
 
-    def __init__(self, store):
+    def __init__(self, store, options: SubjectOptions = OPERATOR):
         super().__init__()
-        self.store = store
+        self.store, self.options = store, options
+        self.resting, self.pixels_per_cm = False, 38.0
         self.setMinimumSize(80, 80)
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.frames = 0
@@ -47,15 +51,19 @@ class SubjectView(QtWidgets.QWidget):
         self._scale_to_workspace()
         painter.drawPixmap(0, 0, self._backdrop())
         painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
-        if self.store.step is not None:
+        if self.resting:
+            self._rest(painter)
+        elif self.store.step is not None:
             out, scene = self.store.step["output"], self._scene()
             if scene:
                 scene.paint(self, painter, out, self.store.trial_state, self._recent_path())
             else:
                 self._target(painter, out)
-                self._trail(painter)
+                if self.options.trail:
+                    self._trail(painter)
                 self._cursor(painter, out)
             self._words(painter, out)
+        self._patch(painter)
         painter.end()
         self.frames += 1
 
@@ -72,6 +80,8 @@ class SubjectView(QtWidgets.QWidget):
         self.reach_m = min(limit, 1.3 * distance)
         self.unit = min(self.width(), self.height()) / 100.0
         self.scale = 0.5 * min(self.width(), self.height() - 12 * self.unit) / (1.04 * self.reach_m)
+        if self.options.magnification:
+            self.scale = 100.0 * self.options.magnification * self.pixels_per_cm
         self.middle = QtCore.QPointF(self.width() / 2, self.height() / 2 + 1.5 * self.unit)
 
     def _at(self, x_m: float, y_m: float) -> QtCore.QPointF:
@@ -81,15 +91,8 @@ class SubjectView(QtWidgets.QWidget):
         """Return what stays: the workspace and all places where a target may be; painted when one of them changes."""
         task, ratio = self.store.config.get("task", {}), self.devicePixelRatioF()
         targets = self._possible_targets(task)
-        state = (
-            self.width(),
-            self.height(),
-            ratio,
-            self.reach_m,
-            tuple(targets),
-            theme.current(),
-            self.store.space.axes,
-        )
+        size, axes = (self.width(), self.height(), ratio, self.scale), self.store.space.axes
+        state = (*size, tuple(targets), theme.current(), axes, self.options)
         if state != self._backdrop_state:
             self._backdrop_state = state
             self._backdrop_picture = QtGui.QPixmap(round(self.width() * ratio), round(self.height() * ratio))
@@ -99,7 +102,7 @@ class SubjectView(QtWidgets.QWidget):
             painter.fillRect(self.rect(), theme.colour("window"))
             if scene := self._scene():
                 scene.backdrop(self, painter)
-            else:
+            elif self.options.places:
                 self._workspace(painter)
             painter.setPen(QtGui.QPen(theme.colour("line"), 1.5))
             painter.setBrush(QtCore.Qt.BrushStyle.NoBrush)
@@ -118,7 +121,8 @@ class SubjectView(QtWidgets.QWidget):
     def _possible_targets(self, task: dict) -> list[tuple[float, float, float]]:
         """Return position and radius, m, of every target of a centre-out task; nothing for other tasks."""
         kind = self.store.live.get("task.kind") or task.get("kind", "")
-        if self.store.step is None or "centre-out" not in kind or self._scene():
+        known = self.store.step is not None and "centre-out" in kind
+        if not known or self._scene() or not self.options.places:
             return []
         angles = [2 * math.pi * number / task["targets"] for number in range(task["targets"])]
         distance_m, radius_m = task["distance_m"], task["target_radius_m"]
@@ -133,7 +137,7 @@ class SubjectView(QtWidgets.QWidget):
         painter.setPen(QtGui.QPen(theme.colour(role), max(0.5 * self.unit, 2)))
         painter.drawEllipse(centre, radius, radius)
         self._hold_ring(painter, centre, radius, float(out["hold_fraction"]))
-        if state in (TrialState.SUCCESS, TrialState.TIMEOUT):
+        if state in (TrialState.SUCCESS, TrialState.TIMEOUT) and self.options.signs:
             painter.setFont(theme.font(0.9 * radius, bold=True))
             painter.setPen(theme.colour("window"))
             box = QtCore.QRectF(centre.x() - radius, centre.y() - radius, 2 * radius, 2 * radius)
@@ -180,20 +184,39 @@ class SubjectView(QtWidgets.QWidget):
         painter.setBrush(theme.colour("cursor"))
         painter.drawEllipse(self._at(x_m, y_m), radius, radius)
 
+    def _rest(self, painter: QtGui.QPainter) -> None:
+        """Paint a plain point to rest the eyes on: nothing runs."""
+        painter.setPen(QtCore.Qt.PenStyle.NoPen)
+        painter.setBrush(theme.colour("line"))
+        painter.drawEllipse(self._at(0.0, 0.0), self.unit, self.unit)
+
+    def _patch(self, painter: QtGui.QPainter) -> None:
+        """Paint the photodiode's patch: white while a target is shown, black else."""
+        where, side = self.options.patch, self.options.patch_cm * self.pixels_per_cm
+        if where == "none":
+            return
+        shown = not self.resting and self.store.trial_state in (TrialState.REACH, TrialState.HOLD)
+        x = 0.0 if "left" in where else self.width() - side
+        y = 0.0 if "top" in where else self.height() - side
+        painter.fillRect(QtCore.QRectF(x, y, side, side), QtGui.QColor("#ffffff" if shown else "#000000"))
+
     def _words(self, painter: QtGui.QPainter, out) -> None:
         store, margin, size = self.store, 1.6 * self.unit, max(3.4 * self.unit, 11)
         successes, timeouts = store.score
         box = QtCore.QRectF(margin, 0.4 * margin, self.width() - 2 * margin, 7 * self.unit)
         top = QtCore.Qt.AlignmentFlag.AlignVCenter
         painter.setFont(theme.font(0.75 * size, bold=True))
+        if self.options.state:
+            word = "HELD" if store.held else WORDS.get(store.trial_state, "STATE UNKNOWN")
+            painter.setPen(theme.colour("text"))
+            painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignHCenter, word)
+        if not self.options.score:
+            return
         painter.setPen(theme.colour("good"))
         painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignLeft, f"✓ {successes}")
         left = painter.fontMetrics().horizontalAdvance(f"✓ {successes}   ")
         painter.setPen(theme.colour("bad" if timeouts else "muted"))
         painter.drawText(box.adjusted(left, 0, 0, 0), top | QtCore.Qt.AlignmentFlag.AlignLeft, f"✕ {timeouts}")
-        word = "HELD" if store.held else WORDS.get(store.trial_state, "STATE UNKNOWN")
-        painter.setPen(theme.colour("text"))
-        painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignHCenter, word)
         assist = float(out["assist"])
         painter.setPen(theme.colour("fourth" if assist > 0 else "muted"))
         painter.drawText(box, top | QtCore.Qt.AlignmentFlag.AlignRight, f"assist {100 * assist:.0f} %")
