@@ -15,6 +15,7 @@ from gui.link import Link
 from gui.panels.base import Context
 from gui.panels.file_panel import FilePanel
 from gui.store import Store
+from gui.subject_options import OPERATOR
 from gui.subject_window import SubjectWindow
 
 LAYOUTS = ("run", "calibrate", "inspect")
@@ -130,5 +131,5 @@ def settle(app, window, layout: str) -> None:
 def _window(store: Store, layout: str):
     link = Link(store, None)
     if layout == "subject":
-        return SubjectWindow(link, own_timer=False)
+        return SubjectWindow(link, own_timer=False, options=OPERATOR)
     return Console(link, layout, remember=False, live=False)
