@@ -265,6 +265,19 @@ class SafetyConfig(Section):
     recover_after_bins: int = Field(20, ge=1)
 
 
+class GuardConfig(Section):
+    """The last look at what leaves for an effector; all axes together, in m (or the state's own unit) and s."""
+
+    enabled: bool = Field(False, description="guard the session's own output, too (bmi guard always does)")
+    max_speed: float = Field(2.0, gt=0.0, description="m/s")
+    max_acceleration: float = Field(200.0, gt=0.0, description="m/s^2")
+    max_age_s: float = Field(0.25, gt=0.0, description="data older than this move nothing")
+    heartbeat_s: float = Field(0.1, gt=0.0, description="no message for so long stops the output")
+    healthy_bins: int = Field(20, ge=1, description="sound messages in a row before anything leaves")
+    output_address: str = Field("tcp://127.0.0.1:5593", description="where bmi guard publishes what leaves")
+    control_address: str = Field("tcp://127.0.0.1:5592", description="where bmi guard takes the operator's stop")
+
+
 class RealtimeConfig(Section):
     """The pacing of the live loop."""
 
@@ -341,6 +354,7 @@ class Config(Section):
     recording: RecordingConfig = RecordingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     safety: SafetyConfig = SafetyConfig()
+    guard: GuardConfig = GuardConfig()
     realtime: RealtimeConfig = RealtimeConfig()
     stimulation: StimulationConfig = StimulationConfig()
     metadata: MetadataConfig = MetadataConfig()
