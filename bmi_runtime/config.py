@@ -179,7 +179,7 @@ class AdapterConfig(Section):
     learning_rate: float = Field(1e-6, ge=0.0, le=1.0, description="r or s per bin, velocity in dm/s")
     feature_learning_rate: float = Field(1e-4, ge=0.0, le=1.0, description="s of features beside spiking units")
     schedule: Literal["fixed", "floor"] = "fixed"
-    intention: Literal["optimal-control", "rotated", "recorded"] = "optimal-control"
+    intention: str = "optimal-control"
     intention_frequency_hz: float = Field(6.0 / 6.283185307179586, gt=0.0)
     missing_axis: Literal["rest", "skip"] = Field(
         "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"
@@ -260,6 +260,9 @@ class SafetyConfig(Section):
     max_rate_hz: float = Field(2000.0, gt=0.0, description="a predicted rate above this is taken as exploded")
     max_count: int = Field(60, ge=1, description="a count per bin above this is refused")
     max_feature: float = Field(1e6, gt=0.0)
+    max_speed: float = Field(
+        10.0, gt=0.0, le=1e6, description="m/s; a decoded or intended velocity above this cannot be"
+    )
     degraded_after_bins: int = Field(3, ge=1)
     frozen_after_s: float = Field(1.0, gt=0.0)
     recover_after_bins: int = Field(20, ge=1)

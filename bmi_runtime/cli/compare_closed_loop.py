@@ -18,6 +18,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
 from bmi_runtime.decoding.base import ADAPTED, fit_decoder
 from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.hosting import HostedDecoder
 from bmi_runtime.decoding.refit_kalman import rotated_to_target
 from bmi_runtime.decoding.seat import Seat
 from bmi_runtime.errors import BadInput
@@ -70,7 +71,8 @@ class Subject:
 
     def hand_over(self, decoder: Any) -> None:
         """Give control to a decoder, without assist and without adaptation of the session's own model."""
-        self.session.decoder = Seat(decoder)
+        session = self.session
+        session.decoder = HostedDecoder(Seat(decoder), "fitted", session.model.n_units, session.space.n_axes)
         self._adapting = decoder if hasattr(decoder, "adapt") else None
         self.session.assist, self.session.adapting = 0.0, False
 

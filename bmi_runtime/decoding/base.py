@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,9 @@ DECODERS = {  # name: "module:class"; a package of someone else's adds to it by 
     "fitted": "bmi_runtime.decoding.seat:seat_from_file",  # any of FITTED, from the file decoder.fitted_file
 }
 ENTRY_POINTS = "bmi_runtime.decoders"
+OWN = ("point-process", "kalman")
+FILTER_OF = {"poisson": "point-process", "gaussian": "kalman"}
+"""Which of the project's own decoders fits the units: the evidence of a bin is that of their likelihood."""
 FITTED = {  # decoders with `fit`: learned from a training part in one go, then they decode bin by bin
     "recurrent": "bmi_runtime.decoding.recurrent:RecurrentDecoder",
     "history": "bmi_runtime.decoding.learned:LearnedHistoryDecoder",
@@ -36,28 +39,122 @@ ADAPTED = {  # fitted to a calibration, then adapted in control from intentions:
 }
 
 
-class Decoder(Protocol):
-    """A filter that turns a bin of counts into an estimate of the brain state (the FALCON benchmark's verbs)."""
+TABLE = registry.Table("decoder", DECODERS, ENTRY_POINTS, ("predict(counts)",))
 
-    variance: np.ndarray
-    """Variance of x, y (m^2), vx, vy (m^2/s^2)."""
+
+class NotFinite(BadInput):
+    """A decoder's answer is not finite: it may recover, so the session freezes and starts it again."""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """What every decoder can do; the other protocols of this module are what it may be able to do (FALCON's verbs).
+
+    Sizes: counts are (units,), the answer is a velocity (m/s, one number per axis) or position (m) and velocity.
+    """
+
+    def predict(self, counts: np.ndarray) -> np.ndarray:
+        """Take one bin in and return velocity, or position and velocity. May take ``valid`` (units,) beside it."""
+
+
+@runtime_checkable
+class Resets(Protocol):
+    """Forgets its state when asked."""
 
     def reset(self) -> None:
         """Forget the state; keep the parameters."""
 
-    def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in and return x, y (m), vx, vy (m/s)."""
+
+@runtime_checkable
+class Observes(Protocol):
+    """Takes bins in that nobody wants decoded."""
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Take one bin in."""
+
+
+@runtime_checkable
+class NotesTrials(Protocol):
+    """Wants to know when a trial ended."""
 
     def on_done(self) -> None:
         """Take note that a trial ended."""
 
 
+@runtime_checkable
+class Coasts(Protocol):
+    """Knows what to do in a bin without data; otherwise the velocity is kept."""
+
+    def coast(self) -> None:
+        """Go on one bin without data; ``state`` is read afterwards where it has one."""
+
+
+@runtime_checkable
+class TakesPosition(Protocol):
+    """Wants to know where the cursor is (assist and walls move it, too)."""
+
+    def set_position(self, *position_m: float) -> None:
+        """Take the cursor's position as known, one number per axis."""
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Says itself what its next bin depends on; otherwise its arrays, numbers and texts are taken."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies: arrays, numbers, texts, and lists and dicts of them."""
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+
+
+@runtime_checkable
+class ReportsLargestRate(Protocol):
+    """Has a model of the units' rates that can explode."""
+
+    largest: float
+    """The largest log expected count per bin of the newest one."""
+
+
+class SessionDecoder(Protocol):
+    """What the step asks for: the project's own filter has it, a host (`decoding.hosting`) gives it to any other."""
+
+    state: np.ndarray
+    variance: np.ndarray
+    failure: str
+
+    @property
+    def largest(self) -> float:
+        """The largest log expected count per bin of the newest one."""
+
+    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """Take one bin in and return position (m) and velocity (m/s)."""
+
+    def coast(self) -> None:
+        """Go on one bin without data."""
+
+    def reset(self) -> None:
+        """Forget the state."""
+
+    def set_position(self, *position_m: float) -> None:
+        """Take the cursor's position as known."""
+
+    def on_done(self) -> None:
+        """Take note that a trial ended."""
+
+    def is_kin_of(self, other: Any) -> bool:
+        """Return whether another decoder's snapshot can be put back here."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back."""
+
+
 def names() -> list[str]:
     """Return the names of all decoders of sessions, those of other packages included."""
-    return sorted(registry.names(DECODERS, ENTRY_POINTS))
+    return sorted(TABLE.names())
 
 
 def decoder_class(name: str) -> Any:
@@ -73,7 +170,7 @@ def decoder_class(name: str) -> Any:
             f"the decoder '{name}' is fitted to data first: 'bmi compare DATA --decoders {name} --write FILE.npz', "
             "then decoder.kind = 'fitted' and decoder.fitted_file = 'FILE.npz'"
         )
-    return registry.find("decoder", DECODERS, ENTRY_POINTS, name)
+    return TABLE.find(name)
 
 
 def fitted_names() -> list[str]:

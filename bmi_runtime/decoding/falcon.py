@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.decoding.base import NotFinite
 from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.errors import BadInput
 
@@ -70,7 +71,7 @@ class FalconDecoder:
             )
         answer = answer.astype(float).ravel()
         if not np.isfinite(answer).all():
-            raise BadInput(f"the decoder '{self.name}' answered a value that is not finite")
+            raise NotFinite(f"the decoder '{self.name}' answered a value that is not finite")
         return answer if len(answer) == 4 else np.concatenate([[np.nan, np.nan], answer])
 
     def observe(self, counts: np.ndarray) -> None:

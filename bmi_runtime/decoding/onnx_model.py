@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.decoding.base import NotFinite
 from bmi_runtime.decoding.fitted import Verbs
 from bmi_runtime.decoding.fitted_file import Fitted
 from bmi_runtime.errors import BadInput
@@ -98,7 +99,7 @@ class OnnxDecoder(Verbs):
             raise BadInput(f"{self.name} answers {len(rows)} rows for a window of {self.window} bins")
         last = rows[-1].astype(float)
         if not np.isfinite(last).all():
-            raise BadInput(f"{self.name} answered a value that is not finite")
+            raise NotFinite(f"{self.name} answered a value that is not finite")
         return last if len(last) == 4 else np.concatenate([[np.nan, np.nan], last])
 
     def _checked_states(self, states):

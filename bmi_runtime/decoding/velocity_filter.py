@@ -31,6 +31,9 @@ class VelocityFilter:
         1: units with uncertain weights are trusted less (see `poisson_evidence`); 0: weights are taken as exact.
     """
 
+    failure = ""
+    """A filter of our own does not raise; it may answer what is not finite."""
+
     def __init__(
         self,
         model: EncodingModel,
@@ -38,7 +41,6 @@ class VelocityFilter:
         velocity_sd_m_s: float = 0.15,
         parameter_trust: float = 1.0,
         history: np.ndarray | None = None,
-        **_options: Any,
     ):
         self.model = model
         n, d = model.n_units, model.n_regressors
@@ -166,6 +168,10 @@ class VelocityFilter:
         """Put the position where the cursor is (assist, walls), with certainty; the velocity stays as decoded."""
         self._position[:] = position_m
         filters.place(self.state, self.covariance, self._position)
+
+    def is_kin_of(self, other: Any) -> bool:
+        """Return whether another decoder's snapshot can be put back here."""
+        return type(other) is type(self)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return copies of what the next bin depends on."""

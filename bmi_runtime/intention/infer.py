@@ -84,7 +84,3 @@ class RotatedIntention:
 
     def restore(self, snapshot: list[float]) -> None:
         """Put a :meth:`snapshot` back."""
-
-
-INTENTIONS = {"optimal-control": OptimalControlIntention, "rotated": RotatedIntention}
-"""Ways to infer intention; ``recorded`` needs none, it reads the kinematics of the bin."""

@@ -1,48 +1,175 @@
-"""The few parameters that may change during a session: one table with units and bounds, applied on a bin boundary."""
+"""The few parameters that may change during a session: one table with everything that anybody needs of them.
+
+Commands, windows, snapshots, resumption and replay read this table. A change is prepared first, which touches nothing
+of the session, and committed on a bin boundary: what is refused leaves no trace.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from bmi_runtime.decoding.base import DECODERS, names
+from bmi_runtime.decoding.base import DECODERS, FILTER_OF, names
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import SafetyState
+from bmi_runtime.session.safety import Happening
+
+if TYPE_CHECKING:
+    from bmi_runtime.session.core import Session
+
+DECODER_SETTINGS = ("kind", "velocity_time_constant_s", "velocity_sd_m_s", "parameter_trust")
+
+
+def _as_it_is(session: Session, value: Any) -> Any:
+    """Return the value: nothing is to be prepared."""
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
 class LiveParameter:
-    """A parameter that a command may set while the session runs."""
+    """A parameter that a command may set while the session runs.
+
+    Attributes
+    ----------
+    unit, about : str
+    low, high : float
+        Bounds of a number.
+    get : callable
+        ``get(session)``: its value now.
+    commit : callable
+        ``commit(session, prepared)``: puts the new value into effect; cannot fail.
+    prepare : callable
+        ``prepare(session, value)``: makes what is committed, or raises `BadInput`; changes nothing.
+    kind : type
+        float, bool or str.
+    """
 
     unit: str
     low: float
     high: float
     about: str
+    get: Callable[[Session], Any]
+    commit: Callable[[Session, Any], None]
+    prepare: Callable[[Session, Any], Any] = _as_it_is
     kind: type = float
 
 
+def _set(name: str) -> Callable[[Session, Any], None]:
+    """Return what puts a value into an attribute of the session."""
+    return lambda session, value: setattr(session, name, value)
+
+
+def _stop(session: Session, wanted: bool) -> None:
+    if wanted:
+        session.safety.happen(Happening.STOP)
+
+
+def _decoder_setting(name: str, low: float, high: float, unit: str, about: str, kind: type = float) -> LiveParameter:
+    """Return the row of a setting of the decoder, which is made anew with it."""
+    return LiveParameter(
+        unit,
+        low,
+        high,
+        about,
+        get=lambda session: session.decoder_settings()[name],
+        prepare=lambda session, value: session.prepare_decoder({name: value}),
+        commit=lambda session, prepared: session.take_decoder(prepared),
+        kind=kind,
+    )
+
+
 LIVE_PARAMETERS = {
-    "adapter.learning_rate": LiveParameter("per bin", 0.0, 1.0, "learning rate of every unit"),
-    "adapter.enabled": LiveParameter("", 0, 1, "adaptation on or off", bool),
-    "task.assist": LiveParameter("", 0.0, 1.0, "blend of the command toward the target"),
-    "decoder.frozen": LiveParameter("", 0, 1, "decode with the parameters of this moment, or with the live ones", bool),
-    "decoder.kind": LiveParameter("", 0, 0, "which filter decodes", str),
-    "decoder.velocity_time_constant_s": LiveParameter("s", 1e-3, 60.0, "how long the velocity prior remembers"),
-    "decoder.velocity_sd_m_s": LiveParameter("m/s", 1e-3, 10.0, "stationary sd of the velocity prior"),
-    "decoder.parameter_trust": LiveParameter(
-        "", 0.0, 1.0, "1: uncertain units are trusted less; 0: weights taken as exact"
+    "adapter.learning_rate": LiveParameter(
+        "per bin",
+        0.0,
+        1.0,
+        "learning rate of every unit",
+        get=lambda session: session.oversight.learning_rate,
+        commit=lambda session, value: session.oversight.set_learning_rate(value),
     ),
-    "task.kind": LiveParameter("", 0, 0, "which targets", str),
-    "session.stopped": LiveParameter("", 0, 1, "stop the output for good: the cursor stays, recording goes on", bool),
-    "session.hold": LiveParameter("", 0, 1, "hold: cursor still, adaptation frozen, recording goes on", bool),
+    "adapter.enabled": LiveParameter(
+        "", 0, 1, "adaptation on or off", lambda session: session.adapting, _set("adapting"), kind=bool
+    ),
+    "task.assist": LiveParameter(
+        "", 0.0, 1.0, "blend of the command toward the target", lambda session: session.assist, _set("assist")
+    ),
+    "decoder.frozen": LiveParameter(
+        "",
+        0,
+        1,
+        "decode with the parameters of this moment, or with the live ones",
+        get=lambda session: session.decoder_model is not session.model,
+        prepare=lambda session, value: session.prepare_frozen(value),
+        commit=lambda session, prepared: session.take_decoder(prepared),
+        kind=bool,
+    ),
+    "decoder.kind": _decoder_setting("kind", 0, 0, "", "which filter decodes", str),
+    "decoder.velocity_time_constant_s": _decoder_setting(
+        "velocity_time_constant_s", 1e-3, 60.0, "s", "how long the velocity prior remembers"
+    ),
+    "decoder.velocity_sd_m_s": _decoder_setting(
+        "velocity_sd_m_s", 1e-3, 10.0, "m/s", "stationary sd of the velocity prior"
+    ),
+    "decoder.parameter_trust": _decoder_setting(
+        "parameter_trust", 0.0, 1.0, "", "1: uncertain units are trusted less; 0: weights taken as exact"
+    ),
+    "task.kind": LiveParameter(
+        "",
+        0,
+        0,
+        "which targets",
+        get=lambda session: session.task_kind,
+        prepare=lambda session, value: session.prepare_task(value),
+        commit=lambda session, prepared: session.take_task(prepared),
+        kind=str,
+    ),
+    "session.stopped": LiveParameter(
+        "",
+        0,
+        1,
+        "stop the output for good: the cursor stays, recording goes on",
+        get=lambda session: session.safety.state is SafetyState.STOPPED,
+        commit=_stop,
+        kind=bool,
+    ),
+    "session.hold": LiveParameter(
+        "",
+        0,
+        1,
+        "hold: cursor still, adaptation frozen, recording goes on",
+        lambda session: session.hold,
+        _set("hold"),
+        kind=bool,
+    ),
 }
 
-FILTER_OF = {"poisson": "point-process", "gaussian": "kalman"}
-"""Which of the project's own decoders fits the units: the evidence of a bin is that of their likelihood."""
-DECODER_SETTINGS = ("kind", "velocity_time_constant_s", "velocity_sd_m_s", "parameter_trust")
+IN_SNAPSHOTS = ("adapter.enabled", "task.assist", "session.hold")
+"""Those that snapshots keep by name; of the others the snapshot of their part holds the value."""
 
 
-def decoder_kinds(likelihood: str) -> list[str]:
-    """Return the decoders that a session of such units may change to: the one that fits, then other packages' own."""
-    return [FILTER_OF[likelihood], *(name for name in names() if name not in DECODERS)]
+def kept(session: Session) -> dict[str, Any]:
+    """Return the live parameters that a snapshot keeps, by name."""
+    return {key: LIVE_PARAMETERS[key].get(session) for key in IN_SNAPSHOTS}
+
+
+def put_back(session: Session, values: Any) -> None:
+    """Put :func:`kept` back; older recordings hold a list in the order of `IN_SNAPSHOTS`."""
+    if not isinstance(values, dict):
+        values = dict(zip(IN_SNAPSHOTS, values, strict=True))
+    for key in IN_SNAPSHOTS:
+        LIVE_PARAMETERS[key].commit(session, values[key])
+
+
+def decoder_kinds(session: Session) -> list[str]:
+    """Return the decoders that a session may change to.
+
+    The project's own that fits the units, the fitted one where the configuration names its file, and other packages'.
+    """
+    configured = session.config.decoder
+    fitted = [configured.kind] if configured.fitted_file else []
+    return [FILTER_OF[session.model.likelihood], *fitted, *(name for name in names() if name not in DECODERS)]
 
 
 def why_these_kinds(likelihood: str) -> str:
@@ -51,7 +178,7 @@ def why_these_kinds(likelihood: str) -> str:
     return f"the units are {likelihood}; {FILTER_OF[other]} wants {other} ones"
 
 
-def checked(key: str, value: Any) -> Any:
+def checked(key: Any, value: Any) -> Any:
     """Return `value` in the type of the live parameter `key`.
 
     Raises
@@ -59,7 +186,7 @@ def checked(key: str, value: Any) -> Any:
     BadInput
         When there is no such parameter, the type is wrong, or the value is out of bounds.
     """
-    parameter = LIVE_PARAMETERS.get(key)
+    parameter = LIVE_PARAMETERS.get(key) if isinstance(key, str) else None
     if parameter is None:
         raise BadInput(f"{shown(key)} cannot change during a session; these can: {', '.join(LIVE_PARAMETERS)}")
     if parameter.kind is str:

@@ -7,28 +7,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bmi_runtime.config import Config
-from bmi_runtime.decoding.base import DECODERS, decoder_class
+from bmi_runtime.config import Config, DecoderConfig
+from bmi_runtime.decoding.base import FILTER_OF, OWN, SessionDecoder, decoder_class
+from bmi_runtime.decoding.hosting import make_decoder
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.identity import carry, load_model
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.errors import BadInput
-from bmi_runtime.intention.infer import INTENTIONS
+from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import MISSING, STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
-from bmi_runtime.session.commands import DECODER_SETTINGS, FILTER_OF, checked, decoder_kinds, shown, why_these_kinds
+from bmi_runtime.session.commands import (
+    DECODER_SETTINGS,
+    LIVE_PARAMETERS,
+    checked,
+    decoder_kinds,
+    kept,
+    put_back,
+    shown,
+    why_these_kinds,
+)
 from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
+from bmi_runtime.tasks.base import ReachTask
 from bmi_runtime.tasks.registry import make_task
 
+PROBATION_BINS = 20  # newest bins that a decoder is tried on before it takes over
+FALLBACK_TASK, FALLBACK_INTENTION = "centre-out", "optimal-control"
 COVARIANCE_CHECK_S = 1.0  # how often lost covariances are looked for
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
+
+
+class PreparedDecoder(NamedTuple):
+    """A decoder that may take over, with the settings and the model that it was made from."""
+
+    section: DecoderConfig
+    model: EncodingModel
+    decoder: SessionDecoder
 
 
 def _stimulation(config: Config) -> Any:
@@ -77,6 +98,17 @@ class Session:
         What happened since the shell last emptied it.
     """
 
+    model: EncodingModel
+    decoder_model: EncodingModel
+    task_kind: str
+    oversight: Oversight
+    safety: Safety
+    hold: bool
+    adapting: bool
+    assist: float
+    task: ReachTask
+    intention: Intention | None
+
     def __init__(self, config: Config, model: EncodingModel):
         if model.n_units != config.session.units or model.likelihood != config.session.likelihood:
             raise BadInput(
@@ -113,9 +145,8 @@ class Session:
         self._skips_missing_axes = config.adapter.missing_axis == "skip"
         self.decoder_config, frozen = config.decoder, config.decoder.frozen_model
         self.decoder_model = frozen_copy(frozen, config, model) if frozen else model
-        self.decoder = self._make_decoder(self.decoder_model)
-        kind = INTENTIONS.get(config.adapter.intention)
-        self.intention: Any = kind(config.adapter, config.bin_s, space.n_axes) if kind else None
+        self.decoder: SessionDecoder = self._make_decoder(self.decoder_config, self.decoder_model)
+        self._use_intention(config.adapter.intention)
         self.cursor = [0.0] * (2 * space.n_axes)
         self.assist, self.hold, self.bins = config.task.assist, False, 0
         self._learned = False  # whether this bin was adapted to and is still to be settled
@@ -125,6 +156,8 @@ class Session:
         self.events: list[dict[str, Any]] = []
         self.mark: Callable[[int], None] = _no_mark
         self._counts, self._valid = np.zeros(n), np.ones(n)
+        self._recent = np.zeros((PROBATION_BINS, n))
+        self._most_squared = config.safety.max_speed**2
         self._left_out = _left_out(config)
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
         self._miss_policy = config.realtime.miss_policy
@@ -132,17 +165,18 @@ class Session:
         self._bin_s, self._workspace_m, self._poisson = config.bin_s, config.task.workspace_m, not config.continuous
         self._fade, self._fade_s = config.task.assist_fade, config.task.assist_fade_s
 
-    def _make_decoder(self, model: EncodingModel) -> Any:
-        section = self.decoder_config
-        options = section.model_dump(exclude={"kind", "frozen_model", "options"}) | section.options
-        if model.features and section.kind not in FILTER_OF.values():
+    def _make_decoder(self, section: DecoderConfig, model: EncodingModel) -> SessionDecoder:
+        if model.features and section.kind not in OWN:
             raise BadInput(
                 f"decoder.kind = '{section.kind}' decodes spiking units alone; a session with features beside them "
-                f"wants {' or '.join(FILTER_OF.values())}"
+                f"wants {' or '.join(OWN)}"
             )
-        if self.history:
-            options["history"] = self.history.traces
-        return decoder_class(section.kind)(model, **options)
+        history = {"history": self.history.traces} if self.history else {}
+        return make_decoder(decoder_class(section.kind), section, model, **history)
+
+    def _use_intention(self, kind: str) -> None:
+        self.intention_kind = kind
+        self.intention = make_intention(kind, self.config.adapter, self.config.bin_s, self._n)
 
     def step(self, input_bytes) -> StepRecord:
         """Take one bin in, whole: :meth:`respond`, then :meth:`settle`. Returns the session's one record."""
@@ -175,36 +209,33 @@ class Session:
         record.input_bytes[:] = input_bytes
         given = record.input
         # what the subject saw while it produced these counts is the cursor and target of the bin before
-        intended = self._infer_intention(given)
+        intended = self._intend(given)
         position = self._encoded_position(given) if self._needs_position else ()
         usable = self._take_units(given)
-        if self.features and self.features.take(given.features, self.events) and given.stale.item() == 0:
-            if not usable:  # the units are missing, the features are there
-                self._valid[:] = 0.0
-            usable = True
+        if self.features:
+            usable = self._take_features(given, usable)
         safety, behind = self.safety, given.behind.item() > 0
         safety.before_decoding(usable)
-        decoded = self._decode(usable and not (behind and self._miss_policy == "coast"))
+        may_decode = usable and not (behind and self._miss_policy == "coast")
+        decoded = self._decode(may_decode)
         self.mark(DECODE)
-        still = self.hold or not safety.moves or (behind and self._miss_policy == "hold")
+        may_move = safety.moves and not self.hold and not (behind and self._miss_policy == "hold")
         assist = self._assist_now()
-        self._move(decoded, intended, still, assist)
-        event = None if still else self.task.advance(*self.cursor[: self._n])
-        if event:
-            self.events.append(event)
-            self.decoder.on_done()
+        self._move(decoded, intended, not may_move, assist if self._plausible(intended) else 0.0)
+        if may_move:
+            self._advance_task()
         self.mark(TASK)
-        adapting = self.adapting and usable and safety.adapts and not (self.hold or behind)
-        adapting = adapting and self._teaches(intended)
-        likelihood = self._adapt(intended, position) if adapting else math.nan
-        if self.features and not adapting:
+        may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind)
+        may_adapt = may_adapt and self._teaches(intended)
+        likelihood = self._adapt(intended, position) if may_adapt else math.nan
+        if self.features and not may_adapt:
             self.features.learn(False, intended, position)
         if self.bins % self._check_every == 0:
             self._repair()
         if safety.events:
             self.events += safety.drain()
         stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
-        self._fill(decoded, intended, assist, likelihood, adapting, stimulated)
+        self._fill(decoded, intended, assist, likelihood, may_adapt, stimulated)
         self.bins += 1
         self.mark(ADAPT)
         return record
@@ -219,6 +250,7 @@ class Session:
                 self.events.append({"name": "refused-counts", "units": int(refused - missing)})
         if self._left_out.size:
             self._valid[self._left_out] = 0.0
+        self._recent[self.bins % PROBATION_BINS] = self._counts
         there = self._counts.size - missing
         return 2 * (refused - missing) < there and given.stale.item() == 0
 
@@ -226,39 +258,103 @@ class Session:
         """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""
         return given.kinematics[: self._n].tolist() if self.intention is None else self.cursor[: self._n]
 
-    def _teaches(self, intended: list[float]) -> bool:
-        """Return whether a bin can be learned from: its intention is known, in one axis at least."""
-        if math.isfinite(sum(intended)):
-            return True
-        return not self._skips_missing_axes and any(math.isfinite(v) for v in intended)
+    def _take_features(self, given, usable: bool) -> bool:
+        """Take in the features beside the units; return whether the bin can be decoded, from them alone if need be."""
+        assert self.features
+        if not self.features.take(given.features, self.events) or given.stale.item():
+            return usable
+        if not usable:  # the units are missing, the features are there
+            self._valid[:] = 0.0
+        return True
 
-    def _infer_intention(self, given) -> list[float]:
+    def _teaches(self, intended: Sequence[float]) -> bool:
+        """Return whether a bin can be learned from: its intention is known, in one axis at least, and can be."""
+        known = [v for v in intended if math.isfinite(v)]
+        enough = len(known) == self._n or (bool(known) and not self._skips_missing_axes)
+        return enough and self._plausible(known)
+
+    def _intend(self, given) -> Sequence[float]:
+        """Return the intended velocity (m/s); whoever infers it may fail."""
+        try:
+            intended = self._infer_intention(given)
+            if len(intended) != self._n:
+                raise ValueError(f"infer gave {len(intended)} numbers for {self._n} axes")
+            return intended
+        except Exception as error:
+            self._part_failed("intention", self.intention_kind, error, FALLBACK_INTENTION)
+            self._use_intention(FALLBACK_INTENTION)
+            return [math.nan] * self._n
+
+    def _plausible(self, velocity: Sequence[float]) -> bool:
+        """Return whether a velocity (m/s) is finite and within ``safety.max_speed``."""
+        return sum([v * v for v in velocity]) <= self._most_squared  # not so for NaN
+
+    def _infer_intention(self, given) -> Sequence[float]:
         if self.intention is None:
             return given.kinematics[self._n :].tolist()
         return self.intention.infer(self.cursor, self.task.target, self.task.trial_state)
 
-    def _decode(self, usable: bool) -> np.ndarray:
+    def _decode(self, may_decode: bool) -> np.ndarray:
         """Return the decoded state; coast on the prior when the bin cannot be used, start again when it went wrong."""
         decoder = self.decoder
-        if not usable:
+        if not may_decode:
             decoder.coast()
-            return decoder.state
-        features = self.features
-        if features and features.came:
-            decoded = decoder.predict(self._counts, self._valid, features.values, features.valid)
         else:
-            decoded = decoder.predict(self._counts, self._valid)
-        broken = not math.isfinite(sum(decoded.tolist()))
-        if broken:
-            self.events.append({"name": "decoder-not-finite"})
-            self._repair()
-            decoder.reset()
-            decoder.set_position(*self.cursor[: self._n])
-        exploded = self._poisson and decoder.largest > self._rate_limit
-        self.safety.after_decoding(exploded, broken)
-        return decoder.state
+            features = self.features
+            if features and features.came:
+                state = decoder.predict(self._counts, self._valid, features.values, features.valid).tolist()
+            else:
+                state = decoder.predict(self._counts, self._valid).tolist()
+            finite = math.isfinite(sum(state))
+            broken = not (finite and self._plausible(state[self._n :]))
+            if broken and not decoder.failure:
+                self.events.append({"name": "decoder-implausible" if finite else "decoder-not-finite"})
+                self._repair()
+                decoder.reset()
+                decoder.set_position(*self.cursor[: self._n])
+            exploded = self._poisson and decoder.largest > self._rate_limit
+            self.safety.after_decoding(exploded, broken)
+        if decoder.failure:
+            self._decoder_failed(decoder.failure)
+        return self.decoder.state
 
-    def _adapt(self, intended: list[float], position: Sequence[float]) -> float:
+    def _decoder_failed(self, error: str) -> None:
+        """Go on with the project's own filter: a decoder that raised is asked nothing any more."""
+        kind = FILTER_OF[self.model.likelihood]
+        self._part_failed("decoder", self.decoder_config.kind, error, kind)
+        section = self.decoder_config.model_copy(update={"kind": kind})
+        self.take_decoder(PreparedDecoder(section, self.decoder_model, self._make_decoder(section, self.decoder_model)))
+
+    def _part_failed(self, part: str, kind: str, error: Any, goes_on_with: str) -> None:
+        """Say that somebody's part failed, and freeze the output until it can be trusted again."""
+        said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+        event = {"name": f"{part}-failed", "kind": kind, "error": said[:300], "goes_on_with": goes_on_with}
+        self.events.append(event)
+        self.safety.happen(Happening.FAULT)
+
+    def _advance_task(self) -> None:
+        """Advance the task by the cursor; one that fails, or whose target cannot be, is followed by the plainest."""
+        try:
+            event = self.task.advance(*self.cursor[: self._n])
+            target = self.task.target
+            if len(target) != self._n + 1 or not math.isfinite(sum(target)):
+                raise ValueError(f"its target is {target}")
+        except Exception as error:
+            self._task_failed(error)
+            return
+        if event:
+            self.events.append(event)
+            self.decoder.on_done()
+
+    def _task_failed(self, error: Exception) -> None:
+        self._part_failed("task", self.task_kind, error, FALLBACK_TASK)
+        section = self.config.task.model_copy(update={"kind": FALLBACK_TASK, "options": {}})
+        task = make_task(section, self.config.bin_s, self.rng, self._n)
+        task.trial, task.successes, task.timeouts = self.task.trial, self.task.successes, self.task.timeouts
+        task.begin()
+        self.task_kind, self.task = FALLBACK_TASK, task
+
+    def _adapt(self, intended: Sequence[float], position: Sequence[float]) -> float:
         """Learn from this bin; return its log likelihood before the update. An axis that is missing is at rest."""
         self._learned = True
         velocity = [v if v - v == 0.0 else 0.0 for v in intended]  # v - v: 0 for finite numbers alone
@@ -276,7 +372,7 @@ class Session:
             self.events.append({"name": "covariance-lost", "units": int(lost)})
             self.safety.happen(Happening.FAULT)
 
-    def _move(self, decoded: np.ndarray, intended: list[float], still: bool, assist: float) -> None:
+    def _move(self, decoded: np.ndarray, intended: Sequence[float], still: bool, assist: float) -> None:
         """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
         cursor, dt, limit, n = self.cursor, self._bin_s, self._workspace_m, self._n
         velocity = decoded.tolist()[n:]
@@ -306,7 +402,7 @@ class Session:
     def _fill(
         self,
         decoded: np.ndarray,
-        intended: list[float],
+        intended: Sequence[float],
         assist: float,
         likelihood: float,
         adapting: bool,
@@ -349,77 +445,82 @@ class Session:
         BadInput
             When the command is not one of `LIVE_PARAMETERS` or its value is out of bounds; nothing has changed then.
         """
-        key = command.get("set")
-        if not isinstance(key, str):
-            raise BadInput(f"'set' wants the name of a live parameter, got {shown(key)}")
-        value = checked(key, command.get("value"))
-        section, _, name = key.partition(".")
-        if section == "decoder" and name in DECODER_SETTINGS:
-            old = self._set_decoder(name, value)
-        else:
-            old = getattr(self, f"_set_{section}_{name}")(value)
+        key: Any = command.get("set")
+        value, parameter = checked(key, command.get("value")), LIVE_PARAMETERS[key]
+        old, prepared = parameter.get(self), parameter.prepare(self, value)
+        parameter.commit(self, prepared)
         return {"set": key, "old": old, "new": value, "bin": self.bins}
 
-    def _set_adapter_learning_rate(self, value: float) -> float:
-        old = self.oversight.learning_rate
-        self.oversight.set_learning_rate(value)
-        return old
-
-    def _set_adapter_enabled(self, value: bool) -> bool:
-        old, self.adapting = self.adapting, value
-        return old
-
-    def _set_task_assist(self, value: float) -> float:
-        old, self.assist = self.assist, value
-        return old
-
-    def _set_session_stopped(self, value: bool) -> bool:
-        if value:
-            self.safety.happen(Happening.STOP)
-        return False
-
-    def _set_session_hold(self, value: bool) -> bool:
-        old, self.hold = self.hold, value
-        return old
-
-    def _set_decoder_frozen(self, value: bool) -> bool:
-        old = self.decoder_model is not self.model
-        self.decoder_model = self.model.copy() if value else self.model
-        kept = self.decoder.snapshot()
-        self.decoder = self._make_decoder(self.decoder_model)
-        self.decoder.restore(kept)
-        return old
-
-    def _set_decoder(self, name: str, value: Any) -> Any:
-        """Change one setting of the decoder; another filter of the same class goes on from the state of the old one."""
-        if name == "kind" and value not in decoder_kinds(self.model.likelihood):
-            kinds, why = ", ".join(decoder_kinds(self.model.likelihood)), why_these_kinds(self.model.likelihood)
-            raise BadInput(f"decoder.kind cannot change to {shown(value)}: {why}; choose from {kinds}")
-        old = self.decoder_settings()[name]
-        self._use_decoder({name: value})
-        return old
-
     def decoder_settings(self) -> dict[str, Any]:
-        """Return the decoder's settings of this moment, the project's own filter by the name that fits the units."""
+        """Return the decoder's settings of this moment, the project's own filter by the name of what it is."""
         settings = {name: getattr(self.decoder_config, name) for name in DECODER_SETTINGS}
-        own = settings["kind"] in DECODERS
-        return settings | ({"kind": FILTER_OF[self.model.likelihood]} if own else {})
+        return settings | ({"kind": FILTER_OF[self.model.likelihood]} if settings["kind"] in OWN else {})
 
-    def _use_decoder(self, settings: dict[str, Any]) -> None:
-        before = self.decoder
-        self.decoder_config = self.decoder_config.model_copy(update=settings)
-        self.decoder = self._make_decoder(self.decoder_model)
-        if type(self.decoder) is type(before):
+    def prepare_decoder(self, settings: dict[str, Any]) -> PreparedDecoder:
+        """Make the decoder that these settings ask for, try it on the newest bins, and leave the session as it is.
+
+        Raises
+        ------
+        BadInput
+            When it is not of this session, cannot be made, or fails on the bins.
+        """
+        kind = settings.get("kind")
+        if kind is not None and kind not in decoder_kinds(self):
+            kinds, why = ", ".join(decoder_kinds(self)), why_these_kinds(self.model.likelihood)
+            raise BadInput(f"decoder.kind cannot change to {shown(kind)}: {why}; choose from {kinds}")
+        section = self.decoder_config.model_copy(update=settings)
+        self._try(self._make_decoder(section, self.decoder_model), section.kind)
+        return PreparedDecoder(section, self.decoder_model, self._make_decoder(section, self.decoder_model))
+
+    def prepare_frozen(self, frozen: bool) -> PreparedDecoder:
+        """Make a decoder with the parameters of this moment, or one with the live ones."""
+        model = self.model.copy() if frozen else self.model
+        return PreparedDecoder(self.decoder_config, model, self._make_decoder(self.decoder_config, model))
+
+    def take_decoder(self, prepared: PreparedDecoder) -> None:
+        """Let a prepared decoder take over: from the state of the old one where it is of its kind."""
+        before, n = self.decoder, self._n
+        self.decoder_config, self.decoder_model, self.decoder = prepared.section, prepared.model, prepared.decoder
+        if self.decoder.is_kin_of(before) and not before.failure:
             self.decoder.restore(before.snapshot())
         else:
-            self.decoder.set_position(*self.cursor[: self._n])
+            self.decoder.set_position(*self.cursor[:n])
 
-    def _set_task_kind(self, value: str) -> str:
-        task = make_task(self.config.task.model_copy(update={"kind": value}), self.config.bin_s, self.rng, self._n)
-        task.restore(self.task.snapshot())
-        task.begin()
-        old, self.task, self.task_kind = self.task_kind, task, value
-        return old
+    def _try(self, decoder: SessionDecoder, kind: str) -> None:
+        """Step a decoder over the newest bins; raise `BadInput` when it fails or answers what cannot be."""
+        bins = min(self.bins, PROBATION_BINS)
+        decoder.set_position(*self.cursor[: self._n])
+        for number in range(self.bins - bins, self.bins):
+            state = decoder.predict(self._recent[number % PROBATION_BINS])
+            why = decoder.failure or ("" if self._plausible(state.tolist()[self._n :]) else "its answer cannot be")
+            if why:
+                raise BadInput(f"the decoder {shown(kind)} does not take over: on the newest bins, {why}")
+
+    def prepare_task(self, kind: str) -> tuple[str, ReachTask]:
+        """Make another task that goes on counting from the one that runs.
+
+        Raises
+        ------
+        BadInput
+            When there is none of that name.
+        """
+        rng_state = self.rng.bit_generator.state
+        options = self.config.task.options if kind == self.config.task.kind else {}
+        section = self.config.task.model_copy(update={"kind": kind, "options": options})
+        try:
+            task = make_task(section, self.config.bin_s, self.rng, self._n)
+            task.restore(self.task.snapshot())
+            task.begin()
+        except Exception as error:
+            self.rng.bit_generator.state = rng_state
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"the task {shown(kind)} cannot begin: {type(error).__name__}: {error}") from None
+        return kind, task
+
+    def take_task(self, prepared: tuple[str, ReachTask]) -> None:
+        """Let a prepared task take over."""
+        self.task_kind, self.task = prepared
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of everything that the next step depends on: a session restored from it goes on to the bit."""
@@ -429,13 +530,14 @@ class Session:
             "decoder_model": None if self.decoder_model is self.model else self.decoder_model.state(),
             "decoder": self.decoder.snapshot(),
             "decoder_settings": self.decoder_settings(),
+            "intention_kind": self.intention_kind,
             "intention": self.intention.snapshot() if self.intention else [],
             "task_kind": self.task_kind,
             "task": self.task.snapshot(),
             "cursor": list(self.cursor),
             "oversight": self.oversight.snapshot(),
             "safety": self.safety.snapshot(),
-            "live": [self.adapting, self.assist, self.hold],
+            "live": kept(self),
             "rng": _rng_state(self.rng),
             **({"features": self.features.snapshot()} if self.features else {}),
             **({"history": self.history.traces.copy()} if self.history else {}),
@@ -445,26 +547,38 @@ class Session:
         """Put a :meth:`snapshot` back."""
         self.bins = snapshot["bins"]
         self.model.restore(snapshot["model"])
-        if snapshot.get("decoder_settings", self.decoder_settings()) != self.decoder_settings():
-            self._use_decoder(snapshot["decoder_settings"])
-        if snapshot["decoder_model"] is not None:
-            self._set_decoder_frozen(True)
-            self.decoder_model.restore(snapshot["decoder_model"])
-        self.decoder.restore(snapshot["decoder"])
+        self._restore_decoder(snapshot)
+        if snapshot.get("intention_kind", self.intention_kind) != self.intention_kind:
+            self._use_intention(snapshot["intention_kind"])
         if self.intention:
             self.intention.restore(snapshot["intention"])
         if snapshot["task_kind"] != self.task_kind:
-            self._set_task_kind(snapshot["task_kind"])
+            self.take_task(self.prepare_task(snapshot["task_kind"]))
         self.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
         self.oversight.restore(snapshot["oversight"])
         self.safety.restore(snapshot["safety"])
-        self.adapting, self.assist, self.hold = snapshot["live"]
+        put_back(self, snapshot["live"])
         self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
         if self.features:
             self.features.restore(snapshot["features"])
         if self.history:
             self.history.traces[...] = snapshot["history"]
+
+    def _restore_decoder(self, snapshot: dict[str, Any]) -> None:
+        """Make the decoder of a snapshot, with its model where that was frozen, and put its state back."""
+        settings, named = snapshot.get("decoder_settings", {}), isinstance(snapshot["live"], dict)
+        if not named and settings.get("kind") in OWN:  # older recordings call every decoder of ours so
+            settings = settings | {"kind": self.decoder_config.kind}
+        section = self.decoder_config.model_copy(update=settings)
+        model = self.model
+        if snapshot["decoder_model"] is not None:
+            model = self.model.copy()
+            model.restore(snapshot["decoder_model"])
+        if section != self.decoder_config or model is not self.decoder_model:
+            self.decoder_config, self.decoder_model = section, model
+            self.decoder = self._make_decoder(section, model)
+        self.decoder.restore(snapshot["decoder"])
 
 
 def frozen_copy(path: str, config: Config, model: EncodingModel) -> EncodingModel:

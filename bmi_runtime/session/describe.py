@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from bmi_runtime.messages import SafetyState
 from bmi_runtime.session.commands import LIVE_PARAMETERS, decoder_kinds, why_these_kinds
 from bmi_runtime.session.core import Session
-from bmi_runtime.tasks.registry import TASKS
+from bmi_runtime.tasks import registry as tasks
 
 KINDS = {float: "number", bool: "switch", str: "choice"}
 
@@ -16,7 +15,7 @@ def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
     ``why`` says why only these choices are offered, where that is a question.
     """
     values, likelihood = current_values(session), session.model.likelihood
-    choices = {"task.kind": list(TASKS), "decoder.kind": decoder_kinds(likelihood)}
+    choices = {"task.kind": tasks.names(), "decoder.kind": decoder_kinds(session)}
     return {
         key: {
             "unit": parameter.unit,
@@ -34,13 +33,4 @@ def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
 
 def current_values(session: Session) -> dict[str, Any]:
     """Return the value of every live parameter now."""
-    return {
-        "adapter.learning_rate": session.oversight.learning_rate,
-        "adapter.enabled": session.adapting,
-        "task.assist": session.assist,
-        "decoder.frozen": session.decoder_model is not session.model,
-        **{f"decoder.{name}": value for name, value in session.decoder_settings().items()},
-        "task.kind": session.task_kind,
-        "session.hold": session.hold,
-        "session.stopped": session.safety.state is SafetyState.STOPPED,
-    }
+    return {key: parameter.get(session) for key, parameter in LIVE_PARAMETERS.items()}

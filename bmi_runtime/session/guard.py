@@ -58,7 +58,7 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Leaving:
-    """What leaves for the effector: position and velocity, or nothing when both are None; and why it is not as asked."""
+    """What leaves for the effector: position and velocity, nothing when both are None; and why it is not as asked."""
 
     standing: Standing
     position: tuple[float, ...] | None = None

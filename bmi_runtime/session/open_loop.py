@@ -103,8 +103,8 @@ class OpenLoopSession(Session):
         self.decoder.set_position(*self.cursor[: self.space.n_axes])
         self._shown_task.show(self._shown)
 
-    def _set_task_kind(self, value: str) -> str:
-        return self.task_kind  # the targets are those of the recording
+    def take_task(self, prepared: Any) -> None:
+        """Keep the task: the targets are those of the recording."""
 
 
 KNOWABLE = (  # what decodes and what learns: the recording holds everything else that these need

@@ -85,8 +85,8 @@ def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[
     fresh = session.snapshot()
     recorded_kind = snapshot.get("decoder_settings", fresh["decoder_settings"])
     given = dict(snapshot)
-    adapting, assist, hold = snapshot["live"]
-    given["live"] = [session.adapting if "adapter.enabled" in named else adapting, assist, hold]
+    if "adapter.enabled" in named:
+        given["live"] = _fresh_live(snapshot["live"], session)
     given["decoder_settings"] = recorded_kind | {
         name: value for name, value in fresh["decoder_settings"].items() if f"decoder.{name}" in named
     }
@@ -107,6 +107,13 @@ def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[
         given["model"] = model.state()
         given["oversight"] = fresh["oversight"]
     return given
+
+
+def _fresh_live(recorded: Any, session: Session) -> Any:
+    """Return the recorded live parameters with adaptation as the new session has it."""
+    if isinstance(recorded, dict):
+        return recorded | {"adapter.enabled": session.adapting}
+    return [session.adapting, *recorded[1:]]
 
 
 OTHER_DECODER = ("decoder.kind", "decoder.fitted_file", "decoder.options")

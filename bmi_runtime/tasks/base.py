@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.config import TaskConfig
 from bmi_runtime.messages import TrialState
 
@@ -26,8 +27,12 @@ class ReachTask:
         Of the space in which targets lie.
     """
 
+    class Options(registry.Options):
+        """What ``task.options`` may say: nothing. A task with options has a class of this name with typed fields."""
+
     def __init__(self, config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2):
         self.config, self.bin_s, self.rng, self.n_axes = config, bin_s, rng, n_axes
+        self.options = registry.checked_options(type(self), config.options, "task.options")
         self.hold_bins, self.timeout_bins, self.pause_bins = (
             max(round(seconds / bin_s), least)
             for seconds, least in ((config.hold_s, 0), (config.timeout_s, 1), (config.pause_s, 0))

@@ -1,24 +1,37 @@
-"""The table of tasks. A new one is a file with a class, a row here, and a test."""
+"""The table of tasks. A new one is a file with a class, a row here (or an entry point), and a test."""
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.config import TaskConfig
-from bmi_runtime.errors import BadInput
 from bmi_runtime.tasks.base import ReachTask
-from bmi_runtime.tasks.centre_out import CentreOut, RandomCentreOut
-from bmi_runtime.tasks.pursuit import Pursuit
-from bmi_runtime.tasks.random_target import RandomTarget
 
 TASKS = {
-    "centre-out": CentreOut,
-    "random-centre-out": RandomCentreOut,
-    "random-target": RandomTarget,
-    "pursuit": Pursuit,
+    "centre-out": "bmi_runtime.tasks.centre_out:CentreOut",
+    "random-centre-out": "bmi_runtime.tasks.centre_out:RandomCentreOut",
+    "random-target": "bmi_runtime.tasks.random_target:RandomTarget",
+    "pursuit": "bmi_runtime.tasks.pursuit:Pursuit",
 }
+TABLE = registry.Table(
+    "task",
+    TASKS,
+    "bmi_runtime.tasks",
+    ("advance(*position_m)", "next_target()", "begin()", "target", "hold_fraction", "snapshot()", "restore()"),
+)
+
+
+def names() -> list[str]:
+    """Return the names of all tasks, those of other packages included."""
+    return TABLE.names()
 
 
 def make_task(config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2) -> ReachTask:
-    """Return the task that the configuration names, or raise `BadInput`."""
-    if config.kind not in TASKS:
-        raise BadInput(f"there is no task '{config.kind}' (task.kind); choose from {', '.join(TASKS)}")
-    return TASKS[config.kind](config, bin_s, rng, n_axes)
+    """Return the task that the configuration names.
+
+    Raises
+    ------
+    BadInput
+        When there is none of that name, an option is not one of its own, or it cannot be made.
+    """
+    kind = TABLE.find(config.kind)
+    return registry.made("task", config.kind, kind, config, bin_s, rng, n_axes)

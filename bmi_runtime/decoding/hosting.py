@@ -1,0 +1,262 @@
+"""The host of somebody else's decoder in a session: what the step asks for, around whatever the decoder can do.
+
+The step asks a decoder to predict, to coast, to take the cursor's position, to note the end of a trial, and to be
+snapshotted. A decoder that can only predict is enough: the host does the rest. Nothing that the decoder raises comes
+through: the failure is noted, and the session goes on without it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime import registry
+from bmi_runtime.config import DecoderConfig
+from bmi_runtime.decoding.base import (
+    Coasts,
+    NotesTrials,
+    NotFinite,
+    ReportsLargestRate,
+    Resets,
+    SessionDecoder,
+    Snapshots,
+    TakesPosition,
+)
+from bmi_runtime.decoding.velocity_filter import VelocityFilter
+from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.errors import BadInput
+
+PLAIN = (bool, int, float, str)
+
+
+class HostedDecoder:
+    """A decoder of another make in a session.
+
+    Parameters
+    ----------
+    decoder : object
+        With ``predict(counts)`` or ``predict(counts, valid)``; the answer is a velocity, or position and velocity, of
+        any shape. Everything else (`decoding.base`: `Resets`, `Coasts`, ...) is optional.
+    name : str
+        For messages.
+    n_units, n_axes : int
+
+    Attributes
+    ----------
+    state : ndarray, (2 axes,)
+        Position (m) and velocity (m/s).
+    variance : ndarray, (2 axes,)
+        Of the state, NaN where the decoder does not say.
+    failure : str
+        What the decoder raised, in words; empty while it is sound.
+    """
+
+    def __init__(self, decoder: Any, name: str, n_units: int, n_axes: int):
+        self.decoder, self.name, self.n_axes = decoder, name, n_axes
+        self.state, self.variance = np.zeros(2 * n_axes), np.full(2 * n_axes, np.nan)
+        self.failure = ""
+        self._coasts, self._resets = isinstance(decoder, Coasts), isinstance(decoder, Resets)
+        self._placed, self._told = isinstance(decoder, TakesPosition), isinstance(decoder, NotesTrials)
+        self._explodes = isinstance(decoder, ReportsLargestRate)
+        self._blank = np.zeros(n_units)
+        self._takes_valid = _takes_two(decoder.predict)
+
+    @property
+    def largest(self) -> float:
+        """The largest log expected count per bin, where the decoder has a model that can explode."""
+        return float(self.decoder.largest) if self._explodes else -np.inf
+
+    def _ask(self, verb: str, *arguments: Any) -> Any:
+        """Return the answer of the decoder, or None when it fails; then it is asked nothing any more."""
+        if self.failure:
+            return None
+        try:
+            return getattr(self.decoder, verb)(*arguments)
+        except NotFinite:
+            self.state[self.n_axes :] = np.nan
+        except Exception as error:
+            self.failure = f"{type(error).__name__} in {verb}: {error}"[:300]
+        return None
+
+    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """Take one bin in and return position (m) and velocity (m/s), the host's own array.
+
+        Parameters
+        ----------
+        counts : ndarray, (units,)
+        valid : ndarray, (units,), optional
+            0 where a count is missing; a decoder that does not take it sees zeros there.
+        """
+        if self._takes_valid:
+            answer = self._ask("predict", counts, valid)
+        elif valid is None or valid.all():
+            answer = self._ask("predict", counts)
+        else:
+            answer = self._ask("predict", np.where(valid > 0, counts, self._blank))
+        if answer is not None:
+            self._take(answer)
+        return self.state
+
+    def _take(self, answer: Any) -> None:
+        """Copy an answer into the state; one of another size or kind is a failure."""
+        values = np.asarray(answer)
+        if values.dtype.kind not in "iuf" or values.size not in (self.n_axes, 2 * self.n_axes):
+            self.failure = (
+                f"predict answers {values.dtype} of shape {values.shape}; a velocity has {self.n_axes} numbers, "
+                f"position and velocity have {2 * self.n_axes}"
+            )
+            return
+        values = values.ravel()
+        self.state[self.n_axes :] = values[-self.n_axes :]
+        if values.size > self.n_axes:
+            known = ~np.isnan(values[: self.n_axes])  # a position that is not decoded is where the cursor is
+            self.state[: self.n_axes][known] = values[: self.n_axes][known]
+        variance = getattr(self.decoder, "variance", None)
+        if isinstance(variance, np.ndarray) and variance.size == self.variance.size:
+            self.variance[:] = variance.ravel()
+
+    def coast(self) -> None:
+        """Go on one bin without data: as the decoder does, or with the velocity that it had."""
+        if self._coasts:
+            self._ask("coast")
+            self._read_state()
+
+    def _read_state(self) -> None:
+        state = getattr(self.decoder, "state", None)
+        if isinstance(state, np.ndarray) and state.size == self.state.size and state.dtype.kind == "f":
+            self.state[:] = state.ravel()
+
+    def observe(self, counts: np.ndarray) -> None:
+        """Take one bin in; nothing is wanted back."""
+        self.predict(counts)
+
+    def reset(self) -> None:
+        """Forget the state."""
+        self.state[:] = 0.0
+        if self._resets:
+            self._ask("reset")
+
+    def set_position(self, *position_m: float) -> None:
+        """Take the cursor's position as known."""
+        self.state[: self.n_axes] = position_m
+        if self._placed:
+            self._ask("set_position", *position_m)
+
+    def on_done(self) -> None:
+        """Take note that a trial ended."""
+        if self._told:
+            self._ask("on_done")
+
+    def is_kin_of(self, other: Any) -> bool:
+        """Return whether another decoder's snapshot can be put back here."""
+        return isinstance(other, HostedDecoder) and type(other.decoder) is type(self.decoder)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on: what the decoder says, or its numbers and arrays.
+
+        A decoder without a `snapshot` of its own is taken to keep its state in attributes that are arrays, numbers or
+        texts; the encoding model is none of them.
+        """
+        own = {"hosted_state": self.state.copy(), "hosted_variance": self.variance.copy()}
+        if isinstance(self.decoder, Snapshots):
+            taken = self._ask("snapshot")
+            return (taken if isinstance(taken, dict) else {"snapshot": taken}) | own
+        return {"state": self.state.copy(), "attributes": _plain_attributes(self.decoder)} | own
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Put a :meth:`snapshot` back.
+
+        Raises
+        ------
+        BadInput
+            When the decoder cannot take it.
+        """
+        given = {key: value for key, value in snapshot.items() if not key.startswith("hosted_")}
+        if isinstance(self.decoder, Snapshots):
+            try:
+                self.decoder.restore(given.get("snapshot", given) if set(given) == {"snapshot"} else given)
+            except BadInput:
+                raise
+            except Exception as error:
+                raise BadInput(
+                    f"the decoder '{self.name}' cannot take its snapshot back: {type(error).__name__}: {error}"
+                ) from None
+        else:
+            for name, value in given.get("attributes", {}).items():
+                _put_back(self.decoder, name, value)
+        self._read_state()
+        for key, into in (("hosted_state", self.state), ("hosted_variance", self.variance)):
+            if key in snapshot and np.shape(snapshot[key]) == into.shape:
+                into[:] = snapshot[key]
+
+
+def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **session: Any) -> SessionDecoder:
+    """Return the decoder that a configuration asks for, in its host unless it is the project's own filter.
+
+    A class gets the model, and of the section's settings and options those that it takes by name.
+
+    Parameters
+    ----------
+    maker : type or callable
+        What `decoding.base.decoder_class` returned for ``section.kind``.
+    section : DecoderConfig
+    model : EncodingModel
+    **session
+        What of the session the decoder may read, by name.
+
+    Raises
+    ------
+    BadInput
+        When an option is unknown, the decoder cannot be made, or it cannot predict.
+    """
+    settings = section.model_dump(exclude={"kind", "frozen_model", "options"})
+    named, any_name = registry.keywords(maker)
+    if hasattr(maker, "Options"):
+        options = registry.checked_options(maker, section.options, "decoder.options").model_dump()
+    else:
+        options = section.options
+        free = named - {"self", "model", "history", *settings}
+        for name in options:
+            if name not in free:
+                raise registry.unknown_option("decoder.options", name, free)
+    offered = {**settings, **session}
+    given = {name: value for name, value in offered.items() if any_name or name in named} | options
+    decoder = registry.made("decoder", section.kind, maker, model, **given)
+    if type(decoder) is VelocityFilter:
+        return decoder
+    if not callable(getattr(decoder, "predict", None)):
+        raise BadInput(f"the decoder '{section.kind}' has no predict(counts), which every decoder needs")
+    return HostedDecoder(decoder, section.kind, model.n_units, model.n_axes)
+
+
+def _takes_two(predict: Any) -> bool:
+    """Return whether a method takes counts and, beside them, which of them are valid."""
+    try:
+        parameters = list(inspect.signature(predict).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    places = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    return len(places) >= 2 or any(item.kind is item.VAR_POSITIONAL for item in parameters)
+
+
+def _plain_attributes(decoder: Any) -> dict[str, Any]:
+    """Return copies of the attributes of an object that a recording can hold."""
+    found: dict[str, Any] = {}
+    for name, value in getattr(decoder, "__dict__", {}).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            found[name] = value.copy()
+        elif isinstance(value, PLAIN) or value is None:
+            found[name] = value
+        elif isinstance(value, np.generic) and value.dtype.kind in "biuf":
+            found[name] = value.item()
+    return found
+
+
+def _put_back(decoder: Any, name: str, value: Any) -> None:
+    own = getattr(decoder, name, None)
+    if isinstance(own, np.ndarray) and np.shape(value) == own.shape and own.flags.writeable:
+        own[...] = value  # in place: other attributes may be views of it
+    else:
+        setattr(decoder, name, value.copy() if isinstance(value, np.ndarray) else value)
