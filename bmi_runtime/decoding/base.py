@@ -127,7 +127,13 @@ class SessionDecoder(Protocol):
     def largest(self) -> float:
         """The largest log expected count per bin of the newest one."""
 
-    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    def predict(
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+        features_valid: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Take one bin in and return position (m) and velocity (m/s)."""
 
     def coast(self) -> None:

@@ -80,7 +80,13 @@ class HostedDecoder:
             self.failure = f"{type(error).__name__} in {verb}: {error}"[:300]
         return None
 
-    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    def predict(
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+        features_valid: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Take one bin in and return position (m) and velocity (m/s), the host's own array.
 
         Parameters
@@ -88,6 +94,8 @@ class HostedDecoder:
         counts : ndarray, (units,)
         valid : ndarray, (units,), optional
             0 where a count is missing; a decoder that does not take it sees zeros there.
+        features, features_valid : ndarray, optional
+            Not for a hosted decoder: a session with features beside its units refuses to host one.
         """
         if self._takes_valid:
             answer = self._ask("predict", counts, valid)
