@@ -227,6 +227,22 @@ def news(loop: Loop) -> str:
     return f"{clock}  {task.successes} of {done} targets reached, {loop.deadline_misses} deadlines missed"
 
 
+def source_lines(health: dict[str, Any]) -> list[str]:
+    """Return what a live source delivered, and what was refused with its reason and the setting that mends it."""
+    if "wait_s" not in health:
+        return []
+    delays = f"median {health['delay_median_s'] * 1e3:.1f} ms, p99 {health['delay_p99_s'] * 1e3:.1f} ms"
+    lines = [
+        f"from the end of a bin to its data: {delays}; bins wait up to {health['wait_s'] * 1e3:.1f} ms; "
+        f"{health.get('stale_bins', 0)} bins without data, {health.get('late', 0)} spikes late, "
+        f"{health.get('lost', 0)} messages lost"
+    ]
+    if health["wait_wanted_s"] > health["wait_s"]:
+        wanted = health["wait_wanted_s"] * 1e3
+        lines.append(f"the data need {wanted:.0f} ms, more than realtime.wait_limit_s allows")
+    return lines + health["refusals"]
+
+
 def summary(result: dict[str, Any]) -> str:
     """Return the run's figures as a few lines for a person."""
     rate = result["success_rate"]
@@ -240,6 +256,7 @@ def summary(result: dict[str, Any]) -> str:
         f"recording: {result['recording'] or 'none'}",
         f"digest of the outputs: {result['output_digest']}",
     ]
+    lines += source_lines(result.get("source") or {})
     if result.get("recording_failed"):
         lines.append(f"THE RECORDING IS NOT WHOLE: {result['recording_failed']}")
     if result.get("restarts"):

@@ -399,6 +399,7 @@ class Loop:
             "recording_failed": self.recording_failed,
             "messages_lost": self.recorder.messages_lost if self.recorder else 0,
             "output_digest": self.digest.hexdigest(),
+            "source": self.source.health() if hasattr(self.source, "health") else {},
         }
 
 

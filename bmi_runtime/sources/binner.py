@@ -192,14 +192,36 @@ class Binner:
         if self._refused == 1:
             self.events.append({"name": "message-refused", "reason": reason[:300]})
 
-    def mark(self, kind: str, time_ns: int, **facts: Any) -> None:
-        """Take an event of the device (a TTL line, a marker) at its device time: recorded with its fitted host time."""
+    def mark(
+        self,
+        kind: str,
+        time_ns: int,
+        facts: dict[str, Any],
+        host_ns: int | None = None,
+        own_clock: bool = False,
+    ) -> None:
+        """Take an event of the device (a TTL line, a marker): recorded with its device time and its host time.
+
+        Parameters
+        ----------
+        kind : str
+        time_ns : int
+            Device time.
+        facts : dict
+            What else to record.
+        host_ns : int or None
+            Where the protocol knows it; else it is fitted.
+        own_clock : bool
+            The event's clock is not that of the neural data, so their fit says nothing about it.
+        """
         self._marks += 1
         if self._marks > MOST_MARKS:
             self.totals["events_dropped"] += 1
             return
         event: dict[str, Any] = {"name": "device-event", "kind": kind, "device_time_s": time_ns * 1e-9, **facts}
-        if self.clock.known:
+        if host_ns is not None:
+            event["host_time_ns"] = host_ns
+        elif self.clock.known and not own_clock:
             event["host_time_ns"] = self.clock.host_ns(time_ns)
             uncertainty_s = self.clock.uncertainty_s(time_ns)
             event["uncertainty_s"] = uncertainty_s if math.isfinite(uncertainty_s) else None
@@ -475,8 +497,10 @@ class Binner:
         self.events = [event for event in self.events if event["name"] != "bins-skipped"]
 
     def drop_backlog(self, now_ns: int) -> None:
-        """Skip to the newest complete bin when the next one is older than may be decoded."""
+        """Skip to the newest complete bin when older data wait than may be decoded (not when all data come late)."""
         if self._origin is None or self.age_ns(now_ns) <= self.max_backlog_ns:
+            return
+        if self._newest_ns - self._end_ns() <= self.max_backlog_ns:
             return
         newest = (self._newest_ns - self._origin) // self.bin_ns - 1
         if newest > self._next:

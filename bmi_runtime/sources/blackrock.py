@@ -14,74 +14,35 @@ not heard of by the bin's deadline is silence, until nothing at all has come for
 
 from __future__ import annotations
 
-import dataclasses
 import select
 import socket
-import struct
 import time
+from typing import Any
 
 import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.blackrock_packets import (
+    CONFIGURATION,
+    HEADERS,
+    MAX_TIME_NS,
+    MONITOR,
+    SPIKE_CHANNELS,
+    RawPacket,
+    fitting_protocols,
+    packets,
+)
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 
 ADDRESS = "udp://127.0.0.1:51002"
-HEADERS = {
-    "3.11": struct.Struct("<IHBB"),  # time, chid, type, dlen
-    "4.0": struct.Struct("<QHBHB2B"),  # time, chid, type, dlen, instrument, reserved
-    "4.1": struct.Struct("<QHHHBB"),  # time, chid, type, dlen, instrument, reserved
-    "4.2": struct.Struct("<QHHHBB"),
-}
-"""The header of a packet in each protocol."""
-CONFIGURATION = 0x8000
-HEARTBEAT, MONITOR = 0, 1
-NOISE = 255
-SPIKE_CHANNELS = 256
 MAX_DATAGRAM = 65_536
-MAX_TIME_NS = 1 << 62
 TICK_HZ = 30_000
 RECENT_S = 0.1
-
-
-@dataclasses.dataclass(slots=True)
-class RawPacket:
-    """One packet: its header's fields and its body."""
-
-    time: int
-    chid: int
-    type: int
-    body: memoryview
-
-
-def packets(datagram: bytes, protocol: str) -> list[RawPacket]:
-    """Return the packets of a datagram.
-
-    Raises
-    ------
-    BadInput
-        When the lengths in the headers do not add up to the datagram, or a spike has an impossible body.
-    """
-    header, view, position, found = HEADERS[protocol], memoryview(datagram), 0, []
-    while position < len(view):
-        if len(view) - position < header.size:
-            raise BadInput(f"a datagram ends {len(view) - position} bytes into a header of {header.size}")
-        time_, chid, kind, dlen, *_ = header.unpack_from(view, position)
-        end = position + header.size + 4 * dlen
-        if end > len(view):
-            raise BadInput(f"a packet of {4 * dlen} bytes is cut off after {len(view) - position - header.size}")
-        body = view[position + header.size : end]
-        if 1 <= chid <= SPIKE_CHANNELS:
-            if not 16 <= len(body) <= 1024 or (kind > 16 and kind != NOISE):
-                raise BadInput(f"a spike of {len(body)} bytes, unit {kind}, is impossible")
-        elif chid & CONFIGURATION and kind == MONITOR and len(body) < 4:
-            raise BadInput("a protocol monitor packet without its number")
-        found.append(RawPacket(time_, chid, kind, body))
-        position = end
-    if not found:
-        raise BadInput("an empty datagram")
-    return found
+JUDGE_NS = 100_000_000  # of host time, over which the device's clock is compared with the host's
+CLOCKS_HZ = {"ticks": float(TICK_HZ), "nanoseconds": 1e9}
+MISFITS = 20  # datagrams in a row that another protocol's layout fits and ours does not
 
 
 class BlackrockFeed:
@@ -90,11 +51,12 @@ class BlackrockFeed:
     Parameters
     ----------
     config : Config
-        ``source.address`` (udp://127.0.0.1:51002): where to listen. ``source.options``: ``protocol`` (4.1), ``clock``
-        (``ticks`` or ``nanoseconds``; by default ticks for 3.11), ``units``, ``spike_delay_s``.
+        ``source.address`` (udp://127.0.0.1:51002): where to listen. ``source.options``: ``protocol`` (4.1, or what
+        fits), ``clock`` (``ticks`` or ``nanoseconds``; else told by its speed), ``units``, ``spike_delay_s``,
+        ``instrument`` (as sent, from 0; else the first that sends a spike).
     """
 
-    OPTIONS: tuple[str, ...] = ("protocol", "clock", "units", "spike_delay_s")
+    OPTIONS: tuple[str, ...] = ("protocol", "clock", "units", "spike_delay_s", "instrument")
 
     def __init__(self, config: Config):
         options = config.source.options
@@ -103,33 +65,61 @@ class BlackrockFeed:
         if self.protocol not in HEADERS:
             raise BadInput(f"source.options.protocol must be one of {', '.join(HEADERS)}, got {self.protocol!r}")
         self.clock = options.get("clock", "ticks" if self.protocol == "3.11" else "nanoseconds")
-        if self.clock not in ("ticks", "nanoseconds"):
+        if self.clock not in CLOCKS_HZ:
             raise BadInput(f"source.options.clock must be ticks or nanoseconds, got {self.clock!r}")
         self.delay_ns = round(1e9 * float(options.get("spike_delay_s", 0.002)))
         if config.continuous:
             raise BadInput("blackrock brings spikes, this session wants features (session.likelihood = 'gaussian')")
+        self.instrument = options.get("instrument")
+        if self.instrument is not None and (type(self.instrument) is not int or not 0 <= self.instrument < 256):
+            raise BadInput(f"source.options.instrument must be a number from 0 as sent, got {self.instrument!r}")
         self.unit_of = self._units(options.get("units"))
+        self.several = any(len(key) == 3 for key in self.unit_of)
         self.socket: socket.socket | None = None
-        self.received = 0  # packets since the last protocol monitor
-        self._monitored = False
+        self.monitored: dict[int, int] = {}  # packets of each instrument since its last protocol monitor
+        self.found: dict[tuple[int, int, int], int] = {}  # spikes by instrument, channel, sorted unit
+        self._judged = "clock" in options
+        self._judge: tuple[int, int] | None = None
+        self._votes = self._misfits = 0
         self._until_ns: int | None = None
-        self._recent: tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]] = (set(), set())
+        self._recent: tuple[set[tuple[int, int, int, int]], set[tuple[int, int, int, int]]] = (set(), set())
         self._recent_since = 0
 
-    def _units(self, pairs) -> dict[tuple[int, int], int]:
-        if pairs is None:
+    def _units(self, listed) -> dict[tuple[int, ...], int]:
+        if listed is None:
             every = ((chid, kind) for chid in range(1, min(self.n_units, SPIKE_CHANNELS) + 1) for kind in range(17))
             return {(chid, kind): chid - 1 for chid, kind in every}
-        good = isinstance(pairs, list) and all(
-            isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, int) for number in pair)
-            for pair in pairs
+        good = isinstance(listed, list) and all(
+            isinstance(row, list) and len(row) in (2, 3) and all(isinstance(number, int) for number in row)
+            for row in listed
         )
-        if not good or len(pairs) != self.n_units:
+        if not good or len(listed) != self.n_units or len({len(row) for row in listed}) != 1:
             raise BadInput(
                 f"source.options.units must list session.units = {self.n_units} pairs [channel, sorted unit], for "
-                "example [[1, 1], [1, 2], [2, 1]]"
+                "example [[1, 1], [1, 2], [2, 1]]; or, of several instruments, [instrument, channel, sorted unit]"
             )
-        return {(chid, kind): index for index, (chid, kind) in enumerate(pairs)}
+        return {tuple(row): index for index, row in enumerate(listed)}
+
+    def unit(self, packet: RawPacket) -> int:
+        """Return the unit of a spike, -1 for none; raise `BadInput` for an instrument that nobody asked for."""
+        if self.several:
+            return self.unit_of.get((packet.instrument, packet.chid, packet.type), -1)
+        return self.unit_of.get((packet.chid, packet.type), -1)
+
+    def _ours(self, packet: RawPacket, binner: Binner) -> bool:
+        """Return whether a packet is of the instrument (or of one of those) that this session listens to."""
+        if self.several:
+            return True
+        if self.instrument is None and packet.spike:
+            self.instrument = packet.instrument
+        if self.instrument is None or packet.instrument == self.instrument:
+            return True
+        if packet.spike:
+            binner.refuse(
+                f"a spike of instrument {packet.instrument}, the session takes instrument {self.instrument}: say "
+                "source.options.instrument, or list source.options.units as [instrument, channel, sorted unit]"
+            )
+        return False
 
     def open(self) -> None:
         """Listen."""
@@ -164,25 +154,77 @@ class BlackrockFeed:
         try:
             found = packets(datagram, self.protocol)
         except BadInput as error:
-            binner.refuse(str(error))
+            binner.refuse(str(error) + self._other_protocol(datagram))
             return
+        self._misfits = 0
         times, units, newest, doubled = [], [], None, False
         for packet in found:
+            self._monitor(packet, binner)
+            if not self._ours(packet, binner):
+                continue
             time_ns = self._ns(packet.time)
             if time_ns > MAX_TIME_NS:
                 binner.refuse(f"a time of {time_ns} ns is impossible")
                 continue
-            self._monitor(packet, binner)
             newest = time_ns if newest is None else max(newest, time_ns)
-            if 1 <= packet.chid <= SPIKE_CHANNELS:
-                unit = self.unit_of.get((packet.chid, packet.type), -1)
+            if packet.spike:
                 if self._twice(packet, time_ns, binner):
                     doubled = True
-                elif unit >= 0:
+                elif (unit := self._note(packet)) >= 0:
                     times.append(time_ns)
                     units.append(unit)
+            else:
+                self._event(packet, time_ns, binner)
         if newest is not None and (times or not doubled):  # a datagram that came twice says nothing about time
+            self._judge_clock(found[-1].time, arrived_ns, binner)
             self._hand_over(times, units, newest, arrived_ns, binner)
+
+    def _note(self, packet: RawPacket) -> int:
+        """Count a spike in the table of what was found, and return its unit."""
+        key = (packet.instrument, packet.chid, packet.type)
+        if key in self.found or len(self.found) < 4000:
+            self.found[key] = self.found.get(key, 0) + 1
+        return self.unit(packet)
+
+    def _event(self, packet: RawPacket, time_ns: int, binner: Binner) -> None:
+        digital, comment = packet.digital, packet.comment(self.protocol)
+        if digital is not None:
+            value, changed = digital
+            port = {"port": packet.chid, "instrument": packet.instrument}
+            binner.mark("digital-input", time_ns, facts={**port, "value": value, "bits_changed": changed})
+        elif comment is not None:
+            binner.mark("comment", time_ns, facts={"text": comment, "instrument": packet.instrument})
+
+    def _other_protocol(self, datagram: bytes) -> str:
+        """Return what to say when datagrams fit another protocol's layout; take it over where none was configured."""
+        fits = [name for name in fitting_protocols(datagram) if name != self.protocol]
+        self._misfits = self._misfits + 1 if fits else 0
+        if not fits:
+            return ""
+        if self._misfits >= MISFITS and "protocol" not in self.config.source.options:
+            self.protocol = fits[-1]
+        return f"; it fits protocol {fits[-1]} (source.options.protocol)"
+
+    def _judge_clock(self, stamp: int, arrived_ns: int, binner: Binner) -> None:
+        """Tell ticks from nanoseconds by how fast the device's clock runs, unless the configuration says."""
+        if self._judged:
+            return
+        if self._judge is None:
+            self._judge = (stamp, arrived_ns)
+            return
+        first, since_ns = self._judge
+        if arrived_ns - since_ns < JUDGE_NS:
+            return
+        self._judge = (stamp, arrived_ns)
+        hertz = (stamp - first) / ((arrived_ns - since_ns) * 1e-9)
+        nearest = next((name for name, rate in CLOCKS_HZ.items() if 0.5 < hertz / rate < 2.0), self.clock)
+        self._votes = self._votes + 1 if nearest != self.clock else self._votes - 1
+        if self._votes == 2:
+            text = f"the device's clock counts {hertz:.4g} a second: read as {nearest} (source.options.clock)"
+            binner.events.append({"name": "source-told", "text": text})
+            self.clock, self._judged, self._until_ns = nearest, True, None
+            binner.restart("clock-unit")
+        self._judged = self._judged or self._votes <= -2
 
     def _ns(self, ticks: int) -> int:
         if self.clock == "nanoseconds":
@@ -193,17 +235,19 @@ class BlackrockFeed:
         return ticks * 1_000_000_000 // TICK_HZ
 
     def _monitor(self, packet: RawPacket, binner: Binner) -> None:
-        """Compare the packets that the device says it sent with those that came."""
-        self.received += 1
+        """Compare the packets that a device says it sent with those that came."""
         if packet.chid == CONFIGURATION and packet.type == MONITOR:
             sent = int.from_bytes(packet.body[:4], "little")
-            if self._monitored and 0 < sent - self.received + 1 < 1_000_000:
-                binner.lose(sent - self.received + 1)
-            self.received, self._monitored = 1, True
+            missing = sent - self.monitored.get(packet.instrument, sent)
+            if 0 < missing < 1_000_000:
+                binner.lose(missing)
+            self.monitored[packet.instrument] = 1
+        elif packet.instrument in self.monitored:
+            self.monitored[packet.instrument] += 1
 
     def _twice(self, packet: RawPacket, time_ns: int, binner: Binner) -> bool:
         """Return whether this very spike was here before: the network doubled a datagram."""
-        key = (time_ns, packet.chid, packet.type)
+        key = (time_ns, packet.instrument, packet.chid, packet.type)
         new, old = self._recent
         if key in new or key in old:
             binner.duplicate()
@@ -233,6 +277,23 @@ class BlackrockFeed:
         )
         if binner.take(packet):
             self._until_ns = until
+
+    def report(self) -> dict[str, Any]:
+        """Return what the device was found to send."""
+        rows = [
+            {
+                "name": f"instrument {key[0]} channel {key[1]}",
+                "sorted_ids": [key[2]],
+                "spikes": count,
+                "unit": self._row(key),
+            }
+            for key, count in self.found.items()
+        ]
+        told = {"protocol": self.protocol, "clock": self.clock, "instrument": self.instrument}
+        return {**told, "units": sorted(rows, key=lambda row: -row["spikes"])}
+
+    def _row(self, key: tuple[int, int, int]) -> int:
+        return self.unit_of.get(key if self.several else key[1:], -1)
 
     def close(self) -> None:
         """Close the socket."""

@@ -48,6 +48,9 @@ class Feed(Protocol):
     def receive(self, binner: Binner, timeout_s: float) -> bool:
         """Wait at most this long for one message, give it to the binner; return whether there was one."""
 
+    def report(self) -> dict[str, Any]:
+        """Return what the device was found to send (names and units, fields, clocks); for people and `bmi doctor`."""
+
     def close(self) -> None:
         """Let go of sockets."""
 

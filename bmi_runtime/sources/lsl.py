@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import LiveSource
+from bmi_runtime.sources.lsl_markers import MarkerStream
+from bmi_runtime.sources.lsl_streams import StreamFinder
 from bmi_runtime.sources.steady import SteadyStream
+from bmi_runtime.sources.unit_names import ChannelNumbers
 
 KINDS = ("events", "counts", "rates", "features")
 CHUNK = 4096
@@ -30,11 +33,13 @@ class LSLFeed:
     Parameters
     ----------
     config : Config
-        ``source.options``: ``stream`` (its name: bmi-spikes), ``kind`` (events, counts, rates, features), ``resolve_s``
-        (30). In ``events`` a sample is channel and sorted unit; unit k is channel k + 1.
+        ``source.options``: ``stream`` (its name: bmi-spikes), ``source_id`` and ``host`` (where several have that
+        name), ``kind`` (events, counts, rates, features), ``resolve_s`` (30), ``first_channel``, ``markers`` (the name
+        of a stream of markers to record). In ``events`` a sample is channel and sorted unit; unit k is channel k + 1,
+        or channel k where a channel 0 comes.
     """
 
-    OPTIONS: tuple[str, ...] = ("stream", "kind", "resolve_s")
+    OPTIONS: tuple[str, ...] = ("stream", "kind", "resolve_s", "source_id", "host", "first_channel", "markers")
 
     def __init__(self, config: Config):
         options = config.source.options
@@ -47,7 +52,11 @@ class LSLFeed:
             raise BadInput(
                 f"an LSL stream of {self.kind} does not suit session.likelihood = '{config.session.likelihood}'"
             )
-        self.resolve_s = float(options.get("resolve_s", 30.0))
+        text = {name: str(options.get(name, "")) for name in ("source_id", "host", "markers")}
+        self.finder = StreamFinder(self.stream, text["source_id"], text["host"], float(options.get("resolve_s", 30.0)))
+        self.markers = MarkerStream(text["markers"]) if text["markers"] else None
+        self.numbers = ChannelNumbers(self.n_units, options.get("first_channel"))
+        self._heard_at = 0.0
         self.address = f"the LSL stream '{self.stream}'"
         self.inlet: Any = None
         self.steady = SteadyStream(config.bin_s * 1e9)
@@ -66,16 +75,7 @@ class LSLFeed:
 
     def open(self) -> None:
         """Find the stream and connect."""
-        try:
-            import pylsl
-        except (ImportError, RuntimeError, OSError):
-            raise BadInput("the source 'lsl' needs pylsl with its library: pip install 'bmi-runtime[lsl]'") from None
-        found = pylsl.resolve_byprop("name", self.stream, 1, self.resolve_s)
-        if not found:
-            raise BmiError(
-                f"no LSL stream named '{self.stream}' was found within {self.resolve_s:g} s (source.options.stream)"
-            )
-        info = found[0]
+        info = self.finder.first()
         if self.kind != "events":
             if info.channel_count() != self.n_units:
                 raise BadInput(f"{self.address} has {info.channel_count()} channels, session.units is {self.n_units}")
@@ -84,24 +84,43 @@ class LSLFeed:
             self.width_s = 1.0 / info.nominal_srate()
         elif info.channel_count() < 2:
             raise BadInput(f"{self.address} has {info.channel_count()} channel; events are (channel, unit)")
-        self.inlet = pylsl.StreamInlet(info, max_buflen=360, max_chunklen=0, recover=True)
-        self.inlet.open_stream(timeout=self.resolve_s)
-        self.inlet.flush()
+        elif info.nominal_srate() > 0 and info.channel_count() == self.n_units:
+            raise BadInput(
+                f"{self.address} has {info.channel_count()} channels at {info.nominal_srate():g} Hz: these are no "
+                "events; say source.options.kind = 'counts' or 'rates'"
+            )
+        self.inlet = self.finder.connect(info)
+        self._heard_at = time.monotonic()
+        if self.markers:
+            self.markers.open()
 
     def receive(self, binner: Binner, timeout_s: float) -> bool:
         """Wait at most this long for samples and give them to the binner."""
         if time.monotonic() > self._correct_at:
             self._watch_correction(binner)
+        if self.markers:
+            self.markers.receive(binner)
         samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
         if not stamps and timeout_s > 0.0:
             sample, stamp = self.inlet.pull_sample(timeout=timeout_s)
-            if sample is None:
-                return False
-            samples, stamps = [sample], [stamp]
+            if sample is not None:
+                samples, stamps = [sample], [stamp]
         if not stamps:
+            self._look_for_return(binner)
             return False
+        self._heard_at = time.monotonic()
         self.accept(samples, stamps, time.monotonic_ns(), binner)
         return True
+
+    def _look_for_return(self, binner: Binner) -> None:
+        """Go on with the stream that came back under another identity."""
+        inlet = self.finder.returned(time.monotonic() - self._heard_at)
+        if inlet is None:
+            return
+        self.inlet.close_stream()
+        self.inlet, self._heard_at, self._correction, self._until_ns = inlet, time.monotonic(), None, None
+        self.steady.restart()
+        binner.restart("source-restarted")
 
     def _watch_correction(self, binner: Binner) -> None:
         """Begin a new segment when LSL's estimate of the clocks' offset jumps."""
@@ -149,14 +168,12 @@ class LSLFeed:
         times, units = [], []
         for sample, stamp in zip(samples, stamps, strict=True):
             try:
-                time_ns, channel = self._ns(stamp), _whole(sample[0])
-                if not 1 <= channel <= self.n_units:
-                    raise BadInput(f"an event of channel {channel}; there are {self.n_units} (session.units)")
+                time_ns, unit = self._ns(stamp), self.numbers.index(_whole(sample[0]), "an event of channel")
             except (BadInput, IndexError, ValueError) as error:
                 binner.refuse(str(error))
                 continue
             times.append(time_ns)
-            units.append(channel - 1)
+            units.append(unit)
         if not times:
             return
         until = max(times) + 1
@@ -173,8 +190,15 @@ class LSLFeed:
             raise BadInput(f"a time stamp of {stamp!r} s is impossible")
         return round(stamp * 1e9)
 
+    def report(self) -> dict[str, Any]:
+        """Return what the stream was found to be."""
+        told = {"first_channel": self.numbers.first} if self.kind == "events" else {"pace_s": self.width_s}
+        return {**told, "jitter_s": self.steady.jitter_ns * 1e-9, "missing_entries": self.steady.missing}
+
     def close(self) -> None:
-        """Close the inlet."""
+        """Close the inlets."""
+        if self.markers:
+            self.markers.close()
         if self.inlet is not None:
             self.inlet.close_stream()
             self.inlet = None

@@ -226,7 +226,7 @@ class OpenEphysFeed:
             self._block(message, arrived_ns, binner)
         elif sample >= 0 and message.line >= 0:
             facts = {"line": message.line, "state": message.state, "source_node": message.source_node}
-            binner.mark("ttl", self._ns(sample), **facts)
+            binner.mark("ttl", self._ns(sample), facts)
 
     def _spike(self, sample: int, unit: int, arrived_ns: int, binner: Binner) -> None:
         behind_s = (self._last - sample) / self.sample_rate_hz if self._last is not None else 0.0

@@ -18,12 +18,11 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.brand_entries import EntryReader
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"
-FIELDS = {"binned_spikes": "samples", "threshold_values": "crossings"}
-DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "float32", "float64")
 READ_ENTRIES = 500
 RETRY_S = 0.5
 MAX_TIME_NS = 1 << 62
@@ -55,8 +54,8 @@ class RedisFeed:
     Parameters
     ----------
     config : Config
-        ``source.address`` (redis://127.0.0.1:6379); ``source.options``: ``stream`` (binned_spikes), ``field`` (samples,
-        or crossings for threshold_values), ``dtype`` (int8), ``width_s`` (the bin's; 0.001 for threshold_values).
+        ``source.address`` (redis://127.0.0.1:6379); ``source.options``: ``stream`` (binned_spikes), ``field`` and
+        ``dtype`` (told from what comes where they are not given), ``width_s`` (the bin's; 0.001 for threshold_values).
     """
 
     OPTIONS: tuple[str, ...] = ("stream", "field", "dtype", "width_s")
@@ -66,19 +65,21 @@ class RedisFeed:
         self.config, self.address = config, address_of(config, ADDRESS)
         self.n_units, self.continuous = config.session.units, config.continuous
         self.stream = str(options.get("stream", "binned_spikes"))
-        self.field = str(options.get("field", FIELDS.get(self.stream, "samples"))).encode()
-        dtype = options.get("dtype", "float32" if self.continuous else "int8")
-        if dtype not in DTYPES:
-            raise BadInput(f"source.options.dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self.reader = EntryReader(
+            self.n_units, self.continuous, str(options.get("field", "")), str(options.get("dtype", "")), self.stream
+        )
+        self.width_given = "width_s" in options
         width_s = options.get("width_s", 0.001 if self.stream == "threshold_values" else config.bin_s)
         if not isinstance(width_s, int | float) or not 1e-4 <= width_s <= 1.0:
             raise BadInput(f"source.options.width_s must be a number of seconds between 0.0001 and 1, got {width_s!r}")
         self.width_ns = round(width_s * 1e9)
+        self.every = 1  # only each so-many-th entry is new: the others' windows overlap it
+        self._skipped = 0
         self.redis: Any = None
         self._last: bytes | str = "$"
         self._waiting: list[tuple[bytes, dict]] = []
         self.steady = SteadyStream(self.width_ns)
+        self._pace_ns = self.steady.nominal_ns
         self._retry_at = self._seen_at = 0.0
 
     def open(self) -> None:
@@ -144,32 +145,37 @@ class RedisFeed:
     def accept(self, fields: dict[bytes, bytes], arrived_ns: int, binner: Binner) -> None:
         """Check one entry that arrived at this host time, and give what it brings to the binner."""
         try:
-            values, stamp = self._values(fields), self._stamp(fields)
+            values, stamp = self.reader.values(fields), self._stamp(fields)
         except BadInput as error:
             binner.refuse(str(error))
             return
+        if self.every > 1:
+            self._skipped = (self._skipped + 1) % self.every
+            if self._skipped:
+                return
         start, until = self.steady.place(stamp)
+        if self.steady.nominal_ns != self._pace_ns:
+            self._other_pace()
+        while self.reader.notes:
+            binner.events.append({"name": "source-told", "text": self.reader.notes.pop(0)})
         binner.take(Packet(start, until, arrived_ns, values=values, pace_ns=self.steady.width_ns))
 
-    def _values(self, fields: dict[bytes, bytes]) -> np.ndarray:
-        raw = fields.get(self.field)
-        if raw is None:
-            raise BadInput(f"an entry without the field '{self.field.decode()}' (source.options.field)")
-        size = self.dtype.itemsize
-        if not raw or len(raw) % (size * self.n_units):
-            raise BadInput(
-                f"an entry of {len(raw)} bytes does not hold {self.n_units} channels of {self.dtype.name} "
-                "(session.units, source.options.dtype)"
+    def _other_pace(self) -> None:
+        """Say that entries come at another pace than was said; what it means depends on who said it."""
+        pace_ns = self._pace_ns = self.steady.nominal_ns
+        self.every = max(round(self.width_ns * self.reader.fresh / pace_ns), 1) if self.width_given else 1
+        came = f"entries of '{self.stream}' come every {pace_ns * 1e-6:.3g} ms"
+        if self.every > 1:
+            self.steady = SteadyStream(self.every * pace_ns)
+            self._pace_ns = self.steady.nominal_ns
+            self.reader.notes.append(
+                f"{came} and stand for {self.width_ns * 1e-6:g} ms (source.options.width_s): their windows roll, and "
+                f"every {self.every}th is counted"
             )
-        if len(raw) > 1000 * size * self.n_units:
-            raise BadInput(f"an entry of {len(raw)} bytes is longer than 1000 samples")
-        samples = np.frombuffer(raw, self.dtype).reshape(self.n_units, -1)  # channels x samples, as BRAND lays them out
-        if self.continuous:
-            return samples.mean(1).astype(float)
-        values = samples.sum(1, dtype=float)
-        if not np.all((values >= 0) & (values <= 65535) & (values == np.floor(values))):
-            raise BadInput("an entry holds counts that are negative, broken, or above 65535")
-        return values
+        else:
+            self.reader.notes.append(
+                f"{came}: each is counted for that long (source.options.width_s = {pace_ns * 1e-9:.4g})"
+            )
 
     def _stamp(self, fields: dict[bytes, bytes]) -> int:
         raw = fields.get(b"ts")
@@ -179,6 +185,26 @@ class RedisFeed:
         if not 0 <= stamp < MAX_TIME_NS:
             raise BadInput(f"a time of {stamp} ns is impossible")
         return stamp
+
+    @property
+    def field(self) -> bytes:
+        """The field that is read."""
+        return self.reader.field
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of its numbers, as far as it is known."""
+        return self.reader.dtype or np.dtype("float32" if self.continuous else "int8").newbyteorder("<")
+
+    def report(self) -> dict[str, Any]:
+        """Return what the stream was found to be."""
+        return {
+            "field": self.field.decode(errors="replace"),
+            "dtype": self.dtype.name,
+            "pace_s": self.steady.width_ns * 1e-9,
+            "jitter_s": self.steady.jitter_ns * 1e-9,
+            "missing_entries": self.steady.missing,
+        }
 
     def close(self) -> None:
         """Disconnect."""

@@ -9,6 +9,7 @@ from typing import Any
 from bmi_runtime.errors import BadInput
 
 MOST_NAMES = 4000
+SETTLED_AFTER = 100  # numbers without a 0
 _TRAILING = re.compile(r"(\d{1,6})\s*$")
 
 
@@ -28,14 +29,17 @@ class ChannelNumbers:
         self.n_units, self.given = n_units, first is not None
         self.first = 1 if first is None else first
         self.settled = self.given
+        self._seen = 0
 
     def index(self, number: int, what: str = "channel") -> int:
         """Return the unit of a channel's number; raise `BadInput` when it is none.
 
-        A 0 settles that channels count from 0, the number of units that they count from 1.
+        A 0 settles that channels count from 0; the number of units, or many without a 0, that they count from 1.
         """
         if not self.settled and number in (0, self.n_units):
             self.first, self.settled = int(number > 0), True
+        self._seen += 1
+        self.settled = self.settled or self._seen >= SETTLED_AFTER
         if not self.first <= number < self.first + self.n_units:
             start = "source.options.first_channel" if not self.given else "as source.options.first_channel says"
             raise BadInput(

@@ -196,6 +196,17 @@ class ZeroMQFeed:
                 )
             )
 
+    def report(self) -> dict[str, Any]:
+        """Return how counts were put in step, where they were."""
+        steady = self.pieces.steady
+        if steady is None:
+            return {}
+        return {
+            "pace_s": steady.width_ns * 1e-9,
+            "jitter_s": steady.jitter_ns * 1e-9,
+            "missing_entries": steady.missing,
+        }
+
     def close(self) -> None:
         """Close the socket."""
         if self.socket is not None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.blackrock import ADDRESS, CONFIGURATION, HEADERS, HEARTBEAT, MONITOR, TICK_HZ
+from bmi_runtime.sources.blackrock import ADDRESS, TICK_HZ
+from bmi_runtime.sources.blackrock_packets import CONFIGURATION, HEADERS, HEARTBEAT, MONITOR
 from bmi_runtime.sources.live import address_of
 from simulators.server import spread
 

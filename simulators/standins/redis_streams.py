@@ -19,7 +19,7 @@ def entry(
     feed: RedisFeed, values: np.ndarray, until_ns: int, index: int, text_times: bool = False
 ) -> dict[bytes, bytes]:
     """Return the fields of one entry, as the feed expects them."""
-    largest = np.iinfo(feed.dtype).max if feed.dtype.kind in "iu" else np.inf
+    largest = min(np.iinfo(feed.dtype).max, 65535) if feed.dtype.kind in "iu" else np.inf
     ts = repr(until_ns * 1e-9).encode() if text_times else int(until_ns).to_bytes(8, "little")
     sync = json.dumps({"nsp_idx": index}).encode()
     return {feed.field: np.minimum(values, largest).astype(feed.dtype).tobytes(), b"ts": ts, b"sync": sync}

@@ -190,3 +190,68 @@ def test_noise_and_unlisted_units_are_not_counted():
 def test_bad_configurations_are_one_sentence(overrides, sentence):
     with pytest.raises(BadInput, match=sentence):
         Rig(4, *overrides)
+
+
+def beating(rig, writer, bins, stamp=lambda ns: ns, instrument=0, chid=lambda k: k % 4 + 1, start=10**9):
+    """Send a spike in the middle of every bin and a heartbeat at its end."""
+    for k in range(bins):
+        spike = writer.spike(stamp(start + k * BIN_NS + BIN_NS // 2), chid(k), 1)
+        data = bytearray(spike + writer.heartbeat(stamp(start + (k + 1) * BIN_NS + 2_000_000)))
+        if instrument:
+            data[14] = data[len(spike) + 14] = instrument
+        rig.arrivals.append((HOST + (k + 1) * BIN_NS + 100_000, bytes(data)))
+    rig.arrivals.sort(key=lambda item: item[0])
+
+
+@pytest.mark.parametrize("says", ["nothing", "ticks"])
+def test_ticks_are_told_from_nanoseconds_by_the_clocks_speed(says):
+    rig = Rig(4, *(["source.options.clock=ticks"] if says == "ticks" else []))
+    beating(rig, PacketWriter("4.1", "ticks"), 600)
+    rows = rig.run()
+    assert rig.feed.clock == "ticks" and rig.source.binner.totals["refused"] == 0
+    assert rows["counts"].sum() >= (530 if says == "nothing" else 595)
+    told = [event["text"] for event in rig.events if event["name"] == "source-told"]
+    assert len(told) == (says == "nothing") and all("counts 3e+04 a second: read as ticks" in text for text in told)
+
+
+def test_another_protocol_is_named_and_taken():
+    rig = Rig(4)
+    beating(rig, PacketWriter("3.11", "ticks"), 500)
+    rows = rig.run()
+    assert rig.feed.protocol == "3.11" and rows["counts"].sum() > 350
+    assert "it fits protocol 3.11 (source.options.protocol)" in rig.source.refusals()[0]
+
+
+def test_two_instruments_are_not_mixed():
+    rig = Rig(4)
+    beating(rig, PacketWriter("4.1", "nanoseconds"), 200)
+    beating(rig, PacketWriter("4.1", "nanoseconds"), 200, instrument=1)
+    rows = rig.run()
+    assert rows["counts"].sum() <= 200 and rig.source.binner.totals["refused"] == 200
+    assert "a spike of instrument 1, the session takes instrument 0" in rig.source.refusals()[0]
+
+
+def test_two_instruments_by_list():
+    listed = [[0, 1, 1], [1, 1, 1], [0, 2, 1], [1, 2, 1]]
+    rig = Rig(4, f"source.options.units={listed}")
+    beating(rig, PacketWriter("4.1", "nanoseconds"), 200, chid=lambda k: 1)
+    beating(rig, PacketWriter("4.1", "nanoseconds"), 200, instrument=1, chid=lambda k: 2)
+    counts = rig.run()["counts"].sum(0)
+    assert counts[0] >= 198 and counts[3] >= 198 and counts[1] == counts[2] == 0
+
+
+@pytest.mark.parametrize("port", [151, 279])
+def test_digital_inputs_and_comments_are_events(port):
+    rig, writer = Rig(4), PacketWriter("4.1", "nanoseconds")
+    beating(rig, writer, 300)
+    digital = writer.packet(10**9 + 200 * BIN_NS, port, 0, struct.pack("<3I", 0b101, 0b001, 1))
+    comment = writer.packet(10**9 + 210 * BIN_NS, 0x8000, 0x31, bytes(16) + b"reward\0".ljust(128, b"\0"))
+    rig.arrivals.append((HOST + 200 * BIN_NS + 150_000, digital))
+    rig.arrivals.append((HOST + 210 * BIN_NS + 150_000, comment))
+    rig.arrivals.sort(key=lambda item: item[0])
+    rig.run()
+    first, second = [event for event in rig.events if event["name"] == "device-event"]
+    assert (first["kind"], first["port"], first["value"], first["bits_changed"]) == ("digital-input", port, 5, 1)
+    assert first["host_time_ns"] == pytest.approx(HOST + 200 * BIN_NS, abs=3_000_000)
+    assert (second["kind"], second["text"]) == ("comment", "reward")
+    assert rig.source.binner.totals["refused"] == 0

@@ -100,7 +100,7 @@ def test_a_jump_of_lsls_own_correction_is_a_new_segment():
 @pytest.mark.parametrize(
     ("samples", "stamps", "sentence"),
     [
-        ([[0, 0]], [50.0], "an event of channel 0"),
+        ([[-1, 0]], [50.0], "an event of channel -1"),
         ([[5, 0]], [50.0], "an event of channel 5"),
         ([[1, 0]], [float("nan")], "time stamp of nan"),
         ([[]], [50.0], "index out of range"),
@@ -123,3 +123,74 @@ def test_bad_events_are_refused(samples, stamps, sentence):
 def test_bad_configurations_are_one_sentence(overrides, sentence):
     with pytest.raises(BadInput, match=sentence):
         LSLFeed(configuration.load(None, overrides))
+
+
+def test_channels_may_count_from_0():
+    chunks = [(HOST + k * 5_000_000, [[k % 4, 0]], [50.0 + k * 0.005]) for k in range(400)]
+    rows, source = bins_of(chunks)
+    assert source.binner.totals["refused"] == 0 and source.feed.report()["first_channel"] == 0
+    assert rows["counts"].sum(0).min() >= 98
+
+
+def test_a_0_among_channels_that_count_from_1_is_refused():
+    chunks = [(HOST + k * 5_000_000, [[k % 4 + 1 if k != 300 else 0, 0]], [50.0 + k * 0.005]) for k in range(400)]
+    _, source = bins_of(chunks)
+    assert source.refusals() == [
+        "1 message was refused: an event of channel 0 is none of 4 units, which are 1 to 4 (session.units; "
+        "source.options.first_channel)"
+    ]
+
+
+def test_markers_are_recorded():
+    from bmi_runtime.sources.lsl_markers import MarkerStream
+
+    binner, markers = Binner(configuration.load(None, ["session.units=4"])), MarkerStream("task")
+    markers._correction, markers._clock_offset_s = 0.25, 0.0
+    markers.accept(["go"], 100.0, binner)
+    markers.accept([3.0, float("nan")], 101.0, binner)
+    markers.accept(["x"], float("inf"), binner)
+    first, second = [event for event in binner.events if event["name"] == "device-event"]
+    assert (first["kind"], first["value"], first["host_time_ns"]) == ("marker", "go", 100_250_000_000)
+    assert second["value"] == [3, None] and binner.totals["refused"] == 1
+
+
+@pytest.mark.slow
+def test_a_stream_that_returns_under_another_identity_is_found_again():
+    """Real outlets: two of one name are asked about; one that dies and comes back with a new source_id goes on."""
+    import time
+
+    pylsl = pytest.importorskip("pylsl")
+    name = f"bmi-test-{time.monotonic_ns()}"
+
+    def outlet(source_id):
+        return pylsl.StreamOutlet(pylsl.StreamInfo(name, "Events", 2, 0, "int16", source_id))
+
+    first, second = outlet("one"), outlet("two")
+    config = configuration.load(
+        None, ["session.units=4", f"source.options.stream={name}", "source.options.resolve_s=5"]
+    )
+    with pytest.raises(BadInput, match=r"2 LSL streams are named .*'one'.*'two'.*options.source_id"):
+        LSLFeed(config).open()
+    del second
+    time.sleep(1.0)
+    feed, binner = LSLFeed(config), Binner(config)
+    feed.open()
+    got = 0
+    try:
+        for k in range(20):
+            first.push_sample([k % 4 + 1, 0])
+            got += feed.receive(binner, 0.1)
+        assert got > 10 and binner.totals["segments"] == 0
+        del first
+        again = outlet("another")
+        end = time.monotonic() + 20.0
+        while binner.totals["segments"] == 0 and time.monotonic() < end:
+            feed.receive(binner, 0.1)
+        assert binner.totals["segments"] == 1
+        got = 0
+        for k in range(20):
+            again.push_sample([k % 4 + 1, 0])
+            got += feed.receive(binner, 0.2)
+        assert got > 10
+    finally:
+        feed.close()

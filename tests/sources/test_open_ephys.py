@@ -206,3 +206,111 @@ def test_the_heartbeat_is_answered():
     finally:
         feed.close()
         standin.close()
+
+
+def gui_blocks(rig, block, blocks, tail=50, units=4, rate_hz=60.0, seed=5):
+    """Send what the GUI sends: blocks of any length, and spikes of a block's last samples with the next block."""
+    rng, held, sent = np.random.default_rng(seed), [], []
+    for k in range(blocks):
+        first, now, held = k * block, held, []
+        for unit in range(units):
+            for place in rng.integers(0, block, rng.poisson(rate_hz * block / 30_000)).tolist():
+                (held if place >= block - tail else now).append((first + place, unit))
+        sent += now
+        messages = [rig.frames.spike_frames(sample, unit) for sample, unit in now]
+        messages += [rig.frames.data_frames(first, block, channel) for channel in range(3)]
+        rig.send(round((first + block) * 1e9 / 30_000), *messages)
+    return np.array(sent)
+
+
+@pytest.mark.parametrize("block", [100, 697, 1024])
+def test_blocks_of_any_length_lose_nothing(block):
+    """At default settings: no stale bin once the wait is learned, every spike in the bin that its sample says."""
+    rig = Rig()
+    sent = gui_blocks(rig, block, round(8.0 * 30_000 / block))
+    rows = rig.run()
+    ends = np.round(rows["device_time_s"] / 0.005).astype(int)
+    settled = np.flatnonzero(rows["device_time_s"] > 1.0)
+    assert rows["stale"][settled].sum() == 0 and rows["late"][settled].sum() == 0
+    expected = np.zeros((ends.max() + 1, 4), int)
+    inside = sent[sent[:, 0] // BLOCK < ends.max()]
+    np.add.at(expected, (inside[:, 0] // BLOCK + 1, inside[:, 1]), 1)
+    quiet = settled[:-20]  # the last block's tail would come with the next
+    np.testing.assert_array_equal(rows["counts"][quiet], expected[ends[quiet]])
+    health = rig.source.health()
+    assert health["wait_s"] < 1.3 * (block + 100) / 30_000 + 0.006 and health["delay_p99_s"] <= health["wait_s"]
+
+
+def test_versions_before_0_3_are_read():
+    """``message_no``, samples as ``timestamp``, all channels in one message, electrodes by number from 0."""
+    rig = Rig()
+    number = 0
+    for k in range(100):
+        frames = []
+        for unit in (0, k % 4):
+            number += 1
+            spike = {"timestamp": k * BLOCK + 70, "n_channels": 1, "n_samples": 40, "electrode_id": unit}
+            header = {"message_no": number, "type": "spike", "spike": spike}
+            frames.append([b"EVENT\0", juce_json(header), bytes(160)])
+        number += 1
+        content = {"n_channels": 2, "n_samples": 200, "n_real_samples": BLOCK, "timestamp": k * BLOCK}
+        header = {"message_no": number, "type": "data", "content": content | {"sample_rate": 30000}, "data_size": 1600}
+        frames.append([b"DATA\0", juce_json(header), bytes(1600)])
+        rig.send((k + 1) * BIN_NS, *frames)
+    rows = rig.run()
+    assert rig.totals["refused"] == 0 and rows["stale"].sum() == 0
+    assert rows["counts"].sum(0).tolist() == [125, 25, 25, 25]
+
+
+def test_two_names_never_share_a_unit_silently():
+    rig = Rig()
+    for k in range(40):
+        rig.send((k + 1) * BIN_NS - 1, rig.frames.spike_frames(k * BLOCK + 5, 0, electrode="Tetrode 1"))
+        rig.block(k, units=[0])
+    rows = rig.run()
+    assert rig.totals["refused"] == 40 and rows["counts"].sum() == 40
+    assert "'Tetrode 1' and 'Electrode 1' end in the same number" in rig.source.refusals()[0]
+    assert rig.source.refusals()[0].startswith("40 messages were refused")
+    assert [row["name"] for row in rig.feed.report()["units"]] == ["Tetrode 1", "Electrode 1"]
+
+
+def test_electrodes_may_count_from_0():
+    rig = Rig()
+    for k in range(40):
+        rig.send((k + 1) * BIN_NS - 1, rig.frames.spike_frames(k * BLOCK + 5, 0, electrode=f"SE{k % 4}"))
+        rig.block(k)
+    assert rig.run()["counts"].sum(0).tolist() == [10, 10, 10, 10] and rig.totals["refused"] == 0
+
+
+def test_ttl_lines_are_recorded_with_device_and_host_time():
+    rig = Rig()
+    for k in range(400):
+        if k % 100 == 50:
+            rig.send((k + 1) * BIN_NS - 1, rig.frames.ttl_frames(k * BLOCK + 30, 3, k % 200 == 50))
+        rig.block(k, units=[1])
+    rig.run()
+    events = [event for event in rig.events if event["name"] == "device-event"]
+    assert [(event["kind"], event["line"], event["state"]) for event in events] == [("ttl", 3, 1), ("ttl", 3, 0)] * 2
+    for k, event in zip((50, 150, 250, 350), events, strict=True):
+        assert event["device_time_s"] == pytest.approx(k * 0.005 + 0.001)
+        assert event["host_time_ns"] == pytest.approx(HOST + k * BIN_NS + 1_100_000, abs=20_000)
+    assert events[-1]["uncertainty_s"] < 1e-3
+
+
+@pytest.mark.parametrize("what", ["number", "sample", "sample of a slow stream"])
+def test_absurd_numbers_are_refused_and_counted(what):
+    rig = Rig()
+    for k in range(60):
+        if k == 30:
+            frames = rig.frames.data_frames(0, 5) if what.endswith("stream") else rig.frames.spike_frames(5, 0)
+            header = json.loads(frames[1])
+            if what == "number":
+                header["message_num"] = 2**70
+            elif what == "sample":
+                header["spike"]["sample_num"] = 2**53 - 1
+            else:
+                header["content"] |= {"sample_num": 2**53 - 1, "sample_rate": 100}
+            rig.send((k + 1) * BIN_NS - 1, [frames[0], json.dumps(header).encode(), frames[2]])
+        rig.block(k, units=[1])
+    rows = rig.run()
+    assert rig.totals["refused"] >= 1 and rows["counts"][:, 1].sum() >= 59 and rows["segment"].max() == 0

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
+from bmi_runtime.sources.brand_entries import DTYPES
 from bmi_runtime.sources.live import LiveSource
-from bmi_runtime.sources.redis_streams import DTYPES, RedisFeed, seconds_or_nanoseconds
+from bmi_runtime.sources.redis_streams import RedisFeed, seconds_or_nanoseconds
 from simulators.standins.redis_streams import entry
 
 BIN_NS = 5_000_000
@@ -157,3 +158,81 @@ def test_a_real_server_and_a_stream_that_starts_again():
         assert feed.receive(binner, 1.0) and binner.started
         feed.close()
         client.close()
+
+
+def brand(field, dtype, values, stamp, **more):
+    """Return an entry as a BRAND node writes it."""
+    return {
+        field: np.ascontiguousarray(values.astype(dtype)).tobytes(),
+        b"ts": int(stamp).to_bytes(8, "little"),
+        **more,
+    }
+
+
+def told(source):
+    """Return what a source said that it found out."""
+    return [event["text"] for event in source.binner.events if event["name"] == "source-told"]
+
+
+@pytest.mark.parametrize(
+    ("field", "dtype"), [(b"crossings", "int16"), (b"thresholds", "int8"), (b"samples", "float32")]
+)
+def test_field_and_dtype_are_told_from_what_comes(field, dtype):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.5, (400, 4))
+    entries = [
+        (HOST + (k + 1) * BIN_NS, brand(field, dtype, counts[k], 10**10 + (k + 1) * BIN_NS, timestamps=b"12345678"))
+        for k in range(400)
+    ]
+    rows, source = bins_of(entries)
+    np.testing.assert_array_equal(rows["counts"].sum(0), counts.sum(0))
+    assert source.feed.field == field and source.feed.dtype.name == dtype and source.binner.totals["refused"] == 0
+
+
+def test_a_field_that_was_asked_for_is_not_replaced():
+    entries = [(HOST + k * BIN_NS, brand(b"thresholds", "int8", np.ones(4), 10**10 + k * BIN_NS)) for k in range(20)]
+    entries += [(HOST + 10**8 + k, brand(b"crossings", "int8", np.ones(4), 10**10 + 10**8 + k)) for k in range(2)]
+    _, source = bins_of(entries, "source.options.field=crossings")
+    assert source.binner.totals["refused"] == 20
+    assert source.refusals() == [
+        "20 messages were refused: an entry without the field 'crossings', there is 'thresholds', 'ts' "
+        "(source.options.field)"
+    ]
+
+
+def test_windows_that_roll_by_repeated_samples():
+    """Each entry holds the last 5 ms in five samples, and comes every 1 ms: every spike once."""
+    rng = np.random.default_rng(0)
+    spikes = rng.poisson(0.05, (4, 4005))
+    entries = [
+        (HOST + (k + 1) * 10**6, brand(b"crossings", "int16", spikes[:, k : k + 5], 10**10 + (k + 1) * 10**6))
+        for k in range(4000)
+    ]
+    options = ["source.options.stream=threshold_values", "source.options.dtype=int16"]
+    rows, source = bins_of(entries, *options)
+    late = rows["device_time_s"] > 10.5
+    assert rows["counts"][late].sum() == pytest.approx(spikes[:, -3500:].sum(), rel=0.01)
+    assert any("repeats 4 of its 5 samples (windows that roll)" in text for text in told(source))
+
+
+def test_windows_that_roll_by_their_pace():
+    """Counts of 10 ms (as configured) that come every 2 ms: every fifth is counted."""
+    rng = np.random.default_rng(0)
+    fine = rng.poisson(0.1, (4010, 4))
+    entries = [
+        (HOST + (k + 1) * 2 * 10**6, brand(b"samples", "int8", fine[k : k + 5].sum(0), 10**10 + (k + 1) * 2 * 10**6))
+        for k in range(4000)
+    ]
+    rows, source = bins_of(entries, "source.options.width_s=0.01", "session.bin_s=0.01")
+    late = rows["device_time_s"] > 11.0
+    assert rows["counts"][late].sum() == pytest.approx(fine[-3500:].sum(), rel=0.03)
+    assert any("their windows roll, and every 5th is counted" in text for text in told(source))
+
+
+def test_entries_that_come_faster_than_was_assumed_are_told():
+    entries = [
+        (HOST + (k + 1) * 10**6, brand(b"samples", "int8", np.ones(4), 10**10 + (k + 1) * 10**6)) for k in range(3000)
+    ]
+    rows, source = bins_of(entries)
+    assert set(rows["counts"][-100:, 0].tolist()) == {5} and rows["stale"][-100:].sum() == 0
+    assert any("come every 1 ms: each is counted for that long" in text for text in told(source))

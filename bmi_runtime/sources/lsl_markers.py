@@ -1,0 +1,80 @@
+"""Markers of a Lab Streaming Layer stream (a task program, digital inputs): recorded as events of the device."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from typing import Any
+
+from bmi_runtime.sources.binner import Binner
+from bmi_runtime.sources.lsl_streams import StreamFinder
+
+RESOLVE_S = 5.0
+CHUNK = 100
+
+
+class MarkerStream:
+    """An irregular stream of text or numbers.
+
+    LSL measures the offset between the sender's clock and ours itself, so a marker's host time does not go through the
+    fit of the neural data's clock: it is ``stamp + time_correction``, with LSL's own error of about half a round trip.
+
+    Parameters
+    ----------
+    name : str
+        ``source.options.markers``.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.finder = name, StreamFinder(name, resolve_s=RESOLVE_S)
+        self.inlet: Any = None
+        self._correction: float | None = None
+        self._correct_at = self._heard_at = 0.0
+        self._clock_offset_s = 0.0
+
+    def open(self) -> None:
+        """Find the stream and connect."""
+        import pylsl
+
+        self.inlet = self.finder.connect(self.finder.first())
+        self._clock_offset_s = time.monotonic() - pylsl.local_clock()
+        self._heard_at = time.monotonic()
+
+    def receive(self, binner: Binner) -> None:
+        """Take what has come; never waits."""
+        now = time.monotonic()
+        if now > self._correct_at:
+            self._correct_at = now + 5.0
+            with contextlib.suppress(Exception):  # not estimated yet; the error's class differs between versions
+                self._correction = self.inlet.time_correction(timeout=0.001)
+        samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
+        for sample, stamp in zip(samples, stamps, strict=True):
+            self.accept(sample, stamp, binner)
+
+    def accept(self, sample: list, stamp: float, binner: Binner) -> None:
+        """Record one marker."""
+        if not 0.0 < stamp < 4e9:
+            binner.refuse(f"a marker with a time stamp of {stamp!r} s")
+            return
+        value = [_plain(entry) for entry in list(sample)[:16]]
+        facts: dict[str, Any] = {"stream": self.name, "value": value[0] if len(value) == 1 else value}
+        host_ns = None
+        if self._correction is not None:
+            host_ns = round((stamp + self._correction + self._clock_offset_s) * 1e9)
+        binner.mark("marker", round(stamp * 1e9), facts, host_ns, own_clock=True)
+
+    def close(self) -> None:
+        """Close the inlet."""
+        if self.inlet is not None:
+            self.inlet.close_stream()
+            self.inlet = None
+
+
+def _plain(entry: Any) -> str | int | float | None:
+    if isinstance(entry, str):
+        return entry[:500]
+    number = float(entry)
+    if not math.isfinite(number):
+        return None
+    return int(number) if number.is_integer() else number
