@@ -20,6 +20,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "sweep": ("bmi_runtime.cli.sweep", "sweep", "Any command over a grid of settings."),
     "compare": ("bmi_runtime.cli.compare", "compare", "Decoders side by side, with confidence intervals."),
     "inspect": ("bmi_runtime.cli.inspect", "inspect", "What is in a recording or data file, and what is odd."),
+    "stability": ("bmi_runtime.cli.stability", "stability", "Has the array changed since the reference days?"),
     "recover": ("bmi_runtime.cli.recover", "recover", "Salvage a truncated recording."),
     "export": ("bmi_runtime.cli.export", "export", "A recording to NWB or tables."),
     "gui": ("bmi_runtime.cli.gui", "gui", "Open the operator's console, or render a picture of it."),

@@ -1,0 +1,82 @@
+"""``bmi stability``: has the array changed since the reference days, without labels."""
+
+from pathlib import Path
+
+import click
+
+from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.errors import BadInput
+
+VERDICTS = {
+    "go-on": "go on: today's array scores as the reference does",
+    "widen": "widen: start from the reference's weights with encoding.carry_sd = {sd:.2g}, and adapt",
+    "recalibrate": "recalibrate: the reference's weights are worth little today",
+}
+
+
+@click.command()
+@click.argument("sessions", metavar="REF... TODAY", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--seconds", type=float, default=0.0, metavar="S", help="Only the first S seconds of today.")
+@click.option("--all-units", is_flag=True, help="List every unit, not only those that changed.")
+@answer_options
+def stability(sessions, seconds, all_units, as_json):
+    """Has the array changed since the reference sessions? Needs no targets and no kinematics.
+
+    The last file is today's, those before it are the reference. A score of one is what an unchanged array scores.
+    """
+    from bmi_runtime.analysis import stability as measure
+    from bmi_runtime.analysis import stability_cost
+    from bmi_runtime.sources.array_days import common_units, read_day, reference_model
+
+    if len(sessions) < 2:
+        raise BadInput("give at least one reference session and today's: bmi stability REF.mcap TODAY.mcap")
+    if seconds < 0:
+        raise BadInput(f"--seconds {seconds:g}: give a positive number, or leave it out")
+    days = [read_day(path, seconds if path is sessions[-1] else 0.0) for path in sessions]
+    days, new, gone = common_units(days)
+    *references, today = days
+    known = reference_model(sessions[:-1], today.units)
+    tuning = known.tuning if known else None
+    reference = measure.Reference(references, tuning, measure.block_length_s(references, today))
+    found = measure.compare(reference, today)
+    cost = known.cost(found, reference) if known else None
+    result = {
+        "score": found.score,
+        "verdict": stability_cost.verdict(found, cost),
+        "p": found.p,
+        "null": [float(one) for one in found.null],
+        "block_s": found.block_s,
+        "expected_error_ratio": cost.error_ratio if cost else None,
+        "carry_sd": cost.weight_sd if cost else None,
+        "adapt_s": cost.adapt_s if cost else None,
+        "new_units": new,
+        "gone_units": gone,
+        "units": [vars(unit) for unit in found.units],
+    }
+    answer(result, as_json, _text(result, all_units))
+
+
+def _text(result: dict, all_units: bool) -> str:
+    sd = result["carry_sd"] or 0.0
+    lines = [
+        VERDICTS[result["verdict"]].format(sd=sd),
+        f"score {result['score']:.2f}; reference blocks of {result['block_s']:.3g} s score "
+        f"{min(result['null']):.2f} to {max(result['null']):.2f} against one another (p = {result['p']:.2g})",
+    ]
+    if result["expected_error_ratio"] is not None:
+        ratio = f"{result['expected_error_ratio']:.2g}"
+        lines.append(f"the reference's weights are expected to decode with {ratio} times their error of those days")
+    if result["adapt_s"] is not None:
+        lines.append(
+            f"adapting at the session's learning rate removes 95 % of a change in about {result['adapt_s']:.2g} s"
+        )
+    for what in ("new", "gone"):
+        names = result[f"{what}_units"]
+        if names:
+            lines.append(f"{len(names)} units are {what}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+    moved = [unit for unit in result["units"] if unit["verdict"] != "as before"]
+    lines.append(f"{len(moved)} of {len(result['units'])} units are not what they were")
+    for unit in result["units"] if all_units else sorted(moved, key=lambda u: -u["deviation"])[:12]:
+        how_far = f"rate x {unit['rate_ratio']:.2f}, deviation {unit['deviation']:.1f}"
+        lines.append(f"  {unit['unit']}: {unit['verdict']}, {how_far}")
+    return "\n".join(lines)
