@@ -78,3 +78,28 @@ def _verdict(ratio: float) -> str:
         "the closed form does not hold: the filter forgets long before the task has visited every direction; use the "
         "exact values"
     )
+
+
+LARGEST_LOG_SD = 0.7  # of a log-linear weight's error, beyond which the linearised filter is not the filter any more
+
+
+def objection(prediction, method: str) -> str:
+    """Return why a rate lies outside what its calculation holds for, nothing where it does not.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    method : str
+        "given", "closed form", "exact recursion" or "measured scores".
+    """
+    trust = prediction.validity
+    if method in ("given", "closed form") and not trust["trustworthy"]:
+        return f"the rate {prediction.closed.rate[0]:.3g} lies outside its validity: {trust['verdict']}"
+    sd = float(prediction.largest_error.max() ** 0.5)
+    if prediction.design.likelihood == "poisson" and sd > LARGEST_LOG_SD:
+        worst = prediction.design.names[int(prediction.largest_error.argmax())]
+        return (
+            f"the rate {prediction.closed.rate[0]:.3g} lies outside its validity: unit {worst}'s log rate would err by "
+            f"an sd of {sd:.2g}, and the calculation is linearised"
+        )
+    return ""

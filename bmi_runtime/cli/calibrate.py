@@ -2,9 +2,8 @@
 
 import click
 
+from bmi_runtime.cli.calibrate_text import summary
 from bmi_runtime.cli.common import answer, answer_options, say
-
-MOST_ROWS = 24
 
 
 @click.command()
@@ -13,7 +12,9 @@ MOST_ROWS = 24
               help="Estimate the design from a pilot: a recording or data file (.mcap, .npz, .mat, .nwb).")  # fmt: skip
 @click.option("--likelihood", type=click.Choice(["gaussian", "poisson"]), help="What the units' features are.")
 @click.option("--learning-rate", type=float, metavar="X", help="Forward: predict what this rate (per bin) does.")
-@click.option("--max-error", type=float, metavar="V", help="Backward: the fastest rate with error variance at most V.")
+@click.option("--max-error", type=float, metavar="V",
+              help="Backward: the fastest rate with an error variance of the weights of at most V.")  # fmt: skip
+@click.option("--max-error-sd", type=float, metavar="SD", help="The same as a standard deviation.")
 @click.option("--max-convergence-time", type=float, metavar="S",
               help="Backward: the least error, converged within S s.")  # fmt: skip
 @click.option("--counts", type=click.Choice(["bernoulli", "poisson"]),
@@ -31,6 +32,7 @@ MOST_ROWS = 24
 @click.option("--velocity-scale", type=float, default=10.0, show_default=True,
               help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Take what is refused for being outside its validity.")
+@click.option("--all-units", is_flag=True, help="Print every unit, not just the few that decide.")
 @click.option("--gui", is_flag=True, help="Open a window with both trade-off curves, to drag the rate along them.")
 @click.option("--picture", type=click.Path(), metavar="FILE.png", help="Render that window into a picture instead.")
 @answer_options
@@ -43,6 +45,7 @@ def calibrate(as_json, **options):
     """
     from bmi_runtime.calibration.forward import predict
 
+    _one_error_bound(options)
     design, fit, scores = _design(options)
     if options["gui"] or options["picture"]:
         _show(design, options)
@@ -55,11 +58,36 @@ def calibrate(as_json, **options):
     if fit is not None:
         result["pilot"] = _pilot(fit, scores, options, rate)
     if options["write"] is not None:
+        _check_writable(prediction, method, options)
         _write(options["write"], options["pilot"] or options["design"], prediction, found)
         result["written"] = options["write"]
-    if not prediction.validity["trustworthy"]:
+    if not prediction.validity["trustworthy"] and method in ("given", "closed form"):
         say(f"note: {prediction.validity['verdict']}", as_json=True)
-    answer(result, as_json, "" if as_json else _text(prediction, found) + _pilot_text(result.get("pilot")))
+    answer(result, as_json, "" if as_json else summary(prediction, found, method, result, options["all_units"]))
+
+
+def _one_error_bound(options) -> None:
+    """Turn a standard deviation that was asked for into the variance that everything else works with."""
+    from bmi_runtime.errors import BadInput
+
+    sd = options.pop("max_error_sd")
+    if sd is None:
+        return
+    if options["max_error"] is not None:
+        raise BadInput("give the error as a variance (--max-error) or as a standard deviation (--max-error-sd)")
+    if not sd > 0:
+        raise BadInput(f"an error of sd {sd:g} cannot be; give a standard deviation above zero")
+    options["max_error"] = sd**2
+
+
+def _check_writable(prediction, method, options) -> None:
+    """Refuse to write what was computed outside its validity, unless --force says so."""
+    from bmi_runtime.calibration.validity import objection
+    from bmi_runtime.errors import BadInput
+
+    why = objection(prediction, method)
+    if why and not options["force"]:
+        raise BadInput(f"{why} (nothing was written into {options['write']}; --force writes it all the same)")
 
 
 def _design(options):
@@ -130,6 +158,7 @@ def _pilot(fit, scores, options, rate) -> dict:
     wishes = [] if max_error is None and max_time is None else [wished]
     names = ("largest_error_variance", "longest_convergence_time_s", "learning_rate")
     intervals = dict(zip(names, fit.intervals([error, time, *wishes])))
+    intervals |= _widened(intervals, scores, state, rate, low, high)
     return {
         "seconds": len(pilot.states) * pilot.bin_s,
         "bins": len(pilot.states),
@@ -151,19 +180,23 @@ def _pilot(fit, scores, options, rate) -> dict:
     }
 
 
-def _pilot_text(pilot) -> str:
-    """Return the pilot's part of the answer for a person."""
-    if pilot is None:
-        return ""
-    names = {"learning_rate": "learning rate", "largest_error_variance": "largest error variance",
-             "longest_convergence_time_s": "longest convergence time (s)"}  # fmt: skip
-    lines = [f"  {names[key]}: {low:.3g} to {high:.3g}" for key, (low, high) in pilot["intervals"].items()]
-    rms = ", ".join(f"{value:.3g}" for value in pilot["state_rms"])
-    return "\n".join([
-        f"\n\npilot: {pilot['seconds']:.4g} s, {pilot['units']} units, encoded state with rms {rms} (dm/s expected: "
-        f"about 1)",
-        "90 % intervals that the pilot's length leaves:", *lines,
-    ])  # fmt: skip
+def _widened(intervals, scores, state, rate, low, high) -> dict:
+    """Return the intervals of error and rate around the measured answer, with what its scores leave open.
+
+    The closed form's interval (weights, states) and the inflation's are independent: their logarithms add in squares. A
+    rate goes with the inverse square of the inflation.
+    """
+    import numpy as np
+
+    largest = scores.largest_scatter(state)
+    worst = int(np.argmax(largest))
+    closed = state.largest_error.max()
+    down = np.hypot(np.log(closed / intervals["largest_error_variance"][0]), np.log(low[worst]))
+    up = np.hypot(np.log(intervals["largest_error_variance"][1] / closed), np.log(high[worst]))
+    out = {"largest_error_variance": (largest[worst] * np.exp(-down), largest[worst] * np.exp(up))}
+    if "learning_rate" in intervals:
+        out["learning_rate"] = (rate * np.exp(-2 * up), rate * np.exp(2 * down))
+    return out
 
 
 def _show(design, options) -> None:
@@ -219,7 +252,7 @@ def _write(path, design, prediction, found) -> None:
     origin = (
         f"{datetime.date.today().isoformat()}, from {pathlib.Path(design).name} ({prediction.design.likelihood}, "
         f"{prediction.design.units} units), {why}; predicted error sd "
-        f"{prediction.closed.largest_error.max() ** 0.5:.3g}, "
+        f"{prediction.largest_error.max() ** 0.5:.3g}, "
         f"converges in {prediction.convergence_bins.max() * prediction.design.bin_s:.3g} s"
     )
     write_learning_rate(path, float(prediction.closed.rate[0]), origin, prediction.design.bin_s)
@@ -236,7 +269,8 @@ def _result(prediction, found) -> dict:
         "likelihood": design.likelihood,
         "counts": design.counts if design.likelihood == "poisson" else None,
         "initial_covariance": "steady" if prediction.initial_covariance is None else prediction.initial_covariance,
-        "largest_error_variance": prediction.closed.largest_error.max(),
+        "largest_error_variance": prediction.largest_error.max(),
+        "largest_error_sd": prediction.largest_error.max() ** 0.5,
         "longest_convergence_time_s": prediction.convergence_bins.max() * design.bin_s,
         "validity": prediction.validity,
     }
@@ -245,42 +279,3 @@ def _result(prediction, found) -> dict:
             unit["learning_rate_alone"] = alone
         result |= {"wish": found.wish, "binding_unit": design.names[found.binding_unit]}
     return result | {"units": units}
-
-
-def _text(prediction, found) -> str:
-    """Return the answer for a person: the rate, why, and one line per unit."""
-    import io
-
-    import numpy as np
-    from rich.console import Console
-    from rich.table import Table
-
-    design, closed = prediction.design, prediction.closed
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("unit", "error sd", "(exact)", "filter's sd", "converges in", "(exact)", "slowest direction"):
-        table.add_column(title, justify="left" if title in ("unit", "slowest direction") else "right")
-    exact = prediction.exact_covariance
-    for unit in range(min(design.units, MOST_ROWS)):
-        slowest = int(np.argmax(prediction.convergence_bins[unit]))
-        times = prediction.exact_convergence_bins
-        table.add_row(
-            design.names[unit],
-            f"{np.sqrt(closed.largest_error[unit]):.4g}",
-            "-" if exact is None else f"{np.sqrt(np.linalg.eigvalsh(exact[unit])[-1]):.4g}",
-            f"{np.sqrt(closed.filter_variance[unit].max()):.4g}",
-            f"{prediction.convergence_bins[unit].max() * design.bin_s:.4g} s",
-            "-" if times is None or np.isnan(times[unit]).any() else f"{times[unit].max() * design.bin_s:.4g} s",
-            ", ".join(f"{x:+.2f}" for x in closed.information.directions[unit, :, slowest]),
-        )
-    buffer = io.StringIO()
-    Console(file=buffer, width=110, markup=False).print(table)
-    more = f"... and {design.units - MOST_ROWS} more units\n" if design.units > MOST_ROWS else ""
-    why = "" if found is None else f" for {found.wish}; unit {design.names[found.binding_unit]} binds"
-    start = "its steady value" if prediction.initial_covariance is None else f"{prediction.initial_covariance:g}"
-    return (
-        f"learning rate {closed.rate[0]:.6g} per bin of {1e3 * design.bin_s:g} ms{why}\n\n{buffer.getvalue()}{more}\n"
-        f"error sd: worst direction of (baseline, gains), truth constant; converged: mean error down to "
-        f"{prediction.threshold:.3g} of its start, covariance starting at {start}\n"
-        f"validity: {prediction.validity['verdict']} "
-        f"(sweep {prediction.validity['sweep_time_s']:.3g} s, memory {prediction.validity['memory_s']:.3g} s)"
-    )

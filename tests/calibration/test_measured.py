@@ -153,7 +153,9 @@ def run(*arguments):
     """Return the JSON answer of the command."""
     from bmi_runtime.cli.calibrate import calibrate
 
-    done = CliRunner().invoke(calibrate, [*map(str, arguments), "--json"], catch_exceptions=False, standalone_mode=False)
+    done = CliRunner().invoke(
+        calibrate, [*map(str, arguments), "--json"], catch_exceptions=False, standalone_mode=False
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,0 +1,143 @@
+"""What ``bmi calibrate`` says to a person: the answer in words, and the few units that decide."""
+
+from __future__ import annotations
+
+import io
+
+FEW = 5
+PILOT_NAMES = {
+    "learning_rate": "learning rate",
+    "largest_error_variance": "largest error variance",
+    "longest_convergence_time_s": "longest convergence time (s)",
+}
+
+
+def summary(prediction, found, method, result, all_units: bool) -> str:
+    """Return the answer in words: rate, what it does, the units that decide, whether it holds, what the pilot says.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    found : Answer or None
+        None where the rate was given.
+    method : str
+    result : dict
+        The JSON answer, of which the pilot's part is told.
+    all_units : bool
+    """
+    parts = [
+        _headline(prediction, found, method),
+        _what_it_does(prediction),
+        _table(prediction, all_units),
+        _validity(prediction, method),
+        _pilot(result.get("pilot")),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(prediction, found, method) -> str:
+    design = prediction.design
+    why = "" if found is None else f" for {found.wish}; unit {design.names[found.binding_unit]} binds"
+    line = f"learning rate {prediction.closed.rate[0]:.6g} per bin of {1e3 * design.bin_s:g} ms{why}"
+    return line if found is None else f"{line}\nsolved with the {method}"
+
+
+def _what_it_does(prediction) -> str:
+    import numpy as np
+
+    design = prediction.design
+    sd, time_s = np.sqrt(prediction.largest_error), prediction.convergence_bins.max(axis=1) * design.bin_s
+    kind = "measured" if prediction.measured_covariance is not None else "computed"
+    middle, most = np.median(sd), sd.max()
+    lines = [
+        f"the weights scatter around their best values with an sd of {middle:.3g} (median unit) to {most:.3g} (worst), "
+        f"a variance of {middle**2:.3g} to {most**2:.3g}, {kind}",
+        f"a mean error is down to {prediction.threshold:.3g} of its start after {_seconds(np.median(time_s))} (median "
+        f"unit) to {_seconds(time_s.max())} (slowest), covariance starting at {_start(prediction)}",
+    ]
+    if prediction.measured_covariance is not None:
+        ratio = np.diagonal(prediction.measured_covariance, axis1=1, axis2=2) / np.diagonal(
+            prediction.closed.error_covariance, axis1=1, axis2=2
+        )
+        low, high = np.quantile(ratio, [0.1, 0.9])
+        lines.append(
+            f"that is {np.median(ratio):.2g} times the variance of the closed form (median; {low:.2g} to {high:.2g} for "
+            f"eight weights in ten), because these units' scores are not white"
+        )
+    return "\n".join(lines)
+
+
+def _start(prediction) -> str:
+    initial = prediction.initial_covariance
+    return "its steady value" if initial is None else f"{initial:g}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value < 600 else f"{value / 60:.3g} min"
+
+
+def _table(prediction, all_units: bool) -> str:
+    """Return the units of the largest error, or all of them."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    design, closed = prediction.design, prediction.closed
+    order = range(design.units) if all_units else np.argsort(-prediction.largest_error)[:FEW]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    best = "measured" if prediction.measured_covariance is not None else "exact"
+    for title in ("unit", "error sd", f"({best})", "variance", "filter's sd", "converges in", "(exact)", "direction"):
+        table.add_column(title, justify="left" if title in ("unit", "direction") else "right")
+    times = prediction.exact_convergence_bins
+    for unit in order:
+        slowest = int(np.argmax(prediction.convergence_bins[unit]))
+        table.add_row(
+            design.names[unit],
+            f"{np.sqrt(closed.largest_error[unit]):.3g}",
+            f"{np.sqrt(prediction.largest_error[unit]):.3g}",
+            f"{prediction.largest_error[unit]:.3g}",
+            f"{np.sqrt(closed.filter_variance[unit].max()):.3g}",
+            _seconds(prediction.convergence_bins[unit].max() * design.bin_s),
+            "-" if times is None or np.isnan(times[unit]).any() else _seconds(times[unit].max() * design.bin_s),
+            ", ".join(f"{x:+.2f}" for x in closed.information.directions[unit, :, slowest]),
+        )
+    buffer = io.StringIO()
+    Console(file=buffer, width=118).print(table)
+    left = design.units - len(order)
+    more = f"\n... and {left} more units (--all-units)" if left > 0 else ""
+    which = "all units" if left <= 0 else "the units with the largest error"
+    return f"{which}, worst direction of (baseline, gains), truth constant; closed form, then {best}:\n{buffer.getvalue().rstrip()}{more}"
+
+
+def _validity(prediction, method) -> str:
+    trust = prediction.validity
+    times = f"(sweep {trust['sweep_time_s']:.3g} s, memory {trust['memory_s']:.3g} s)"
+    line = f"validity: {trust['verdict']} {times}"
+    return line if method in ("given", "closed form") else f"{line}; this rate was solved with the {method}"
+
+
+def _pilot(pilot) -> str:
+    """Return the pilot's part of the answer."""
+    if pilot is None:
+        return ""
+    rms = ", ".join(f"{value:.3g}" for value in pilot["state_rms"])
+    lines = [
+        f"pilot: {pilot['seconds']:.4g} s, {pilot['units']} units, encoded state with rms {rms} (dm/s expected: "
+        f"about 1)"
+    ]
+    shortest = min(pilot["memories"])
+    if shortest < 3:
+        lines.append(
+            f"it is {shortest:.2g} memories long at this rate for the slowest unit: what slower fluctuations do is "
+            f"taken from the longest memory that it shows"
+        )
+    lines += pilot["remarks"]
+    if pilot["drifting"]:
+        names = ", ".join(pilot["drifting"][:FEW]) + (" ..." if len(pilot["drifting"]) > FEW else "")
+        lines.append(
+            f"{len(pilot['drifting'])} units drift ({names}): their weights follow, which a wish does not count as "
+            f"error"
+        )
+    lines.append("90 % intervals that the pilot's length leaves:")
+    lines += [f"  {PILOT_NAMES[key]}: {low:.3g} to {high:.3g}" for key, (low, high) in pilot["intervals"].items()]
+    return "\n".join(lines)
