@@ -61,8 +61,8 @@ def _what_it_does(prediction) -> str:
         )
         low, high = np.quantile(ratio, [0.1, 0.9])
         lines.append(
-            f"that is {np.median(ratio):.2g} times the variance of the closed form (median; {low:.2g} to {high:.2g} for "
-            f"eight weights in ten), because these units' scores are not white"
+            f"that is {np.median(ratio):.2g} times the variance of the closed form (median; {low:.2g} to {high:.2g} "
+            f"for eight weights in ten), because these units' scores are not white"
         )
     return "\n".join(lines)
 
@@ -106,7 +106,8 @@ def _table(prediction, all_units: bool) -> str:
     left = design.units - len(order)
     more = f"\n... and {left} more units (--all-units)" if left > 0 else ""
     which = "all units" if left <= 0 else "the units with the largest error"
-    return f"{which}, worst direction of (baseline, gains), truth constant; closed form, then {best}:\n{buffer.getvalue().rstrip()}{more}"
+    about = f"{which}, worst direction of (baseline, gains), truth constant; closed form, then {best}:"
+    return f"{about}\n{buffer.getvalue().rstrip()}{more}"
 
 
 def _validity(prediction, method) -> str:
