@@ -20,6 +20,7 @@ from gui.replay_control import ReplayControl
 from gui.safety_keys import SafetyKeys
 from gui.session_bar import SessionBar
 from gui.session_commands import SessionCommands, ask
+from gui.session_form import SessionForm
 from gui.sounds import Sounds
 from gui.subject_settings import SubjectSettings
 from gui.subject_window import SubjectWindow
@@ -28,7 +29,8 @@ FRAME_MS = 30
 SUBJECT_MS = 15  # while the subject's window is open: it shows every message
 CHORES_HZ = 10.0  # of the bar, the veils, what may be pressed
 FAST_HZ = 25.0  # panels at least this fast are in every frame; of the others few at a time, so that no frame is long
-UNVEILED = ("recordings", "events", "replay", "calibration")  # useful before a session, and after it
+UNVEILED = ("recordings", "events", "replay", "calibration", "summary", "performance")
+"""Panels of use before a session and after it."""
 WANTED = QtCore.QSize(1600, 1000)
 SMALLEST = QtCore.QSize(480, 300)
 
@@ -65,6 +67,7 @@ class Console(QtWidgets.QMainWindow):
         self.frames, self.drawn_revision, self._arranged = 0, -1, False
         self._next_chores_s, self._between = 0.0, False
         self._state_shown: tuple = ()
+        self._ended_seen = False
         self.alarms, self.sounds = Alarms(), Sounds() if live else None
         self.muted = self.memory.get("muted", "no") == "yes"
         self._build(recordings_folder)
@@ -179,6 +182,7 @@ class Console(QtWidgets.QMainWindow):
             if self._between:
                 return
         self._watch_session()
+        self._watch_end()
         self.refresh()
 
     def _beside(self) -> bool:
@@ -280,7 +284,7 @@ class Console(QtWidgets.QMainWindow):
         elif self.session is not None and self.session.poll() is None:
             self.do_say("a session is starting already")
         else:
-            self.new_session = dialogs.NewSession(self, *self.home)
+            self.new_session = SessionForm(self, *self.home, self.memory, self.docks["recordings"].panel.folder)
             self.new_session.accepted.connect(self._start)
             self.new_session.open()
 
@@ -288,13 +292,22 @@ class Console(QtWidgets.QMainWindow):
         self.session = processes.start_session(self.new_session.arguments())
         self.do_say("starting a session: kernels are compiled on the first start, which takes up to half a minute")
 
+    def _watch_end(self) -> None:
+        """Show the summary once a session that was seen has ended."""
+        ended = self.store.ended and self.store.mode in ("live", "simulated")
+        if ended and not self._ended_seen and self.store.step is not None:
+            self.show_panel("summary")
+        self._ended_seen = ended
+
     def _watch_session(self) -> None:
         """Say why a session that this window started did not run."""
         if self.session is None or self.session.poll() is None:
             return
         words = self.session.stderr.read().decode("utf-8", "replace").strip().splitlines()
         if self.session.returncode:
-            self.do_say(words[-1] if words else f"the session ended with exit code {self.session.returncode}")
+            told = words[-1] if words else f"the session ended with exit code {self.session.returncode}"
+            self.do_say(f"✕ {told}")
+            self.failure = ask(self, "The session did not run", told, "Close", {"Change the form": self.do_start})
         self.session.stderr.close()
         self.session = None
 
@@ -578,6 +591,11 @@ class Console(QtWidgets.QMainWindow):
         """Show two recordings side by side."""
         self.sheet = dialogs.TextDialog(self, "Two recordings", dialogs.comparison(first, second), (720, 620))
         self.sheet.show()
+
+    def do_show_sessions(self, entries: list) -> None:
+        """Show the success of many sessions."""
+        self.sessions = dialogs.SessionsDialog(self, entries)
+        self.sessions.show()
 
     def do_quit(self) -> None:
         """Close the window; while a session runs, ask what shall become of it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import os
 from typing import Any
 
+import numpy as np
+import pyqtgraph
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import actions, theme
+from gui import actions, performance, plots, theme
 
 
 def keys_in_words(keys: str) -> str:
@@ -189,64 +192,46 @@ def _text(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-class NewSession(QtWidgets.QDialog):
-    """What to run: configuration, seed, learning rate, duration, recording.
+class SessionsDialog(QtWidgets.QDialog):
+    """Many sessions by their success, with 95 % intervals, oldest first.
 
     Parameters
     ----------
     parent : QWidget
-    telemetry, control, keys : str
-        The addresses and the folder of keys that the new session shall use: those of this window.
+    entries : list of dict
+        Of the list of recordings.
     """
 
-    def __init__(self, parent, telemetry: str, control: str, keys: str = ""):
+    def __init__(self, parent, entries: list[dict[str, Any]]):
         super().__init__(parent)
-        self.setWindowTitle("Start a session")
-        self.addresses = {"publish_address": telemetry, "control_address": control}
-        self.addresses |= {"key_folder": keys} if keys else {}
-        form = QtWidgets.QFormLayout(self)
-        form.setSpacing(8)
-        self.config = QtWidgets.QComboBox()
-        self.config.setEditable(True)
-        self.config.addItems(["default", "hard_world"])
-        self.config.setToolTip("The name of a shipped configuration, or the path of a TOML file")
-        self.seed = QtWidgets.QSpinBox()
-        self.seed.setRange(0, 2**31 - 1)
-        self.seed.setValue(1)
-        self.rate = QtWidgets.QLineEdit()
-        self.rate.setPlaceholderText("from the configuration")
-        self.duration = QtWidgets.QLineEdit()
-        self.duration.setPlaceholderText("until stopped")
-        self.record = QtWidgets.QLineEdit()
-        self.record.setPlaceholderText("a new file in recordings/")
-        for name, part in (
-            ("Configuration", self.config),
-            ("Seed", self.seed),
-            ("Learning rate (per bin)", self.rate),
-            ("Duration (s)", self.duration),
-            ("Recording", self.record),
-        ):
-            form.addRow(name, part)
-        kind = QtWidgets.QDialogButtonBox.StandardButton
-        self.buttons = QtWidgets.QDialogButtonBox(kind.Ok | kind.Cancel)
-        self.buttons.button(kind.Ok).setText("Start")
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
-        form.addRow(self.buttons)
-        self.resize(460, 240)
+        self.setWindowTitle("Sessions compared")
+        self.resize(820, 560)
+        column = QtWidgets.QVBoxLayout(self)
+        known = [entry for entry in entries if entry.get("trials")]
+        self.entries = sorted(known, key=lambda entry: entry.get("created_s", 0.0))
+        plot = self.plot = plots.Plot("success (%)", "session, oldest first")
+        for number, entry in enumerate(self.entries, 1):
+            trials, rate = int(entry["trials"]), float(entry["success_rate"])
+            low, high = performance.wilson(round(rate * trials), trials)
+            plot.addItem(pyqtgraph.PlotCurveItem([number, number], [100 * low, 100 * high], pen=theme.pen("first", 2)))
+        points = pyqtgraph.ScatterPlotItem(symbol="o", size=9, pen=None, brush=theme.colour("second"))
+        points.setData(np.arange(1, len(self.entries) + 1), [100 * entry["success_rate"] for entry in self.entries])
+        plot.addItem(points)
+        plot.show_ranges((0.5, max(len(self.entries), 1) + 0.5), (0.0, 104.0))
+        column.addWidget(plot, 3)
+        rows = "".join(self._line(number, entry) for number, entry in enumerate(self.entries, 1))
+        names = ("", "file", "subject", "task", "decoder", "success", "trials")
+        head = "<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"
+        text = QtWidgets.QTextBrowser()
+        text.setHtml(f"<table cellspacing='7'>{head}{rows}</table>")
+        column.addWidget(text, 2)
+        left_out = len(entries) - len(self.entries)
+        if left_out:
+            column.addWidget(QtWidgets.QLabel(f"{left_out} without a trial, or unreadable, left out"))
 
-    def arguments(self) -> list[str]:
-        """Return what `bmi run` is to be given."""
-        given = ["--seed", str(self.seed.value())]
-        config = self.config.currentText().strip()
-        if config not in ("", "default"):
-            given += ["--config", config]
-        if self.rate.text().strip():
-            given += ["--set", f"adapter.learning_rate={self.rate.text().strip()}"]
-        if self.duration.text().strip():
-            given += ["--duration", self.duration.text().strip()]
-        if self.record.text().strip():
-            given += ["--record", self.record.text().strip()]
-        for key, address in self.addresses.items():
-            given += ["--set", f"telemetry.{key}='{address}'"]
-        return given
+    @staticmethod
+    def _line(number: int, entry: dict[str, Any]) -> str:
+        subject = (entry.get("metadata") or {}).get("subject_id", "")
+        cells = (number, os.path.basename(entry["path"]), subject, entry.get("task"), entry.get("decoder"))
+        cells += (f"{100 * entry['success_rate']:.0f} %", entry["trials"])
+        return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"

@@ -82,6 +82,7 @@ class Link:
         self.store.__dict__.update(fresh.__dict__)
 
     def close(self) -> None:
-        """Close the client."""
+        """Close the client; a frame that is still due finds nothing to take in."""
         if self.client:
             self.client.close()
+            self.client = None

@@ -41,7 +41,40 @@ def entry(path: pathlib.Path) -> dict[str, Any]:
         "commands": facts["commands"],
         "complete": facts["complete"],
         "lost_bytes": facts["lost_bytes"],
+        "metadata": {key: value for key, value in (config.get("metadata") or {}).items() if value},
+        "settings": _settings(config),
+        "notes": _notes(recording),
     }
+
+
+KEPT_SETTINGS = (
+    "session.units",
+    "session.likelihood",
+    "source.kind",
+    "source.address",
+    "task.kind",
+    "task.assist",
+    "decoder.kind",
+    "adapter.learning_rate",
+)
+"""What another session may be started with again."""
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key in KEPT_SETTINGS:
+        section, _, name = key.partition(".")
+        if name in config.get(section, {}):
+            found[key] = config[section][name]
+    return found
+
+
+def _notes(recording: Recording) -> str:
+    """Return the notes of a recording in one line, to search in."""
+    if not recording.stream_counts.get("event"):
+        return ""
+    notes = (str(event.get("note", "")) for _, event in recording.messages("event") if event.get("name") == "note")
+    return "; ".join(note for note in notes if note)[:2000]
 
 
 def entries(folder) -> Iterator[dict[str, Any]]:

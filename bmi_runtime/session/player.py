@@ -196,6 +196,7 @@ class Player:
         timing = self.steps["timing"]
         self._latency_us = latency_ns(timing["stage_ns"], timing["lateness_ns"]) / 1e3
         self.past = self._read_past()
+        self._named_marks = [[at + 1, stream, _name(unpack(body))] for at, stream, body in self.past]
         self.playing, self.speed, self.epoch = False, 1.0, 1
         self.publish = lambda stream, bin_index, message: None
         self._owed_bins = 0.0
@@ -275,8 +276,8 @@ class Player:
         return {"bins": self.bin, "latency_us": latency_us, "deadline_misses": misses}
 
     def _marks(self) -> list[list[Any]]:
-        """Return where something has just happened: ``[bins done, stream]``."""
-        return [[at + 1, stream] for at, stream, _ in self.past]
+        """Return where something has just happened: ``[bins done, stream, what]``."""
+        return self._named_marks
 
     def _recent(self) -> list[list[Any]]:
         """Return the past, oldest first, as ``[stream, packed message]``: all events, a minute of steps."""
@@ -413,6 +414,13 @@ class Player:
         else:
             raise BadInput("a replay knows play, pause, step, seek, speed, what-if, and {'get': 'hello'}")
         return {"replay": self.status()}
+
+
+def _name(message: dict[str, Any]) -> str:
+    """Return what a message tells of, in a few words to search for."""
+    if message.get("name") == "trial":
+        return f"trial {message.get('trial')}"
+    return str(message.get("note") or message.get("set") or message.get("name") or message.get("do") or "")[:80]
 
 
 def _summed(counts: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ REGISTRY = {
     "events": Row("gui.panels.events", "EventsPanel"),
     "controls": Row("gui.panels.controls", "ControlsPanel"),
     "calibration": Row("gui.panels.calibration", "CalibrationPanel"),
+    "summary": Row("gui.panels.summary", "SummaryPanel"),
     "recordings": Row("gui.panels.recordings", "RecordingsPanel"),
     "replay": Row("gui.panels.replay", "ReplayPanel"),
     "couplings": Row("gui.panels.couplings", "CouplingsPanel"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import pathlib
+import time
 from typing import Any
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
@@ -14,6 +15,7 @@ from gui.panels.base import Panel
 
 HEADERS = (
     "when",
+    "subject",
     "file",
     "length",
     "units",
@@ -61,7 +63,8 @@ class RecordingsPanel(Panel):
         for name, tip, what in (
             ("Open", "Replay the selected recording in this window", self.open),
             ("Verify", "Replay it and compare every output to the bit", self.verify),
-            ("Compare", "Put two selected recordings side by side", self.compare),
+            ("Compare", "Two selected recordings side by side; more: their success over the sessions", self.compare),
+            ("Export …", "To NWB or to tables", self.export),
             ("Refresh", "Read the folder again", self.read),
             ("Folder …", "Choose another folder", self._choose_folder),
         ):
@@ -69,8 +72,41 @@ class RecordingsPanel(Panel):
             button.setToolTip(tip)
             button.clicked.connect(what)
             row.addWidget(button)
-        row.addStretch(1)
+        self.search = QtWidgets.QLineEdit()
+        self.search.setPlaceholderText("search: subject, date, note, task, file")
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(lambda _: self._search())
+        row.addWidget(self.search, 1)
         self.column.addLayout(row)
+        self.running = QtCore.QTimer(self)
+        self.running.setInterval(1000)
+        self.running.timeout.connect(self._say_running)
+        self._begun: dict[str, float] = {}
+        self._exporting: processes.Helper | None = None
+
+    def _search(self) -> None:
+        """Hide the rows that do not hold all words of the search."""
+        words = self.search.text().lower().split()
+        shown = 0
+        for row, entry in enumerate(self.entries):
+            hidden = not all(word in searched(entry) for word in words)
+            self.cells.setRowHidden(row, hidden)
+            shown += not hidden
+        if words:
+            self.words.setText(f"{shown} of {len(self.entries)} recordings")
+
+    def _say_running(self) -> None:
+        """Say how long what runs has been running."""
+        if not self._begun:
+            self.running.stop()
+            return
+        told = ", ".join(f"{what} for {time.monotonic() - begun:.0f} s" for what, begun in self._begun.items())
+        self.words.setText(f"… {told}")
+
+    def _begin(self, what: str) -> None:
+        self._begun[what] = time.monotonic()
+        self._say_running()
+        self.running.start()
 
     def _style_cells(self) -> None:
         cells = self.cells
@@ -127,12 +163,13 @@ class RecordingsPanel(Panel):
         for row, entry in enumerate(entries):
             for column, text in enumerate((*cells_of(entry), self.verified.get(entry["path"], ""))):
                 item = QtWidgets.QTableWidgetItem(text)
-                if "error" in entry or (column == 9 and text != "✓ yes"):
+                if "error" in entry or (column == HEADERS.index("whole") and text != "✓ yes"):
                     item.setForeground(QtGui.QBrush(theme.colour("bad")))
-                item.setToolTip(entry.get("error", entry["path"]))
+                item.setToolTip(entry.get("error") or f"{entry['path']}\n{entry.get('notes', '')}".strip())
                 self.cells.setItem(row, column, item)
             if entry["path"] in selected:
                 self.cells.selectRow(row)
+        self._search()
 
     def selected(self) -> list[dict[str, Any]]:
         """Return the entries of the selected rows."""
@@ -159,10 +196,12 @@ class RecordingsPanel(Panel):
             return
         path = chosen["path"]
         self._mark(path, "… verifying")
+        self._begin(f"verifying {os.path.basename(path)}")
         self._verifying[path] = processes.verify(path, lambda result, words: self._verified(path, result, words), self)
 
     def _verified(self, path: str, result: dict | None, words: str) -> None:
         self._verifying.pop(path, None)
+        self._begun.pop(f"verifying {os.path.basename(path)}", None)
         if result is None:
             self._mark(path, "✕ failed")
             self.words.setText(words or "the check ended without an answer")
@@ -182,12 +221,45 @@ class RecordingsPanel(Panel):
                 self.cells.item(row, len(HEADERS) - 1).setText(text)
 
     def compare(self) -> None:
-        """Show two selected recordings side by side."""
+        """Show two selected recordings side by side, or the success of more of them over the sessions."""
         chosen = self.selected()
-        if len(chosen) != 2:
-            self.words.setText("select two recordings to compare (Ctrl+click the second)")
+        if len(chosen) < 2:
+            self.words.setText("select two or more recordings to compare (Ctrl+click, Shift+click)")
+        elif len(chosen) == 2:
+            self.context.run("show_comparison", *chosen)
+        else:
+            self.context.run("show_sessions", chosen)
+
+    def export(self) -> None:
+        """Write the selected recording as NWB or as tables."""
+        chosen = self._one()
+        if not chosen:
             return
-        self.context.run("show_comparison", *chosen)
+        name = os.path.splitext(chosen["path"])[0] + ".nwb"
+        kinds = "NWB (*.nwb);;Tables, a folder (*.tables)"
+        path, _ = QtWidgets.QFileDialog.getSaveFileName(self, "Export the recording", name, kinds)
+        if path:
+            self.export_to(chosen["path"], path)
+
+    def export_to(self, recording: str, path: str) -> None:
+        """Export in another process, and say how long it takes and where it went."""
+        if self._exporting:
+            self.words.setText("an export is running already")
+            return
+        form = "tables" if path.endswith(".tables") else "nwb"
+        what = f"exporting {os.path.basename(recording)}"
+        found: list[dict[str, Any]] = []
+
+        def ended(code: int, words: str) -> None:
+            self._exporting = None
+            self._begun.pop(what, None)
+            done = f"✓ {path} is written" if not code else f"✕ {words or f'the export ended with code {code}'}"
+            self.words.setText(done)
+            self.context.run("say", done)
+
+        self._begin(what)
+        arguments = ["-m", "bmi_runtime.cli.main", "export", recording, "--to", form, "-o", path, "--json"]
+        self._exporting = processes.Helper(arguments, found.append, ended, self)
 
     def _choose_folder(self) -> None:
         folder = QtWidgets.QFileDialog.getExistingDirectory(self, "Folder of recordings", self.folder)
@@ -197,7 +269,7 @@ class RecordingsPanel(Panel):
 
     def stop(self) -> None:
         """End every helper process."""
-        for helper in (self._lister, *self._verifying.values()):
+        for helper in (self._lister, self._exporting, *self._verifying.values()):
             if helper:
                 helper.stop()
 
@@ -208,12 +280,19 @@ class RecordingsPanel(Panel):
         }
 
 
+def searched(entry: dict[str, Any]) -> str:
+    """Return the text of a recording that a search looks through: cells, metadata, notes."""
+    metadata = " ".join(str(value) for value in (entry.get("metadata") or {}).values())
+    return " ".join([*cells_of(entry), metadata, str(entry.get("notes", "")), str(entry.get("task", ""))]).lower()
+
+
 def cells_of(entry: dict[str, Any]) -> list[str]:
     """Return the texts of one row, all but the last."""
     name = os.path.basename(entry["path"])
+    subject = str((entry.get("metadata") or {}).get("subject_id", ""))
     when = datetime.datetime.fromtimestamp(entry.get("created_s") or entry["modified_s"]).strftime("%Y-%m-%d %H:%M:%S")
     if "error" in entry:
-        return [when, name, *[""] * 7, "✕ unreadable"]
+        return [when, "", name, *[""] * 7, "✕ unreadable"]
     rates = entry["learning_rate"]
     rate = "" if not rates else f"{rates[0]:g}" if rates[0] == rates[1] else f"{rates[0]:g} → {rates[1]:g}"
     reached = f"{100 * entry['success_rate']:.0f} % of {entry['trials']}" if entry["trials"] else "no trial"
@@ -222,6 +301,7 @@ def cells_of(entry: dict[str, Any]) -> list[str]:
     length = f"{entry['duration_s']:.1f} s"
     return [
         when,
+        subject,
         name,
         length,
         str(entry["units"]),

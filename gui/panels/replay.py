@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import plots, theme
+from gui import goto, plots, theme
 from gui.panels.base import Panel
 from gui.panels.events import clock
 
@@ -48,7 +48,7 @@ class Timeline(QtWidgets.QSlider):
         super().paintEvent(event)
         painter = QtGui.QPainter(self)
         span = max(self.maximum(), 1)
-        for at, stream in self.marks:
+        for at, stream, *_ in self.marks:
             x = 7 + round(at / span * (self.width() - 14))
             command = stream == "command"
             painter.setPen(QtGui.QPen(theme.colour("second" if command else "muted"), 2 if command else 1))
@@ -121,6 +121,11 @@ class ReplayPanel(Panel):
         self.speed.setToolTip("Speed of the replay, times real time")
         self.speed.activated.connect(lambda i: self.context.send({"do": "speed", "value": SPEEDS[i]}, self._moved))
         row.addWidget(self.speed)
+        self.go = QtWidgets.QLineEdit()
+        self.go.setPlaceholderText("go to: trial 12, 1:30, marker 2, bin 800")
+        self.go.setToolTip("A trial, a time, a bin, or a word of an event; Enter goes there")
+        self.go.returnPressed.connect(self._go_to)
+        row.addWidget(self.go, 1)
         self.where = QtWidgets.QLabel("")
         self.where.setFont(theme.font(10.5, bold=True))
         row.addStretch(1)
@@ -176,6 +181,21 @@ class ReplayPanel(Panel):
             side.name.setStyleSheet(f"color: {getattr(theme.current(), role)}")
         self.where.setFont(theme.font(10.5, bold=True))
 
+    def _go_to(self) -> None:
+        """Go to what the line says."""
+        entries = [(entry.bin, entry.text) for entry in self.store.events] + list(self._marks_in_words())
+        wanted = goto.bin_of(self.go.text(), entries, self.store.bin_s, self.store.replay.get("bins", 0))
+        if isinstance(wanted, str):
+            self.context.run("say", f"✕ {wanted}")
+        else:
+            self.context.run("seek", wanted)
+
+    def _marks_in_words(self):
+        """Yield the bins and names of what lies ahead in the recording."""
+        for mark in self.store.replay.get("marks", ()):
+            if len(mark) > 2:
+                yield int(mark[0]) - 1, str(mark[2])
+
     # -- moving ----------------------------------------------------------------------------------------------------
 
     def _seek_to(self, bin_index: int) -> None:
@@ -194,7 +214,7 @@ class ReplayPanel(Panel):
 
     def neighbour(self, forward: bool) -> int | None:
         """Return the bin of the next event, or of the one before; None when there is none."""
-        marks = sorted({at for at, _ in self.store.replay.get("marks", ())})
+        marks = sorted({at for at, *_ in self.store.replay.get("marks", ())})
         if forward:
             index = bisect.bisect_right(marks, self.store.bin)
             return marks[index] if index < len(marks) else None
@@ -206,7 +226,7 @@ class ReplayPanel(Panel):
         replay = self.store.replay
         active = bool(replay)
         settings = [part for side in self.sides for part in (side.key, side.value)]
-        for part in (*self.buttons.values(), self.speed, self.timeline, *settings, self.ask_button):
+        for part in (*self.buttons.values(), self.speed, self.go, self.timeline, *settings, self.ask_button):
             part.setEnabled(active)
         if not active:
             self.words.setText("open a recording to replay it (Recordings, or Ctrl+O)")

@@ -136,7 +136,7 @@ def test_success_is_said_in_numbers_and_signs(qtbot, context):
 
 def test_a_narrow_log_keeps_its_filters_apart(qtbot, context):
     events = make(qtbot, context, "events")
-    for width, words in ((640, ["☑ ◎ trials", "☑ → commands"]), (360, ["☑ ◎", "☑ →"])):
+    for width, words in ((640, ["☑ ◎ trials", "☑ → changes"]), (360, ["☑ ◎", "☑ →"])):
         events.resize(width, 300)
         assert [events.kinds[kind].text() for kind in ("trial", "command")] == words
         qtbot.wait(10)
