@@ -253,6 +253,17 @@ class TelemetryConfig(Section):
     key_folder: str = Field("", description="CURVE keys; needed off loopback")
 
 
+class OutputConfig(Section):
+    """Which values leave for other people's programs, beside the fixed ones of our own wire."""
+
+    values: list[str] = Field(
+        default_factory=list, max_length=64, description="names in order, for example cursor_x; empty: all"
+    )
+    unit: Literal["m", "dm", "cm", "mm", "px"] = Field("m", description="of every length and speed among them")
+    pixels_per_m: float = Field(5000.0, gt=0.0, description="for unit px")
+    rate_hz: float = Field(0.0, ge=0.0, description="at most so many a second, by bins; 0: every bin")
+
+
 class SafetyConfig(Section):
     """When the output stops being trusted."""
 
@@ -356,6 +367,7 @@ class Config(Section):
     task: TaskConfig = TaskConfig()
     recording: RecordingConfig = RecordingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    output: OutputConfig = OutputConfig()
     safety: SafetyConfig = SafetyConfig()
     guard: GuardConfig = GuardConfig()
     realtime: RealtimeConfig = RealtimeConfig()

@@ -10,22 +10,11 @@ import zmq
 from bmi_runtime import wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import WIRE_VERSION, StateSpace, StepRecord, output_dtype, places_in, struct_of
+from bmi_runtime.messages import WIRE_VERSION, StepRecord, output_dtype, places_in, struct_of
+from bmi_runtime.session.output_values import OutputValues, Thinned
 from bmi_runtime.session.sockets import Publisher
 
 HIGH_WATER_MARK = 1000
-
-
-def lsl_channels(space: StateSpace) -> dict[str, str]:
-    """Return the channels of the LSL output, with their units."""
-    kinematics = tuple(zip(space.kinematics, space.kinematics_units, strict=True))
-    target = zip(space.target, (*space.units, space.units[0]), strict=True)
-    return {
-        **{f"cursor_{name}": unit for name, unit in kinematics},
-        **{f"decoded_{name}": unit for name, unit in kinematics},
-        **{f"target_{name}": unit for name, unit in target},
-        "safety_state": "",
-    }
 
 
 class DecodedOutput:
@@ -43,9 +32,13 @@ class DecodedOutput:
         self.start, self.sequence, self.packer = secrets.randbits(63), 0, msgpack.Packer()
         layout = output_dtype(config.space)
         self._read, self._at, self._axes = struct_of(layout).unpack_from, places_in(layout), config.space.axes
+        self.values = OutputValues(config) if config.output.values else None
+        self.thinned = Thinned(config.output.rate_hz, config.bin_s)
 
     def send(self, record: StepRecord) -> None:
         """Publish one step; never waits."""
+        if not self.thinned.due():
+            return
         given, out, at = record.input, self._read(record.output_bytes), self._at
         self.sequence += 1
         message = {
@@ -64,6 +57,8 @@ class DecodedOutput:
             "safety": out[at["safety"]][0],
             "stale": int(given.stale[0]),
         }
+        if self.values:
+            message["values"] = self.values.of(record)
         self.publisher.send(wire.frames_of(b"decoded", self.packer.pack(message)))
 
     def close(self) -> None:
@@ -72,7 +67,7 @@ class DecodedOutput:
 
 
 class LSLOutput:
-    """Pushes cursor, decoded state and target of every bin into a Lab Streaming Layer stream.
+    """Pushes the values that section output names (cursor, decoded state, target) into a Lab Streaming Layer stream.
 
     Parameters
     ----------
@@ -87,8 +82,10 @@ class LSLOutput:
             raise BadInput(
                 "telemetry.output_lsl needs pylsl with its library: pip install 'bmi-runtime[lsl]'"
             ) from None
-        name, labels = config.telemetry.output_lsl, lsl_channels(config.space)
-        info = pylsl.StreamInfo(name, "Decoded", len(labels), 1.0 / config.bin_s, "double64", f"bmi-runtime-{name}")
+        name, self.values = config.telemetry.output_lsl, OutputValues(config)
+        self.thinned, labels = Thinned(config.output.rate_hz, config.bin_s), self.values.labels
+        rate_hz = min(config.output.rate_hz or 1.0 / config.bin_s, 1.0 / config.bin_s)
+        info = pylsl.StreamInfo(name, "Decoded", len(labels), rate_hz, "double64", f"bmi-runtime-{name}")
         channels = info.desc().append_child("channels")
         for label, unit in labels.items():
             channels.append_child("channel").append_child_value("label", label).append_child_value("unit", unit)
@@ -96,9 +93,8 @@ class LSLOutput:
 
     def send(self, record: StepRecord) -> None:
         """Push one step; never waits."""
-        out = record.output
-        sample = [*out.cursor.tolist(), *out.decoded.tolist(), *out.target.tolist(), float(out.safety[0])]
-        self.outlet.push_sample(sample)
+        if self.thinned.due():
+            self.outlet.push_sample(self.values.of(record))
 
     def close(self) -> None:
         """Close the stream."""
@@ -116,6 +112,7 @@ class Outputs:
     """
 
     def __init__(self, config: Config, context: zmq.Context):
+        OutputValues(config)  # a name that is none is said before any socket opens
         self.parts: list[DecodedOutput | LSLOutput] = []
         if config.telemetry.output_address:
             self.parts.append(DecodedOutput(config, context))

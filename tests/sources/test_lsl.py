@@ -6,7 +6,7 @@ import pytest
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
-from bmi_runtime.sources.binner import Binner
+from bmi_runtime.sources.binner import Binner, BinnerOptions
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl import LSLFeed
 
@@ -173,7 +173,7 @@ def test_a_stream_that_returns_under_another_identity_is_found_again():
         LSLFeed(config).open()
     del second
     time.sleep(1.0)
-    feed, binner = LSLFeed(config), Binner(config)
+    feed, binner = LSLFeed(config), Binner(config, BinnerOptions())
     feed.open()
     got = 0
     try:
