@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import AfterValidator, Field
@@ -22,6 +22,11 @@ class Section(pydantic.BaseModel):
     """A group of keys: unknown keys are errors, nothing changes after loading."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+    IN_STEP: ClassVar[bool] = True
+    """Whether the step reads it, so that a session that is resumed must keep it; otherwise it is the shell's."""
+    OTHERWISE: ClassVar[tuple[str, ...]] = ()
+    """Keys for which the opposite holds."""
 
 
 def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
@@ -42,6 +47,8 @@ RateRange = Annotated[Range, AfterValidator(_rates)]
 
 class SessionConfig(Section):
     """The session as a whole."""
+
+    OTHERWISE = ("duration_s",)
 
     likelihood: Literal["poisson", "gaussian"] = "poisson"
     bin_s: float | None = Field(
@@ -235,6 +242,8 @@ class TaskConfig(Section):
 class RecordingConfig(Section):
     """The recording."""
 
+    IN_STEP = False
+
     path: str = Field("", description="empty: a new file in recordings/ named by date and time")
     enabled: bool = True
     snapshot_s: float = Field(10.0, gt=0.0)
@@ -242,6 +251,8 @@ class RecordingConfig(Section):
 
 class TelemetryConfig(Section):
     """Sockets toward viewers and the operator."""
+
+    IN_STEP = False
 
     enabled: bool = True
     publish_address: str = "tcp://127.0.0.1:5581"
@@ -282,6 +293,8 @@ class SafetyConfig(Section):
 class GuardConfig(Section):
     """The last look at what leaves for an effector; all axes together, in m (or the state's own unit) and s."""
 
+    IN_STEP = False
+
     enabled: bool = Field(False, description="guard the session's own output, too (bmi guard always does)")
     max_speed: float = Field(2.0, gt=0.0, description="m/s")
     max_acceleration: float = Field(200.0, gt=0.0, description="m/s^2")
@@ -294,6 +307,9 @@ class GuardConfig(Section):
 
 class RealtimeConfig(Section):
     """The pacing of the live loop."""
+
+    IN_STEP = False
+    OTHERWISE = ("miss_policy",)
 
     spin_s: float = Field(150e-6, ge=0.0)
     max_wait_s: float = Field(0.005, ge=0.0, description="how long a bin waits for late data, at least")
@@ -334,6 +350,8 @@ AGE = re.compile(f"{AGE_PART}(/({AGE_PART})?)?")
 
 class MetadataConfig(Section):
     """Who was recorded, by whom and why: written into the recording and its exports as it is given, never guessed."""
+
+    IN_STEP = False
 
     model_config = pydantic.ConfigDict(coerce_numbers_to_str=True)
 
@@ -512,6 +530,16 @@ def _sentence(item: Any) -> str:
         where.rpartition(".")[2], [key.rpartition(".")[2] for key in known], 1, 0.4
     )
     return f"unknown key '{where}'" + (f", the nearest valid key is '{near[0]}'" if near else "")
+
+
+def belongs_to_step(key: str) -> bool:
+    """Return whether the step reads a key (``section.key``): a session that is resumed must keep its value."""
+    section, _, rest = key.partition(".")
+    field = Config.model_fields.get(section)
+    if field is None:
+        return True  # no key at all: whoever reads it next says so
+    kind: Any = field.annotation
+    return (rest.partition(".")[0] in kind.OTHERWISE) != kind.IN_STEP
 
 
 def valid_keys() -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.config import Config
 from bmi_runtime.messages import Bin
 from simulators.world import World
@@ -18,6 +19,9 @@ class SimulatedSource:
     """
 
     paced = True
+
+    class Options(registry.Options):
+        """What ``source.options`` may say: nothing; the world is described by sections of its own."""
 
     def __init__(self, config: Config):
         self.world = World(config)

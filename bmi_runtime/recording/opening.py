@@ -1,7 +1,8 @@
 """Reads what a recording starts with, and rebuilds it when its bytes are damaged.
 
 The opening is there twice: as MCAP's header, schema and channel records, and as the table ``recording_format`` of the
-configuration message behind them. Either one is enough to read the steps.
+configuration message behind them. Either one is enough to read the steps. The configuration message itself is there
+twice, too, byte for byte (recordings of earlier versions hold it once).
 """
 
 import dataclasses
@@ -46,6 +47,7 @@ class Opening:
     configuration: tuple[int, int, int]  # channel, first byte, size; size 0 when it is damaged
     messages_start: int
     damage: list[Damage]
+    copies: int = 1  # of the configuration, whole ones
 
     @property
     def step_channel(self) -> int:
@@ -88,10 +90,23 @@ def read_opening(data, past_damage: bool = False) -> Opening:
         number = next(channel.id for channel in channels.values() if channel.topic == "configuration")
         return Opening(schema, channels, layout, {}, 0, (number, start, 0), start, [])
     channel, size, log_time_ns, header = found
-    opening = Opening(schema, channels, layout, header, log_time_ns, (channel, start, size), start + size, [])
+    end, damage = _behind_copies(view, start, size, header)
+    whole = (end - start) // size - len(damage)
+    opening = Opening(schema, channels, layout, header, log_time_ns, (channel, start, size), end, damage, whole)
     if zlib.crc32(view[:start]) != header["recording_format"].get("preamble_crc32"):
         return _rebuilt(view, "the checksum of what stands before the first message is wrong")
     return opening
+
+
+def _behind_copies(view: memoryview, start: int, size: int, header: dict[str, Any]) -> tuple[int, list[Damage]]:
+    """Return where the messages behind the last copy of the configuration start, and what of the copies is damaged."""
+    end, damage = start + size, []
+    for _ in range(1, header["recording_format"].get("copies", 1)):
+        copy = view[end : end + size]
+        if copy != view[start : start + size]:
+            damage.append(Damage(end, len(copy), "the second copy of the configuration is not as the first"))
+        end += len(copy)
+    return end, damage
 
 
 def record_at(view: memoryview, position: int) -> tuple[int, int]:
@@ -182,5 +197,7 @@ def _rebuilt(view: memoryview, reason: str) -> Opening:
     except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise BadInput(f"the recording does not describe its own layout ({type(error).__name__}): {reason}") from None
     numbered = {channel.id: channel for channel in channels}
-    damage = [Damage(0, start, reason)]
-    return Opening(schema, numbered, layout, header, log_time_ns, (channel, start, size), start + size, damage)
+    end, damage, copies = start + size, [Damage(0, start, reason)], 1
+    if view[end : end + size] == view[start:end]:  # it was the first copy
+        end, copies = end + size, 2
+    return Opening(schema, numbered, layout, header, log_time_ns, (channel, start, size), end, damage, copies)

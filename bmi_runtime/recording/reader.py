@@ -157,6 +157,7 @@ class Recording:
         for channel, _, _ in self._contents.messages:
             counts[self.opening.channels[channel].topic] += 1
         counts["step"] = self.n_steps
+        counts["configuration"] += self.opening.copies - 1
         return counts
 
 

@@ -13,6 +13,7 @@ from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import pack
 from bmi_runtime.recording import frames
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.writer import COPIES
 
 COPY_BYTES = 4 * 1024 * 1024
 
@@ -75,11 +76,11 @@ def _write(recording: Recording, note: dict, file) -> None:
     opening, channels = recording.opening, list(recording.opening.channels.values())
     start = frames.preamble(opening.schema, channels, f"bmi-runtime {__version__} (recovered)")
     described = frames.describe_opening(start, opening.schema, channels)
-    described = {**recording.header.get("recording_format", {}), **described}
+    described = {**recording.header.get("recording_format", {}), **described, "copies": COPIES}
     configuration = {**recording.header, "recording_format": described, "recovered": note}
     times_ns = np.concatenate([recording.step_log_times_ns(), recording.message_log_times_ns()])
     first_ns = opening.log_time_ns if recording.header else int(times_ns.min())  # written anew when it was damaged
-    file.write(start + frames.message_frame(opening.configuration[0], first_ns, pack(configuration)))
+    file.write(start + COPIES * frames.message_frame(opening.configuration[0], first_ns, pack(configuration)))
     for piece in _pieces(recording):
         file.write(piece)
     file.write(frames.closing(opening.schema, channels, _statistics(recording, times_ns), file.tell()))
@@ -96,7 +97,7 @@ def _pieces(recording: Recording) -> Iterator[memoryview]:
 def _statistics(recording: Recording, times_ns: np.ndarray) -> Statistics:
     channels = recording.opening.channels.values()
     counts = Counter({channel.id: recording.stream_counts[channel.topic] for channel in channels})
-    counts[recording.opening.configuration[0]] = 1
+    counts[recording.opening.configuration[0]] = COPIES
     return Statistics(
         attachment_count=0,
         channel_count=len(channels),

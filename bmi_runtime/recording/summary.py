@@ -38,7 +38,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     facts |= _duration(recording) | _spikes(recording) | _trials(recording) | _adaptation(recording)
     facts |= {
         "safety_states": _safety_states(recording.column("output", "safety")),
-        "events": dict(Counter(str(event.get("name", "unnamed")) for _, event in _messages(recording, "event"))),
+        "events": _events(recording),
         "commands": recording.stream_counts.get("command", 0),
         "input_faults": _input_faults(recording),
         "latency_us": _latency_us(recording.column("timing", "stage_ns"), recording.column("timing", "lateness_ns")),
@@ -78,10 +78,25 @@ def _odd(recording: Recording, facts: dict[str, Any]) -> list[str]:
         f"in {faults['stale_bins']} bins the source had nothing new": faults["stale_bins"],
         f"the device clock jumped: its times come in {faults['segments']} segments": faults["segments"] > 1,
         f"in {bins - moving} bins the output was frozen or stopped": bins > moving,
+        "no bin was ever usable: nothing was decoded, the cursor never moved": (
+            bins and facts["safety_states"].get("starting", 0) == bins
+        ),
+        f"counts were refused {facts['events'].get('refused-counts')} times (safety.max_count)": (
+            facts["events"].get("refused-counts")
+        ),
         "the decoded state is not finite somewhere": not np.all(np.isfinite(recording.column("output", "decoded"))),
         "the code was changed after its commit": (facts["provenance"] or {}).get("git_dirty"),
     }
     return [sentence for sentence, holds in checks.items() if holds]
+
+
+def _events(recording: Recording) -> dict[str, int]:
+    """Return how often each event happened: those recorded, and those that were too many to be."""
+    counts: Counter[str] = Counter()
+    for _, event in _messages(recording, "event"):
+        said, suppressed = not event.get("only_suppressed"), event.get("suppressed", 0)
+        counts[str(event.get("name", "unnamed"))] += said + (suppressed if isinstance(suppressed, int) else 0)
+    return dict(counts)
 
 
 def _first_units(units) -> str:

@@ -16,6 +16,8 @@ from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import PLANE, StateSpace, pack, step_dtype
 from bmi_runtime.recording import frames
 
+COPIES = 2  # of the configuration, one behind the other: no single damaged byte takes it away
+
 
 class RecordingWriter:
     """An append-only recording that survives ``kill -9`` with every message whose write had returned.
@@ -79,11 +81,12 @@ class RecordingWriter:
         self._steps = 0
         self._first_ns, self._last_ns = 2**64, 0
         self._prepare_step_frame()
-        self._append(start + first)
+        self._append(start + COPIES * first)
         if self.failed:
             os.close(self._file)
             raise BmiError(f"the recording {self.path} could not be started: {self.failed}")
-        self._count(frames.CHANNELS["configuration"], struct.unpack_from("<Q", first, frames.CHECKED_FROM)[0])
+        for _ in range(COPIES):
+            self._count(frames.CHANNELS["configuration"], struct.unpack_from("<Q", first, frames.CHECKED_FROM)[0])
         _sync_all(self._file, self.path.parent)
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -96,7 +99,7 @@ class RecordingWriter:
         self._schema, self._channels = frames.opening_records(layout, frames.CHANNELS)
         start = frames.preamble(self._schema, self._channels, f"bmi-runtime {__version__}")
         now_ns = time.monotonic_ns()
-        created = {"created_unix_ns": time.time_ns(), "created_monotonic_ns": now_ns}
+        created = {"created_unix_ns": time.time_ns(), "created_monotonic_ns": now_ns, "copies": COPIES}
         described = frames.describe_opening(start, self._schema, self._channels) | created
         payload = pack({**header, "recording_format": described})
         return start, frames.message_frame(frames.CHANNELS["configuration"], now_ns, payload)

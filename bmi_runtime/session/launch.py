@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bmi_runtime.config import Config
+from bmi_runtime.decoding.base import FILTER_OF, OWN
 from bmi_runtime.encoding.identity import start_from
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput, BmiError
@@ -25,7 +26,7 @@ from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.output import Outputs
 from bmi_runtime.session.resume import Resumption
 from bmi_runtime.session.telemetry import Control, Telemetry
-from bmi_runtime.sources.base import NamesUnits, source_class
+from bmi_runtime.sources.base import HasWorld, NamesUnits, make_source
 
 
 def initial_model(config: Config, source: Any, tell: Callable[[str], None] = lambda text: None) -> EncodingModel:
@@ -35,7 +36,7 @@ def initial_model(config: Config, source: Any, tell: Callable[[str], None] = lam
     (Gaussian) with the configured uncertainty. What the file in ``encoding.initial`` knows of these units, by name, is
     put into it; `tell` hears what that was.
     """
-    if hasattr(source, "world"):
+    if isinstance(source, HasWorld):
         model = source.world.initial_model()
     elif config.encoding.initial == "truth":
         raise BadInput("encoding.initial = 'truth' is for simulated sources; the truth of this source is not known")
@@ -88,36 +89,67 @@ def assemble(
     on_snapshot : callable, optional
         See `Loop`.
     """
-    import zmq
-
-    source = source_class(config.source.kind)(config)
     told: list[str] = []
-    session = resumed.session if resumed else Session(config, initial_model(config, source, told.append))
-    warm_up(config)
-    telemetry = control = output = None
-    if config.telemetry.enabled and (speed == "real" if published is None else published):
-        context: zmq.Context = zmq.Context.instance()
-        telemetry, control = Telemetry(config, context), Control(config, context)
-        output = Outputs(config, context)
-    source.open()
-    recorder, failed = None, None
-    if config.recording.enabled:
-        parent = {"parent": resumed.parent} if resumed else {}
-        header = {"config": session.config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
-        header["unit_names"] = list(session.model.names)
-        try:
-            where = path or recording_path(config)
-            recorder = RecordingWriter(where, header | parent, *config.layout)
-        except BmiError as error:
-            if must_record:
-                raise
-            failed = str(error)
+    config = resolved(config, told.append)
+    with contextlib.ExitStack() as opened:  # what was opened is closed again when a later part cannot be
+        source = make_source(config)
+        session = resumed.session if resumed else Session(config, initial_model(config, source, told.append))
+        warm_up(config)
+        published = speed == "real" if published is None else published
+        sockets = _sockets(config, opened) if config.telemetry.enabled and published else (None, None, None)
+        telemetry, control, output = sockets
+        opened.callback(source.close)
+        source.open()
+        recorder, failed = _recorder(session, resumed, path, must_record)
+        opened.pop_all()
     loop = Loop(
         session, source, recorder, telemetry, control, speed, output=output, resumed=resumed, on_snapshot=on_snapshot
     )
     loop.recording_failed = failed
     loop.opening_events += [{"name": "model-loaded", "text": text} for text in told]
     return loop
+
+
+def resolved(config: Config, tell: Callable[[str], None] = lambda text: None) -> Config:
+    """Return a configuration with what it leaves open filled in: the bin width, and the filter that fits the units."""
+    session = config.session.model_copy(update={"bin_s": config.bin_s})
+    decoder, fitting = config.decoder, FILTER_OF[config.session.likelihood]
+    if decoder.kind in OWN and decoder.kind != fitting:
+        tell(f"decoder.kind = '{decoder.kind}' is not for {config.session.likelihood} units: '{fitting}' decodes")
+        decoder = decoder.model_copy(update={"kind": fitting})
+    return config.model_copy(update={"session": session, "decoder": decoder})
+
+
+def _sockets(config: Config, opened: contextlib.ExitStack) -> tuple[Telemetry, Control, Outputs]:
+    """Return the bound sockets toward viewers, operator and effectors."""
+    import zmq
+
+    context: zmq.Context = zmq.Context.instance()
+    telemetry = Telemetry(config, context)
+    opened.callback(telemetry.close)
+    control = Control(config, context)
+    opened.callback(control.close)
+    output = Outputs(config, context)
+    opened.callback(output.close)
+    return telemetry, control, output
+
+
+def _recorder(
+    session: Session, resumed: Resumption | None, path: pathlib.Path | None, must_record: bool
+) -> tuple[RecordingWriter | None, str | None]:
+    """Return the recording that was begun, and why there is none where one was wanted."""
+    config = session.config
+    if not config.recording.enabled:
+        return None, None
+    parent = {"parent": resumed.parent} if resumed else {}
+    header = {"config": config.model_dump(), "seed": config.session.seed, "provenance": provenance()}
+    header["unit_names"] = list(session.model.names)
+    try:
+        return RecordingWriter(path or recording_path(config), header | parent, *config.layout), None
+    except BmiError as error:
+        if must_record:
+            raise
+        return None, str(error)
 
 
 def apply_realtime(loop: Loop, say: Callable[[str], None]) -> None:
@@ -196,7 +228,7 @@ def describe(loop: Loop) -> str:
     parts = [
         f"{config.session.units} {config.session.likelihood} units from {config.source.kind}",
         f"{config.bin_s * 1000:g} ms bins",
-        f"{config.decoder.kind} decoder",
+        f"{loop.session.decoder_settings()['kind']} decoder",
         f"learning rate {config.adapter.learning_rate:g} per bin" if config.adapter.enabled else "no adaptation",
         f"seed {config.session.seed}",
         f"recording {loop.recorder.path}" if loop.recorder else "not recorded",

@@ -15,8 +15,10 @@ from bmi_runtime.security import refused_clients
 from bmi_runtime.session.commands import shown
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.describe import current_values, live_parameters
+from bmi_runtime.session.event_limiter import EventLimiter
 from bmi_runtime.session.latency import LatencyHistogram
 from bmi_runtime.session.pacing import NoPacer, Pacer
+from bmi_runtime.sources.base import HasTruth, KnowsCompletion, ReportsHealth, Stimulates
 
 NOTE_CHARACTERS = 2000
 UNKNOWN_COMMAND = "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
@@ -80,6 +82,8 @@ class Loop:
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
         self._marks, self._begun, self._missed = [0] * len(STAGES), 0, 0
+        self._stimulates, self._knows_completion = isinstance(source, Stimulates), isinstance(source, KnowsCompletion)
+        self._alarms = EventLimiter(config.bin_s)
         self._verbs = {"set": self._set, "do": self._do, "note": self._note, "get": self._get}
         session.mark = self._mark
         if resumed:
@@ -122,13 +126,15 @@ class Loop:
         gc.unfreeze()
         if self.recorder:
             now = time.monotonic_ns()
+            for event in self._alarms.suppressed():
+                self._both("event", {**event, "bin": self.session.bins - 1}, now)
             self._snapshot(now)
             self.recorder.write("health", self.health() | {"histograms": self._histograms()}, now)
 
     def _one_bin(self, lateness_ns: int, asked_ns: int) -> None:
         begin = self._begun = time.monotonic_ns()
         # a source that waits for data says when the bin's were complete; one that makes them is timed from the question
-        completed_ns = getattr(self.source, "completed_ns", asked_ns if self.source.paced else begin)
+        completed_ns = self._completed_ns(asked_ns if self.source.paced else begin)
         self._marks[SOURCE] = max(begin - completed_ns, 0)
         self.bin.fields.host_time_ns[0] = begin
         if self.resumed:
@@ -149,6 +155,10 @@ class Loop:
         self._publish(record)
         if self.on_bin:
             self.on_bin(self)
+
+    def _completed_ns(self, otherwise_ns: int) -> int:
+        """Return when the bin's data were complete, where the source knows."""
+        return self.source.completed_ns if self._knows_completion else otherwise_ns
 
     def _mark(self, stage: int) -> None:
         now = time.monotonic_ns()
@@ -181,9 +191,10 @@ class Loop:
         session.events.clear()
         for event in events:
             event["bin"] = session.bins - 1
-            if event["name"] == "stimulation" and hasattr(self.source, "stimulate"):
+            if event["name"] == "stimulation" and self._stimulates:
                 self.source.stimulate(event)
-            self._both("event", event, now_ns)
+            if self._alarms.admits(event, session.bins):
+                self._both("event", event, now_ns)
 
     def _keep(self, now_ns: int) -> None:
         """Record a snapshot when one is due; notice a recording that has failed."""
@@ -347,7 +358,7 @@ class Loop:
             self._lasting = {
                 "config": session.config.model_dump(),
                 "recording": str(self.recorder.path.absolute()) if self.recorder else None,
-                "simulated": hasattr(self.source, "truth"),
+                "simulated": isinstance(self.source, HasTruth),
                 "live_parameters": live_parameters(session),
                 "resumed_from": os.path.abspath(self.resumed.parent["path"]) if self.resumed else None,
             }
@@ -361,14 +372,14 @@ class Loop:
         """Return weights and covariances, the predicted error, and the truth where the source knows it."""
         message = self.session.model.state()
         message["predicted_sd"] = self.session.oversight.monitor.error_sd()
-        if hasattr(self.source, "truth"):
+        if isinstance(self.source, HasTruth):
             message["truth"] = self.source.truth()
         return message
 
     def health(self) -> dict[str, Any]:
         """Return latencies, misses, and what the recording and the control socket refused."""
         recorder, control = self.recorder, self.control
-        truth = self.source.truth() if hasattr(self.source, "truth") else None
+        truth = self.source.truth() if isinstance(self.source, HasTruth) else None
         return {
             "bins": self.session.bins,
             "adaptation": self.session.oversight.report(truth),
@@ -379,7 +390,7 @@ class Loop:
             "messages_lost": recorder.messages_lost if recorder else 0,
             "refused_commands": control.refused if control else 0,
             "refused_clients": refused_clients(),
-            "source": self.source.health() if hasattr(self.source, "health") else {},
+            "source": self.source.health() if isinstance(self.source, ReportsHealth) else {},
         }
 
     def result(self) -> dict[str, Any]:

@@ -238,10 +238,6 @@ def next_path(path) -> Path:
     return candidate
 
 
-SHELL_ONLY = ("recording.", "telemetry.", "realtime.", "session.duration_s")
-"""What may differ between a recording and the session that goes on from it."""
-
-
 def configuration_of(path, overrides) -> tuple[Config, int]:
     """Return the configuration of a session that goes on from a recording, and how many bins are done.
 
@@ -254,10 +250,11 @@ def configuration_of(path, overrides) -> tuple[Config, int]:
         When an override would change the session itself: that is what commands to the running session are for.
     """
     for text in overrides:
-        if not text.startswith(SHELL_ONLY):
+        if configuration.belongs_to_step(text.partition("=")[0].strip()):
             raise BadInput(
-                f"--set {text} would change the session that is resumed; only {', '.join(SHELL_ONLY)} may differ (send "
-                "a command once it runs)"
+                f"--set {text} would change the session that is resumed: the step reads it; only the shell's keys may "
+                "differ (recording, telemetry, guard, realtime but miss_policy, session.duration_s); send a command "
+                "once it runs"
             )
     tail = read_tail(path)
     data = tail.header.get("config")

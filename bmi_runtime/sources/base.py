@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from bmi_runtime import registry
+from bmi_runtime.config import Config
 from bmi_runtime.messages import Bin
 
 SOURCES = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
@@ -47,11 +50,72 @@ class Source(Protocol):
         """Let go of sockets and files."""
 
 
+TABLE = registry.Table(
+    "source",
+    SOURCES,
+    ENTRY_POINTS,
+    ("open()", "next_bin(into, cursor, target)", "drain_events()", "close()"),
+)
+
+
+@runtime_checkable
+class HasTruth(Protocol):
+    """Knows the units' true weights: a simulation."""
+
+    def truth(self) -> np.ndarray:
+        """Return the true weights, (regressors, units), as they are now."""
+
+
+@runtime_checkable
+class HasWorld(Protocol):
+    """Has a simulated world, which knows what to start from."""
+
+    world: Any
+
+
+@runtime_checkable
+class Stimulates(Protocol):
+    """Takes stimulation events."""
+
+    def stimulate(self, event: dict[str, Any]) -> None:
+        """Stimulate as the event says, from the next bin on."""
+
+
+@runtime_checkable
+class ReportsHealth(Protocol):
+    """Counts what it refused, lost and waited for."""
+
+    def health(self) -> dict[str, Any]:
+        """Return everything counted since the start."""
+
+
+@runtime_checkable
+class KnowsCompletion(Protocol):
+    """Waits for data, and knows when those of the newest bin were complete."""
+
+    completed_ns: int
+    """Host monotonic time, ns."""
+
+
 def names() -> list[str]:
     """Return the names of all sources, those of other packages included."""
-    return sorted(registry.names(SOURCES, ENTRY_POINTS))
+    return sorted(TABLE.names())
 
 
 def source_class(name: str) -> Any:
     """Return the class of the source `name` (``source.kind``), or raise `BadInput` naming the choices."""
-    return registry.find("source", SOURCES, ENTRY_POINTS, name)
+    return TABLE.find(name)
+
+
+def make_source(config: Config) -> Source:
+    """Return the source that a configuration names, not opened yet.
+
+    Raises
+    ------
+    BadInput
+        When there is none of that name, an option is not one of its own, or it cannot be made.
+    """
+    kind = source_class(config.source.kind)
+    if hasattr(kind, "Options"):
+        registry.checked_options(kind, config.source.options, "source.options")
+    return registry.made("source", config.source.kind, kind, config)

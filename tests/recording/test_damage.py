@@ -102,9 +102,19 @@ def test_every_bit_of_the_opening_can_flip_and_the_steps_are_still_read(tmp_path
         assert recording.dtype == steps.dtype
 
 
+def test_one_damaged_copy_of_the_configuration_costs_nothing_but_a_word(recorded, steps):
+    whole = Recording(recorded).header
+    for copy in (0, 1):
+        with flipped_bit(recorded, frame_ends(recorded)[copy][1] - 1, 0):
+            recording = Recording(recorded)
+            assert recording.header == whole and recording.steps().tobytes() == steps.tobytes()
+            assert not recording.complete and len(recording.damage) == 1
+
+
 def test_a_damaged_configuration_is_refused_unless_asked_to_go_on(recorded, steps):
     data = bytearray(recorded.read_bytes())
-    data[frame_ends(recorded)[0][1] - 1] ^= 1
+    for copy in (0, 1):
+        data[frame_ends(recorded)[copy][1] - 1] ^= 1
     recorded.write_bytes(data)
     with pytest.raises(BadInput, match="the first message is not a whole configuration"):
         Recording(recorded)
@@ -115,25 +125,25 @@ def test_a_damaged_configuration_is_refused_unless_asked_to_go_on(recorded, step
 def test_reading_goes_on_past_damage_only_when_asked(recorded, steps):
     ends = [end for _, end in frame_ends(recorded)]
     data = bytearray(recorded.read_bytes())
-    data[ends[20] - 5] ^= 64
+    data[ends[21] - 5] ^= 64
     recorded.write_bytes(data)
     stopped, past = Recording(recorded), Recording(recorded, past_damage=True)
     assert stopped.steps().tobytes() == steps[: stopped.n_steps].tobytes()
-    assert stopped.lost_bytes == len(data) - ends[19]
+    assert stopped.lost_bytes == len(data) - ends[20]
     assert past.n_steps == 39 and past.missing_bins == 1 and not past.complete
     assert past.steps().tobytes() == np.delete(steps, stopped.n_steps).tobytes()
     (damage,) = past.damage
-    assert (damage.offset, damage.size_bytes) == (ends[19], ends[20] - ends[19])
+    assert (damage.offset, damage.size_bytes) == (ends[20], ends[21] - ends[20])
     assert "checksum" in damage.reason and "step" in damage.reason
 
 
 def test_a_frame_with_an_absurd_length(recorded, steps):
     ends = [end for _, end in frame_ends(recorded)]
     data = bytearray(recorded.read_bytes())
-    data[ends[9] + 1 : ends[9] + 9] = b"\xff" * 8
+    data[ends[10] + 1 : ends[10] + 9] = b"\xff" * 8
     recorded.write_bytes(data)
     recording = Recording(recorded, past_damage=True)
-    assert recording.n_steps == 39 and recording.lost_bytes == ends[10] - ends[9]
+    assert recording.n_steps == 39 and recording.lost_bytes == ends[11] - ends[10]
     assert "length" in recording.damage[0].reason
 
 
@@ -157,9 +167,9 @@ def test_a_stretch_of_another_recording_cannot_pass_for_whole(recorded, tmp_path
     write(other, make(3, n_units=5))
     ends = [end for _, end in frame_ends(other)]
     cut = [end for _, end in frame_ends(recorded)][12]
-    recorded.write_bytes(recorded.read_bytes()[:cut] + other.read_bytes()[ends[0] : ends[1]])
+    recorded.write_bytes(recorded.read_bytes()[:cut] + other.read_bytes()[ends[1] : ends[2]])
     recording = Recording(recorded)
-    assert recording.lost_bytes == ends[1] - ends[0] and "wrong size" in recording.damage[0].reason
+    assert recording.lost_bytes == ends[2] - ends[1] and "wrong size" in recording.damage[0].reason
 
 
 @QUICK

@@ -51,7 +51,7 @@ def test_other_streams_come_back_in_order(recorded):
     snapshots = [message for _, message in recording.messages("snapshot")]
     np.testing.assert_array_equal(snapshots[2]["weights"], np.arange(6.0).reshape(2, 3) + 25)
     assert recording.stream_counts == {
-        "step": 40, "event": 6, "command": 0, "snapshot": 4, "health": 0, "configuration": 1
+        "step": 40, "event": 6, "command": 0, "snapshot": 4, "health": 0, "configuration": 2
     }  # fmt: skip
     assert list(recording.messages("command")) == []
 
@@ -76,7 +76,7 @@ def test_stock_reader_sees_the_same(recorded, steps):
         counts = {
             summary.channels[number].topic: count for number, count in summary.statistics.channel_message_counts.items()
         }
-        assert counts == {"step": 40, "event": 6, "snapshot": 4, "configuration": 1}
+        assert counts == {"step": 40, "event": 6, "snapshot": 4, "configuration": 2}
         assert summary.statistics.message_count == 51
         payloads = [message.data for _, _, message in reader.iter_messages("step", log_time_order=False)]
         events = [msgpack.unpackb(message.data) for _, _, message in reader.iter_messages("event")]
