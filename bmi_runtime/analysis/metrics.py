@@ -32,7 +32,7 @@ class Trial:
     """
 
     path_m: np.ndarray
-    target_m: tuple[float, float]
+    target_m: tuple[float, ...]
     radius_m: float
     bin_s: float
     hold_s: float

@@ -19,6 +19,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "fokker-planck": ("bmi_runtime.cli.fokker_planck", "fokker_planck", "Populations of neurons as densities."),
     "sweep": ("bmi_runtime.cli.sweep", "sweep", "Any command over a grid of settings."),
     "compare": ("bmi_runtime.cli.compare", "compare", "Decoders side by side, with confidence intervals."),
+    "rehearse": ("bmi_runtime.cli.rehearse", "rehearse", "Settings tried on a pilot's own units and subject."),
     "inspect": ("bmi_runtime.cli.inspect", "inspect", "What is in a recording or data file, and what is odd."),
     "stability": ("bmi_runtime.cli.stability", "stability", "Has the array changed since the reference days?"),
     "recover": ("bmi_runtime.cli.recover", "recover", "Salvage a truncated recording."),

@@ -14,6 +14,7 @@ from bmi_runtime.messages import Bin
 SOURCES = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
     "simulated": "simulators.source:SimulatedSource",
     "network": "simulators.network_source:NetworkSource",
+    "rehearsal": "simulators.rehearsal_source:RehearsalSource",
     "zeromq": "bmi_runtime.sources.zeromq:ZeroMQSource",
     "open-ephys": "bmi_runtime.sources.open_ephys:OpenEphysSource",
     "blackrock": "bmi_runtime.sources.blackrock:BlackrockSource",

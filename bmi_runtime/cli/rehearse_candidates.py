@@ -1,0 +1,130 @@
+"""What a rehearsal tries: the configuration of its sessions and the settings that differ."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pathlib
+import shlex
+from typing import Any
+
+from bmi_runtime import config as configuration
+from bmi_runtime.errors import BadInput
+from bmi_runtime.rehearsal.pilot import Pilot
+from bmi_runtime.rehearsal.sessions import session_config
+from bmi_runtime.rehearsal.study import Settings, check_settings, default_settings
+from bmi_runtime.rehearsal.world import FittedWorld
+from bmi_runtime.sweep import grid_values
+
+RESET = ("recording", "telemetry")
+"""Sections whose recorded values have no meaning in a simulated session."""
+
+
+def base_configuration(world: FittedWorld, pilot: Pilot | None, path, overrides) -> dict[str, Any]:
+    """Return the configuration of every session: a file's, or the recording's own, with what the world decides.
+
+    Raises
+    ------
+    BadInput
+        When it is wrong, or contradicts the world.
+    """
+    from simulators.rehearsed import adopted
+
+    settings = [{text.partition("=")[0].strip(): ""} for text in overrides]
+    check_settings(settings)
+    if path is not None or pilot is None or pilot.config is None:
+        config = configuration.load(path, overrides)
+        if pilot is not None and pilot.config is None and path is None:
+            config = _slower(config, world, overrides)
+    else:
+        data = pilot.config.model_dump()
+        for text in overrides:
+            configuration.override(data, text)
+        config = configuration.from_dict(data, "the recorded configuration with --set")
+    data = adopted(config, world).model_dump()
+    fresh = configuration.load(None).model_dump()
+    data |= {name: fresh[name] for name in RESET}
+    data["source"] = fresh["source"]
+    return data
+
+
+def _slower(config, world: FittedWorld, overrides):
+    """Return a configuration whose learning rate, where none was said, learns as much per second in these bins."""
+    if any(text.startswith("adapter.learning_rate") for text in overrides):
+        return config
+    usual_s = 0.05 if world.likelihood == "gaussian" else 0.005
+    data = config.model_dump(exclude_unset=True)
+    data.setdefault("adapter", {})["learning_rate"] = config.adapter.learning_rate * world.bin_s / usual_s
+    return configuration.from_dict(data)
+
+
+def candidates(grids, tried, base: dict[str, Any]) -> list[Settings]:
+    """Return the settings to rehearse, the unchanged configuration first; every one is checked before any is simulated.
+
+    Parameters
+    ----------
+    grids : sequence of str
+        ``KEY=V1,V2`` or ``KEY=logspace(A,B,N)``; their product.
+    tried : sequence of str
+        ``KEY=VALUE KEY=VALUE``, one candidate each.
+
+    Raises
+    ------
+    BadInput
+        When a text is not of its form, a key or value cannot be, or a rehearsal has no say in it.
+    """
+    spaces = [grid_values(text) for text in grids]
+    found: list[Settings] = [{}]
+    if spaces:
+        found += [
+            dict(zip((key for key, _ in spaces), values, strict=True))
+            for values in itertools.product(*(values for _, values in spaces))
+        ]
+    for text in tried:
+        found.append(dict(_pair(part) for part in shlex.split(text)))
+    if len(found) == 1:
+        found = default_settings(base["adapter"]["learning_rate"])
+    check_settings(found)
+    for point in found:
+        session_config(base, point, 1)
+    return found
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or "." not in key:
+        raise BadInput(f"--try wants 'section.key=value ...', got '{text}'")
+    return key, value
+
+
+def write_recommended(path: str | os.PathLike, base: dict[str, Any], chosen: dict[str, Any], pilot: str) -> None:
+    """Write the recommended configuration as TOML: what differs from the defaults, and where it comes from.
+
+    Raises
+    ------
+    BadInput
+        When the file exists already or cannot be written.
+    """
+    data = session_config(base, chosen["settings"], base["session"]["seed"]).model_dump()
+    fresh = configuration.load(None).model_dump()
+    lines = [f"# rehearsed on {pilot}: {chosen['why']}"]
+    for section, values in data.items():
+        differing = {key: value for key, value in values.items() if value != fresh[section].get(key)}
+        if differing:
+            lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in differing.items())]
+    try:
+        with open(pathlib.Path(path), "x", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+    except FileExistsError:
+        raise BadInput(f"{path} exists already; give --write another name") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value)

@@ -1,0 +1,84 @@
+"""Counts of one bin of a fitted world: coupled, overdispersed units with shared fluctuations."""
+
+import numpy as np
+
+from bmi_runtime.kernels.exponential import exponential
+from bmi_runtime.kernels.jit import kernel
+
+MOST_COUNT = 2000
+
+
+@kernel
+def count_by_inversion(mean, dispersion, uniform):
+    """Return the count whose cumulative distribution first exceeds `uniform`.
+
+    Poisson where `dispersion` (variance over mean) is one; above it the negative binomial of that mean and variance,
+    of size ``mean / (dispersion - 1)``: P(0) = dispersion^-size, P(k+1) / P(k) = (k + size) / (k + 1) * (1 - 1 /
+    dispersion) (standard).
+    """
+    over = dispersion - 1.0
+    size = mean / over if over > 1e-9 else 0.0
+    term = np.exp(-size * np.log(dispersion)) if over > 1e-9 else np.exp(-mean)
+    share = over / dispersion
+    total, count = term, 0
+    while uniform > total and count < MOST_COUNT:
+        ratio = (count + size) * share / (count + 1.0) if over > 1e-9 else mean / (count + 1.0)
+        count += 1
+        term *= ratio
+        total += term
+    return count
+
+
+@kernel
+def emit_counts(
+    weights, regressors, loadings, shared, pending, slot, filters, dispersion, ceiling, uniforms, log_rate, counts
+):
+    """Draw the counts of one bin, and let them act on the bins to come.
+
+    Parameters
+    ----------
+    weights : ndarray, (1 + regressors, units)
+        Natural log of expected counts per bin; baseline first.
+    regressors : ndarray, (1 + regressors,)
+        1, then the values of this bin.
+    loadings : ndarray, (factors, units)
+    shared : ndarray, (factors,)
+        Common fluctuations of the log rate.
+    pending : ndarray, (lags + 1, units), in and out
+        A ring: row `slot` holds what past spikes add to the log rate of this bin; zeroed when it has been used.
+    filters : ndarray, (sources, lags, targets)
+        Empty sources: no unit acts on any.
+    dispersion, ceiling, uniforms : ndarray, (units,)
+        Variance over mean; largest expected count; numbers between 0 and 1.
+    log_rate, counts : ndarray, (units,), out
+
+    Returns
+    -------
+    int
+        How many units were held at their ceiling.
+    """
+    units, ring = weights.shape[1], pending.shape[0]
+    log_rate[:] = pending[slot]
+    pending[slot] = 0.0
+    for a in range(weights.shape[0]):
+        u = regressors[a]
+        for i in range(units):
+            log_rate[i] += u * weights[a, i]
+    for f in range(shared.size):
+        x = shared[f]
+        for i in range(units):
+            log_rate[i] += x * loadings[f, i]
+    held = 0
+    for i in range(units):
+        mean = exponential(min(log_rate[i], 30.0))
+        if not mean <= ceiling[i]:
+            mean = ceiling[i]
+            held += 1
+        counts[i] = count_by_inversion(mean, dispersion[i], uniforms[i])
+    for j in range(filters.shape[0]):
+        if counts[j] > 0:
+            for m in range(ring - 1):
+                row = (slot + 1 + m) % ring
+                for i in range(units):
+                    pending[row, i] += counts[j] * filters[j, m, i]
+    return held

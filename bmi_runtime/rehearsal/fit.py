@@ -1,0 +1,80 @@
+"""From a pilot to a world: subject, then units, then a check that the world does not run away."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from bmi_runtime.analysis.glm.simulation import branching_ratio
+from bmi_runtime.errors import BadInput
+from bmi_runtime.rehearsal.pilot import Pilot, read_pilot
+from bmi_runtime.rehearsal.subject_fit import ASSUMED, fit_subject
+from bmi_runtime.rehearsal.units_fit import FittedUnits, fit_gaussian, fit_poisson
+from bmi_runtime.rehearsal.world import FittedWorld, is_world
+
+STABLE = 0.9
+"""Extra spikes that a spike may bring, all told: above it a fluctuation lasts so long that the fit is not believed."""
+LEAST_SCALE = 0.05
+
+
+def world_of(path: str | os.PathLike) -> tuple[FittedWorld, Pilot | None]:
+    """Return the world fitted to a pilot, and the pilot; or a world that was written before, and None.
+
+    Raises
+    ------
+    BadInput
+        When the pilot cannot be read, or lacks what a world needs.
+    """
+    if is_world(path):
+        return FittedWorld.load(path), None
+    pilot = read_pilot(path)
+    return fit_world(pilot), pilot
+
+
+def fit_world(pilot: Pilot) -> FittedWorld:
+    """Return the world fitted to a pilot."""
+    notes = list(pilot.notes)
+    if pilot.velocity is None:
+        subject, said = fit_subject(pilot)
+        notes += said
+    else:
+        subject = ASSUMED
+        notes.append("an arm's movement says nothing of delays on a screen: the subject's parameters are assumed")
+    units = (fit_poisson if pilot.likelihood == "poisson" else fit_gaussian)(pilot, subject)
+    notes += units.notes
+    coupling, done = stabilised(units, pilot.name)
+    fields = {f.name: getattr(units, f.name) for f in dataclasses.fields(units) if f.name not in ("expected", "notes")}
+    fields["coupling"] = coupling
+    return FittedWorld(
+        likelihood=pilot.likelihood, bin_s=pilot.bin_s, axes=pilot.axes, subject=subject, name=pilot.name,
+        notes=(*notes, *done), **fields,
+    )  # fmt: skip
+
+
+def stabilised(units: FittedUnits, name: str) -> tuple[np.ndarray, list[str]]:
+    """Return a coupling that does not feed itself, and what was done to it.
+
+    Raises
+    ------
+    BadInput
+        When hardly any of it could be kept.
+    """
+    coupling = units.coupling
+    if not coupling.shape[2]:
+        return coupling, []
+    rate = units.expected.mean(axis=0)
+    ratio = branching_ratio(rate, coupling)
+    if ratio <= STABLE:
+        return coupling, []
+    scale = 1.0
+    while branching_ratio(rate, np.where(coupling > 0, scale * coupling, coupling)) > STABLE:
+        scale *= 0.9
+        if scale < LEAST_SCALE:
+            raise BadInput(
+                f"the coupling fitted to {name} runs away: a spike brings {ratio:.2g} others, whatever is taken off "
+                "its excitation; leave out the units that fire together (one unit sorted twice?)"
+            )
+    note = f"the fitted coupling ran away (a spike brings {ratio:.2f} others): its excitation was scaled by {scale:.2f}"
+    return np.where(coupling > 0, scale * coupling, coupling), [note]

@@ -1,0 +1,168 @@
+"""Reading a pilot: what the units did while the subject saw a cursor and a target, or while an arm moved."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.encoding.model import DM_PER_M
+from bmi_runtime.errors import BadInput
+
+LEAST_S = 10.0
+LEAST_SPIKES = 20
+REHEARSED_SPEED_M_S = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Pilot:
+    """What a rehearsal is fitted to.
+
+    Attributes
+    ----------
+    counts : ndarray, (bins, units)
+    bin_s : float
+    likelihood : {"poisson", "gaussian"}
+    usable : ndarray of bool, (bins,)
+    seen, target : ndarray, (bins, axes), or None
+        Cursor and target (m) on the screen while the counts arose; None in an open-loop recording.
+    velocity : ndarray, (bins, axes), or None
+        Of the arm, in m/s as scaled by `scale`; None in a session, where it is the subject's to intend.
+    position : ndarray, (bins, axes), or None
+    config : Config, or None
+        Of the session.
+    name : str
+    notes : tuple of str
+    """
+
+    counts: np.ndarray
+    bin_s: float
+    likelihood: str
+    usable: np.ndarray
+    seen: np.ndarray | None
+    target: np.ndarray | None
+    velocity: np.ndarray | None
+    position: np.ndarray | None
+    config: Config | None
+    name: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> int:
+        """Number of axes of the movement."""
+        moved = self.target if self.velocity is None else self.velocity
+        assert moved is not None
+        return moved.shape[1]
+
+    @property
+    def seconds(self) -> float:
+        """Usable time, s."""
+        return float(self.usable.sum() * self.bin_s)
+
+
+def read_pilot(path) -> Pilot:
+    """Read a session's recording (``.mcap``) or an open-loop recording as `bmi decode` reads it.
+
+    Raises
+    ------
+    BadInput
+        When it cannot be read, or holds too little time, too few spikes or no movement: which part is said.
+    """
+    path = pathlib.Path(path)
+    pilot = _session(path) if path.suffix.lower() == ".mcap" else _open_loop(path)
+    if pilot.seconds < LEAST_S:
+        raise BadInput(f"{path} holds {pilot.seconds:.3g} s that can be used; a world needs at least {LEAST_S:g} s")
+    return _without_silent(pilot)
+
+
+def _session(path: pathlib.Path) -> Pilot:
+    from bmi_runtime.recording.reader import Recording
+    from bmi_runtime.session.replay import recorded_config
+
+    recording = Recording(path)
+    config = recorded_config(recording)
+    if not recording.n_steps:
+        raise BadInput(f"{path} holds no bin, so no world can be fitted to it")
+    steps = recording.steps()
+    given, output = steps["input"], steps["output"]
+    if given.dtype.names and "features" in given.dtype.names and config.session.features:
+        raise BadInput(f"{path} holds spikes and features together; a world is fitted to one kind of unit")
+    axes = output["intended"].shape[1]
+    seen, target = (np.vstack([rows[:1], rows[:-1]])[:, :axes] for rows in (output["cursor"], output["target"]))
+    usable = given["stale"] == 0
+    usable[0] = False  # what was on the screen before the first bin is not in the recording
+    counts = given["counts"].astype(float)
+    most = config.safety.max_feature if config.continuous else config.safety.max_count
+    usable &= (np.abs(np.where(np.isfinite(counts), counts, np.inf)) <= most).all(axis=1)
+    return Pilot(
+        np.where(usable[:, None], counts, 0.0), config.bin_s, config.session.likelihood, usable, seen, target, None,
+        None, config, str(path),
+    )  # fmt: skip
+
+
+def _open_loop(path: pathlib.Path) -> Pilot:
+    from bmi_runtime.sources.datafile import load_recording
+
+    data = load_recording(path)
+    velocity, position = data.velocity, data.position
+    usable = np.isfinite(velocity).all(axis=1)
+    if not usable.any() or not np.ptp(velocity[usable], axis=0).all():
+        raise BadInput(f"{path}: the movement never changes, so nothing can be fitted to it")
+    speed = float(np.sqrt((velocity[usable] ** 2).sum(axis=1).mean()))
+    scale, notes = 1.0, []
+    if data.velocity_unit != "m/s":
+        scale = REHEARSED_SPEED_M_S / speed
+        notes.append(
+            f"the velocity is in {data.velocity_unit}: its root mean square was taken as {REHEARSED_SPEED_M_S:g} m/s "
+            "of the cursor"
+        )
+    elif not 0.02 < speed < 0.5:
+        scale = REHEARSED_SPEED_M_S / speed
+        notes.append(f"the arm moved at {speed:.3g} m/s rms; it stands for {REHEARSED_SPEED_M_S:g} m/s of the cursor")
+    whole = bool((data.counts == np.round(data.counts)).all() and data.counts.min() >= 0)
+    place = None
+    if position is not None and np.isfinite(position[usable]).all():
+        place = scale * (position - np.median(position[usable], axis=0))
+    return Pilot(
+        data.counts, data.bin_s, "poisson" if whole else "gaussian", usable, None, None, scale * velocity, place, None,
+        str(path), tuple(notes),
+    )  # fmt: skip
+
+
+def _without_silent(pilot: Pilot) -> Pilot:
+    """Refuse a pilot without spikes; note the units that hardly fire."""
+    counts = pilot.counts[pilot.usable]
+    if pilot.likelihood == "gaussian":
+        if not np.ptp(counts, axis=0).any():
+            raise BadInput(f"{pilot.name}: no feature ever changes, so no unit can be fitted")
+        return pilot
+    spikes = counts.sum(axis=0)
+    few = np.flatnonzero(spikes < LEAST_SPIKES)
+    if few.size == len(spikes):
+        raise BadInput(
+            f"{pilot.name}: no unit has {LEAST_SPIKES} spikes (the busiest has {spikes.max():g}), so none can be fitted"
+        )
+    if not few.size:
+        return pilot
+    named = ", ".join(map(str, few[:6])) + (", ..." if few.size > 6 else "")
+    note = f"{few.size} of {len(spikes)} units have fewer than {LEAST_SPIKES} spikes ({named}): taken as untuned"
+    return dataclasses.replace(pilot, notes=(*pilot.notes, note))
+
+
+def velocity_dm_s(velocity_m_s: np.ndarray) -> np.ndarray:
+    """Return velocities in the unit of the encoding model."""
+    return DM_PER_M * velocity_m_s
+
+
+def note(pilot: Pilot, text: str) -> Pilot:
+    """Return the pilot with one more note."""
+    return dataclasses.replace(pilot, notes=(*pilot.notes, text))
+
+
+def quiet(values: Any) -> np.ndarray:
+    """Return an array in which what is not finite is zero."""
+    values = np.asarray(values, float)
+    return np.where(np.isfinite(values), values, 0.0)

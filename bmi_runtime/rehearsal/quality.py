@@ -1,0 +1,141 @@
+"""How well a fitted world's spikes agree with the pilot's: rates, intervals, correlations, tuning, decoders' scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.rehearsal.pilot import Pilot, velocity_dm_s
+from bmi_runtime.rehearsal.subject_fit import intended_path
+from bmi_runtime.rehearsal.units_fit import _filled
+from bmi_runtime.rehearsal.world import FittedWorld
+
+DECODERS = ("ridge", "kalman", "history")
+TRAIN_FRACTION = 0.8
+COARSE_S = 0.05
+MOST_BINS = 20_000
+
+
+def simulated_counts(world: FittedWorld, pilot: Pilot, seed: int = 1) -> np.ndarray:
+    """Return counts of the world along the pilot's own movement, (bins, units)."""
+    from simulators.rehearsed import FittedUnits
+
+    units = FittedUnits(world, np.random.default_rng(seed))
+    velocity, position = movement(world, pilot)
+    lead = max(world.lags, default=0)
+    velocity = np.vstack([velocity[lead:], np.repeat(velocity[-1:], lead, axis=0)])  # intended before it was made
+    noise = np.random.default_rng([seed, 1]).standard_normal(velocity.shape)
+    noisy = velocity + world.subject.mean[3] * np.linalg.norm(velocity, axis=1, keepdims=True) * noise
+    if pilot.velocity is not None:
+        noisy = velocity  # an arm's own movement: what the subject intended is not noisier than it
+    return np.array([units.emit(v, p).copy() for v, p in zip(noisy, position, strict=True)])
+
+
+def movement(world: FittedWorld, pilot: Pilot) -> tuple[np.ndarray, np.ndarray]:
+    """Return velocity (m/s) and position (m) that went with the pilot's counts, each (bins, axes)."""
+    if pilot.velocity is not None:
+        place = np.zeros_like(pilot.velocity) if pilot.position is None else pilot.position
+        return _filled(pilot.velocity), _filled(place)
+    assert pilot.seen is not None and pilot.target is not None
+    return intended_path(world.subject.mean, pilot.seen, pilot.target, pilot.bin_s), pilot.seen
+
+
+def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]:
+    """Return how the counts of the fitted world agree with the pilot's.
+
+    Returns
+    -------
+    dict
+        ``rate``: correlation over units and median ratio; ``variability``: Fano factors in coarse bins and the share of
+        empty bins' correlation; ``intervals``: the same of counts' autocorrelation from bin to bin; ``correlations``:
+        correlation over pairs and both standard deviations; ``tuning``: correlation over units; ``decoders``: R2 of
+        velocity on real and on simulated counts.
+    """
+    simulated = simulated_counts(world, pilot, seed)
+    rows = pilot.usable
+    real, made = pilot.counts[rows], simulated[rows]
+    velocity = velocity_dm_s(movement(world, pilot)[0])[rows]
+    merged = max(round(COARSE_S / pilot.bin_s), 1)
+    coarse = [_merged(counts, merged) for counts in (real, made)]
+    pairs = [_pairs(counts) for counts in coarse]
+    tuning = [_gains(counts, _merged(velocity, merged) / merged) for counts in coarse]
+    means = [counts.mean(axis=0) for counts in (real, made)]
+    fano = [counts.var(axis=0) / np.maximum(counts.mean(axis=0), 1e-9) for counts in coarse]
+    memory = [_autocorrelation(counts) for counts in coarse]
+    return {
+        "rate": {"correlation": _correlation(*means), "ratio": _ratio(*means)},
+        "variability": {"correlation": _correlation(*fano), "real": _middle(fano[0]), "simulated": _middle(fano[1])},
+        "intervals": {
+            "correlation": _correlation(*memory), "real": _middle(memory[0]), "simulated": _middle(memory[1])
+        },
+        "correlations": {
+            "correlation": _correlation(*pairs), "real_sd": float(np.std(pairs[0])),
+            "simulated_sd": float(np.std(pairs[1])), "real_mean": float(np.mean(pairs[0])),
+            "simulated_mean": float(np.mean(pairs[1])),
+        },
+        "tuning": {"correlation": _correlation(tuning[0].ravel(), tuning[1].ravel())},
+        "decoders": decoder_scores(pilot, simulated, velocity_dm_s(movement(world, pilot)[0])),
+    }  # fmt: skip
+
+
+def decoder_scores(pilot: Pilot, simulated: np.ndarray, velocity: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return R2 of velocity (mean over axes) of fitted decoders on the pilot's and on simulated counts."""
+    from bmi_runtime.analysis.metrics import r2
+    from bmi_runtime.decoding.base import fit_decoder
+    from bmi_runtime.decoding.fitted import Training, decode_all
+
+    if velocity.shape[1] != 2:
+        return {}
+    merged = max(round(COARSE_S / pilot.bin_s), 1)
+    found: dict[str, dict[str, float]] = {}
+    for which, counts in (("real", pilot.counts), ("simulated", simulated)):
+        y, v = _merged(counts, merged)[:MOST_BINS], (_merged(velocity, merged) / merged)[:MOST_BINS]
+        place = np.cumsum(v, axis=0) * pilot.bin_s * merged
+        starts = np.zeros(len(y), bool)
+        starts[0] = True
+        data = Training(y, np.hstack([place, v]), starts, starts.copy(), pilot.bin_s * merged)
+        split = int(TRAIN_FRACTION * len(y))
+        for name in DECODERS:
+            decoder = fit_decoder(name, data.part(slice(0, split)))
+            decoded = decode_all(decoder, data.part(slice(split, len(y))))
+            found.setdefault(name, {})[which] = float(r2(v[split:], decoded[:, 2:]).mean())
+    return found
+
+
+def _merged(rows: np.ndarray, merged: int) -> np.ndarray:
+    bins = len(rows) // merged
+    return rows[: bins * merged].reshape(bins, merged, -1).sum(axis=1)
+
+
+def _pairs(counts: np.ndarray) -> np.ndarray:
+    spread = counts.std(axis=0)
+    kept = counts[:, spread > 0]
+    table = np.corrcoef(kept.T) if kept.shape[1] > 1 else np.ones((1, 1))
+    return table[np.triu_indices(len(table), 1)]
+
+
+def _gains(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    u = np.column_stack([np.ones(len(counts)), velocity])
+    scale = np.maximum(counts.mean(axis=0), 1e-9)
+    return (np.linalg.lstsq(u, counts, rcond=None)[0][1:] / scale).T
+
+
+def _autocorrelation(counts: np.ndarray) -> np.ndarray:
+    centred = counts - counts.mean(axis=0)
+    below = np.maximum((centred**2).mean(axis=0), 1e-12)
+    return (centred[1:] * centred[:-1]).mean(axis=0) / below
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    if len(a) != len(b) or len(a) < 3 or not (np.std(a) > 0 and np.std(b) > 0):
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.median(b / np.where(np.abs(a) > 1e-9, a, np.nan)[...]))
+
+
+def _middle(values: np.ndarray) -> float:
+    return float(np.median(values))

@@ -1,0 +1,102 @@
+"""Sessions simulated in a fitted world: the session's own step, a world in place of the laboratory, and a score."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from bmi_runtime import config as configuration
+from bmi_runtime.analysis.metrics import Trial, bit_rate_bits_s, path_efficiency
+from bmi_runtime.config import Config
+from bmi_runtime.messages import Bin, TrialState
+from bmi_runtime.rehearsal.world import FittedWorld
+from bmi_runtime.session.core import Session
+from bmi_runtime.session.launch import initial_model
+from simulators.rehearsed import RehearsedWorld
+
+MEASURES = {  # name: (whether more is better, unit)
+    "hits_per_min": (True, "per minute"),
+    "success_rate": (True, ""),
+    "time_to_target_s": (False, "s"),
+    "path_efficiency": (True, ""),
+    "bit_rate_bits_s": (True, "bits/s"),
+    "velocity_error_m_s": (False, "m/s"),
+}
+
+
+@dataclasses.dataclass
+class _World:
+    """What `initial_model` asks of a source."""
+
+    world: RehearsedWorld
+
+
+def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict[str, float]:
+    """Run a session in a fitted world; return `MEASURES`, NaN where no trial gives one.
+
+    Parameters
+    ----------
+    config : Config
+        ``session.seed`` sets every random number; two configurations of one seed meet the same noise.
+    world : FittedWorld
+        As drawn.
+    seconds : float
+    """
+    acting = RehearsedWorld(config, world)
+    session = Session(config, initial_model(config, _World(acting)))
+    given, n = Bin(*config.layout), world.axes
+    fields, task = given.fields, session.task
+    into = fields.features if config.continuous and config.session.features else fields.counts
+    bins = round(seconds / config.bin_s)
+    path, trials, squares = [session.cursor[:n]], [], 0.0
+    for _ in range(bins):
+        target, trial = task.target, task.trial
+        into[:] = acting.counts(session.cursor, target)
+        session.step(given.bytes)
+        squares += sum((a - b) ** 2 for a, b in zip(session.decoder.state.tolist()[n:], acting.intended, strict=True))
+        path.append(session.cursor[:n])
+        for event in session.events:
+            if event.get("name") == "trial":
+                trials.append(
+                    Trial(np.array(path), target[:n], target[n], config.bin_s, config.task.hold_s,
+                          event["result"] == "success")
+                )  # fmt: skip
+        session.events.clear()
+        if task.trial != trial or task.trial_state >= TrialState.SUCCESS:
+            path = [session.cursor[:n]]
+    return _measures(trials, config, seconds) | {"velocity_error_m_s": math.sqrt(squares / max(bins, 1))}
+
+
+def _measures(trials: list[Trial], config: Config, seconds: float) -> dict[str, float]:
+    reached = [trial for trial in trials if trial.success]
+
+    def mean(values) -> float:
+        values = [value for value in values if math.isfinite(value)]
+        return float(np.mean(values)) if values else math.nan
+
+    return {
+        "hits_per_min": 60.0 * len(reached) / seconds,
+        "success_rate": len(reached) / len(trials) if trials else math.nan,
+        "time_to_target_s": mean(trial.duration_s for trial in reached),
+        "path_efficiency": mean(path_efficiency(trial) for trial in reached),
+        "bit_rate_bits_s": bit_rate_bits_s(trials, config.task.targets),
+    }
+
+
+def session_config(base: dict, settings: dict[str, str], seed: int) -> Config:
+    """Return the configuration of one simulated session.
+
+    Parameters
+    ----------
+    base : dict
+        As `Config.model_dump` gives it.
+    settings : dict
+        ``section.key`` to value, as text.
+    """
+    data = {name: dict(section) for name, section in base.items()}
+    for key, value in settings.items():
+        configuration.override(data, f"{key}={value}")
+    data["session"]["seed"] = seed
+    return configuration.from_dict(data, "the settings of a rehearsal")

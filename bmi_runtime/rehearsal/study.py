@@ -1,0 +1,188 @@
+"""A rehearsal: every candidate setting in the same worlds, with the same noise, and which of them to take."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.rehearsal.sessions import MEASURES, session_config, simulate_session
+from bmi_runtime.rehearsal.world import FittedWorld
+
+LEVEL = 0.95
+Settings = dict[str, str]
+NO_MEANING = ("population.", "subject.", "source.", "recording.", "telemetry.", "session.seed", "session.units")
+DECIDED = ("session.bin_s", "session.likelihood", "state.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What is to be simulated.
+
+    Attributes
+    ----------
+    world : FittedWorld
+    base : dict
+        Configuration of every session, before its settings.
+    settings : list of dict
+        Candidates; the first is the reference.
+    seeds : int
+    first_seed : int
+    seconds : float
+    """
+
+    world: FittedWorld
+    base: dict[str, Any]
+    settings: list[Settings]
+    seeds: int
+    first_seed: int
+    seconds: float
+
+    def tasks(self) -> list[tuple[int, int]]:
+        """Return every (seed, setting)."""
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return [(seed, number) for seed in seeds for number in range(len(self.settings))]
+
+    def run(self, seed: int, number: int) -> dict[str, float]:
+        """Simulate one setting in the world drawn for a seed."""
+        drawn = self.world.draw(np.random.default_rng([seed, 11]))
+        return simulate_session(session_config(self.base, self.settings[number], seed), drawn, self.seconds)
+
+
+def check_settings(settings: list[Settings]) -> None:
+    """Refuse settings that a rehearsal cannot answer.
+
+    Raises
+    ------
+    BadInput
+        Naming the key.
+    """
+    for key in {key for point in settings for key in point}:
+        if key.startswith(DECIDED):
+            raise BadInput(f"{key} is that of the pilot: a world fitted to its bins cannot be asked for another")
+        if key.startswith(NO_MEANING):
+            raise BadInput(f"{key} is no setting of a rehearsal: world, seeds and source are its own")
+
+
+def default_settings(learning_rate: float) -> list[Settings]:
+    """Return what is asked when nothing is said: learning rates over three decades, the decoder's velocity prior."""
+    rate = learning_rate or 1e-6
+    rates = [{"adapter.learning_rate": f"{rate * factor:g}"} for factor in (0.1, 10.0, 100.0)]
+    return [
+        {},
+        *rates,
+        {"decoder.velocity_sd_m_s": "0.08"},
+        {"decoder.velocity_time_constant_s": "0.2"},
+    ]
+
+
+def run_here(
+    rehearsal: Rehearsal, advance: Callable[[], None] = lambda: None
+) -> dict[tuple[int, int], dict[str, float]]:
+    """Run every session in this process; return the measures by (seed, setting)."""
+    found = {}
+    for task in rehearsal.tasks():
+        found[task] = rehearsal.run(*task)
+        advance()
+    return found
+
+
+def answer(rehearsal: Rehearsal, found: dict[tuple[int, int], dict[str, float]]) -> dict[str, Any]:
+    """Return what to expect of every setting, and which to take.
+
+    A setting's interval is for one session of this length in the laboratory: over seeds the world is drawn anew from
+    what the pilot leaves open, so the spread holds that, the subject's and the units' noise (Student t, prediction of
+    one).
+    ``mean_interval`` is that of the mean. Differences are paired by seed.
+
+    Returns
+    -------
+    dict
+        ``settings``, a list of ``settings`` and, for each of `MEASURES`, ``mean``, ``interval``, ``mean_interval`` and
+        ``per_seed``, with ``difference`` of the hits from the reference; ``recommended``, ``settings`` and ``why``.
+    """
+    seeds = sorted({seed for seed, _ in found})
+    table = {
+        name: np.array([[found[seed, k].get(name, math.nan) for seed in seeds] for k in range(len(rehearsal.settings))])
+        for name in MEASURES
+    }
+    entries = []
+    for k, point in enumerate(rehearsal.settings):
+        entry: dict[str, Any] = {"settings": point}
+        for name in MEASURES:
+            grain = 60.0 / rehearsal.seconds if name == "hits_per_min" else 0.0
+            entry[name] = expectation(table[name][k], name, grain)
+        difference = table["hits_per_min"][k] - table["hits_per_min"][0]
+        entry["difference_hits_per_min"] = {"mean": float(difference.mean()), "interval": _mean_interval(difference)}
+        entries.append(entry)
+    return {"settings": entries, "recommended": recommended(rehearsal.settings, table)}
+
+
+def expectation(values: np.ndarray, name: str = "", grain: float = 0.0) -> dict[str, Any]:
+    """Return the mean over seeds, the 95 % interval of one session, and that of the mean.
+
+    Values that come in steps of `grain` are known to within one: seeds that agree leave that much open.
+    """
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {"mean": None, "interval": None, "mean_interval": None, "per_seed": values.tolist()}
+    mean, interval = float(known.mean()), None
+    if known.size > 1:
+        spread = math.sqrt(known.var(ddof=1) + grain * grain / 12.0)
+        half = float(stdtrit(known.size - 1, 0.5 + LEVEL / 2) * spread * math.sqrt(1.0 + 1.0 / known.size))
+        interval = [mean - half, mean + half]
+        if name in ("success_rate", "path_efficiency"):
+            interval = [max(interval[0], 0.0), min(interval[1], 1.0)]
+        elif name:
+            interval[0] = max(interval[0], 0.0)
+    return {"mean": mean, "interval": interval, "mean_interval": _mean_interval(known), "per_seed": values.tolist()}
+
+
+def _mean_interval(values: np.ndarray) -> list[float] | None:
+    if len(values) < 2:
+        return None
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return [float(values.mean() - half), float(values.mean() + half)]
+
+
+def recommended(settings: list[Settings], table: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the setting with most hits per minute, and why it.
+
+    Where another one is as good as far as the seeds can tell, the time to target decides, then the error of the decoded
+    velocity: they tell apart what hits, which are whole numbers, cannot.
+    """
+    hits = table["hits_per_min"]
+    best = int(np.nanargmax(hits.mean(axis=1)))
+    equal = [k for k in range(len(settings)) if _as_good(hits[k], hits[best])]
+    error = table["velocity_error_m_s"].mean(axis=1)
+    times = np.nanmean(np.where(np.isfinite(table["time_to_target_s"]), table["time_to_target_s"], np.nan), axis=1)
+    rank = {k: (round(float(-hits[k].mean()), 1), float(times[k]), float(error[k])) for k in equal}
+    chosen = min(equal, key=lambda k: rank[k])
+    return {"settings": settings[chosen], "number": chosen, "why": _why(settings, hits, chosen, equal)}
+
+
+def _as_good(values: np.ndarray, best: np.ndarray) -> bool:
+    interval = _mean_interval(values - best)
+    return bool(np.all(values == best)) or (
+        interval is not None and interval[1] >= 0.0 and values.mean() >= 0.97 * best.mean()
+    )
+
+
+def _why(settings, hits, chosen: int, equal: list[int]) -> str:
+    text = f"{hits[chosen].mean():.1f} hits per minute"
+    if chosen:
+        low_high = _mean_interval(hits[chosen] - hits[0])
+        difference = float((hits[chosen] - hits[0]).mean())
+        between = f" (95 %: {low_high[0]:+.1f} to {low_high[1]:+.1f})" if low_high else ""
+        text += f", {difference:+.1f} from the setting as it is{between}"
+    others = len(equal) - 1
+    if others:
+        text += (
+            f"; {others} other{'s are' if others > 1 else ' is'} as good as far as these seeds can tell, it is quicker"
+        )
+    return text

@@ -1,0 +1,368 @@
+"""The units of a pilot: tuning, own past, coupling, overdispersion, shared fluctuations and drift, as the data support.
+
+Poisson units are fitted by the offline module's coupled GLM (`bmi_runtime.analysis.glm`); which regressors and whose
+past are kept is decided by the likelihood of the pilot's last quarter under fits to the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from bmi_runtime.analysis.glm.model import PoissonGLM
+from bmi_runtime.rehearsal.pilot import Pilot
+from bmi_runtime.rehearsal.subject_fit import intended_path
+from bmi_runtime.rehearsal.world import FittedSubject
+
+HISTORY_S = 0.1
+LEADS_S = (0.0, 0.1, 0.2)
+"""By how much the movement of an arm follows its units, where no cursor says when it was intended."""
+HELD_OUT = 0.25
+RIDGES = (0.003, 0.03, 0.3)
+"""Of a coupled fit, times the mean count per bin."""
+BLOCK_S = 2.0
+DRIFT_PARTS = 6
+LEAST_PART_S = 10.0
+COARSE_S = 0.05
+MOST_FACTORS = 6
+MOST_LAGS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedUnits:
+    """What `bmi_runtime.rehearsal.world.FittedWorld` says of units; see there."""
+
+    regressors: tuple[str, ...]
+    lags: tuple[int, ...]
+    weights: np.ndarray
+    covariance: np.ndarray
+    walk: np.ndarray
+    coupling: np.ndarray
+    dispersion: np.ndarray
+    loadings: np.ndarray
+    keep: np.ndarray
+    private_keep: np.ndarray
+    ceiling: np.ndarray
+    expected: np.ndarray
+    notes: tuple[str, ...]
+
+
+def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarray, int]]:
+    """Return every regressor that units may be tuned to, by name, in dm/s and dm, with the lag behind the intention."""
+    from bmi_runtime.encoding.model import DM_PER_M
+
+    found: dict[str, tuple[np.ndarray, int]] = {}
+    axes = range(pilot.axes)
+    if pilot.velocity is None:
+        assert pilot.seen is not None and pilot.target is not None
+        velocity = DM_PER_M * intended_path(subject.mean, pilot.seen, pilot.target, pilot.bin_s)
+        leads = [0]
+        position: np.ndarray | None = DM_PER_M * pilot.seen
+    else:
+        velocity = DM_PER_M * _filled(pilot.velocity)
+        leads = sorted({round(lead / pilot.bin_s) for lead in LEADS_S})
+        position = None if pilot.position is None else DM_PER_M * _filled(pilot.position)
+    most = leads[-1]
+    for lead in leads:
+        ahead = _ahead(velocity, lead)
+        for axis in axes:
+            found[f"v{axis}@{lead}"] = ahead[:, axis], most - lead
+        found[f"speed@{lead}"] = np.linalg.norm(ahead, axis=1), most - lead
+    found |= {f"square@{lead}": ((_ahead(velocity, lead) ** 2).sum(axis=1), most - lead) for lead in leads}
+    if position is not None:
+        for axis in axes:
+            found[f"p{axis}@0"] = position[:, axis], 0
+    return found
+
+
+def _filled(rows: np.ndarray) -> np.ndarray:
+    """Return rows in which gaps are bridged linearly."""
+    index, filled = np.arange(len(rows)), rows.copy()
+    for axis in range(rows.shape[1]):
+        known = np.isfinite(rows[:, axis])
+        filled[:, axis] = np.interp(index, index[known], rows[known, axis])
+    return filled
+
+
+def _ahead(rows: np.ndarray, bins: int) -> np.ndarray:
+    return rows if not bins else np.vstack([rows[bins:], np.repeat(rows[-1:], bins, axis=0)])
+
+
+def candidates(names: list[str], noisy: bool) -> list[list[str]]:
+    """Return the sets of regressors to choose from, simplest first."""
+    leads = sorted({name.partition("@")[2] for name in names if name.startswith("v0")}, key=int)
+    middle = leads[len(leads) // 2]
+    velocity = [name for name in names if name.startswith("v") and name.endswith(f"@{middle}")]
+    square = [f"square@{middle}"] if noisy else []
+    all_leads = [name for name in names if name.startswith("v")]
+    speed = [f"speed@{middle}"]
+    position = [name for name in names if name.startswith("p")]
+    sets = [velocity + square]
+    if not noisy:
+        sets.append(velocity + speed)
+    sets.append(velocity + (square or speed) + position)
+    if len(leads) > 1:
+        sets += [all_leads + speed, all_leads + speed + position]
+    return sets
+
+
+def fit_poisson(pilot: Pilot, subject: FittedSubject) -> FittedUnits:
+    """Return the fitted units of a pilot of spike counts."""
+    table = kinematics(pilot, subject)
+    noisy = pilot.velocity is None and subject.mean[3] > 2.0 * np.sqrt(subject.covariance[3, 3])
+    rows = np.flatnonzero(pilot.usable)
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    counts = np.where(pilot.usable[:, None], pilot.counts, 0.0)[first:last].astype(np.int64)
+    table = {name: (values[first:last], lag) for name, (values, lag) in table.items()}
+    chosen = _best_set(counts, table, candidates(list(table), noisy))
+    fitted, coupled = _best_history(counts, _covariates(table, chosen), pilot.bin_s)
+    return _assembled(pilot, subject, counts, table, chosen, fitted, coupled)
+
+
+def _covariates(table, names) -> np.ndarray:
+    return np.column_stack([table[name][0] for name in names])
+
+
+def _held_out(model: PoissonGLM, counts, covariates, history: int) -> np.ndarray:
+    """Return the log likelihood of the last quarter, per block of it, under a fit to the rest."""
+    bins = len(counts)
+    split = int((1 - HELD_OUT) * bins)
+    model.fit(counts, covariates, within=(history, split))
+    edges = np.linspace(split, bins, 13).astype(int)
+    return np.array(
+        [_finite(model.log_likelihood(counts, covariates, within=(a, b))).sum() for a, b in itertools.pairwise(edges)]
+    )
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, -1e3)
+
+
+def _supported(simple: np.ndarray, richer: np.ndarray) -> bool:
+    """Return whether the richer model is likelier on held-out blocks by two standard errors."""
+    gain = richer - simple
+    return gain.sum() > 2.0 * gain.std(ddof=1) * np.sqrt(len(gain))
+
+
+def _glm(history: int, coupling: str, ridge: float = 1e-4) -> PoissonGLM:
+    functions = min(4, history)
+    return PoissonGLM(
+        history, f"raised-cosine:{functions}" if functions > 1 else "raw", coupling, ridge=ridge,
+        standard_errors="none", tolerance=1e-4, max_iterations=60,
+    )  # fmt: skip
+
+
+def _best_set(counts, table, sets: list[list[str]]) -> list[str]:
+    best, scores = sets[0], _held_out(_glm(1, "none"), counts, _covariates(table, sets[0]), 1)
+    for names in sets[1:]:
+        found = _held_out(_glm(1, "none"), counts, _covariates(table, names), 1)
+        if _supported(scores, found):
+            best, scores = names, found
+    return best
+
+
+def _best_history(counts, covariates, bin_s: float) -> tuple[PoissonGLM, str]:
+    """Return the GLM with as much of the past as held-out bins support, fitted to all bins, and whose past it is."""
+    history = int(np.clip(round(HISTORY_S / bin_s), 3, MOST_LAGS))
+    ridge = float(counts.mean())
+    options = [("none", 1e-4), ("own", 1e-3 * ridge), *(("all", factor * ridge) for factor in RIDGES[::-1])]
+    best, scores = options[0], _held_out(_glm(history, *options[0]), counts, covariates, history)
+    for option in options[1:]:
+        found = _held_out(_glm(history, *option), counts, covariates, history)
+        if _supported(scores, found):
+            best, scores = option, found
+        elif option[0] == "all" and best[0] != "all":
+            break  # the stiffest coupling does not help: looser ones do less
+    model = _glm(history, *best)
+    model.fit(counts, covariates)
+    return model, best[0]
+
+
+def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled: str) -> FittedUnits:
+    from bmi_runtime.analysis.glm.design import finite_part
+
+    covariates = _covariates(table, chosen)
+    weights = np.vstack([model.intercept_, model.covariate_weights_[:, :, 0].T])
+    weights = np.where(np.isfinite(weights), weights, -20.0)
+    expected = model.predict(counts, covariates)
+    head = len(counts) - np.isfinite(expected).all(axis=1).sum()
+    u = np.column_stack([np.ones(len(counts)), covariates])[head:]
+    y, expected = counts[head:].astype(float), np.maximum(expected[head:], 1e-9)
+    covariance = sandwich(u, y, expected, pilot.bin_s)
+    kept = [k for k, name in enumerate(chosen) if not name.startswith("square")]
+    rows = np.array([0, *(1 + k for k in kept)])
+    known = (
+        intention_noise(u, expected, weights, chosen, subject) if any(n.startswith("square") for n in chosen) else 0.0
+    )
+    loadings, keep, shared_variance = shared_factors(y, expected, pilot.bin_s, known)
+    dispersion = np.clip(((y - expected) ** 2 / expected).mean(axis=0) - shared_variance * expected.mean(axis=0), 1, 20)
+    weights, covariance = shrunk(weights[rows], covariance[:, rows][:, :, rows])
+    weights[0] -= 0.5 * (loadings**2).sum(axis=0)
+    coupling = finite_part(model.coupling_) if coupled != "none" else np.zeros((len(weights[0]),) * 2 + (0,))
+    names = tuple(chosen[k].partition("@")[0] for k in kept)
+    return FittedUnits(
+        names, tuple(table[chosen[k]][1] for k in kept), weights, covariance,
+        drift(u[:, rows], y, expected, pilot.bin_s), np.maximum(coupling, -8.0), dispersion, loadings, keep,
+        np.zeros(len(dispersion)), np.maximum(3.0 * expected.max(axis=0), 5.0 * expected.mean(axis=0)),
+        expected, (f"coupling: {WORDS[coupled]}",),
+    )  # fmt: skip
+
+
+WORDS = {
+    "none": "no dependence on past spikes is supported",
+    "own": "units depend on their own past; no coupling between them is supported",
+    "all": "units depend on their own and on each other's past",
+}
+
+
+def sandwich(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> np.ndarray:
+    """Return the covariance of every unit's weights, (units, regressors, regressors), whatever its counts' noise.
+
+    M^-1 B M^-1 with the information M and the scores' covariance B over blocks of `BLOCK_S` (the sandwich; standard).
+    """
+    d, n = u.shape[1], y.shape[1]
+    lower, upper = np.tril_indices(d)
+    information = np.empty((n, d, d))
+    information[:, lower, upper] = information[:, upper, lower] = expected.T @ (u[:, lower] * u[:, upper])
+    information += 1e-6 * np.eye(d) * np.trace(information, axis1=1, axis2=2)[:, None, None]
+    size = max(round(BLOCK_S / bin_s), 1)
+    blocks = [((y - expected)[k : k + size].T @ u[k : k + size]) for k in range(0, len(u), size)]
+    scores = np.stack(blocks)
+    spread = np.einsum("bni,bnj->nij", scores, scores)
+    inverse = np.linalg.inv(information)
+    found = inverse @ spread @ inverse
+    return 0.5 * (found + found.transpose(0, 2, 1))
+
+
+def shrunk(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return gains with the spread that tuning really has, and what is left open of them (empirical Bayes).
+
+    The spread of estimates over units is that of the tuning and of the estimates' errors; the first is the second
+    moment less the mean error variance, per regressor. It is the prior of every unit's gain, and gives mean and
+    covariance.
+    """
+    d = len(weights)
+    variance = np.maximum((weights[1:] ** 2).mean(axis=1) - covariance[:, range(1, d), range(1, d)].mean(axis=0), 0.0)
+    prior = np.maximum(variance, 1e-8)
+    precision = np.zeros((d, d))
+    precision[range(1, d), range(1, d)] = 1.0 / prior
+    inverse = np.linalg.inv(covariance + 1e-12 * np.eye(d))
+    found = np.linalg.inv(inverse + precision)
+    mean = np.einsum("nij,njk,kn->in", found, inverse, weights)
+    return mean, 0.5 * (found + found.transpose(0, 2, 1))
+
+
+def intention_noise(u, expected, weights, names, subject: FittedSubject) -> np.ndarray:
+    """Return what fresh noise of the intention adds to the covariance of Pearson residuals, (units, units)."""
+    columns = [1 + k for k, name in enumerate(names) if name.startswith("v")]
+    power = subject.mean[3] ** 2 * (u[:, columns] ** 2).sum(axis=1)
+    scaled = expected / np.sqrt(expected.mean(axis=0))
+    return (weights[columns].T @ weights[columns]) * (scaled.T @ (scaled * power[:, None])) / len(u)
+
+
+def shared_factors(
+    y: np.ndarray, expected: np.ndarray, bin_s: float, known: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return loadings (factors, units) of fluctuations of log rates that units share, what each keeps per bin, and the
+    variance of the log rate that they give each unit.
+
+    Factors are the eigenvectors of the residuals' correlations, in bins of `COARSE_S`, whose eigenvalues are above what
+    independent units give (the edge of Marchenko and Pastur 1967); their variance and memory come from the
+    autocovariance of the projected residuals, whose Poisson part is white. `known`, a covariance of Pearson residuals,
+    has its source elsewhere.
+    """
+    units, merged = y.shape[1], max(round(COARSE_S / bin_s), 1)
+    bins = len(y) // merged
+    total, mean = (rows[: bins * merged].reshape(bins, merged, units).sum(axis=1) for rows in (y, expected))
+    pearson = (total - mean) / np.sqrt(mean)
+    pearson -= pearson.mean(axis=0)
+    scale = np.maximum(pearson.std(axis=0), 1e-9)
+    known = known / scale[:, None] / scale
+    values, vectors = np.linalg.eigh((np.corrcoef((pearson / scale).T) if units > 1 else np.ones((1, 1))) - known)
+    edge = (1.0 + np.sqrt(units / bins)) ** 2
+    none = np.zeros((0, units)), np.zeros(0), np.zeros(units)
+    found = np.flatnonzero(values > 1.05 * edge)[::-1][:MOST_FACTORS]
+    if units < 2 or not found.size:
+        return none
+    loadings, keeps = [], []
+    for k in found:
+        vector = vectors[:, k]
+        series = (pearson / scale) @ vector
+        memory = [float(np.mean(series[lag:] * series[: len(series) - lag])) for lag in range(4)]
+        shared = max(memory[0] - 1.0 - float(vector @ (known * np.ones((units, units))) @ vector), 0.0)
+        slow = min(max(memory[1], 0.0), shared)
+        keep = np.clip(memory[2] / memory[1], 0.0, 0.98) if memory[1] > 0.1 * shared else 0.0
+        variance = slow / keep if keep > 0.3 else shared
+        loadings.append(vector * scale * np.sqrt(min(variance, shared)) / np.sqrt(mean.mean(axis=0)))
+        keeps.append(keep ** (1.0 / merged) if keep > 0 else 0.0)
+    made = np.clip(np.array(loadings), -1.0, 1.0)
+    return made, np.array(keeps), (made**2).sum(axis=0)
+
+
+def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> np.ndarray:
+    """Return the variance per second of the weights' random walk, (regressors,); zero where none is found.
+
+    Each part of the pilot moves the weights by one Newton step; successive parts differ by their errors and by the
+    walk. Averages of a walk of variance q per second over parts of D seconds differ by 2/3 q D (standard).
+    """
+    parts = int(np.clip(len(u) * bin_s / LEAST_PART_S, 0, DRIFT_PARTS))
+    d, n = u.shape[1], y.shape[1]
+    if parts < 3:
+        return np.zeros(d)
+    edges = np.linspace(0, len(u), parts + 1).astype(int)
+    steps, errors = np.empty((parts, n, d)), np.empty((parts, n, d))
+    dispersion = ((y - expected) ** 2 / expected).mean(axis=0)
+    lower, upper = np.tril_indices(d)
+    for k, (a, b) in enumerate(itertools.pairwise(edges)):
+        information = np.empty((n, d, d))
+        values = expected[a:b].T @ (u[a:b, lower] * u[a:b, upper])
+        information[:, lower, upper] = information[:, upper, lower] = values
+        information += 1e-3 * np.eye(d)
+        inverse = np.linalg.inv(information)
+        steps[k] = np.einsum("nij,nj->ni", inverse, (y - expected)[a:b].T @ u[a:b])
+        errors[k] = dispersion[:, None] * inverse[:, range(d), range(d)]
+    busy = y.mean(axis=0) * (edges[1] - edges[0]) > 30
+    if busy.sum() < 4:
+        return np.zeros(d)
+    excess = (np.diff(steps, axis=0) ** 2 - errors[1:] - errors[:-1]).mean(axis=0)[busy]
+    span_s = float(np.mean(np.diff(edges))) * bin_s
+    walk = np.clip(excess, *np.quantile(excess, [0.02, 0.98], axis=0)).mean(axis=0) / (2.0 / 3.0 * span_s)
+    error = excess.std(axis=0, ddof=1) / np.sqrt(len(excess)) / (2.0 / 3.0 * span_s)
+    return np.where(walk > 2.0 * error, walk, 0.0)
+
+
+def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> FittedUnits:
+    """Return the fitted units of a pilot of real-valued features: linear in the movement, noise with a memory."""
+    table = kinematics(pilot, subject)
+    rows = pilot.usable
+    names = [name for name in table if not name.startswith("square")]
+    middle = sorted({name.partition("@")[2] for name in names if name[0] == "v"}, key=int)
+    chosen = [n for n in names if n[0] == "v" and n.endswith(f"@{middle[len(middle) // 2]}")]
+    u = np.column_stack([np.ones(rows.sum()), *(table[name][0][rows] for name in chosen)])
+    y = pilot.counts[rows]
+    weights = np.linalg.lstsq(u, y, rcond=None)[0]
+    residual = y - u @ weights
+    variance = np.maximum(residual.var(axis=0), 1e-12)
+    memory = np.clip((residual[1:] * residual[:-1]).mean(axis=0) / variance, 0.0, 0.98)
+    inverse = np.linalg.inv(u.T @ u)
+    widened = variance * (1 + memory) / (1 - memory)
+    shared = _gaussian_factors(residual, variance)
+    private = np.maximum(variance - (shared**2).sum(axis=0), 0.1 * variance)
+    mean, covariance = shrunk(weights, widened[:, None, None] * inverse)
+    keep = float(np.median(memory))
+    return FittedUnits(
+        tuple(n.partition("@")[0] for n in chosen), tuple(table[n][1] for n in chosen), mean, covariance,
+        np.zeros(u.shape[1]), np.zeros((y.shape[1],) * 2 + (0,)), private, shared, np.full(len(shared), keep),
+        memory, np.full(y.shape[1], np.inf), u @ weights, (),
+    )  # fmt: skip
+
+
+def _gaussian_factors(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    bins, units = residual.shape
+    if units < 2:
+        return np.zeros((0, units))
+    values, vectors = np.linalg.eigh(np.corrcoef(residual.T))
+    found = np.flatnonzero(values > 1.05 * (1.0 + np.sqrt(units / bins)) ** 2)[::-1][:MOST_FACTORS]
+    return np.sqrt(np.maximum(values[found] - 1.0, 0.0))[:, None] * vectors[:, found].T * np.sqrt(variance)
