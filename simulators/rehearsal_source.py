@@ -62,7 +62,7 @@ class RehearsalSource(SimulatedSource):
         if config.source.options.get("draw"):
             world = world.draw(np.random.default_rng([config.session.seed, 11]))
         self.world = RehearsedWorld(config, world)  # type: ignore[assignment]
-        self.bin_s, self.bins = config.bin_s, 0
+        self.bin_s, self.bins, self._has_features = config.bin_s, 0, False
         self._added = np.zeros(world.units, np.int64)
 
     def truth(self) -> np.ndarray:

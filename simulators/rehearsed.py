@@ -10,6 +10,7 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.intention.infer import aim, aim_gains
 from bmi_runtime.kernels.rehearsal import emit_counts
 from bmi_runtime.rehearsal.world import FittedWorld
@@ -149,30 +150,23 @@ class RehearsedWorld:
 
     def initial_model(self) -> EncodingModel:
         """Return the model that a session starts with: nothing known but baselines, or the truth."""
-        config, truth = self.config, self.fitted.encoding_weights()
-        n, axes = self.fitted.units, self.fitted.axes
-        noise = np.full(n, config.encoding.noise_variance or 1.0)
-        if not self.fitted.poisson and not config.encoding.noise_variance:
-            noise = self.fitted.dispersion.copy()
-        likelihood = config.session.likelihood
+        config, n, kinds = self.config, self.fitted.units, Regressors.of(self.config)
+        truth, poisson = self.fitted.encoding_weights(kinds), self.fitted.poisson
+        known = config.encoding.noise_variance
+        noise = np.full(n, known or 1.0) if known or poisson else self.fitted.dispersion.copy()
+        likelihood, sd = config.session.likelihood, config.encoding.initial_sd
         if config.encoding.initial == "truth":
-            model = EncodingModel.untrained(np.ones(n), likelihood, config.bin_s, 1e-3, noise, axes)
+            model = EncodingModel.untrained(np.ones(n), likelihood, config.bin_s, 1e-3, noise, regressors=kinds)
             model.weights[:] = truth
             return model
         factor = np.log(config.encoding.baseline_error)
         error = self._start_rng.uniform(-factor, factor, n)
-        baselines = np.exp(truth[0] + error) if self.fitted.poisson else truth[0] + error
-        return EncodingModel.untrained(baselines, likelihood, config.bin_s, config.encoding.initial_sd, noise, axes)
+        baselines = np.exp(truth[0] + error) if poisson else truth[0] + error
+        return EncodingModel.untrained(baselines, likelihood, config.bin_s, sd, noise, regressors=kinds)
 
     def truth(self) -> np.ndarray:
-        """Return the units' weights on velocity as they are now, (1 + axes, units)."""
-        moved = self.fitted.encoding_weights()
-        drift = self.population.weights - self.fitted.weights
-        moved[0] += drift[0]
-        for axis in range(self.fitted.axes):
-            rows = [1 + k for k, name in enumerate(self.fitted.regressors) if name == f"v{axis}"]
-            moved[1 + axis] += drift[rows].sum(axis=0)
-        return moved
+        """Return the units' weights as the session's model has them, (regressors, units), as they are now."""
+        return self.fitted.encoding_weights(Regressors.of(self.config), self.population.weights)
 
 
 def adopted(config: Config, world: FittedWorld) -> Config:

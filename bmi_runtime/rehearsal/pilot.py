@@ -88,7 +88,7 @@ def _session(path: pathlib.Path) -> Pilot:
         raise BadInput(f"{path} holds no bin, so no world can be fitted to it")
     steps = recording.steps()
     given, output = steps["input"], steps["output"]
-    if given.dtype.names and "features" in given.dtype.names and config.session.features:
+    if config.session.features:
         raise BadInput(f"{path} holds spikes and features together; a world is fitted to one kind of unit")
     axes = output["intended"].shape[1]
     seen, target = (np.vstack([rows[:1], rows[:-1]])[:, :axes] for rows in (output["cursor"], output["target"]))

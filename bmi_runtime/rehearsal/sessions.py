@@ -48,12 +48,11 @@ def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict
     session = Session(config, initial_model(config, _World(acting)))
     given, n = Bin(*config.layout), world.axes
     fields, task = given.fields, session.task
-    into = fields.features if config.continuous and config.session.features else fields.counts
     bins = round(seconds / config.bin_s)
     path, trials, squares = [session.cursor[:n]], [], 0.0
     for _ in range(bins):
         target, trial = task.target, task.trial
-        into[:] = acting.counts(session.cursor, target)
+        fields.counts[:] = acting.counts(session.cursor, target)
         session.step(given.bytes)
         squares += sum((a - b) ** 2 for a, b in zip(session.decoder.state.tolist()[n:], acting.intended, strict=True))
         path.append(session.cursor[:n])

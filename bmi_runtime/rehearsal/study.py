@@ -133,8 +133,8 @@ def expectation(values: np.ndarray, name: str = "", grain: float = 0.0) -> dict[
         return {"mean": None, "interval": None, "mean_interval": None, "per_seed": values.tolist()}
     mean, interval = float(known.mean()), None
     if known.size > 1:
-        spread = math.sqrt(known.var(ddof=1) + grain * grain / 12.0)
-        half = float(stdtrit(known.size - 1, 0.5 + LEVEL / 2) * spread * math.sqrt(1.0 + 1.0 / known.size))
+        half = float(stdtrit(known.size - 1, 0.5 + LEVEL / 2) * known.std(ddof=1) * math.sqrt(1.0 + 1.0 / known.size))
+        half = math.hypot(half, grain)
         interval = [mean - half, mean + half]
         if name in ("success_rate", "path_efficiency"):
             interval = [max(interval[0], 0.0), min(interval[1], 1.0)]

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
 FORMAT = "bmi-rehearsal-world-1"
@@ -122,13 +123,26 @@ class FittedWorld:
         subject = dataclasses.replace(self.subject, mean=self.subject.draw(rng))
         return dataclasses.replace(self, weights=self.weights + shift, subject=subject)
 
-    def encoding_weights(self) -> np.ndarray:
-        """Return the weights as an encoding model of velocity has them, (1 + axes, units): log Hz, per dm/s."""
-        shown = np.zeros((1 + self.axes, self.units))
-        shown[0] = self.weights[0] - (np.log(self.bin_s) if self.poisson else 0.0)
-        for axis in range(self.axes):
-            rows = [1 + k for k, name in enumerate(self.regressors) if name == f"v{axis}"]
-            shown[1 + axis] = self.weights[rows].sum(axis=0)
+    def encoding_weights(self, kinds: Regressors, weights: np.ndarray | None = None) -> np.ndarray:
+        """Return weights as the rows of a session's encoding model, (regressors, units): log Hz, per dm/s and dm.
+
+        Regressors at several lags act together; what the model has and this world has not is zero.
+
+        Parameters
+        ----------
+        kinds : Regressors
+        weights : ndarray, (1 + regressors, units), optional
+            As they have drifted to; by default this world's own.
+        """
+        weights = self.weights if weights is None else weights
+        shown = np.zeros((kinds.size, self.units))
+        shown[0] = weights[0] - (np.log(self.bin_s) if self.poisson else 0.0)
+        letters = {"velocity": "v", "position": "p", "speed": "speed"}
+        for name, place in kinds.places.items():
+            for axis in range(place.stop - place.start if name in letters else 0):
+                wanted = letters[name] if name == "speed" else f"{letters[name]}{axis}"
+                rows = [1 + k for k, own in enumerate(self.regressors) if own == wanted]
+                shown[place.start + axis] = weights[rows].sum(axis=0)
         return shown
 
     def summary(self) -> dict[str, Any]:
