@@ -10,12 +10,14 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.gaps import LONGEST_GAP_S
-from bmi_runtime.sources.lost_samples import far_samples
+from bmi_runtime.sources.lost_samples import far_samples, lost_samples
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
 SHORTEST_PART_BINS = 2
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
+Finder = Callable[[np.ndarray], np.ndarray]
+FINDERS: dict[str, Finder] = {"position": lost_samples, "velocity": far_samples}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
     signals = found[0][0].sampled
     lost: dict[str, list[int]] = {what: [] for what in signals}
     averages = {
-        what: np.concatenate([averaged(edges, part.sampled[what], lost[what]) for part, edges in found])
+        what: np.concatenate([averaged(edges, part.sampled[what], lost[what], FINDERS[what]) for part, edges in found])
         for what in signals
     }
     starts = np.cumsum([0] + [len(edges) - 1 for _, edges in found[:-1]])
@@ -132,7 +134,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
 def lost_sentences(lost: dict[str, list[int]]) -> tuple[str, ...]:
     """Return a sentence on the samples of each signal that were left out as lost markers."""
     return tuple(
-        f"{sum(numbers)} samples of {what} are far from all others: taken for a lost marker, and left out"
+        f"{sum(numbers)} samples of {what} are no place it can have been at: taken for a lost marker, and left out"
         for what, numbers in lost.items()
         if numbers
     )
@@ -172,7 +174,7 @@ def counted(train_s: np.ndarray, edges_s: np.ndarray) -> np.ndarray:
     return np.diff(np.searchsorted(np.sort(train_s), edges_s))
 
 
-def averaged(edges_s: np.ndarray, signal: Sampled, lost: list[int] | None = None) -> np.ndarray:
+def averaged(edges_s: np.ndarray, signal: Sampled, lost: list[int], finder: Finder) -> np.ndarray:
     """Return the mean of the samples of each bin, shape (bins, columns).
 
     Bins without a sample are interpolated between those that have one, if these are no farther apart than
@@ -182,18 +184,20 @@ def averaged(edges_s: np.ndarray, signal: Sampled, lost: list[int] | None = None
     ----------
     edges_s : ndarray, shape (bins + 1,)
     signal : Sampled
-    lost : list of int, optional
+    lost : list of int
         Where the number of lost samples is added.
+    finder : callable
+        Returns which samples of an array (samples, columns) are lost markers; one of `FINDERS`.
     """
-    return np.hstack([_averaged(edges_s, track, lost) for track in signal.tracks])
+    return np.hstack([_averaged(edges_s, track, lost, finder) for track in signal.tracks])
 
 
-def _averaged(edges_s, track: Track, lost) -> np.ndarray:
+def _averaged(edges_s, track: Track, lost: list[int], finder: Finder) -> np.ndarray:
     total = np.zeros((len(edges_s) - 1, 2 + track.columns))  # samples, time, values
     for times_s, values in track.pieces(edges_s[0] - LONGEST_GAP_S, edges_s[-1] + LONGEST_GAP_S):
         known = np.isfinite(times_s) & np.isfinite(values).all(axis=1)
-        out = far_samples(values)
-        if lost is not None and out.any():
+        out = finder(values)
+        if out.any():
             lost.append(int(out.sum()))
         known &= ~out
         _gather(edges_s, times_s[known], values[known], total)

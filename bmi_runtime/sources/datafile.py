@@ -14,7 +14,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput, first_line
 from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, arrays_of, load_mapping, shipped_mappings
-from bmi_runtime.sources.mat_file import mat_variables
+from bmi_runtime.sources.mat_file import described_variables, mat_variables
 from bmi_runtime.sources.open_loop import OpenLoopRecording, recording_from_arrays
 from bmi_runtime.sources.recognised import NOT_READ, suffixes
 
@@ -150,10 +150,10 @@ def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
         fitting = [candidate for candidate in shipped if candidate.fits(variables)]
         if not fitting:
             names = ", ".join(sorted(variables)) or "nothing"
-            known = "; ".join(candidate.name for candidate in shipped)
             raise BadInput(
-                f"{path.name}: holds {names}, which fits no known layout ({known}); write a mapping and give it with "
-                "--mapping, or save it as .npz"
+                f"{path.name}: holds {names}, which fits no known layout ({described_variables(variables)}); "
+                f"write a mapping into {path.name}.toml beside it, or save it as .npz. A mapping has [counts] "
+                "variable, [bin] width_s, and [velocity] or [position] variable and unit (docs/formats.md)"
             )
         chosen = fitting[0]
     recording = recording_from_arrays(path.name, **arrays_of(path.name, variables, chosen))

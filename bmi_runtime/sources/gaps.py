@@ -67,7 +67,8 @@ def held_every(position: np.ndarray) -> int:
 
     Held means that it changes in every k-th bin and hardly ever in two bins in a row.
     """
-    changes = np.flatnonzero((np.diff(position, axis=0) != 0).any(axis=1) & np.isfinite(position[1:]).all(axis=1))
+    known = position[np.isfinite(position).all(axis=1)]
+    changes = np.flatnonzero((np.diff(known, axis=0) != 0).any(axis=1))
     apart = np.diff(changes)
     if len(apart) < FEWEST_CHANGES:
         return 1

@@ -1,9 +1,10 @@
 """Samples of a tracked hand or cursor that are no place it was at: lost markers, which trackers write as a number.
 
-What they write differs: NaN, zeros, -9999, the largest integer, the last place held still. Two rules find them, both
-ours. A sample is *far* when its distance from the median stands apart from all others by a factor of twenty: movement
-passes through every distance on its way. A stretch is *frozen out* when the position jumps into it, stays at exactly
-one value and jumps out again; a single sample counts when the position returns to where it was.
+What they write differs: NaN, zeros, -9999, the largest integer. Three rules find them, all ours. A sample is *far* when
+its distance from the median stands apart from all others by a factor of twenty: movement passes through every distance
+on its way. A stretch is *frozen out* when the position jumps into it, stays at exactly one value and jumps out again;
+where it is shorter than three samples it must also come back to where it was. A value *returns* when it stands in
+several stretches, and is entered and left by jumps as a rule.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 FAR_RATIO = 20.0
 FAR_SHARE = 0.2  # more than a fifth of all samples is no exception
 FEWEST = 20
+FEWEST_RETURNS = 4
 JUMP_RATIO = 4.0
 USUAL_QUANTILE = 0.9  # of the steps that move
 
@@ -35,8 +37,18 @@ def lost_samples(position: np.ndarray, starts: np.ndarray | None = None) -> np.n
     """
     lost = far_samples(position)
     rows = np.flatnonzero(np.isfinite(position).all(axis=1) & ~lost)
+    if len(rows) < FEWEST:
+        return lost
     seams = np.zeros(len(rows), dtype=bool) if starts is None else starts[rows]
-    lost[rows[_frozen_out(position[rows], seams)]] = True
+    found = _returns(position[rows], seams)
+    lost[rows[found]] = True
+    rows, seams = rows[~found], seams[~found]
+    tracks = [
+        position[rows],
+        *(position[rows][:, [axis]] for axis in range(position.shape[1]) if position.shape[1] > 1),
+    ]
+    for track in tracks:
+        lost[rows[_frozen_out(track, seams)]] = True
     return lost
 
 
@@ -61,13 +73,34 @@ def _far(column: np.ndarray) -> np.ndarray:
     return away >= ordered[first + apart[0]]
 
 
+def _steps(position: np.ndarray, seams: np.ndarray) -> np.ndarray:
+    steps = np.linalg.norm(np.diff(position, axis=0), axis=1)
+    steps[seams[1:]] = 0.0
+    return steps
+
+
+def _returns(position: np.ndarray, seams: np.ndarray) -> np.ndarray:
+    """Return the samples of the most frequent value, where it is entered and left by jumps as a rule."""
+    rows, which, number = np.unique(position, axis=0, return_inverse=True, return_counts=True)
+    common = int(number.argmax())
+    there = which.ravel() == common
+    none = np.zeros(len(position), dtype=bool)
+    into, away = np.flatnonzero(~there[:-1] & there[1:]), np.flatnonzero(there[:-1] & ~there[1:])
+    if number[common] < FEWEST_RETURNS or min(len(into), len(away)) < 2 or len(rows) < FEWEST:
+        return none
+    steps = _steps(position, seams)
+    usual = steps[~there[:-1] & ~there[1:]]
+    usual = usual[usual > 0]
+    if len(usual) < FEWEST:
+        return none
+    limit = JUMP_RATIO * np.quantile(usual, USUAL_QUANTILE)
+    return there if min(np.median(steps[into]), np.median(steps[away])) > limit else none
+
+
 def _frozen_out(position: np.ndarray, seams: np.ndarray) -> np.ndarray:
     """Return the samples of stretches at one exact value that are entered and left by a jump."""
     out = np.zeros(len(position), dtype=bool)
-    if len(position) < FEWEST:
-        return out
-    steps = np.linalg.norm(np.diff(position, axis=0), axis=1)
-    steps[seams[1:]] = 0.0
+    steps = _steps(position, seams) if len(position) >= FEWEST else np.zeros(0)
     moving = steps[steps > 0]
     if len(moving) < FEWEST:
         return out
@@ -75,9 +108,26 @@ def _frozen_out(position: np.ndarray, seams: np.ndarray) -> np.ndarray:
     for into, away in itertools.pairwise(jumps):
         inside = position[into + 1 : away + 1]
         back = np.linalg.norm(position[away + 1] - position[into]) < 0.5 * min(steps[into], steps[away])
-        if (inside == inside[0]).all() and back and not seams[into + 1 : away + 2].any():
+        if (inside == inside[0]).all() and (back or len(inside) > 2) and not seams[into + 1 : away + 2].any():
             out[into + 1 : away + 1] = True
     return out
+
+
+def jumps(position, time_s) -> np.ndarray:
+    """Return the samples before which the position jumps, judged by the position alone.
+
+    A jump is a step four times as fast as the 90th percentile of the steps that move, and as both of its neighbours
+    (ours): speed grows and falls over many samples, where a join or a lost marker takes one.
+    """
+    rows = np.flatnonzero(np.isfinite(position).all(axis=1))
+    steps = np.linalg.norm(np.diff(position[rows], axis=0), axis=1)
+    speed = steps / np.maximum(np.diff(np.asarray(time_s)[rows]), 1e-12)
+    moving = speed[steps > 0]
+    if len(moving) < FEWEST:
+        return np.zeros(0, dtype=int)
+    beside = np.maximum(np.r_[0.0, speed[:-1]], np.r_[speed[1:], 0.0])
+    fast = speed > JUMP_RATIO * np.maximum(float(np.quantile(moving, USUAL_QUANTILE)), beside)
+    return rows[1:][fast & (np.diff(rows) == 1)]
 
 
 def described(lost: np.ndarray, values: np.ndarray, what: str, noun: str = "bin") -> str:

@@ -12,6 +12,7 @@ from bmi_runtime.errors import BadInput, first_line
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512  # MATLAB writes a header of its own before it
 TEXT = ("char", "cellstr")
+DEEPEST, MOST_SHOWN = 2, 16
 
 
 def mat_variables(path: pathlib.Path) -> dict[str, Any]:
@@ -94,3 +95,25 @@ def _together(values: list[Any]) -> np.ndarray:
     for index, value in enumerate(values):
         out[index] = value
     return out
+
+
+def described_variables(variables: dict[str, Any]) -> str:
+    """Return names and sizes of variables for a person, fields of structs as the paths that a mapping would have."""
+    return ", ".join(_described("", variables))
+
+
+def _described(prefix: str, fields: dict[str, Any]) -> list[str]:
+    texts = []
+    for name, value in sorted(fields.items()):
+        path, inner = f"{prefix}{name}", value
+        cells = isinstance(value, np.ndarray) and value.dtype == object and value.size > 0
+        if cells:
+            inner = value.ravel()[0]
+            path += "[*]" if value.size > 1 else ""
+        if hasattr(inner, "_fieldnames"):
+            inner = {field: getattr(inner, field) for field in inner._fieldnames}
+        if isinstance(inner, dict) and prefix.count(".") < DEEPEST:
+            texts += _described(f"{path}.", inner)
+        else:
+            texts.append(f"{path} ({' x '.join(map(str, np.shape(inner))) or 'one value'})")
+    return texts[:MOST_SHOWN] + (["..."] if len(texts) > MOST_SHOWN else [])

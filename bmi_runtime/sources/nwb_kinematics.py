@@ -14,6 +14,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.binned_file import (
     BIN_S,
+    FINDERS,
     Part,
     Pieces,
     Sampled,
@@ -312,7 +313,7 @@ def _row_by_row(path, counts, pairs, sampled):
             averages[what] = np.hstack([np.concatenate([values for _, values in pieces]) for pieces in whole])
             continue
         averages[what] = np.concatenate([
-            averaged(np.r_[part, part[-1] + bin_s], sampled[what], lost[what])
+            averaged(np.r_[part, part[-1] + bin_s], sampled[what], lost[what], FINDERS[what])
             for part in np.split(times_s, np.flatnonzero(breaks)[1:])
         ])  # fmt: skip
     origins = {what: signal.origin for what, signal in sampled.items()}

@@ -16,7 +16,6 @@ FEWEST_GAPS = 200
 SHORTEST_PAUSE_S = 0.5
 MOST_BREAKS = 5
 ROUNDING_S = 1e-6
-JUMP_RATIO = 4.0
 JOIN_RATIO = 12.0
 LIKELY_SPIKES = 20
 FEWEST_IDENTICAL = 3
@@ -244,7 +243,7 @@ def joins(recording: OpenLoopRecording) -> np.ndarray:
     The step is compared with the mean of the two velocities times their regression slope; a join is farther off than
     twelve times the 75th percentile of that difference (ours).
     """
-    if recording.position is None:
+    if recording.position is None or recording.velocity_derived:
         return np.zeros(0, dtype=int)
     step = np.diff(recording.position, axis=0)
     mean = 0.5 * (recording.velocity[1:] + recording.velocity[:-1])
@@ -257,23 +256,6 @@ def joins(recording: OpenLoopRecording) -> np.ndarray:
     off[known] = np.linalg.norm(step[known] - slope * mean[known], axis=1)
     limit = JOIN_RATIO * float(np.quantile(off[known], 0.75))
     return np.flatnonzero(off > max(limit, 1e-12)) + 1
-
-
-def jumps(position, time_s) -> np.ndarray:
-    """Return the samples before which the position jumps, judged by the position alone.
-
-    A jump is a step four times as fast as the 90th percentile of the steps that move, and as both of its neighbours
-    (ours): speed grows and falls over many samples, where a join or a lost marker takes one.
-    """
-    rows = np.flatnonzero(np.isfinite(position).all(axis=1))
-    steps = np.linalg.norm(np.diff(position[rows], axis=0), axis=1)
-    speed = steps / np.maximum(np.diff(np.asarray(time_s)[rows]), 1e-12)
-    moving = speed[steps > 0]
-    if len(moving) < LIKELY_SPIKES:
-        return np.zeros(0, dtype=int)
-    beside = np.maximum(np.r_[0.0, speed[:-1]], np.r_[speed[1:], 0.0])
-    fast = speed > JUMP_RATIO * np.maximum(float(np.quantile(moving, 0.9)), beside)
-    return rows[1:][fast & (np.diff(rows) == 1)]
 
 
 def _joins(recording) -> list[str]:

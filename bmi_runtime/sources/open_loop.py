@@ -7,7 +7,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.gaps import bridged, difference, held_every, without_held
-from bmi_runtime.sources.lost_samples import described, far_samples, lost_samples
+from bmi_runtime.sources.lost_samples import described, far_samples, jumps, lost_samples
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40
@@ -43,6 +43,8 @@ class OpenLoopRecording:
         Which series or channels of the file velocity and position are, where the file holds several.
     odd : tuple of str
         What reading it found that a person should know: lost markers, kinematics slower than the bins.
+    velocity_derived : bool
+        Whether the velocity is the change of the position, where the file has none.
     """
 
     counts: np.ndarray
@@ -58,6 +60,7 @@ class OpenLoopRecording:
     targets: np.ndarray | None = None
     origins: dict[str, str] = dataclasses.field(default_factory=dict)
     odd: tuple[str, ...] = ()
+    velocity_derived: bool = False
 
     @property
     def n_bins(self) -> int:
@@ -167,7 +170,8 @@ def recording_from_arrays(
         raise BadInput(f"{name}: neither velocity nor position is given")
     anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
     anew[0] = True
-    velocity, position, odd = _cleaned(velocity, position, starts, width_s)
+    known["velocity_derived"] = velocity is None
+    velocity, position, starts, odd = _cleaned(velocity, position, starts, width_s)
     for what, values in (("velocity", velocity), ("position", position)):
         if values is not None and np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
             raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
@@ -175,8 +179,12 @@ def recording_from_arrays(
     return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
 
 
-def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, list[str]]:
-    """Return velocity and position without lost markers, the velocity derived where there is none, and what was odd."""
+def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, np.ndarray, list[str]]:
+    """Return velocity and position without lost markers, the starts of trials, and what was odd.
+
+    Where there is no velocity it is the change of the position, which is none where the position jumps: there the
+    trajectory starts anew.
+    """
     odd = []
     if position is not None:
         lost = lost_samples(position, starts)
@@ -190,14 +198,24 @@ def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, list[s
         if far.any():
             odd.append(described(far, velocity, "velocity"))
             velocity = np.where(far[:, None], np.nan, velocity)
-        return velocity, position, odd
+        return velocity, position, starts, odd
     held = held_every(position)
     if held > 1:
         odd.append(
             f"the position changes in every {held}. bin only (sampled at {1 / (held * bin_s):.3g} Hz and held): the "
             "velocity is its change from sample to sample, and bins between them are not scored"
         )
-    return difference(without_held(position) if held > 1 else position, starts, bin_s), position, odd
+    sampled = without_held(position) if held > 1 else position
+    joined = jumps(sampled, np.arange(len(sampled)))
+    joined = joined[~starts[joined]]
+    if len(joined):
+        starts = starts.copy()
+        starts[joined] = True
+        odd.append(
+            f"the position jumps before {len(joined)} bins ({', '.join(map(str, joined[:5]))}"
+            f"{', ...' if len(joined) > 5 else ''}): taken for starts of trials"
+        )
+    return difference(sampled, starts, bin_s), position, starts, odd
 
 
 def checked_width_s(name: str, bin_s: Any) -> float:

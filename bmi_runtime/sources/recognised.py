@@ -88,6 +88,7 @@ FORMATS = (
     Format("Micromed", "MicromedRawIO", (".trc",), (b"* MICROMED",)),
     Format("NeuroNexus", "NeuroNexusRawIO", (".xdat",)),
 )  # fmt: skip
+NO_SPIKES = "this format holds field potentials and no spikes; count threshold crossings, and save .npz or NWB"
 ONE_FILE = {".nwb": "NWB", ".mcap": "a session of the runtime"}
 NOT_READ = {
     ".nex5": "neo does not read .nex5; save it as .nex in NeuroExplorer",
@@ -105,7 +106,7 @@ NOT_READ = {
     ".tsv": "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz",
     ".xlsx": "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz",
     ".npy": "one array without a name; save counts, bin_s, velocity and position together as .npz",
-    ".edf": "EDF holds no spikes; sort it or count its threshold crossings, and save .npz or NWB",
+    **dict.fromkeys((".edf", ".bdf", ".fif", ".set", ".cnt", ".eeg", ".vmrk"), NO_SPIKES),
     ".zarr": "NWB in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr",
 }
 """What to do with files that look as if they were read."""
@@ -135,6 +136,10 @@ def recognised(path: pathlib.Path) -> Recognised:
     return _folder(path) if path.is_dir() else _file(path)
 
 
+def _names() -> list[str]:
+    return list(dict.fromkeys(one.name.partition(" (")[0] for one in FORMATS))
+
+
 def _file(path: pathlib.Path) -> Recognised:
     suffix, head = path.suffix.lower(), _head(path)
     if suffix in NOT_READ and path.name.lower() != "spike_times.npy":
@@ -145,7 +150,10 @@ def _file(path: pathlib.Path) -> Recognised:
         suffix = ".meta"
     of_suffix = [one for one in FORMATS if suffix in one.suffixes or path.name.lower() in one.files]
     if not of_suffix:
-        raise BadInput(f"{path.name}: no format of the suffix '{suffix}' is read; known: {', '.join(suffixes())}")
+        raise BadInput(
+            f"{path.name}: no format of the suffix '{suffix or 'none'}' is read; those of {', '.join(_names())} are, "
+            "and .npz, .mat, .nwb, .h5, .gdf, .mcap: save it as .npz or export it to NWB"
+        )
     if not head:
         raise BadInput(f"{path.name}: the file is empty")
     for one in of_suffix:

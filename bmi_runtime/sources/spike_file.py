@@ -12,6 +12,7 @@ from bmi_runtime.errors import BadInput, first_line
 
 UNIT_RATIO = 5.0
 GDF_TICK_S = 1e-3
+BIOSIG = b"GDF "
 READERS = {
     ".nwb": "bmi_runtime.sources.nwb_file:read_nwb",
     ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
@@ -111,6 +112,11 @@ def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
     """
     if path.stat().st_size == 0:
         raise BadInput(f"{path.name}: the file is empty")
+    with open(path, "rb") as file:
+        if file.read(4) == BIOSIG:
+            raise BadInput(
+                f"{path.name}: a .gdf of BioSig, which holds field potentials; here .gdf is a table of spikes"
+            )
     try:
         table = np.loadtxt(path, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:

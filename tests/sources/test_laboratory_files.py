@@ -56,6 +56,32 @@ def test_a_lost_marker_is_left_out_whatever_stands_there(value, length):
     assert any("lost marker" in sentence for sentence in of_bins(recording))
 
 
+def test_a_lost_marker_of_one_axis_or_of_half_a_minute_or_often(session_position):
+    position = session_position
+    rng = np.random.default_rng(3)
+    one_axis, long, often = position.copy(), position.copy(), position.copy()
+    one_axis[400:405, 1] = 0.0
+    long[200:800] = 0.0
+    scattered = np.sort(rng.choice(1200, 180, replace=False))
+    often[scattered] = 0.0
+    for values, rows in ((one_axis, range(400, 405)), (long, range(200, 800)), (often, scattered.tolist())):
+        assert np.flatnonzero(lost_samples(values)).tolist() == list(rows)
+
+
+@pytest.fixture
+def session_position():
+    return session()[2] + 0.6
+
+
+def test_where_the_position_jumps_a_trial_starts(session_position):
+    counts, position = session()[0], session_position
+    position[700:] += 3.0
+    recording = recording_from_arrays("r", counts, BIN_S, None, position)
+    assert np.flatnonzero(recording.trial_start).tolist() == [0, 700]
+    assert np.abs(recording.velocity).max() < 1.0
+    assert any("jumps before 1 bins (700): taken for starts" in sentence for sentence in recording.odd)
+
+
 def test_what_moves_is_not_taken_for_a_lost_marker():
     _counts, velocity, position = session()
     centre_out = position.copy()
@@ -91,6 +117,7 @@ def test_positions_slower_than_the_bins_give_the_velocity_between_samples():
         assert set(known % 4) == {0}
     assert held_every(np.repeat(position[::4], 4, axis=0)) == 4
     assert held_every(position) == held_every(np.round(position, 2)) == 1
+    assert held_every(np.where(np.arange(1200)[:, None] % 3, np.nan, position)) == 1
 
 
 def test_gaps_are_bridged_within_a_trial_and_only_where_they_are_short():
