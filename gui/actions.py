@@ -115,6 +115,16 @@ ACTIONS = (
     ),
     Action("next_unit", "Next unit", "]", "Select the next row of the raster", "View"),
     Action("previous_unit", "Previous unit", "[", "Select the row before", "View"),
+    Action("zoom_in", "Fewer units, larger", "Ctrl+=", "Zoom into the raster around the selected unit", "View"),
+    Action("zoom_out", "More units", "Ctrl+-", "Zoom out of the raster", "View"),
+    Action(
+        "toggle_unit",
+        "Unit out / in",
+        "Ctrl+U",
+        "Put the selected unit out of decoding and learning, or in again; recorded",
+        "Session",
+        "session",
+    ),
     Action("layout_run", "Layout: Run", "Ctrl+1", "Arrange the panels for running a session", "View"),
     Action(
         "layout_calibrate", "Layout: Calibrate", "Ctrl+2", "Arrange the panels for choosing the learning rate", "View"

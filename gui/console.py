@@ -484,6 +484,26 @@ class Console(QtWidgets.QMainWindow):
             at = order.index(unit) if unit in order else 0
             self.context.selection.choose(int(order[(at + change) % len(order)]))
 
+    def do_toggle_unit(self, unit: int | None = None) -> None:
+        """Put a unit (the selected one) out of decoding and learning, or in again."""
+        if unit is None:
+            unit = self.context.selection.units[0]
+        if not self.enabled("toggle_unit"):
+            self.do_say(f"Unit out / in: {self._why_not()}")
+            return
+        out = self.store.left_out
+        wanted = out - {unit} if unit in out else out | {unit}
+        word = f"unit {unit} {'in' if unit in out else 'out'}"
+        self.commands.set("session.left_out", ", ".join(map(str, sorted(wanted))), word)
+
+    def do_zoom_in(self) -> None:
+        """Show fewer units in the raster, larger."""
+        self.docks["raster"].panel.zoom(0.5)
+
+    def do_zoom_out(self) -> None:
+        """Show more units in the raster."""
+        self.docks["raster"].panel.zoom(2.0)
+
     def do_layout_run(self) -> None:
         """Arrange for running."""
         self.apply_layout("run")

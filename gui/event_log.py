@@ -51,6 +51,7 @@ PARAMETERS = {
     "decoder.velocity_time_constant_s": "Velocity memory",
     "decoder.velocity_sd_m_s": "Velocity spread",
     "decoder.parameter_trust": "Caution",
+    "session.left_out": "Units left out",
     "session.hold": "Hold",
     "session.stopped": "Output stop",
 }

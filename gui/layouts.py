@@ -17,7 +17,7 @@ ARRANGEMENTS = {
     "run": (
         (34, ((62, ("subject",)), (38, ("controls", "calibration")))),
         (36, ((46, ("raster",)), (54, ("error", "traces", "performance")))),
-        (30, ((36, ("tuning",)), (34, ("latency", "health")), (30, ("events", "recordings")))),
+        (30, ((36, ("tuning", "array", "psth")), (34, ("latency", "health")), (30, ("events", "recordings")))),
     ),
     "calibrate": (
         (44, ((62, ("calibration",)), (38, ("controls",)))),
@@ -25,9 +25,9 @@ ARRANGEMENTS = {
         (24, ((40, ("subject",)), (60, ("tuning", "error")))),
     ),
     "inspect": (
-        (36, ((48, ("replay",)), (52, ("subject",)))),
+        (36, ((48, ("replay",)), (52, ("subject", "trajectories", "neural_state")))),
         (36, ((46, ("raster",)), (54, ("traces", "error", "performance")))),
-        (28, ((36, ("tuning", "latency")), (34, ("events", "health")), (30, ("recordings",)))),
+        (28, ((36, ("tuning", "psth", "array", "latency")), (34, ("events", "health")), (30, ("recordings",)))),
     ),
 }
 

@@ -58,10 +58,10 @@ class RollingImage(pyqtgraph.GraphicsObject):
         if len(brightness):
             self.update()
 
-    def place(self, column_width: float, columns: int, height: float) -> None:
-        """Show at most so many columns, each so wide, their newest end at 0, the rows from 0 to `height`."""
+    def place(self, column_width: float, columns: int, height: float, bottom: float = 0.0) -> None:
+        """Show at most so many columns, each so wide, their newest end at 0, the rows `height` high from `bottom`."""
         self.shown = min(columns, self.size)
-        where = QtCore.QRectF(-column_width * self.shown, 0.0, column_width * self.shown, height)
+        where = QtCore.QRectF(-column_width * self.shown, bottom, column_width * self.shown, height)
         if where != self._where:
             self.prepareGeometryChange()
             self._where = where

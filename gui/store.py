@@ -17,6 +17,7 @@ from bmi_runtime.messages import PLANE, STAGES, STREAMS, SafetyState, StateSpace
 from gui import bounds, event_log
 from gui.event_log import Entry, short
 from gui.rings import Ring, Thinning
+from gui.trial_aligned import TrialAligned, octant
 
 SHOWN_HZ = 60.0
 TRAIL_S = 60.0
@@ -151,6 +152,8 @@ class Store:
         self.steps = Ring(round(TRAIL_S * SHOWN_HZ), step_row(2))
         self.raster = Ring(1, np.float32, (0,))
         self.column_bins = Ring(RASTER_COLUMNS)
+        self.column_ends_s = Ring(RASTER_COLUMNS)
+        self.aligned = TrialAligned(0)
         self.trials = Ring(MOST_TRIALS, trial_row(2))
         self.events: collections.deque[Entry] = collections.deque(maxlen=MOST_EVENTS)
         self.event_count = 0
@@ -172,8 +175,9 @@ class Store:
         self.weights = self.sd = self.truth = self.covariance = self.predicted_sd = None
         self.noise_variance = None
         self.not_finite = 0
-        for ring in (self.steps, self.column_bins, self.trials, self.health_rows, self.raster):
+        for ring in (self.steps, self.column_bins, self.column_ends_s, self.trials, self.health_rows, self.raster):
             ring.clear()
+        self.aligned = TrialAligned(self.n_units)
         self.events.clear()
         self.event_count += 1
         self.marks: collections.deque[Mark] = collections.deque(maxlen=MOST_MARKS)
@@ -199,6 +203,8 @@ class Store:
         self.n_units = n_units
         self.raster = Ring(RASTER_COLUMNS, np.float32, (n_units,))
         self.column_bins.clear()
+        self.column_ends_s.clear()
+        self.aligned = TrialAligned(n_units)
 
     def problem(self, sentence: str) -> None:
         """Note something wrong with what arrives; the same sentence once in a row."""
@@ -371,8 +377,7 @@ class Store:
         self.step, self.bin = step, int(message["bin"])
         self._note_faults(step["input"])
         self._append_row(step)
-        self.raster.append(counts)
-        self.column_bins.append(message["bins"])
+        self._append_column(counts, message["bins"], self.elapsed_s)
 
     def _take_past_steps(self, message: dict[str, Any]) -> None:
         """Take the pictures of a replay that came in one message with the newest one."""
@@ -380,9 +385,14 @@ class Store:
         for at, step in zip(message["past_at"], np.frombuffer(message["past_steps"], dtype), strict=True):
             self.bin = int(at)
             self._append_row(step)
-        for counts, bins in zip(message["past_counts"], message["past_bins"], strict=True):
-            self.raster.append(counts)
-            self.column_bins.append(bins)
+        stops = message["past_at"][-len(message["past_bins"]) :]
+        for counts, bins, stop in zip(message["past_counts"], message["past_bins"], stops, strict=True):
+            self._append_column(counts, bins, float(stop) * self.bin_s)
+
+    def _append_column(self, counts, bins: int, end_s: float) -> None:
+        self.raster.append(counts)
+        self.column_bins.append(bins)
+        self.column_ends_s.append(end_s)
 
     def _decoded_step(self, data: bytes) -> np.void | None:
         for continuous in (self.continuous, not self.continuous):
@@ -544,6 +554,11 @@ class Store:
         row["assist"] = float(self._then("task.assist", 0.0))
         row["block"] = len(self.blocks) - 1
         self.trials.append(row)
+        if len(self.raster) and start is not None and inside_s is None:
+            end_s = float(row["t_s"])
+            widths_s, way = self.column_bins.view * self.bin_s, octant(start, target)
+            columns, ends_s = self.raster.view, self.column_ends_s.view
+            self.aligned.add(columns, ends_s, widths_s, end_s - time_s, end_s, way, success)
         self._last_target, self._start = tuple(target), None
         word = "reached" if success else "timed out"
         text = f"Trial {message['trial']} {word} in {time_s:.2f} s"
@@ -578,6 +593,12 @@ class Store:
     def held(self) -> bool:
         """Whether the operator holds the session."""
         return bool(self.live.get("session.hold"))
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """Units that neither decode nor are learned."""
+        text = str(self.live.get("session.left_out") or "")
+        return frozenset(int(part) for part in text.replace(",", " ").split() if part.isdigit())
 
     @property
     def score(self) -> tuple[int, int]:

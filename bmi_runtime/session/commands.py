@@ -125,6 +125,16 @@ LIVE_PARAMETERS = {
         commit=lambda session, prepared: session.take_task(prepared),
         kind=str,
     ),
+    "session.left_out": LiveParameter(
+        "",
+        0,
+        0,
+        "units that neither decode nor are learned: their numbers, from 0, with commas",
+        get=lambda session: ", ".join(str(unit) for unit in session.left_out),
+        prepare=lambda session, value: session.prepare_left_out(value),
+        commit=lambda session, prepared: session.leave_out(prepared),
+        kind=str,
+    ),
     "session.stopped": LiveParameter(
         "",
         0,
@@ -145,7 +155,7 @@ LIVE_PARAMETERS = {
     ),
 }
 
-IN_SNAPSHOTS = ("adapter.enabled", "task.assist", "session.hold")
+IN_SNAPSHOTS = ("adapter.enabled", "task.assist", "session.hold", "session.left_out")
 """Those that snapshots keep by name; of the others the snapshot of their part holds the value."""
 
 
@@ -157,9 +167,11 @@ def kept(session: Session) -> dict[str, Any]:
 def put_back(session: Session, values: Any) -> None:
     """Put :func:`kept` back; older recordings hold a list in the order of `IN_SNAPSHOTS`."""
     if not isinstance(values, dict):
-        values = dict(zip(IN_SNAPSHOTS, values, strict=True))
+        values = dict(zip(IN_SNAPSHOTS, values, strict=False))
     for key in IN_SNAPSHOTS:
-        LIVE_PARAMETERS[key].commit(session, values[key])
+        if key in values:  # snapshots of older recordings know fewer
+            parameter = LIVE_PARAMETERS[key]
+            parameter.commit(session, parameter.prepare(session, values[key]))
 
 
 def decoder_kinds(session: Session) -> list[str]:

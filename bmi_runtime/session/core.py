@@ -6,7 +6,7 @@ Live runs, simulation, replay, sweeps and tests all drive :meth:`Session.step`; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,9 +65,9 @@ def _stimulation(config: Config) -> Any:
     return StimulationDesign(**design).draw()
 
 
-def _left_out(config: Config) -> np.ndarray:
-    """Return the units that neither decode nor are learned."""
-    left_out, n = np.array(sorted(set(config.session.left_out)), np.int64), config.session.units
+def _left_out(units: Iterable[int], n: int) -> np.ndarray:
+    """Return the units that neither decode nor are learned, of `n`."""
+    left_out = np.array(sorted(set(units)), np.int64)
     if left_out.size and not (left_out[0] >= 0 and left_out[-1] < n):
         raise BadInput(
             f"session.left_out names unit {left_out[-1 if left_out[-1] >= n else 0]}, there are {n} (from 0)"
@@ -158,7 +158,7 @@ class Session:
         self._counts, self._valid = np.zeros(n), np.ones(n)
         self._recent = np.zeros((PROBATION_BINS, n))
         self._most_squared = config.safety.max_speed**2
-        self._left_out = _left_out(config)
+        self.left_out: np.ndarray = _left_out(config.session.left_out, n)
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
         self._miss_policy = config.realtime.miss_policy
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
@@ -248,8 +248,8 @@ class Session:
             missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
             if refused > missing:
                 self.events.append({"name": "refused-counts", "units": int(refused - missing)})
-        if self._left_out.size:
-            self._valid[self._left_out] = 0.0
+        if self.left_out.size:
+            self._valid[self.left_out] = 0.0
         self._recent[self.bins % PROBATION_BINS] = self._counts
         there = self._counts.size - missing
         return 2 * (refused - missing) < there and given.stale.item() == 0
@@ -495,6 +495,24 @@ class Session:
             why = decoder.failure or ("" if self._plausible(state.tolist()[self._n :]) else "its answer cannot be")
             if why:
                 raise BadInput(f"the decoder {shown(kind)} does not take over: on the newest bins, {why}")
+
+    def prepare_left_out(self, text: str) -> np.ndarray:
+        """Return the units of a list such as ``3, 17``.
+
+        Raises
+        ------
+        BadInput
+            When it is no list of units, or none would be left.
+        """
+        try:
+            units = [int(part) for part in text.replace(",", " ").split()]
+        except ValueError:
+            raise BadInput(f"session.left_out wants numbers of units with commas, got '{text[:40]}'") from None
+        return _left_out(units, self.model.n_units)
+
+    def leave_out(self, units: np.ndarray) -> None:
+        """Leave these units out of decoding and learning from the next bin on, and take all others in."""
+        self.left_out = units
 
     def prepare_task(self, kind: str) -> tuple[str, ReachTask]:
         """Make another task that goes on counting from the one that runs.

@@ -22,7 +22,7 @@ def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
             "low": parameter.low,
             "high": parameter.high,
             "about": parameter.about,
-            "kind": KINDS[parameter.kind],
+            "kind": "text" if parameter.kind is str and key not in choices else KINDS[parameter.kind],
             "choices": choices.get(key, []),
             "why": why_these_kinds(likelihood) if key == "decoder.kind" else "",
             "value": values.get(key),

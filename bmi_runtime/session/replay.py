@@ -87,6 +87,8 @@ def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[
     given = dict(snapshot)
     if "adapter.enabled" in named:
         given["live"] = _fresh_live(snapshot["live"], session)
+    if "session.left_out" in named and isinstance(given["live"], dict):
+        given["live"] = {key: value for key, value in given["live"].items() if key != "session.left_out"}
     given["decoder_settings"] = recorded_kind | {
         name: value for name, value in fresh["decoder_settings"].items() if f"decoder.{name}" in named
     }

@@ -21,6 +21,10 @@ class Row:
 REGISTRY = {
     "subject": Row("gui.panels.subject", "SubjectPanel"),
     "raster": Row("gui.panels.raster", "RasterPanel"),
+    "array": Row("gui.panels.array_map", "ArrayMapPanel"),
+    "psth": Row("gui.panels.psth", "PsthPanel"),
+    "neural_state": Row("gui.panels.psth", "NeuralStatePanel"),
+    "trajectories": Row("gui.panels.trajectories", "TrajectoriesPanel"),
     "tuning": Row("gui.panels.tuning", "TuningPanel"),
     "traces": Row("gui.panels.traces", "TracesPanel"),
     "error": Row("gui.panels.decoder_error", "DecoderErrorPanel"),

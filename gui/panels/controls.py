@@ -19,6 +19,7 @@ NAMES = {  # in this order; parameters that are not named here come behind, by t
     "decoder.velocity_time_constant_s": "Velocity memory",
     "decoder.velocity_sd_m_s": "Velocity spread",
     "decoder.parameter_trust": "Caution",
+    "session.left_out": "Units left out",
 }
 SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
 HIDDEN = ("session.hold", "session.stopped")  # have buttons and keys of their own
@@ -88,7 +89,7 @@ class Row(QtCore.QObject):
         return f"{facts['low']:g} to {facts['high']:g}{unit}"
 
     def _editor(self) -> QtWidgets.QWidget:
-        if self.facts["kind"] == "number":
+        if self.facts["kind"] in ("number", "text"):
             editor = NumberEdit()
             editor.returnPressed.connect(self.apply)
             editor.textEdited.connect(lambda _: self._touch())
@@ -118,6 +119,8 @@ class Row(QtCore.QObject):
             return bool(self.editor.currentIndex())
         if self.facts["kind"] == "choice":
             return self.editor.currentText()
+        if self.facts["kind"] == "text":
+            return self.editor.text().strip()
         try:
             return float(self.editor.text().replace(",", "."))
         except ValueError:
@@ -136,6 +139,8 @@ class Row(QtCore.QObject):
             self.editor.setCurrentIndex(int(bool(value)))
         elif self.facts["kind"] == "choice":
             self.editor.setCurrentText(str(value))
+        elif self.facts["kind"] == "text":
+            self.editor.setText(str(value or ""))
         else:
             self.editor.setText(f"{value:g}")
 

@@ -14,6 +14,7 @@ from gui.rolling import RollingImage
 from gui.store import RASTER_COLUMNS
 
 ORDERS = ("preferred direction", "number", "rate")
+LEAST_ROWS = 8
 SORTS_PER_S = 2.0  # of orders that follow the spikes themselves
 MARKS, MARK_PX = 0.03, 13  # width of the stretch right of now, and height of a mark
 SELECTED_ROLES = ("second", "first", "third", "fourth")
@@ -24,11 +25,12 @@ class RasterPanel(Panel):
 
     title = "Raster"
     about = (
-        "Every row is a unit, every column one message of the runtime, about a sixtieth of a second; the brighter, the "
-        "more spikes (for features: the further above their mean). Rows are sorted by the preferred direction that the "
-        "decoder believes in, so that movement shows as bands; where there are more units than lines on the screen, "
-        "neighbours share a line. Click a row to select its unit in all panels; Ctrl+click adds one. Triangles mark "
-        "the selected units."
+        "Every row is a unit, every column one message of the runtime, about a sixtieth of a second; the brighter, "
+        "the more spikes (for features: the further above their mean). Rows are sorted by the preferred direction "
+        "that the decoder believes in, so that movement shows as bands; where there are more units than lines on the "
+        "screen, neighbours share a line. The wheel (or Ctrl+= and Ctrl+-) shows fewer units, larger. Click a row to "
+        "select its unit in all panels; Ctrl+click adds one; Shift+click puts it out of decoding and learning, or in "
+        "again. Triangles mark the selected units."
     )
     refresh_hz = 30.0
 
@@ -37,6 +39,7 @@ class RasterPanel(Panel):
         self.order = np.arange(0)
         self._columns, self._column_s, self._said_s = 0, 0.015, -math.inf
         self._levels, self._drawn, self._marked = None, None, None
+        self._first, self._count = 0, 0  # rows shown; 0: all
         self._bar()
         self.plot = plots.Plot("unit (sorted)", "seconds before now")
         self.plot.setMouseEnabled(False, False)
@@ -48,9 +51,38 @@ class RasterPanel(Panel):
         self.plot.getAxis("left").setGrid(False)
         self.plot.getAxis("bottom").setGrid(False)
         self.plot.scene().sigMouseClicked.connect(self._clicked)
+        self.plot.viewport().installEventFilter(self)
         self.column.addWidget(self.plot, 1)
         self.restyle()
         context.selection.changed.connect(self._mark)
+
+    def eventFilter(self, watched, event) -> bool:
+        """Zoom with the wheel around the row under the pointer."""
+        if event.type() != QtCore.QEvent.Type.Wheel or not len(self.order):
+            return False
+        place = event.position().toPoint() if hasattr(event, "position") else event.pos()
+        row = self.plot.getPlotItem().vb.mapSceneToView(self.plot.mapToScene(place)).y()
+        self.zoom(0.7 if event.angleDelta().y() > 0 else 1 / 0.7, row)
+        return True
+
+    def zoom(self, factor: float, row: float | None = None) -> None:
+        """Show `factor` times as many rows, around a row (the selected unit's)."""
+        total = len(self.order)
+        if not total:
+            return
+        count = self._count or total
+        if row is None:
+            unit = self.context.selection.units[0]
+            row = float(np.flatnonzero(self.order == unit)[0]) if unit in self.order else self._first + count / 2
+        wanted = min(max(round(count * factor), min(LEAST_ROWS, total)), total)
+        share = min(max((row - self._first) / count, 0.0), 1.0)
+        self._first = min(max(round(row - share * wanted), 0), total - wanted)
+        self._count, self._drawn = (0 if wanted == total else wanted), None
+        self.refresh()
+
+    def rows(self) -> np.ndarray:
+        """Return the units of the rows shown, from below."""
+        return self.order[self._first : self._first + self._count] if self._count else self.order
 
     def _bar(self) -> None:
         row = QtWidgets.QHBoxLayout()
@@ -100,7 +132,14 @@ class RasterPanel(Panel):
         store, kind = self.store, self.sort.currentText()
         moves = store.continuous or kind == "rate"
         sources = (store.raster, store.weights if kind == "preferred direction" else None)
-        state = (kind, self._units_per_row(), store.continuous, int(store.elapsed_s * SORTS_PER_S) if moves else 0)
+        state = (
+            kind,
+            self._first,
+            self._count,
+            self._units_per_row(),
+            store.continuous,
+            int(store.elapsed_s * SORTS_PER_S) if moves else 0,
+        )
         before, self._drawn = self._drawn, (sources, state)
         return before is None or state != before[1] or any(a is not b for a, b in zip(sources, before[0], strict=True))
 
@@ -116,21 +155,22 @@ class RasterPanel(Panel):
 
     def _bytes(self, columns: np.ndarray) -> np.ndarray:
         """Return brightness, (columns, rows), in the order shown; rows too many for the screen share the brightest."""
-        bright = brightness(columns, self._levels)[:, self.order]
+        bright = brightness(columns, self._levels)[:, self.rows()]
         each = self._units_per_row()
         return bright if each == 1 else np.maximum.reduceat(bright, np.arange(0, bright.shape[1], each), axis=1)
 
     def _units_per_row(self) -> int:
         height = self.plot.getViewBox().height() * self.devicePixelRatioF()
-        return max(math.ceil(self.store.n_units / max(height, 1.0)), 1)
+        return max(math.ceil((self._count or self.store.n_units) / max(height, 1.0)), 1)
 
     def _place(self) -> None:
         """Give every column a pixel of its own: as many as there is room for."""
         across = self.plot.getViewBox().width() * self.devicePixelRatioF() / (1.0 + MARKS)
         columns = min(max(int(across), 1), RASTER_COLUMNS)
         width_s = columns * self._column_s
-        self.image.place(self._column_s, columns, float(max(self.store.n_units, 1)))
-        self.plot.show_ranges((-width_s, MARKS * width_s), (0.0, float(max(self.store.n_units, 1))))
+        first, count = (self._first, self._count) if self._count else (0, max(self.store.n_units, 1))
+        self.image.place(self._column_s, columns, float(count), float(first))
+        self.plot.show_ranges((-width_s, MARKS * width_s), (float(first), float(first + count)))
 
     def _say(self, columns: np.ndarray, seconds: np.ndarray) -> None:
         if self.store.elapsed_s - self._said_s < 1.0 and self._said_s <= self.store.elapsed_s:
@@ -138,7 +178,9 @@ class RasterPanel(Panel):
         self._said_s = self.store.elapsed_s
         mean = float(columns.sum() / max(seconds.sum(), 1e-9) / self.store.n_units)
         unit = "" if self.store.continuous else f", {mean:.1f} spikes/s per unit"
-        self.words.setText(f"{self.store.n_units} units{unit}")
+        out = f", {len(self.store.left_out)} out" if self.store.left_out else ""
+        shown = f"{self._count} of {self.store.n_units} units" if self._count else f"{self.store.n_units} units"
+        self.words.setText(f"{shown}{unit}{out}")
 
     def _sorted(self, columns: np.ndarray, seconds: np.ndarray) -> np.ndarray:
         kind = self.sort.currentText()
@@ -152,9 +194,10 @@ class RasterPanel(Panel):
     def _mark(self) -> None:
         """Put a triangle beside every selected unit."""
         box = self.plot.getViewBox()
-        (_, right), (_, top) = box.viewRange()
-        row_px = box.height() / top
+        (_, right), (bottom, top) = box.viewRange()
+        row_px = box.height() / max(top - bottom, 1e-9)
         rows = [int(np.flatnonzero(self.order == unit)[0]) for unit in self.context.selection.within(len(self.order))]
+        rows = [row for row in rows if bottom - 0.5 <= row < top]
         if (rows, right, row_px) == self._marked:
             return
         self._marked = (rows, right, row_px)
@@ -174,6 +217,9 @@ class RasterPanel(Panel):
         where = self.plot.getPlotItem().vb.mapSceneToView(event.scenePos())
         row = int(where.y())
         if 0 <= row < len(self.order):
+            if event.modifiers() & QtCore.Qt.KeyboardModifier.ShiftModifier:
+                self.context.run("toggle_unit", int(self.order[row]))
+                return
             add = bool(event.modifiers() & QtCore.Qt.KeyboardModifier.ControlModifier)
             self.context.selection.choose(int(self.order[row]), add)
 
