@@ -27,6 +27,7 @@ CASES = {  # name: (configuration, overrides, minutes)
         ("session.likelihood=gaussian", "decoder.kind=kalman", "adapter.learning_rate=1e-4"),
         5,
     ),
+    "real world": ("real_world", (), 10),
     "hard world": ("hard_world", (), 10),
     "hard world, truth, no adaptation": ("hard_world", ("encoding.initial=truth", "adapter.enabled=false"), 10),
 }

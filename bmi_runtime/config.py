@@ -142,6 +142,11 @@ class PopulationConfig(Section):
         0.0, ge=0.0, description="preferred directions random-walk: sd after one second"
     )
     burst_extra: float = Field(0.0, ge=0.0, description="mean extra spikes per spike (geometric bursts)")
+    noise_sd: float = Field(0.0, ge=0.0, le=3.0, description="fluctuation that no movement explains (log rate)")
+    noise_time_constant_s: float = Field(0.3, gt=0.0)
+    noise_shared: float = Field(0.0, ge=0.0, le=1.0, description="share of the fluctuation's variance common to units")
+    noise_factors: int = Field(3, ge=1, le=100, description="how many common processes there are")
+    baseline_walk_per_root_s: float = Field(0.0, ge=0.0, description="baselines random-walk: sd after one second")
     dying_fraction: float = Field(0.0, ge=0.0, le=1.0, description="of the tuned units")
     dying_at_s: float = Field(180.0, ge=0.0)
     step_fraction: float = Field(0.0, ge=0.0, le=1.0)

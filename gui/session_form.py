@@ -11,7 +11,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 from gui import processes, screens, theme
 from gui.layouts import Memory
 
-CONFIGURATIONS = ("first_session", "default", "hard_world")
+CONFIGURATIONS = ("first_session", "default", "real_world", "hard_world")
 SOURCES = ("", "simulated", "zeromq", "lsl", "redis", "open-ephys", "blackrock", "network")
 TASKS = ("", "centre-out", "random-centre-out", "random-target", "pursuit")
 CHECK_S, CHECK_WITHIN_MS = 2, 20_000

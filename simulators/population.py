@@ -7,6 +7,7 @@ import numpy as np
 from bmi_runtime.config import PopulationConfig
 from bmi_runtime.encoding.model import DM_PER_M
 from bmi_runtime.encoding.regressors import History, Regressors
+from simulators.fluctuations import Fluctuations
 
 WALK_EVERY_S = 0.1  # preferred directions random-walk in steps of this
 
@@ -100,6 +101,7 @@ class Population:
                 around = directions(rng, n_units, n_axes) if name == "position" else 1.0
                 self.weights[place] = drawn * around * self.tuned
         self._u = np.ones(self.regressors.n_common)
+        self.fluctuations = Fluctuations(config, n_units, bin_s, rng)
         self._history = History(self.regressors, n_units, bin_s)
 
     def emit(self, *velocity_m_s: float, position_m: Sequence[float] = ()) -> np.ndarray:
@@ -111,6 +113,10 @@ class Population:
         predictor = self._u @ self.weights[: self._u.size]
         if self.regressors.n_history:
             predictor += (self.weights[self._u.size :] * self._history.traces).sum(axis=0)
+        if self.fluctuations.active:
+            predictor = predictor + self.fluctuations.next()
+            if self.poisson:
+                predictor -= 0.5 * self.fluctuations.sd**2  # so that the mean rate stays that of the tuning
         if not self.poisson:
             noise = self.rng.standard_normal(predictor.size) * np.sqrt(self.config.noise_variance)
             return predictor * self.alive + noise

@@ -12,7 +12,9 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 
 
 @click.command()
-@click.option("--config", "path", default=None, help="TOML file, or the name of a shipped one (hard_world).")
+@click.option(
+    "--config", "path", default=None, help="TOML file, or the name of a shipped one (hard_world, real_world)."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key, e.g. task.assist=0.3.")
 @click.option(
     "--duration", type=float, default=None, metavar="S", help="Seconds of session time; default: until stopped."
