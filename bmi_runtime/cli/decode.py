@@ -11,6 +11,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 
 LABELS = {
     "best": "best (ours)",
+    "taught": "best, taught",
     "recurrent": "recurrent",
     "history": "adaptive history",
     "ridge": "ridge, 10 bins",
@@ -27,10 +28,12 @@ LABELS = {
 @click.option(
     "--direct", is_flag=True, help="Hand the bins over in memory in place of ZeroMQ; the numbers are the same."
 )
+@click.option("--teach-delay", "teach_delay_s", type=float, metavar="S",
+              help="Go on teaching through the test part, each bin S seconds after it was decoded.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the networks' training.")
 @click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the file.")
 @answer_options
-def decode(data, data_test, train_fraction, direct, seed, mapping, as_json):
+def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping, as_json):
     """Decode the hand from recorded spike counts.
 
     DATA is a .npz (counts, bin_s, velocity and/or position, optionally trial_start), a .mat file of a known layout or
@@ -48,6 +51,7 @@ def decode(data, data_test, train_fraction, direct, seed, mapping, as_json):
     from bmi_runtime.sources.open_loop import check_decodable
 
     recording = load_recording(data, data_test, mapping)
+    teach_delay = _delay_bins(teach_delay_s, recording.bin_s)
     bins_train = recording.split(train_fraction)
     odd = of_bins(recording)
     for sentence in odd:
@@ -59,10 +63,13 @@ def decode(data, data_test, train_fraction, direct, seed, mapping, as_json):
         f"{recording.described}; learning from {bins_train} bins, decoding {recording.n_bins - bins_train}",
         as_json,
     )
-    decoder, states, timing = _stream(recording, bins_train, direct, seed, as_json)
+    decoder, states, timing = _stream(recording, bins_train, direct, seed, teach_delay)
     answers = {"best": scores(recording, states, bins_train)}
     for name, said in decoder.answers.items():
+        if name == "taught" and not teach_delay:
+            continue
         answers[name] = scores(recording, np.array(said), bins_train)
+    taught = _taught(decoder, answers, recording, bins_train, teach_delay) if teach_delay else {}
     answers |= _baselines(recording, bins_train, as_json)
     report = {
         **answers["best"],
@@ -71,6 +78,7 @@ def decode(data, data_test, train_fraction, direct, seed, mapping, as_json):
         **timing,
         "velocity_unit": recording.velocity_unit,
         "position_unit": recording.position_unit if recording.position is not None else "displacement since a start",
+        **taught,
         "decoders": {name: answers[name] for name in ("recurrent", "history")},
         "recurrent_share": decoder.share,
         "r2_validation": decoder.recurrent.validation.r2_velocity,
@@ -100,7 +108,49 @@ def _baselines(recording, bins_train, as_json):
     return answers
 
 
-def _stream(recording, bins_train, direct, seed, as_json):
+def _delay_bins(teach_delay_s, bin_s) -> int:
+    """Return how many bins late the teacher is; 0 for none."""
+    import math
+
+    from bmi_runtime.errors import BadInput
+
+    if teach_delay_s is None:
+        return 0
+    if not (math.isfinite(teach_delay_s) and teach_delay_s >= bin_s):
+        raise BadInput(
+            f"--teach-delay is {teach_delay_s:g} s; give at least a bin ({bin_s:g} s): a loop cannot know sooner"
+        )
+    return max(1, round(teach_delay_s / bin_s))
+
+
+def _taught(decoder, answers, recording, bins_train, delay):
+    """Return what teaching through the test part changed, and at which rate."""
+    import numpy as np
+
+    bins = recording.n_bins - bins_train
+    plan, rate = decoder.plan, decoder.readout.rate
+    spread = decoder.recurrent.spread[decoder.recurrent.moving]
+    report = {
+        "r2_velocity_taught": answers["taught"]["r2_velocity"],
+        "learning_rate": rate,
+        "teach_delay_s": delay * recording.bin_s,
+        "residual_sd": np.sqrt(plan.pilot.noise) * spread,
+    }
+    if rate > 0.0:
+        from bmi_runtime.calibration.readout import steady
+
+        state = steady(plan.pilot, rate)
+        report |= {
+            "predicted_excess_sd": np.sqrt(state.excess) * spread,
+            "overdispersion": float(state.overdispersion.mean()),
+            "convergence_s": state.convergence_bins() * recording.bin_s,
+            "half_life_s": float(np.log(2.0) / -np.log1p(-np.median(state.gain)) * recording.bin_s),
+            "test_bins": bins,
+        }
+    return report
+
+
+def _stream(recording, bins_train, direct, seed, teach_delay):
     """Return the decoder, the decoded states, and how long it took."""
     import time
 
@@ -111,7 +161,7 @@ def _stream(recording, bins_train, direct, seed, as_json):
     history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None)
     decoder = CombinedDecoder(history, recording.bin_s, seed=seed)
     config = open_loop_config(recording)
-    session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train)
+    session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train, teach_delay)
     decoder.warm_up()
     started, busy = time.perf_counter(), time.process_time()
     with progress("decoding", recording.n_bins) as advance:
@@ -127,8 +177,15 @@ def _stream(recording, bins_train, direct, seed, as_json):
 
 
 def _hand_over(session, recording, advance):
-    for counts, kinematics in zip(recording.counts, recording.kinematics, strict=True):
-        session.advance(counts, kinematics)
+    import numpy as np
+
+    from bmi_runtime.sources.replayed_file import shown_kinematics
+
+    shown = shown_kinematics(recording.kinematics, session.bins_train, session.teach_delay)
+    nothing = np.full(recording.kinematics.shape[1], np.nan)
+    for index, counts in enumerate(recording.counts):
+        known = shown(index)
+        session.advance(counts, nothing if known is None else known)
         advance()
 
 
@@ -139,7 +196,8 @@ def _over_zeromq(session, recording, advance):
     from bmi_runtime.sources.replayed_file import FileSender
     from bmi_runtime.sources.zeromq import ZeroMQSource
 
-    with FileSender(recording, session.bins_train, session.config.continuous) as sender:
+    late = session.teach_delay
+    with FileSender(recording, session.bins_train, session.config.continuous, teach_delay=late) as sender:
         source_part = session.config.source.model_copy(update={"address": sender.address})
         session.config = session.config.model_copy(update={"source": source_part})
         source = ZeroMQSource(session.config)
@@ -159,6 +217,8 @@ def _table(answers, report) -> str:
     head = f"{'held-out R2':<17}{'velocity x':>12}{'y':>8}{'position x':>13}{'y':>8}"
     lines = [head, "-" * len(head)]
     for name, label in LABELS.items():
+        if name not in answers:
+            continue
         (vx, vy), (px, py) = answers[name]["r2_velocity"], answers[name]["r2_position"]
         lines.append(f"{label:<17}{vx:>12.3f}{vy:>8.3f}{px:>13.3f}{py:>8.3f}")
     lines.append(

@@ -14,7 +14,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 @click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="The decoder's file (.npz); never written over.")
 @click.option("--members", type=int, default=3, show_default=True, help="Networks whose outputs are averaged.")
-@click.option("--epochs", type=float, default=None, help="How often each bin is seen.  [default: 90]")
+@click.option("--epochs", type=float, default=None, help="How often each bin is seen.  [default: 75]")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bits.")
 @click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the files.")
 @click.option("--velocity", type=click.Choice(["intended", "cursor", "rotated"]), help="What of a session is decoded.")

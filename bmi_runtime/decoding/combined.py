@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, ReadoutPlan
 from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
@@ -38,8 +39,14 @@ class CombinedDecoder:
     share : ndarray, shape (columns,)
         Of the recurrent decoder in the answer.
     answers : dict of list
-        What each of the two said of every bin, ``history`` and ``recurrent``.
+        What was said of every bin: ``history``, ``recurrent``, and ``taught``, the mixture with its adapted read-out.
+    plan : ReadoutPlan
+        What validation said about adapting the mixture's read-out.
+    readout : AdaptiveReadout or None
+        The correction of the mixture, once it is to be taught.
     """
+
+    plan: ReadoutPlan
 
     def __init__(
         self,
@@ -52,7 +59,9 @@ class CombinedDecoder:
         self.history, self.bin_s, self.recipe, self.seed, self.advance = history, bin_s, recipe, seed, advance
         self.recurrent: RecurrentDecoder | None = None
         self.share = np.zeros(4)
-        self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": []}
+        self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": [], "taught": []}
+        self.readout: AdaptiveReadout | None = None
+        self._lessons: list[tuple[np.ndarray, np.ndarray]] = []
         self._counts: list[np.ndarray] = []
         self._kinematics: list[np.ndarray] = []
         self._starts: list[tuple[bool, bool]] = []
@@ -81,11 +90,43 @@ class CombinedDecoder:
         state = self.history.predict(counts)
         self.answers["history"].append(state)
         if self.recurrent is None:
-            self.answers["recurrent"].append(np.full_like(state, np.nan))
+            for name in ("recurrent", "taught"):
+                self.answers[name].append(np.full_like(state, np.nan))
             return state
         other = self.recurrent.predict(counts)
         self.answers["recurrent"].append(other)
-        return mixed(state, other, self.share)
+        both = mixed(state, other, self.share)
+        self.answers["taught"].append(self._taught(both))
+        return both
+
+    def _taught(self, state: np.ndarray) -> np.ndarray:
+        """Return the mixture with the velocity corrected by the adapted read-out; keep what a teacher needs."""
+        if self.readout is None or self.recurrent is None:
+            return state
+        half = len(state) // 2
+        features = self.recurrent.readout.features.copy()
+        self._lessons.append((features, state[half:]))
+        correction = self.readout.weights.T @ features
+        return np.concatenate([state[:half], state[half:] + self._spread() * correction])
+
+    def _spread(self) -> np.ndarray:
+        assert self.recurrent is not None
+        return self.recurrent.spread[self.recurrent.moving]
+
+    def teach_from(self, bins: int, delay: int) -> float:
+        """Prepare to be taught over the next `bins`, each `delay` bins late; return the calculated rate."""
+        assert self.recurrent is not None
+        rate = self.plan.rate(bins, delay)
+        outputs = len(self.recurrent.moving)
+        self.readout = AdaptiveReadout(self.recurrent.directions, self.plan.pilot.noise, outputs, rate)
+        self._lessons = []
+        return rate
+
+    def teach(self, bin_after: int, velocity: np.ndarray) -> None:
+        """Learn from the velocity of the bin `bin_after` bins after teaching began."""
+        assert self.readout is not None
+        features, said = self._lessons[bin_after]
+        self.readout.teach(features, (velocity - said) / self._spread())
 
     def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
         """Learn from the recorded kinematics of the bin that was just predicted."""
@@ -104,7 +145,10 @@ class CombinedDecoder:
         validation = self.recurrent.validation
         if validation is not None:
             before = np.array(self.answers["history"])[validation.first :]
-            self.share = best_share(training.kinematics[validation.first :], before, validation.states)
+            truth = training.kinematics[validation.first :]
+            self.share = best_share(truth, before, validation.states)
+            both = mixed(before, validation.states, self.share)
+            self.plan = validation.plan(both, truth, self.bin_s)
         for index in range(max(0, len(training.counts) - round(RUN_IN_S / self.bin_s)), len(training.counts)):
             if training.restart[index]:
                 self.recurrent.reset()

@@ -37,6 +37,8 @@ class OpenLoopSession:
         Where the trajectory jumps, and where the counts before are unknown.
     bins_train : int
         The decoder is shown the kinematics of the bins before this one, each after its prediction.
+    teach_delay : int, optional
+        Go on teaching after them: what comes as the kinematics of a bin is then that of `teach_delay` bins before.
 
     Attributes
     ----------
@@ -44,10 +46,11 @@ class OpenLoopSession:
         Decoded so far; NaN after.
     """
 
-    def __init__(self, config, decoder, trial_start, restart, bins_train: int):
+    def __init__(self, config, decoder, trial_start, restart, bins_train: int, teach_delay: int = 0):
         units = config.session.units
         self.config, self.decoder, self.bins_train = config, decoder, bins_train
-        self.trial_start, self.restart = trial_start, restart
+        self.trial_start, self.restart, self.teach_delay = trial_start, restart, teach_delay
+        self.learning_rate = 0.0
         self.record = StepRecord(units, config.continuous)
         self.states = np.full((len(trial_start), 4), np.nan)
         self.model, self.task = _Units(units), _NoTask()
@@ -78,9 +81,13 @@ class OpenLoopSession:
             decoder.on_done()
         if index == self.bins_train:
             decoder.freeze()
+            if self.teach_delay:
+                self.learning_rate = decoder.teach_from(len(self.states) - index, self.teach_delay)
         self.states[index] = decoder.predict(counts)
         if index < self.bins_train:
             decoder.learn(counts, kinematics)
+        elif self.teach_delay and index - self.teach_delay >= self.bins_train:
+            decoder.teach(index - self.teach_delay - self.bins_train, kinematics[len(kinematics) // 2 :])
         self.bins += 1
         return self.states[index]
 

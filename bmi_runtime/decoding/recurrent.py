@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from bmi_runtime.decoding.baselines import _mean_r2
+from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, Directions, ReadoutPlan
 from bmi_runtime.decoding.fitted import Training, Verbs
 from bmi_runtime.decoding.gru_network import Shape, views
+from bmi_runtime.decoding.openloop import coefficient_of_determination
 from bmi_runtime.decoding.recurrent_data import LARGEST_INPUT, Scales, scales_of, sequences_of
 from bmi_runtime.decoding.recurrent_training import Member, Recipe, Sampler, run_member, train_member
 from bmi_runtime.kernels import gru
 
+DIRECTIONS = ("direction_mean", "direction_basis", "direction_power")
 NETWORK = ("enter", "enter_bias", "drive", "drive_bias", "recur", "recur_bias", "read", "read_bias")
 
 
@@ -37,6 +39,12 @@ class Validation:
         Their mean.
     loss : ndarray, shape (updates,)
         Of the training.
+    hidden : ndarray, shape (bins, size)
+        States of the network along that fifth.
+    directions : Directions
+        Of its states in training.
+    spread : ndarray, shape (axes,)
+        Scale of the velocity.
     """
 
     first: int
@@ -44,6 +52,23 @@ class Validation:
     r2_velocity: list[float]
     r2: float
     loss: np.ndarray
+    hidden: np.ndarray
+    directions: Directions
+    spread: np.ndarray
+
+    def plan(self, states: np.ndarray, kinematics: np.ndarray, bin_s: float) -> ReadoutPlan:
+        """Return what these kinematics say about adapting a read-out that decoded `states`, both of the last fifth."""
+        moving = slice(states.shape[1] // 2, None)
+        residual = (kinematics[:, moving] - states[:, moving]) / self.spread
+        return ReadoutPlan.measured(self.directions, self.hidden, residual, bin_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What a bin leaves for a teacher: its features, and the velocity that the networks decoded, in their scale."""
+
+    features: np.ndarray
+    said: np.ndarray
 
 
 class RecurrentDecoder(Verbs):
@@ -66,8 +91,7 @@ class RecurrentDecoder(Verbs):
     """
 
     TAKES_MISSING = True
-    PARAMETERS = (*NETWORK, "mean", "gain", "centre", "spread", "columns", "stride", "width", "marks_trials")
-    STATE = ("_hidden", "_ring", "_known", "_phase", "_marked")
+    STATE = ("_hidden", "_ring", "_known", "_phase", "_marked", "readout")
     validation: Validation | None = None
     enter: np.ndarray
     enter_bias: np.ndarray
@@ -78,10 +102,13 @@ class RecurrentDecoder(Verbs):
     read: np.ndarray
     read_bias: np.ndarray
 
-    def __init__(self, mean, gain, centre, spread, columns, stride: int, width: int, marks_trials: int, **network):
+    def __init__(self, mean, gain, centre, spread, columns, stride: int, width: int, marks_trials: int, **given):
         super().__init__()
         for name in NETWORK:
-            setattr(self, name, np.ascontiguousarray(network[name], dtype=np.float32))
+            setattr(self, name, np.ascontiguousarray(given[name], dtype=np.float32))
+        mean_, basis, power = (np.ascontiguousarray(given[name], dtype=float) for name in DIRECTIONS)
+        self.directions = Directions(mean_, basis, power)
+        self.plan = ReadoutPlan.from_parameters(given)
         self.mean, self.gain = (np.ascontiguousarray(a, dtype=np.float32) for a in (mean, gain))
         self.centre, self.spread = (np.ascontiguousarray(a, dtype=np.float64) for a in (centre, spread))
         self.columns = np.atleast_1d(np.asarray(columns, dtype=np.int64))
@@ -91,6 +118,10 @@ class RecurrentDecoder(Verbs):
         self.outputs = np.zeros((members, len(self.columns)), np.float32)
         self._work = np.zeros(entry + 6 * size, np.float32)
         self._inputs = np.zeros(len(self.mean) + self.marks_trials, np.float32)
+        self.moving = np.flatnonzero(self.columns >= self.width // 2)
+        self.readout = AdaptiveReadout(self.directions, self.plan.pilot.noise, len(self.moving))
+        self._said = np.zeros(len(self.columns))
+        self._corrected = np.zeros(len(self.moving))
         self._blank = self.mean.astype(float) / self.stride
         self.reset()
 
@@ -119,19 +150,33 @@ class RecurrentDecoder(Verbs):
         sampler = Sampler(data, scales.stride, scales.stride * training.bin_s, recipe, int(scales.marks_trials))
         shape = Shape(scales.inputs, recipe.entry, recipe.hidden, len(scales.columns))
         members = [train_member(sampler, shape, [seed, 1 + k], advance) for k in range(recipe.members)]
-        decoder = cls.of_members(members, scales, training.kinematics.shape[1])
+        hidden = np.hstack([run_member(member, data, scales.stride)[1] for member in members])
+        plan = validation.plan(validation.states, training.kinematics[validation.first :], training.bin_s)
+        decoder = cls.of_members(members, scales, training.kinematics.shape[1], Directions.of(hidden), plan)
         decoder.validation = validation
         return decoder
 
     @classmethod
-    def of_members(cls, members: list[Member], scales: Scales, width: int) -> Self:
+    def of_members(
+        cls, members: list[Member], scales: Scales, width: int, directions: Directions, plan: ReadoutPlan
+    ) -> Self:
         """Return the decoder of trained networks."""
         named = [views(member.shape, member.parameters) for member in members]
         network = {name: np.stack([part[name] for part in named]) for name in NETWORK}
         return cls(
             scales.mean, scales.gain, scales.centre, scales.spread, scales.columns, scales.stride, width,
-            int(scales.marks_trials), **network,
+            int(scales.marks_trials), **network, direction_mean=directions.mean,
+            direction_basis=directions.basis, direction_power=directions.power, **plan.parameters(),
         )  # fmt: skip
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the numbers and arrays that the decoder is made from."""
+        names = (*NETWORK, "mean", "gain", "centre", "spread", "columns", "stride", "width", "marks_trials")
+        directions = {
+            "direction_mean": self.directions.mean, "direction_basis": self.directions.basis,
+            "direction_power": self.directions.power,
+        }  # fmt: skip
+        return {name: getattr(self, name) for name in names} | directions | self.plan.parameters()
 
     @property
     def size(self) -> int:
@@ -168,9 +213,31 @@ class RecurrentDecoder(Verbs):
         )  # fmt: skip
         self._phase = (phase + 1) % self.stride
         self._marked = max(self._marked - 1, 0)
+        said, corrected = self._said, self._corrected
+        said[:] = self.outputs.mean(axis=0, dtype=np.float64)
+        corrected[:] = said[self.moving]
+        self.readout.correct(self._hidden[phase].reshape(-1), corrected)
         state = np.full(self.width, np.nan)
-        state[self.columns] = self.centre + self.spread * self.outputs.mean(axis=0, dtype=np.float64)
+        state[self.columns] = self.centre + self.spread * said
+        state[self.columns[self.moving]] = self.centre[self.moving] + self.spread[self.moving] * corrected
         return state
+
+    def lesson(self) -> Lesson:
+        """Return what of the newest bin a teacher needs later."""
+        return Lesson(self.readout.features.copy(), self._said[self.moving].copy())
+
+    def teach(self, lesson: Lesson, velocity: np.ndarray) -> None:
+        """Learn from the true (or intended) velocity of a past bin, at the read-out's rate.
+
+        Parameters
+        ----------
+        lesson : Lesson
+            Of that bin.
+        velocity : ndarray, shape (axes,)
+            In the decoder's unit; nothing is learned from one that is not finite.
+        """
+        truth = (velocity - self.centre[self.moving]) / self.spread[self.moving]
+        self.readout.teach(lesson.features, truth - lesson.said)
 
     def _fill_inputs(self) -> None:
         units = len(self.mean)
@@ -190,12 +257,13 @@ def validate(
     sampler = Sampler(data, scales.stride, scales.stride * training.bin_s, recipe, int(scales.marks_trials))
     shape = Shape(scales.inputs, recipe.entry, recipe.hidden, len(scales.columns))
     member = train_member(sampler, shape, [seed, 0], advance)
-    outputs, _ = run_member(member, sequences_of(training, scales, 1.0), scales.stride)
+    outputs, hidden = run_member(member, sequences_of(training, scales, 1.0), scales.stride)
     width = training.kinematics.shape[1]
     states = np.full((len(outputs) - first, width), np.nan)
     states[:, scales.columns] = scales.centre + scales.spread * outputs[first:]
     truth = training.kinematics[first:]
-    from bmi_runtime.decoding.openloop import coefficient_of_determination
-
     each = coefficient_of_determination(truth[:, width // 2 :], states[:, width // 2 :])
-    return Validation(first, states, each, _mean_r2(truth[:, width // 2 :], states[:, width // 2 :]), member.loss)
+    return Validation(
+        first, states, each, float(np.mean(each)), member.loss, hidden[first:], Directions.of(hidden[:first]),
+        scales.spread[scales.columns >= width // 2],
+    )  # fmt: skip

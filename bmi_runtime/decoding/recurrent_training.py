@@ -59,9 +59,9 @@ class Recipe:
     window_s: float = 2.0
     blind_s: float = 0.5
     batch: int = 64
-    epochs: float = 90.0
-    fewest_updates: int = 150
-    most_updates: int = 600
+    epochs: float = 75.0
+    fewest_updates: int = 250
+    most_updates: int = 500
     rate: float = 8e-3
     decay: float = 0.01
     unit_drop: float = 0.2

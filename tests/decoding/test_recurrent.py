@@ -180,3 +180,37 @@ def test_the_best_share_is_that_of_least_squares():
         assert best < min(errors) and 0.6 < share[column] < 0.95
     assert share[2] == 0.0
     np.testing.assert_array_equal(mixed(first, second, share)[:, 2], first[:, 2])
+
+
+def test_teaching_never_uses_what_a_loop_could_not_yet_know(trained):
+    from bmi_runtime.decoding.combined import CombinedDecoder
+    from bmi_runtime.decoding.history import HistoryDecoder
+    from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
+    from bmi_runtime.sources.open_loop import recording_from_arrays
+    from bmi_runtime.sources.replayed_file import shown_kinematics
+
+    data = recorded(bins=1000)
+    small = dataclasses.replace(SMALL, members=1, fewest_updates=60, most_updates=60)
+    recording = recording_from_arrays("sine", data.counts, 0.05, data.kinematics[:, 2:])
+
+    def taught(changed=None):
+        kinematics = recording.kinematics.copy()
+        if changed is not None:
+            kinematics[changed, 2:] += 10.0
+        decoder = CombinedDecoder(HistoryDecoder(25, 0.05, False), 0.05, small)
+        session = OpenLoopSession(
+            open_loop_config(recording), decoder, recording.trial_start, recording.restart, 800, teach_delay=20
+        )
+        shown, nothing = shown_kinematics(kinematics, 800, 20), np.full(4, np.nan)
+        for index, counts in enumerate(recording.counts):
+            known = shown(index)
+            session.advance(counts, nothing if known is None else known)
+            if index == 800:
+                decoder.readout.use(1e-4)
+        return np.array(decoder.answers["taught"])[800:], session.states[800:]
+
+    plain, frozen = taught()
+    other, same = taught(850)
+    np.testing.assert_array_equal(frozen, same)
+    differs = np.abs(plain - other)[:, 2:].max(axis=1) > 0
+    assert not differs[: 850 + 20 - 800 + 1].any() and differs[850 + 20 - 800 + 1 :].all()
