@@ -24,6 +24,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "stability": ("bmi_runtime.cli.stability", "stability", "Has the array changed since the reference days?"),
     "recover": ("bmi_runtime.cli.recover", "recover", "Salvage a truncated recording."),
     "export": ("bmi_runtime.cli.export", "export", "A recording to NWB or tables."),
+    "guard": ("bmi_runtime.cli.guard", "guard", "An independent process between the runtime and an effector."),
     "gui": ("bmi_runtime.cli.gui", "gui", "Open the operator's console, or render a picture of it."),
     "keys": ("bmi_runtime.cli.keys", "keys", "Make the keys that secure sockets off loopback."),
     "doctor": ("bmi_runtime.cli.doctor", "doctor", "Is this machine fit for a live session?"),

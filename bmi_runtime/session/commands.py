@@ -217,3 +217,8 @@ def shown(value: Any) -> str:
     """Return what somebody sent, short enough for a sentence."""
     text = repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def is_word(value: Any, word: str) -> bool:
+    """Return whether somebody sent this word, and not an array or anything else that compares oddly."""
+    return isinstance(value, str) and value == word

@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 
 from bmi_runtime.config import GuardConfig
-from bmi_runtime.messages import SafetyState
+from bmi_runtime.messages import SafetyState, StepRecord
 
 ROUNDING = 1e-9  # relative: a velocity that is at its limit but for the last digits is within it
 TRUSTED = frozenset({SafetyState.CALIBRATING, SafetyState.ACTIVE, SafetyState.DEGRADED})
@@ -229,3 +229,24 @@ def _norm(values: Sequence[float]) -> float:
 
 def _apart(one: Sequence[float], other: Sequence[float]) -> float:
     return math.dist(one, other)
+
+
+def guarded(guard: Guard, record: StepRecord, copy: StepRecord, bin_s: float) -> bool:
+    """Fill `copy` with a step as it may leave; return whether anything may.
+
+    Parameters
+    ----------
+    guard : Guard
+    record, copy : StepRecord
+        What the step produced, and memory of the same layout.
+    bin_s : float
+    """
+    cursor = record.output.cursor.tolist()
+    half = len(cursor) // 2
+    age_s = int(record.input.stale[0]) * bin_s
+    leaving = guard.look(Wanted(cursor[:half], cursor[half:], age_s, int(record.output.safety[0])))
+    if leaving.position is None or leaving.velocity is None:
+        return False
+    copy.bytes[:] = record.bytes
+    copy.output.cursor[:] = (*leaving.position, *leaving.velocity)
+    return True

@@ -12,7 +12,7 @@ from typing import Any
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin, TrialState
 from bmi_runtime.security import refused_clients
-from bmi_runtime.session.commands import shown
+from bmi_runtime.session.commands import is_word, shown
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.describe import current_values, live_parameters
 from bmi_runtime.session.event_limiter import EventLimiter
@@ -188,6 +188,8 @@ class Loop:
         """Record and publish what has happened since the last call."""
         session = self.session
         events = session.events + self.source.drain_events()
+        if self.output:
+            events += self.output.drain_events()
         session.events.clear()
         for event in events:
             event["bin"] = session.bins - 1
@@ -323,7 +325,7 @@ class Loop:
         return answer
 
     def _do(self, command: dict[str, Any]) -> dict[str, Any]:
-        if not _is_word(command["do"], "stop"):
+        if not is_word(command["do"], "stop"):
             raise BadInput(UNKNOWN_COMMAND)
         self.stop()
         self.stopped_by_operator = True
@@ -340,7 +342,7 @@ class Loop:
         return answer
 
     def _get(self, command: dict[str, Any]) -> dict[str, Any]:
-        if not _is_word(command["get"], "hello"):
+        if not is_word(command["get"], "hello"):
             raise BadInput(UNKNOWN_COMMAND)
         return self.hello()
 
@@ -412,7 +414,3 @@ class Loop:
             "output_digest": self.digest.hexdigest(),
             "source": self.source.health() if hasattr(self.source, "health") else {},
         }
-
-
-def _is_word(value: Any, word: str) -> bool:
-    return isinstance(value, str) and value == word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import msgpack
 import zmq
@@ -11,6 +12,7 @@ from bmi_runtime import wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import WIRE_VERSION, StepRecord, output_dtype, places_in, struct_of
+from bmi_runtime.session.guard import Guard, guarded
 from bmi_runtime.session.output_values import OutputValues, Thinned
 from bmi_runtime.session.sockets import Publisher
 
@@ -118,11 +120,21 @@ class Outputs:
             self.parts.append(DecodedOutput(config, context))
         if config.telemetry.output_lsl:
             self.parts.append(LSLOutput(config))
+        self.guard = Guard(config.guard, config.bin_s) if config.guard.enabled else None
+        self._bin_s, self._copy = config.bin_s, StepRecord(*config.layout)
 
     def send(self, record: StepRecord) -> None:
-        """Send one step everywhere."""
+        """Send one step everywhere, as the guard lets it."""
+        if self.guard:
+            if not guarded(self.guard, record, self._copy, self._bin_s):
+                return
+            record = self._copy
         for part in self.parts:
             part.send(record)
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Return what the guard did since the last call."""
+        return [{"name": "guard", **change} for change in self.guard.drain()] if self.guard else []
 
     def close(self) -> None:
         """Close all of them."""

@@ -26,8 +26,9 @@ def bind(
     config: Config,
     role: str = "client",
     prepare: Callable[[zmq.Socket], None] | None = None,
+    section: str = "telemetry",
 ) -> zmq.Socket:
-    """Return a socket bound to ``telemetry.KEY``, secured off loopback; of mode 0600 where it is a file.
+    """Return a socket bound to the address ``SECTION.KEY``, secured off loopback; of mode 0600 where it is a file.
 
     Parameters
     ----------
@@ -35,32 +36,34 @@ def bind(
     kind : int
         ``zmq.PUB`` and the like.
     key : str
-        Of section telemetry, for the address and for messages.
+        Of the section, for the address and for messages.
     config : Config
     role : {"client", "operator"}
         What a client needs to be let in.
     prepare : callable, optional
         Sets options that do not reach a bound socket.
+    section : str
+        Of the configuration.
 
     Raises
     ------
     BmiError
         Naming address and key; no socket is left open then.
     """
-    address: str = getattr(config.telemetry, key)
+    address: str = getattr(getattr(config, section), key)
     socket = context.socket(kind)
     socket.linger = 0
     try:
         if prepare:
             prepare(socket)
-        secure_server(socket, address, config.telemetry.key_folder, f"telemetry.{key}", role)
+        secure_server(socket, address, config.telemetry.key_folder, f"{section}.{key}", role)
         socket.bind(address)
         if address.startswith("ipc://") and not address.startswith("ipc://@"):
             os.chmod(pathlib.Path(address.removeprefix("ipc://")), 0o600)
     except (zmq.ZMQError, OSError) as error:
         socket.close()
         raise BmiError(
-            f"telemetry.{key} = {address} cannot be used ({error.strerror}); is another session running?"
+            f"{section}.{key} = {address} cannot be used ({error.strerror}); is another session running?"
         ) from None
     except BmiError:
         socket.close()
@@ -81,9 +84,11 @@ class Publisher:
     context : zmq.Context
     config : Config
     key : str
-        Of section telemetry.
+        Of the section.
     high_water_mark : int
         Messages that wait for one slow reader.
+    section : str
+        Of the configuration, in which the address stands.
 
     Attributes
     ----------
@@ -91,13 +96,16 @@ class Publisher:
         How often the socket was opened anew.
     """
 
-    def __init__(self, context: zmq.Context, config: Config, key: str, high_water_mark: int):
+    def __init__(
+        self, context: zmq.Context, config: Config, key: str, high_water_mark: int, section: str = "telemetry"
+    ):
         self.context, self.config, self.key, self.high_water_mark = context, config, key, high_water_mark
+        self.section = section
         self.socket: zmq.Socket | None = self._open()
         self.resets, self._sent = 0, 0
 
     def _open(self) -> zmq.Socket:
-        return bind(self.context, zmq.PUB, self.key, self.config, prepare=self._limit)
+        return bind(self.context, zmq.PUB, self.key, self.config, prepare=self._limit, section=self.section)
 
     def _limit(self, socket: zmq.Socket) -> None:
         socket.sndhwm, socket.rcvhwm = self.high_water_mark, SUBSCRIPTIONS_AT_ONCE

@@ -93,6 +93,8 @@ class Control:
     ----------
     config : Config
     context : zmq.Context
+    section : str
+        Of the configuration, in which ``control_address`` stands.
 
     Attributes
     ----------
@@ -100,9 +102,9 @@ class Control:
         Messages that were no command, or a command that could not be done.
     """
 
-    def __init__(self, config: Config, context: zmq.Context):
-        self.socket = bind(context, zmq.REP, "control_address", config, "operator", _limited)
-        keys, address = config.telemetry.key_folder, config.telemetry.control_address
+    def __init__(self, config: Config, context: zmq.Context, section: str = "telemetry"):
+        self.socket = bind(context, zmq.REP, "control_address", config, "operator", _limited, section)
+        keys, address = config.telemetry.key_folder, getattr(config, section).control_address
         self._peers = PeerCheck() if address.startswith("tcp://") and not keys else None
         self.refused = 0
         self._rest_until_ns = 0

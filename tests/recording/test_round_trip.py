@@ -77,7 +77,7 @@ def test_stock_reader_sees_the_same(recorded, steps):
             summary.channels[number].topic: count for number, count in summary.statistics.channel_message_counts.items()
         }
         assert counts == {"step": 40, "event": 6, "snapshot": 4, "configuration": 2}
-        assert summary.statistics.message_count == 51
+        assert summary.statistics.message_count == 52
         payloads = [message.data for _, _, message in reader.iter_messages("step", log_time_order=False)]
         events = [msgpack.unpackb(message.data) for _, _, message in reader.iter_messages("event")]
     assert b"".join(payloads) == steps.tobytes()
