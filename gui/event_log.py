@@ -96,6 +96,15 @@ def _unit(words: dict[str, str]) -> Callable[[dict[str, Any]], str]:
     return told
 
 
+def _device_event(m: dict[str, Any]) -> str:
+    kind = str(m.get("kind", "event"))
+    if kind == "ttl":
+        return f"TTL line {m.get('line')} went {'up' if m.get('state') else 'down'}"
+    if kind == "digital-input":
+        return f"Digital input {m.get('port')}: {m.get('value')} (changed bits {m.get('bits_changed')})"
+    return f"{kind[:1].upper()}{kind[1:]}: {short(m.get('value', m.get('text', '')))}"
+
+
 Told = Callable[[dict[str, Any]], str]
 EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "safety": ("safety", "information", _safety),
@@ -134,6 +143,8 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     ),
     "tuning-drifting": ("unit", "information", _unit({"began": "drifts", "ended": "does not drift any more"})),
     "unit-lost": ("unit", "warning", _unit({"began": "is silent: lost?", "ended": "is back"})),
+    "source-told": ("data", "information", lambda m: f"The source: {m.get('text')}"),
+    "device-event": ("note", "information", _device_event),
     "stimulation": ("note", "information", lambda m: f"Stimulation of unit {m.get('unit', m.get('units', ''))}"),
     "note": ("note", "information", lambda m: str(m.get("note", ""))),
 }

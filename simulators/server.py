@@ -157,6 +157,8 @@ class SpikeServer:
 
     def _one_bin(self) -> None:
         self.screen.look()
+        if (watch := getattr(self.emitter, "watch", None)) is not None:  # a photodiode on the subject's screen
+            watch(self.screen.target)
         values = self.world.counts(self.screen.cursor, self.screen.target)
         from_ns = self.clock_start_ns + self.bins * self.device_bin_ns
         self.emitter.emit(from_ns, from_ns + self.device_bin_ns, values)

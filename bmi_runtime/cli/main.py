@@ -22,6 +22,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "rehearse": ("bmi_runtime.cli.rehearse", "rehearse", "Settings tried on a pilot's own units and subject."),
     "inspect": ("bmi_runtime.cli.inspect", "inspect", "What is in a recording or data file, and what is odd."),
     "stability": ("bmi_runtime.cli.stability", "stability", "Has the array changed since the reference days?"),
+    "sync": ("bmi_runtime.cli.sync", "sync", "Delay and jitter of a photodiode against the target onsets."),
     "recover": ("bmi_runtime.cli.recover", "recover", "Salvage a truncated recording."),
     "export": ("bmi_runtime.cli.export", "export", "A recording to NWB or tables."),
     "guard": ("bmi_runtime.cli.guard", "guard", "An independent process between the runtime and an effector."),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.reader import Recording
 
 ROWS_PER_CHUNK = 16_384
@@ -90,6 +91,7 @@ class _Builder:
         self._neural(nwb)
         self._timing(nwb)
         self._trials_and_events(nwb)
+        self._device_events(nwb)
         self._model(nwb)
         return nwb
 
@@ -265,6 +267,26 @@ class _Builder:
             columns = {key: (text, list(values)) for key, text, values in zip(names, texts, zip(*others), strict=True)}
             nwb.processing["misc"].add(_table("events", "What happened, and what the operator did", columns))
         self.counted["events"] = len(others)
+
+    def _device_events(self, nwb: Any) -> None:
+        """Write what the device's lines and markers did, at its own times, on the file's clock."""
+        rows = device_events(self.recording)
+        if not rows:
+            return
+        base = float(self._column("input", "device_time_s")[0]) - self.bin_s
+        about = {
+            "time_s": "s, device clock, as everywhere in this file",
+            "kind": "ttl, digital-input, marker, comment",
+            "device_time_s": "s, as stamped",
+            "host_time_s": "s, monotonic clock of the recording machine, by the fit of the clocks",
+            "uncertainty_s": "s, standard error of that fit",
+            "detail": "key: value; each value as JSON",
+        }
+        columns: dict[str, tuple[str, Any]] = {
+            name: (text, [row[name] for row in rows]) for name, text in about.items()
+        }
+        columns["time_s"] = (about["time_s"], [row["time_s"] - base for row in rows])
+        nwb.processing["misc"].add(_table("device_events", "Lines, digital inputs and markers of the device", columns))
 
     def _model(self, nwb: Any) -> None:
         snapshots = [message for _, message in self.recording.messages("snapshot")]

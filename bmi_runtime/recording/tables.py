@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.reader import Recording
 
 
 def export_tables(recording: Recording, folder) -> dict[str, Any]:
-    """Write ``bins.parquet``, ``trials.parquet`` and ``events.parquet`` into a new folder.
+    """Write ``bins``, ``trials``, ``events`` and ``device_events``, each a ``.parquet``, into a new folder.
 
     ``bins`` has a row per bin: every input and output field (vectors as columns ``cursor_x``, ...), counts as one list
     column. The schema's metadata hold configuration and provenance as JSON.
@@ -41,7 +42,7 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
         for e in events
         if e["name"] != "trial"
     ]
-    for name, rows in (("trials", trials), ("events", others)):
+    for name, rows in (("trials", trials), ("events", others), ("device_events", device_events(recording))):
         pq.write_table(
             pa.Table.from_pylist(rows) if rows else pa.table({"bin": pa.array([], pa.int64())}),
             target / f"{name}.parquet",

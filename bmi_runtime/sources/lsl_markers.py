@@ -58,7 +58,7 @@ class MarkerStream:
             binner.refuse(f"a marker with a time stamp of {stamp!r} s")
             return
         value = [_plain(entry) for entry in list(sample)[:16]]
-        facts: dict[str, Any] = {"stream": self.name, "value": value[0] if len(value) == 1 else value}
+        facts: dict[str, Any] = {"stream": self.name, "clock": "LSL", "value": value[0] if len(value) == 1 else value}
         host_ns = None
         if self._correction is not None:
             host_ns = round((stamp + self._correction + self._clock_offset_s) * 1e9)

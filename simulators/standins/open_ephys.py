@@ -41,6 +41,7 @@ class OpenEphysFrames:
     def __init__(self, rng: np.random.Generator):
         self.rng, self.number = rng, 0
         self._waveform = np.zeros(SPIKE_SAMPLES, np.float32).tobytes()
+        self._held: list[tuple[int, int]] = []  # spikes whose waveform was not complete at the end of a block
 
     def start_acquisition(self) -> None:
         """Start again: message numbers begin at 1."""
@@ -85,15 +86,21 @@ class OpenEphysFrames:
         header["timestamp"] = int(time.time() * 1000)
         return [b"EVENT\0", juce_json(header), bytes([line, state])]
 
-    def block_frames(self, from_ns: int, until_ns: int, values: np.ndarray) -> list[list[bytes]]:
-        """Return all messages of one block: spikes first, then the continuous channel."""
+    def block_frames(
+        self, from_ns: int, until_ns: int, values: np.ndarray, channels: int = 1, tail: int = 0
+    ) -> list[list[bytes]]:
+        """Return all messages of one block: spikes first, then its continuous channels.
+
+        The detector needs `tail` samples behind a spike's peak to complete its waveform: spikes of a block's last ones
+        come with the next block.
+        """
         times, units = spread(values, from_ns, until_ns, self.rng)
         first, last = (round(t * SAMPLE_RATE_HZ / 1e9) for t in (from_ns, until_ns))
         samples = np.clip((times * SAMPLE_RATE_HZ / 1e9).astype(np.int64), first, last - 1)
-        messages = [
-            self.spike_frames(sample, unit) for sample, unit in zip(samples.tolist(), units.tolist(), strict=True)
-        ]
-        return [*messages, self.data_frames(first, last - first)]
+        spikes = [*self._held, *zip(samples.tolist(), units.tolist(), strict=True)]
+        self._held = [spike for spike in spikes if spike[0] >= last - tail]
+        messages = [self.spike_frames(sample, unit) for sample, unit in spikes if sample < last - tail]
+        return [*messages, *(self.data_frames(first, last - first, channel) for channel in range(channels))]
 
 
 class OpenEphysStandIn(OpenEphysFrames):
@@ -102,7 +109,9 @@ class OpenEphysStandIn(OpenEphysFrames):
     Parameters
     ----------
     config : Config
-        ``source.address`` (tcp://127.0.0.1:5556); the heartbeat is answered one port further.
+        ``source.address`` (tcp://127.0.0.1:5556); the heartbeat is answered one port further. ``source.options``:
+        ``block_samples`` (0: a bin), ``channels`` (1), ``tail_samples`` (0), ``photodiode_delay_s`` (0: none): a TTL
+        line 0 that turns when the target that the session publishes does, so much later.
     rng : numpy.random.Generator
     what : str
         Unused: the protocol knows spikes.
@@ -113,6 +122,14 @@ class OpenEphysStandIn(OpenEphysFrames):
             raise BadInput("the open-ephys stand-in sends spikes; set session.likelihood = 'poisson'")
         super().__init__(rng)
         self.messages = self.spikes = self.heartbeats = 0
+        options = config.source.options
+        self.block, self.channels = int(options.get("block_samples", 0)), int(options.get("channels", 1))
+        self.tail, self.photodiode_s = int(options.get("tail_samples", 0)), float(options.get("photodiode_delay_s", 0))
+        self._pending = np.zeros(config.session.units, np.int64)
+        self._pending_from: int | None = None
+        self._target: list[float] = []
+        self._light: list[tuple[float, bool]] = []  # when (host time) the photodiode turns, and to what
+        self._lit = False
         head, _, port = address_of(config, ADDRESS).rpartition(":")
         context = zmq.Context.instance()
         self.socket, self.listen = context.socket(zmq.PUB), context.socket(zmq.REP)
@@ -125,12 +142,41 @@ class OpenEphysStandIn(OpenEphysFrames):
                 raise BmiError(f"{head}:{number} cannot be used ({error.strerror}); is the GUI running?") from None
 
     def emit(self, from_ns: int, until_ns: int, values: np.ndarray) -> None:
-        """Send one block and answer heartbeats."""
-        for frames in self.block_frames(from_ns, until_ns, values):
-            self.socket.send_multipart(frames)
-            self.messages += 1
+        """Send one block (or, with ``block_samples``, as many as are complete) and answer heartbeats."""
+        if self._pending_from is None:
+            self._pending_from = from_ns
+        self._pending += values
         self.spikes += int(values.sum())
+        block_ns = round(self.block * 1e9 / SAMPLE_RATE_HZ) if self.block else until_ns - self._pending_from
+        while until_ns - self._pending_from >= block_ns:
+            end_ns = self._pending_from + block_ns
+            share = block_ns / (until_ns - self._pending_from)
+            taken = self._pending if share >= 1.0 else self.rng.binomial(self._pending, share)
+            self._pending = self._pending - taken
+            self._send_light(self._pending_from, end_ns, until_ns)
+            for frames in self.block_frames(self._pending_from, end_ns, taken, self.channels, self.tail):
+                self._send(frames)
+            self._pending_from = end_ns
         self._listen()
+
+    def _send(self, frames: list[bytes]) -> None:
+        self.socket.send_multipart(frames)
+        self.messages += 1
+
+    def watch(self, target: list[float]) -> None:
+        """See the target that is on the screen now: the light of the photodiode follows it."""
+        if self.photodiode_s and list(target) != self._target:
+            on = not (self._light[-1][1] if self._light else self._lit)
+            self._target = list(target)
+            self._light.append((time.monotonic() + self.photodiode_s, on))
+
+    def _send_light(self, from_ns: int, end_ns: int, now_ns: int) -> None:
+        """Send the changes of the photodiode that fall into a block, at the sample at which they happened."""
+        now = time.monotonic()
+        while self._light and now_ns - (now - self._light[0][0]) * 1e9 < end_ns:
+            at, self._lit = self._light.pop(0)
+            at_ns = max(now_ns - (now - at) * 1e9, from_ns)
+            self._send(self.ttl_frames(round(at_ns * SAMPLE_RATE_HZ / 1e9), 0, self._lit))
 
     def _listen(self) -> None:
         with contextlib.suppress(zmq.Again):
