@@ -151,6 +151,8 @@ ACTIONS = (
         "Its screen, sizes in centimetres, patch for a photodiode, sounds",
         "View",
     ),
+    Action("text_larger", "Larger text", "Ctrl+Shift+=", "All text a tenth larger, remembered", "View"),
+    Action("text_smaller", "Smaller text", "Ctrl+Shift+-", "All text a tenth smaller, remembered", "View"),
     Action("theme", "Dark / light", "Ctrl+T", "Switch between the dark and the light theme", "View"),
     Action("full_screen", "Full screen", "F11", "Fill the screen with this window, and back", "View"),
     Action("save_picture", "Save a picture …", "Ctrl+S", "Save this window as PNG", "View"),

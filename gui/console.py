@@ -13,6 +13,7 @@ from gui.alarm_bar import AlarmBar
 from gui.alarms import Alarms
 from gui.client import Client
 from gui.dock import Dock
+from gui.event_log import PARAMETERS, short
 from gui.link import Link
 from gui.panels.base import Context, Panel
 from gui.panels.file_panel import panel_for
@@ -123,7 +124,7 @@ class Console(QtWidgets.QMainWindow):
 
     def _make_actions(self) -> None:
         self.actions_by_name: dict[str, QtGui.QAction] = {}
-        menus = {name: self.menuBar().addMenu(name) for name in actions.MENUS}
+        menus = {name: self.menuBar().addMenu(f"&{name}") for name in actions.MENUS}
         kind = getattr(QtGui, "QAction", None) or QtWidgets.QAction
         for action in actions.ACTIONS:
             made = kind(action.text, self)
@@ -235,9 +236,10 @@ class Console(QtWidgets.QMainWindow):
         client = self.link.client
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
         text = veil.sentence(self.store, now_s, address, locked_out)
-        none_runs = self.store.mode == "waiting" or self.store.connection(now_s) == "ended"
-        for name, dock in self.docks.items():
-            alive = not dock.panel.needs_runtime or (name in UNVEILED and none_runs)
+        connection = self.store.connection(now_s)
+        none_runs, ended = self.store.mode == "waiting" or connection == "ended", connection == "ended"
+        for name, dock in self.docks.items():  # after the end all keep their last picture: the bar says what it is
+            alive = not dock.panel.needs_runtime or (name in UNVEILED and none_runs) or (ended and name != "subject")
             dock.veil.show_text("" if alive else text if name == "subject" else veil.short(text))
         if self.alarms.update(self.store, now_s) and self.sounds is not None and not self.muted:
             self.sounds.play("alarm")
@@ -593,9 +595,38 @@ class Console(QtWidgets.QMainWindow):
     def do_palette(self) -> None:
         """Find a command by typing."""
         titles = {name: dock.panel.title for name, dock in self.docks.items()}
-        self.palette_dialog = dialogs.Palette(self, self.run, self.enabled, titles)
+        self.palette_dialog = dialogs.Palette(self, self.run, self.enabled, titles, self._offered())
         self.palette_dialog.show()
         self.palette_dialog.line.setFocus()
+
+    def _offered(self) -> dict[str, dict]:
+        """Return the live parameters that can be set now, with what the operator calls them."""
+        if self.store.mode == "replay" or not self.enabled("undo"):
+            return {}
+        return {
+            key: {**facts, "name": PARAMETERS.get(key, key), "value": self.store.live.get(key)}
+            for key, facts in self.store.live_parameters.items()
+            if not key.startswith("session.")
+        }
+
+    def do_set_parameter(self, key: str, value) -> None:
+        """Set a live parameter (the palette's wish)."""
+        self.commands.set(key, value, f"{PARAMETERS.get(key, key)} {short(value)}")
+
+    def do_text_larger(self) -> None:
+        """Make all text larger."""
+        self._scale_text(1.1)
+
+    def do_text_smaller(self) -> None:
+        """Make all text smaller."""
+        self._scale_text(1 / 1.1)
+
+    def _scale_text(self, factor: float) -> None:
+        theme.set_scale(theme.scale() * factor)
+        self.memory.put("text_scale", f"{theme.scale():.3f}")
+        theme.use(theme.current().name, QtWidgets.QApplication.instance(), again=True)
+        self.apply_theme(theme.current().name)
+        self.do_say(f"text at {100 * theme.scale():.0f} %")
 
     def do_shortcuts(self) -> None:
         """Show all keys."""

@@ -30,17 +30,19 @@ class Palette(QtWidgets.QDialog):
         ``enabled(action_name)``.
     panels : dict of str
         Title of every panel by its name: each is a command that brings it to the front.
+    parameters : dict of dict
+        Live parameters by key: ``name, kind, low, high, choices, unit, value``; typed with a value they are set.
     """
 
-    def __init__(self, parent, run, enabled, panels=None):
+    def __init__(self, parent, run, enabled, panels=None, parameters=None):
         super().__init__(parent)
         self.setWindowTitle("All commands")
         self.setObjectName("Palette")
-        self.run, self.enabled, self.panels = run, enabled, panels or {}
+        self.run, self.enabled, self.panels, self.parameters = run, enabled, panels or {}, parameters or {}
         self.resize(560, 460)
         column = QtWidgets.QVBoxLayout(self)
         self.line = QtWidgets.QLineEdit()
-        self.line.setPlaceholderText("type a part of a command")
+        self.line.setPlaceholderText("type a part of a command, or a parameter and its value: assist 0.2")
         self.line.setFont(theme.font(13))
         self.list = QtWidgets.QTreeWidget()
         self.list.setColumnCount(3)
@@ -58,6 +60,11 @@ class Palette(QtWidgets.QDialog):
     def _filter(self, text: str) -> None:
         words = text.lower().split()
         self.list.clear()
+        for key, value, told in settings(text, self.parameters):
+            item = QtWidgets.QTreeWidgetItem([told, "", "Live parameters"])
+            item.setData(0, QtCore.Qt.ItemDataRole.UserRole, ("set_parameter", key, value))
+            item.setDisabled(value is None)
+            self.list.addTopLevelItem(item)
         for action in actions.ACTIONS:
             searched = f"{action.text} {action.tip} {action.menu}".lower()
             if action.name == "palette" or not all(word in searched for word in words):
@@ -102,6 +109,44 @@ class Palette(QtWidgets.QDialog):
         self.accept()
         wanted = item.data(0, QtCore.Qt.ItemDataRole.UserRole)
         self.run(*((wanted,) if isinstance(wanted, str) else wanted))
+
+
+def settings(text: str, parameters: dict[str, dict[str, Any]]) -> list[tuple[str, Any, str]]:
+    """Return the settings of live parameters that `text` may mean: key, value (None: not one), and a sentence."""
+    words = text.lower().split()
+    found = []
+    for key, facts in parameters.items():
+        searched = f"{facts['name']} {key}".lower()
+        named = [word for word in words if word in searched]
+        if not named or len(words) - len(named) > 1:
+            continue
+        rest = next((word for word in words if word not in named), "")
+        found.append((key, *_setting(facts, rest)))
+    meant = [setting for setting in found if setting[1] is not None]
+    return meant or found
+
+
+def _setting(facts: dict[str, Any], text: str) -> tuple[Any, str]:
+    """Return the value that a word means for a parameter, None when it means none, and a sentence."""
+    name = facts["name"]
+    if facts["kind"] == "switch":
+        values = {"on": True, "off": False, "true": True, "false": False, "1": True, "0": False}
+        if text in values:
+            return values[text], f"Set {name} {'on' if values[text] else 'off'}"
+        return None, f"{name}: on or off (now {'on' if facts['value'] else 'off'})"
+    if facts["kind"] == "choice":
+        fitting = [choice for choice in facts["choices"] if text and choice.startswith(text)]
+        if fitting:
+            return fitting[0], f"Set {name} to {fitting[0]}"
+        return None, f"{name}: {', '.join(facts['choices'])} (now {facts['value']})"
+    bounds = f"{facts['low']:g} to {facts['high']:g} {facts['unit']}".strip()
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        return None, f"{name}: {bounds} (now {facts['value']:g})"
+    if not facts["low"] <= number <= facts["high"]:
+        return None, f"✕ {name}: {number:g} lies outside {bounds}"
+    return number, f"Set {name} to {number:g} {facts['unit']}".strip()
 
 
 class TextDialog(QtWidgets.QDialog):

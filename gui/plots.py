@@ -35,6 +35,8 @@ class Plot(pyqtgraph.PlotWidget):
         double click."""
         self._names: dict[str, tuple[str, str]] = {}
         self._room = 0.0
+        self._waiting: QtWidgets.QLabel | None = None
+        self._waits_for = ""
         self.hideButtons()
         self.getPlotItem().layout.setContentsMargins(2, 6, 10, 2)
         self.viewport().setAttribute(QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -75,6 +77,8 @@ class Plot(pyqtgraph.PlotWidget):
         """Name the left axis as far as there is room."""
         super().resizeEvent(event)
         if hasattr(self, "_room"):  # pyqtgraph sizes itself before it is made
+            if self._waiting is not None:
+                self._waiting.setGeometry(self.rect())
             self.getPlotItem().layout.activate()
             self._fit()
 
@@ -89,6 +93,21 @@ class Plot(pyqtgraph.PlotWidget):
             slack = 1e-6 * (wanted[1] - wanted[0])
             if abs(wanted[0] - now[0]) > slack or abs(wanted[1] - now[1]) > slack:
                 show(*wanted, padding=0)
+
+    def wait_for(self, text: str) -> None:
+        """Say in the middle of an empty plot what it waits for; nothing takes the words away."""
+        if text == self._waits_for:
+            return
+        self._waits_for = text
+        if self._waiting is None:
+            self._waiting = QtWidgets.QLabel(self)
+            self._waiting.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
+            self._waiting.setAttribute(QtCore.Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._waiting.setText(text)
+        self._waiting.setFont(theme.font(9))
+        self._waiting.setStyleSheet(f"color: {theme.current().muted}; background: transparent;")
+        self._waiting.setGeometry(self.rect())
+        self._waiting.setVisible(bool(text))
 
     def follow_x(self, other: Plot) -> None:
         """Show the same stretch as another plot, wherever either is dragged."""

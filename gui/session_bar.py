@@ -40,9 +40,9 @@ LEVELS = (  # points of the big words, of the small ones, smallest size of the b
 class Elided(QtWidgets.QLabel):
     """A label that gives way: what does not fit is cut with an ellipsis, and told whole by the tool tip."""
 
-    def __init__(self):
+    def __init__(self, mode=QtCore.Qt.TextElideMode.ElideRight):
         super().__init__()
-        self.whole = ""
+        self.whole, self.mode = "", mode
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
 
     def show_text(self, text: str) -> None:
@@ -63,7 +63,7 @@ class Elided(QtWidgets.QLabel):
     def paintEvent(self, event):
         """Paint as much as fits."""
         painter = QtGui.QPainter(self)
-        shown = self.fontMetrics().elidedText(self.whole, QtCore.Qt.TextElideMode.ElideRight, self.width())
+        shown = self.fontMetrics().elidedText(self.whole, self.mode, self.width())
         painter.setPen(self.palette().color(self.foregroundRole()))
         painter.drawText(self.rect(), QtCore.Qt.AlignmentFlag.AlignVCenter | QtCore.Qt.AlignmentFlag.AlignLeft, shown)
         painter.end()
@@ -85,7 +85,8 @@ class SessionBar(QtWidgets.QWidget):
         self.run, self.state, self.level = run, "waiting", 0
         self.badge, self.word, self.adapting = QtWidgets.QLabel(), QtWidgets.QLabel(), QtWidgets.QLabel()
         self.badge.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
-        self.why, self.rate, self.file, self.block = Elided(), Elided(), Elided(), Elided()
+        self.why, self.rate, self.block = Elided(), Elided(), Elided()
+        self.file = Elided(QtCore.Qt.TextElideMode.ElideMiddle)  # its end says which part it is
         self.time, self.record = plots.Steady(), QtWidgets.QLabel()
         self._lay_out()
         self.restyle()

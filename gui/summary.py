@@ -93,7 +93,7 @@ def _dots(painter, points, good) -> None:
                 painter.drawLine(point - QtCore.QPointF(dx, dy), point + QtCore.QPointF(dx, dy))
 
 
-def page(store: Store, images: dict[str, str]) -> str:
+def page(store: Store, images: dict[str, str], width: int = WIDTH) -> str:
     """Return the page as HTML.
 
     Parameters
@@ -101,6 +101,8 @@ def page(store: Store, images: dict[str, str]) -> str:
     store : Store
     images : dict of str
         Address of every picture of :func:`pictures`.
+    width : int
+        Of a picture, pixels.
     """
     metadata = store.config.get("metadata") or {}
     who = [str(metadata[key]) for key in ("subject_id", "species") if metadata.get(key)]
@@ -112,7 +114,7 @@ def page(store: Store, images: dict[str, str]) -> str:
         parts.append("<p>No trial has ended yet.</p>")
     for way, heading in (("block", "Blocks"), ("target", "Targets")):
         parts.append(_table(performance.grouped(store.trials.view, store.blocks, way), heading))
-    parts += [f"<p><img src='{address}' width='{WIDTH}'></p>" for address in images.values()]
+    parts += [f"<p><img src='{address}' width='{width}'></p>" for address in images.values()]
     parts.append(_events(store))
     return "".join(parts) + "</body></html>"
 
@@ -177,12 +179,12 @@ def _base64(image: QtGui.QImage) -> str:
     return base64.b64encode(bytes(buffer.data())).decode()
 
 
-def document(store: Store) -> QtGui.QTextDocument:
-    """Return the page as a document for the screen and for paper."""
+def document(store: Store, width: int = WIDTH) -> QtGui.QTextDocument:
+    """Return the page as a document for the screen and for paper, its pictures so many pixels wide."""
     made, found = QtGui.QTextDocument(), pictures(store)
     for name, image in found.items():
         made.addResource(QtGui.QTextDocument.ResourceType.ImageResource, QtCore.QUrl(f"picture:{name}"), image)
-    made.setHtml(page(store, {name: f"picture:{name}" for name in found}))
+    made.setHtml(page(store, {name: f"picture:{name}" for name in found}, width))
     return made
 
 

@@ -73,6 +73,17 @@ LIGHT = Theme(
 )
 THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
 _current = [DARK]
+_scale = [1.0]
+
+
+def scale() -> float:
+    """Return how large text is, 1 as designed."""
+    return _scale[0]
+
+
+def set_scale(wanted: float) -> None:
+    """Make text larger or smaller from the next :func:`use` on, within half and twice the size."""
+    _scale[0] = min(max(wanted, 0.7), 2.0)
 
 
 def current() -> Theme:
@@ -80,10 +91,10 @@ def current() -> Theme:
     return _current[0]
 
 
-def use(name: str, application: QtWidgets.QApplication) -> Theme:
+def use(name: str, application: QtWidgets.QApplication, again: bool = False) -> Theme:
     """Put a theme on the whole application; panels ask :func:`current` when they draw."""
     theme = _current[0] = THEMES[name]
-    if application.property(APPLIED) == name:
+    if application.property(APPLIED) == name and not again:
         return theme  # a style sheet set again is polished into every widget again
     application.setProperty(APPLIED, name)
     load_fonts()
@@ -106,7 +117,7 @@ def load_fonts() -> None:
 def font(points: float, bold: bool = False) -> QtGui.QFont:
     """Return the window's font; unhinted, so that it looks alike everywhere."""
     chosen = QtGui.QFont(FONT)
-    chosen.setPixelSize(round(points * 4 / 3))
+    chosen.setPixelSize(round(points * scale() * 4 / 3))
     chosen.setBold(bold)
     chosen.setHintingPreference(QtGui.QFont.HintingPreference.PreferNoHinting)
     return chosen
@@ -155,7 +166,8 @@ def style_sheet(theme: Theme) -> str:
     QPushButton, QToolButton {{ background: {theme.raised}; color: {theme.text}; border: 1px solid {theme.line};
         border-radius: 4px; padding: 4px 10px; }}
     QPushButton:hover, QToolButton:hover {{ border-color: {theme.first}; }}
-    QPushButton:focus, QToolButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus
+    QPushButton:focus, QToolButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus,
+    QTableView:focus, QTextBrowser:focus, QCheckBox:focus, QTabBar::tab:focus
         {{ border: 2px solid {theme.first}; }}
     QPushButton:disabled {{ color: {theme.muted}; background: {theme.panel}; }}
     QPushButton:checked, QToolButton:checked {{ border-color: {theme.first}; }}

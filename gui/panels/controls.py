@@ -158,19 +158,25 @@ class Row(QtCore.QObject):
         value = self.wanted()
         low, high = self.facts["low"], self.facts["high"]
         if value is None:
-            self.last.setText(f"✕ '{self.editor.text()[:20]}' is not a number")
+            self._tell(f"✕ '{self.editor.text()[:20]}' is not a number", bad=True)
         elif self.facts["kind"] == "number" and not low <= value <= high:
-            self.last.setText(f"✕ {value:g} lies outside {self._bounds()}")
+            self._tell(f"✕ {value:g} lies outside {self._bounds()}", bad=True)
         else:
-            self.last.setText("sent …")
+            self._tell("sent …")
             self.panel.context.send({"set": self.key, "value": value}, self._answered)
+
+    def _tell(self, text: str, bad: bool = False) -> None:
+        """Say what became of a change; a refused one in red, as are the bounds that it broke."""
+        self.last.setText(text)
+        for label in (self.last, self.bounds):
+            label.setStyleSheet(f"color: {theme.current().bad if bad else theme.current().muted}")
 
     def _answered(self, answer: dict[str, Any]) -> None:
         if not answer.get("ok"):
-            self.last.setText(f"✕ {answer.get('error', 'refused')}")
+            self._tell(f"✕ {answer.get('error', 'refused')}", bad=True)
             return
         old, new = (in_words(self.key, answer[name]) for name in ("old", "new"))
-        self.last.setText(f"✓ {old} → {new} at bin {answer['bin']}")
+        self._tell(f"✓ {old} → {new} at bin {answer['bin']}")
         self.touched = False
         self.panel.store.live[self.key] = answer["new"]
         self.show_value(answer["new"])
@@ -208,6 +214,24 @@ class ControlsPanel(Panel):
         area.viewport().setAutoFillBackground(False)
         inner.setAutoFillBackground(False)
         self.column.addWidget(area, 1)
+        row = QtWidgets.QHBoxLayout()
+        row.setContentsMargins(12, 2, 12, 6)
+        self.apply_all = QtWidgets.QPushButton("Apply &all")
+        self.apply_all.setToolTip("Send every value that was changed here")
+        self.apply_all.clicked.connect(self.apply_changed)
+        self.undo = QtWidgets.QPushButton("&Undo the last change")
+        self.undo.setToolTip("Set the parameter that was changed last back (Ctrl+Z)")
+        self.undo.clicked.connect(lambda _: self.context.run("undo"))
+        row.addWidget(self.apply_all)
+        row.addWidget(self.undo)
+        row.addStretch(1)
+        self.column.addLayout(row)
+
+    def apply_changed(self) -> None:
+        """Send every value that differs from the runtime's."""
+        for row in self.rows.values():
+            if row.touched and row.wanted() != row.value:
+                row.apply()
 
     def refresh(self) -> None:
         """Show the runtime's values."""
@@ -223,6 +247,9 @@ class ControlsPanel(Panel):
             if store.watching
             else "a recording: values of the moment shown (What if asks for others)"
         )
+        changed = sum(row.touched and row.wanted() != row.value for row in self.rows.values())
+        self.apply_all.setEnabled(editable and changed > 0)
+        self.undo.setEnabled(editable and bool(store.undoable))
         for key, row in self.rows.items():
             value = store.live.get(key, row.value)
             if value != row.value:

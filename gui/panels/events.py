@@ -166,6 +166,7 @@ class EventsPanel(Panel):
         if text:
             self.context.run("note", text)
             self.note.clear()
+            self.note.clearFocus()  # the next key is meant for the session: Ctrl+Z would bring the text back
 
     def refresh(self) -> None:
         """Show new events."""

@@ -59,7 +59,8 @@ class SummaryPanel(Panel):
         """Draw the page."""
         if self.store.step is None:
             return
-        self._document = summary.document(self.store)
+        room = max(self.text.viewport().width() - 24, 200)
+        self._document = summary.document(self.store, min(summary.WIDTH, room))
         self.text.setDocument(self._document)
         self.words.setText(f"as it was at {summary.clock(self.store.elapsed_s)}")
 

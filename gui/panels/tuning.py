@@ -124,8 +124,10 @@ class TuningPanel(Panel):
 
     def _say(self, units) -> None:
         if self.store.weights is None:
-            self.words.setText("no model has arrived yet")
+            self.words.setText("")
+            self.plot.wait_for("waiting for the runtime's first model")
             return
+        self.plot.wait_for("")
         entries = []
         for role, unit in zip(SELECTED_ROLES, units):
             gains = self.store.weights[1 : 1 + self.store.space.n_axes, unit]
