@@ -9,7 +9,7 @@ import numpy as np
 BLOCK_NS = 500_000_000
 BLOCKS = 60  # the fit looks back half a minute
 CONFIRM_NS = 50_000_000
-CONFIRM_MESSAGES = 5
+CONFIRM_MESSAGES = 10  # of blocks of 23 ms: a quarter of a second, so that a starved sender is not a clock that stood
 MAX_SKEW = 1e-3
 _SECOND, _FIRST = np.tril_indices(BLOCKS, -1)  # all pairs; those of the first n blocks come first
 _TO_SD = 1.4826  # median absolute deviation to standard deviation of a normal
