@@ -96,6 +96,7 @@ def _open(paths, names, options, as_json):
     _check_names(names, fitted_names())
     tables: dict[str, list] = {}
     oddities: dict[str, list[str]] = {}
+    axes: dict[str, list[str]] = {}
     for path in paths:
         if options["velocity"] and not path.endswith(".mcap"):
             raise BadInput(f"--velocity is for sessions of the runtime (.mcap); {path} holds the velocity it holds")
@@ -109,8 +110,8 @@ def _open(paths, names, options, as_json):
         with progress(recording.name, options["folds"] * len(names)) as advance:
             rows = compare_decoders(recording, names, options["folds"], options["seed"], advance)
         title = path if recording.name in tables else recording.name
-        tables[title], oddities[title] = rows, odd
-    result = {"mode": "open-loop", "folds": options["folds"], "tables": tables, "odd": oddities}
+        tables[title], oddities[title], axes[title] = rows, odd, list(recording.axes)
+    result = {"mode": "open-loop", "folds": options["folds"], "tables": tables, "axes": axes, "odd": oddities}
     return result | ({"written": _write(options["write"], names[0], recording)} if options["write"] else {})
 
 
@@ -145,29 +146,31 @@ def _closed(names, options):
 
 def _text(result):
     if result["mode"] == "open-loop":
-        text = "\n\n".join(_open_table(name, rows) for name, rows in result["tables"].items())
+        text = "\n\n".join(_open_table(name, rows, result["axes"][name]) for name, rows in result["tables"].items())
         return text + (f"\n\nfitted to all of it and written: {result['written']}" if "written" in result else "")
     return _closed_table(result)
 
 
-def _open_table(name, rows):
+def _open_table(name, rows, axes):
+    heads = "".join(f"{axis:>7.6}" for axis in axes)
     lines = [
         f"{name}: held-out R2",
-        f"{'decoder':<18}{'velocity':>9}  {'95 % interval':<15}{'x':>7}{'y':>7}{'position x':>12}{'y':>7}  "
-        "behind the best",
+        f"{'decoder':<18}{'velocity':>9}  {'95 % interval':<15}{heads}{'position':>10}{heads}  behind the best",
     ]
     for row in rows:
         if "failed" in row:
             lines.append(f"{row['decoder']:<18}{'-':>9}  {row['failed']}")
             continue
-        (x, y), (low, high) = row["r2_velocity"], row["interval"]
-        px, py = (f"{value:.3f}" for value in row["r2_position"]) if row["r2_position"] else ("-", "-")
+        low, high = row["interval"]
+        velocities = "".join(f"{value:>7.3f}" for value in row["r2_velocity"])
+        positions = "".join(f"{value:>7.3f}" for value in row["r2_position"]) if row["r2_position"] else ""
+        positions = positions or f"{'-':>7}" * len(axes)
         gap = ""
         if row is not rows[0]:
             first, last = row["behind_best_interval"]
             gap = f"{row['behind_best']:.3f} [{first:.3f}, {last:.3f}]"
         interval = f"[{low:.3f}, {high:.3f}]"
-        lines.append(f"{row['decoder']:<18}{row['r2']:>9.3f}  {interval:<15}{x:>7.3f}{y:>7.3f}{px:>12}{py:>7}  {gap}")
+        lines.append(f"{row['decoder']:<18}{row['r2']:>9.3f}  {interval:<15}{velocities}{'':>10}{positions}  {gap}")
     return "\n".join(lines)
 
 

@@ -76,6 +76,7 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
         "bins_train": bins_train,
         "bins_test": recording.n_bins - bins_train,
         **timing,
+        "axes": list(recording.axes),
         "velocity_unit": recording.velocity_unit,
         "position_unit": recording.position_unit if recording.position is not None else "displacement since a start",
         **taught,
@@ -102,7 +103,7 @@ def _baselines(recording, bins_train, as_json):
                 answers[name] = scores(recording, function(recording, bins_train), bins_train)
             except (np.linalg.LinAlgError, ArithmeticError, ValueError) as error:
                 say(f"{LABELS[name]} cannot be fitted to this recording ({error})", as_json)
-                nothing = np.full((recording.n_bins, 4), np.nan)
+                nothing = np.full((recording.n_bins, 2 * recording.n_axes), np.nan)
                 answers[name] = scores(recording, nothing, bins_train)
             advance()
     return answers
@@ -158,7 +159,7 @@ def _stream(recording, bins_train, direct, seed, teach_delay):
     from bmi_runtime.decoding.history import HistoryDecoder
     from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
 
-    history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None)
+    history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None, recording.n_axes)
     decoder = CombinedDecoder(history, recording.bin_s, seed=seed)
     config = open_loop_config(recording)
     session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train, teach_delay)
@@ -214,13 +215,16 @@ def _over_zeromq(session, recording, advance):
 
 def _table(answers, report) -> str:
     """Return the answer for people: held-out R2 of the three decoders, per dimension."""
-    head = f"{'held-out R2':<17}{'velocity x':>12}{'y':>8}{'position x':>13}{'y':>8}"
+    first, *rest = report["axes"]
+    more = "".join(f"{name:>8.7}" for name in rest)
+    head = f"{'held-out R2':<17}{f'velocity {first:.7}':>17}{more}{f'position {first:.7}':>18}{more}"
     lines = [head, "-" * len(head)]
     for name, label in LABELS.items():
         if name not in answers:
             continue
-        (vx, vy), (px, py) = answers[name]["r2_velocity"], answers[name]["r2_position"]
-        lines.append(f"{label:<17}{vx:>12.3f}{vy:>8.3f}{px:>13.3f}{py:>8.3f}")
+        (first, *others), (start, *further) = answers[name]["r2_velocity"], answers[name]["r2_position"]
+        velocities, positions = ("".join(f"{value:>8.3f}" for value in row) for row in (others, further))
+        lines.append(f"{label:<17}{first:>17.3f}{velocities}{start:>18.3f}{positions}")
     lines.append(
         f"learned from {report['bins_train']} bins, decoded {report['bins_test']}; "
         f"{report['realtime_factor']:.0f} times faster than real time"

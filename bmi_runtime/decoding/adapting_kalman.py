@@ -19,7 +19,7 @@ class AdaptingKalman(Verbs):
 
     Parameters
     ----------
-    transition, drive : ndarray, shape (2, 2)
+    transition, drive : ndarray, shape (axes, axes)
         A and the covariance of w.
     bin_s : float
     units : ndarray of int
@@ -31,11 +31,11 @@ class AdaptingKalman(Verbs):
     HALF_LIFE_S = 120.0
 
     def __init__(self, transition, drive, bin_s: float, units, half_life_s: float | None = None):
-        super().__init__()
+        super().__init__(len(transition))
         self.half_life_s = float(half_life_s or self.HALF_LIFE_S)
         self.transition, self.drive = np.ascontiguousarray(transition), np.ascontiguousarray(drive)
         self.bin_s, self.units = float(bin_s), np.asarray(units)
-        self._evidence, self._work = np.empty(2), np.empty((2, 5))
+        self._evidence, self._work = np.empty(self.n_axes), np.empty((self.n_axes, 2 * self.n_axes + 1))
         self.reset()
 
     @classmethod
@@ -44,7 +44,7 @@ class AdaptingKalman(Verbs):
         if training.targets is not None:
             training = intended(training)
         units = np.flatnonzero(np.ptp(training.counts, axis=0) > 0)
-        velocity, rows = training.kinematics[:, 2:], paired_rows(training.restart, 0)
+        velocity, rows = training.velocity, paired_rows(training.restart, 0)
         dynamics = fit_kalman(training.counts[:, units], velocity, training.trial_start, rows)
         decoder = cls(dynamics.transition, dynamics.transition_covariance, training.bin_s, units, half_life_s)
         known = np.isfinite(velocity).all(axis=1)
@@ -52,7 +52,7 @@ class AdaptingKalman(Verbs):
         return decoder
 
     def seed(self, counts: np.ndarray, regressors: np.ndarray) -> None:
-        """Learn from the calibration: counts (bins, units) and regressors (bins, 3)."""
+        """Learn from the calibration: counts (bins, units) and regressors (bins, 1 + axes)."""
         raise NotImplementedError
 
     def adapt(self, counts: np.ndarray, velocity: np.ndarray) -> None:
@@ -60,7 +60,7 @@ class AdaptingKalman(Verbs):
         raise NotImplementedError
 
     def take(self, tuning: np.ndarray, noise: np.ndarray) -> None:
-        """Decode with a tuning (units, 3) and a noise covariance (units, units) from now on."""
+        """Decode with a tuning (units, 1 + axes) and a noise covariance (units, units) from now on."""
         size = len(noise)
         self.tuning, self.noise = tuning, noise
         regular = noise + np.eye(size) * (1e-6 * np.trace(noise) / size + 1e-9)
@@ -69,20 +69,20 @@ class AdaptingKalman(Verbs):
 
     def reset(self) -> None:
         """Forget the velocity; keep what was learned."""
-        self._velocity, self._covariance = np.zeros(2), np.zeros((2, 2))
+        self._velocity, self._covariance = np.zeros(self.n_axes), np.zeros((self.n_axes, self.n_axes))
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return NaN, NaN, vx, vy."""
+        """Take one bin in; return NaN for the positions, then velocities."""
         centred = np.asarray(counts, dtype=float)[self.units] - self.tuning[:, 0]
         linear.advance(self.transition, self.drive, self._velocity, self._covariance, self._work)
         linear.weighted_sums(self._gain_form, centred, self._evidence)
         linear.condition(self._information, self._evidence, self._velocity, self._covariance, self._work)
-        self.variance[2:] = self._covariance.diagonal()
-        return np.concatenate([[np.nan, np.nan], self._velocity])
+        self.variance[self.n_axes :] = self._covariance.diagonal()
+        return np.concatenate([np.full(self.n_axes, np.nan), self._velocity])
 
 
 def with_one(velocity: np.ndarray) -> np.ndarray:
-    """Return ``[1, vx, vy]`` of every bin, shape (bins, 3)."""
+    """Return ``[1, velocity]`` of every bin, shape (bins, 1 + axes)."""
     return np.hstack([np.ones((len(velocity), 1)), velocity])
 
 
@@ -102,7 +102,7 @@ def moments(counts: np.ndarray, regressors: np.ndarray) -> dict[str, Any]:
 
 
 def maximum_likelihood(sums: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return tuning (units, 3) and noise covariance (units, units): ``C = S R^-1``, ``Q = (T - C S') / bins``."""
+    """Return tuning (units, 1 + axes) and noise covariance (units, units): ``C = S R^-1``, ``Q = (T - C S') / n``."""
     size = len(sums["xx"])
     ridge = 1e-9 * np.trace(sums["xx"]) / size * np.eye(size)
     tuning = np.linalg.solve(sums["xx"] + ridge, sums["yx"].T).T

@@ -33,7 +33,7 @@ def _mean_r2(true, decoded):
 
 
 def ridge_states(recording, bins_train: int) -> np.ndarray:
-    """Return position and velocity by causal ridge regression on ten bins of counts, shape (bins, 4).
+    """Return position and velocity by causal ridge regression on ten bins of counts, shape (bins, 2 axes).
 
     The penalty is relative to the mean variance of a count, the same for every weight; the intercept is free.
     """
@@ -43,14 +43,15 @@ def ridge_states(recording, bins_train: int) -> np.ndarray:
     rows = np.flatnonzero(np.isfinite(target[:bins_train][:, columns]).all(axis=1))
     inner = rows[: int((1.0 - VALIDATION_FRACTION) * len(rows))]
     outer = rows[len(inner) :]
-    velocity = np.flatnonzero(columns) >= 2
+    n = target.shape[1] // 2
+    velocity = np.flatnonzero(columns) >= n
     best, penalty = -np.inf, PENALTIES[-1]
     for candidate, weights in _ridge_path(features[inner], target[inner][:, columns], PENALTIES):
-        score = _mean_r2(target[outer][:, 2:], (_with_one(features[outer]) @ weights)[:, velocity])
+        score = _mean_r2(target[outer][:, n:], (_with_one(features[outer]) @ weights)[:, velocity])
         if score > best:
             best, penalty = score, candidate
     ((_, weights),) = _ridge_path(features[rows], target[rows][:, columns], [penalty])
-    states = np.full((recording.n_bins, 4), np.nan)
+    states = np.full(target.shape, np.nan)
     states[:, columns] = _with_one(features) @ weights
     return states
 
@@ -122,11 +123,11 @@ def fit_kalman(counts, kinematics, trial_start, count_rows) -> StaticKalman:
     observation, noise = _least_squares(states[rows], counts[count_rows[rows]] - count_mean, 1e-9)
     noise += np.eye(len(noise)) * (1e-6 * np.trace(noise) / len(noise) + 1e-9)
     starts = np.flatnonzero(trial_start & usable)
-    spread = np.cov(states[rows].T)
+    spread = np.atleast_2d(np.cov(states[rows].T))
     start_mean, start_covariance = np.zeros(len(mean)), spread
     if len(starts) >= 5:
         start_mean = states[starts].mean(axis=0)
-        start_covariance = np.cov(states[starts].T) + 1e-6 * spread
+        start_covariance = np.atleast_2d(np.cov(states[starts].T)) + 1e-6 * spread
     return StaticKalman(
         mean, count_mean, transition, transition_covariance, observation, noise, start_mean, start_covariance
     )
@@ -141,7 +142,7 @@ def _least_squares(regressors, targets, relative_ridge):
 
 
 def kalman_states(recording, bins_train: int) -> np.ndarray:
-    """Return position and velocity by a plain Kalman filter, shape (bins, 4).
+    """Return position and velocity by a plain Kalman filter, shape (bins, 2 axes).
 
     The state is position and velocity (velocity alone where no position was recorded); the counts lead it by 0 to 4
     bins, whichever decodes the last fifth of the training part best. Units that never change there are left out.
@@ -150,7 +151,7 @@ def kalman_states(recording, bins_train: int) -> np.ndarray:
     best, lead = -np.inf, 0
     for candidate in LEADS_BINS:
         states = _decode_with_lead(recording, inner, bins_train, candidate)
-        score = _mean_r2(recording.velocity[inner:bins_train], states[inner:bins_train, 2:])
+        score = _mean_r2(recording.velocity[inner:bins_train], states[inner:bins_train, recording.n_axes :])
         if score > best:
             best, lead = score, candidate
     return _decode_with_lead(recording, bins_train, recording.n_bins, lead)
@@ -167,7 +168,7 @@ def _decode_with_lead(recording, bins_train, stop, lead):
     paired = np.where(rows[:, None] >= 0, counts[rows], model.count_mean)
     known = kinematics[bins_train - 1]
     continues = not recording.trial_start[bins_train] and np.isfinite(known).all()
-    states = np.full((recording.n_bins, 4), np.nan)
+    states = np.full((recording.n_bins, 2 * recording.n_axes), np.nan)
     test = slice(bins_train, stop)
     states[test, columns] = model.filter(paired[test], recording.trial_start[test], known if continues else None)
     return states

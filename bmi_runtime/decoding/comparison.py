@@ -73,7 +73,7 @@ def held_out_states(
     about: str = "the recording",
     failed: dict[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return what each decoder says of every bin when the bin is held out, shape (bins, 4).
+    """Return what each decoder says of every bin when the bin is held out, shape (bins, 2 axes).
 
     Decoders learn positions about their median in the bins that they learn from, so that the origin of the file's
     coordinates costs them no digits, and short gaps bridged; they are scored on recorded bins alone.
@@ -97,20 +97,20 @@ def held_out_states(
     """
     from bmi_runtime.sources.open_loop import centre_of, check_decodable
 
-    states = {name: np.full((len(data.counts), 4), np.nan) for name in names}
+    states = {name: np.full(data.kinematics.shape, np.nan) for name in names}
     noted = {} if failed is None else failed
     for fold, (train, test) in enumerate(blocks(data, folds), 1):
         learned, unseen = data.part(train).bridged(), data.part(test)
         part = f" that fold {fold} of {folds} learns from"
-        check_decodable(about, learned.counts, learned.kinematics[:, 2:], part)
-        origin = centre_of(learned.kinematics[:, :2])
+        check_decodable(about, learned.counts, learned.velocity, part)
+        origin = centre_of(learned.position)
         centred = learned.about(origin)
         for name in names:
             advance()
             if name in noted:
                 continue
             try:
-                states[name][test] = decode_all(fit_decoder(name, centred), unseen) + np.r_[origin, 0.0, 0.0]
+                states[name][test] = decode_all(fit_decoder(name, centred), unseen) + np.r_[origin, 0.0 * origin]
             except CANNOT_BE_FITTED as error:
                 noted[name] = f"cannot be fitted to the bins{part} ({first_line(error)})"
                 if failed is None:
@@ -162,7 +162,7 @@ def compare_decoders(
     -------
     list of dict
         ``decoder``, ``r2_velocity`` and ``r2_position`` (per dimension; position None where it is not decoded),
-        ``rmse_velocity``, ``r2`` (mean of the two velocities), ``interval``, ``behind_best`` and its interval. A
+        ``rmse_velocity``, ``r2`` (mean of the velocities), ``interval``, ``behind_best`` and its interval. A
         decoder that cannot be fitted stands last, with `r2` None and the reason as ``failed``.
 
     Raises
@@ -181,7 +181,8 @@ def compare_decoders(
     draws = np.random.default_rng(seed).multinomial(
         segment.max() + 1, np.full(segment.max() + 1, 1.0 / (segment.max() + 1)), size=DRAWS
     )
-    sums = {name: segment_sums(true[:, 2:], states[name][:, 2:], segment) for name in names}
+    n = data.n_axes
+    sums = {name: segment_sums(true[:, n:], states[name][:, n:], segment) for name in names}
     drawn = {name: r2_of(np.einsum("ds,sqk->dqk", draws, sums[name])) for name in names}
     order = sorted(names, key=lambda name: -float(r2_of(sums[name].sum(axis=0))))
     rows = [_row(name, order[0], true, states[name], sums, drawn) for name in order]
@@ -193,14 +194,15 @@ def _row(name, best, true, states, sums, drawn) -> dict[str, Any]:
 
     value, top = (float(r2_of(sums[which].sum(axis=0))) for which in (name, best))
     tails = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
-    position = r2(true[:, :2], states[:, :2])
+    n = true.shape[1] // 2
+    position = r2(true[:, :n], states[:, :n])
     return {
         "decoder": name,
         "r2": value,
         "interval": np.nanpercentile(drawn[name], tails).tolist(),
         "behind_best": top - value,
         "behind_best_interval": np.nanpercentile(drawn[best] - drawn[name], tails).tolist(),
-        "r2_velocity": r2(true[:, 2:], states[:, 2:]).tolist(),
+        "r2_velocity": r2(true[:, n:], states[:, n:]).tolist(),
         "r2_position": position.tolist() if np.isfinite(position).all() else None,
-        "rmse_velocity": rmse(true[:, 2:], states[:, 2:]),
+        "rmse_velocity": rmse(true[:, n:], states[:, n:]),
     }

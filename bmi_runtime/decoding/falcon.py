@@ -34,11 +34,11 @@ class FalconDecoder:
         When it cannot predict, raises, or answers something of another shape or not finite.
     """
 
-    def __init__(self, decoder: Any, name: str):
+    def __init__(self, decoder: Any, name: str, n_axes: int = 2):
         if not callable(getattr(decoder, "predict", None)):
             raise BadInput(f"the decoder '{name}' has no predict(counts), so it cannot decode")
-        self.decoder, self.name = decoder, name
-        self.variance = np.full(4, np.nan)
+        self.decoder, self.name, self.n_axes = decoder, name, n_axes
+        self.variance = np.full(2 * n_axes, np.nan)
 
     @classmethod
     def fitted(cls, plugin: Any, name: str, training: Training) -> FalconDecoder:
@@ -47,7 +47,7 @@ class FalconDecoder:
             made = plugin.fit(training) if hasattr(plugin, "fit") else plugin()
         except Exception as error:
             raise BadInput(f"the decoder '{name}' failed to be made: {type(error).__name__}: {error}") from None
-        return cls(made, name)
+        return cls(made, name, training.n_axes)
 
     def _call(self, verb: str, *arguments: Any) -> Any:
         function = getattr(self.decoder, verb, None)
@@ -63,16 +63,17 @@ class FalconDecoder:
         self._call("reset")
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy, the position NaN where only a velocity is answered."""
+        """Take one bin in; return positions, then velocities; NaN positions where only velocities are answered."""
         answer = np.asarray(self._call("predict", np.asarray(counts, dtype=float)[None, :]))
-        if answer.dtype.kind not in "iuf" or answer.size not in (2, 4):
+        n = self.n_axes
+        if answer.dtype.kind not in "iuf" or answer.size not in (n, 2 * n):
             raise BadInput(
-                f"the decoder '{self.name}' answers {answer.dtype} of shape {answer.shape}; give (1, 2 or 4)"
+                f"the decoder '{self.name}' answers {answer.dtype} of shape {answer.shape}; give (1, {n} or {2 * n})"
             )
         answer = answer.astype(float).ravel()
         if not np.isfinite(answer).all():
             raise NotFinite(f"the decoder '{self.name}' answered a value that is not finite")
-        return answer if len(answer) == 4 else np.concatenate([[np.nan, np.nan], answer])
+        return answer if len(answer) == 2 * n else np.concatenate([np.full(n, np.nan), answer])
 
     def observe(self, counts: np.ndarray) -> None:
         """Take one bin in; nothing is wanted back."""

@@ -11,8 +11,6 @@ import numpy as np
 from bmi_runtime.decoding.baselines import LEADS_BINS, VALIDATION_FRACTION, _mean_r2
 from bmi_runtime.sources.gaps import bridged
 
-VELOCITY = np.array([2, 3])
-
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -21,15 +19,15 @@ class Training:
     Attributes
     ----------
     counts : ndarray, shape (bins, units)
-    kinematics : ndarray, shape (bins, 4)
-        x, y, vx, vy; NaN where not recorded.
+    kinematics : ndarray, shape (bins, 2 axes)
+        Positions, then velocities; NaN where not recorded.
     trial_start : ndarray of bool, shape (bins,)
         Where the trajectory jumps.
     restart : ndarray of bool, shape (bins,)
         Where the counts before are unknown or belong to another time.
     bin_s : float
-    targets : ndarray, shape (bins, 3), optional
-        x, y and radius of the target that was shown, where there were targets.
+    targets : ndarray, shape (bins, axes + 1), optional
+        Position and radius of the target that was shown, where there were targets.
     """
 
     counts: np.ndarray
@@ -38,6 +36,21 @@ class Training:
     restart: np.ndarray
     bin_s: float
     targets: np.ndarray | None = None
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes of the movement."""
+        return self.kinematics.shape[1] // 2
+
+    @property
+    def position(self) -> np.ndarray:
+        """Shape (bins, axes)."""
+        return self.kinematics[:, : self.n_axes]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """Shape (bins, axes)."""
+        return self.kinematics[:, self.n_axes :]
 
     @property
     def columns(self) -> np.ndarray:
@@ -68,7 +81,7 @@ class Training:
         return cls(bin_s=parts[0].bin_s, **arrays)
 
     def about(self, origin: np.ndarray) -> Training:
-        """Return the same movement with its positions counted from `origin`, shape (2,)."""
+        """Return the same movement with its positions counted from `origin`, shape (axes,)."""
         shift = np.zeros(self.kinematics.shape[1])
         shift[: len(origin)] = origin
         targets = None if self.targets is None else self.targets - np.r_[origin, 0.0]
@@ -97,7 +110,7 @@ class FittedDecoder(Protocol):
         """Forget the state; keep the parameters."""
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy, NaN where the decoder does not decode it."""
+        """Take one bin in; return positions, then velocities, NaN where the decoder does not decode it."""
 
     def observe(self, counts: np.ndarray) -> None:
         """Take one bin in; nothing is wanted back."""
@@ -124,15 +137,16 @@ class Verbs:
     DERIVED: tuple[str, ...] = ()
     STATE: tuple[str, ...] = ()
 
-    def __init__(self):
-        self.variance = np.full(4, np.nan)
+    def __init__(self, n_axes: int = 2):
+        self.n_axes = n_axes
+        self.variance = np.full(2 * n_axes, np.nan)
 
     def reset(self) -> None:
         """Forget the state; keep the parameters."""
         raise NotImplementedError
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy."""
+        """Take one bin in; return positions, then velocities."""
         raise NotImplementedError
 
     def observe(self, counts: np.ndarray) -> None:
@@ -166,6 +180,11 @@ class Verbs:
         """Put a :meth:`snapshot` back."""
         for name, value in snapshot.items():
             put_back(self, name, value)
+
+
+def axes_of(columns: np.ndarray) -> int:
+    """Return how many axes there are where these columns of positions and velocities, the last one among them, are."""
+    return (int(np.max(columns)) + 1) // 2
 
 
 def copied(value: Any) -> Any:
@@ -206,7 +225,8 @@ def best_of(candidates, make, training: Training):
         ``make(training, candidate)`` returns a decoder.
     """
     inner, outer = training.validation()
-    scores = [_mean_r2(outer.kinematics[:, 2:], decode_all(make(inner, c), outer)[:, 2:]) for c in candidates]
+    n = training.n_axes
+    scores = [_mean_r2(outer.velocity, decode_all(make(inner, c), outer)[:, n:]) for c in candidates]
     return list(candidates)[int(np.argmax(scores))]
 
 

@@ -48,11 +48,14 @@ class HistoryDecoder:
         Bin width, s.
     has_position : bool
         Whether kinematics hold a position; without it the decoded position is NaN.
+    n_axes : int
+        Of the movement.
     """
 
-    def __init__(self, units: int, bin_s: float, has_position: bool = True):
-        self.bin_s = bin_s
-        self.dims = 4 if has_position else 2
+    def __init__(self, units: int, bin_s: float, has_position: bool = True, n_axes: int = 2):
+        self.bin_s, self.n_axes, self.has_position = bin_s, n_axes, has_position
+        self.dims = 2 * n_axes if has_position else n_axes
+        self.variance = np.full(2 * n_axes, np.nan)
         edges = window_edges_bins(bin_s, units)
         lead = int(np.clip(round(LEAD_S / bin_s), 4, 10))
         lag = int(np.clip(round(LAG_S / bin_s), 3, 8))
@@ -73,7 +76,7 @@ class HistoryDecoder:
         self._kinematics: list[np.ndarray] = []
         self._past_windows: list[np.ndarray] = []
         self._offsets: list[np.ndarray] = []
-        self._offset = np.zeros(2)
+        self._offset = np.zeros(n_axes)
         self._starting = False
         self._step_ratio = np.array([0.0, 1e-12])
         self._starts: list[np.ndarray] = []
@@ -82,14 +85,14 @@ class HistoryDecoder:
         layout, lead, lag = self.layout, self.layout.lead_bins, self.layout.lag_bins
         size = 1 + layout.kinematic_size + layout.windows * layout.units
         self._moments = [JointMoments(size, 0.0), JointMoments(size, RECENT)]
-        velocity = list(range(self.dims))[-2:]
+        velocity = list(range(self.dims))[-self.n_axes :]
         order = 4
         self._experts: list[tuple[int, LaggedTuning | DirectRegression]] = []
         for memory in (0, 1):
             group: list[LaggedTuning | DirectRegression] = [LaggedTuning(layout, lead, lag, order)]
             if layout.windows >= 3:
                 group.append(LaggedTuning(layout, lead, lag, order, history=2))
-            if self.dims == 4:
+            if self.has_position:
                 group.append(LaggedTuning(layout, lead, lag, order, tuned=velocity))
                 group.append(LaggedTuning(layout, lead, lag, order, history=min(2, layout.windows - 1), tuned=velocity))
             group += [DirectRegression(layout, penalty) for penalty in PENALTIES]
@@ -113,32 +116,32 @@ class HistoryDecoder:
     def on_done(self) -> None:
         """Take note that a trial ended: the trajectory jumps before the next bin."""
         self._starting = True
-        if self.dims == 4 and self._published and len(self._starts) >= 5:
+        if self.has_position and self._published and len(self._starts) >= max(5, self.n_axes + 2):
             starts = np.array(self._starts)
             for _, expert in self._experts:
-                expert.jump(starts.mean(axis=0), np.cov(starts.T))
+                expert.jump(starts.mean(axis=0), np.atleast_2d(np.cov(starts.T)))
 
     def observe(self, counts: np.ndarray) -> None:
         """Take one bin in; nothing is wanted back."""
         self.predict(counts)
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin of counts in and return x, y, vx, vy."""
+        """Take one bin of counts in and return positions, then velocities."""
         self._head = (self._head + 1) % len(self._ring)
         self._ring[self._head] = counts
         box_windows(self._ring, self._head, self._edges, self._scale, self._windows)
-        state = np.full(4, np.nan)
+        state = np.full(2 * self.n_axes, np.nan)
         if not self._published:
-            state[4 - self.dims :] = self._mean_kinematics
+            state[-self.dims :] = self._mean_kinematics
             return state
         self._estimates = np.array([expert.step(self._windows) for _, expert in self._experts])
         self._combined = self._mixture.combine(self._estimates)
-        state[4 - self.dims :] = self._bending.apply(self._combined)
+        state[-self.dims :] = self._bending.apply(self._combined)
         return state
 
     def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
-        """Learn from the recorded kinematics x, y, vx, vy of the bin that was just predicted."""
-        truth = np.array(kinematics[4 - self.dims :], dtype=float)  # a copy: what came may be the memory of one bin
+        """Learn from the recorded positions and velocities of the bin that was just predicted."""
+        truth = np.array(kinematics[-self.dims :], dtype=float)  # a copy: what came may be the memory of one bin
         self._seen += 1
         self._mean_counts += (counts - self._mean_counts) / self._seen
         known = bool(np.isfinite(truth).all())
@@ -158,18 +161,19 @@ class HistoryDecoder:
             self._starting = True
             return
         self._mean_kinematics += (truth - self._mean_kinematics) / max(self._learned + 1, 1)
-        unwrapped = truth.copy()
-        if self.dims == 4:
+        unwrapped, n = truth.copy(), self.n_axes
+        if self.has_position:
+            position, velocity = truth[:n], truth[n:]
             if self._starting:
-                self._starts.append(truth[:2].copy())
+                self._starts.append(position.copy())
             if self._kinematics and self._starting:
-                expected = self._kinematics[0][:2] + self._step_s() * truth[2:]
-                self._offset = truth[:2] - expected
+                expected = self._kinematics[0][:n] + self._step_s() * velocity
+                self._offset = position - expected
             elif not self._kinematics:
-                self._offset = np.zeros(2)
+                self._offset = np.zeros(n)
             elif self._known is not None:
-                self._step_ratio += [(truth[:2] - self._known[:2]) @ truth[2:], truth[2:] @ truth[2:]]
-            unwrapped[:2] -= self._offset
+                self._step_ratio += [(position - self._known[:n]) @ velocity, velocity @ velocity]
+            unwrapped[:n] -= self._offset
         self._starting, self._known = False, truth
         self._kinematics.insert(0, unwrapped)
         self._offsets.insert(0, self._offset.copy())
@@ -177,8 +181,8 @@ class HistoryDecoder:
         if len(self._kinematics) < layout.window_bins:
             return
         window = np.array(self._kinematics)
-        if self.dims == 4:
-            window[:, :2] += self._offsets[layout.lead_bins]
+        if self.has_position:
+            window[:, :n] += self._offsets[layout.lead_bins]
         z = np.concatenate([[1.0], window.ravel(), self._past_windows[layout.lead_bins]])
         for moments in self._moments:
             moments.add(z)

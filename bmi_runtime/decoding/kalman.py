@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import StaticKalman, fit_kalman
-from bmi_runtime.decoding.fitted import LEADS, VELOCITY, Delay, Training, Verbs, best_of, paired_rows
+from bmi_runtime.decoding.fitted import LEADS, Delay, Training, Verbs, axes_of, best_of, paired_rows
 from bmi_runtime.decoding.lagged import settled_covariance
 from bmi_runtime.kernels import linear
 
@@ -32,7 +32,7 @@ class KalmanDecoder(Verbs):
     model : StaticKalman
     lead : int
     columns : ndarray of int
-        Which of x, y, vx, vy the state holds.
+        Which of the positions and velocities the state holds; all velocities are among them.
     units : ndarray of int
         Units that are used.
     """
@@ -43,7 +43,7 @@ class KalmanDecoder(Verbs):
     STATE = ("_mean", "_covariance", "_fresh", "_delay")
 
     def __init__(self, model: StaticKalman, lead: int, columns, units):
-        super().__init__()
+        super().__init__(axes_of(columns))
         self.model, self.lead = model, int(lead)
         self.columns, self.units = np.asarray(columns), np.asarray(units)
         gain_form = np.linalg.solve(model.observation_covariance, model.observation).T
@@ -74,7 +74,7 @@ class KalmanDecoder(Verbs):
     def with_lead(cls, training: Training, lead: int) -> Self:
         """Return the decoder fitted with a given lead; units that never change are left out."""
         units = np.flatnonzero(np.ptp(training.counts, axis=0) > 0)
-        columns = VELOCITY if cls.velocity_only else training.columns
+        columns = np.arange(training.n_axes, 2 * training.n_axes) if cls.velocity_only else training.columns
         rows = paired_rows(training.restart, lead)
         model = fit_kalman(training.counts[:, units], training.kinematics[:, columns], training.trial_start, rows)
         return cls(model, lead, columns, units)
@@ -91,13 +91,13 @@ class KalmanDecoder(Verbs):
         self._fresh = True
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy."""
+        """Take one bin in; return positions, then velocities."""
         paired = self._delay(np.asarray(counts, dtype=float)[self.units])
         if not self._fresh:
             self._advance()
         self._fresh = False
         self._update(paired - self.model.count_mean)
-        state = np.full(4, np.nan)
+        state = np.full(2 * self.n_axes, np.nan)
         state[self.columns] = self._mean + self.model.mean
         self.variance[self.columns] = self._covariance.diagonal()
         return state

@@ -197,11 +197,12 @@ class LaggedTuning:
         if not self._ready:
             return
         dims, now = self.layout.dims, self._now.start
-        pattern = np.zeros((self.size, 2))
-        for axis in range(2):
+        axes = len(shift_mean)
+        pattern = np.zeros((self.size, axes))
+        for axis in range(axes):
             pattern[axis::dims, axis] = 1.0
-        forget = np.eye(self.size) - pattern @ np.eye(self.size)[now : now + 2]
-        self._mean = forget @ self._mean + pattern @ (shift_mean - self._centre[:2])
+        forget = np.eye(self.size) - pattern @ np.eye(self.size)[now : now + axes]
+        self._mean = forget @ self._mean + pattern @ (shift_mean - self._centre[:axes])
         if self._after_jump is None:
             start = forget @ self._settled @ forget.T + pattern @ shift_covariance @ pattern.T
             self._after_jump = [0.5 * (start + start.T)]

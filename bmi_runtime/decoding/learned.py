@@ -23,12 +23,11 @@ LARGEST_LOG_RATE_STEP = 2.0
 class LearnedHistoryDecoder(HistoryDecoder):
     """The adaptive history decoder after it has streamed through the training part, frozen."""
 
-    variance = np.full(4, np.nan)
-
     @classmethod
     def fit(cls, training: Training) -> Self:
         """Return the decoder after one pass over `training`, bin by bin as in a session."""
-        decoder = cls(training.counts.shape[1], training.bin_s, len(training.columns) == 4)
+        n = training.n_axes
+        decoder = cls(training.counts.shape[1], training.bin_s, len(training.columns) == 2 * n, n)
         for index, counts in enumerate(training.counts):
             if training.restart[index]:
                 decoder.reset()
@@ -41,11 +40,10 @@ class LearnedHistoryDecoder(HistoryDecoder):
 
     def parameters(self) -> dict[str, Any]:
         """Return what was published last, of every expert and of their mixture."""
-        starts = np.array(self._starts).reshape(-1, 2)
-        own = {
-            "units": self.layout.units, "bin_s": self.bin_s, "dims": self.dims, "mixture": self._mixture.weights,
-            "mean_counts": self._mean_counts, "mean_kinematics": self._mean_kinematics, "starts": starts,
-        }  # fmt: skip
+        starts = np.array(self._starts).reshape(-1, self.n_axes)
+        own: dict[str, Any] = {"units": self.layout.units, "bin_s": self.bin_s, "dims": self.dims, "axes": self.n_axes}
+        own |= {"mixture": self._mixture.weights, "mean_counts": self._mean_counts}
+        own |= {"mean_kinematics": self._mean_kinematics, "starts": starts}
         own |= {f"bending.{name}": value for name, value in self._bending.parameters().items()}
         for number, (_, expert) in enumerate(self._experts):
             own |= {f"expert{number}.{name}": value for name, value in expert.parameters().items()}
@@ -54,7 +52,9 @@ class LearnedHistoryDecoder(HistoryDecoder):
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Self:
         """Return the decoder whose :meth:`parameters` these are; it decodes, and learns no more."""
-        decoder = cls(int(parameters["units"]), float(parameters["bin_s"]), int(parameters["dims"]) == 4)
+        axes = int(parameters.get("axes", 2))  # files of the time before there were others do not say
+        has_position = int(parameters["dims"]) == 2 * axes
+        decoder = cls(int(parameters["units"]), float(parameters["bin_s"]), has_position, axes)
         decoder._moments = []
         decoder._mixture.weights[:] = parameters["mixture"]
         decoder._mean_counts, decoder._mean_kinematics = parameters["mean_counts"], parameters["mean_kinematics"]
@@ -83,19 +83,19 @@ def _of(prefix: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def poisson_tuning(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """Return the maximum-likelihood weights of ``log mean count = w [1, vx, vy]``, shape (3, units).
+    """Return the maximum-likelihood weights of ``log mean count = w [1, velocity]``, shape (1 + axes, units).
 
     By Newton's method; a penalty of a hundredth of a bin keeps units without spikes finite.
     """
     regressors = np.hstack([np.ones((len(velocity), 1)), velocity])
-    weights = np.zeros((3, counts.shape[1]))
+    weights = np.zeros((regressors.shape[1], counts.shape[1]))
     weights[0] = np.log(counts.mean(axis=0) + 1.0 / len(counts))
     for _ in range(NEWTON_STEPS):
         mean = np.exp(np.clip(regressors @ weights, -30.0, 10.0))
         gradient = regressors.T @ (counts - mean)
         gradient[1:] -= 0.01 * weights[1:]
         information = np.einsum("ti,tn,tj->nij", regressors, mean, regressors, optimize=True)
-        information += np.diag([1e-9, 0.01, 0.01])
+        information += np.diag([1e-9, *([0.01] * velocity.shape[1])])
         step = np.linalg.solve(information, gradient.T[:, :, None])[:, :, 0].T
         weights += np.clip(step, -LARGEST_LOG_RATE_STEP, LARGEST_LOG_RATE_STEP)
         if np.abs(step).max() < 1e-9:
@@ -111,7 +111,7 @@ class PointProcessDecoder(Verbs):
 
     Parameters
     ----------
-    weights : ndarray, shape (3, units)
+    weights : ndarray, shape (1 + axes, units)
         Log rate in log Hz at velocity 0, and per unit of velocity.
     bin_s, constant_s : float
         Bin width and time constant of the velocity prior.
@@ -119,7 +119,7 @@ class PointProcessDecoder(Verbs):
         Bins by which the counts lead.
     unit : float
         Of the velocity, in its own unit.
-    mean : ndarray, shape (2,)
+    mean : ndarray, shape (axes,)
         Mean velocity.
     blank : ndarray, shape (units,)
         Counts in place of those before the first bin.
@@ -129,10 +129,10 @@ class PointProcessDecoder(Verbs):
     STATE = ("filter", "_delay")
 
     def __init__(self, weights, bin_s: float, constant_s: float, lead: int, unit: float, mean, blank):
-        super().__init__()
+        super().__init__(len(weights) - 1)
         self.weights, self.bin_s, self.constant_s = weights, float(bin_s), float(constant_s)
         self.lead, self.unit, self.mean, self.blank = int(lead), float(unit), mean, blank
-        model = EncodingModel.untrained(np.ones(weights.shape[1]), "poisson", self.bin_s, 1e-6)
+        model = EncodingModel.untrained(np.ones(weights.shape[1]), "poisson", self.bin_s, 1e-6, None, self.n_axes)
         model.weights[:] = weights
         self.filter = VelocityFilter(model, self.constant_s, 1.0 / DM_PER_M, parameter_trust=0.0)
         self._delay = Delay(self.lead, blank)
@@ -146,7 +146,7 @@ class PointProcessDecoder(Verbs):
     @classmethod
     def with_lead(cls, training: Training, lead: int) -> Self:
         """Return the decoder with a given lead."""
-        velocity = training.kinematics[:, 2:]
+        velocity = training.velocity
         known = np.isfinite(velocity).all(axis=1)
         rows = paired_rows(training.restart, lead)
         used = np.flatnonzero(known & (rows >= 0))
@@ -167,7 +167,8 @@ class PointProcessDecoder(Verbs):
         self._delay.reset()
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return NaN, NaN, vx, vy."""
+        """Take one bin in; return NaN for the positions, then velocities."""
         state = self.filter.predict(self._delay(np.asarray(counts, dtype=float)))
-        self.variance[2:] = self.filter.variance[2:] * (DM_PER_M * self.unit) ** 2
-        return np.concatenate([[np.nan, np.nan], state[2:] * DM_PER_M * self.unit + self.mean])
+        n = self.n_axes
+        self.variance[n:] = self.filter.variance[n:] * (DM_PER_M * self.unit) ** 2
+        return np.concatenate([np.full(n, np.nan), state[n:] * DM_PER_M * self.unit + self.mean])

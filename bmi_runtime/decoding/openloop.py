@@ -42,7 +42,7 @@ class OpenLoopSession:
 
     Attributes
     ----------
-    states : ndarray, shape (bins, 4)
+    states : ndarray, shape (bins, 2 axes)
         Decoded so far; NaN after.
     """
 
@@ -51,10 +51,11 @@ class OpenLoopSession:
         self.config, self.decoder, self.bins_train = config, decoder, bins_train
         self.trial_start, self.restart, self.teach_delay = trial_start, restart, teach_delay
         self.learning_rate = 0.0
-        self.record = StepRecord(units, config.continuous)
-        self.states = np.full((len(trial_start), 4), np.nan)
-        self.model, self.task = _Units(units), _NoTask()
-        self.cursor = [0.0, 0.0, 0.0, 0.0]
+        self.record = StepRecord(*config.layout)
+        n = config.space.n_axes
+        self.states = np.full((len(trial_start), 2 * n), np.nan)
+        self.model, self.task = _Units(units), _NoTask(n)
+        self.cursor = [0.0] * (2 * n)
         self.events: list[dict] = []
         self.mark: Callable[[int], None] = lambda stage: None
         self.bins = 0
@@ -73,7 +74,7 @@ class OpenLoopSession:
         """Do what may wait until the command has left: nothing here."""
 
     def advance(self, counts: np.ndarray, kinematics: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy."""
+        """Take one bin in; return positions, then velocities."""
         index, decoder = self.bins, self.decoder
         if self.restart[index]:
             decoder.reset()
@@ -95,8 +96,10 @@ class OpenLoopSession:
 class _NoTask:
     """An open loop has no targets."""
 
-    target = (0.0, 0.0, 0.0)
     successes = timeouts = 0
+
+    def __init__(self, n_axes: int):
+        self.target = (0.0,) * (n_axes + 1)
 
 
 class _Units:
@@ -115,6 +118,7 @@ def open_loop_config(recording, address: str = "tcp://127.0.0.1:5571"):
                 "bin_s": recording.bin_s,
                 "units": recording.n_units,
             },
+            "state": {"axes": recording.axes},
             "source": {"kind": "zeromq", "address": address, "options": {"mode": "pull"}},
         },
         recording.name,
@@ -128,18 +132,19 @@ def scores(recording, states: np.ndarray, bins_train: int) -> dict[str, list[flo
     from the velocity.
     """
     true_position = recording.position
-    decoded_position = states[:, :2]
+    n = recording.n_axes
+    decoded_position = states[:, :n]
     if true_position is None:
         true_position = displacement(recording.velocity, recording.trial_start, recording.bin_s, bins_train)
-        decoded_position = displacement(states[:, 2:], recording.trial_start, recording.bin_s, bins_train)
+        decoded_position = displacement(states[:, n:], recording.trial_start, recording.bin_s, bins_train)
     return {
-        "r2_velocity": coefficient_of_determination(recording.velocity[bins_train:], states[bins_train:, 2:]),
+        "r2_velocity": coefficient_of_determination(recording.velocity[bins_train:], states[bins_train:, n:]),
         "r2_position": coefficient_of_determination(true_position[bins_train:], decoded_position[bins_train:]),
     }
 
 
 def displacement(velocity: np.ndarray, trial_start: np.ndarray, bin_s: float, first: int) -> np.ndarray:
-    """Return the integral of the velocity since the last trial start, or since bin `first`, shape (bins, 2)."""
+    """Return the integral of the velocity since the last trial start, or since bin `first`, shape (bins, axes)."""
     total = np.cumsum(np.nan_to_num(velocity), axis=0) * bin_s
     starts = trial_start.copy()
     starts[first] = True

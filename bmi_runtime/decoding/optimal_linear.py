@@ -32,8 +32,8 @@ class LinearEstimator(Verbs):
 
     Parameters
     ----------
-    offset : ndarray, shape (2,)
-    weights : ndarray, shape (2, units)
+    offset : ndarray, shape (axes,)
+    weights : ndarray, shape (axes, units)
     window : int
         Bins.
     """
@@ -42,9 +42,9 @@ class LinearEstimator(Verbs):
     STATE = ("_ring", "_seen")
 
     def __init__(self, offset, weights, window: int):
-        super().__init__()
+        super().__init__(len(weights))
         self.offset, self.weights, self.window = np.asarray(offset), np.ascontiguousarray(weights), int(window)
-        self._decoded = np.empty(2)
+        self._decoded = np.empty(self.n_axes)
         self.reset()
 
     @classmethod
@@ -55,8 +55,8 @@ class LinearEstimator(Verbs):
     @classmethod
     def with_window(cls, training: Training, window: int) -> Self:
         """Return the decoder with a given window."""
-        rows = np.isfinite(training.kinematics[:, 2:]).all(axis=1)
-        velocity = training.kinematics[rows, 2:]
+        rows = np.isfinite(training.velocity).all(axis=1)
+        velocity = training.velocity[rows]
         means = boxcar(training.counts, training.restart, window)[rows]
         regressors = np.hstack([np.ones((len(velocity), 1)), velocity])
         tuning = np.linalg.lstsq(regressors, means, rcond=None)[0]
@@ -68,7 +68,7 @@ class LinearEstimator(Verbs):
 
     @staticmethod
     def _weights(directions, noise):
-        """Return weights (2, units) from tuning (2, units) and noise covariance."""
+        """Return weights (axes, units) from tuning (axes, units) and noise covariance."""
         raise NotImplementedError
 
     @staticmethod
@@ -81,12 +81,12 @@ class LinearEstimator(Verbs):
         self._seen = 0
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return NaN, NaN, vx, vy."""
+        """Take one bin in; return NaN for the positions, then velocities."""
         self._ring[self._seen % self.window] = counts
         self._seen += 1
         mean = self._ring[: min(self._seen, self.window)].mean(axis=0)
         linear.weighted_sums(self.weights, mean, self._decoded)
-        return np.concatenate([[np.nan, np.nan], self.offset + self._decoded])
+        return np.concatenate([np.full(self.n_axes, np.nan), self.offset + self._decoded])
 
 
 class OptimalLinearEstimator(LinearEstimator):
@@ -97,7 +97,7 @@ class OptimalLinearEstimator(LinearEstimator):
         size = len(noise)
         noise = noise + np.eye(size) * (1e-3 * np.trace(noise) / size + 1e-12)
         gain = np.linalg.solve(noise, directions.T).T
-        return np.linalg.solve(gain @ directions.T + 1e-12 * np.trace(gain @ directions.T) * np.eye(2), gain)
+        return np.linalg.solve(gain @ directions.T + 1e-12 * np.trace(gain @ directions.T) * np.eye(len(gain)), gain)
 
 
 class PopulationVector(LinearEstimator):

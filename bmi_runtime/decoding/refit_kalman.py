@@ -22,24 +22,25 @@ def rotated_to_target(kinematics: np.ndarray, targets: np.ndarray, holding: np.n
 
     Parameters
     ----------
-    kinematics : ndarray, shape (bins, 4)
-        The cursor as it was seen, x, y, vx, vy.
-    targets : ndarray, shape (bins, 2)
+    kinematics : ndarray, shape (bins, 2 axes)
+        The cursor as it was seen, positions, then velocities.
+    targets : ndarray, shape (bins, axes)
     holding : ndarray of bool, shape (bins,)
         The cursor is inside of the target.
     """
-    toward = targets - kinematics[:, :2]
+    n = targets.shape[1]
+    toward = targets - kinematics[:, :n]
     distance = np.linalg.norm(toward, axis=1, keepdims=True)
-    speed = np.linalg.norm(kinematics[:, 2:], axis=1, keepdims=True)
+    speed = np.linalg.norm(kinematics[:, n:], axis=1, keepdims=True)
     velocity = np.where(holding[:, None], 0.0, speed * toward / np.maximum(distance, 1e-12))
-    return np.hstack([kinematics[:, :2], velocity])
+    return np.hstack([kinematics[:, :n], velocity])
 
 
 def intended(training: Training) -> Training:
     """Return a training part whose velocities are rotated to the targets that were shown."""
     targets = np.asarray(training.targets)
-    holding = np.linalg.norm(training.kinematics[:, :2] - targets[:, :2], axis=1) <= targets[:, 2]
-    rotated = rotated_to_target(training.kinematics, targets[:, :2], holding)
+    holding = np.linalg.norm(training.position - targets[:, :-1], axis=1) <= targets[:, -1]
+    rotated = rotated_to_target(training.kinematics, targets[:, :-1], holding)
     return dataclasses.replace(training, kinematics=rotated)
 
 
@@ -52,11 +53,11 @@ class RefitKalmanDecoder(Verbs):
 
     Parameters
     ----------
-    transition, transition_covariance : ndarray, shape (2, 2)
-    observation : ndarray, shape (units, 4)
+    transition, transition_covariance : ndarray, shape (axes, axes)
+    observation : ndarray, shape (units, 2 axes)
         C_p and C_v, of counts about `count_mean` and kinematics about `mean`.
     noise : ndarray, shape (units, units)
-    mean : ndarray, shape (4,)
+    mean : ndarray, shape (2 axes,)
     count_mean : ndarray, shape (units,)
     units : ndarray of int
     bin_s : float
@@ -69,16 +70,17 @@ class RefitKalmanDecoder(Verbs):
     STATE = ("_velocity", "_covariance", "_position")
 
     def __init__(self, transition, transition_covariance, observation, noise, mean, count_mean, units, bin_s):
-        super().__init__()
+        n = len(transition)
+        super().__init__(n)
         self.transition = np.ascontiguousarray(transition)
         self.transition_covariance = np.ascontiguousarray(transition_covariance)
         self.observation, self.noise = np.ascontiguousarray(observation), noise
         self.mean, self.count_mean = mean, count_mean
         self.units, self.bin_s = units, float(bin_s)
-        self._gain_form = np.ascontiguousarray(np.linalg.solve(noise, observation[:, 2:]).T)
-        self._information = self._gain_form @ observation[:, 2:]
-        self._evidence, self._work, self._drawn = np.empty(2), np.empty((2, 5)), np.empty(len(units))
-        self._to_position = np.ascontiguousarray(self.observation[:, :2])
+        self._gain_form = np.ascontiguousarray(np.linalg.solve(noise, observation[:, n:]).T)
+        self._information = self._gain_form @ observation[:, n:]
+        self._evidence, self._work, self._drawn = np.empty(n), np.empty((n, 2 * n + 1)), np.empty(len(units))
+        self._to_position = np.ascontiguousarray(self.observation[:, :n])
         self.reset()
 
     @classmethod
@@ -90,7 +92,7 @@ class RefitKalmanDecoder(Verbs):
         rows = paired_rows(training.restart, 0)
         counts = training.counts[:, units]
         both = fit_kalman(counts, training.kinematics, training.trial_start, rows)
-        velocity = fit_kalman(counts, training.kinematics[:, 2:], training.trial_start, rows)
+        velocity = fit_kalman(counts, training.velocity, training.trial_start, rows)
         return cls(
             velocity.transition,
             velocity.transition_covariance,
@@ -104,20 +106,22 @@ class RefitKalmanDecoder(Verbs):
 
     def reset(self) -> None:
         """Forget velocity and position."""
-        self._velocity, self._covariance = -self.mean[2:].copy(), np.zeros((2, 2))
-        self._position = np.zeros(2)
+        n = self.n_axes
+        self._velocity, self._covariance = -self.mean[n:].copy(), np.zeros((n, n))
+        self._position = np.zeros(n)
 
-    def set_position(self, x_m: float, y_m: float) -> None:
+    def set_position(self, *position_m: float) -> None:
         """Take the cursor's position as known."""
-        self._position[:] = x_m, y_m
+        self._position[:] = position_m
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy."""
-        self._position = self._position + self.bin_s * (self._velocity + self.mean[2:])
+        """Take one bin in; return positions, then velocities."""
+        n = self.n_axes
+        self._position = self._position + self.bin_s * (self._velocity + self.mean[n:])
         linear.advance(self.transition, self.transition_covariance, self._velocity, self._covariance, self._work)
-        linear.weighted_sums(self._to_position, self._position - self.mean[:2], self._drawn)
+        linear.weighted_sums(self._to_position, self._position - self.mean[:n], self._drawn)
         centred = np.asarray(counts, dtype=float)[self.units] - self.count_mean - self._drawn
         linear.weighted_sums(self._gain_form, centred, self._evidence)
         linear.condition(self._information, self._evidence, self._velocity, self._covariance, self._work)
-        self.variance[2:] = self._covariance.diagonal()
-        return np.concatenate([self._position, self._velocity + self.mean[2:]])
+        self.variance[n:] = self._covariance.diagonal()
+        return np.concatenate([self._position, self._velocity + self.mean[n:]])

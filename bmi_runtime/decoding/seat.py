@@ -42,7 +42,8 @@ class Seat:
         self.decoder, self.blank, self.unit = decoder, blank, float(velocity_unit_m_s)
         self.file, self.digest = file, digest
         self._takes_missing = getattr(decoder, "TAKES_MISSING", False)
-        self.state, self.variance = np.zeros(4), np.full(4, np.nan)
+        n = self.n_axes = len(decoder.variance) // 2
+        self.state, self.variance = np.zeros(2 * n), np.full(2 * n, np.nan)
         decoder.reset()
 
     def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -61,8 +62,9 @@ class Seat:
         return self._moved(self.decoder.predict(counts))
 
     def _moved(self, decoded: np.ndarray) -> np.ndarray:
-        self.state[2:] = self.unit * decoded[2:]
-        self.variance[2:] = self.unit**2 * self.decoder.variance[2:]
+        n = self.n_axes
+        self.state[n:] = self.unit * decoded[n:]
+        self.variance[n:] = self.unit**2 * self.decoder.variance[n:]
         return self.state
 
     def coast(self) -> None:
@@ -77,11 +79,11 @@ class Seat:
         self.state[:] = 0.0
         self.decoder.reset()
 
-    def set_position(self, x_m: float, y_m: float) -> None:
+    def set_position(self, *position_m: float) -> None:
         """Take the cursor's position as known."""
-        self.state[:2] = x_m, y_m
+        self.state[: self.n_axes] = position_m
         if hasattr(self.decoder, "set_position"):
-            self.decoder.set_position(x_m / self.unit, y_m / self.unit)
+            self.decoder.set_position(*(x_m / self.unit for x_m in position_m))
 
     def on_done(self) -> None:
         """Take note that a trial ended: the decoder goes on."""
@@ -93,7 +95,7 @@ class Seat:
         """
         return {
             "state": self.state.copy(),
-            "covariance": np.zeros((4, 4)),
+            "covariance": np.zeros((2 * self.n_axes, 2 * self.n_axes)),
             "decoder": self.decoder.snapshot(),
             "file": self.file,
             "digest": self.digest,
@@ -116,7 +118,7 @@ class Seat:
                 f"{self.digest}, the recorded ones {snapshot['digest']}; give decoder.fitted_file the old file"
             )
         else:
-            self.set_position(*snapshot["state"][:2])
+            self.set_position(*snapshot["state"][: self.n_axes])
 
 
 def seat_from_file(model: Any, fitted_file: str = "", velocity_unit_m_s: float | None = None, **_options: Any) -> Seat:

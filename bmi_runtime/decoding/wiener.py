@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import HISTORY_BINS, PENALTIES, _mean_r2, _ridge_path, _with_one, count_history
-from bmi_runtime.decoding.fitted import Training, Verbs
+from bmi_runtime.decoding.fitted import Training, Verbs, axes_of
 from bmi_runtime.kernels import linear
 
 LEAST_SQUARES = 1e-9  # relative; makes silent and duplicate units harmless and changes nothing else
@@ -29,7 +29,7 @@ class WienerDecoder(Verbs):
     weights : ndarray, shape (bins x units + 1, dims)
         Newest bin first; the intercept last.
     columns : ndarray of int
-        Which of x, y, vx, vy are decoded.
+        Which of the positions and velocities are decoded; all velocities are.
     """
 
     penalties: tuple[float, ...] = (LEAST_SQUARES,)
@@ -37,7 +37,7 @@ class WienerDecoder(Verbs):
     STATE = ("_history",)
 
     def __init__(self, weights: np.ndarray, columns: np.ndarray):
-        super().__init__()
+        super().__init__(axes_of(columns))
         self.weights, self.columns = weights, np.asarray(columns)
         self._decoded = np.empty(len(self.columns))
         self.units = (len(weights) - 1) // HISTORY_BINS
@@ -63,7 +63,7 @@ class WienerDecoder(Verbs):
         inner, outer = training.validation()
         features, target = cls._table(outer)
         learned, learned_target = cls._table(inner)
-        moving = training.columns >= 2
+        moving = training.columns >= training.n_axes
         best, chosen = -np.inf, cls.penalties[-1]
         for penalty, weights in _ridge_path(learned, learned_target, cls.penalties):
             score = _mean_r2(target[:, moving], (_with_one(features) @ weights)[:, moving])
@@ -76,10 +76,10 @@ class WienerDecoder(Verbs):
         self._history = np.zeros((HISTORY_BINS, self.units))
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy."""
+        """Take one bin in; return positions, then velocities."""
         self._history[1:] = self._history[:-1].copy()
         self._history[0] = counts
-        state = np.full(4, np.nan)
+        state = np.full(2 * self.n_axes, np.nan)
         linear.weighted_sums(self._transposed, self._history.ravel(), self._decoded)
         state[self.columns] = self._decoded + self.weights[-1]
         return state
@@ -114,7 +114,7 @@ class WienerCascadeDecoder(RidgeDecoder):
         return cls(linear.weights, linear.columns, np.array(polynomials), range_)
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy."""
+        """Take one bin in; return positions, then velocities."""
         state = super().predict(counts)
         inside = np.clip(state[self.columns], *self.range_)
         state[self.columns] = [np.polyval(p, x) for p, x in zip(self.polynomials, inside, strict=True)]

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import PLANE
 from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.reader import Recording
 
@@ -74,7 +76,7 @@ class _Builder:
     """Gathers the parts of one NWB file."""
 
     def __init__(self, recording: Recording, subject: dict[str, Any]):
-        self.recording = recording
+        self.recording, self.space = recording, recording.space
         self.config = recording.header.get("config", {})
         self.metadata = {**(self.config.get("metadata") or {}), **subject}
         times = self._column("input", "device_time_s")
@@ -83,6 +85,10 @@ class _Builder:
         self.times_s = times - (times[0] - self.bin_s)  # end of each bin; the first bin begins at 0
         self.regular = len(times) < 2 or np.allclose(np.diff(self.times_s), self.bin_s, rtol=0, atol=1e-9)
         self.counted: dict[str, Any] = {"bins": recording.n_steps, "spikes": None, "trials": 0, "events": 0}
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self.space.kinematics)
 
     def build(self) -> Any:
         """Return the NWBFile."""
@@ -152,38 +158,42 @@ class _Builder:
         from pynwb.behavior import Position, SpatialSeries
 
         module = nwb.create_processing_module("behavior", "Cursor, target, decoded and intended movement")
-        position = Position(name="Position")
+        position, axes = Position(name="Position"), ", ".join(self.space.axes)
+        plane = "x to the right, y up" if self.space.axes == PLANE.axes else f"columns are {axes}"
+        frame = f"origin at the centre of the workspace, {plane}"
         for name, field, about in (
             ("cursor", "cursor", "cursor on the subject's screen, after assist"),
             ("decoded", "decoded", "decoded position"),
             ("target", "target", "centre of the target"),
         ):
-            data = np.ascontiguousarray(self._column("output", field)[:, :2])
+            data = np.ascontiguousarray(self._column("output", field)[:, : self.space.n_axes])
             series = SpatialSeries(
                 name=name,
                 data=self._compressed(data),
                 unit="meters",
-                reference_frame="origin at the centre of the workspace, x to the right, y up",
+                reference_frame=frame,
                 description=about,
                 **self._when(),
             )
             position.add_spatial_series(series)
         module.add(position)
-        velocity = slice(2, 4)
+        velocity = slice(self.space.n_axes, 2 * self.space.n_axes)
         for name, field, columns, about in (
-            ("decoded_velocity", "decoded", velocity, "decoded velocity, x and y"),
+            ("decoded_velocity", "decoded", velocity, f"decoded velocity, {', '.join(self.space.axes)}"),
             ("cursor_velocity", "cursor", velocity, "velocity of the cursor, after assist"),
             ("intended_velocity", "intended", slice(None), "velocity that the subject was taken to intend"),
         ):
             module.add(self._series(name, "output", field, "m/s", about, columns))
         if np.isfinite(self._column("input", "kinematics")).any():
-            module.add(self._series("recorded_kinematics", "input", "kinematics", "m, m/s", "x, y, vx, vy as recorded"))
+            module.add(
+                self._series("recorded_kinematics", "input", "kinematics", "m, m/s", f"{self._names} as recorded")
+            )
         for name, unit, about in (
             ("trial_state", "code", "0 reach, 1 hold, 2 success, 3 timeout, 4 pause"),
             ("safety", "code", "0 starting, 1 calibrating, 2 active, 3 degraded, 4 frozen, 5 stopped"),
             ("assist", "fraction", "blend of the command toward the inferred intention"),
             ("learning_rate", "1/bin", "learning rate of the encoding model, velocity in dm/s"),
-            ("decoded_variance", "m^2, (m/s)^2", "variance of decoded x, y, vx, vy"),
+            ("decoded_variance", "m^2, (m/s)^2", f"variance of decoded {self._names}"),
         ):
             module.add(self._series(name, "output", name, unit, about))
 
@@ -195,6 +205,9 @@ class _Builder:
         )
         series = self._series(name, "input", "counts", "a.u." if continuous else "count", about)
         module.add(series)
+        if self.recording.n_features:
+            about = "continuous features beside the units; NaN in bins in which none came"
+            module.add(self._series("features", "input", "features", "a.u.", about))
         if not continuous:
             nwb.units = self._units(series.data.data)
 
@@ -245,7 +258,8 @@ class _Builder:
         events += [{"name": "command", **message} for _, message in self.recording.messages("command")]
         events.sort(key=lambda message: message.get("bin", 0))
         last = self.recording.n_steps - 1
-        for name, about in (("result", "success or timeout"), ("target_x_m", "target x"), ("target_y_m", "target y")):
+        axes = self.space.axes
+        for name, about in (("result", "success or timeout"), *((f"target_{a}_m", f"target {a}") for a in axes)):
             nwb.add_trial_column(name, about)
         others = []
         for event in events:
@@ -253,14 +267,13 @@ class _Builder:
             if event["name"] != "trial":
                 others.append((stop, int(event.get("bin", 0)), event["name"], _detail(event)))
                 continue
-            x, y = event["target_m"]
+            target = {f"target_{name}_m": value for name, value in zip(axes, event["target_m"], strict=True)}
             start = max(stop - event["time_to_target_s"], 0.0)
-            nwb.add_trial(start_time=start, stop_time=stop, result=event["result"], target_x_m=x, target_y_m=y)
+            nwb.add_trial(start_time=start, stop_time=stop, result=event["result"], **target)
             self.counted["trials"] += 1
         if not self.counted["trials"]:
-            nwb.add_trial(
-                start_time=0.0, stop_time=float(self.times_s[-1]), result="none", target_x_m=np.nan, target_y_m=np.nan
-            )
+            target = {f"target_{name}_m": np.nan for name in axes}
+            nwb.add_trial(start_time=0.0, stop_time=float(self.times_s[-1]), result="none", **target)
         if others:
             texts = ("s, device clock", "bin", "what happened", "key: value; each value as JSON")
             names = ("time_s", "bin", "event", "detail")
@@ -296,11 +309,19 @@ class _Builder:
         columns: dict[str, tuple[str, Any]] = {
             "time_s": ("s, device clock", [ends[min(int(snapshot["bins"]), len(ends) - 1)] for snapshot in snapshots])
         }
+        section = self.config.get("encoding", {})
+        kinds = Regressors(
+            self.space.n_axes, tuple(section.get("regressors", ("velocity",))), tuple(section.get("history_s", ()))
+        )
+        labels = ", ".join(["1", *kinds.labels(self.space)[1:]])
         for name, about in (
-            ("weights", "regressors (1, vx, vy) x units; log Hz and per dm/s"),
+            ("weights", f"regressors ({labels}) x units; log Hz (features: a.u.) and per dm/s, dm or spike"),
             ("covariance", "pairs (lower triangle of each unit's covariance) x units"),
         ):
             columns[name] = (about, np.array([snapshot["model"][name] for snapshot in snapshots]))
+            if "features" in snapshots[0]["model"]:
+                values = np.array([snapshot["model"]["features"][name] for snapshot in snapshots])
+                columns[f"feature_{name}"] = (f"the same of the features: {about}", values)
         nwb.processing["misc"].add(_table("encoding_model", "The encoding model at each snapshot", columns))
 
 

@@ -189,7 +189,7 @@ def of_bins(recording: OpenLoopRecording, time_s=None) -> list[str]:
     missing = int((~np.isfinite(recording.velocity).all(axis=1)).sum())
     if missing:
         odd.append(f"{missing} bins have no recorded velocity")
-    still = [name for name, column in zip("xy", recording.velocity.T, strict=True) if np.nanstd(column) == 0]
+    still = [name for name, column in zip(recording.axes, recording.velocity.T, strict=True) if np.nanstd(column) == 0]
     odd += _listed("velocity", still, "that never changes")
     return odd + _of_all_units(recording.counts)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import MOST_AXES
 from bmi_runtime.sources.gaps import bridged, difference, held_every, without_held
 from bmi_runtime.sources.lost_samples import described, far_samples, jumps, lost_samples
 
@@ -25,9 +26,9 @@ class OpenLoopRecording:
         Spike counts (or real-valued features) of each bin.
     bin_s : float
         Width of a bin, s.
-    velocity : ndarray, shape (bins, 2)
+    velocity : ndarray, shape (bins, axes)
         Recorded velocity; NaN where it was not recorded.
-    position : ndarray, shape (bins, 2), or None
+    position : ndarray, shape (bins, axes), or None
         Recorded position, None where the file has none.
     trial_start : ndarray of bool, shape (bins,)
         True at bins where the trajectory jumps (its first bin included).
@@ -37,10 +38,12 @@ class OpenLoopRecording:
         Where the file itself says that the test part starts.
     name, velocity_unit, position_unit : str
         For people: what was read, and in which units.
-    targets : ndarray, shape (bins, 3), or None
-        x, y and radius of the target that was shown, in sessions of the runtime.
+    targets : ndarray, shape (bins, axes + 1), or None
+        Position and radius of the target that was shown, in sessions of the runtime.
     origins : dict
         Which series or channels of the file velocity and position are, where the file holds several.
+    axes : tuple of str
+        Names of the axes; x, y, z, ... where the file has none.
     odd : tuple of str
         What reading it found that a person should know: lost markers, kinematics slower than the bins.
     velocity_derived : bool
@@ -61,6 +64,16 @@ class OpenLoopRecording:
     origins: dict[str, str] = dataclasses.field(default_factory=dict)
     odd: tuple[str, ...] = ()
     velocity_derived: bool = False
+    axes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not self.axes:
+            object.__setattr__(self, "axes", axes_called(self.velocity.shape[1]))
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes of the movement."""
+        return self.velocity.shape[1]
 
     @property
     def n_bins(self) -> int:
@@ -80,7 +93,7 @@ class OpenLoopRecording:
 
     @property
     def kinematics(self) -> np.ndarray:
-        """Position and velocity, shape (bins, 4); position NaN where the file has none."""
+        """Position and velocity, shape (bins, 2 axes); position NaN where the file has none."""
         position = np.full_like(self.velocity, np.nan) if self.position is None else self.position
         return np.hstack([position, self.velocity])
 
@@ -126,6 +139,11 @@ class OpenLoopRecording:
         return dataclasses.replace(self, velocity=velocity, position=position)
 
 
+def axes_called(number: int) -> tuple[str, ...]:
+    """Return names for axes that a file does not name: x, y, z, then axis_4, ..."""
+    return tuple("xyz"[axis] if axis < 3 else f"axis_{axis + 1}" for axis in range(number))
+
+
 def centre_of(position: np.ndarray) -> np.ndarray:
     """Return the median of the recorded positions, shape (axes,); zero where none is recorded."""
     known = position[np.isfinite(position).all(axis=1)]
@@ -145,7 +163,7 @@ def recording_from_arrays(
         Finite numbers of at most :data:`MAX_COUNT` in size.
     bin_s : float
         Bin width, s.
-    velocity, position : array, shape (bins, 2), optional
+    velocity, position : array, shape (bins, axes) with 1 to 8 axes, optional
         At least one. A missing velocity is the backward difference of the position, a missing position stays missing.
     trial_start : array of int, optional
         Bins at which the trajectory jumps.
@@ -168,6 +186,11 @@ def recording_from_arrays(
     velocity = _checked_kinematics(name, "velocity", velocity, bins)
     if velocity is None and position is None:
         raise BadInput(f"{name}: neither velocity nor position is given")
+    if velocity is not None and position is not None and velocity.shape != position.shape:
+        raise BadInput(
+            f"{name}: velocity has {velocity.shape[1]} columns and position {position.shape[1]}; each has one for "
+            "every axis"
+        )
     anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
     anew[0] = True
     known["velocity_derived"] = velocity is None
@@ -269,7 +292,7 @@ def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: s
     ----------
     name : str
     counts : ndarray, shape (bins, units)
-    velocity : ndarray, shape (bins, 2)
+    velocity : ndarray, shape (bins, axes)
         NaN where it was not recorded.
     part : str
         What of the recording this is, for the message.
@@ -287,8 +310,10 @@ def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: s
             raise BadInput(
                 f"{name}: {rows.sum()} of {where} bins{part} have a recorded velocity; at least {needed} are needed"
             )
-    if (np.ptp(velocity[known], axis=0) == 0).any():
-        raise BadInput(f"{name}: the velocity{part} never changes in x or y, so there is nothing to decode")
+    still = np.flatnonzero(np.ptp(velocity[known], axis=0) == 0)
+    if still.size:
+        axis = axes_called(velocity.shape[1])[still[0]]
+        raise BadInput(f"{name}: the velocity{part} never changes in {axis}, so there is nothing to decode")
     if (np.ptp(counts, axis=0) == 0).all():
         raise BadInput(f"{name}: no unit{part} ever changes its count, so there is nothing to decode from")
 
@@ -320,9 +345,12 @@ def _checked_kinematics(name, what, values, bins):
     if values is None:
         return None
     values = np.asarray(values)
-    if values.dtype.kind not in "biuf" or values.shape != (bins, 2):
+    values = values[:, None] if values.ndim == 1 else values
+    fits = values.ndim == 2 and len(values) == bins and 1 <= values.shape[1] <= MOST_AXES
+    if values.dtype.kind not in "biuf" or not fits:
         raise BadInput(
-            f"{name}: {what} must have the shape ({bins}, 2) as counts has {bins} bins; it has {values.shape}"
+            f"{name}: {what} must have the shape ({bins}, axes), 1 to {MOST_AXES} of them, as counts has {bins} bins; "
+            f"it has {values.shape}"
         )
     values = np.ascontiguousarray(values, dtype=float)
     if np.isinf(values).any():

@@ -41,12 +41,12 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
         raise BadInput(f"{path.name} has no configuration in its header, so the width of its bins is not known")
     steps = recording.steps()
     given, made = steps["input"], steps["output"]
-    cursor = np.array(made["cursor"], dtype=float)
+    cursor, n = np.array(made["cursor"], dtype=float), recording.space.n_axes
     targets = np.array(made["target"], dtype=float)
-    wanted = np.array(made["intended"], dtype=float) if velocity == "intended" else cursor[:, 2:].copy()
+    wanted = np.array(made["intended"], dtype=float) if velocity == "intended" else cursor[:, n:].copy()
     if velocity == "rotated":
-        inside = np.linalg.norm(cursor[:, :2] - targets[:, :2], axis=1) <= targets[:, 2]
-        wanted = rotated_to_target(cursor, targets[:, :2], inside)[:, 2:]
+        inside = np.linalg.norm(cursor[:, :n] - targets[:, :n], axis=1) <= targets[:, n]
+        wanted = rotated_to_target(cursor, targets[:, :n], inside)[:, n:]
     wanted[(given["stale"] > 0) | ~np.isfinite(wanted).all(axis=1)] = np.nan
     if not np.isfinite(wanted).any():
         raise BadInput(f"{path.name} holds no {velocity} velocity")
@@ -56,10 +56,11 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
         given["counts"],
         _bin_s(config),
         wanted,
-        cursor[:, :2],
+        cursor[:, :n],
         np.flatnonzero(breaks),
         restart=breaks,
         targets=targets,
+        axes=recording.space.axes,
         velocity_unit="m/s",
         position_unit="m",
     )

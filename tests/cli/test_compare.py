@@ -78,7 +78,7 @@ def test_what_makes_no_sense_gets_one_sentence(data, arguments, words):
             {"counts": lambda counts: np.zeros_like(counts)},
             "no unit that fold 1 of 3 learns from ever changes its count",
         ),
-        ({"velocity": lambda velocity: 0 * velocity}, "never changes in x or y"),
+        ({"velocity": lambda velocity: 0 * velocity}, "never changes in x"),
         (
             {"velocity": lambda v: np.where(np.arange(800)[:, None] < 770, np.nan, v)},
             "0 of the first four fifths of the bins that fold 1",

@@ -132,7 +132,6 @@ def test_an_electrode_without_a_spike_is_named(tmp_path):
         (None, 1.0, r"nothing in it says which channels are the hand; .* channels = \[\"HandX\", \"HandY\"\]"),
         (["HandX", "HandZ"], 0.01, "no channel of the name 'HandZ' that the mapping wants; it has HandX, HandY, Eye"),
         (["HandX", "HandY"], 100.0, "changes as fast as .* m/s; the unit in the mapping is wrong"),
-        (["HandX"], 0.01, r"position must have the shape \(80, 2\)"),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_one_sentence(tmp_path, channels, scale, words):

@@ -92,7 +92,7 @@ def with_value(array, where, value):
         (changed(counts=COUNTS[:10]), "10 bins are too few"),
         (changed(counts=COUNTS[:, 0]), "bins x units"),
         (changed(counts=COUNTS.astype(str)), "table of numbers"),
-        (changed(velocity=VELOCITY[:-1]), "velocity must have the shape \\(60, 2\\)"),
+        (changed(velocity=VELOCITY[:-1]), "velocity must have the shape \\(60, axes\\)"),
         (changed(velocity=with_value(VELOCITY, (4, 0), np.inf)), "velocity of bin 4 is infinite"),
         (changed(velocity=np.full((60, 2), np.nan)), "fewer than 20 bins"),
         (changed(bin_s=-1.0), "bin_s"),
