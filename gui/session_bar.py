@@ -190,7 +190,10 @@ class SessionBar(QtWidgets.QWidget):
     def _record(self, store) -> None:
         palette = theme.current()
         file = os.path.basename(store.recording) if store.recording else ""
-        if store.mode == "replay" and not store.replay.get("complete", True):
+        if store.mode == "replay" and store.replay.get("growing"):
+            _set(self.record, "! being written", f"color: {palette.warn}")
+            self.record.setToolTip("shown up to where it was when it was opened; open it again for more")
+        elif store.mode == "replay" and not store.replay.get("complete", True):
             _set(self.record, "! cut off", f"color: {palette.warn}")
         elif store.mode == "replay":
             _set(self.record, "↺ recorded", f"color: {palette.muted}")

@@ -9,6 +9,7 @@ BEFORE_GO_S, AFTER_GO_S, BEFORE_END_S = 0.3, 1.2, 1.2
 ALIGNMENTS = {"go": (-BEFORE_GO_S, AFTER_GO_S), "end of trial": (-BEFORE_END_S, 0.0)}
 DIRECTIONS = ("→", "↗", "↑", "↖", "←", "↙", "↓", "↘")
 MOST_TRIALS = 96
+SMOOTHED_S = 0.07  # standard deviation, for the components
 
 
 def bins_of(alignment: str) -> np.ndarray:
@@ -24,6 +25,23 @@ def octant(start, target) -> int:
     n = min(len(start), len(target), 2)
     way[:n] = np.asarray(target[:n], float) - np.asarray(start[:n], float)
     return round(float(np.arctan2(way[1], way[0])) / (np.pi / 4)) % 8
+
+
+def smoothed(rates: np.ndarray) -> np.ndarray:
+    """Return rates (directions, bins, units) smoothed over time by a Gaussian of `SMOOTHED_S`; gaps stay gaps."""
+    known = np.isfinite(rates)
+    lags = np.arange(-4, 5)
+    weights = np.exp(-0.5 * (lags * BIN_S / SMOOTHED_S) ** 2)
+    sums, total = np.zeros_like(rates), np.zeros_like(rates)
+    for lag, weight in zip(lags, weights, strict=True):
+        here, there = (
+            slice(max(lag, 0), rates.shape[1] + min(lag, 0)),
+            slice(max(-lag, 0), rates.shape[1] - max(lag, 0)),
+        )
+        sums[:, here] += weight * np.where(known, rates, 0.0)[:, there]
+        total[:, here] += weight * known[:, there]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(known, sums / total, np.nan)
 
 
 class TrialAligned:
@@ -100,7 +118,7 @@ class TrialAligned:
 
         Principal components of the mean rates, square roots taken so that lively units do not drown the others.
         """
-        rates = self.rates(alignment)
+        rates = smoothed(self.rates(alignment))
         known = np.isfinite(rates).all(axis=2)
         if known.sum() < 8 or self.n_units < 2:
             return None

@@ -260,6 +260,7 @@ class Player:
             "first_difference": self.index.position.first_difference,
             "complete": self.recording.complete,
             "lost_bytes": self.recording.lost_bytes,
+            "growing": self.recording.path.stat().st_size > self.recording.size_bytes,
             "was_simulated": self.config.source.kind == "simulated",
             "what_if_running": self.what_if is not None and not self.what_if.done,
             "marks": self._marks(),

@@ -92,7 +92,12 @@ class ArrayMapPanel(Panel):
         columns, seconds = store.raster.newest(RATE_ROWS), store.column_bins.newest(RATE_ROWS) * store.bin_s
         self._rates = columns.sum(axis=0) / max(float(seconds.sum()), 1e-9)
         out = len(store.left_out)
-        self.words.setText(f"{store.n_units} units" + (f", {out} out of decoding and learning" if out else ""))
+        parts = [f"{store.n_units} units"] + ([f"{out} out of decoding and learning"] if out else [])
+        adaptation = store.health.get("adaptation") or {}
+        for name, word in (("lost", "silent"), ("drifting", "drifting"), ("rate_off", "unlike their model")):
+            if adaptation.get(name):
+                parts.append(f"{adaptation[name]} {word}")
+        self.words.setText(", ".join(parts))
         self.view.update()
 
     def told(self, unit: int) -> str:

@@ -258,7 +258,11 @@ class ReplayPanel(Panel):
             if done >= bins
             else f"identical to the bit up to bin {done}"
         )
-        if not replay["complete"]:
+        if replay.get("growing"):
+            text += (
+                "; the file is still being written and is shown as it was when it was opened: open it again for more"
+            )
+        elif not replay["complete"]:
             text += f"; the file was cut off: {replay['lost_bytes']} bytes behind the last whole bin are lost"
         return text
 

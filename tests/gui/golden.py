@@ -14,20 +14,34 @@ import results  # noqa: E402
 import synthetic  # noqa: E402
 
 from gui import panels  # noqa: E402
-from gui.screenshot import panel_picture  # noqa: E402
+from gui.screenshot import LAYOUTS, panel_picture, picture  # noqa: E402
 
 SIZE = (480, 320)
+SIZES = {"": SIZE, "large": (800, 560)}
+THEMES = ("dark", "light")
+LAYOUT_SIZES = {"small": (1000, 620), "large": (1600, 1000)}
 
 
-def draw(path, name):
+def file_name(name, theme="dark", size=""):
+    """Return the name of a golden picture."""
+    return "_".join(part for part in (name, "" if theme == "dark" else theme, size) if part) + ".png"
+
+
+def draw(path, name, theme="dark", size=""):
     """Draw one panel: of a session made of formulas, or of a file made of formulas."""
     if name not in results.ARRAYS:
-        panel_picture(synthetic.hello(), path, name, SIZE)
+        panel_picture(synthetic.hello(), path, name, SIZES[size], theme)
         return
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / f"{name}.npz"
         np.savez(file, **results.ARRAYS[name]())
-        panel_picture(None, path, name, SIZE, file=file)
+        panel_picture(None, path, name, SIZES[size], theme, file=file)
+
+
+def draw_layout(path, layout, theme, size):
+    """Draw a layout of the whole window."""
+    hello = {**synthetic.hello(), "catalogue": []}
+    picture(hello, path, layout, LAYOUT_SIZES[size], theme)
 
 
 if __name__ == "__main__":
@@ -35,4 +49,10 @@ if __name__ == "__main__":
     (HERE / "golden").mkdir(exist_ok=True)
     for name in panels.REGISTRY:
         if name != "recordings":
-            draw(HERE / "golden" / f"{name}.png", name)
+            for theme in THEMES:
+                for size in SIZES:
+                    draw(HERE / "golden" / file_name(name, theme, size), name, theme, size)
+    for layout in LAYOUTS:
+        for theme in THEMES:
+            for size in LAYOUT_SIZES:
+                draw_layout(HERE / "golden" / file_name(f"layout_{layout}", theme, size), layout, theme, size)

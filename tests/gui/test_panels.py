@@ -65,6 +65,34 @@ def test_pictures_are_identical_each_time_and_like_the_golden_ones(name, qapp, t
     assert np.mean(np.abs(drawn - wanted).max(axis=2) > FAR) < MOST_FAR
 
 
+OTHERS = [(theme, size) for theme in golden.THEMES for size in golden.SIZES if (theme, size) != ("dark", "")]
+
+
+def alike(drawn, wanted):
+    """Whether two pictures are the same but for anti-aliasing."""
+    drawn, wanted = pixels(drawn), pixels(wanted)
+    return drawn.shape == wanted.shape and np.mean(np.abs(drawn - wanted).max(axis=2) > FAR) < MOST_FAR
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_the_other_theme_and_size_are_like_their_golden_pictures(name, qapp, tmp_path):
+    for theme_name, size in OTHERS:
+        file = golden.file_name(name, theme_name, size)
+        golden.draw(tmp_path / file, name, theme_name, size)
+        assert alike(tmp_path / file, GOLDEN / file), file
+    theme.use("dark", qapp)
+
+
+@pytest.mark.parametrize("layout", ["run", "calibrate", "inspect"])
+def test_layouts_are_like_their_golden_pictures(layout, qapp, tmp_path):
+    for theme_name in golden.THEMES:
+        for size in golden.LAYOUT_SIZES:
+            file = golden.file_name(f"layout_{layout}", theme_name, size)
+            golden.draw_layout(tmp_path / file, layout, theme_name, size)
+            assert alike(tmp_path / file, GOLDEN / file), file
+    theme.use("dark", qapp)
+
+
 def test_no_panel_minds_an_empty_store(qtbot, qapp):
     from gui.store import Store
 

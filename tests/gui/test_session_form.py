@@ -1,0 +1,137 @@
+"""The form of a session, the palette's settings, the subject's options: what they give, and what they refuse."""
+
+import pytest
+from pyqtgraph.Qt import QtCore
+
+from gui import subject_options, summary
+from gui.dialogs import settings
+from gui.layouts import Memory
+from gui.screenshot import store_from
+from gui.session_form import SessionForm
+from gui.subject_options import SubjectOptions
+
+KEPT: list = []
+
+
+@pytest.fixture
+def form(qtbot, qapp, tmp_path):
+    QtCore.QSettings.setPath(QtCore.QSettings.Format.NativeFormat, QtCore.QSettings.Scope.UserScope, str(tmp_path))
+    made = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", Memory(), str(tmp_path / "none"))
+    KEPT.append(made)
+    yield made
+    made.reject()
+
+
+def values_of(arguments):
+    return [value for name, value in zip(arguments[::2], arguments[1::2], strict=True) if name == "--set"]
+
+
+def test_what_is_typed_reaches_the_command_line_as_the_configuration_wants_it(form):
+    from bmi_runtime.config import load
+
+    form.texts["metadata.subject_id"].setText("M7")
+    form.texts["metadata.experimenter"].setText("A. Ito, B. Okabe")
+    form.texts["metadata.notes"].setText('says "hi" \\ and = more')
+    form.rate.setText("2e-6")
+    form.task.setCurrentText("pursuit")
+    config = load(None, values_of(form.arguments()))
+    assert config.metadata.subject_id == "M7" and config.metadata.experimenter == ("A. Ito", "B. Okabe")
+    assert config.metadata.notes == 'says "hi" \\ and = more'
+    assert config.adapter.learning_rate == 2e-6 and config.task.kind == "pursuit"
+
+
+def test_what_cannot_be_started_is_said_and_nothing_is_lost(form, tmp_path):
+    taken = tmp_path / "there.mcap"
+    taken.write_text("")
+    for change, words in (
+        (lambda: form.rate.setText("fast"), "'fast' is not a number"),
+        (lambda: form.rate.setText("7"), "7 lies outside 0 to 1"),
+        (lambda: (form.rate.setText(""), form.model.setCurrentText("gone.mcap")), "no file gone.mcap"),
+        (lambda: (form.model.setCurrentText(""), form.record.setText(str(taken))), "never overwritten"),
+    ):
+        change()
+        form.accept()
+        assert words in form.problem.text() and form.result() == 0
+    assert form.record.text() == str(taken)
+
+
+def test_a_set_and_the_last_session_are_there_again(form):
+    form.texts["metadata.subject_id"].setText("M7")
+    form.assist.setText("0.3")
+    form.sets.setCurrentText("morning")
+    form.save.click()
+    form.accept()
+    again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", Memory(), "none")
+    KEPT.append(again)
+    assert again.texts["metadata.subject_id"].text() == "M7"
+    again.take({})
+    assert again.assist.text() == ""
+    again.sets.setCurrentText("morning")
+    again.sets.activated.emit(again.sets.currentIndex())
+    assert again.assist.text() == "0.3"
+    again.reject()
+
+
+def test_an_earlier_session_is_copied_with_its_units_and_its_model(form):
+    form._add_earlier(
+        {
+            "path": "/data/a.mcap",
+            "task": "pursuit",
+            "duration_s": 60.0,
+            "seed": 4,
+            "metadata": {"subject_id": "M7", "experimenter": ["A"]},
+            "settings": {"session.units": 32, "task.kind": "pursuit", "adapter.learning_rate": 1e-7},
+        }
+    )
+    form.earlier.activated.emit(1)
+    given = values_of(form.arguments())
+    assert "session.units=32" in given and 'encoding.initial="/data/a.mcap"' in given
+    assert 'metadata.experimenter=["A"]' in given and "adapter.learning_rate=1e-07" in given
+
+
+PARAMETERS = {
+    "task.assist": {"name": "Assist", "kind": "number", "low": 0, "high": 1, "choices": [], "unit": "", "value": 0.0},
+    "task.kind": {"name": "Task", "kind": "choice", "choices": ["pursuit", "centre-out"], "value": "centre-out"},
+    "adapter.enabled": {"name": "Adaptation", "kind": "switch", "choices": [], "value": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("assist 0.2", [("task.assist", 0.2)]),
+        ("assist 0,2", [("task.assist", 0.2)]),
+        ("task pursuit", [("task.kind", "pursuit")]),
+        ("adaptation off", [("adapter.enabled", False)]),
+        ("assist 7", [("task.assist", None)]),
+        ("nothing", []),
+    ],
+)
+def test_the_palette_understands_a_parameter_and_its_value(text, wanted):
+    assert [(key, value) for key, value, _ in settings(text, PARAMETERS)] == wanted
+
+
+def test_options_of_the_subjects_window_survive_and_rubbish_does_not():
+    options = SubjectOptions(screen="2", patch="top left", patch_cm=3.0, magnification=1.5, score=True)
+    assert subject_options.from_text(options.text()) == options
+    for text in ("", "rubbish", "[1]", '{"patch": "middle", "patch_cm": 1e9, "score": "yes", "screen": 4}'):
+        assert subject_options.from_text(text) == SubjectOptions()
+
+
+def test_the_summary_is_written_whole_or_not_at_all(qapp, tmp_path):
+    import pathlib
+    import sys
+
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    import synthetic
+
+    store = store_from(synthetic.hello(30))
+    store.config["metadata"] = {"subject_id": "M<7>", "experimenter": ["A"], "notes": "n"}
+    for name, start in (("a.html", b"<html>"), ("a.pdf", b"%PDF")):
+        summary.save(store, str(tmp_path / name))
+        assert (tmp_path / name).read_bytes().startswith(start)
+    page = (tmp_path / "a.html").read_text()
+    assert "M&lt;7&gt;" in page and "95 % interval" in page and page.count("data:image/png") == 2
+    with pytest.raises(OSError):
+        summary.save(store, str(tmp_path / "no folder" / "a.html"))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "a.pdf"]
