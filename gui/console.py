@@ -111,7 +111,7 @@ class Console(QtWidgets.QMainWindow):
         self.addToolBar(QtCore.Qt.ToolBarArea.TopToolBarArea, top)
         self.docks: dict[str, Dock] = {}
         for name, row in panels.available().items():
-            panel = panels.panel_class(row)(self.context)
+            panel = panels.made(name, row, self.context)
             if name == "recordings":
                 panel.folder = recordings_folder
             self.docks[name] = Dock(name, panel, self.do_explain)

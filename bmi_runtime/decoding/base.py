@@ -171,7 +171,7 @@ def decoder_class(name: str) -> Any:
     BadInput
         When there is none of that name, or another package's decoder cannot be imported.
     """
-    if name in FITTED and name not in DECODERS:
+    if name in FITTED and name not in TABLE.names():
         raise BadInput(
             f"the decoder '{name}' is fitted to data first: 'bmi compare DATA --decoders {name} --write FILE.npz', "
             "then decoder.kind = 'fitted' and decoder.fitted_file = 'FILE.npz'"
@@ -208,6 +208,11 @@ def fit_decoder(name: str, training: Any, **options: Any) -> Any:
         return registry.load_row((FITTED | ADAPTED)[name]).fit(training, **options)
     if name not in fitted_names():
         raise registry.unknown("decoder", name, fitted_names())
+    return fit_other(name, training)
+
+
+def fit_other(name: str, training: Any) -> Any:
+    """Return the decoder `name` of another package, fitted to a training part or made with a model that was."""
     from bmi_runtime.decoding.falcon import FalconDecoder
 
     return FalconDecoder.fitted(decoder_class(name), name, training)

@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.decoding.base import NotFinite
+from bmi_runtime import registry
+from bmi_runtime.decoding.base import NotFinite, Observes
 from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.learned import PointProcessDecoder
+from bmi_runtime.encoding.model import DM_PER_M
 from bmi_runtime.errors import BadInput
 
 
@@ -38,16 +41,32 @@ class FalconDecoder:
         if not callable(getattr(decoder, "predict", None)):
             raise BadInput(f"the decoder '{name}' has no predict(counts), so it cannot decode")
         self.decoder, self.name, self.n_axes = decoder, name, n_axes
+        self.of_session = False  # takes counts (units,) and answers in m/s, as in a session
+        self.unit, self.mean = 1.0, np.zeros(n_axes)
         self.variance = np.full(2 * n_axes, np.nan)
 
     @classmethod
     def fitted(cls, plugin: Any, name: str, training: Training) -> FalconDecoder:
-        """Return the decoder of a plugin class: by its ``fit`` if it has one, else as it comes."""
+        """Return the decoder of a plugin class.
+
+        By its ``fit`` if it has one; made with an encoding model that was fitted to the training part if it takes one,
+        as it would in a session; else as it comes.
+        """
         try:
-            made = plugin.fit(training) if hasattr(plugin, "fit") else plugin()
+            if hasattr(plugin, "fit"):
+                return cls(plugin.fit(training), name, training.n_axes)
+            named, _ = registry.keywords(plugin)
+            if "model" not in named:
+                return cls(plugin(), name, training.n_axes)
+            tuned = PointProcessDecoder.with_lead(training, 0)
+            made = plugin(tuned.filter.model)
+        except BadInput:
+            raise
         except Exception as error:
             raise BadInput(f"the decoder '{name}' failed to be made: {type(error).__name__}: {error}") from None
-        return cls(made, name, training.n_axes)
+        decoder = cls(made, name, training.n_axes)
+        decoder.of_session, decoder.unit, decoder.mean = True, DM_PER_M * tuned.unit, tuned.mean
+        return decoder
 
     def _call(self, verb: str, *arguments: Any) -> Any:
         function = getattr(self.decoder, verb, None)
@@ -64,8 +83,8 @@ class FalconDecoder:
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Take one bin in; return positions, then velocities; NaN positions where only velocities are answered."""
-        answer = np.asarray(self._call("predict", np.asarray(counts, dtype=float)[None, :]))
-        n = self.n_axes
+        given, n = np.asarray(counts, dtype=float), self.n_axes
+        answer = np.asarray(self._call("predict", given if self.of_session else given[None, :]))
         if answer.dtype.kind not in "iuf" or answer.size not in (n, 2 * n):
             raise BadInput(
                 f"the decoder '{self.name}' answers {answer.dtype} of shape {answer.shape}; give (1, {n} or {2 * n})"
@@ -73,15 +92,19 @@ class FalconDecoder:
         answer = answer.astype(float).ravel()
         if not np.isfinite(answer).all():
             raise NotFinite(f"the decoder '{self.name}' answered a value that is not finite")
+        if self.of_session:  # in the unit of the data that it was fitted to
+            return np.concatenate([np.full(n, np.nan), self.unit * answer[-n:] + self.mean])
         return answer if len(answer) == 2 * n else np.concatenate([np.full(n, np.nan), answer])
 
     def observe(self, counts: np.ndarray) -> None:
         """Take one bin in; nothing is wanted back."""
-        if hasattr(self.decoder, "observe"):
-            self._call("observe", np.asarray(counts, dtype=float)[None, :])
+        if isinstance(self.decoder, Observes):
+            given = np.asarray(counts, dtype=float)
+            self._call("observe", given if self.of_session else given[None, :])
         else:
             self.predict(counts)
 
     def on_done(self) -> None:
         """Take note that a trial ended."""
-        self._call("on_done")
+        takes, _ = registry.keywords(self.decoder.on_done) if hasattr(self.decoder, "on_done") else (set(), False)
+        self._call("on_done", *([np.array([True])] if takes else []))  # FALCON: which of a batch have ended

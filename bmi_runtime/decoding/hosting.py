@@ -222,7 +222,8 @@ def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **ses
     settings = section.model_dump(exclude={"kind", "frozen_model", "options"})
     named, any_name = registry.keywords(maker)
     if hasattr(maker, "Options"):
-        options = registry.checked_options(maker, section.options, "decoder.options").model_dump()
+        typed = registry.checked_options(maker, section.options, "decoder.options").model_dump()
+        options = {name: typed[name] for name in typed if any_name or name in named or name in section.options}
     else:
         options = section.options
         free = named - {"self", "model", "history", *settings}

@@ -15,6 +15,7 @@ import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.config import Config
+from bmi_runtime.decoding.base import FILTER_OF
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin, unpack
@@ -44,6 +45,8 @@ class Tail:
         Segment of the device's clock in that step.
     last_host_ns : int
         Host time at which that step began, ns.
+    last_decoder_kept : bool
+        False when the last change of decoder was left out.
     """
 
     header: dict[str, Any]
@@ -53,6 +56,7 @@ class Tail:
     last_bin_index: int | None
     last_segment: int
     last_host_ns: int
+    last_decoder_kept: bool = True
 
 
 @dataclasses.dataclass
@@ -185,7 +189,14 @@ def session_at(config: Config, snapshot: dict[str, Any]) -> Session:
     return session
 
 
-def resume(path, config: Config, snapshot_offset: int | None = None) -> Resumption:
+def with_own_filter(config: Config) -> Config:
+    """Return a configuration with the project's own filter in place of its decoder."""
+    kind = FILTER_OF[config.session.likelihood]
+    decoder = config.decoder.model_copy(update={"kind": kind, "fitted_file": "", "options": {}})
+    return config.model_copy(update={"decoder": decoder})
+
+
+def resume(path, config: Config, snapshot_offset: int | None = None, cautious: bool = False) -> Resumption:
     """Return the session of a recording as it was after its last whole bin.
 
     Parameters
@@ -196,6 +207,9 @@ def resume(path, config: Config, snapshot_offset: int | None = None) -> Resumpti
         The recording's own configuration (`replay.recorded_config`); keys of the shell may differ.
     snapshot_offset : int, optional
         See `read_tail`.
+    cautious : bool
+        The decoder at the end is taken to end processes: the session goes on with the one before it. That is the one
+        that completed a bin before the last change of decoder; the project's own filter where there was no change.
 
     Raises
     ------
@@ -203,6 +217,8 @@ def resume(path, config: Config, snapshot_offset: int | None = None) -> Resumpti
         When nothing can be resumed from the file, or its units do not fit the configuration.
     """
     tail = read_tail(path, snapshot_offset)
+    if cautious:
+        _leave_out_last_decoder(tail)
     session = session_at(config, tail.snapshot)
     size = tail.steps.dtype["input"].itemsize
     inputs = np.ascontiguousarray(tail.steps["input"])
@@ -213,12 +229,23 @@ def resume(path, config: Config, snapshot_offset: int | None = None) -> Resumpti
         _apply(session, tail.commands)
         session.step(raw[number * size : (number + 1) * size])
     _apply(session, tail.commands)  # one that was answered before the bin in flight
+    if cautious and tail.last_decoder_kept:
+        session.apply({"set": "decoder.kind", "value": FILTER_OF[session.model.likelihood]})
     session.events.clear()
     parent = {"path": str(path), "last_bin_index": tail.last_bin_index}
     first = 0 if tail.last_bin_index is None else tail.last_bin_index + 1
     segment = 0 if tail.last_bin_index is None else tail.last_segment + 1
     figures = tail.snapshot.get("shell", {})
     return Resumption(session, parent, tail.steps, figures, first, segment, tail.last_host_ns)
+
+
+def _leave_out_last_decoder(tail: Tail) -> None:
+    """Drop the last change of decoder when no bin was completed after it."""
+    done = tail.snapshot["bins"] + len(tail.steps)
+    pending = tail.commands.get(done, [])
+    kept = [command for command in pending if not command["set"].startswith("decoder.")]
+    tail.last_decoder_kept = len(kept) == len(pending)
+    tail.commands[done] = kept
 
 
 def _apply(session: Session, commands: dict[int, list[dict[str, Any]]]) -> None:

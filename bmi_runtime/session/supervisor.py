@@ -156,6 +156,7 @@ class Assignment:
     snapshot_offset: int | None = None
     fallback: bool = False
     why: str = ""
+    cautious: bool = False  # the same death twice: go on with the last decoder that completed a bin before
 
 
 class Supervisor:
@@ -179,6 +180,7 @@ class Supervisor:
         self.recordings: list[str] = []
         self.restarts = 0
         self._quick_deaths, self._started_s = 0, 0.0
+        self._last_death = ""
         self._ending_s: float | None = None
 
     def run(self) -> dict[str, Any]:
@@ -302,13 +304,16 @@ class Supervisor:
         if self._quick_deaths >= QUICK_DEATHS:
             standing.failure = {"error": f"the runtime died {QUICK_DEATHS} times at once ({self._cause(status)})"}
             return
-        self._restart(self._cause(status))
+        cause = self._cause(status)
+        again = cause == self._last_death and not outside
+        self._last_death = "" if outside else cause
+        self._restart(cause, again)
 
     def _cause(self, status: int) -> str:
         failure = self.standing.failure
         return f"{failure['crash']}" if failure and "crash" in failure else died_of(status)
 
-    def _restart(self, cause: str) -> None:
+    def _restart(self, cause: str, again: bool) -> None:
         from bmi_runtime.session.resume import next_path
 
         before, old = self.standing, self.assignment
@@ -316,12 +321,19 @@ class Supervisor:
         offset = before.snapshot_offset if before.recording else old.snapshot_offset
         path = next_path(resume) if resume else old.path
         self.assignment = dataclasses.replace(
-            old, path=path, resume=resume, snapshot_offset=offset, fallback=True, why=cause
+            old,
+            path=path,
+            resume=resume,
+            snapshot_offset=offset,
+            fallback=True,
+            why=cause,
+            cautious=again or old.cautious,
         )
         self.standing = Standing(bins=before.bins)
         self.restarts += 1
         self._start_runtime()
-        self.screen.say(f"the runtime died ({cause}); starting it again")
+        how = " for the second time, so with the last decoder that worked before" if again else ""
+        self.screen.say(f"the runtime died ({cause}); starting it again{how}")
 
     def _end_all(self) -> None:
         """Take everything down, whatever happened; leave no process behind."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.session import launch, realtime
 from bmi_runtime.session.loop import Loop
-from bmi_runtime.session.resume import Resumption, resume
+from bmi_runtime.session.resume import Resumption, resume, with_own_filter
 from bmi_runtime.session.supervisor import CRASHED, Assignment, Report
 
 REPORT_S = 0.5
@@ -63,17 +63,22 @@ def _end_on_signal(loop: Loop) -> None:
 def assemble(assignment: Assignment, report: Report) -> Loop:
     """Return the loop of this process, and connect it to the supervisor."""
     again, source = assignment.why != "", assignment.config.source
+    resumption = _resumption(assignment, report)
+    config = assignment.config if resumption or not assignment.cautious else with_own_filter(assignment.config)
     if source.kind != "simulated":
         report.send(say=f"waiting for data from the source '{source.kind}'")
     loop = launch.assemble(
-        assignment.config,
-        resumed=_resumption(assignment, report),
+        config,
+        resumed=resumption,
         path=assignment.path,
         must_record=not again,
         on_snapshot=lambda offset: report.send(snapshot=offset),
     )
     if again:
-        loop.opening_events.append({"name": "runtime-restarted", "why": assignment.why})
+        kind = loop.session.decoder_settings()["kind"]
+        loop.opening_events.append({"name": "runtime-restarted", "why": assignment.why, "decoder": kind})
+        if assignment.cautious:
+            report.send(say=f"going on with the decoder '{kind}'")
         if loop.recording_failed:
             report.send(say=f"NOT RECORDED: {loop.recording_failed}; the session goes on")
     loop.on_bin = _reporter(report, loop)
@@ -86,7 +91,7 @@ def _resumption(assignment: Assignment, report: Report) -> Resumption | None:
     if not assignment.resume:
         return None
     try:
-        return resume(assignment.resume, assignment.config, assignment.snapshot_offset)
+        return resume(assignment.resume, assignment.config, assignment.snapshot_offset, assignment.cautious)
     except BadInput as error:
         if not assignment.why:
             raise

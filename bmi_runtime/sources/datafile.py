@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.errors import BadInput, first_line
 from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, arrays_of, load_mapping, shipped_mappings
 from bmi_runtime.sources.mat_file import described_variables, mat_variables
@@ -90,12 +91,33 @@ def _read(path, mapping=None, velocity="intended"):
             f"{path.name}: a {suffix} file holds spikes and no kinematics; for a GLM of spikes alone count them with "
             "'bmi glm bin', to decode save counts, bin_s, velocity and position as .npz"
         )
+    if suffix.removeprefix(".") in READERS.names():
+        return None, _from_reader(path, suffix.removeprefix("."))
     if suffix in NOT_READ:
         raise BadInput(f"{path.name}: {NOT_READ[suffix]}")
     raise BadInput(
         f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat, .nwb, .mcap, "
         "or a file of an acquisition system with a mapping"
     )
+
+
+READERS = registry.Table("reader", {}, "bmi_runtime.readers")
+"""Readers of other packages, by suffix without its dot: ``read(path)`` returns a dict of the arrays of a .npz file."""
+
+
+def _from_reader(path, suffix):
+    """Read a file with another package's reader; what it returns is checked as a .npz file is."""
+    read = READERS.find(suffix)
+    arrays = registry.made("reader", suffix, read, path)
+    if not isinstance(arrays, dict):
+        raise BadInput(f"{path.name}: the reader '{suffix}' gave a {type(arrays).__name__}, not a dict of arrays")
+    for name in arrays:
+        if name not in NPZ_NAMES:
+            raise registry.unknown(f"array of a recording (reader '{suffix}')", str(name), NPZ_NAMES)
+    missing = [name for name in ("counts", "bin_s") if name not in arrays]
+    if missing:
+        raise BadInput(f"{path.name}: the reader '{suffix}' gave no {' and no '.join(missing)}")
+    return recording_from_arrays(path.name, **arrays)
 
 
 NPZ_NAMES = ("counts", "bin_s", "velocity", "position", "trial_start")

@@ -55,3 +55,20 @@ def available() -> dict[str, Row]:
 def panel_class(row: Row):
     """Return the class of a row."""
     return getattr(importlib.import_module(row.module), row.name)
+
+
+def made(name: str, row: Row, context):
+    """Return the panel of a row; one of another package that cannot be made is a panel that says why."""
+    try:
+        panel = panel_class(row)(context)
+        missing = [attribute for attribute in ("title", "about", "refresh") if not hasattr(panel, attribute)]
+        if not missing:
+            return panel
+        why = f"it has no {' and no '.join(missing)}; make it a subclass of gui.panels.base.Panel"
+    except Exception as error:
+        if name in REGISTRY:
+            raise
+        why = f"{type(error).__name__}: {error}"
+    from gui.panels.base import failed_panel
+
+    return failed_panel(context, name, f"the panel '{name}' of {row.module} cannot be shown: {why}")

@@ -117,3 +117,13 @@ class Panel(QtWidgets.QWidget):
             plots.write_csv(path, self.table())
         except OSError as error:
             self.context.run("say", f"{path} could not be written: {error.strerror}")
+
+
+def failed_panel(context: Context, name: str, why: str) -> Panel:
+    """Return a panel that says why another one is not there."""
+    panel = Panel(context)
+    panel.title, panel.about = name, why  # of this one alone
+    words = QtWidgets.QLabel(why)
+    words.setWordWrap(True)
+    panel.column.addWidget(words)
+    return panel

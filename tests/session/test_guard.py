@@ -189,7 +189,10 @@ def test_every_recording_of_the_tests_goes_through(path):
     """What a session did within the limits leaves as it was; only what was faster is held back."""
     steps, result = Recording(path).steps(), over_recording(path, configuration.load())
     assert sum(result[name] for name in ("passed", "limited", "stopped", "withheld")) == len(steps)
-    half = steps["output"]["cursor"].shape[1] // 2
-    fast = np.linalg.norm(steps["output"]["cursor"][:, half:], axis=1) > configuration.load().guard.max_speed
-    assert (result["limited"] > 0) == bool(fast.any()) and result["stopped"] == 0
+    limits, bin_s = configuration.load().guard, Recording(path).header["config"]["session"]["bin_s"] or 0.005
+    velocity = steps["output"]["cursor"][:, steps["output"]["cursor"].shape[1] // 2 :]
+    change = np.linalg.norm(np.diff(velocity, axis=0), axis=1)
+    fast = np.linalg.norm(velocity, axis=1).max() > limits.max_speed
+    sudden = (change[velocity[1:].any(axis=1)] > limits.max_acceleration * bin_s).any()
+    assert (result["limited"] > 0) == bool(fast or sudden) and result["stopped"] == 0
     assert result["passed"] > 0

@@ -1,0 +1,255 @@
+"""A stranger's package: a part of every kind by entry points, used as docs/howto.md says, and parts that go wrong."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime import registry
+from bmi_runtime.decoding import base as decoders
+from bmi_runtime.errors import BadInput
+from bmi_runtime.intention import registry as intentions
+from bmi_runtime.messages import SafetyState
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session import launch
+from bmi_runtime.session.replay import Replay
+from bmi_runtime.session.resume import configuration_of, resume
+from bmi_runtime.sources import base as sources
+from bmi_runtime.sources import datafile
+from bmi_runtime.tasks import registry as tasks
+
+FOLDER = pathlib.Path(__file__).parents[1] / "stranger"
+SHORT = ["session.units=24", "recording.snapshot_s=1.0", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
+TABLES = (decoders.TABLE, sources.TABLE, tasks.TABLE, intentions.TABLE, datafile.READERS)
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """Put the package where an installation would, for this test alone."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == "their_lab"]:
+        del sys.modules[name]
+
+
+def assembled(path, *settings):
+    return launch.assemble(configuration.load(None, [*SHORT, f"recording.path='{path}'", *settings]), "max")
+
+
+def commanded(loop, bins, **at):
+    """Run with commands at bins (``b300={"set": ...}``); return what was answered or refused."""
+    todo, answers = {int(key[1:]): command for key, command in at.items()}, []
+
+    def on_bin(loop):
+        command = todo.pop(loop.session.bins, None)
+        if command is None:
+            return
+        try:
+            answers.append(loop.handle(command))
+        except BadInput as error:
+            answers.append(str(error))
+
+    loop.on_bin = on_bin
+    launch.run(loop, bins)
+    return answers
+
+
+def events(path, name):
+    return [event for _, event in Recording(path).messages("event") if event["name"] == name]
+
+
+def cut(path, share=0.9):
+    short = path.with_name("cut.mcap")
+    data = path.read_bytes()
+    short.write_bytes(data[: int(len(data) * share)])
+    return short
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
+def test_every_row_of_every_table_has_what_its_kind_needs(table):
+    assert table.names()
+    for name in table.rows:
+        if isinstance(part := table.find(name), type):  # a row may name a function that makes the part
+            table.check(name, part)
+    theirs = [name for name in table.names() if name not in table.rows and name != "no-predict"]
+    assert theirs
+    for name in theirs:
+        table.find(name)  # checked on the way
+
+
+def test_a_session_of_nothing_but_their_parts_is_driven_killed_resumed_and_replayed(tmp_path):
+    path = tmp_path / "a.mcap"
+    theirs = ["source.kind=sine", "decoder.kind=half-speed", "task.kind=line", "adapter.intention=straight"]
+    options = ["source.options.period_s=0.5", "task.options.half_length_m=0.05", "decoder.options.gain=0.002"]
+    loop = assembled(path, *theirs, *options)
+    launch.run(loop, 1200)
+    steps = Recording(path).steps()["output"]
+    assert np.ptp(steps["decoded"][:, 2]) > 0.0 and set(np.abs(steps["target"][:, 0])) == {0.05}
+    speed = np.hypot(*steps["intended"].T)
+    assert (np.isclose(speed, 0.1) | (speed == 0.0)).all() and (speed > 0.0).any()
+    assert Replay(Recording(path)).run()["identical"]
+    short = cut(path)
+    resumed = resume(short, configuration_of(short, [])[0])
+    last = Recording(short).steps()["output"][-1]
+    assert np.array_equal(resumed.session.cursor, last["cursor"])
+    assert np.array_equal(resumed.session.decoder.state, last["decoded"])
+    on = launch.assemble(configuration_of(short, [])[0], "max", resumed, tmp_path / "b.mcap")
+    launch.run(on, resumed.session.bins + 300)
+    assert Replay(Recording(tmp_path / "b.mcap")).run()["identical"]
+
+
+def test_the_decoder_of_the_howto_runs_as_printed_chosen_live(tmp_path):
+    path = tmp_path / "a.mcap"
+    loop = assembled(path)
+    answers = commanded(
+        loop,
+        1200,
+        b300={"set": "decoder.kind", "value": "population-vector"},
+        b500={"set": "decoder.frozen", "value": True},
+        b900={"set": "decoder.kind", "value": "point-process"},
+    )
+    assert [(answer["old"], answer["new"]) for answer in answers] == [
+        ("point-process", "population-vector"), (False, True), ("population-vector", "point-process"),
+    ]  # fmt: skip
+    assert not events(path, "decoder-failed") and Replay(Recording(path)).run()["identical"]
+    short = cut(path, 0.6)
+    session = resume(short, configuration_of(short, [])[0]).session
+    assert session.decoder_settings()["kind"] == "population-vector"
+    assert np.array_equal(session.cursor, Recording(short).steps()["output"][-1]["cursor"])
+
+
+def test_a_task_is_chosen_live(tmp_path):
+    path = tmp_path / "a.mcap"
+    (answer,) = commanded(assembled(path), 600, b200={"set": "task.kind", "value": "line"})
+    assert answer["new"] == "line" and abs(Recording(path).steps()["output"][-1]["target"][0]) == 0.1
+    assert Replay(Recording(path)).run()["identical"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("decoder.kind", "no-predict", "has no predict"),
+        ("decoder.kind", "poplation-vector", "cannot change to 'poplation-vector'"),
+        ("task.kind", "lines", "did you mean 'line'"),
+    ],
+)
+def test_a_refused_change_leaves_no_trace(tmp_path, key, value, said):
+    path = tmp_path / "a.mcap"
+    loop = assembled(path)
+    (answer,) = commanded(loop, 600, b300={"set": key, "value": value})
+    assert said in answer
+    plain = assembled(tmp_path / "b.mcap")
+    launch.run(plain, 600)
+    assert loop.result()["output_digest"] == plain.result()["output_digest"]
+    assert not list(Recording(path).messages("command"))
+    short = cut(path)
+    assert resume(short, configuration_of(short, [])[0]).session.bins == Recording(short).n_steps
+
+
+def test_a_decoder_that_raises_is_an_event_a_frozen_output_and_the_filter_that_fits(tmp_path):
+    path = tmp_path / "a.mcap"
+    loop = assembled(path, "decoder.kind=moody")
+    launch.run(loop, 600)
+    (event,) = events(path, "decoder-failed")
+    assert "ValueError in predict: enough for today" in event["error"]
+    assert (event["kind"], event["goes_on_with"]) == ("moody", "point-process")
+    states = Recording(path).steps()["output"]["safety"]
+    at = event["bin"]
+    assert states[at - 1] == SafetyState.ACTIVE and states[at] == SafetyState.FROZEN
+    assert states[-1] == SafetyState.ACTIVE and loop.session.decoder_settings()["kind"] == "point-process"
+    assert Replay(Recording(path)).run()["identical"]
+    short = cut(path)
+    assert resume(short, configuration_of(short, [])[0]).session.decoder_settings()["kind"] == "point-process"
+
+
+@pytest.mark.parametrize(
+    ("setting", "part", "goes_on_with"),
+    [("task.kind=breaking", "task", "centre-out"), ("adapter.intention=lost", "intention", "optimal-control")],
+)
+def test_a_task_or_an_intention_that_fails_is_followed_by_the_plainest(tmp_path, setting, part, goes_on_with):
+    path = tmp_path / "a.mcap"
+    launch.run(assembled(path, setting), 600)
+    (event,) = events(path, f"{part}-failed")
+    assert event["goes_on_with"] == goes_on_with
+    output = Recording(path).steps()["output"]
+    assert np.isfinite(output["cursor"]).all() and output["safety"][-1] == SafetyState.ACTIVE
+    assert Replay(Recording(path)).run()["identical"]
+    short = cut(path)
+    assert resume(short, configuration_of(short, [])[0]).session.bins == Recording(short).n_steps
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("decoder.options.velocity_sd=1", "unknown key 'decoder.options.velocity_sd'"),
+        ("task.options.radius=1", "unknown key 'task.options.radius'"),
+        ("source.options.tempo=1", "unknown key 'source.options.tempo'"),
+        ("decoder.kind=no-predict", "the decoder 'no-predict' has no predict(counts)"),
+        ("adapter.intention=strait", "there is no intention 'strait'; did you mean 'straight'?"),
+        ("task.kind=lime", "there is no task 'lime'; did you mean 'line'?"),
+        ("source.kind=sin", "there is no source 'sin'; did you mean 'sine'?"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_the_nearest_name(tmp_path, setting, said):
+    with pytest.raises(BadInput) as caught:
+        assembled(tmp_path / "a.mcap", setting)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_options_out_of_range_or_misspelt_are_refused_with_the_nearest_name(tmp_path):
+    for options, said in (
+        (["decoder.kind=half-speed", "decoder.options.gian=0.1"], "the nearest valid one is 'gain'"),
+        (["decoder.kind=half-speed", "decoder.options.gain=3"], "decoder.options.gain: input should be less than"),
+        (["decoder.kind=population-vector", "decoder.options.gain_ms=1"], "the nearest valid one is 'gain_m_s'"),
+        (["task.kind=line", "task.options.half_lenght_m=1"], "the nearest valid one is 'half_length_m'"),
+        (["source.kind=sine", "source.options.period=1"], "the nearest valid one is 'period_s'"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            assembled(tmp_path / "a.mcap", *options)
+        assert said in str(caught.value)
+
+
+def test_a_name_of_the_projects_own_stays_its_own_and_the_collision_is_said():
+    assert decoders.TABLE.find("kalman").__module__.startswith("bmi_runtime.")
+    assert any("'kalman' of their_lab" in sentence for sentence in decoders.TABLE.collisions())
+    assert registry.Table("task", {"line": "bmi_runtime.tasks.pursuit:Pursuit"}, "bmi_runtime.tasks").collisions()
+
+
+def test_a_reader_of_another_suffix(tmp_path):
+    rng = np.random.default_rng(1)
+    table = np.hstack([rng.poisson(2.0, (200, 5)), rng.normal(size=(200, 2))])
+    np.savetxt(tmp_path / "session.lab", table)
+    recording = datafile.load_recording(tmp_path / "session.lab")
+    assert (recording.n_units, recording.n_bins, recording.bin_s) == (5, 200, 0.02)
+
+
+def test_the_printed_class_in_a_comparison(tmp_path):
+    from bmi_runtime.decoding.fitted import Training
+
+    rng = np.random.default_rng(2)
+    velocity = np.cumsum(rng.normal(size=(4000, 2)), axis=0) * 0.01
+    tuning = rng.normal(size=(2, 30))
+    counts = rng.poisson(np.exp(np.log(0.1) + 2.0 * velocity @ tuning).clip(max=3.0)).astype(float)
+    kinematics = np.hstack([np.full((4000, 2), np.nan), velocity])
+    starts = np.zeros(4000, bool)
+    training = Training(counts, kinematics, starts, starts.copy(), 0.02)
+    decoder = decoders.fit_decoder("population-vector", training)  # the project's own of that name
+    theirs = decoders.fit_other("population-vector", training)
+    decoded = np.array([theirs.predict(row)[2:] for row in counts])
+    assert type(decoder) is not type(theirs)
+    assert all(np.corrcoef(decoded[:, axis], velocity[:, axis])[0, 1] > 0.3 for axis in range(2))
+
+
+def test_a_panel_of_theirs_is_shown_and_a_broken_one_says_why(qapp):
+    from gui import panels
+    from gui.panels.base import Context
+    from gui.store import Store
+
+    context = Context(Store())
+    panel = panels.made("spike-meter", panels.available()["spike-meter"], context)
+    panel.refresh()
+    assert panel.title == "Spike meter" and panel.words.text() == "no bin yet"
+    broken = panels.made("gone", panels.Row("their_lab.gone", "Panel"), context)
+    assert "the panel 'gone' of their_lab.gone cannot be shown: ModuleNotFoundError" in broken.about
