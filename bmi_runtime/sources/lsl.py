@@ -17,7 +17,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.binner import Binner, Packet
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl_markers import MarkerStream
-from bmi_runtime.sources.lsl_streams import StreamFinder
+from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
 from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.unit_names import ChannelNumbers
 
@@ -75,7 +75,18 @@ class LSLFeed:
 
     def open(self) -> None:
         """Find the stream and connect."""
-        info = self.finder.first()
+        if self.config.source.options.get("wait_s") == 0:  # the session begins at once, and the stream may come later
+            library()
+        else:
+            info = self.finder.first()
+            self._check(info)
+            self.inlet = self.finder.connect(info)
+        self._heard_at = time.monotonic()
+        if self.markers:
+            self.markers.open()
+
+    def _check(self, info: Any) -> None:
+        """Raise `BadInput` when a stream is not what the session was told to read."""
         if self.kind != "events":
             if info.channel_count() != self.n_units:
                 raise BadInput(f"{self.address} has {info.channel_count()} channels, session.units is {self.n_units}")
@@ -89,17 +100,17 @@ class LSLFeed:
                 f"{self.address} has {info.channel_count()} channels at {info.nominal_srate():g} Hz: these are no "
                 "events; say source.options.kind = 'counts' or 'rates'"
             )
-        self.inlet = self.finder.connect(info)
-        self._heard_at = time.monotonic()
-        if self.markers:
-            self.markers.open()
 
     def receive(self, binner: Binner, timeout_s: float) -> bool:
         """Wait at most this long for samples and give them to the binner."""
-        if time.monotonic() > self._correct_at:
-            self._watch_correction(binner)
         if self.markers:
             self.markers.receive(binner)
+        if self.inlet is None:
+            time.sleep(timeout_s)
+            self._look_for_return(binner)
+            return False
+        if time.monotonic() > self._correct_at:
+            self._watch_correction(binner)
         samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
         if not stamps and timeout_s > 0.0:
             sample, stamp = self.inlet.pull_sample(timeout=timeout_s)
@@ -113,11 +124,18 @@ class LSLFeed:
         return True
 
     def _look_for_return(self, binner: Binner) -> None:
-        """Go on with the stream that came back under another identity."""
-        inlet = self.finder.returned(time.monotonic() - self._heard_at)
-        if inlet is None:
+        """Go on with the stream that came back under another identity, or that was not there at the start."""
+        found = self.finder.returned(time.monotonic() - self._heard_at if self.inlet else SILENT_S)
+        if found is None:
             return
-        self.inlet.close_stream()
+        inlet, info = found
+        try:
+            self._check(info)
+        except BadInput as error:
+            binner.refuse(str(error))
+            return
+        if self.inlet is not None:
+            self.inlet.close_stream()
         self.inlet, self._heard_at, self._correction, self._until_ns = inlet, time.monotonic(), None, None
         self.steady.restart()
         binner.restart("source-restarted")

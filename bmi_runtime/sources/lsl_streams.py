@@ -96,15 +96,15 @@ class StreamFinder:
         return inlet
 
     def returned(self, silent_s: float) -> Any:
-        """Return a new inlet when the stream came back as another (a new uid), else None; never waits.
+        """Return a new inlet and its info when the stream came (back) with a new uid, else None; never waits.
 
         Call while nothing comes. liblsl itself recovers a stream whose source_id stayed the same.
         """
         if silent_s < SILENT_S:
             return None
         if self._opened is not None:
-            inlet, self._opened, self._opening = self._opened, None, None
-            return inlet
+            found, self._opened, self._opening = self._opened, None, None
+            return found
         now = time.monotonic()
         if now < self._next_look or self._opening is not None:
             return None
@@ -120,6 +120,6 @@ class StreamFinder:
 
     def _open(self, info: Any) -> None:
         try:
-            self._opened = self.connect(info)
+            self._opened = self.connect(info), info
         except Exception:  # it went away again: the next look finds it, or not
             self._opening = None

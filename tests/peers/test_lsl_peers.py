@@ -1,0 +1,132 @@
+"""Sessions fed by other people's programs on Lab Streaming Layer, at default settings."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from bmi_runtime.recording.reader import Recording
+from tests.sources.test_closing_the_loop import BMI, free_ports
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SECONDS = 30
+
+
+def session(tmp_path, *settings, seconds=SECONDS):
+    """Run a session and return its JSON and its recording."""
+    publish, control, output = free_ports(3)
+    ports = {"publish": publish, "control": control, "output": output}
+    overrides = [f"telemetry.{name}_address=tcp://127.0.0.1:{port}" for name, port in ports.items()]
+    where = ("--record", tmp_path / "s.mcap", "--json")
+    command = [*BMI, "run", "--headless", "--source", "lsl", "--duration", seconds, *where]
+    command += [part for setting in (*overrides, *settings) for part in ("--set", setting)]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds + 200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.strip().splitlines()[-1]), Recording(tmp_path / "s.mcap")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate_hz", "jitter", "burst", "bin_s"),
+    [
+        ("counts", 1000, 1.0, 1, 0.005),
+        ("counts", 512, 0.5, 1, 0.02),
+        ("counts", 500, 0.0, 16, 0.02),
+        ("counts", 50, 0.5, 1, 0.02),
+        ("rates", 100, 0.2, 1, 0.02),
+        ("events", 200, 0.0, 1, 0.005),
+    ],
+)
+def test_an_outlet_with_a_rigs_habits(peer, processes, tmp_path, kind, rate_hz, jitter, burst, bin_s):
+    name = f"peer-{time.monotonic_ns()}"
+    program = __file__.replace("test_lsl_peers.py", "lsl_outlet.py")
+    arguments = [name, kind, rate_hz, 8, jitter, burst, SECONDS + 60]
+    processes.start("outlet", [peer("lsl"), program, *arguments])
+    options = [f"source.options.stream={name}", f"source.options.kind={kind}"]
+    result, recording = session(tmp_path, "session.units=8", f"session.bin_s={bin_s}", *options)
+    given = recording.steps()["input"]
+    stale = given["stale"] > 0
+    assert stale.mean() < 0.005, result["source"]
+    assert given["counts"][~stale].mean() / bin_s == pytest.approx(20.0, rel=0.05)
+    assert result["source"]["refusals"] == [] and given["segment"].max() == 0
+
+
+@pytest.fixture
+def nds(peer, tmp_path):
+    """Return the folder of neural-data-simulator's programs, its settings with a model of our own, and the model."""
+    python = peer("nds")
+    here = python.parent.parent / "lib"
+    (settings,) = here.glob("python3.*/site-packages/neural_data_simulator/config/settings.yaml")
+    rng = np.random.default_rng(0)
+    weights = tmp_path / "weights.npz"
+    model = {"b0": np.full(32, 15.0), "m": np.full(32, 80.0), "bs": np.full(32, 2.0)}
+    model["pd"] = rng.uniform(-np.pi, np.pi, 32)
+    np.savez(weights, **model)
+    (tmp_path / "model.py").write_text(
+        "from neural_data_simulator.plugins.examples.model import VelocityTuningCurvesModel\n"
+        f"def create_model():\n    return VelocityTuningCurvesModel({str(weights)!r})\n"
+    )
+    (tmp_path / "positive.py").write_text(
+        "import numpy as np\n"
+        "from neural_data_simulator.core.samples import Samples\n"
+        "class Positive:\n"
+        "    def execute(self, data):\n"
+        "        return Samples(timestamps=data.timestamps, data=np.maximum(data.data, 0.0))\n"
+        "def create_postprocessor():\n    return Positive()\n"
+    )
+    overrides = [
+        f"encoder.model={tmp_path / 'model.py'}", f"encoder.postprocessor={tmp_path / 'positive.py'}",
+        "encoder.output.n_channels=32", f"encoder.input.lsl.stream_name=behavior-{time.monotonic_ns()}",
+        f"encoder.output.lsl.stream_name=rates-{time.monotonic_ns()}", "encoder.output.lsl.channel_format=float32",
+    ]  # fmt: skip
+    return python.parent, settings, overrides
+
+
+def with_our_library():
+    """Return where liblsl is: wheels of pylsl before 1.17 come without it."""
+    import pylsl
+
+    found = sorted((pathlib.Path(pylsl.__file__).parent / "lib").glob("liblsl.so*"))
+    return {"PYLSL_LIB": str(found[0])} if found else {}
+
+
+def named(overrides, key):
+    """Return a setting of neural-data-simulator."""
+    return next(text.partition("=")[2] for text in overrides if text.startswith(key))
+
+
+def test_neural_data_simulator_closes_the_loop(nds, processes, tmp_path):
+    """Its encoder reads what the subject wants from our output, and sends rates at 50 Hz: targets are reached."""
+    programs, settings, overrides = nds
+    command = [programs / "encoder", "--settings-path", settings, "-o", *overrides]
+    processes.start("encoder", command, cwd=tmp_path, env=os.environ | with_our_library())
+    behavior, rates = named(overrides, "encoder.input.lsl.stream_name"), named(overrides, "encoder.output.lsl.stream")
+    result, recording = session(
+        tmp_path,
+        *("session.units=32", "session.bin_s=0.02", "adapter.learning_rate=1e-4", "task.assist=0.3"),
+        *(f"source.options.stream={rates}", "source.options.kind=rates", "source.options.wait_s=0"),
+        *(f"telemetry.output_lsl={behavior}", 'output.values=["intended_vx", "intended_vy"]', "output.unit=dm"),
+        seconds=90,
+    )
+    given = recording.steps()["input"]
+    came = np.flatnonzero(given["stale"] == 0)
+    assert len(came) > 3000, processes.said("encoder")[-2000:]
+    assert (given["stale"][came[100] :] > 0).mean() < 0.01, result["source"]
+    assert 8.0 < given["counts"][came].mean() / 0.02 < 40.0
+    assert result["successes"] >= 10
+
+
+def test_ezmsg_counts(peer, processes, tmp_path):
+    """An ezmsg graph whose messages hold ten samples of counts each goes through its own LSL outlet."""
+    name = f"ezmsg-{time.monotonic_ns()}"
+    program = __file__.replace("test_lsl_peers.py", "ezmsg_graph.py")
+    processes.start("graph", [peer("ezmsg"), program, name, SECONDS + 60])
+    options = [f"source.options.stream={name}", "source.options.kind=counts"]
+    result, recording = session(tmp_path, "session.units=8", "session.bin_s=0.02", *options)
+    given = recording.steps()["input"]
+    stale = given["stale"] > 0
+    assert stale.mean() < 0.005, (result["source"], processes.said("graph")[-2000:])
+    assert given["counts"][~stale].mean() / 0.02 == pytest.approx(20.0, rel=0.05)
