@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bmi_runtime.recording.reader import Recording
-from tests.sources.redis_server import running
+from tests.sources.redis_server import server
 from tests.sources.test_closing_the_loop import BMI, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -16,13 +16,16 @@ SECONDS = 30
 
 def test_crossings_every_millisecond(processes, tmp_path):
     program = __file__.replace("test_brand.py", "brand_node.py")
-    with running() as address:
-        port = address.rpartition(":")[2]
+    with server() as port:
         processes.start("node", [sys.executable, program, port, "thresholdExtraction", 16, SECONDS + 60])
         publish, control, output = free_ports(3)
         ports = {"publish": publish, "control": control, "output": output}
         settings = [f"telemetry.{name}_address=tcp://127.0.0.1:{number}" for name, number in ports.items()]
-        settings += [f"source.address={address}", "source.options.stream=thresholdExtraction", "session.units=16"]
+        settings += [
+            f"source.address=redis://127.0.0.1:{port}",
+            "source.options.stream=thresholdExtraction",
+            "session.units=16",
+        ]
         command = [*BMI, "run", "--headless", "--source", "redis", "--duration", str(SECONDS), "--json"]
         command += ["--record", str(tmp_path / "s.mcap"), *(part for text in settings for part in ("--set", text))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
