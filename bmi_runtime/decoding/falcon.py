@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime import registry
-from bmi_runtime.decoding.base import NotFinite, Observes
+from bmi_runtime.decoding.base import NotFinite, Observes, Resets
+from bmi_runtime.decoding.falcon_agent import TaskFacts
 from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.decoding.learned import PointProcessDecoder
 from bmi_runtime.encoding.model import DM_PER_M
@@ -56,6 +57,8 @@ class FalconDecoder:
             if hasattr(plugin, "fit"):
                 return cls(plugin.fit(training), name, training.n_axes)
             named, _ = registry.keywords(plugin)
+            if "task_config" in named:
+                return cls.of_task(plugin, name, training.counts.shape[1], training.n_axes, training.bin_s)
             if "model" not in named:
                 return cls(plugin(), name, training.n_axes)
             tuned = PointProcessDecoder.with_lead(training, 0)
@@ -68,6 +71,14 @@ class FalconDecoder:
         decoder.of_session, decoder.unit, decoder.mean = True, DM_PER_M * tuned.unit, tuned.mean
         return decoder
 
+    @classmethod
+    def of_task(cls, plugin: Any, name: str, n_units: int, n_axes: int, bin_s: float) -> FalconDecoder:
+        """Return the decoder of a class that is made with a ``task_config``, as FALCON's ``BCIDecoder`` is."""
+        facts = TaskFacts(n_units, n_axes, bin_s * 1e3)
+        named, _ = registry.keywords(plugin)
+        batch = {"batch_size": 1} if "batch_size" in named else {}
+        return cls(registry.made("decoder", name, plugin, task_config=facts, **batch), name, n_axes)
+
     def _call(self, verb: str, *arguments: Any) -> Any:
         function = getattr(self.decoder, verb, None)
         if function is None:
@@ -79,7 +90,8 @@ class FalconDecoder:
 
     def reset(self) -> None:
         """Forget the state."""
-        self._call("reset")
+        takes, _ = registry.keywords(self.decoder.reset) if isinstance(self.decoder, Resets) else (set(), False)
+        self._call("reset", *([[self.name]] if takes else []))  # FALCON: which data set begins
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Take one bin in; return positions, then velocities; NaN positions where only velocities are answered."""

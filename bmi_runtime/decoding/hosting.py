@@ -24,6 +24,7 @@ from bmi_runtime.decoding.base import (
     Snapshots,
     TakesPosition,
 )
+from bmi_runtime.decoding.falcon import FalconDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
@@ -221,6 +222,9 @@ def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **ses
     """
     settings = section.model_dump(exclude={"kind", "frozen_model", "options"})
     named, any_name = registry.keywords(maker)
+    if "task_config" in named:  # a decoder of the FALCON benchmark
+        theirs = FalconDecoder.of_task(maker, section.kind, model.n_units, model.n_axes, model.bin_s)
+        return HostedDecoder(theirs, section.kind, model.n_units, model.n_axes)
     if hasattr(maker, "Options"):
         typed = registry.checked_options(maker, section.options, "decoder.options").model_dump()
         options = {name: typed[name] for name in typed if any_name or name in named or name in section.options}
