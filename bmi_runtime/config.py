@@ -95,6 +95,7 @@ class StateConfig(Section):
 
     axes: tuple[str, ...] = Field(("x", "y"), description="names of 1 to 8 continuous axes")
     click: bool = Field(False, description="decode a click beside the movement: idle, move, click")
+    click_threshold: float = Field(0.95, gt=0.5, lt=1.0, description="posterior at which a click is told")
     units: tuple[str, ...] = Field((), description="of each axis' position; empty: metres")
 
     @pydantic.model_validator(mode="after")
@@ -137,6 +138,7 @@ class PopulationConfig(Section):
     position_depth: Range = Field((0.0, 0.0), description="as depth, per dm of the cursor's position")
     speed_depth: Range = Field((0.0, 0.0), description="as depth, per dm/s of speed in any direction")
     history_gain: Range = Field((0.0, 0.0), description="log rate per recent spike of the unit itself, each history")
+    click_depth: Range = Field((0.5, 1.0), description="of the log rate while a click is intended, random sign")
     untuned_fraction: float = Field(0.0, ge=0.0, le=1.0)
     direction_walk_rad_per_root_s: float = Field(
         0.0, ge=0.0, description="preferred directions random-walk: sd after one second"

@@ -56,6 +56,8 @@ class Population:
         Of the velocity that they encode; preferred directions are uniform on its sphere.
     history_s : sequence of float
         Time constants of their own past, where ``population.history_gain`` has it matter.
+    click : bool
+        Whether they change their rates while a click is intended.
 
     Attributes
     ----------
@@ -73,6 +75,7 @@ class Population:
         rng: np.random.Generator,
         n_axes: int = 2,
         history_s: Sequence[float] = (),
+        click: bool = False,
     ):
         self.config, self.bin_s, self.rng = config, bin_s, rng
         self.poisson = likelihood == "poisson"
@@ -82,6 +85,8 @@ class Population:
         self.tuned = np.arange(n_units) >= round(config.untuned_fraction * n_units)
         extra = {"position": config.position_depth, "speed": config.speed_depth, "history": config.history_gain}
         used = [name for name, ends in extra.items() if ends != (0.0, 0.0) and (name != "history" or self.poisson)]
+        extra["click"] = config.click_depth
+        used += ["click"] if click else []
         self.regressors = Regressors(n_axes, ("velocity", *used), tuple(history_s) if "history" in used else ())
         self.weights = np.zeros((self.regressors.size, n_units))
         self._velocity = slice(1, 1 + n_axes)
@@ -99,17 +104,18 @@ class Population:
             if name != "velocity":
                 drawn = rng.uniform(*extra[name], (place.stop - place.start if name == "history" else 1, n_units))
                 around = directions(rng, n_units, n_axes) if name == "position" else 1.0
+                around = rng.choice([-1.0, 1.0], n_units) if name == "click" else around
                 self.weights[place] = drawn * around * self.tuned
         self._u = np.ones(self.regressors.n_common)
         self.fluctuations = Fluctuations(config, n_units, bin_s, rng)
         self._history = History(self.regressors, n_units, bin_s)
 
-    def emit(self, *velocity_m_s: float, position_m: Sequence[float] = ()) -> np.ndarray:
+    def emit(self, *velocity_m_s: float, position_m: Sequence[float] = (), click: float = 0.0) -> np.ndarray:
         """Return one bin of counts (Poisson) or features (Gaussian), (units,), for an intended velocity in m/s."""
         self._misbehave()
         self.bin_index += 1
         position = position_m or (0.0,) * len(velocity_m_s)
-        self.regressors.fill(self._u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position])
+        self.regressors.fill(self._u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position], click)
         predictor = self._u @ self.weights[: self._u.size]
         if self.regressors.n_history:
             predictor += (self.weights[self._u.size :] * self._history.traces).sum(axis=0)

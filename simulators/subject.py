@@ -28,6 +28,11 @@ class Subject:
         self._seen: collections.deque = collections.deque(maxlen=delay + 1)
         self.velocity = [0.0] * n_axes
 
+    def clicks(self, target) -> bool:
+        """Return whether the subject intends a click: it sees the cursor inside the target."""
+        n = len(self.velocity)
+        return math.dist(self._seen[0], target[:n]) <= target[n]
+
     def intend(self, cursor, target) -> list[float]:
         """Return the velocity (m/s, one per axis) intended, given the newest cursor and target (positions first).
 

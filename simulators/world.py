@@ -31,6 +31,7 @@ class World:
             population_rng,
             self.n_axes,
             config.encoding.history_s,
+            config.state.click,
         )
         self.features: Population | None = None
         if session.features:
@@ -45,7 +46,8 @@ class World:
         position = [float(x) for x in cursor[: self.n_axes]]
         if self.features:
             self._since.append([*self.intended, *position])
-        return self.population.emit(*self.intended, position_m=position)
+        click = float(self.config.state.click and self.subject.clicks(target))
+        return self.population.emit(*self.intended, position_m=position, click=click)
 
     def feature_values(self) -> np.ndarray | None:
         """Return the features, (features,), where they are due after this bin: of the mean state since the last."""

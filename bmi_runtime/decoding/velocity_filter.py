@@ -60,6 +60,7 @@ class VelocityFilter:
         self._history = filters.NO_HISTORY if history is None else history
         kinds = model.regressors
         self._fused = kinds.velocity_alone
+        self.click = 0.0  # probability of a click in the next bin, where the units speak of clicks
         observed = 2 * self.n_axes if "position" in kinds.names else self.n_axes
         common = kinds.n_common - 1
         self._regressors, self._jacobian = np.ones(kinds.n_common), np.zeros((common, 2 * self.n_axes))
@@ -123,7 +124,7 @@ class VelocityFilter:
         valid = self._all_valid if valid is None else valid
         filters.predict_state(self.state, self.covariance, model.bin_s, self.keep, self.noise, 0.0)
         predicted = [DM_PER_M * value for value in self.state.tolist()]
-        kinds.fill(self._regressors, predicted[n:], predicted[:n])
+        kinds.fill(self._regressors, predicted[n:], predicted[:n], self.click)
         score, information = self._score[0], self._information[0]
         at = (model.weights, model.covariance, counts, valid, self._regressors)
         out = (self.trust, score, information, self._scratch)
@@ -148,10 +149,11 @@ class VelocityFilter:
         model, common = self.model.features, self._regressors
         assert model is not None
         at = (model.weights, model.covariance, features, valid, common[: model.n_regressors])
-        out = (self._score[1], self._information[1], self._scratch)
+        told = model.n_regressors - 1  # features know nothing of clicks, whose regressor comes last
+        out = (self._score[1, :told], self._information[1, :told, :told], self._scratch)
         filters.gaussian_evidence(*at, model.noise_variance, self.trust, *out)
-        self._score[0] += self._score[1]
-        self._information[0] += self._information[1]
+        self._score[0, :told] += self._score[1, :told]
+        self._information[0, :told, :told] += self._information[1, :told, :told]
 
     def coast(self) -> None:
         """Advance one bin on the prior alone (no data)."""

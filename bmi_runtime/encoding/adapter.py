@@ -58,7 +58,12 @@ class Adapter:
         return self._all
 
     def update(
-        self, counts: np.ndarray, valid: np.ndarray, *velocity_m_s: float, position_m: Sequence[float] = ()
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray,
+        *velocity_m_s: float,
+        position_m: Sequence[float] = (),
+        click: float = 0.0,
     ) -> float:
         """Update the model with one bin; return the log likelihood of the bin before the update, nats.
 
@@ -70,13 +75,15 @@ class Adapter:
             The encoded velocity, one number per axis.
         position_m : sequence of float
             The encoded position, where a regressor is of it.
+        click : float
+            1 where a click is intended, 0 elsewhere.
         """
         model, u, kinds = self.model, self.regressors, self.model.regressors
         if kinds.velocity_alone:
             for axis, component in enumerate(velocity_m_s):
                 u[1 + axis] = DM_PER_M * component
         else:
-            kinds.fill(u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m])
+            kinds.fill(u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m], click)
         if kinds.n_history:
             return self._update_with_history(counts, valid)
         update, scale = (

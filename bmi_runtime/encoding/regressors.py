@@ -12,13 +12,13 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE, StateSpace
 
-KINDS = ("velocity", "position", "speed", "history")
+KINDS = ("velocity", "position", "speed", "click", "history")
 SLOW_DM_S = 1e-6  # below this speed its gradient has no direction
 
 
 @dataclasses.dataclass(frozen=True)
 class Regressors:
-    """The regressors of every unit of an encoding model, in this order: 1, velocity, position, speed, own history.
+    """The regressors of every unit of an encoding model, in this order: 1, velocity, position, speed, click, history.
 
     Velocity and speed are in dm/s, position in dm, histories in spikes (`History`). All but the history are the same
     for all units, and only they say anything about the brain state.
@@ -50,11 +50,12 @@ class Regressors:
     @classmethod
     def of(cls, config: Config) -> Regressors:
         """Return what the units of a session depend on."""
-        return cls(len(config.state.axes), config.encoding.regressors, config.encoding.history_s)
+        click = ("click",) if config.state.click else ()
+        return cls(len(config.state.axes), (*config.encoding.regressors, *click), config.encoding.history_s)
 
     @classmethod
     def of_features(cls, config: Config) -> Regressors:
-        """Return what the features beside spiking units depend on: the same, but for the spikes of their past."""
+        """Return what the features beside spiking units depend on: the same, but for their past and clicks."""
         return cls(len(config.state.axes), tuple(name for name in config.encoding.regressors if name != "history"))
 
     @property
@@ -66,7 +67,12 @@ class Regressors:
     def n_common(self) -> int:
         """Number of regressors that are the same for all units, the 1 included."""
         n = self.n_axes
-        return 1 + n * ("velocity" in self.names) + n * ("position" in self.names) + ("speed" in self.names)
+        return (
+            1
+            + n * ("velocity" in self.names)
+            + n * ("position" in self.names)
+            + len({"speed", "click"} & set(self.names))
+        )
 
     @property
     def size(self) -> int:
@@ -81,7 +87,7 @@ class Regressors:
     @property
     def places(self) -> dict[str, slice]:
         """Where each kind stands among the regressors."""
-        sizes = {"velocity": self.n_axes, "position": self.n_axes, "speed": 1, "history": self.n_history}
+        sizes = {"velocity": self.n_axes, "position": self.n_axes, "speed": 1, "click": 1, "history": self.n_history}
         found, start = {}, 1
         for name in KINDS:
             if name in self.names and sizes[name]:
@@ -92,11 +98,13 @@ class Regressors:
     def labels(self, space: StateSpace = PLANE) -> list[str]:
         """Return a name for each regressor: ``baseline``, ``vx``, ..., ``x``, ..., ``speed``, ``history 10 ms``."""
         own = [f"history {1000 * constant:g} ms" for constant in self.history_s]
-        named = {"velocity": space.velocities, "position": space.axes, "speed": ("speed",), "history": tuple(own)}
+        named = {"velocity": space.velocities, "position": space.axes, "speed": ("speed",), "history": tuple(own)} | {
+            "click": ("click",)
+        }
         return ["baseline", *(label for name in KINDS if name in self.names for label in named[name])]
 
-    def fill(self, out: np.ndarray, velocity: Sequence[float], position: Sequence[float]) -> None:
-        """Write the common regressors of a velocity (dm/s) and a position (dm), one number per axis, into `out`."""
+    def fill(self, out: np.ndarray, velocity: Sequence[float], position: Sequence[float], click: float = 0.0) -> None:
+        """Write the common regressors of a velocity (dm/s), a position (dm) and a click (0 to 1) into `out`."""
         out[0] = 1.0
         at = 1
         if "velocity" in self.names:
@@ -109,15 +117,19 @@ class Regressors:
                 at += 1
         if "speed" in self.names:
             out[at] = math.sqrt(sum(component * component for component in velocity))
+            at += 1
+        if "click" in self.names:
+            out[at] = click
 
     def jacobian(self, velocity: np.ndarray, out: np.ndarray) -> None:
-        """Write how the common regressors but the 1 change with the state (positions, then velocities) into `out`.
+        """Write how the common regressors but the 1 change with the continuous state into `out`.
 
         Parameters
         ----------
         velocity : ndarray, (axes,)
             In dm/s, where the speed is linearised: d speed / d velocity is its direction, and zero at rest.
         out : ndarray, (n_common - 1, 2 axes), out
+            Columns: positions, then velocities. A click does not change with them.
         """
         n, at = self.n_axes, 0
         out[:] = 0.0

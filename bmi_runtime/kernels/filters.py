@@ -308,6 +308,31 @@ def poisson_evidence_own(
 
 
 @kernel
+def poisson_likelihoods(weights, counts, valid, regressors, own, bin_s, out, scratch):
+    """Set out[k] to the log likelihood of one bin of counts under each row of regressors, without ln(count!), nats.
+
+    Parameters
+    ----------
+    weights, counts, valid, own, bin_s
+        As in :func:`adapt_poisson_own`; read only.
+    regressors : ndarray, (alternatives, common regressors)
+    out : ndarray, (alternatives,), out
+    scratch : ndarray, (2, BLOCK)
+    """
+    n, log_bin = weights.shape[1], np.log(bin_s)
+    out[:] = 0.0
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        predictor, expected = scratch[0, : stop - start], scratch[1, : stop - start]
+        for k in range(out.size):
+            _linear_predictor(weights, regressors[k], own, start, stop, predictor)
+            rows.limited_sum(predictor, log_bin, -LOG_RATE_LIMIT, LOG_RATE_LIMIT)
+            rows.masked_exponential(expected, predictor, valid[start:stop])
+            _log_likelihood_terms(counts[start:stop], valid[start:stop], predictor, expected, expected)
+            out[k] += rows.total(expected)
+
+
+@kernel
 def _gaussian_trust(noise, uncertainty, counts, predictor, mask, trust, weight, error):
     """Set each unit's precision and weighted innovation."""
     for j in range(noise.size):

@@ -13,7 +13,9 @@ import numpy as np
 
 from bmi_runtime.config import Config, DecoderConfig
 from bmi_runtime.decoding.base import FILTER_OF, OWN, SessionDecoder, decoder_class
+from bmi_runtime.decoding.click import ClickFilter
 from bmi_runtime.decoding.hosting import make_decoder
+from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.identity import carry, load_model
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
@@ -36,6 +38,7 @@ from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
 from bmi_runtime.tasks.base import ReachTask
+from bmi_runtime.tasks.click import CentreOutClick
 from bmi_runtime.tasks.registry import make_task
 
 PROBATION_BINS = 20  # newest bins that a decoder is tried on before it takes over
@@ -147,6 +150,18 @@ class Session:
         self.decoder_model = frozen_copy(frozen, config, model) if frozen else model
         self.decoder: SessionDecoder = self._make_decoder(self.decoder_config, self.decoder_model)
         self._use_intention(config.adapter.intention)
+        self.click: ClickFilter | None = None
+        self._clicked, self._intended_click = False, 0.0
+        if space.click != self._wants_click():
+            raise BadInput(
+                f"state.click = {str(space.click).lower()} does not go with task.kind = '{config.task.kind}': a click "
+                "is decoded where the task asks for one, as 'centre-out-click' does"
+            )
+        if space.click:
+            if config.continuous:
+                raise BadInput("a click is decoded from spiking units; session.likelihood = 'gaussian' has none")
+            traces = self.history.traces if self.history else None
+            self.click = ClickFilter(self.decoder_model, config.state.click_threshold, traces)
         self.cursor = [0.0] * (2 * space.n_axes)
         self.assist, self.hold, self.bins = config.task.assist, False, 0
         self._learned = False  # whether this bin was adapted to and is still to be settled
@@ -218,6 +233,8 @@ class Session:
         safety.before_decoding(usable)
         may_decode = usable and not (behind and self._miss_policy == "coast")
         decoded = self._decode(may_decode)
+        if self.click:
+            self._decode_click(self.click, may_decode, decoded)
         self.mark(DECODE)
         may_move = safety.moves and not self.hold and not (behind and self._miss_policy == "hold")
         assist = self._assist_now()
@@ -239,6 +256,22 @@ class Session:
         self.bins += 1
         self.mark(ADAPT)
         return record
+
+    def _wants_click(self) -> bool:
+        return isinstance(self.task, CentreOutClick)
+
+    def _decode_click(self, click: ClickFilter, usable: bool, decoded: np.ndarray) -> None:
+        """Decode whether a click begins, and note whether one was intended while these counts were produced."""
+        task = self.task
+        self._intended_click = float(task.inside(self.cursor[: self._n])) if self._wants_click() else 0.0
+        self._clicked = click.predict(self._counts, self._valid, decoded) if usable else click.coast()
+        self._tell_decoder(click)
+        if isinstance(task, CentreOutClick):
+            task.clicked = self._clicked and self.safety.moves and not self.hold
+
+    def _tell_decoder(self, click: ClickFilter) -> None:
+        if isinstance(self.decoder, VelocityFilter):
+            self.decoder.click = click.expected
 
     def _take_units(self, given) -> bool:
         """Take in the units' counts; return whether the bin can be decoded from them."""
@@ -359,7 +392,9 @@ class Session:
         self._learned = True
         velocity = [v if v - v == 0.0 else 0.0 for v in intended]  # v - v: 0 for finite numbers alone
         position = [x if x - x == 0.0 else 0.0 for x in position]
-        likelihood = self.adapter.update(self._counts, self._valid, *velocity, position_m=position)
+        likelihood = self.adapter.update(
+            self._counts, self._valid, *velocity, position_m=position, click=self._intended_click
+        )
         return likelihood + self.features.learn(True, velocity, position) if self.features else likelihood
 
     def _repair(self) -> None:
@@ -431,7 +466,13 @@ class Session:
             adapting,
             stimulated,
             0,
+            *self._click_output(),
         )
+
+    def _click_output(self) -> tuple[float, ...]:
+        if not self.click:
+            return ()
+        return *self.click.posterior.tolist(), self._intended_click, int(self._clicked)
 
     def _checksum(self) -> int:
         own = filters.checksum(self.model.weights)
@@ -559,6 +600,7 @@ class Session:
             "rng": _rng_state(self.rng),
             **({"features": self.features.snapshot()} if self.features else {}),
             **({"history": self.history.traces.copy()} if self.history else {}),
+            **({"click": self.click.snapshot()} if self.click else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -582,6 +624,10 @@ class Session:
             self.features.restore(snapshot["features"])
         if self.history:
             self.history.traces[...] = snapshot["history"]
+        if self.click:
+            self.click.restore(snapshot["click"])
+            self.click.model = self.decoder_model
+            self._tell_decoder(self.click)
 
     def _restore_decoder(self, snapshot: dict[str, Any]) -> None:
         """Make the decoder of a snapshot, with its model where that was frozen, and put its state back."""

@@ -19,6 +19,7 @@ from bmi_runtime.session.event_limiter import EventLimiter
 from bmi_runtime.session.latency import LatencyHistogram
 from bmi_runtime.session.pacing import NoPacer, Pacer
 from bmi_runtime.sources.base import HasTruth, KnowsCompletion, ReportsHealth, Stimulates
+from bmi_runtime.tasks.click import CentreOutClick
 
 NOTE_CHARACTERS = 2000
 UNKNOWN_COMMAND = "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
@@ -406,6 +407,7 @@ class Loop:
             "successes": task.successes,
             "success_rate": task.successes / done if done else None,
             "rmse_position_m": rmse,
+            **({"clicks": task.clicks, "false_clicks": task.false_clicks} if isinstance(task, CentreOutClick) else {}),
             "latency_us": self.latency.summary(),
             "deadline_misses": self.deadline_misses,
             "recording": str(self.recorder.path) if self.recorder else None,

@@ -59,6 +59,8 @@ class DecodedOutput:
             "safety": out[at["safety"]][0],
             "stale": int(given.stale[0]),
         }
+        if "clicked" in at:
+            message |= {"click_posterior": out[at["click_posterior"]], "clicked": out[at["clicked"]][0]}
         if self.values:
             message["values"] = self.values.of(record)
         self.publisher.send(wire.frames_of(b"decoded", self.packer.pack(message)))

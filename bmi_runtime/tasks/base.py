@@ -103,7 +103,7 @@ class ReachTask:
         self.trial_state = TrialState.REACH
         self.position = self.next_target()
 
-    STATE = ("trial", "successes", "timeouts", "bins_in_trial", "bins_held", "bins_paused")
+    STATE: tuple[str, ...] = ("trial", "successes", "timeouts", "bins_in_trial", "bins_held", "bins_paused")
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""

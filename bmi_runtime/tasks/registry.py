@@ -9,6 +9,7 @@ from bmi_runtime.tasks.base import ReachTask
 TASKS = {
     "centre-out": "bmi_runtime.tasks.centre_out:CentreOut",
     "random-centre-out": "bmi_runtime.tasks.centre_out:RandomCentreOut",
+    "centre-out-click": "bmi_runtime.tasks.click:CentreOutClick",
     "random-target": "bmi_runtime.tasks.random_target:RandomTarget",
     "pursuit": "bmi_runtime.tasks.pursuit:Pursuit",
 }
