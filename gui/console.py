@@ -237,9 +237,10 @@ class Console(QtWidgets.QMainWindow):
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
         text = veil.sentence(self.store, now_s, address, locked_out)
         connection = self.store.connection(now_s)
-        none_runs, ended = self.store.mode == "waiting" or connection == "ended", connection == "ended"
-        for name, dock in self.docks.items():  # after the end all keep their last picture: the bar says what it is
-            alive = not dock.panel.needs_runtime or (name in UNVEILED and none_runs) or (ended and name != "subject")
+        none_runs = self.store.mode == "waiting" or connection == "ended"
+        idle = connection in ("waiting", "ended") and not text.startswith("the ")
+        for name, dock in self.docks.items():  # empty ones say what they wait for; after the end all keep their picture
+            alive = not dock.panel.needs_runtime or (none_runs and (name in UNVEILED or (idle and name != "subject")))
             dock.veil.show_text("" if alive else text if name == "subject" else veil.short(text))
         if self.alarms.update(self.store, now_s) and self.sounds is not None and not self.muted:
             self.sounds.play("alarm")
