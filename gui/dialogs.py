@@ -139,6 +139,8 @@ def _setting(facts: dict[str, Any], text: str) -> tuple[Any, str]:
         if fitting:
             return fitting[0], f"Set {name} to {fitting[0]}"
         return None, f"{name}: {', '.join(facts['choices'])} (now {facts['value']})"
+    if facts["kind"] == "text":
+        return (text, f"Set {name} to {text}") if text else (None, f"{name}: now {facts['value'] or 'empty'}")
     bounds = f"{facts['low']:g} to {facts['high']:g} {facts['unit']}".strip()
     try:
         number = float(text.replace(",", "."))

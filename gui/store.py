@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import PLANE, STAGES, STREAMS, SafetyState, StateSpace, TrialState, step_dtype, unpack
+from bmi_runtime.messages import PLANE, STREAMS, SafetyState, StateSpace, TrialState, step_dtype, unpack
 from gui import bounds, event_log
 from gui.event_log import Entry, short
 from gui.rings import Ring, Thinning
+from gui.rows import rows_of, step_row, trial_row
 from gui.trial_aligned import TrialAligned, octant
 
 SHOWN_HZ = 60.0
@@ -31,57 +32,6 @@ BLOCK_PARAMETERS = ("task.kind", "adapter.enabled", "decoder.frozen", "decoder.k
 """A change of one of these begins another block."""
 LOST_AFTER_S = 1.0
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
-
-
-@functools.lru_cache(maxsize=8)
-def step_row(n_axes: int) -> np.dtype:
-    """Return the layout of what is kept of a step, for a brain state of so many axes."""
-    return np.dtype(
-        [
-            ("t_s", "f8"),
-            ("cursor", "f8", (2 * n_axes,)),
-            ("decoded", "f8", (2 * n_axes,)),
-            ("target", "f8", (n_axes + 1,)),
-            ("intended", "f8", (n_axes,)),
-            ("hold_fraction", "f8"),
-            ("assist", "f8"),
-            ("learning_rate", "f8"),
-            ("log_likelihood", "f8"),
-            ("trial", "u4"),
-            ("trial_state", "u1"),
-            ("safety", "u1"),
-            ("adapting", "u1"),
-            ("deadline_missed", "u1"),
-            ("still", "u1"),  # the cursor was held, frozen or stopped, or there was no target: an error means nothing
-            ("stage_us", "f4", (len(STAGES),)),
-            ("lateness_us", "f4"),
-            ("data_age_s", "f8"),
-            ("clock_offset_s", "f8"),
-            ("clock_uncertainty_s", "f8"),
-        ]
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def trial_row(n_axes: int) -> np.dtype:
-    """Return the layout of what is kept of a trial."""
-    return np.dtype(
-        [
-            ("trial", "u4"),
-            ("t_s", "f8"),
-            ("success", "u1"),
-            ("time_s", "f8"),
-            ("efficiency", "f8"),
-            ("bits", "f8"),
-            ("target", "f8", (n_axes,)),
-            ("inside_s", "f8"),  # of a pursuit: time on the target; not a number for other tasks
-            ("assist", "f8"),
-            ("block", "u2"),  # index into `Store.blocks`
-        ]
-    )
-
-
-MOVING = (SafetyState.CALIBRATING, SafetyState.ACTIVE, SafetyState.DEGRADED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -382,9 +332,11 @@ class Store:
     def _take_past_steps(self, message: dict[str, Any]) -> None:
         """Take the pictures of a replay that came in one message with the newest one."""
         dtype = _step_dtype(self.n_units, self.continuous, self.space, self.n_features)
-        for at, step in zip(message["past_at"], np.frombuffer(message["past_steps"], dtype), strict=True):
-            self.bin = int(at)
-            self._append_row(step)
+        steps, times_s = np.frombuffer(message["past_steps"], dtype), np.asarray(message["past_at"]) * self.bin_s
+        if len(steps) != len(times_s):
+            raise ValueError(f"{len(steps)} steps for {len(times_s)} times")
+        for row in rows_of(steps, times_s, self.steps.view.dtype):
+            self.steps.append(row)
         stops = message["past_at"][-len(message["past_bins"]) :]
         for counts, bins, stop in zip(message["past_counts"], message["past_bins"], stops, strict=True):
             self._append_column(counts, bins, float(stop) * self.bin_s)
@@ -411,21 +363,8 @@ class Store:
         self.faults["stale"] = int(given["stale"])
 
     def _append_row(self, step: np.void) -> None:
-        row = np.zeros((), self.steps.view.dtype)
-        out, timing = step["output"], step["timing"]
-        for name in ("cursor", "decoded", "target", "intended", "hold_fraction", "assist", "learning_rate"):
-            row[name] = out[name]
-        for name in ("log_likelihood", "trial", "trial_state", "safety", "adapting"):
-            row[name] = out[name]
-        for name in ("data_age_s", "clock_offset_s", "clock_uncertainty_s"):
-            row[name] = step["input"][name]
-        row["t_s"] = self.bin * self.bin_s
-        row["stage_us"], row["lateness_us"] = timing["stage_ns"] / 1e3, timing["lateness_ns"] / 1e3
-        row["deadline_missed"] = timing["deadline_missed"] != 0
-        paused = out["trial_state"] >= TrialState.SUCCESS
-        row["still"] = paused or out["safety"] not in MOVING or not np.isfinite(out["target"]).all()
-        self._follow_path(out)
-        self.steps.append(row)
+        self._follow_path(step["output"])
+        self.steps.append(rows_of(np.array([step]), self.elapsed_s, self.steps.view.dtype)[0])
 
     def _follow_path(self, out: np.void) -> None:
         here = tuple(out["cursor"][: self.space.n_axes].tolist())

@@ -28,8 +28,9 @@ class Probed(gui.console.Console):
 
     def tell(self):
         store, bar = self.store, self.bar
-        dialogs = [w for w in QtWidgets.QApplication.topLevelWidgets() if isinstance(w, QtWidgets.QDialog) and
-        w.isVisible()] room = self.screen().geometry()
+        windows = QtWidgets.QApplication.topLevelWidgets()
+        dialogs = [w for w in windows if isinstance(w, QtWidgets.QDialog) and w.isVisible()]
+        room = self.screen().geometry()
         buttons = [bar.buttons[n] for n in ("hold", "stop")]
         inside = all(room.contains(QtCore.QRect(b.mapToGlobal(QtCore.QPoint(0, 0)), b.size())) for b in buttons)
         told = {

@@ -14,9 +14,10 @@ from gui.goto import bin_of
 from gui.panels.traces import trailing
 from gui.panels.trajectories import trial_paths
 from gui.rings import Thinning
+from gui.rows import step_row, trial_row
 from gui.running_error import running_errors
 from gui.screenshot import store_from
-from gui.store import Block, step_row, trial_row
+from gui.store import Block
 from gui.trial_aligned import BIN_S, TrialAligned, bins_of, octant
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
