@@ -195,6 +195,13 @@ class AdapterConfig(Section):
     schedule: Literal["fixed", "floor"] = "fixed"
     intention: str = "optimal-control"
     intention_frequency_hz: float = Field(6.0 / 6.283185307179586, gt=0.0)
+    candidates: Literal["task", "grid"] = Field(
+        "task", description="inferred-target: where the goal may be: where the task's targets may stand, or anywhere"
+    )
+    goal_s: float = Field(2.0, gt=0.0, description="inferred-target: how long a goal is held, on average")
+    label_confidence: float = Field(
+        0.6, gt=0.0, le=1.0, description="inferred-target: a bin teaches when its likeliest goal has this probability"
+    )
     missing_axis: Literal["rest", "skip"] = Field(
         "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"
     )

@@ -102,6 +102,42 @@ class Adapter:
             self._scratch,
         )
 
+    def update_weighted(
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray,
+        labels: Sequence[tuple[Sequence[float], float]],
+        position_m: Sequence[float] = (),
+    ) -> float:
+        """Update the model with one bin whose state is known by probabilities; return the expected log likelihood.
+
+        Expected sufficient statistics: each label adds its information and its score, both times its probability
+        (derived: the expectation of the log likelihood over the labels, one quadratic step for each). The random walk
+        adds its variance once. One label of probability one is :meth:`update`.
+
+        Parameters
+        ----------
+        counts, valid : ndarray, (units,)
+        labels : sequence of (velocity, probability)
+            Velocities in m/s, one number per axis; probabilities that sum to one.
+        position_m : sequence of float
+        """
+        if len(labels) == 1:
+            return self.update(counts, valid, *labels[0][0], position_m=position_m)
+        rate, noise, expected = self.rate, self.model.noise_variance, 0.0
+        try:
+            for number, (velocity, probability) in enumerate(labels):
+                if number == 1:
+                    self.rate = np.zeros_like(rate)
+                if self._poisson:  # a mask below one takes its share of expected count and innovation alike
+                    shared = valid * probability
+                else:
+                    self.model.noise_variance, shared = noise / probability, valid
+                expected += probability * self.update(counts, shared, *velocity, position_m=position_m)
+        finally:
+            self.rate, self.model.noise_variance = rate, noise
+        return expected
+
     def _update_with_history(self, counts: np.ndarray, valid: np.ndarray) -> float:
         model = self.model
         return filters.adapt_poisson_own(

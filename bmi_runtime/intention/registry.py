@@ -11,6 +11,7 @@ from bmi_runtime.config import AdapterConfig
 INTENTIONS = {
     "optimal-control": "bmi_runtime.intention.infer:OptimalControlIntention",
     "rotated": "bmi_runtime.intention.infer:RotatedIntention",
+    "inferred-target": "bmi_runtime.intention.inferred_target:InferredTargetIntention",
 }
 RECORDED = "recorded"
 """Needs no class: the kinematics of the bin."""

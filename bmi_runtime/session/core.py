@@ -21,6 +21,7 @@ from bmi_runtime.encoding.identity import carry, load_model
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.inferred_target import OffersCandidates, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import MISSING, STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
@@ -192,6 +193,14 @@ class Session:
     def _use_intention(self, kind: str) -> None:
         self.intention_kind = kind
         self.intention = make_intention(kind, self.config.adapter, self.config.bin_s, self._n)
+        self._labels = self.intention if isinstance(self.intention, WeighsLabels) else None
+        self._offer_candidates()
+
+    def _offer_candidates(self) -> None:
+        """Tell an intention that infers the goal where it may be (not which one it is)."""
+        if self._labels:
+            places = self.task.candidates if isinstance(self.task, OffersCandidates) else ()
+            self._labels.offer(places, self.config.task.workspace_m)
 
     def step(self, input_bytes) -> StepRecord:
         """Take one bin in, whole: :meth:`respond`, then :meth:`settle`. Returns the session's one record."""
@@ -249,6 +258,8 @@ class Session:
             self.features.learn(False, intended, position)
         if self.bins % self._check_every == 0:
             self._repair()
+            if self._labels and (news := self._labels.news()):
+                self.events.append(news)
         if safety.events:
             self.events += safety.drain()
         stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
@@ -392,9 +403,14 @@ class Session:
         self._learned = True
         velocity = [v if v - v == 0.0 else 0.0 for v in intended]  # v - v: 0 for finite numbers alone
         position = [x if x - x == 0.0 else 0.0 for x in position]
-        likelihood = self.adapter.update(
-            self._counts, self._valid, *velocity, position_m=position, click=self._intended_click
-        )
+        labels: list[tuple[list[float], float]] = self._labels.labels() if self._labels else []
+        if len(labels) > 1:
+            self._learned = False  # predicted against achieved is for bins whose label is known
+            likelihood = self.adapter.update_weighted(self._counts, self._valid, labels, position)
+        else:
+            likelihood = self.adapter.update(
+                self._counts, self._valid, *velocity, position_m=position, click=self._intended_click
+            )
         return likelihood + self.features.learn(True, velocity, position) if self.features else likelihood
 
     def _repair(self) -> None:
@@ -580,6 +596,7 @@ class Session:
     def take_task(self, prepared: tuple[str, ReachTask]) -> None:
         """Let a prepared task take over."""
         self.task_kind, self.task = prepared
+        self._offer_candidates()
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of everything that the next step depends on: a session restored from it goes on to the bit."""

@@ -15,6 +15,11 @@ class CentreOut(ReachTask):
         self.centre = (0.0,) * n_axes
         super().__init__(config, bin_s, rng, n_axes)
 
+    @property
+    def candidates(self) -> list[tuple[float, ...]]:
+        """Where a target may stand, m."""
+        return [*self.places, self.centre]
+
     def next_target(self) -> tuple[float, ...]:
         """Return target number trial/2 on even trials, the centre on odd ones."""
         return self.centre if self.trial % 2 else self.places[self.next_place()]

@@ -1,0 +1,205 @@
+"""The goal inferred from the movement itself: a filter over candidate targets, none of them known to be the one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from bmi_runtime.config import AdapterConfig
+from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.infer import aim_gains
+from bmi_runtime.kernels import targets
+
+CORRELATION_S = 0.25  # over which the seen velocity's deviation from the aim is one observation
+RESIDUAL_MEMORY_S = 5.0
+FIRST_RESIDUAL = 0.05**2  # (m/s)^2 per axis
+LEAST_RESIDUAL = 0.005**2
+GRID_POINTS = {1: 15, 2: 9, 3: 5}
+"""Candidates per axis of a grid over the workspace, by the number of axes; three for more axes."""
+UNEXPLAINED = 0.7  # of the mean square speed; a good decoder leaves 0.2, one in the hard world 0.4
+ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells on it
+UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
+LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their weight
+SAY_BELOW = 0.02  # share of bins that teach, over the residual's memory
+
+
+@runtime_checkable
+class OffersCandidates(Protocol):
+    """A task that can say where its targets may stand, without saying which one is meant."""
+
+    @property
+    def candidates(self) -> Sequence[Sequence[float]]:
+        """Positions (m, one number per axis)."""
+
+
+@runtime_checkable
+class WeighsLabels(Protocol):
+    """An intention that is not sure, and says how the bin is to be learned from."""
+
+    def offer(self, candidates: Sequence[Sequence[float]], workspace_m: float) -> None:
+        """Take the candidates that task and screen offer; none: the whole workspace."""
+
+    def labels(self) -> list[tuple[list[float], float]]:
+        """Return intended velocities (m/s) with their probabilities, the likeliest last; none to learn nothing."""
+
+    def news(self) -> dict[str, Any] | None:
+        """Return an event when the labels have become too uncertain to teach, or known again."""
+
+
+class InferredTargetIntention:
+    """Posterior over candidate targets from the cursor's own movement, causal; the adapter learns from all of them.
+
+    The velocity that is seen is taken as the aim at the right candidate plus noise whose size is learned as it goes
+    (:func:`bmi_runtime.kernels.targets.weigh`): where the decoder is poor, the posterior stays wide by itself. Nothing
+    of the true target is read. After PRI-T (retrospective target inference, Nature Biomedical Engineering 2025),
+    without the retrospection: a loop can only use what it knows.
+
+    Parameters
+    ----------
+    config : AdapterConfig
+        ``candidates``, ``goal_s``, ``label_confidence``, ``intention_frequency_hz``.
+    bin_s : float
+    n_axes : int
+    """
+
+    def __init__(self, config: AdapterConfig, bin_s: float, n_axes: int = 2):
+        self.config, self.bin_s, self.n_axes = config, bin_s, n_axes
+        self.keep, self.pull = aim_gains(2.0 * math.pi * config.intention_frequency_hz, bin_s)
+        self.hazard = -math.expm1(-bin_s / config.goal_s)
+        self.arrived_hazard = -math.expm1(-bin_s / ARRIVED_S)
+        self.temper, self.memory = min(bin_s / CORRELATION_S, 1.0), min(bin_s / RESIDUAL_MEMORY_S, 1.0)
+        self.residual, self.teaching, self._told = FIRST_RESIDUAL, 1.0, False
+        self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
+        self.offer((), 1.0)
+
+    def offer(self, candidates: Sequence[Sequence[float]], workspace_m: float) -> None:
+        """Take candidate positions (m); a grid over the workspace where there are none or ``candidates = "grid"``.
+
+        Raises
+        ------
+        BadInput
+            When a candidate has another number of axes, or lies outside the workspace.
+        """
+        places = [tuple(float(x) for x in place) for place in candidates]
+        if self.config.candidates == "grid" or not places:
+            per_axis = GRID_POINTS.get(self.n_axes, 3)
+            places = list(itertools.product(np.linspace(-workspace_m, workspace_m, per_axis), repeat=self.n_axes))
+        for place in places:
+            if len(place) != self.n_axes or not all(abs(x) <= workspace_m * (1 + 1e-9) for x in place):
+                raise BadInput(
+                    f"a candidate target at {place} is not in the workspace of {self.n_axes} axes and "
+                    f"+-{workspace_m:g} m (task.workspace_m)"
+                )
+        self.candidates = np.array(places)
+        self.aims = np.zeros_like(self.candidates)
+        self.weights = np.full(len(places), 1.0 / len(places))
+
+    def infer(self, cursor: Sequence[float], target: Sequence[float], trial_state: int) -> list[float]:
+        """Return the mean intended velocity (m/s), NaN while no candidate is likely enough; `target` is not read."""
+        seen = np.array(cursor)
+        n = self.n_axes
+        known = targets.weigh(
+            seen[:n],
+            seen[n:],
+            self.candidates,
+            self.keep,
+            self.pull,
+            self.temper,
+            self.hazard if self._under_way() else self.arrived_hazard,
+            max(self.residual, LEAST_RESIDUAL),
+            self.aims,
+            self.weights,
+            self._apart,
+        )
+        if known:
+            self._follow(seen[n:])
+        self.certain = self._explains() and self._under_way() and self._confidence() >= self.config.label_confidence
+        self.teaching += self.memory * (self.certain - self.teaching)
+        return (self.weights @ self.aims).tolist() if self.certain else [math.nan] * n
+
+    certain = False
+
+    def _follow(self, velocity: np.ndarray) -> None:
+        """Learn how fast the cursor moves, and how far from the aim."""
+        self.smooth += self.temper * (velocity - self.smooth)
+        self.speed2 += self.memory * (float(velocity @ velocity) - self.speed2)
+        # a wide posterior's own mean would widen the residual, and that the posterior: unsure, the nearest aim counts
+        apart = self._apart[0] if self.certain else self._apart[1]
+        self.residual += self.memory * (float(apart) - self.residual)
+
+    def _explains(self) -> bool:
+        """Return whether aims at candidates explain the movement: what is left of it is small beside what there was.
+
+        A cursor that drifts without a goal also has a nearest candidate.
+        """
+        return bool(self.residual * self.n_axes < UNEXPLAINED * self.speed2)
+
+    def _under_way(self) -> bool:
+        """Return whether the likeliest goal is still ahead.
+
+        Where the cursor dwells on a candidate the next goal may already be meant: for a reaction time the posterior
+        cannot know. Taught as rest, those bins shrink the tuning, the decoder overshoots, and it feeds itself.
+        """
+        aim = self.aims[int(np.argmax(self.weights))]
+        return float(aim @ aim) > UNDER_WAY * self.speed2 and float(aim @ self.smooth) > 0.0
+
+    def _confidence(self) -> float:
+        """Return the probability of the likeliest candidate and of those whose aim is nearly the same.
+
+        On a grid several neighbours share the probability of one direction, which teaches the same.
+        """
+        best = int(np.argmax(self.weights))
+        apart = ((self.aims - self.aims[best]) ** 2).sum(axis=1)
+        near = apart <= 0.1 * max(float((self.aims[best] ** 2).sum()), 1e-6)
+        return float(self.weights[near].sum())
+
+    def labels(self) -> list[tuple[list[float], float]]:
+        """Return intended velocities (m/s) with their probabilities, the likeliest last; none while uncertain."""
+        if not self.certain:
+            return []
+        order = np.argsort(self.weights)
+        kept = order[self.weights[order] >= min(LEAST_WEIGHT, self.weights[order[-1]])]
+        if len(kept) > 4:  # a grid: neighbours are as good as their mean
+            return [((self.weights @ self.aims).tolist(), 1.0)]
+        share = self.weights[kept] / self.weights[kept].sum()
+        return [(self.aims[c].tolist(), float(p)) for c, p in zip(kept, share, strict=True)]
+
+    def news(self) -> dict[str, Any] | None:
+        """Return an event when hardly a bin teaches any more, or bins teach again."""
+        few = self.teaching < (2.0 * SAY_BELOW if self._told else SAY_BELOW)  # hysteresis: said once, not at every bin
+        if few == self._told:
+            return None
+        self._told = few
+        name = "labels-uncertain" if few else "labels-known"
+        return {
+            "name": name,
+            "teaching_share": self.teaching,
+            "confidence": self._confidence(),
+            "velocity_noise_m_s": math.sqrt(self.residual),
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the next bin depends on."""
+        return {
+            "candidates": self.candidates.copy(),
+            "aims": self.aims.copy(),
+            "weights": self.weights.copy(),
+            "residual": float(self.residual),
+            "speed2": float(self.speed2),
+            "smooth": self.smooth.copy(),
+            "teaching": float(self.teaching),
+            "told": self._told,
+            "certain": self.certain,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore state saved by :meth:`snapshot`."""
+        for name in ("candidates", "aims", "weights", "smooth"):
+            setattr(self, name, np.array(snapshot[name], float))
+        self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])
+        self.speed2 = float(snapshot["speed2"])
+        self._told, self.certain = bool(snapshot["told"]), bool(snapshot["certain"])

@@ -1,0 +1,72 @@
+"""Which of several candidate targets a movement is aimed at: one bin of a filter over them."""
+
+import math
+
+from bmi_runtime.kernels.jit import kernel
+
+
+@kernel
+def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, aims, weights, apart):
+    """Move the aims on by a bin and weigh the candidates by the velocity that was seen; return whether it was.
+
+    Every candidate has the aim of a critically damped controller that sees the cursor (the velocity that a subject who
+    wants it would intend): ``aim = keep aim + pull (candidate - position)``. The seen velocity is the aim at the right
+    candidate plus noise of variance `spread` per axis, correlated over about ``1 / temper`` bins, so a bin counts
+    only so much of its log likelihood. The goal may change at a constant hazard.
+
+    Parameters
+    ----------
+    position, velocity : ndarray, (axes,)
+        Of the cursor, m and m/s; a velocity that is not finite says nothing.
+    candidates : ndarray, (candidates, axes)
+        m.
+    keep, pull : float
+        Of the controller; pull in 1/s.
+    temper : float
+        Share of a bin's log likelihood that is new, 0 to 1.
+    hazard : float
+        Probability that the goal changes in a bin.
+    spread : float
+        Variance of the seen velocity around the aim at the right candidate, per axis, (m/s)^2.
+    aims : ndarray, (candidates, axes), in place
+        m/s.
+    weights : ndarray, (candidates,), in place
+        Posterior probabilities.
+    apart : ndarray, (2,), out
+        Mean square deviation per axis of the seen velocity from the aims, by the posterior, and from the nearest aim.
+
+    Returns
+    -------
+    bool
+        False when the velocity said nothing; `apart` is untouched then.
+    """
+    n, k = position.size, weights.size
+    known = True
+    for axis in range(n):
+        known = known and math.isfinite(velocity[axis])
+    total, mean_square, least = 0.0, 0.0, math.inf
+    for c in range(k):
+        for axis in range(n):
+            aims[c, axis] = keep * aims[c, axis] + pull * (candidates[c, axis] - position[axis])
+        weights[c] = (1.0 - hazard) * weights[c] + hazard / k
+        least = min(least, _apart(velocity, aims[c]))
+    if not known:
+        return False
+    for c in range(k):
+        weights[c] *= math.exp(-0.5 * temper * (_apart(velocity, aims[c]) - least) / spread)
+        total += weights[c]
+    for c in range(k):
+        weights[c] /= total
+        mean_square += weights[c] * _apart(velocity, aims[c])
+    apart[0], apart[1] = mean_square / n, least / n
+    return True
+
+
+@kernel
+def _apart(one, other):
+    """Return the squared distance of two vectors."""
+    total = 0.0
+    for axis in range(one.size):
+        difference = one[axis] - other[axis]
+        total += difference * difference
+    return total

@@ -1,0 +1,132 @@
+"""Learning from labels known by probability, and the goal inferred from the movement."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bmi_runtime import config as configuration
+from bmi_runtime.cli.run import run
+from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.inferred_target import InferredTargetIntention
+
+LABELS = [([0.04, -0.1], 0.25), ([0.12, 0.05], 0.75)]
+
+
+def _dense(model, counts, rate, labels):
+    """The textbook update: one quadratic step for each label's share of the log likelihood."""
+    weights, spread = model.weights.T.copy(), model.dense_covariance().copy()
+    spread += rate * np.eye(3)
+    for velocity, share in labels:
+        u = np.r_[1.0, DM_PER_M * np.array(velocity)]
+        for unit in range(len(weights)):
+            if model.likelihood == "poisson":
+                expected = np.exp(weights[unit] @ u) * model.bin_s
+                information, score = expected, counts[unit] - expected
+            else:
+                information = 1.0 / model.noise_variance[unit]
+                score = (counts[unit] - weights[unit] @ u) * information
+            spread[unit] = np.linalg.inv(np.linalg.inv(spread[unit]) + share * information * np.outer(u, u))
+            weights[unit] = weights[unit] + spread[unit] @ u * share * score
+    return weights, spread
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
+def test_expected_statistics_are_those_of_a_dense_filter(likelihood):
+    rng = np.random.default_rng(3)
+    model = EncodingModel.untrained(rng.uniform(5, 20, 7), likelihood, 0.02, 0.3, noise_variance=rng.uniform(0.5, 2, 7))
+    model.weights[1:] = rng.normal(0, 0.5, (2, 7))
+    adapter, noise = Adapter(model, 1e-4), model.noise_variance.copy()
+    for _ in range(5):
+        counts = rng.poisson(0.4, 7).astype(float) if likelihood == "poisson" else rng.normal(1, 1, 7)
+        weights, spread = _dense(model, counts, 1e-4, LABELS)
+        adapter.update_weighted(counts, np.ones(7), LABELS)
+        np.testing.assert_allclose(model.weights.T, weights, rtol=1e-9)
+        np.testing.assert_allclose(model.dense_covariance(), spread, rtol=1e-9, atol=1e-12)
+    assert np.all(adapter.rate == 1e-4) and np.all(model.noise_variance == noise)
+
+
+def test_one_certain_label_is_the_usual_update():
+    both = [EncodingModel.untrained(np.full(4, 9.0), "poisson", 0.02, 0.3) for _ in range(2)]
+    counts = np.array([0.0, 1.0, 2.0, 0.0])
+    Adapter(both[0], 1e-5).update(counts, np.ones(4), 0.1, 0.0)
+    Adapter(both[1], 1e-5).update_weighted(counts, np.ones(4), [([0.1, 0.0], 1.0)])
+    assert both[0].weights.tobytes() == both[1].weights.tobytes()
+
+
+def _steered(goals, bins_each=240, noise=0.03, seed=0, candidates="task"):
+    """A cursor that goes from goal to goal; return the share of teaching bins that are right, and how many teach."""
+    config = configuration.load(None, [f"adapter.candidates='{candidates}'"]).adapter
+    intention, rng = InferredTargetIntention(config, 0.005), np.random.default_rng(seed)
+    angles = np.arange(8) * np.pi / 4
+    places = [*(0.1 * np.c_[np.cos(angles), np.sin(angles)]), np.zeros(2)]
+    intention.offer(places if candidates == "task" else (), 0.2)
+    position, velocity, error, right, taught = np.zeros(2), np.zeros(2), np.zeros(2), 0, 0
+    for goal in goals:
+        aim = np.zeros(2)
+        for _ in range(bins_each):
+            aim = intention.keep * aim + intention.pull * (places[goal] - position)
+            error = 0.98 * error + noise * np.sqrt(1 - 0.98**2) * rng.standard_normal(2)
+            velocity = aim + error
+            position = position + 0.005 * velocity
+            intended = intention.infer([*position, *velocity], (9.0, 9.0, 9.0), 0)  # a target that is not there
+            if intention.labels():
+                taught += 1
+                cosine = np.dot(intended, aim) / (np.linalg.norm(intended) * np.linalg.norm(aim) + 1e-12)
+                right += cosine > 0.9
+    return right / taught, taught / (len(goals) * bins_each)
+
+
+@pytest.mark.parametrize(("candidates", "least"), [("task", 0.95), ("grid", 0.8)])
+def test_teaching_bins_point_where_the_subject_goes(candidates, least):
+    goals = np.random.default_rng(1).integers(0, 9, 40)
+    right, taught = _steered(goals, candidates=candidates)
+    assert right > least and taught > 0.1
+
+
+def test_movement_without_a_goal_teaches_nothing_for_long():
+    config = configuration.load().adapter
+    intention, rng = InferredTargetIntention(config, 0.005), np.random.default_rng(2)
+    intention.offer([(0.1, 0.0), (-0.1, 0.0), (0.0, 0.1)], 0.2)
+    velocity, taught = np.zeros(2), 0
+    for bin_number in range(12000):
+        velocity = 0.98 * velocity + 0.15 * np.sqrt(1 - 0.98**2) * rng.standard_normal(2)
+        intention.infer([0.0, 0.0, *velocity], (0.0, 0.0, 0.01), 0)
+        taught += bool(intention.labels()) and bin_number > 4000
+    assert taught < 0.02 * 8000
+    assert intention.news()["name"] == "labels-uncertain"
+
+
+def test_snapshot_goes_on_to_the_bit():
+    config = configuration.load().adapter
+    first, second = (InferredTargetIntention(config, 0.005) for _ in range(2))
+    rng = np.random.default_rng(5)
+    for bin_number in range(300):
+        seen = rng.normal(0, 0.05, 4).tolist()
+        if bin_number == 150:
+            second.restore(first.snapshot())
+        answers = [one.infer(seen, (0.0, 0.0, 0.01), 0) for one in ((first, second) if bin_number >= 150 else (first,))]
+        assert len({np.array(answer).tobytes() for answer in answers}) == 1
+
+
+def test_bad_candidates_are_named():
+    intention = InferredTargetIntention(configuration.load().adapter, 0.005)
+    with pytest.raises(BadInput, match=r"task.workspace_m"):
+        intention.offer([(0.5, 0.0)], 0.2)
+    intention.infer([0.0, 0.0, float("nan"), 0.0], (0, 0, 0), 0)
+    assert np.isfinite(intention.weights).all() and np.isfinite(intention.residual)
+
+
+def _session(world, intention):
+    options = ["--config", world, "--headless", "--speed", "max", "--duration", "60", "--seed", "3", "--record", "none"]
+    options += ["--set", "encoding.initial=truth", "--set", f"adapter.intention={intention}", "--json"]
+    return json.loads(CliRunner().invoke(run, options, catch_exceptions=False).stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize("world", ["default", "hard_world"])
+def test_without_a_target_a_session_keeps_the_pace_of_a_supervised_one(world):
+    inferred, known = (_session(world, intention) for intention in ("inferred-target", "optimal-control"))
+    assert inferred["success_rate"] >= 0.95 and inferred["successes"] >= 0.9 * known["successes"]
