@@ -9,6 +9,16 @@ from bmi_runtime.calibration.exact import unpack
 from bmi_runtime.errors import BadInput
 
 Z_95 = 1.959963984540054
+BLOCK_S = 1.5  # of the delayed statistics: scores that repeat themselves within it have not drifted
+REFERENCE_WINDOWS = 10.0  # of the windows that the usual mean squared innovation is averaged over
+DISPERSION = {"poisson": 2.0, "gaussian": 1.4}
+"""Squared innovations over the prediction that are off, or their inverse: eight real spiking units in ten have 0.66 to
+1.35, and nearly all lie within a factor of two; the noise of a feature is what the filter was told or found."""
+MOVED = 30.0  # squared distance of the gains from their usual value, in units of their usual scatter, that is a change
+SUSPECT, SUSPECT_SHARE = 9.0, 0.2  # squared distance beyond which the usual hardly follows (one in ninety by chance)
+USUAL_S, USUAL_MEMORIES = 200.0, 10.0  # over which the usual is averaged: the longer of both
+DRIFT_Z = 3.5  # of J over blocks, of which a window holds twenty: more than twice what the rate assumes, as well
+MOST_LOSS = 0.6  # of the filter's memory over the delay: a filter that forgets faster cannot tell drift from scores
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,8 @@ class Monitor:
 
     The session calls, in every bin, after the adapter::
 
-        if monitor.update(regressors, counts, valid, innovation, covariance, noise_variance):
+        changed = monitor.update(regressors, counts, valid, innovation, covariance, noise_variance)
+        if changed + monitor.watch(weights):
             events = monitor.take_events(bin_number)
 
     with the adapter's regressors (1, velocity in dm/s), the bin's counts and validity, the adapter's innovation, and
@@ -110,12 +121,13 @@ class Monitor:
         judge_every_s: float = 0.1,
         limits: Limits | None = None,
     ):
-        from bmi_runtime.kernels import monitoring
+        from bmi_runtime.kernels import correlated, monitoring
 
         if min(window_s, short_window_s) <= bin_s:
             raise BadInput(f"the monitor's windows must be longer than a bin of {bin_s:g} s")
-        self._kernel = monitoring
+        self._kernel, self._late_kernel = monitoring, correlated
         self.limits = limits or Limits()
+        self._bin_s = bin_s
         self._gaussian = likelihood == "gaussian"
         single = likelihood == "poisson" and counts == "bernoulli"
         self._keep = float(np.exp(-bin_s / window_s))
@@ -137,6 +149,14 @@ class Monitor:
         self._every = max(1, round(judge_every_s / bin_s))
         self._reported = self.status.copy()
         self._ones = np.ones(units)
+        self._block = max(1, round(BLOCK_S / bin_s))
+        self._traces = 3 * regressors
+        self._usual = np.zeros((2 * regressors + 2, units))
+        self._late = np.zeros((units, self._traces + correlated.N_LATE))
+        self._own = np.array([
+            self._block, np.exp(-bin_s / (REFERENCE_WINDOWS * window_s)), window_s / (self._block * bin_s),
+            DISPERSION[likelihood], MOST_LOSS, DRIFT_Z,
+        ])  # fmt: skip
 
     def reset(self, covariance: np.ndarray) -> None:
         """Start anew from the covariance of the weights' error, (pairs, units): the filter's initial covariance."""
@@ -159,16 +179,55 @@ class Monitor:
         """
         self.count += 1
         noise = self._ones if noise_variance is None else noise_variance
-        judge = self.count % self._every == 0
-        if not self._written_out:
-            rows = regressors if regressors.ndim == 2 else regressors[:, None]
-            return self._kernel.monitor_step_any(
-                rows, counts, valid, innovation, covariance, noise, self._settings, judge, self._matrices, self._state,
+        rows = regressors if regressors.ndim == 2 else regressors[:, None]
+        if self._written_out:
+            self._kernel.monitor_step(
+                regressors, counts, valid, innovation, covariance, noise, self._settings, False, self._state,
+                self.status,
+            )  # fmt: skip
+        else:
+            self._kernel.monitor_step_any(
+                rows, counts, valid, innovation, covariance, noise, self._settings, False, self._matrices, self._state,
                 self.status, self._work,
             )  # fmt: skip
-        return self._kernel.monitor_step(
-            regressors, counts, valid, innovation, covariance, noise, self._settings, judge, self._state, self.status
-        )
+        judge, boundary = self.count % self._every == 0, self.count % self._block == 0
+        return self._late_kernel.correlated_step(
+            rows, counts, valid, innovation, covariance, noise, self._settings, self._own, boundary, judge, self._state,
+            self._late, self.status,
+        )  # fmt: skip
+
+    def watch(self, weights: np.ndarray) -> int:
+        """Compare every unit's gains with what they usually are; return how many units moved away or came back.
+
+        To be called in every bin, after :meth:`update`; works once a block. The usual is a leaky mean over `USUAL_S` or
+        `USUAL_MEMORIES` of the filter, the scatter around it the larger of what was seen and what is predicted, so that
+        neither correlated nor overdispersed scores look like a change (a squared distance of `MOVED` is one).
+
+        Parameters
+        ----------
+        weights : ndarray, (regressors, units)
+        """
+        if self.count % self._block:
+            return 0
+        d, late = len(weights), self._late[:, self._traces :].T
+        mean, scatter, seen, moved = self._usual[:d], self._usual[d : 2 * d], self._usual[-2], self._usual[-1]
+        loss = np.maximum(late[self._late_kernel.LOSS], 1e-12)
+        usual_blocks = np.maximum(USUAL_S / (self._block * self._bin_s), USUAL_MEMORIES / (loss * self._block))
+        ready = self.statistics[self._kernel.SEEN] >= self.limits.memories
+        mean[:] = np.where(ready & (seen == 0), weights, mean)
+        seen += ready
+        share = np.where(ready, np.maximum(1.0 / usual_blocks, 1.0 / np.maximum(seen, 1.0)), 0.0)
+        away = weights - mean
+        spread = np.maximum(scatter, self.error_cov[self._diagonal])
+        distance = (away[1:] ** 2 / np.maximum(spread[1:], 1e-300)).sum(axis=0)
+        limit = MOVED * np.where(moved > 0, self.limits.ease, 1.0)
+        now = (seen > usual_blocks) & (distance > limit)
+        changed = int((now != (moved > 0)).sum())
+        share = np.where(distance > SUSPECT, SUSPECT_SHARE, 1.0) * share  # a change must not hide itself
+        mean += share * away
+        scatter += share * (away**2 - scatter)
+        moved[:] = now
+        return changed
 
     def compare(self, weights: np.ndarray, truth: np.ndarray) -> None:
         """Count whether each weight is within its predicted 95 % bounds, where the truth is known (a simulation).
@@ -193,13 +252,20 @@ class Monitor:
     def take_events(self, bin_number: int) -> list[Event]:
         """Return what began and ended since the last call, in the order of the units."""
         events = []
-        for unit in np.flatnonzero(self.status != self._reported):
+        status = self.conditions
+        for unit in np.flatnonzero(status != self._reported):
             for bit, kind in enumerate(self.KINDS):
-                now, before = self.status[unit] >> bit & 1, self._reported[unit] >> bit & 1
+                now, before = status[unit] >> bit & 1, self._reported[unit] >> bit & 1
                 if now != before:
                     events.append(Event(bin_number, int(unit), kind, bool(now), self._detail(int(unit), bit)))
-        self._reported[:] = self.status
+        self._reported[:] = status
         return events
+
+    @property
+    def conditions(self) -> np.ndarray:
+        """The conditions of every unit now, (units,): rate off 1, tuning drifting 2, unit lost 4."""
+        moved = np.where(self._usual[-1] > 0, self._kernel.DRIFTING, 0)
+        return self.status | moved
 
     def summary(self) -> dict[str, np.ndarray]:
         """Return the statistics of every unit, NaN before a unit is judged.
@@ -215,17 +281,19 @@ class Monitor:
             off 1, drifting 2, lost 4).
         """
         s, k = self.statistics, self._kernel
+        late, names = self._late[:, self._traces :].T, self._late_kernel
         with np.errstate(divide="ignore", invalid="ignore"):
             last = s[k.SILENCE] / s[k.SHORT] if self._gaussian else np.where(s[k.SPREAD] > 0, s[k.SILENCE], np.nan)
             return {
                 "innovation_ratio": s[k.SQUARES] / s[k.PREDICTED],
-                "innovation_z": (s[k.SQUARES] - s[k.PREDICTED]) / np.sqrt(s[k.SPREAD]),
-                "drift_ratio": np.where(s[k.EXPECTED] > 0, s[k.EXCESS] / s[k.EXPECTED], np.nan),
-                "drift_z": (s[k.EXCESS] - s[k.EXPECTED]) / np.sqrt(s[k.EXCESS_SPREAD]),
+                "innovation_z": (s[k.SQUARES] - s[k.PREDICTED])
+                / np.sqrt(np.maximum(s[k.SPREAD], late[names.Q_SPREAD])),
+                "drift_ratio": np.where(late[names.J_QUIET] > 0, late[names.J_SUM] / late[names.J_QUIET], np.nan),
+                "drift_z": (late[names.J_SUM] - late[names.J_QUIET]) / np.sqrt(late[names.J_SPREAD]),
                 "silence": last,
                 "coverage": self.covered[0] / self.covered[1],
                 "error_sd": self.error_sd().max(axis=0),
-                "status": self.status.copy(),
+                "status": self.conditions,
             }
 
     def state(self) -> dict[str, Any]:
@@ -236,10 +304,11 @@ class Monitor:
         """Put a :meth:`state` back, in place."""
         self.count = state["count"]
         for name, array in self._arrays().items():
-            array[...] = state[name]
+            array[...] = state.get(name, 0)  # recordings from before the delayed statistics have none
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {"units": self._state, "status": self.status, "covered": self.covered, "reported": self._reported}
+        arrays |= {"late": self._late, "usual": self._usual}
         return arrays if self._written_out else arrays | {"matrices": self._matrices}
 
     def _detail(self, unit: int, bit: int) -> str:
@@ -247,6 +316,8 @@ class Monitor:
         if bit == 0:
             ratio, z = summary["innovation_ratio"][unit], summary["innovation_z"][unit]
             return f"mean squared innovation {ratio:.2f} of what was predicted ({z:+.1f} standard errors)"
+        if bit == 1 and self._usual[-1, unit] > 0:
+            return "tuning has left what it was in the minutes before, by far more than its scatter"
         if bit == 1:
             return f"weights move {summary['drift_ratio'][unit]:.1f} times faster than the learning rate assumes"
         if self._gaussian:

@@ -60,7 +60,7 @@ class Oversight:
         if self.schedule:
             self.schedule.update(*seen)
             adapter.set_learning_rate(self.schedule.rate)
-        if self.monitor.update(*seen):
+        if self.monitor.update(*seen) + self.monitor.watch(adapter.model.weights):
             events = [_as_event(event) for event in self.monitor.take_events(bin_number)]
         if self.noise:
             model = adapter.model

@@ -1,0 +1,199 @@
+"""Judging units whose scores are overdispersed and correlated in time, as those of real neurons are.
+
+Beside :mod:`bmi_runtime.kernels.monitoring`, which takes scores as white with the model's variance:
+
+* Steps of the filter count as drift only where they follow steps of more than a block (one to two seconds) ago: within
+  one, scores repeat themselves without any drift. J = x u'b, with b what is left of the steps before the last two block
+  boundaries; its mean where the truth stands still is -J_0 (1 - k)^(delay), its spread that of whole blocks' sums.
+* The mean squared innovation is compared with what it has been in this session (a reference ten windows long), and in
+  size with the prediction only where it is off by more than real units' dispersion; its spread is that of blocks' sums.
+"""
+
+import numpy as np
+
+from bmi_runtime.kernels.jit import kernel
+from bmi_runtime.kernels.monitoring import (
+    DRIFTING,
+    EASE,
+    EXPECTED,
+    FLAT,
+    GAUSSIAN,
+    KEEP,
+    MEMORIES,
+    PREDICTED,
+    RATE_OFF,
+    RATIO_DRIFT,
+    RATIO_SQUARES,
+    SEEN,
+    SHORT,
+    SILENCE,
+    SILENT,
+    SPREAD,
+    SQUARES,
+    WORTH,
+    Z_SQUARES,
+)
+
+LOSS, HELD_EXPECTED, HELD_PREDICTED, J_SUM, J_QUIET, J_SPREAD, J_BLOCK = range(7)
+Q_BLOCK, Q_SPREAD, REFERENCE, REFERENCE_PREDICTED, BLOCKS, N_LATE = range(7, 13)
+"""What a unit's row of the late state holds after its three traces: mean gain; the leaky sums before this bin; leaky
+sums of J - J_0, of -J_0, of the blocks' squared deviations; this block's sums; the reference's squares and
+predictions; blocks."""
+DELAY, KEEP_REFERENCE, WINDOW_BLOCKS, DISPERSION, SLOWEST, Z_BLOCKS, N_LATE_SETTINGS = range(7)
+"""The settings: bins of a block; what is left of the reference after a bin; blocks of a window; ratio of the squares to
+the prediction that is real units' dispersion; largest loss over the delay at which the delayed statistic is used; z of
+the drift over blocks."""
+LOST = 4
+
+
+@kernel
+def correlated_step(
+    regressors,
+    counts,
+    valid,
+    innovation,
+    covariance,
+    noise_variance,
+    settings,
+    own,
+    boundary,
+    judge,
+    state,
+    late,
+    status,
+):
+    """Update every unit's delayed statistics with one bin after the monitor's step; return how many statuses changed.
+
+    Parameters
+    ----------
+    regressors : ndarray, (d, 1) or (d, units)
+    counts, valid, innovation, covariance, noise_variance, settings, judge, status
+        As in :func:`bmi_runtime.kernels.monitoring.monitor_step`.
+    own : ndarray, (N_LATE_SETTINGS,)
+    boundary : bool
+        Whether a block ends with this bin.
+    state : ndarray, (units, N_STATE)
+        The monitor's, after this bin.
+    late : ndarray, (units, 3 d + N_LATE), in place
+    """
+    d = regressors.shape[0]
+    base = 3 * d
+    keep = settings[KEEP]
+    changed = 0
+    for i in range(innovation.size):
+        row, column = late[i], i if regressors.shape[1] > 1 else 0
+        nu, mask = innovation[i], valid[i]
+        if settings[GAUSSIAN] > 0.0:
+            w = mask / noise_variance[i]
+            x = nu * w
+        else:
+            w = mask * max(counts[i] - nu, 0.0)
+            x = mask * nu
+        newest, middle, oldest, loss = 0.0, 0.0, 0.0, 0.0
+        for a in range(d):
+            u = regressors[a, column]
+            newest += u * row[a]
+            middle += u * row[d + a]
+            oldest += u * row[2 * d + a]
+        for a in range(d):
+            g = 0.0
+            for b in range(d):
+                pair = a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
+                g += covariance[pair, i] * regressors[b, column]
+            loss += w * g * regressors[a, column] / d
+            row[a] += g * (x - w * newest)
+            row[d + a] -= g * w * middle
+            row[2 * d + a] -= g * w * oldest
+        row[base + LOSS] = keep * row[base + LOSS] + (1.0 - keep) * loss
+        if mask > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
+            _add(row, base, state, i, nu, x, oldest, settings, own)
+        row[base + HELD_EXPECTED], row[base + HELD_PREDICTED] = state[i, EXPECTED], state[i, PREDICTED]
+        if boundary:
+            _end_block(row, base, d, settings, own)
+        if judge:
+            before = status[i]
+            status[i] = _judge(row, base, state, i, before, settings, own)
+            changed += status[i] != before
+    return changed
+
+
+@kernel
+def _add(row, base, state, i, nu, x, along, settings, own):
+    """Add one bin to the sums of a unit."""
+    keep, keep_reference = settings[KEEP], own[KEEP_REFERENCE]
+    left = max(1.0 - 1.5 * own[DELAY] * row[base + LOSS], 0.1)
+    quiet = left * (state[i, EXPECTED] - keep * row[base + HELD_EXPECTED])
+    predicted = state[i, PREDICTED] - keep * row[base + HELD_PREDICTED]
+    excess = x * along + quiet
+    row[base + J_SUM] = keep * row[base + J_SUM] + excess
+    row[base + J_QUIET] = keep * row[base + J_QUIET] + quiet
+    row[base + J_BLOCK] += excess
+    expected = predicted
+    if row[base + REFERENCE_PREDICTED] > 0.0:
+        expected = predicted * row[base + REFERENCE] / row[base + REFERENCE_PREDICTED]
+    row[base + Q_BLOCK] += nu * nu - expected
+    row[base + REFERENCE] = keep_reference * row[base + REFERENCE] + nu * nu
+    row[base + REFERENCE_PREDICTED] = keep_reference * row[base + REFERENCE_PREDICTED] + predicted
+
+
+@kernel
+def _end_block(row, base, d, settings, own):
+    """Let the traces grow older by a block, and add the block's sums to the spreads."""
+    for a in range(d):
+        row[2 * d + a] = row[d + a]
+        row[d + a] = row[a]
+    left = settings[KEEP] ** own[DELAY]
+    mean = row[base + J_SUM] * (1.0 - left)
+    away = row[base + J_BLOCK] - mean
+    row[base + J_SPREAD] = left * left * row[base + J_SPREAD] + away * away
+    row[base + Q_SPREAD] = left * left * row[base + Q_SPREAD] + row[base + Q_BLOCK] * row[base + Q_BLOCK]
+    row[base + J_BLOCK], row[base + Q_BLOCK] = 0.0, 0.0
+    row[base + BLOCKS] += row[base + REFERENCE_PREDICTED] > 0.0
+
+
+@kernel
+def _judge(row, base, state, i, before, settings, own):
+    """Return the status of one unit: a limit starts a condition, a share of the limit ends it."""
+    worth = state[i, PREDICTED] * state[i, PREDICTED]
+    if state[i, SEEN] < settings[MEMORIES] or worth < settings[WORTH] * state[i, SPREAD]:
+        return before
+    if row[base + BLOCKS] < own[WINDOW_BLOCKS]:
+        return before & ~LOST | _lost(state, i, before, settings)
+    status = _lost(state, i, before, settings)
+    if _rate_off(row, base, state, i, before, settings, own):
+        status |= RATE_OFF
+    ease = settings[EASE] if before & DRIFTING else 1.0
+    quiet = row[base + J_QUIET]
+    if quiet > 0.0 and 1.5 * own[DELAY] * row[base + LOSS] < own[SLOWEST]:
+        z = (row[base + J_SUM] - quiet) / np.sqrt(max(row[base + J_SPREAD], 1e-300))
+        if z > ease * own[Z_BLOCKS] and row[base + J_SUM] > ease * settings[RATIO_DRIFT] * quiet:
+            status |= DRIFTING
+    return status
+
+
+@kernel
+def _rate_off(row, base, state, i, before, settings, own):
+    """Return whether the squared innovations left their reference, or are off by more than dispersion."""
+    ease = settings[EASE] if before & RATE_OFF else 1.0
+    spread = np.sqrt(max(row[base + Q_SPREAD], state[i, SPREAD]))
+    ratio = state[i, SQUARES] / state[i, PREDICTED]
+    off = abs(state[i, SQUARES] - state[i, PREDICTED])
+    far = ratio > 1.0 + ease * (own[DISPERSION] - 1.0) or ratio < 1.0 / (1.0 + ease * (own[DISPERSION] - 1.0))
+    if far and off > ease * settings[Z_SQUARES] * spread:
+        return True
+    if row[base + BLOCKS] < 3.0 * own[WINDOW_BLOCKS]:
+        return False
+    usual = state[i, PREDICTED] * row[base + REFERENCE] / row[base + REFERENCE_PREDICTED]
+    change = abs(state[i, SQUARES] - usual)
+    return change > ease * settings[Z_SQUARES] * spread and change > ease * settings[RATIO_SQUARES] * usual
+
+
+@kernel
+def _lost(state, i, before, settings):
+    """Return LOST for a unit that has been silent, or a feature that has been flat, for too long."""
+    ease = settings[EASE] if before & LOST else 1.0
+    if settings[GAUSSIAN] > 0.0:
+        lost = state[i, SILENCE] * ease < settings[FLAT] * state[i, SHORT] and state[i, SHORT] > 0.0
+    else:
+        lost = state[i, SILENCE] > ease * settings[SILENT]
+    return LOST if lost else 0
