@@ -20,6 +20,7 @@ SOURCES = {  # name: "module:class"; a package of someone else's adds to it by a
     "blackrock": "bmi_runtime.sources.blackrock:BlackrockSource",
     "redis": "bmi_runtime.sources.redis_streams:RedisSource",
     "lsl": "bmi_runtime.sources.lsl:LSLSource",
+    "merged": "bmi_runtime.sources.merged:MergedSource",
 }
 ENTRY_POINTS = "bmi_runtime.sources"
 
