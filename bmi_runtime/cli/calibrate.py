@@ -17,6 +17,10 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--max-error-sd", type=float, metavar="SD", help="The same as a standard deviation.")
 @click.option("--max-convergence-time", type=float, metavar="S",
               help="Backward: the least error, converged within S s.")  # fmt: skip
+@click.option("--method", type=click.Choice(["adaptive", "smoothbatch", "rml", "readout"]), default="adaptive",
+              show_default=True, help="What adapts; readout: the network of 'bmi train' given as DESIGN.")  # fmt: skip
+@click.option("--half-life", type=float, metavar="S", help="Of smoothbatch and rml: predict what it does.")
+@click.option("--batch", type=float, default=60.0, show_default=True, metavar="S", help="A batch of smoothbatch.")
 @click.option("--counts", type=click.Choice(["bernoulli", "poisson"]),
               help="Whether a bin holds at most one spike (the default), or any number; a pilot tells.")  # fmt: skip
 @click.option("--threshold", type=float, default=0.05, show_default=True, metavar="SHARE",
@@ -46,6 +50,9 @@ def calibrate(as_json, **options):
     from bmi_runtime.calibration.forward import predict
 
     _one_error_bound(options)
+    if options["method"] != "adaptive":
+        _other_method(options, as_json)
+        return
     design, fit, scores = _design(options)
     if options["gui"] or options["picture"]:
         _show(design, options)
@@ -64,6 +71,23 @@ def calibrate(as_json, **options):
     if not prediction.validity["trustworthy"] and method in ("given", "closed form"):
         say(f"note: {prediction.validity['verdict']}", as_json=True)
     answer(result, as_json, "" if as_json else summary(prediction, found, method, result, options["all_units"]))
+
+
+def _other_method(options, as_json) -> None:
+    """Answer for a method that is not our own filter over the units."""
+    from bmi_runtime.cli.calibrate_methods import half_life_answer, readout_answer
+    from bmi_runtime.errors import BadInput
+
+    refused = [name for name in ("write", "gui", "picture", "drift", "initial_covariance") if options[name]]
+    if refused:
+        raise BadInput(f"--{refused[0].replace('_', '-')} is for --method adaptive")
+    if options["method"] == "readout":
+        if options["design"] is None:
+            raise BadInput("--method readout takes the file of 'bmi train' in place of DESIGN")
+        result, text = readout_answer(options["design"], options)
+    else:
+        result, text = half_life_answer(_design(options)[0], options)
+    answer(result, as_json, text)
 
 
 def _one_error_bound(options) -> None:

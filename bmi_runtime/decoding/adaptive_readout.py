@@ -79,7 +79,9 @@ class ReadoutPlan:
     change: np.ndarray
 
     @classmethod
-    def measured(cls, directions: Directions, states: np.ndarray, residual: np.ndarray, bin_s: float) -> ReadoutPlan:
+    def measured(
+        cls, directions: Directions, states: np.ndarray, residual: np.ndarray, bin_s: float, trained_bins: int
+    ) -> ReadoutPlan:
         """Measure features, residuals and drift on a stretch that the network was not trained on.
 
         Parameters
@@ -90,6 +92,9 @@ class ReadoutPlan:
         residual : ndarray, shape (bins, outputs)
             Truth minus what was decoded, in the network's scale; NaN where unknown.
         bin_s : float
+        trained_bins : int
+            That the read-out was fitted to: no fit is surer than its length allows, so the weights start at least
+            ``Z F / bins`` away from the best ones, whatever the short validation says.
         """
         features = directions.features(states)
         pilot = ReadoutPilot.measured(features, residual, bin_s)
@@ -97,7 +102,9 @@ class ReadoutPlan:
         rates = np.array([rate for rate in RATES[FIT_RATES] if steady(pilot, rate).gain.max() <= TRUSTED_GAIN])
         errors = np.array([replayed_error(directions, pilot, features, residual, r, delay) for r in (0.0, *rates)])
         change = errors[1:] - errors[0]
-        return cls(pilot, fit_drift(pilot, rates, change, len(features), delay), rates, change)
+        drift = fit_drift(pilot, rates, change, len(features), delay)
+        unsure = pilot.noise * float(steady(pilot, RATES[0]).overdispersion.mean()) / max(trained_bins, 1)
+        return cls(pilot, Drift(max(drift.start, unsure), drift.walk), rates, change)
 
     def rate(self, bins: int, delay: int) -> float:
         """Return the calculated rate for a stretch of `bins`, taught `delay` bins late; 0: better not at all."""

@@ -60,7 +60,7 @@ class Validation:
         """Return what these kinematics say about adapting a read-out that decoded `states`, both of the last fifth."""
         moving = slice(states.shape[1] // 2, None)
         residual = (kinematics[:, moving] - states[:, moving]) / self.spread
-        return ReadoutPlan.measured(self.directions, self.hidden, residual, bin_s)
+        return ReadoutPlan.measured(self.directions, self.hidden, residual, bin_s, self.first)
 
 
 @dataclasses.dataclass(frozen=True)
