@@ -14,9 +14,14 @@ from bmi_runtime.cli.common import answer, answer_options, progress
 )
 @click.option("--quick", is_flag=True, help="A look in under a minute: a tenth of the simulations.")
 @click.option("--cluster", default=None, metavar="ADDRESS|FILE", help="Dask cluster to share the realisations on.")
+@click.option("--recording", "recordings", multiple=True, type=click.Path(), metavar="FILE",
+              help="For `real`: a recording; once for each.")  # fmt: skip
 @answer_options
-def figures(numbers, out, quick, cluster, as_json):
+def figures(numbers, out, quick, cluster, recordings, as_json):
     """Redraw figures 3 to 9 (or `all`) of the learning-rate calibration, or `schedule`, from our own simulations.
+
+    `real` compares predicted with achieved scatter of the weights on recordings (--recording FILE, several times):
+    data files of `bmi decode` or sessions (.mcap).
 
     Each comes as PNG and SVG, with its data as CSV. The simulation's protocol is written under each; it is ours, and
     so are the numbers. Realisations run on all cores, or on a Dask cluster (tcp://..., or a job-queue file); that
@@ -27,6 +32,9 @@ def figures(numbers, out, quick, cluster, as_json):
     from bmi_runtime.calibration.plots import pyplot
     from bmi_runtime.cluster import joblib_on
 
+    if "real" in numbers:
+        _real(numbers, recordings, out, as_json)
+        return
     chosen = _chosen(numbers)
     pyplot()  # says at once when matplotlib is missing
     effort = Effort.quick() if quick else Effort()
@@ -39,6 +47,30 @@ def figures(numbers, out, quick, cluster, as_json):
     answer({"files": paths}, as_json, "\n".join(paths))
 
 
+def _real(numbers, recordings, out, as_json) -> None:
+    """Draw the figure of recordings, and say its medians."""
+    from bmi_runtime.calibration.figure_real import draw_real, recorded
+    from bmi_runtime.calibration.plots import pyplot
+    from bmi_runtime.calibration.recordings import RATES
+    from bmi_runtime.errors import BadInput
+
+    if len(numbers) > 1:
+        raise BadInput("`real` is drawn from recordings and the others from simulations; ask for it alone")
+    if not recordings:
+        raise BadInput("`real` compares on recordings; give each with --recording FILE (.mcap, .npz, .mat, .nwb)")
+    pyplot()
+    with progress("figures real", len(recordings) * len(RATES)) as advance:
+        files, rows = draw_real(recorded(recordings), pathlib.Path(out), lambda _: advance())
+    paths = [str(file) for file in files]
+    lines = [
+        f"{row['recording']}, {row['rate']:g}: achieved over predicted {row['closed_median']:.2f} (closed form), "
+        f"{row['measured_median']:.2f} ({row['measured_tenth']:.2f} to {row['measured_ninetieth']:.2f}) measured; "
+        f"{100 * row['inside_measured']:.0f} % inside the 95 % bounds"
+        for row in rows
+    ]
+    answer({"files": paths, "rows": rows}, as_json, "\n".join([*lines, *paths]))
+
+
 def _chosen(numbers) -> list[int]:
     """Return the figures asked for, in order."""
     from bmi_runtime.calibration.figures import NUMBERS, SCHEDULE
@@ -49,5 +81,5 @@ def _chosen(numbers) -> list[int]:
     known = {str(number): number for number in NUMBERS} | {"schedule": SCHEDULE}
     wrong = [text for text in numbers if text not in known]
     if wrong:
-        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(known)}, or all")
+        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(known)}, real, or all")
     return sorted({known[text] for text in numbers})
