@@ -21,6 +21,8 @@ COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts 
 SAME_WIDTH = 0.01  # counts of a width within one percent of ours are ours
 RING_S = 1.5
 CATCH_UP_BINS = 8
+HEARD_BEFORE = ("message-refused", "source-told", "device-event", "messages-lost", "source-unreachable")
+"""Events that matter though they came before the session began."""
 MOST_REASONS = 40
 MOST_MARKS = 100  # events of the device in one bin
 _DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -494,7 +496,7 @@ class Binner:
         self._late = self._late_waiting = self._gap = 0
         for name in ("late", "late_dropped", "skipped_bins"):
             self.totals.pop(name, None)
-        self.events = [event for event in self.events if event["name"] != "bins-skipped"]
+        self.events = [event for event in self.events if event["name"] in HEARD_BEFORE]
 
     def drop_backlog(self, now_ns: int) -> None:
         """Skip to the newest complete bin when older data wait than may be decoded (not when all data come late)."""

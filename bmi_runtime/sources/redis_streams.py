@@ -156,6 +156,7 @@ class RedisFeed:
         start, until = self.steady.place(stamp)
         if self.steady.nominal_ns != self._pace_ns:
             self._other_pace()
+            binner.restart("pace-learned")
         while self.reader.notes:
             binner.events.append({"name": "source-told", "text": self.reader.notes.pop(0)})
         binner.take(Packet(start, until, arrived_ns, values=values, pace_ns=self.steady.width_ns))

@@ -13,7 +13,8 @@ PULL = 0.02  # of the difference between stamp and count, per entry
 MOST = 0.005  # of a width: the most that one stamp may pull, so that a late one (or a burst of them) moves nothing
 SLOW = PULL * PULL / 800  # of it, into the pace: so slow that bursts (which saturate the pull) excite no oscillation
 WIDEST_DRIFT = 0.02  # the pace may differ this much from the nominal one and still be learned
-AGREE = 0.05  # two estimates of a pace that is another one
+AGREE = 0.1  # two estimates of a pace that is another one
+SHORT, LONG = (0.4e9, 100, 0.05), (4e9, 800, 0.025)  # stretches that tell a pace: ns, entries, and what is another one
 MOST_JITTER_NS = 250e6
 RECENT = 4  # as many stamps in a row ahead of the count: entries are missing
 
@@ -54,8 +55,8 @@ class SteadyStream:
         self.until_ns: float | None = None
         self.jitter_ns = 0.0
         self._entries = 0
-        self._since = (0.0, 0)  # stamp and number of the entry at which the count began
-        self._other = 0.0  # a pace unlike the nominal one, seen once
+        self._since: tuple[float | None, int] = (None, 0)  # stamp at which a stretch began, and entries in it
+        self._pace, self._stretches = 0.0, 0  # of the stretch before, and how many there were
         self._ahead: collections.deque[float] = collections.deque(maxlen=RECENT)
 
     def place(self, stamp_ns: int, missing: int = 0) -> tuple[int, int]:
@@ -67,12 +68,11 @@ class SteadyStream:
         missing : int
             Entries known to be missing just before this one.
         """
-        if self.until_ns is None:
+        if self._learn_pace(stamp_ns, missing) or self.until_ns is None:
             self._begin(float(stamp_ns))
         start = (self.until_ns or 0.0) + missing * self.width_ns
         ahead = stamp_ns - start - self.width_ns
         if abs(ahead) > self._limit_ns():
-            self._learn_pace(stamp_ns)
             self._begin(float(stamp_ns))
             start, ahead = stamp_ns - self.width_ns, 0.0
         elif hole := self._hole(ahead):
@@ -91,7 +91,6 @@ class SteadyStream:
 
     def _begin(self, stamp_ns: float) -> None:
         self.until_ns = stamp_ns - self.width_ns
-        self._since = (stamp_ns, 0)
         self._entries = 0
         self._ahead.clear()
 
@@ -114,15 +113,19 @@ class SteadyStream:
             return 0
         return round(least / self.width_ns)
 
-    def _learn_pace(self, stamp_ns: int) -> None:
-        """Take over another pace when the stream left the count twice in a row at the same one."""
-        first, _ = self._since
-        if self._entries < RECENT or stamp_ns <= first:
-            self._other = 0.0
-            return
-        pace = (stamp_ns - first) / self._entries
-        if self._other and abs(pace / self._other - 1.0) < AGREE and abs(pace / self.nominal_ns - 1.0) > MOST:
-            self.nominal_ns = self.width_ns = pace
-            self._other = 0.0
-        else:
-            self._other = pace
+    def _learn_pace(self, stamp_ns: int, missing: int) -> bool:
+        """Take over another pace when two stretches in a row agree on it; return whether one was taken over."""
+        since, entries = self._since
+        if since is None or stamp_ns < since - MOST_JITTER_NS:
+            self._since = (float(stamp_ns), 0)
+            return False
+        self._since = since, entries + 1 + missing
+        long_ns, least, off = LONG if self._stretches >= 2 else SHORT
+        if stamp_ns - since < long_ns or self._since[1] < least:
+            return False
+        pace, before = (stamp_ns - since) / self._since[1], self._pace
+        self._since, self._pace, self._stretches = (float(stamp_ns), 0), pace, self._stretches + 1
+        if not before or abs(pace / before - 1.0) > AGREE or abs(0.5 * (pace + before) / self.width_ns - 1.0) < off:
+            return False
+        self.nominal_ns = self.width_ns = 0.5 * (pace + before)
+        return True
