@@ -18,7 +18,7 @@ import time
 
 BARE = """
 import sys, h5py
-from bmi_runtime.recording.nwb import ROWS_PER_CHUNK
+from bmi_runtime.recording.nwb_data import ROWS_PER_CHUNK
 from bmi_runtime.recording.reader import Recording
 counts = Recording(sys.argv[1]).column("input", "counts")
 chunk = (min(len(counts), ROWS_PER_CHUNK), counts.shape[1])

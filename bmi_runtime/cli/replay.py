@@ -18,7 +18,7 @@ def replay(recording, verify, overrides, from_s, as_json):
     from bmi_runtime.session.replay import Replay
 
     player = Replay(Recording(recording), overrides, from_s)
-    with progress("replay", len(player.steps)) as advance:
+    with progress("replay", player.recording.n_steps) as advance:
         result = player.run(verify, advance)
     unread = unread_middle(player.recording)
     if player.recording.damage:
@@ -43,7 +43,7 @@ def unread_middle(recording) -> bool:
         return False
     if not recording.damage[0].reason.startswith("the file ends inside"):
         return True
-    return len(Recording(recording.path, past_damage=True).steps()) > len(recording.steps())
+    return Recording(recording.path, past_damage=True).n_steps > recording.n_steps
 
 
 def describe(result: dict, overrides) -> str:

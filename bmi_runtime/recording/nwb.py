@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
-import mmap
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE
 from bmi_runtime.recording.device_events import device_events
+from bmi_runtime.recording.nwb_data import SpikeTimes, compressed
 from bmi_runtime.recording.reader import Recording
-
-ROWS_PER_CHUNK = 16_384
-
 
 ARCHIVE_WANTS = ("subject_id", "species", "sex", "age", "experimenter", "lab", "institution")
 SUBJECT_KEYS = ("subject_id", "species", "sex", "age")
@@ -60,7 +58,7 @@ def export_nwb(recording: Recording, out, subject: dict[str, Any] | None = None)
         raise BadInput(f"{path} exists; give another name (nothing is ever written over)")
     if not recording.n_steps:
         raise BadInput(f"{recording.path} holds no bin, so there is nothing to export")
-    builder = _Builder(recording, subject or {})
+    builder = _Builder(recording, subject or {}, path.resolve().parent)
     partial = path.with_name(f"{path.stem}.partial.nwb")
     try:
         with NWBHDF5IO(str(partial), "w") as file:
@@ -75,11 +73,11 @@ def export_nwb(recording: Recording, out, subject: dict[str, Any] | None = None)
 class _Builder:
     """Gathers the parts of one NWB file."""
 
-    def __init__(self, recording: Recording, subject: dict[str, Any]):
-        self.recording, self.space = recording, recording.space
+    def __init__(self, recording: Recording, subject: dict[str, Any], folder: Path):
+        self.recording, self.space, self.folder = recording, recording.space, folder
         self.config = recording.header.get("config", {})
         self.metadata = {**(self.config.get("metadata") or {}), **subject}
-        times = self._column("input", "device_time_s")
+        times = recording.column("input", "device_time_s")
         likelihood = self.config.get("session", {}).get("likelihood")
         self.bin_s = self.config.get("session", {}).get("bin_s") or (0.05 if likelihood == "gaussian" else 0.005)
         self.times_s = times - (times[0] - self.bin_s)  # end of each bin; the first bin begins at 0
@@ -137,22 +135,21 @@ class _Builder:
     def _series(self, name: str, part: str, field: str, unit: str, about: str, columns=slice(None)) -> Any:
         from pynwb import TimeSeries
 
-        data = self._column(part, field)
-        data = np.ascontiguousarray(data[:, columns]) if data.ndim > 1 else data
-        return TimeSeries(name=name, data=self._compressed(data), unit=unit, description=about, **self._when())
+        data = self._data(part, field, columns)
+        return TimeSeries(name=name, data=data, unit=unit, description=about, **self._when())
 
-    def _column(self, part: str, field: str) -> np.ndarray:
-        """Return one field of every step, and let go of the pages of the file that were read for it."""
-        data = np.ascontiguousarray(self.recording.column(part, field))
-        if hasattr(self.recording.data, "madvise"):
-            self.recording.data.madvise(mmap.MADV_DONTNEED)
-        return data
+    def _data(self, part: str, field: str, columns: slice = slice(None)) -> Any:
+        """Return some columns of a field of every step, read as they are written."""
+        recording, field_dtype = self.recording, self.recording.dtype[part][field]
+        width = len(range(*columns.indices(field_dtype.shape[0]))) if field_dtype.shape else None
 
-    def _compressed(self, data: np.ndarray) -> Any:
-        from pynwb import H5DataIO
+        def read(start: int, stop: int) -> np.ndarray:
+            data = recording.column(part, field, start, stop)
+            recording.release()
+            return np.ascontiguousarray(data if width is None else data[:, columns])
 
-        chunk = (max(min(len(data), ROWS_PER_CHUNK), 1), *data.shape[1:])
-        return H5DataIO(data, compression="gzip", compression_opts=1, shuffle=True, chunks=chunk)
+        shape = (recording.n_steps,) if width is None else (recording.n_steps, width)
+        return compressed(read, shape, field_dtype.base)
 
     def _behaviour(self, nwb: Any) -> None:
         from pynwb.behavior import Position, SpatialSeries
@@ -166,10 +163,9 @@ class _Builder:
             ("decoded", "decoded", "decoded position"),
             ("target", "target", "centre of the target"),
         ):
-            data = np.ascontiguousarray(self._column("output", field)[:, : self.space.n_axes])
             series = SpatialSeries(
                 name=name,
-                data=self._compressed(data),
+                data=self._data("output", field, slice(0, self.space.n_axes)),
                 unit="meters",
                 reference_frame=frame,
                 description=about,
@@ -184,7 +180,7 @@ class _Builder:
             ("intended_velocity", "intended", slice(None), "velocity that the subject was taken to intend"),
         ):
             module.add(self._series(name, "output", field, "m/s", about, columns))
-        if np.isfinite(self._column("input", "kinematics")).any():
+        if any(np.isfinite(block["input"]["kinematics"]).any() for block in self.recording.blocks()):
             module.add(
                 self._series("recorded_kinematics", "input", "kinematics", "m, m/s", f"{self._names} as recorded")
             )
@@ -203,32 +199,30 @@ class _Builder:
         name, about = (
             ("features", "features per bin and unit") if continuous else ("binned_counts", "spikes per bin and unit")
         )
-        series = self._series(name, "input", "counts", "a.u." if continuous else "count", about)
-        module.add(series)
+        module.add(self._series(name, "input", "counts", "a.u." if continuous else "count", about))
         if self.recording.n_features:
             about = "continuous features beside the units; NaN in bins in which none came"
             module.add(self._series("features", "input", "features", "a.u.", about))
         if not continuous:
-            nwb.units = self._units(series.data.data)
+            nwb.units = self._units()
 
-    def _units(self, counts: np.ndarray) -> Any:
+    def _units(self) -> Any:
         """Return the table of units, its spike times as one array (a list of them takes forty times the memory)."""
         from pynwb.core import VectorData, VectorIndex
         from pynwb.misc import Units
 
         number = self.recording.n_units
-        trains = [spike_times(np.ascontiguousarray(counts[:, u]), self.times_s, self.bin_s) for u in range(number)]
-        ends = np.cumsum([len(train) for train in trains])
-        times = np.concatenate(trains)
+        spikes = SpikeTimes(self.recording, self.times_s, self.bin_s, self.folder)
+        ends, self.counted["spikes"] = spikes.stops, int(spikes.stops[-1])
         watched = np.tile([0.0, float(self.times_s[-1])], (number, 1))
-        self.counted["spikes"] = len(times)
         columns: list[Any] = []
         for name, text, data, stops in (
-            ("spike_times", "the spike times for each unit in seconds", self._compressed(times), ends),
+            ("spike_times", "the spike times for each unit in seconds", spikes.dataset(), ends),
             ("obs_intervals", "the observation intervals for each unit", watched, np.arange(1, number + 1)),
         ):
             column = VectorData(name=name, description=text, data=data)
-            columns += [column, VectorIndex(name=f"{name}_index", target=column, data=stops)]
+            # hdmf finds a target that is read as it is written only when its index stands before it
+            columns += [VectorIndex(name=f"{name}_index", target=column, data=stops), column]
         about = "column of the unit in binned_counts"
         columns.append(VectorData(name="unit_index", description=about, data=np.arange(number)))
         names = ["spike_times", "obs_intervals", "unit_index"]
@@ -286,7 +280,7 @@ class _Builder:
         rows = device_events(self.recording)
         if not rows:
             return
-        base = float(self._column("input", "device_time_s")[0]) - self.bin_s
+        base = float(self.recording.column("input", "device_time_s", 0, 1)[0]) - self.bin_s
         about = {
             "time_s": "s, device clock, as everywhere in this file",
             "kind": "ttl, digital-input, marker, comment",
@@ -302,7 +296,11 @@ class _Builder:
         nwb.processing["misc"].add(_table("device_events", "Lines, digital inputs and markers of the device", columns))
 
     def _model(self, nwb: Any) -> None:
-        snapshots = [message for _, message in self.recording.messages("snapshot")]
+        snapshots = []
+        for _, snapshot in self.recording.messages("snapshot"):  # of a whole state only the model is kept
+            model = snapshot["model"]
+            kept = {name: model[name] for name in ("weights", "covariance", "features") if name in model}
+            snapshots.append({"bins": snapshot["bins"], "model": copy.deepcopy(kept)})
         if not snapshots:
             return
         ends = np.concatenate([[0.0], self.times_s])
@@ -335,21 +333,3 @@ def _table(name: str, about: str, columns: dict[str, tuple[str, Any]]) -> Any:
 
     made = [VectorData(name=key, description=text, data=data) for key, (text, data) in columns.items()]
     return DynamicTable(name=name, description=about, columns=made)
-
-
-def spike_times(counts: np.ndarray, ends_s: np.ndarray, bin_s: float) -> np.ndarray:
-    """Return spike times (s) for the counts of one unit: evenly spread inside each bin, one spike in its middle.
-
-    Parameters
-    ----------
-    counts : ndarray, (bins,)
-    ends_s : ndarray, (bins,)
-        End of each bin.
-    bin_s : float
-    """
-    bins = np.flatnonzero(counts)
-    repeats = counts[bins].astype(np.int64)
-    first = np.repeat(np.cumsum(repeats) - repeats, repeats)
-    order = np.arange(int(repeats.sum())) - first
-    share = (order + 0.5) / np.repeat(repeats, repeats)
-    return np.repeat(ends_s[bins] - bin_s, repeats) + share * bin_s

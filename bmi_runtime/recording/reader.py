@@ -9,7 +9,10 @@ import numpy as np
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import unpack
 from bmi_runtime.recording import frames
-from bmi_runtime.recording.scan import Damage, scan
+from bmi_runtime.recording.scan import RELEASE_BYTES, Damage, scan
+
+BLOCK_STEPS = 4096
+MESSAGES_BEFORE_RELEASE = 64
 
 
 class Recording:
@@ -79,7 +82,8 @@ class Recording:
         self.stream_counts = self._count_streams()
         if not self.header and self.n_steps == 0:
             raise BadInput(f"{self.path}: neither a configuration nor a step can be read")
-        self.missing_bins = _count_missing(self.column("input", "bin_index"), self.column("input", "gap_bins"))
+        self._first_of_run = np.cumsum([0, *(length for _, length in self._contents.step_runs)])
+        self.missing_bins = self._count_missing()
         self.parent = self.header.get("parent")
 
     def steps(self, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -89,18 +93,45 @@ class Recording:
         """
         start, stop, _ = slice(start, stop).indices(self.n_steps)
         steps = np.empty(max(stop - start, 0), self.dtype)
-        seen = 0
-        for rows in self._runs():
-            first, last = max(start - seen, 0), min(stop - seen, len(rows))
-            if first < last:
-                steps[seen + first - start : seen + last - start] = rows["step"][first:last]
-            seen += len(rows)
+        run = int(np.searchsorted(self._first_of_run, start, side="right")) - 1
+        while start < stop:
+            seen = int(self._first_of_run[run])
+            rows = self._run(run)["step"][start - seen : stop - seen]
+            steps[len(steps) - (stop - start) :][: len(rows)] = rows
+            start, run = start + len(rows), run + 1
         return steps
 
-    def column(self, part: str, name: str) -> np.ndarray:
-        """Return one field of every step (`part` is ``input``, ``output`` or ``timing``), shape (bins, ...)."""
-        runs = [rows["step"][part][name] for rows in self._runs()]
-        return np.concatenate(runs) if runs else np.empty(0, self.dtype)[part][name]
+    def blocks(self, rows: int = BLOCK_STEPS) -> Iterator[np.ndarray]:
+        """Yield all steps in order, some at a time, so that a recording of any length takes the memory of one block."""
+        for start in range(0, self.n_steps, rows):
+            yield self.steps(start, start + rows)
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the pages of the file that were read: they are read again where they are needed again."""
+        if isinstance(self.data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self.data.madvise(mmap.MADV_DONTNEED)
+
+    def column(self, part: str, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return one field of steps `start` to `stop` (by default all), shape (bins, ...).
+
+        `part` is ``input``, ``output`` or ``timing``.
+        """
+        start, stop, _ = slice(start, stop).indices(self.n_steps)
+        field = self.dtype[part][name]
+        column = np.empty((max(stop - start, 0), *field.shape), field.base)
+        run, filled = int(np.searchsorted(self._first_of_run, start, side="right")) - 1, 0
+        at_once = max(RELEASE_BYTES // self.dtype.itemsize, 1)
+        while filled < len(column):
+            first = start + filled - int(self._first_of_run[run])
+            rows = self._run(run)["step"][part][name][first : first + min(at_once, len(column) - filled)]
+            column[filled : filled + len(rows)] = rows
+            filled += len(rows)
+            if start + filled == self._first_of_run[run + 1]:
+                run += 1
+            if filled // at_once != (filled - len(rows)) // at_once:  # a field lies on every page of the file
+                self.release()
+        return column
 
     def step_log_times_ns(self) -> np.ndarray:
         """Return the log time of every step, ns, shape (bins,)."""
@@ -135,8 +166,12 @@ class Recording:
         if not wanted or stream == "step":
             known = ", ".join(name for name in self.stream_counts if name != "step")
             raise BadInput(f"{self.path} has no messages of a stream '{stream}'; it has {known}")
+        read = 0
         for channel, offset, size in self._contents.messages:
             if channel in wanted:
+                read += 1
+                if read % MESSAGES_BEFORE_RELEASE == 0:  # each brings its neighbourhood of the file along
+                    self.release()
                 head = frames.MESSAGE_HEAD.unpack_from(self.data, offset)
                 yield head[4], unpack(self.data[offset + frames.MESSAGE_HEAD.size : offset + size])
 
@@ -147,10 +182,23 @@ class Recording:
 
     def _runs(self) -> Iterator[np.ndarray]:
         """Yield views of the file over unbroken runs of step frames."""
+        for run in range(len(self._contents.step_runs)):
+            yield self._run(run)
+
+    def _run(self, run: int) -> np.ndarray:
         head = [("head", "V15"), ("log_time_ns", "<u8"), ("publish_time_ns", "<u8")]
-        frame_dtype = np.dtype([*head, ("step", self.dtype)])
-        for offset, length in self._contents.step_runs:
-            yield np.frombuffer(self.data, frame_dtype, count=length, offset=offset)
+        offset, length = self._contents.step_runs[run]
+        return np.frombuffer(self.data, np.dtype([*head, ("step", self.dtype)]), count=length, offset=offset)
+
+    def _count_missing(self) -> int:
+        """Return how many bins are absent between the first and the last, those apart that the source itself lost."""
+        missing, last = 0, None
+        for block in self.blocks():
+            index = block["input"]["bin_index"].astype(np.int64)
+            before = index[:1] - 1 - block["input"]["gap_bins"][0] if last is None else np.array([last])
+            absent = np.diff(index, prepend=before) - 1 - block["input"]["gap_bins"]
+            missing, last = missing + int(absent[absent > 0].sum()), int(index[-1])
+        return missing
 
     def _count_streams(self) -> dict[str, int]:
         counts = {channel.topic: 0 for channel in self.opening.channels.values()}
@@ -159,12 +207,6 @@ class Recording:
         counts["step"] = self.n_steps
         counts["configuration"] += self.opening.copies - 1
         return counts
-
-
-def _count_missing(bin_index: np.ndarray, gap_bins: np.ndarray) -> int:
-    """Return how many bins are absent between the first and the last one, those apart that the source itself lost."""
-    absent = np.diff(bin_index.astype(np.int64)) - 1 - gap_bins[1:]
-    return int(np.sum(absent[absent > 0]))
 
 
 def _map(path: Path):

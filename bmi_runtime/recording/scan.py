@@ -1,6 +1,7 @@
 """Walks the bytes of a recording and finds what is whole; trusts no length, no checksum, no order."""
 
 import dataclasses
+import mmap
 import struct
 import zlib
 
@@ -9,6 +10,7 @@ from bmi_runtime.recording.opening import DATA_END, FOOTER, MESSAGE, Broken, Dam
 
 SUMMARY_OPCODES = {3, 4, 11, 14}  # schemas, channels, statistics and offsets stand between the data end and the footer
 FOOTER_BYTES = 20
+RELEASE_BYTES = 16 << 20
 
 
 @dataclasses.dataclass
@@ -78,8 +80,13 @@ def _scan_messages(view: memoryview, position: int, contents: Contents) -> tuple
 def _messages(view: memoryview, position: int, opening: Opening):
     """Yield channel, start and end of message after message until the data end or the end of the file."""
     seeds = {number: frames.checksum_seed(number) for number in opening.channels}
+    release = _releasing(view.obj)
     unpack, crc32, size = frames.MESSAGE_HEAD.unpack_from, zlib.crc32, len(view)
+    released = position
     while position < size:
+        if position - released > RELEASE_BYTES:
+            release(position)
+            released = position
         if view[position] != MESSAGE or size - position < frames.MESSAGE_HEAD.size:
             opcode, end = record_at(view, position)
             if opcode == DATA_END and end - position == frames.RECORD_HEAD.size + 4:
@@ -95,6 +102,13 @@ def _messages(view: memoryview, position: int, opening: Opening):
             raise Broken(position, f"the checksum of a message on '{opening.channels[channel].topic}' is wrong")
         yield channel, position, end
         position = end
+
+
+def _releasing(data):
+    """Return a function that lets go of the pages of a file before a byte, so that a walk takes little memory."""
+    if not isinstance(data, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return lambda position: None
+    return lambda position: data.madvise(mmap.MADV_DONTNEED, 0, position)
 
 
 def _keep_run(contents: Contents, start: int, length: int) -> None:

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.messages import STAGES, SafetyState, latency_ns
+from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
-
-PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
+from bmi_runtime.recording.tally import Tally
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
@@ -35,14 +34,16 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "units": recording.n_units,
         "continuous": recording.continuous,
     }
-    facts |= _duration(recording) | _spikes(recording) | _trials(recording) | _adaptation(recording)
+    tally = Tally(recording)
+    facts |= _duration(tally) | {"spikes": None if recording.continuous else tally.spikes, "mean_rate_hz": None}
+    facts |= _trials(tally) | _adaptation(tally, recording.n_steps)
     facts |= {
-        "safety_states": _safety_states(recording.column("output", "safety")),
+        "safety_states": _safety_states(tally),
         "events": _events(recording),
         "commands": recording.stream_counts.get("command", 0),
-        "input_faults": _input_faults(recording),
-        "latency_us": _latency_us(recording.column("timing", "stage_ns"), recording.column("timing", "lateness_ns")),
-        "deadline_misses": int(np.sum(recording.column("timing", "deadline_missed") != 0)),
+        "input_faults": tally.faults | {"stale_bins": tally.stale_bins, "segments": len(tally.segments)},
+        "latency_us": _latency_us(tally),
+        "deadline_misses": tally.missed,
         "streams": recording.stream_counts,
         "metadata": _given_metadata(recording),
         "parent": recording.parent,
@@ -51,7 +52,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     }
     if facts["duration_s"] and facts["spikes"] is not None:
         facts["mean_rate_hz"] = facts["spikes"] / facts["duration_s"] / recording.n_units
-    return facts | {"odd": _odd(recording, facts)}
+    return facts | {"odd": _odd(tally, facts)}
 
 
 def _given_metadata(recording: Recording) -> dict[str, Any]:
@@ -60,13 +61,11 @@ def _given_metadata(recording: Recording) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def _odd(recording: Recording, facts: dict[str, Any]) -> list[str]:
+def _odd(tally: Tally, facts: dict[str, Any]) -> list[str]:
     """Return one sentence for everything that should make a person look twice."""
     bins, faults = facts["bins"], facts["input_faults"]
     moving = sum(facts["safety_states"].get(name, 0) for name in ("starting", "calibrating", "active", "degraded"))
-    silent = (
-        np.empty(0, int) if bins == 0 else np.flatnonzero(~np.any(recording.column("input", "counts") != 0, axis=0))
-    )
+    silent = np.flatnonzero(~tally.active) if bins else np.empty(0, int)
     checks = {
         "the recording holds no bins": bins == 0,
         f"{facts['missing_bins']} bins are missing between the first and the last": facts["missing_bins"],
@@ -84,7 +83,7 @@ def _odd(recording: Recording, facts: dict[str, Any]) -> list[str]:
         f"counts were refused {facts['events'].get('refused-counts')} times (safety.max_count)": (
             facts["events"].get("refused-counts")
         ),
-        "the decoded state is not finite somewhere": not np.all(np.isfinite(recording.column("output", "decoded"))),
+        "the decoded state is not finite somewhere": not tally.finite,
         "the code was changed after its commit": (facts["provenance"] or {}).get("git_dirty"),
     }
     return [sentence for sentence, holds in checks.items() if holds]
@@ -108,29 +107,14 @@ def _messages(recording: Recording, stream: str):
     return recording.messages(stream) if recording.stream_counts.get(stream) else []
 
 
-def _duration(recording: Recording) -> dict[str, Any]:
+def _duration(tally: Tally) -> dict[str, Any]:
     """Return the time that the bins span on the acquisition clock, in which a jump (a new segment) takes no time."""
-    times_s, segments = recording.column("input", "device_time_s"), recording.column("input", "segment")
-    whole = np.isfinite(times_s)
-    times_s, segments = times_s[whole], segments[whole]
-    steps_s = np.diff(times_s)[segments[1:] == segments[:-1]]
-    steps_s = steps_s[steps_s > 0]
-    if len(steps_s) == 0:
-        return {"duration_s": 0.0, "bin_s": None}
-    bin_s = round(float(np.median(steps_s)), 9)
-    return {"duration_s": float(steps_s.sum()) + bin_s, "bin_s": bin_s}
+    return {"duration_s": tally.spanned_s + (tally.bin_s or 0.0), "bin_s": tally.bin_s}
 
 
-def _spikes(recording: Recording) -> dict[str, Any]:
-    if recording.continuous:
-        return {"spikes": None, "mean_rate_hz": None}
-    return {"spikes": int(recording.column("input", "counts").sum(dtype=np.int64)), "mean_rate_hz": None}
-
-
-def _trials(recording: Recording) -> dict[str, Any]:
+def _trials(tally: Tally) -> dict[str, Any]:
     """Return how many trials have ended, and how."""
-    ends = [recording.column("output", name)[-1:] for name in ("successes", "timeouts")]
-    successes, timeouts = (int(end.sum()) for end in ends)
+    successes, timeouts = (0 if tally.last is None else int(tally.last[name]) for name in ("successes", "timeouts"))
     trials = successes + timeouts
     return {
         "trials": trials,
@@ -140,35 +124,21 @@ def _trials(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _adaptation(recording: Recording) -> dict[str, Any]:
-    rates, adapting = recording.column("output", "learning_rate"), recording.column("output", "adapting")
-    if len(rates) == 0:
+def _adaptation(tally: Tally, bins: int) -> dict[str, Any]:
+    if tally.first is None or tally.last is None:
         return {"adapting": None, "learning_rate": None}
-    return {"adapting": float(np.mean(adapting != 0)), "learning_rate": [float(rates[0]), float(rates[-1])]}
+    rates = [float(output["learning_rate"]) for output in (tally.first, tally.last)]
+    return {"adapting": tally.adapting / bins, "learning_rate": rates}
 
 
-def _safety_states(states: np.ndarray) -> dict[str, int]:
+def _safety_states(tally: Tally) -> dict[str, int]:
     names = {state.value: state.name.lower() for state in SafetyState}
-    values, counts = np.unique(states, return_counts=True)
-    return {names.get(int(value), f"unknown {value}"): int(count) for value, count in zip(values, counts, strict=True)}
+    return {names.get(value, f"unknown {value}"): count for value, count in sorted(tally.safety.items())}
 
 
-def _input_faults(recording: Recording) -> dict[str, int]:
-    names = ("gap_bins", "late", "duplicates", "invalid")
-    faults = {name: int(recording.column("input", name).sum(dtype=np.int64)) for name in names}
-    stale, segments = recording.column("input", "stale"), recording.column("input", "segment")
-    return faults | {"stale_bins": int(np.sum(stale != 0)), "segments": len(np.unique(segments))}
-
-
-def _latency_us(stage_ns: np.ndarray, lateness_ns: np.ndarray) -> dict[str, Any] | None:
+def _latency_us(tally: Tally) -> dict[str, Any] | None:
     """Return percentiles, us: of the latency (`messages.latency_ns`), and of the time spent in each stage."""
-    if len(stage_ns) == 0:
+    if not tally.latency.number:
         return None
-    stages = stage_ns / 1e3
-    latency: dict[str, Any] = _percentiles(latency_ns(stage_ns, lateness_ns) / 1e3)
-    return latency | {"stages": {name: _percentiles(stages[:, index]) for index, name in enumerate(STAGES)}}
-
-
-def _percentiles(values: np.ndarray) -> dict[str, float]:
-    found = np.percentile(values, list(PERCENTILES.values()))
-    return {name: float(value) for name, value in zip(PERCENTILES, found, strict=True)}
+    latency: dict[str, Any] = tally.latency.percentiles_us()
+    return latency | {"stages": {name: durations.percentiles_us() for name, durations in tally.stages.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.reader import BLOCK_STEPS, Recording
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.open_loop import ASKS_INTENTION, OpenLoopSession, refuse_unknowable
 from bmi_runtime.session.paired import compared, paired_errors
@@ -173,11 +174,10 @@ class Replay:
 
     def __init__(self, recording: Recording, overrides=(), from_s: float = 0.0):
         self.recording, self.asks = recording, bool(overrides)
-        self.steps = recording.steps()
-        self.first = _first_bin(recording, len(self.steps), from_s) if overrides else 0
+        self.first = _first_bin(recording, recording.n_steps, from_s) if overrides else 0
         snapshot = _state_at(recording, self.first) if self.first else None
         self.session = session_from(recording, overrides, snapshot)
-        if self.steps.dtype != self.session.record.dtype:
+        if recording.dtype != self.session.record.dtype:
             raise BadInput(
                 f"{recording.path} was made by another version (its steps are laid out otherwise); replay it with the "
                 "version that `bmi inspect` names"
@@ -190,19 +190,32 @@ class Replay:
                     {"set": message["set"], "value": message["new"]}
                 )
         self.position = self.first
-        fields: Any = self.steps.dtype.fields
+        fields: Any = recording.dtype.fields
         self._middle, self._end = fields["output"][1], fields["timing"][1]
-        dtype = self.steps.dtype
-        self._raw = np.ascontiguousarray(self.steps).data.cast("B") if len(self.steps) else memoryview(b"")
-        self._size, self._outputs = dtype.itemsize, self.steps["output"]
+        self._load(self.first)
+
+    @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """All recorded steps, for whoever looks at a session as a whole; a replay itself reads a block at a time."""
+        return self.recording.steps()
+
+    def _load(self, position: int) -> None:
+        """Read the block of steps that begins at a bin, and let go of the one before."""
+        self._window = self.recording.steps(position, position + BLOCK_STEPS)
+        self._begin, self._size = position, self.recording.dtype.itemsize
+        self._raw = self._window.data.cast("B") if len(self._window) else memoryview(b"")
+        self._outputs = self._window["output"]
+        self.recording.release()
 
     def next(self) -> bool:
         """Step one bin; return whether the output is identical to the recorded one."""
-        start = self.position * self._size
+        if not self._begin <= self.position < self._begin + len(self._window):
+            self._load(self.position)
+        start = (self.position - self._begin) * self._size
         for command in self.commands.get(self.session.bins, ()):
             self.session.apply(command)
         if isinstance(self.session, OpenLoopSession):
-            self.session.show(self._outputs[self.position])
+            self.session.show(self._outputs[self.position - self._begin])
         record = self.session.step(self._raw[start : start + self._middle])
         self.session.events.clear()
         self.position += 1
@@ -220,9 +233,9 @@ class Replay:
         """
         warm_up(self.session.config)
         asks = self.asks and not verify
-        decoded = self._outputs["decoded"].copy() if asks else np.empty(0)
+        decoded = self.steps["output"]["decoded"].copy() if asks else np.empty(0)
         begin, digest, divergence = time.perf_counter(), hashlib.blake2b(digest_size=16), None
-        for index in range(self.first, len(self.steps)):
+        for index in range(self.first, self.recording.n_steps):
             same = self.next()
             digest.update(self.session.record.output_bytes)
             if asks:
@@ -245,7 +258,7 @@ class Replay:
 
     def _compared(self, decoded: np.ndarray) -> dict[str, Any]:
         """Return how this setting compares with what was recorded, since it began to hold."""
-        recorded = self._outputs[self.first :]
+        recorded = self.steps["output"][self.first :]
         dimensions, bin_s = recorded["intended"].shape[1], self.session.config.bin_s
         velocity_m_s = decoded[self.first :, -dimensions:]
         was = recorded["decoded"][:, -dimensions:]
@@ -254,7 +267,7 @@ class Replay:
 
     def difference(self, index: int) -> dict[str, Any]:
         """Return the bin and the first field whose bits differ, with both values."""
-        recorded, replayed = self.steps[index]["output"], self.session.record.array["output"][0]
+        recorded, replayed = self.recording.steps(index, index + 1)[0]["output"], self.session.record.array["output"][0]
         for name in recorded.dtype.names or ():
             if recorded[name].tobytes() != replayed[name].tobytes():
                 values = {"recorded": recorded[name].tolist(), "replayed": replayed[name].tolist()}

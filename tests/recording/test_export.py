@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from bmi_runtime import config as configuration
 from bmi_runtime.cli.export import export
 from bmi_runtime.errors import BadInput
-from bmi_runtime.recording.nwb import export_nwb, spike_times
+from bmi_runtime.recording.nwb import export_nwb
+from bmi_runtime.recording.nwb_data import spike_times
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.tables import export_tables
 from bmi_runtime.session import launch
