@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bmi_runtime.errors import BadInput, BmiError, first_line
+from bmi_runtime.security import is_loopback
 
 LARGE_TASK = "10GB"  # Dask advises against tasks of over 10 MB; spike trains of an array are
 
@@ -25,6 +26,29 @@ QUEUES = {  # job queues that dask-jobqueue knows: (module, class)
 }
 
 
+TRUSTED = "trusted:"
+
+
+def checked_scheduler(cluster: str) -> str:
+    """Return the address of a scheduler that may be talked to (a file or a name as it is).
+
+    Raises
+    ------
+    BadInput
+        For one on another machine without TLS: whoever reaches it can run anything here, and nothing is encrypted.
+        ``trusted:tcp://HOST:PORT`` says that the network is trusted.
+    """
+    if cluster.startswith(TRUSTED):
+        return cluster.removeprefix(TRUSTED)
+    if cluster.startswith("tcp://") and not is_loopback(cluster):
+        raise BadInput(
+            f"the scheduler {cluster} is on another machine and its connections are neither encrypted nor "
+            f"authenticated: give tls://... with Dask's certificates configured, or --cluster {TRUSTED}{cluster} where "
+            "the network is trusted"
+        )
+    return cluster
+
+
 @contextlib.contextmanager
 def connected(cluster: str) -> Iterator[Any]:
     """Connect to a Dask cluster: a scheduler's address, or a YAML file for dask-jobqueue (SLURM and others).
@@ -36,8 +60,10 @@ def connected(cluster: str) -> Iterator[Any]:
     Raises
     ------
     BadInput
-        When Dask is not installed, the file is not one of dask-jobqueue, or no scheduler answers.
+        When the scheduler is on another machine without TLS, Dask is not installed, the file
+        is not one of dask-jobqueue, or no scheduler answers.
     """
+    cluster = checked_scheduler(cluster)
     try:
         import dask
         from distributed import Client

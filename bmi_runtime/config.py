@@ -58,7 +58,7 @@ class SessionConfig(Section):
     features: int = Field(0, ge=0, le=10_000, description="continuous features beside the spiking units")
     feature_bin_s: float = Field(0.05, gt=0.0, le=1.0, description="how often features come: a whole number of bins")
     duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, lt=2**63)
     unit_names: tuple[str, ...] = Field(
         (), description="what the units are called, where the source does not say: models are loaded by it"
     )

@@ -31,10 +31,11 @@ def is_loopback(address: str) -> bool:
 
 
 def _keys(folder: str, name: str, key: str) -> tuple[bytes, bytes | None]:
-    from zmq.auth import load_certificate
-
+    path = pathlib.Path(folder) / name
+    if name.endswith("_secret"):
+        check_private(path, key)
     try:
-        return load_certificate(pathlib.Path(folder) / name)
+        return _certificate(path)
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{key}: the key {name} cannot be read from telemetry.key_folder = '{folder}' ({error}); make keys with: "
@@ -42,7 +43,56 @@ def _keys(folder: str, name: str, key: str) -> tuple[bytes, bytes | None]:
         ) from None
 
 
+def _certificate(path: pathlib.Path) -> tuple[bytes, bytes | None]:
+    """Return the public and the secret key of a file; raise `OSError` or `ValueError` when it holds none."""
+    from zmq.auth import load_certificate
+
+    public, secret = load_certificate(path)
+    for found in (public, secret):
+        if found is not None and len(z85.decode(found)) != KEY_BYTES:
+            raise ValueError(f"a key is {KEY_BYTES} bytes long")
+    return public, secret
+
+
+KEY_BYTES = 32
+OTHERS_MAY_READ, OTHERS_MAY_WRITE = 0o077, 0o022
+
+
+def check_private(path: pathlib.Path, key: str) -> None:
+    """Refuse a secret key that others may read, or that lies where others may put another one (as ssh does).
+
+    Raises
+    ------
+    BadInput
+        Naming the file or folder, its mode, and the command that mends it.
+    """
+    for place, forbidden, wanted in ((path, OTHERS_MAY_READ, "600"), (path.parent, OTHERS_MAY_WRITE, "700")):
+        try:
+            found = place.stat()
+        except OSError:
+            return  # whoever reads it says so
+        if found.st_uid not in (0, os.getuid()):
+            raise BadInput(f"{key}: {place} belongs to another user, so what is in it cannot be trusted")
+        if found.st_mode & forbidden:
+            raise BadInput(
+                f"{key}: the mode of {place} is {found.st_mode & 0o777:o}, so others can "
+                f"{'read the secret key' if forbidden == OTHERS_MAY_READ else 'replace the keys'}; "
+                f"chmod {wanted} {place}"
+            )
+
+
+def check_address(address: str, key: str) -> None:
+    """Raise `BadInput` for what is no address of ZeroMQ: it takes port 99999 for another one without a word."""
+    transport, separator, rest = address.partition("://")
+    if not separator or transport not in ("tcp", "ipc", "inproc") or not rest:
+        raise BadInput(f"{key} = {address[:80]!r} is not an address such as tcp://127.0.0.1:5571 or ipc:///path")
+    port = rest.rpartition(":")[2]
+    if transport == "tcp" and port not in ("*", "!") and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise BadInput(f"{key} = {address[:80]!r}: a TCP port is a number from 1 to 65535, got {port[:20]!r}")
+
+
 def _needs_keys(address: str, folder: str, key: str) -> bool:
+    check_address(address, key)
     if folder:
         return not address.startswith(("ipc://", "inproc://"))
     if is_loopback(address):
@@ -123,11 +173,12 @@ class Doorkeeper:
 
     def learn(self, folder: str) -> None:
         """Admit everyone whose public key lies in the folder."""
-        from zmq.auth import load_certificate
-
         for role, subfolder in ADMITTED.items():
             for file in sorted((pathlib.Path(folder) / subfolder).glob("*.key")):
-                self.known[role].add(load_certificate(file)[0])
+                try:
+                    self.known[role].add(_certificate(file)[0])
+                except (OSError, ValueError) as error:
+                    raise BadInput(f"{file} is not a public key ({error}); take it away, or put a whole one") from None
         self.known["client"] |= self.known["operator"]
 
     def _run(self) -> None:
@@ -175,8 +226,9 @@ def make_keys(folder: str | os.PathLike) -> list[pathlib.Path]:
     if list(path.glob("*.key*")):
         raise BadInput(f"{path} holds keys already; give another folder, or delete it if nobody uses them")
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o700)
+        if path.exists() and path.stat().st_mode & OTHERS_MAY_WRITE:
+            raise BadInput(f"others may write into {path}, so keys do not belong there; give a folder of your own")
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         files = [pathlib.Path(file) for name in ("server", *ADMITTED) for file in create_certificates(path, name)]
         for role, subfolder in ADMITTED.items():
             (path / subfolder).mkdir(parents=True)

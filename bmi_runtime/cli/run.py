@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import answer, answer_options, as_toml, progress, say
 
 
 @click.command()
@@ -33,9 +33,11 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
     """Run a closed-loop session: decode, move the cursor, adapt, record."""
     extra = [f"session.duration_s={options['duration']}"] if options["duration"] is not None else []
     extra += [f"session.seed={seed}"] if seed is not None else []
-    extra += [f'source.kind="{source}"'] if source else []
+    extra += [f"source.kind={as_toml(source)}"] if source else []
     extra += (
-        [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path='{record}'"] if record else []
+        [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path={as_toml(record)}"]
+        if record
+        else []
     )
     overrides = (*_metadata(options["subject"]), *overrides)
     with progress("getting ready") as _:
@@ -49,6 +51,7 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
         from bmi_runtime.session import launch
 
         answer(result, as_json, launch.summary(result))
+    return 1 if result.get("recording_failed") else 0
 
 
 def _metadata(file):

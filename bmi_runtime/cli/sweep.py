@@ -62,3 +62,4 @@ def sweep(command, grid, draws, samples, seed, jobs, cluster, out, retry_failed,
     text = f"{len(entries)} tasks, {len(failed)} failed, {len(lines) - len(todo)} were done before; table: {table}"
     text += "".join(f"\n  failed: {entry['settings']}: {entry['error']}" for entry in failed[:10])
     answer({"tasks": len(entries), "failed": len(failed), "table": str(table)}, as_json, text)
+    return 1 if failed and len(failed) == len(entries) else 0

@@ -55,7 +55,10 @@ def recording_path(config: Config) -> pathlib.Path:
         return pathlib.Path(config.recording.path)
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = pathlib.Path("recordings")
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise BmiError(f"the folder {folder} cannot be made here ({error.strerror}); give --record PATH") from None
     candidate, number = folder / f"{stamp}.mcap", 1
     while candidate.exists():
         number += 1
