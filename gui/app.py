@@ -14,6 +14,7 @@ from gui.client import CONTROL, TELEMETRY, Client
 from gui.console import Console
 from gui.layouts import Memory
 from gui.link import Link
+from gui.steering import PointerSteering
 from gui.store import Store
 from gui.subject_window import SubjectWindow
 
@@ -54,6 +55,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--layout", default="run", choices=("run", "calibrate", "inspect", "subject"))
     parser.add_argument("--open", default="", metavar="REC", help="a recording to replay")
+    parser.add_argument("--steer", default="", metavar="ADDRESS", help="where the pointer over the cursor's view goes")
     parser.add_argument("--theme", default="", choices=("", *theme.THEMES), help="default: the last one")
     return parser.parse_args(given)
 
@@ -85,6 +87,8 @@ def main(given: list[str] | None = None) -> int:
     except BmiError as error:
         print(f"bmi gui: {error}", file=sys.stderr)
         return error.exit_code
+    if options.steer:
+        PointerSteering(options.steer, app)
     window: SubjectWindow | Console
     if options.layout == "subject":
         window = SubjectWindow(link, options=subject_options.from_text(Memory().get("subject", "")), say=print)

@@ -11,8 +11,9 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.fit import world_of
 from bmi_runtime.rehearsal.world import FittedWorld
-from simulators.rehearsed import RehearsedWorld, adopted
+from simulators.rehearsed import FittedUnits, RehearsedWorld, adopted
 from simulators.source import SimulatedSource
+from simulators.steered import STEER_ADDRESS, PointerSubject
 
 
 @functools.lru_cache(maxsize=2)
@@ -42,8 +43,12 @@ def world_of_options(options: dict) -> FittedWorld:
 
 
 def fitted_configuration(config: Config) -> Config:
-    """Return the configuration with the units, bin and axes of its pilot."""
-    return adopted(config, world_of_options(config.source.options))
+    """Return the configuration with the units, bin and axes of its pilot, and where a pointer is received."""
+    found = adopted(config, world_of_options(config.source.options))
+    if config.source.options.get("steer") != "mouse":
+        return found
+    options = {"steer_address": STEER_ADDRESS} | config.source.options
+    return found.model_copy(update={"source": found.source.model_copy(update={"options": options})})
 
 
 class RehearsalSource(SimulatedSource):
@@ -53,10 +58,12 @@ class RehearsalSource(SimulatedSource):
     ----------
     config : Config
         ``source.options.draw = true`` draws what the pilot leaves open from ``session.seed``.
+    world : FittedWorld, optional
+        In the place of the one that the options name.
     """
 
-    def __init__(self, config: Config):
-        world = world_of_options(config.source.options)
+    def __init__(self, config: Config, world: FittedWorld | None = None):
+        world = world or world_of_options(config.source.options)
         if config.session.units != world.units:
             raise BadInput(f"session.units is {config.session.units}, the world of {world.name} has {world.units}")
         if config.source.options.get("draw"):
@@ -64,6 +71,30 @@ class RehearsalSource(SimulatedSource):
         self.world = RehearsedWorld(config, world)  # type: ignore[assignment]
         self.bin_s, self.bins, self._has_features = config.bin_s, 0, False
         self._added = np.zeros(world.units, np.int64)
+        self._pointer: PointerSubject | None = None
+        self._options = config.source.options
+        FittedUnits(world, np.random.default_rng(0)).emit([0.0] * world.axes, [0.0] * world.axes)  # compiles
+
+    def open(self) -> None:
+        """Listen to the pointer where a person steers (``source.options.steer = "mouse"``).
+
+        Raises
+        ------
+        BadInput
+            When its address is not free, or the brain state is no plane.
+        """
+        if self._options.get("steer") != "mouse":
+            return
+        if self.world.fitted.axes != 2:
+            raise BadInput(f"a mouse moves in two axes, the brain state has {self.world.fitted.axes}")
+        address = str(self._options.get("steer_address", STEER_ADDRESS))
+        self._pointer = PointerSubject(address, self.world.fitted.subject.max_speed_m_s)
+        self.world.subject = self._pointer
+
+    def close(self) -> None:
+        """Let go of the pointer's socket."""
+        if self._pointer:
+            self._pointer.close()
 
     def truth(self) -> np.ndarray:
         """Return the units' weights on velocity, (1 + axes, units), as they are now."""

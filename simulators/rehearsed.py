@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,13 @@ from bmi_runtime.rehearsal.world import FittedWorld
 
 BLOCK = 512
 WALK_EVERY_S = 0.5
+
+
+class Steers(Protocol):
+    """Who intends a velocity: the fitted subject, or a person."""
+
+    def intend(self, cursor, target) -> list[float]:
+        """Return the intended velocity (m/s, one per axis) for what is on the screen."""
 
 
 class FittedSubjectAction:
@@ -137,7 +144,7 @@ class RehearsedWorld:
         seeds = np.random.SeedSequence([config.session.seed, 3]).spawn(3)
         subject_rng, units_rng, self._start_rng = (np.random.default_rng(seed) for seed in seeds)
         self.config, self.fitted = config, world
-        self.subject = FittedSubjectAction(
+        self.subject: Steers = FittedSubjectAction(
             world.subject.mean, world.subject.max_speed_m_s, config.bin_s, subject_rng, world.axes
         )
         self.population = FittedUnits(world, units_rng)

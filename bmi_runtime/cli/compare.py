@@ -26,6 +26,7 @@ NEEDS_TARGETS = ("refit-kalman",)
     "--write", type=click.Path(), help="Fit the one decoder to all of DATA and write it, for a session (.npz)."
 )
 @click.option("--closed-loop", is_flag=True, help="Compare in the simulated closed loop; no DATA.")
+@click.option("--world", "pilot", metavar="PILOT", help="The closed loop of a world fitted to PILOT; no DATA.")
 @click.option("--seeds", type=int, default=5, show_default=True, help="Simulated subjects (closed loop).")
 @click.option("--calibration", "calibration_s", type=float, default=120.0, show_default=True, help="Seconds to learn.")
 @click.option("--test", "test_s", type=float, default=120.0, show_default=True, help="Seconds that are scored.")
@@ -49,8 +50,9 @@ def compare(data, closed_loop, figure, as_json, decoders, **options):
     """
     from bmi_runtime.errors import BadInput
 
+    closed_loop = closed_loop or options["pilot"] is not None
     if closed_loop == bool(data):
-        raise BadInput("give recordings to compare on, or --closed-loop, and not both")
+        raise BadInput("give recordings to compare on, or --closed-loop or --world, and not both")
     names = [name.strip() for name in (decoders or (CLOSED_LOOP if closed_loop else OPEN_LOOP)).split(",")]
     names = [name for name in names if name]
     if not names:
@@ -140,6 +142,10 @@ def _closed(names, options):
     from bmi_runtime.decoding.base import ADAPTED, fitted_names
 
     _check_names(names, [ADAPTIVE, *ADAPTED, *fitted_names()])
+    if options["pilot"] is not None:
+        from bmi_runtime.rehearsal.fit import world_of
+
+        options["world"] = world_of(options["pilot"])[0]
     with progress("closed loop", options["seeds"] * len(names)) as advance:
         return compare_closed_loop(names, options, advance)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
+from bmi_runtime.config import Config
 from bmi_runtime.decoding.base import ADAPTED, fit_decoder
 from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.decoding.hosting import HostedDecoder
@@ -23,7 +24,10 @@ from bmi_runtime.decoding.refit_kalman import rotated_to_target
 from bmi_runtime.decoding.seat import Seat
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin, TrialState
+from bmi_runtime.rehearsal.world import FittedWorld
 from bmi_runtime.session.core import Session
+from simulators.rehearsal_source import RehearsalSource
+from simulators.rehearsed import adopted
 from simulators.source import SimulatedSource
 
 ADAPTIVE = "adaptive"
@@ -33,8 +37,8 @@ BIN_S = 0.02
 class Subject:
     """One simulated subject with its units, a session around it, and what was seen so far."""
 
-    def __init__(self, config):
-        self.source = SimulatedSource(config)
+    def __init__(self, config, world=None):
+        self.source = SimulatedSource(config) if world is None else RehearsalSource(config, world)
         self.config, self.session = config, Session(config, self.source.world.initial_model())
         self._given = Bin(config.session.units, config.continuous)
         self._adapting: Any = None
@@ -126,10 +130,9 @@ def compare_closed_loop(
     seeds = range(options["seed"], options["seed"] + options["seeds"])
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in seeds:
-        chosen = [f"session.bin_s={BIN_S}", *options["overrides"], f"session.seed={seed}"]
-        config = configuration.load(options["config_path"], chosen)
+        config, world = _config(options, seed)
         for name in names:
-            subject = Subject(config)
+            subject = Subject(config, world)
             learn(name, subject, options["calibration_s"], options.get("half_life_s"))
             trials = subject.run(options["test_s"])[1]
             per_minute = 60.0 * sum(trial.success for trial in trials) / options["test_s"]
@@ -144,6 +147,15 @@ def compare_closed_loop(
         "reference": names[0],
         "table": [_row(name, runs[name], runs[names[0]]) for name in names],
     }
+
+
+def _config(options: dict[str, Any], seed: int) -> tuple[Config, FittedWorld | None]:
+    """Return the configuration of a seed, and the fitted world, drawn for it, where there is one."""
+    world, seeded = options.get("world"), [*options["overrides"], f"session.seed={seed}"]
+    if world is None:
+        return configuration.load(options["config_path"], [f"session.bin_s={BIN_S}", *seeded]), None
+    config = adopted(configuration.load(options["config_path"], seeded), world)
+    return config, world.draw(np.random.default_rng([seed, 11]))
 
 
 def _row(name, runs, reference) -> dict[str, Any]:

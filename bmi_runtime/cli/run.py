@@ -23,6 +23,12 @@ from bmi_runtime.cli.common import answer, answer_options, as_toml, progress, sa
 @click.option("--source", default=None, help="Where spikes come from: simulated, zeromq, ...")
 @click.option("--record", default=None, metavar="PATH", help="The recording to write; 'none' for no recording.")
 @click.option("--speed", type=click.Choice(["real", "max"]), default="real", help="max: simulated time, no waiting.")
+@click.option(
+    "--steer",
+    type=click.Choice(["subject", "mouse"]),
+    default="subject",
+    help="Who steers a rehearsal: the fitted subject, or you.",
+)
 @click.option("--headless", is_flag=True, help="No window.")
 @click.option("--resume", default=None, metavar="REC", help="Go on where this recording ends, in a new recording.")
 @click.option("--subject", default=None, metavar="FILE", help="TOML file with the keys of [metadata].")
@@ -40,6 +46,7 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
         else []
     )
     overrides = (*_metadata(options["subject"]), *overrides)
+    extra += _steering(options["steer"], speed, options["headless"])
     with progress("getting ready") as _:
         assignment = _assignment(path, (*overrides, *extra), resume, lambda text: say(text, as_json))
     _ask_for_metadata(assignment.config, as_json)
@@ -72,6 +79,30 @@ def _ask_for_metadata(config, as_json):
     say("nothing says who is recorded: give --subject FILE (or [metadata]) with subject_id, species, sex, age", as_json)
 
 
+def _steering(steer, speed, headless):
+    """Return the settings with which a person steers in the place of the fitted subject."""
+    from bmi_runtime.errors import BadInput
+
+    if steer == "subject":
+        return []
+    if speed == "max" or headless:
+        raise BadInput("--steer mouse needs the window and real time; leave --headless and --speed max out")
+    return ["source.options.steer=mouse"]
+
+
+def _fitted(config):
+    """Return the configuration with what a pilot decides, where the source is one of a rehearsal."""
+    if config.source.kind != "rehearsal":
+        if config.source.options.get("steer") == "mouse":
+            from bmi_runtime.errors import BadInput
+
+            raise BadInput("--steer mouse is for --source rehearsal: units between hand and cursor come from a pilot")
+        return config
+    from simulators.rehearsal_source import fitted_configuration
+
+    return fitted_configuration(config)
+
+
 def _assignment(path, overrides, recording, tell):
     """Load and compile everything; return what the runtime is to do."""
     from bmi_runtime import config as configuration
@@ -89,6 +120,7 @@ def _assignment(path, overrides, recording, tell):
     else:
         config = configuration.load(path, overrides)
     source_class(config.source.kind)
+    config = _fitted(config)
     get_ready(config, tell)
     where = resume.next_path(recording) if recording and not config.recording.path else None
     return Assignment(config, launch.total_bins(config, done), where, recording)

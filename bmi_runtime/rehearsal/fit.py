@@ -12,7 +12,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.pilot import Pilot, read_pilot
 from bmi_runtime.rehearsal.subject_fit import ASSUMED, fit_subject
 from bmi_runtime.rehearsal.units_fit import FittedUnits, fit_gaussian, fit_poisson
-from bmi_runtime.rehearsal.world import FittedWorld, is_world
+from bmi_runtime.rehearsal.world import FittedSubject, FittedWorld, is_world
 
 STABLE = 0.9
 """Extra spikes that a spike may bring, all told: above it a fluctuation lasts so long that the fit is not believed."""
@@ -42,15 +42,64 @@ def fit_world(pilot: Pilot) -> FittedWorld:
     else:
         subject = ASSUMED
         notes.append("an arm's movement says nothing of delays on a screen: the subject's parameters are assumed")
-    units = (fit_poisson if pilot.likelihood == "poisson" else fit_gaussian)(pilot, subject)
-    notes += units.notes
+    fit = fit_poisson if pilot.likelihood == "poisson" else fit_gaussian
+    units = fit(pilot, subject)
+    world = _assembled(pilot, subject, units, notes)
+    if pilot.likelihood != "poisson":
+        return world
+    settled, unstable = settle(world, pilot)
+    if unstable <= MOST_UNSTABLE * world.units:
+        return settled
+    notes.append(
+        f"with the past that the data support, {unstable} of {world.units} units ran away in simulation: fitted "
+        "without it"
+    )
+    return settle(_assembled(pilot, subject, fit_poisson(pilot, subject, "none"), notes), pilot)[0]
+
+
+def _assembled(pilot: Pilot, subject: FittedSubject, units: FittedUnits, notes: list[str]) -> FittedWorld:
     coupling, done = stabilised(units, pilot.name)
     fields = {f.name: getattr(units, f.name) for f in dataclasses.fields(units) if f.name not in ("expected", "notes")}
     fields["coupling"] = coupling
     return FittedWorld(
         likelihood=pilot.likelihood, bin_s=pilot.bin_s, axes=pilot.axes, subject=subject, name=pilot.name,
-        notes=(*notes, *done), **fields,
+        notes=(*notes, *units.notes, *done), **fields,
     )  # fmt: skip
+
+
+def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
+    """Return the world with baselines at which its units fire as often as the pilot's, and how many ran away.
+
+    Counts are simulated along the pilot's movement. What feeds itself only in bursts has a branching ratio below one
+    and still runs away: such a unit is found by its variance.
+    """
+    from bmi_runtime.rehearsal.quality import simulated_counts
+
+    rows = pilot.usable
+    real, runaway = pilot.counts[rows], np.zeros(world.units, bool)
+    for seed in range(SETTLING):
+        made = simulated_counts(world, pilot, 100 + seed)[rows]
+        means = [np.maximum(counts.mean(axis=0), 1.0 / len(real)) for counts in (real, made)]
+        if not seed and world.coupling.shape[2]:
+            runaway = (made.var(axis=0) > RUNAWAY * real.var(axis=0)) | (means[1] > RUNAWAY * means[0])
+            if runaway.any():
+                kept = np.where(runaway[:, None, None] & (world.coupling > 0), 0.0, world.coupling)
+                world = dataclasses.replace(world, coupling=kept)
+                continue
+        weights, shift = world.weights.copy(), np.log(means[0] / means[1])
+        error = np.sqrt(sum(1.0 / (len(real) * mean) for mean in means))
+        weights[0] += np.clip(np.sign(shift) * np.maximum(np.abs(shift) - error, 0.0), -0.5, 0.5)
+        world = dataclasses.replace(world, weights=weights)
+    if runaway.any():
+        note = f"{runaway.sum()} units ran away on their past in simulation: what excites them in it was taken off"
+        world = dataclasses.replace(world, notes=(*world.notes, note))
+    return world, int(runaway.sum())
+
+
+SETTLING = 4
+RUNAWAY = 1.5
+MOST_UNSTABLE = 0.2
+"""Of the units: with more, their past is not what makes them fluctuate."""
 
 
 def stabilised(units: FittedUnits, name: str) -> tuple[np.ndarray, list[str]]:

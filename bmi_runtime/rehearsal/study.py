@@ -182,7 +182,6 @@ def _why(settings, hits, chosen: int, equal: list[int]) -> str:
         text += f", {difference:+.1f} from the setting as it is{between}"
     others = len(equal) - 1
     if others:
-        text += (
-            f"; {others} other{'s are' if others > 1 else ' is'} as good as far as these seeds can tell, it is quicker"
-        )
+        are = "others are" if others > 1 else "other is"
+        text += f"; {others} {are} as good as far as these seeds can tell, this one is quicker"
     return text

@@ -17,6 +17,7 @@ from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.world import BOUNDS, SUBJECT_PARAMETERS, FittedSubject
 
 COARSE_S = 0.02
+BLOCK_S = 2.0
 NEWTON_STEPS = 3
 ASSUMED = FittedSubject(  # of reaching with vision: literature's usual ranges, as mean and standard deviation
     np.array([0.95, 0.15, 0.05, 0.15]), np.diag([0.15, 0.03, 0.03, 0.05]) ** 2, SUBJECT_PARAMETERS
@@ -72,7 +73,8 @@ class Profile:
         self.usable[:begin] = False  # the aim before the recording is not known
         self.counts = self._merge(pilot.counts, sums=pilot.likelihood == "poisson")
         self._start: np.ndarray | None = None
-        self.dispersion = 1.0
+        self.dispersion = self.squares = 1.0
+        self.per_bin = np.zeros(len(self.counts))
         self.null = self._value(np.zeros((len(self.counts), 0)))
 
     def _merge(self, rows: np.ndarray, sums: bool = False) -> np.ndarray:
@@ -102,7 +104,9 @@ class Profile:
         u = self.regressors(velocity)
         if self.pilot.likelihood == "gaussian":
             residual = self.counts - u @ np.linalg.lstsq(u, self.counts, rcond=None)[0]
-            return float(-0.5 * len(u) * np.log(np.maximum(residual.var(axis=0), 1e-12)).sum())
+            variance = np.maximum(residual.var(axis=0), 1e-12)
+            self.per_bin = -0.5 * (np.log(variance) + residual**2 / variance).sum(axis=1)
+            return float(self.per_bin.sum())
         return self._poisson(u)
 
     def _poisson(self, u: np.ndarray) -> float:
@@ -124,8 +128,9 @@ class Profile:
         predictor = np.minimum(u @ weights, 8.0)
         expected = np.exp(predictor)
         if u.shape[1] > 1:
-            self._squares = float(np.mean((y - expected) ** 2 / np.maximum(expected, 1e-9)))
-        return float((y * predictor - expected).sum())
+            self.squares = float(np.mean((y - expected) ** 2 / np.maximum(expected, 1e-9)))
+        self.per_bin = (y * predictor - expected).sum(axis=1)
+        return float(self.per_bin.sum())
 
 
 def fit_subject(pilot: Pilot) -> tuple[FittedSubject, tuple[str, ...]]:
@@ -145,7 +150,7 @@ def fit_subject(pilot: Pilot) -> tuple[FittedSubject, tuple[str, ...]]:
     starts = [(f, d, 0.0) for f in (0.6, 1.0, 1.6) for d in (0.0, 0.08, 0.16, 0.24)]
     best = min(starts, key=profile)
     profile(best)
-    profile.dispersion = max(getattr(profile, "_squares", 1.0), 1.0)
+    profile.dispersion = max(profile.squares, 1.0)
     simplex = np.array(best) + np.array([[0, 0, 0], [0.15, 0, 0], [0, 0.03, 0], [0, 0, 0.03]])
     found = minimize(
         profile, best, method="Nelder-Mead",
@@ -159,7 +164,7 @@ def fit_subject(pilot: Pilot) -> tuple[FittedSubject, tuple[str, ...]]:
 
 def _curvature(profile: Profile, mean: np.ndarray) -> np.ndarray:
     """Return the covariance of the three parameters from second differences of the profile, (3, 3)."""
-    steps = np.array([0.08 * mean[0], 0.02, 0.02])
+    steps = np.array([0.05 * mean[0], 0.01, 0.005])
     middle = np.maximum(mean, BOUNDS[:3, 0] + steps)  # at an edge the parabola is taken beside it
     centre = profile(middle)
     hessian = np.empty((3, 3))
@@ -173,11 +178,28 @@ def _curvature(profile: Profile, mean: np.ndarray) -> np.ndarray:
                     profile(middle + e_i + e_j) - profile(middle + e_i - e_j)
                     - profile(middle - e_i + e_j) + profile(middle - e_i - e_j)
                 )  # fmt: skip
-            hessian[i, j] = hessian[j, i] = value / (steps[i] * steps[j])
-    prior = np.diag(1.0 / np.diag(ASSUMED.covariance)[:3] / 25.0)  # five times wider than what is assumed without data
+            hessian[i, j] = hessian[j, i] = value
+    # in units of the steps; the prior is five times wider than what is assumed without data
+    prior = np.diag(steps**2 / np.diag(ASSUMED.covariance)[:3] / 25.0)
     values, vectors = np.linalg.eigh(hessian + prior)
-    floor = 1e-3 * values.max()
-    return (vectors / np.maximum(values, floor)) @ vectors.T
+    inverse = (vectors / np.maximum(values, prior.diagonal().min())) @ vectors.T
+    found = inverse @ (_score_spread(profile, middle, steps) + prior) @ inverse
+    return found * steps[:, None] * steps
+
+
+def _score_spread(profile: Profile, middle: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the covariance of the profile's gradient by steps, (3, 3), from blocks of time: the units share noise."""
+    size = max(round(BLOCK_S / (profile.merged * profile.pilot.bin_s)), 1)
+    sums = []
+    for axis in range(3):
+        ends = []
+        for sign in (1.0, -1.0):
+            profile(middle + sign * steps * (np.arange(3) == axis))
+            ends.append(profile.per_bin / profile.dispersion)
+        sums.append(np.add.reduceat(ends[0] - ends[1], np.arange(0, len(ends[0]), size)) / 2.0)
+    scores = np.array(sums)
+    scores -= scores.mean(axis=1, keepdims=True)
+    return scores @ scores.T
 
 
 def _with_noise(profile: Profile, mean: np.ndarray, covariance: np.ndarray) -> FittedSubject:
@@ -191,7 +213,22 @@ def _with_noise(profile: Profile, mean: np.ndarray, covariance: np.ndarray) -> F
     noise, sd = _noise_from_score(profile, mean)
     full = np.zeros((4, 4))
     full[:3, :3], full[3, 3] = covariance, sd * sd
-    return FittedSubject(np.append(mean, noise), full)
+    return FittedSubject(np.append(mean, noise), full, gain_slope=_gain_slope(profile, mean))
+
+
+def _gain_slope(profile: Profile, mean: np.ndarray) -> np.ndarray:
+    """Return the derivative of the logarithm of the units' gains by the subject's parameters, (4,).
+
+    Units say how their rate moves, not how fast the intention was: a subject that aims faster goes with smaller gains,
+    those of the regression of one intention on the other.
+    """
+    steps = np.array([0.05 * mean[0], 0.01, 0.01])
+    slope = np.zeros(4)
+    here = profile.velocity(mean)
+    for axis in range(3):
+        there = profile.velocity(mean + steps * (np.arange(3) == axis))
+        slope[axis] = np.log(np.sum(here * there) / np.sum(there * there)) / steps[axis]
+    return slope
 
 
 def _noise_from_score(profile: Profile, mean: np.ndarray) -> tuple[float, float]:

@@ -20,8 +20,10 @@ HISTORY_S = 0.1
 LEADS_S = (0.0, 0.1, 0.2)
 """By how much the movement of an arm follows its units, where no cursor says when it was intended."""
 HELD_OUT = 0.25
-RIDGES = (0.003, 0.03, 0.3)
+RIDGE = 0.03
 """Of a coupled fit, times the mean count per bin."""
+MOST_CHOOSING_UNITS, MOST_CHOOSING_BINS = 40, 8000
+"""On how much of the pilot the form of the model is decided; it is fitted to all of it."""
 BLOCK_S = 2.0
 DRIFT_PARTS = 6
 LEAST_PART_S = 10.0
@@ -108,8 +110,8 @@ def candidates(names: list[str], noisy: bool) -> list[list[str]]:
     return sets
 
 
-def fit_poisson(pilot: Pilot, subject: FittedSubject) -> FittedUnits:
-    """Return the fitted units of a pilot of spike counts."""
+def fit_poisson(pilot: Pilot, subject: FittedSubject, most: str = "all") -> FittedUnits:
+    """Return the fitted units of a pilot of spike counts; `most` is whose past may act at most: none, own, all."""
     table = kinematics(pilot, subject)
     noisy = pilot.velocity is None and subject.mean[3] > 2.0 * np.sqrt(subject.covariance[3, 3])
     rows = np.flatnonzero(pilot.usable)
@@ -117,7 +119,7 @@ def fit_poisson(pilot: Pilot, subject: FittedSubject) -> FittedUnits:
     counts = np.where(pilot.usable[:, None], pilot.counts, 0.0)[first:last].astype(np.int64)
     table = {name: (values[first:last], lag) for name, (values, lag) in table.items()}
     chosen = _best_set(counts, table, candidates(list(table), noisy))
-    fitted, coupled = _best_history(counts, _covariates(table, chosen), pilot.bin_s)
+    fitted, coupled = _best_history(counts, _covariates(table, chosen), pilot.bin_s, most)
     return _assembled(pilot, subject, counts, table, chosen, fitted, coupled)
 
 
@@ -155,6 +157,8 @@ def _glm(history: int, coupling: str, ridge: float = 1e-4) -> PoissonGLM:
 
 
 def _best_set(counts, table, sets: list[list[str]]) -> list[str]:
+    units = np.linspace(0, counts.shape[1] - 1, min(counts.shape[1], MOST_CHOOSING_UNITS)).astype(int)
+    counts = np.ascontiguousarray(counts[:, np.unique(units)])
     best, scores = sets[0], _held_out(_glm(1, "none"), counts, _covariates(table, sets[0]), 1)
     for names in sets[1:]:
         found = _held_out(_glm(1, "none"), counts, _covariates(table, names), 1)
@@ -163,18 +167,18 @@ def _best_set(counts, table, sets: list[list[str]]) -> list[str]:
     return best
 
 
-def _best_history(counts, covariates, bin_s: float) -> tuple[PoissonGLM, str]:
+def _best_history(counts, covariates, bin_s: float, most: str = "all") -> tuple[PoissonGLM, str]:
     """Return the GLM with as much of the past as held-out bins support, fitted to all bins, and whose past it is."""
     history = int(np.clip(round(HISTORY_S / bin_s), 3, MOST_LAGS))
     ridge = float(counts.mean())
-    options = [("none", 1e-4), ("own", 1e-3 * ridge), *(("all", factor * ridge) for factor in RIDGES[::-1])]
-    best, scores = options[0], _held_out(_glm(history, *options[0]), counts, covariates, history)
+    options = [("none", 1e-4), ("own", 1e-3 * ridge), ("all", RIDGE * ridge)]
+    options = options[: [name for name, _ in options].index(most) + 1]
+    some = slice(max(len(counts) - MOST_CHOOSING_BINS * max(round(0.02 / bin_s), 1), 0), None)
+    best, scores = options[0], _held_out(_glm(history, *options[0]), counts[some], covariates[some], history)
     for option in options[1:]:
-        found = _held_out(_glm(history, *option), counts, covariates, history)
+        found = _held_out(_glm(history, *option), counts[some], covariates[some], history)
         if _supported(scores, found):
             best, scores = option, found
-        elif option[0] == "all" and best[0] != "all":
-            break  # the stiffest coupling does not help: looser ones do less
     model = _glm(history, *best)
     model.fit(counts, covariates)
     return model, best[0]

@@ -30,12 +30,15 @@ class FittedSubject:
     assumed : tuple of str
         Parameters that the pilot says nothing of: drawn from the range that mean and covariance stand for.
     max_speed_m_s : float
+    gain_slope : ndarray, (4,)
+        Derivative of the logarithm of the units' gains by these parameters: what the pilot settles is their product.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
     assumed: tuple[str, ...] = ()
     max_speed_m_s: float = 1.0
+    gain_slope: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(4))
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return parameters drawn from what is known of them."""
@@ -121,7 +124,10 @@ class FittedWorld:
         roots = _roots(self.covariance)
         shift = np.einsum("uij,uj->iu", roots, rng.standard_normal(self.covariance.shape[:2]))
         subject = dataclasses.replace(self.subject, mean=self.subject.draw(rng))
-        return dataclasses.replace(self, weights=self.weights + shift, subject=subject)
+        weights = self.weights + shift
+        moving = np.array([False, *(name.startswith(("v", "speed")) for name in self.regressors)])
+        weights[moving] *= np.exp(self.subject.gain_slope @ (subject.mean - self.subject.mean))
+        return dataclasses.replace(self, weights=weights, subject=subject)
 
     def encoding_weights(self, kinds: Regressors, weights: np.ndarray | None = None) -> np.ndarray:
         """Return weights as the rows of a session's encoding model, (regressors, units): log Hz, per dm/s and dm.
@@ -171,6 +177,7 @@ class FittedWorld:
         words = {name: value for name, value in fields.items() if name not in arrays}
         words |= {"assumed": self.subject.assumed, "max_speed_m_s": self.subject.max_speed_m_s}
         subject = {"subject_mean": self.subject.mean, "subject_covariance": self.subject.covariance}
+        subject |= {"subject_gain_slope": self.subject.gain_slope}
         with open(path, "wb") as file:
             np.savez_compressed(
                 file,
@@ -195,10 +202,9 @@ class FittedWorld:
                 arrays = {name: data[name] for name in data.files if name not in ("format", "words")}
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(f"the fitted world {path} cannot be read: {error}") from None
-        subject = FittedSubject(
-            arrays.pop("subject_mean"), arrays.pop("subject_covariance"), tuple(words.pop("assumed")),
-            words.pop("max_speed_m_s"),
-        )  # fmt: skip
+        told = [arrays.pop(f"subject_{name}") for name in ("mean", "covariance", "gain_slope")]
+        assumed, max_speed_m_s = tuple(words.pop("assumed")), words.pop("max_speed_m_s")
+        subject = FittedSubject(told[0], told[1], assumed, max_speed_m_s, told[2])
         for name in ("regressors", "lags", "notes"):
             words[name] = tuple(words[name])
         return cls(**arrays, **words, subject=subject)

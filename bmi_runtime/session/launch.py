@@ -210,7 +210,9 @@ def window_command(config: Config, headless: bool, say: Callable[[str], None]) -
         return None
     here = [_from_here(getattr(config.telemetry, key)) for key in ("publish_address", "control_address")]
     keys = ["--keys", config.telemetry.key_folder] if config.telemetry.key_folder else []
-    return [sys.executable, "-m", "gui", "--telemetry", here[0], "--control", here[1], *keys]
+    options = config.source.options
+    steer = ["--steer", str(options["steer_address"])] if options.get("steer") == "mouse" else []
+    return [sys.executable, "-m", "gui", "--telemetry", here[0], "--control", here[1], *keys, *steer]
 
 
 def _from_here(address: str) -> str:
