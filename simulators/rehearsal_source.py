@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import Literal
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.fit import world_of
@@ -61,6 +63,14 @@ class RehearsalSource(SimulatedSource):
     world : FittedWorld, optional
         In the place of the one that the options name.
     """
+
+    class Options(registry.Options):
+        """What ``source.options`` may say."""
+
+        pilot: str = ""
+        draw: bool = False
+        steer: Literal["subject", "mouse"] = "subject"
+        steer_address: str = STEER_ADDRESS
 
     def __init__(self, config: Config, world: FittedWorld | None = None):
         world = world or world_of_options(config.source.options)
