@@ -92,8 +92,8 @@ class SessionForm(QtWidgets.QDialog):
         inner = QtWidgets.QWidget()
         form = QtWidgets.QFormLayout(inner)
         form.setSpacing(6)
-        form.addRow("Saved &set", self._sets_row())
-        form.addRow("&Copy from", self._earlier_row())
+        form.addRow("Sa&ved set", self._sets_row())
+        form.addRow("Copy &from", self._earlier_row())
         for key, (label, _) in FIELDS.items():
             form.addRow(label, self.texts[key])
         form.addRow("&Configuration", self.config)

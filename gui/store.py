@@ -225,9 +225,10 @@ class Store:
             return False
         if answer.get("config", {}).get("session", {}).get("units", self.n_units) != self.n_units:
             return False
-        if answer.get("run") is not None and answer.get("run") == self.run:
-            return int(answer.get("bin", 0)) >= self.bin - 1
-        return bool(self.recording) and answer.get("resumed_from") == self.recording
+        if self.recording and answer.get("resumed_from") == self.recording:
+            return True  # it takes up what was recorded, which may be some bins less than what was shown
+        known = answer.get("run") is not None and answer.get("run") == self.run
+        return known and int(answer.get("bin", 0)) >= self.bin - 1
 
     def _take_past(self, answer: dict[str, Any], at_s: float) -> None:
         known, self._told = self._told, set()

@@ -200,6 +200,8 @@ PANEL_SIZES = {
     "controls": (560, 640),
     "replay": (640, 480),
     "recordings": (1000, 200),
+    "summary": (700, 620),
+    "array": (520, 420),
     "traces": (640, 460),
 }
 

@@ -196,6 +196,7 @@ class Player:
         timing = self.steps["timing"]
         self._latency_us = latency_ns(timing["stage_ns"], timing["lateness_ns"]) / 1e3
         self.past = self._read_past()
+        self._trial_bins = {at for at, _, body in self.past if unpack(body).get("name") == "trial"}
         self._named_marks = [[at + 1, stream, _name(unpack(body))] for at, stream, body in self.past]
         self.playing, self.speed, self.epoch = False, 1.0, 1
         self.publish = lambda stream, bin_index, message: None
@@ -282,11 +283,24 @@ class Player:
 
     def _recent(self) -> list[list[Any]]:
         """Return the past, oldest first, as ``[stream, packed message]``: all events, a minute of steps."""
-        past = [(at, stream, body) for at, stream, body in self.past if at < self.bin]
-        if self.bin:
-            message = self.step_message(max(self.bin - round(PAST_S / self.bin_s), 0), self.bin)
-            past.append((self.bin, "step", pack({"v": WIRE_VERSION, "bin": self.bin, **message})))
-        return [[stream, body] for _, stream, body in past]
+        recent: list[list[Any]] = []
+        start = max(self.bin - round(PAST_S / self.bin_s), 0)
+
+        def steps_until(stop: int) -> None:
+            nonlocal start
+            if stop > start:
+                message = {"v": WIRE_VERSION, "bin": stop, **self.step_message(start, stop)}
+                recent.append(["step", pack(message)])
+                start = stop
+
+        for at, stream, body in self.past:
+            if at >= self.bin:
+                break
+            if at >= start and at in self._trial_bins:  # a window looks at the spikes before a trial's end when it ends
+                steps_until(at + 1)
+            recent.append([stream, body])
+        steps_until(self.bin)
+        return recent
 
     def step_message(self, start: int, stop: int) -> dict[str, Any]:
         """Return bins `start` to `stop` as one message: a picture's worth, the last bin whole, its counts summed.

@@ -146,6 +146,10 @@ def test_start_tune_hold_mark_change_crash_stop_find_replay_and_the_next_day(des
 
     desk.key("F5")  # the form: the subject's name, then Start
     desk.until(lambda s: "Start a session" in s["dialogs"])
+    config = desk.folder / "quiet.toml"  # the default port for effectors is for one session at a time
+    config.write_text("[telemetry]\noutput_address = ''\n")
+    desk.key("alt+c", "ctrl+a")
+    desk.type(str(config))
     desk.key("alt+s")
     desk.type("M7")
     desk.key("Return")

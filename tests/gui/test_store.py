@@ -226,7 +226,9 @@ def test_a_session_that_goes_on_keeps_its_history_and_names_the_new_file():
     assert trials and rows
     again = {**hello, "run": 6, "recording": "/data/b.mcap", "resumed_from": "/data/a.mcap", "recent": []}
     again.pop("model_history", None)
-    store.needs_hello = True
+    store.receive("event", {"v": 1, "seq": 1, "run": 6, "bin": store.bin, "name": "note", "note": "n"}, 0.5)
+    assert store.needs_hello and store.run == 6
+    again["bin"] = store.bin - 13  # what was in flight when the runtime died is not in the recording
     store.hello(again, 1.0)
     assert len(store.trials) == trials and len(store.model_rows) >= rows and len(store.marks) >= marks
     assert any("goes on in b.mcap" in entry.text for entry in store.events)
