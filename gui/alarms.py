@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ SOUND_EVERY_S = 10.0
 """How often an alarm that is not acknowledged sounds again."""
 QUIET_S = 3.0
 """The shortest time between two sounds, whatever happens."""
+DISK_EVERY_S = 5.0
+"""How often the disk is asked: one in the network may be slow to answer."""
 LEAST_FREE_BYTES = 2_000_000_000
 RECENT_S = 10.0
 
@@ -72,7 +75,7 @@ def _recording(store: Store, now_s: float) -> Iterator[Found]:
         advice = "Nothing is recorded from here on. Hold, make room or change the disk, start a new session"
         yield Found("recording", "alarm", "RECORDING FAILED", str(failed), advice)
     elif store.recording and not store.replay:
-        free = free_bytes(store.recording)
+        free = free_bytes(store.recording, int(now_s // DISK_EVERY_S))
         if free is not None and free < LEAST_FREE_BYTES:
             reason = f"{free / 1e9:.1f} GB are left where the recording goes"
             yield Found("disk", "warning", "DISK NEARLY FULL", reason, "Make room now: a full disk ends the recording")
@@ -217,8 +220,9 @@ class Alarms:
         return len(fresh)
 
 
-def free_bytes(path: str) -> int | None:
-    """Return the free room where a file lies, or None where that cannot be seen from this machine."""
+@functools.lru_cache(maxsize=4)
+def free_bytes(path: str, moment: int = 0) -> int | None:
+    """Return the free room where a file lies, or None where that cannot be seen from this machine; once a `moment`."""
     try:
         found = os.statvfs(os.path.dirname(path) or ".")
     except OSError:
