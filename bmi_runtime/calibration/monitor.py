@@ -136,7 +136,9 @@ class Monitor:
         ])  # fmt: skip
         self._state = np.zeros((units, monitoring.N_STATE))
         self._matrices, pairs = np.zeros((units, 0)), regressors * (regressors + 1) // 2
-        self._written_out = regressors == monitoring.REGRESSORS  # the plane's three have a kernel of their own
+        self._written_out = (
+            regressors == monitoring.REGRESSORS
+        )  # in the order of additions of every recording of x and y
         if not self._written_out:
             self._matrices = np.zeros((units, monitoring.matrices_size(regressors)))
             self._work = np.zeros((6, regressors))

@@ -107,7 +107,9 @@ def _overview_rows(facts: dict):
     if facts["missing_bins"]:
         yield "missing bins", f"[red]{facts['missing_bins']:,} between the first and the last[/red]"
     rate = f", {facts['mean_rate_hz']:.2f} Hz on average" if facts["mean_rate_hz"] is not None else ""
-    yield "units", f"{facts['units']} ({'features' if facts['continuous'] else 'spike counts'}){rate}"
+    beside = f", and {facts['features']} features" if facts["features"] else ""
+    yield "units", f"{facts['units']} ({'features' if facts['continuous'] else 'spike counts'}){rate}{beside}"
+    yield "brain state", ", ".join(facts["axes"]) + (", and a click" if facts["click"] else "")
     success = f" ({facts['success_rate']:.1%})" if facts["success_rate"] is not None else ""
     yield "trials", f"{facts['trials']}: {facts['successes']} reached{success}, {facts['timeouts']} timed out"
     if facts["adapting"] is not None:

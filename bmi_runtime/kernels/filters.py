@@ -416,7 +416,7 @@ def update_state(mean, covariance, score, information, scale, work):
 
     Information form: with P_v the rows of the covariance that the evidence is about, A = (I + J P_vv)^-1 for
     information J, covariance -= P_:v A J P_v:, mean += P_:v A score. ``scale`` converts evidence per encoding unit
-    (dm, dm/s) into SI: 10 per encoding unit. The plane has its own closed form: half the time of the elimination.
+    (dm, dm/s) into SI: 10 per encoding unit. The plane has its own closed form, in a fraction of the time.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ def summarise(recording: Recording) -> dict[str, Any]:
     -------
     dict
         ``complete, bins, lost_bytes, missing_bins, damage, provenance``: what there is. ``duration_s, bin_s, units,
-        continuous, spikes, mean_rate_hz, trials, successes, timeouts, success_rate``: the session, to its last bin.
+        continuous, features, axes, click, spikes, mean_rate_hz, trials, successes, timeouts, success_rate``: the
+        session, to its last bin.
         ``adapting`` (fraction of bins), ``learning_rate`` (first, last), ``safety_states`` (bins in each), ``events``
         (messages by name), ``commands``, ``input_faults`` (sums of gap bins, late, duplicate and invalid counts, stale
         bins), ``latency_us`` (percentiles of the latency and of each stage), ``deadline_misses``, ``streams``
@@ -33,6 +34,9 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "size_bytes": recording.size_bytes,
         "units": recording.n_units,
         "continuous": recording.continuous,
+        "features": recording.n_features,
+        "axes": list(recording.space.axes),
+        "click": recording.space.click,
     }
     tally = Tally(recording)
     facts |= _duration(tally) | {"spikes": None if recording.continuous else tally.spikes, "mean_rate_hz": None}
