@@ -35,6 +35,29 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--leave-out", default="", metavar="UNITS", help="Units of the pilot to leave out, as 3,7.")
 @click.option("--velocity-scale", type=float, default=10.0, show_default=True,
               help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
+@click.option(
+    "--labels",
+    type=click.Choice(["known", "inferred"]),
+    default="known",
+    show_default=True,
+    help="Whether the taught state is the right one, or inferred and sometimes wrong.",
+)
+@click.option(
+    "--label-error",
+    type=float,
+    default=0.1,
+    show_default=True,
+    metavar="P",
+    help="With inferred labels: probability that one is wrong.",
+)
+@click.option(
+    "--label-run",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="S",
+    help="With inferred labels: how long a wrong one lasts on average, s.",
+)
 @click.option("--force", is_flag=True, help="Take what is refused for being outside its validity.")
 @click.option("--all-units", is_flag=True, help="Print every unit, not just the few that decide.")
 @click.option("--gui", is_flag=True, help="Open a window with both trade-off curves, to drag the rate along them.")
@@ -56,6 +79,9 @@ def calibrate(as_json, **options):
     design, fit, scores = _design(options)
     if options["gui"] or options["picture"]:
         _show(design, options)
+        return
+    if options["labels"] == "inferred":
+        _with_labels(design, options, as_json)
         return
     info, found, method = _rate(design, scores, options)
     rate = options["learning_rate"] if found is None else found.learning_rate
@@ -88,6 +114,14 @@ def _other_method(options, as_json) -> None:
     else:
         result, text = half_life_answer(_design(options)[0], options)
     answer(result, as_json, text)
+
+
+def _with_labels(design, options, as_json) -> None:
+    """Answer for labels that are sometimes wrong."""
+    from bmi_runtime.calibration.label_report import label_report
+
+    result, text = label_report(design, options)
+    answer(result, as_json, "" if as_json else text)
 
 
 def _one_error_bound(options) -> None:
