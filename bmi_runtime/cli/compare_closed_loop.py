@@ -20,6 +20,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.decoding.base import ADAPTED, fit_decoder
 from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.decoding.hosting import HostedDecoder
+from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP
 from bmi_runtime.decoding.refit_kalman import rotated_to_target
 from bmi_runtime.decoding.seat import Seat
 from bmi_runtime.errors import BadInput
@@ -100,6 +101,10 @@ def learn(name: str, subject: Subject, seconds: float, half_life_s: float | None
         first = subject.run(seconds / 2)[0]
         subject.hand_over(fit_decoder("kalman-velocity", first))
         subject.hand_over(fit_decoder(name, Training.joined([first, subject.run(seconds / 2)[0]])))
+    elif name == "recurrent":
+        decoder = fit_decoder(name, subject.run(seconds)[0], recipe=CLOSED_LOOP)
+        decoder.adapt_at(decoder.plan.rate(round(seconds / subject.config.bin_s), 1))
+        subject.hand_over(decoder)
     else:
         subject.hand_over(fit_decoder(name, subject.run(seconds)[0]))
 

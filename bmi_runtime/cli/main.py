@@ -12,6 +12,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "replay": ("bmi_runtime.cli.replay", "replay", "A recording through the same step: verify it, or ask what if."),
     "decode": ("bmi_runtime.cli.decode", "decode", "Stream an open-loop recording: adapt, then decode."),
     "train": ("bmi_runtime.cli.train", "train", "Train a recurrent decoder on recordings, for a session."),
+    "learn": ("bmi_runtime.cli.learn", "learn", "Beside a session: refit a decoder as it runs, and hand it over."),
     "calibrate": ("bmi_runtime.cli.calibrate", "calibrate", "Learning rate to error and convergence time, and back."),
     "glm": ("bmi_runtime.cli.glm", "glm", "Coupled Poisson GLMs: bin, simulate, fit, select, test, plot, export."),
     "perturb": ("bmi_runtime.cli.perturb", "perturb", "Causal effects from perturbation."),

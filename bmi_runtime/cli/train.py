@@ -13,8 +13,12 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="The decoder's file (.npz); never written over.")
-@click.option("--members", type=int, default=3, show_default=True, help="Networks whose outputs are averaged.")
-@click.option("--epochs", type=float, default=None, help="How often each bin is seen.  [default: 75]")
+@click.option("--for", "purpose", type=click.Choice(["recording", "closed-loop"]), default="recording",
+              show_default=True, help="closed-loop: little memory; units dropped, scaled and moved.")  # fmt: skip
+@click.option(
+    "--members", type=int, default=None, help="Networks whose outputs are averaged.  [default: 3, 2 in a loop]"
+)
+@click.option("--epochs", type=float, default=None, help="How often each bin is seen.  [default: 75, 60 in a loop]")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bits.")
 @click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the files.")
 @click.option("--velocity", type=click.Choice(["intended", "cursor", "rotated"]), help="What of a session is decoded.")
@@ -74,10 +78,12 @@ def _recipe(options):
     """Return the recipe with the options that were given."""
     import dataclasses
 
-    from bmi_runtime.decoding.recurrent_training import Recipe
+    from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP, Recipe
     from bmi_runtime.errors import BadInput
 
-    recipe = dataclasses.replace(Recipe(), members=options["members"])
+    recipe = CLOSED_LOOP if options["purpose"] == "closed-loop" else Recipe()
+    if options["members"] is not None:
+        recipe = dataclasses.replace(recipe, members=options["members"])
     if options["epochs"] is not None:
         recipe = dataclasses.replace(recipe, epochs=options["epochs"])
     if not 1 <= recipe.members <= 16:

@@ -71,6 +71,13 @@ class Recipe:
     position_weight: float = 0.3
 
 
+CLOSED_LOOP = Recipe(
+    entry=64, hidden=64, members=2, window_s=0.6, blind_s=0.1, epochs=60.0, unit_drop=0.3, gain_sd=0.25,
+    offset_sd=0.25, position_weight=0.0,
+)  # fmt: skip
+"""For a loop: little memory, so that it does not learn the trajectories of its training, and units that come and go."""
+
+
 @dataclasses.dataclass
 class Member:
     """A trained network and the course of its training."""

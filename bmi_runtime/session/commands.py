@@ -19,7 +19,7 @@ from bmi_runtime.session.safety import Happening
 if TYPE_CHECKING:
     from bmi_runtime.session.core import Session
 
-DECODER_SETTINGS = ("kind", "velocity_time_constant_s", "velocity_sd_m_s", "parameter_trust")
+DECODER_SETTINGS = ("kind", "fitted_file", "velocity_time_constant_s", "velocity_sd_m_s", "parameter_trust")
 
 
 def _as_it_is(session: Session, value: Any) -> Any:
@@ -106,6 +106,16 @@ LIVE_PARAMETERS = {
         kind=bool,
     ),
     "decoder.kind": _decoder_setting("kind", 0, 0, "", "which filter decodes", str),
+    "decoder.fitted_file": LiveParameter(
+        "",
+        0,
+        0,
+        "the file of a fitted decoder that takes over (bmi train, bmi learn, bmi compare --write)",
+        get=lambda session: session.decoder_settings()["fitted_file"],
+        prepare=lambda session, value: session.prepare_fitted(value),
+        commit=lambda session, prepared: session.take_decoder(prepared),
+        kind=str,
+    ),
     "decoder.velocity_time_constant_s": _decoder_setting(
         "velocity_time_constant_s", 1e-3, 60.0, "s", "how long the velocity prior remembers"
     ),

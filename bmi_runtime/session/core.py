@@ -529,6 +529,19 @@ class Session:
         self._try(self._make_decoder(section, self.decoder_model), section.kind)
         return PreparedDecoder(section, self.decoder_model, self._make_decoder(section, self.decoder_model))
 
+    def prepare_fitted(self, file: str) -> PreparedDecoder:
+        """Make the decoder of a file and try it on the newest bins; an empty name goes back to the units' own filter.
+
+        Raises
+        ------
+        BadInput
+            When the file cannot be read, is not for this session, or its decoder fails on the bins.
+        """
+        kind = "fitted" if file else FILTER_OF[self.model.likelihood]
+        section = self.decoder_config.model_copy(update={"fitted_file": file, "kind": kind})
+        self._try(self._make_decoder(section, self.decoder_model), section.kind)
+        return PreparedDecoder(section, self.decoder_model, self._make_decoder(section, self.decoder_model))
+
     def prepare_frozen(self, frozen: bool) -> PreparedDecoder:
         """Make a decoder with the parameters of this moment, or one with the live ones."""
         model = self.model.copy() if frozen else self.model

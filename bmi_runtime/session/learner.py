@@ -1,0 +1,112 @@
+"""A process beside the loop that fits decoders from what was recorded so far, and hands them over.
+
+It reads the recording, which the loop appends to and never waits for, trains at a low priority, writes the decoder as a
+file beside the recording, and asks for it by the live parameter ``decoder.fitted_file``. The command is tried on the
+newest bins, takes effect on a bin boundary, and is in the recording, so that the session replays to the bit. If this
+process dies, nothing happens in the loop: the decoder that was handed over last goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import zmq
+
+from bmi_runtime.decoding.base import fit_decoder
+from bmi_runtime.decoding.comparison import training_of
+from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.fitted_file import save_fitted
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.messages import pack, unpack
+from bmi_runtime.sources.session_file import session_recording
+
+NICENESS = 15  # the loop and the operator's window come first
+ANSWER_S = 5.0
+
+
+class Learner:
+    """Fits one kind of decoder to a growing recording and hands it to the session.
+
+    Parameters
+    ----------
+    recording : path
+        The session's ``.mcap``, as it is being written.
+    control_address : str
+        Of the session; empty writes files and hands over nothing.
+    kind : str
+        Row of the table of fitted decoders.
+    seed : int
+        Of the training.
+    least_s : float
+        Fewer seconds of intention are not learned from.
+    """
+
+    def __init__(self, recording, control_address: str, kind: str = "recurrent", seed: int = 1, least_s: float = 30.0):
+        self.recording, self.address, self.kind = pathlib.Path(recording), control_address, kind
+        self.seed, self.least_s = seed, least_s
+        self.refits = 0
+
+    def training(self) -> Training:
+        """Return what was recorded so far, with the intended velocity.
+
+        Raises
+        ------
+        BadInput
+            When there is nothing, or too little, to learn from yet.
+        """
+        recording = session_recording(self.recording, "intended")
+        seconds = recording.n_bins * recording.bin_s
+        if seconds < self.least_s:
+            raise BadInput(f"{self.recording} holds {seconds:.0f} s so far; learning begins at {self.least_s:g} s")
+        return training_of(recording).bridged()
+
+    def refit(self) -> tuple[pathlib.Path, int]:
+        """Fit to what was recorded so far; return the decoder's file and the number of bins that it learned from."""
+        training = self.training()
+        options: dict[str, Any] = {}
+        if self.kind == "recurrent":
+            from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP
+
+            options = {"recipe": CLOSED_LOOP, "seed": self.seed}
+        decoder = fit_decoder(self.kind, training, **options)
+        path = self._free_name()
+        about = f"{self.recording.name}, its first {len(training.counts)} bins"
+        save_fitted(path, self.kind, decoder, training, 1.0, about)
+        self.refits += 1
+        return path, len(training.counts)
+
+    def _free_name(self) -> pathlib.Path:
+        number = 1
+        while (path := self.recording.with_suffix(f".learned-{number:03d}.npz")).exists():
+            number += 1
+        return path
+
+    def hand_over(self, path: pathlib.Path) -> dict[str, Any]:
+        """Ask the session to decode with a file from the next bin on; return its answer.
+
+        Raises
+        ------
+        BmiError
+            When there is no session, or it refuses.
+        """
+        socket: Any = zmq.Context.instance().socket(zmq.REQ)
+        socket.linger = 0
+        try:
+            socket.connect(self.address)
+            socket.send(pack({"set": "decoder.fitted_file", "value": str(path.resolve())}))
+            if not socket.poll(1e3 * ANSWER_S):
+                raise BmiError(f"no session answers at {self.address}; {path} was not handed over")
+            answer = unpack(socket.recv())
+        finally:
+            socket.close()
+        if not answer.get("ok", False):
+            raise BmiError(f"the session refused {path}: {answer.get('error', answer)}")
+        return answer
+
+
+def stand_back() -> None:
+    """Lower this process's priority, where the system has one."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
