@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import actions, dialogs, panels, theme
+from gui import actions, dialogs, panels, screens, theme
 from gui.app import application
 from gui.panels.base import Context
 from gui.store import Store
@@ -27,7 +27,7 @@ class AnalysisWindow(QtWidgets.QMainWindow):
         self.panel = panels.panel_class(panels.available()[name])(Context(Store(), run=self.run))
         self.setWindowTitle(f"bmi-runtime: {self.panel.title}")
         self.setCentralWidget(self.panel)
-        self.resize(1100, 680)
+        self.resize(screens.fitting(QtCore.QSize(1100, 680), screens.available()))
         self._make_actions()
         self.apply_theme(theme.current().name)
 

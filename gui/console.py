@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.errors import BadInput
-from gui import actions, dialogs, files, layouts, panels, plots, processes, screens, subject_options, theme, veil
+from gui import actions, dialogs, files, layouts, panels, plots, screens, subject_options, theme, veil
 from gui.alarm_bar import AlarmBar
 from gui.alarms import Alarms
 from gui.client import Client
@@ -21,7 +20,7 @@ from gui.replay_control import ReplayControl
 from gui.safety_keys import SafetyKeys
 from gui.session_bar import SessionBar
 from gui.session_commands import SessionCommands, ask
-from gui.session_form import SessionForm
+from gui.session_start import SessionStart
 from gui.sounds import Sounds
 from gui.subject_settings import SubjectSettings
 from gui.subject_window import SubjectWindow
@@ -63,7 +62,6 @@ class Console(QtWidgets.QMainWindow):
         self.layout_name, self.frozen = layout, False
         client = link.client
         self.home = (client.telemetry_address, client.control_address, client.keys) if client else ("", "", "")
-        self.session: subprocess.Popen | None = None
         self.subject: SubjectWindow | None = None
         self.frames, self.drawn_revision, self._arranged = 0, -1, False
         self._next_chores_s, self._between = 0.0, False
@@ -77,6 +75,8 @@ class Console(QtWidgets.QMainWindow):
         self.replay = ReplayControl(
             link, self.docks["replay"].panel, self.do_say, self._recording_opened, self._recording_failed
         )
+        recordings = self.docks["recordings"].panel
+        self.starting = SessionStart(self, self.home, self.memory, lambda: recordings.folder, self.do_say)
         self._make_actions()
         self.keys = SafetyKeys(self.run_if_enabled, self) if live else None
         self.apply_layout(layout)
@@ -182,7 +182,7 @@ class Console(QtWidgets.QMainWindow):
             self._between = not self._between
             if self._between:
                 return
-        self._watch_session()
+        self.starting.watch()
         self._watch_end()
         self.refresh()
 
@@ -230,7 +230,7 @@ class Console(QtWidgets.QMainWindow):
 
     def _veil(self) -> None:
         now_s = self.link.now_s()
-        self.bar.refresh(self.store, now_s, self.enabled, self.replay.opening)
+        self.bar.refresh(self.store, now_s, self.enabled, self._progress())
         for name, action in self.actions_by_name.items():
             action.setEnabled(self.enabled(name))
         client = self.link.client
@@ -284,16 +284,26 @@ class Console(QtWidgets.QMainWindow):
             self.replay.send({"do": "play"})
         elif self.store.held and self.store.connection(self.link.now_s()) == "connected":
             self.commands.resume()
-        elif self.session is not None and self.session.poll() is None:
-            self.do_say("a session is starting already")
         else:
-            self.new_session = SessionForm(self, *self.home, self.memory, self.docks["recordings"].panel.folder)
-            self.new_session.accepted.connect(self._start)
-            self.new_session.open()
+            self.starting.ask()
 
-    def _start(self) -> None:
-        self.session = processes.start_session(self.new_session.arguments())
-        self.do_say("starting a session: kernels are compiled on the first start, which takes up to half a minute")
+    @property
+    def new_session(self):
+        """The form of a new session, or None before the first one."""
+        return self.starting.form
+
+    @property
+    def session(self):
+        """The process of the session that was started here, while it runs."""
+        return self.starting.process
+
+    def _progress(self) -> tuple[str, str]:
+        """Return the word and the reason of what takes its time now, or two empty ones."""
+        if self.replay.opening:
+            return "OPENING", self.replay.opening
+        waiting = self.store.connection(self.link.now_s()) in ("waiting", "ended")
+        told = self.starting.progress() if waiting else ""
+        return ("STARTING", told) if told else ("", "")
 
     def _watch_end(self) -> None:
         """Show the summary once a session that was seen has ended."""
@@ -301,18 +311,6 @@ class Console(QtWidgets.QMainWindow):
         if ended and not self._ended_seen and self.store.step is not None:
             self.show_panel("summary")
         self._ended_seen = ended
-
-    def _watch_session(self) -> None:
-        """Say why a session that this window started did not run."""
-        if self.session is None or self.session.poll() is None:
-            return
-        words = self.session.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        if self.session.returncode:
-            told = words[-1] if words else f"the session ended with exit code {self.session.returncode}"
-            self.do_say(f"✕ {told}")
-            self.failure = ask(self, "The session did not run", told, "Close", {"Change the form": self.do_start})
-        self.session.stderr.close()
-        self.session = None
 
     @property
     def question(self):
@@ -684,6 +682,8 @@ class Console(QtWidgets.QMainWindow):
         super().showEvent(event)
         if not self._arranged:
             self._arranged = True
+            if QtGui.QGuiApplication.platformName() != "offscreen" and not self.isMaximized():
+                self.resize(screens.fitting(self.size(), screens.available(self)))
             QtCore.QTimer.singleShot(0, lambda: self.apply_layout(self.layout_name, keep=False))
 
     def closeEvent(self, event):

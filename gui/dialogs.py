@@ -10,7 +10,7 @@ import numpy as np
 import pyqtgraph
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import actions, performance, plots, theme
+from gui import actions, performance, plots, screens, theme
 
 
 def keys_in_words(keys: str) -> str:
@@ -39,7 +39,7 @@ class Palette(QtWidgets.QDialog):
         self.setWindowTitle("All commands")
         self.setObjectName("Palette")
         self.run, self.enabled, self.panels, self.parameters = run, enabled, panels or {}, parameters or {}
-        self.resize(560, 460)
+        self.resize(screens.fitting(QtCore.QSize(560, 460), screens.available()))
         column = QtWidgets.QVBoxLayout(self)
         self.line = QtWidgets.QLineEdit()
         self.line.setPlaceholderText("type a part of a command, or a parameter and its value: assist 0.2")
@@ -166,7 +166,7 @@ class TextDialog(QtWidgets.QDialog):
         super().__init__(parent)
         self.setWindowTitle(title)
         self.setAttribute(QtCore.Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.resize(*size)
+        self.resize(screens.fitting(QtCore.QSize(*size), screens.available()))
         column = QtWidgets.QVBoxLayout(self)
         self.text = QtWidgets.QTextBrowser()
         self.text.setFont(theme.font(11))
@@ -252,7 +252,7 @@ class SessionsDialog(QtWidgets.QDialog):
     def __init__(self, parent, entries: list[dict[str, Any]]):
         super().__init__(parent)
         self.setWindowTitle("Sessions compared")
-        self.resize(820, 560)
+        self.resize(screens.fitting(QtCore.QSize(820, 560), screens.available()))
         column = QtWidgets.QVBoxLayout(self)
         known = [entry for entry in entries if entry.get("trials")]
         self.entries = sorted(known, key=lambda entry: entry.get("created_s", 0.0))

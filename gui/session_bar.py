@@ -151,26 +151,26 @@ class SessionBar(QtWidgets.QWidget):
         """Allow any width: what does not fit is made smaller."""
         return QtCore.QSize(100, super().minimumSizeHint().height())
 
-    def refresh(self, store, now_s: float, enabled, opening: str = "") -> None:
-        """Show the session; `enabled(name)` says which buttons may be pressed, `opening` which file is being opened."""
+    def refresh(self, store, now_s: float, enabled, progress: tuple[str, str] = ("", "")) -> None:
+        """Show the session; `enabled(name)` says which buttons may be pressed, `progress` what takes its time."""
         self.state = status.state_of(store, now_s)
         word, sign, background, text = BADGES[store.mode]
         badge = f"background: {background}; color: {text}; border-radius: 6px; padding: 4px 12px;"
         _set(self.badge, f"{sign} {word}", badge)
-        self._state(store, now_s, opening)
+        self._state(store, now_s, progress)
         self.time.show_text(clock(store.elapsed_s)[:-1] if store.n_units else "")
         self.block.show_text(status.block(store))
         self._record(store)
         self._buttons(store, enabled)
         self._fit()
 
-    def _state(self, store, now_s: float, opening: str) -> None:
+    def _state(self, store, now_s: float, progress: tuple[str, str]) -> None:
         word, sign, role = STATES[self.state]
         if self.state == "playing":
             word = f"PLAYING × {store.replay.get('speed', 1):g}"
         reason = status.why(store, self.state, now_s)
-        if opening:
-            word, sign, role, reason = "OPENING", "…", "warn", os.path.basename(opening)
+        if progress[0]:
+            (word, reason), sign, role = progress, "…", "warn"
         _set(self.word, f"{sign} {word}", f"color: {getattr(theme.current(), role)}")
         self.why.show_text(reason)
         word, role, detail = status.adaptation(store, self.state)

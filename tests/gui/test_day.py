@@ -117,6 +117,8 @@ class Desk:
         self.key("Return")
 
     def close(self):
+        for pid in workers(self.addresses[0])[:1]:  # where the day broke off before Stop
+            os.kill(pid, signal.SIGTERM)
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.terminate()

@@ -1,0 +1,82 @@
+"""Sessions that the window starts: the form, the process, and why one did not run."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+
+from pyqtgraph.Qt import QtWidgets
+
+from gui import processes
+from gui.layouts import Memory
+from gui.session_commands import ask
+from gui.session_form import SessionForm
+
+
+class SessionStart:
+    """Starts sessions that live on when the window closes.
+
+    Parameters
+    ----------
+    window : QWidget
+    home : (str, str, str)
+        Telemetry, control, keys: where the window listens, and the session shall publish.
+    memory : Memory
+    folder : callable
+        Returns the folder of recordings.
+    say : callable
+        Shows a sentence.
+
+    Attributes
+    ----------
+    form : SessionForm or None
+    process : subprocess.Popen or None
+        Of the session that was started last, while it runs.
+    """
+
+    def __init__(
+        self,
+        window: QtWidgets.QWidget,
+        home: tuple[str, str, str],
+        memory: Memory,
+        folder: Callable[[], str],
+        say: Callable[[str], None],
+    ):
+        self.window, self.home, self.memory, self.folder, self.say = window, home, memory, folder, say
+        self.form: SessionForm | None = None
+        self.process: subprocess.Popen | None = None
+        self.failure: QtWidgets.QMessageBox | None = None
+        self._begun_s = 0.0
+
+    def ask(self) -> None:
+        """Open the form; its Start starts a session."""
+        if self.process is not None and self.process.poll() is None:
+            self.say("a session is starting already")
+            return
+        self.form = SessionForm(self.window, *self.home, self.memory, self.folder())
+        self.form.accepted.connect(self._start)
+        self.form.open()
+
+    def _start(self) -> None:
+        assert self.form is not None
+        self.process, self._begun_s = processes.start_session(self.form.arguments()), time.monotonic()
+        self.say("starting a session: kernels are compiled on the first start, which takes up to half a minute")
+
+    def progress(self) -> str:
+        """Return how long a session has been starting, or nothing when none is."""
+        if self.process is None or self.process.poll() is not None:
+            return ""
+        return f"a session for {time.monotonic() - self._begun_s:.0f} s; the first one compiles, for half a minute"
+
+    def watch(self) -> None:
+        """Say why a session that was started here did not run."""
+        if self.process is None or self.process.poll() is None:
+            return
+        words = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()  # type: ignore[union-attr]
+        if self.process.returncode:
+            told = words[-1] if words else f"the session ended with exit code {self.process.returncode}"
+            self.say(f"✕ {told}")
+            self.failure = ask(self.window, "The session did not run", told, "Close", {"Change the form": self.ask})
+        self.process.stderr.close()  # type: ignore[union-attr]
+        self.process = None
