@@ -50,10 +50,11 @@ def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict
     fields, task = given.fields, session.task
     bins = round(seconds / config.bin_s)
     path, trials, squares = [session.cursor[:n]], [], 0.0
+    run = session.step if _watched(config) else session.respond
     for _ in range(bins):
         target, trial = task.target, task.trial
         fields.counts[:] = acting.counts(session.cursor, target)
-        session.step(given.bytes)
+        run(given.bytes)
         squares += sum((a - b) ** 2 for a, b in zip(session.decoder.state.tolist()[n:], acting.intended, strict=True))
         path.append(session.cursor[:n])
         for event in session.events:
@@ -66,6 +67,13 @@ def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict
         if task.trial != trial or task.trial_state >= TrialState.SUCCESS:
             path = [session.cursor[:n]]
     return _measures(trials, config, seconds) | {"velocity_error_m_s": math.sqrt(squares / max(bins, 1))}
+
+
+def _watched(config: Config) -> bool:
+    """Return whether what watches over the adapter changes what it does; otherwise a rehearsal goes on without it."""
+    adapter, session = config.adapter, config.session
+    changes = adapter.schedule != "fixed" or adapter.drift_tracking or adapter.estimate_noise
+    return changes or bool(session.features) or "history" in config.encoding.regressors
 
 
 def _measures(trials: list[Trial], config: Config, seconds: float) -> dict[str, float]:

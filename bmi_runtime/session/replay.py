@@ -98,7 +98,7 @@ def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[
     if "adapter.schedule" in named:
         given["oversight"] = given["oversight"] | {"schedule": fresh["oversight"]["schedule"]}
     if not named.isdisjoint(ASKS_INTENTION):
-        given["intention"] = fresh["intention"]
+        given |= {name: fresh[name] for name in ("intention_kind", "intention")}
     if "decoder.frozen_model" in named:
         given["decoder_model"] = fresh["decoder_model"]
     if not named.isdisjoint(OTHER_DECODER):  # its state is its own; it begins where the cursor is
