@@ -13,6 +13,7 @@ from bmi_runtime.session.core import Session
 from bmi_runtime.session.paired import paired_errors, where_it_arises
 from bmi_runtime.session.replay import Replay, recorded_config, session_from
 from bmi_runtime.session.what_if import WhatIf
+from bmi_runtime.sources.base import source_class
 
 SETTINGS = [
     "adapter.learning_rate=1e-9",
@@ -169,7 +170,7 @@ def test_frozen_from_the_start_decodes_with_the_model_that_knows_nothing(recordi
 
 def test_another_start_of_the_model_is_what_a_session_starts_with(recording):
     replay = Replay(recording, ["encoding.initial=truth"])
-    truth = launch.source_class("simulated")(replay.session.config).truth()
+    truth = source_class("simulated")(replay.session.config).truth()
     np.testing.assert_array_equal(replay.session.model.weights, truth)
     assert asked(recording, "encoding.initial_sd=0.01", "adapter.learning_rate=0")["error_replayed_m_s"] > 0.08
 
