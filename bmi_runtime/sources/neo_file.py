@@ -12,6 +12,7 @@ import inspect
 import io
 import logging
 import pathlib
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -167,7 +168,8 @@ def opened(found: Recognised) -> Iterator[Acquisition]:
         reader = None
         try:
             reader = _reader(neo.rawio, found)
-            reader.parse_header()
+            with contextlib.redirect_stdout(sys.stderr):  # some of neo's readers print
+                reader.parse_header()
             yield Acquisition(reader)
         except BadInput:
             raise

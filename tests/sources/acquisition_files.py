@@ -310,3 +310,75 @@ def neuroscope(folder, rate_hz=20_000):
         np.savetxt(folder / f"session.res.{group}", np.round(times[order] * rate_hz), fmt="%d")
         np.savetxt(folder / f"session.clu.{group}", np.r_[3, clusters], fmt="%d")
     return [trains[2], trains[4], trains[5]]
+
+
+def intan(path, seconds=1.0, rate_hz=20_000.0, channels=4):
+    """Write a .rhd of version 2.0 with amplifier channels; return how many samples it holds."""
+
+    def words(text):
+        raw = text.encode("utf-16-le")
+        return np.array([len(raw)], "<u4").tobytes() + raw
+
+    def numbers(kind, *values):
+        return np.array(values, kind).tobytes()
+
+    head = b"\x02\x27\x91\xc6" + numbers("<i2", 2, 0) + numbers("<f4", rate_hz)
+    head += numbers("<i2", 1) + numbers("<f4", 1.0, 0.1, 7500.0, 1.0, 0.1, 7500.0)
+    head += numbers("<i2", 0) + numbers("<f4", 1000.0, 1000.0) + 3 * words("") + numbers("<i2", 0, 0) + words("")
+    head += numbers("<i2", 1) + words("Port A") + words("A") + numbers("<i2", 1, channels, channels)
+    for channel in range(channels):
+        head += 2 * words(f"A-{channel:03d}") + numbers("<i2", channel, channel, 0, 1, channel, 0, 0, 0, 0, 0)
+        head += numbers("<f4", 1e6, 0.0)
+    blocks = int(seconds * rate_hz) // 128
+    flat = np.full((channels, 128), 32_768, "<u2").tobytes()
+    path.write_bytes(head + b"".join((np.arange(128, dtype="<i4") + 128 * b).tobytes() + flat for b in range(blocks)))
+    return 128 * blocks
+
+
+def spikegadgets(path, seconds=1.0, rate_hz=20_000, channels=32):
+    """Write a .rec: its configuration in XML, then one packet a sample."""
+    trodes = "".join(f'<SpikeNTrode id="{k + 1}"><SpikeChannel hwChan="{k}"/></SpikeNTrode>\n' for k in range(channels))
+    xml = (
+        '<?xml version="1.0"?>\n<Configuration>\n<GlobalConfiguration/>\n'
+        f'<HardwareConfiguration numChannels="{channels}" samplingRate="{rate_hz}">\n'
+        '<Device name="SysClock" packetOrderPreference="1" numBytes="8"/>\n</HardwareConfiguration>\n'
+        f"<SpikeConfiguration>\n{trodes}</SpikeConfiguration>\n</Configuration>\n"
+    )
+    packet = np.dtype([("sync", "u1"), ("clock", "u1", 8), ("time", "<u4"), ("data", "<i2", channels)])
+    packets = np.zeros(int(seconds * rate_hz), packet)
+    packets["sync"], packets["time"] = 0x55, np.arange(len(packets))
+    path.write_bytes(xml.encode() + packets.tobytes())
+
+
+TDT_NAMES = ("size", "kind", "store", "channel", "sort", "time", "offset", "format", "rate")
+TDT_ROW = np.dtype(list(zip(TDT_NAMES, ("<i4", "<i4", "S4", "<u2", "<u2", "<f8", "<i8", "<i4", "<f4"), strict=True)))
+
+
+def tdt(folder, stop_s=4.0, start_s=1.7e9):
+    """Write a block of a TDT tank: sorted snippets on two channels, the hand as two streams; times since 1970."""
+    block = folder / "Block-1"
+    block.mkdir(parents=True)
+    trains, points, rows, tev = trains_s(0.0, stop_s, units=3, seed=3), 32, [], b""
+    events = [(t, "eNe1", 1 + unit // 2, 1 + unit % 2) for unit, train in enumerate(trains) for t in train]
+    events += [(0.256 * k, "Hand", axis, 0) for k in range(int(stop_s / 0.256)) for axis in (1, 2)]
+    for time_s, store, channel, sort in sorted(events):
+        at = time_s + np.arange(256) / SLOW_HZ
+        data = np.zeros(points) if sort else 1e6 * hand_m(at)[:, channel - 1]
+        kind, rate = (33_281, RATE_HZ) if sort else (33_025, SLOW_HZ)
+        rows.append((10 + len(data), kind, store.encode(), channel, sort, start_s + time_s, len(tev), 0, rate))
+        tev += data.astype("<f4").tobytes()
+    first = [(0, 0, b"", 0, 0, 0.0, 0, 0, 0.0), (0, 0, b"\x01", 0, 0, start_s, 0, 0, 0.0)]
+    table = np.array([*first, *rows, (0, 0, b"\x02", 0, 0, start_s + stop_s, 0, 0, 0.0)], TDT_ROW)
+    stem = block / "tank_Block-1"
+    stem.with_suffix(".tsq").write_bytes(table.tobytes())
+    stem.with_suffix(".tev").write_bytes(tev)
+    stem.with_suffix(".Tdx").write_bytes(b"")
+    stores = (("eNe1", 33_281, points, RATE_HZ), ("Hand", 33_025, 256, SLOW_HZ))
+    stem.with_suffix(".Tbk").write_bytes(b"".join(_tdt_store(*store) for store in stores) + b"[USERNOTEDELIMITER]")
+    return trains
+
+
+def _tdt_store(name, kind, points, rate_hz):
+    fields = {"StoreName": name, "HeadName": name, "Enabled": 1, "CircType": 1, "NumChan": 2, "StrobeMode": 1}
+    fields |= {"TankEvType": kind, "NumPoints": points, "DataFormat": 0, "SampleFreq": float(rate_hz)}
+    return ("[STOREHDRITEM]" + "".join(f"NAME={k};TYPE=S;VALUE={v};\r\n" for k, v in fields.items())).encode()

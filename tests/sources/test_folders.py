@@ -1,5 +1,7 @@
 """Folders of acquisition systems and sorters: told by what is in them, asked about when several recordings are."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,50 @@ def test_what_is_not_read_says_what_to_do(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput, match=words):
         read_spikes(tmp_path / name)
+
+
+def test_a_tdt_block(tmp_path):
+    trains = made.tdt(tmp_path)
+    for given in (tmp_path, tmp_path / "Block-1", tmp_path / "Block-1" / "tank_Block-1.tsq"):
+        found = read_spikes(given)
+        check_trains(found, trains)
+        np.testing.assert_allclose(found.segments_s, [(0.0, 4.0)], atol=1e-6)
+    (tmp_path / "map.toml").write_text(
+        'name = "x"\n[bin]\nwidth_s = 0.05\n[position]\nchannels = ["Hand 1", "Hand 2"]\nunit = "m"\nscale = 1e-6\n'
+    )
+    recording = load_recording(tmp_path, mapping=tmp_path / "map.toml")
+    centres = 0.05 * (np.arange(recording.n_bins) + 0.5) - 0.5 / made.SLOW_HZ
+    np.testing.assert_allclose(recording.position, made.hand_m(centres), atol=1e-3)
+
+
+def test_raw_recordings_of_intan_and_spikegadgets(tmp_path):
+    samples = made.intan(tmp_path / "a.rhd")
+    found = read_spikes(tmp_path / "a.rhd")
+    np.testing.assert_allclose(found.segments_s, [(0.0, samples / 20_000)])
+    assert found.signals[0] == "A-000: 20000 Hz, uV"
+    assert found.trains_s == []
+    made.spikegadgets(tmp_path / "b.rec")
+    found = read_spikes(tmp_path / "b.rec")
+    np.testing.assert_allclose(found.segments_s, [(0.0, 1.0)])
+    assert len(found.signals) == 32
+    with pytest.raises(BadInput, match="there are no spikes in it"):
+        load_recording(tmp_path / "a.rhd")
+
+
+def test_nix(tmp_path):
+    pytest.importorskip("nixio", reason="nixio is not installed (pip install nixio)")
+    import quantities as pq
+
+    trains = made.trains_s(0.0, 4.0, seed=9)
+    block = neo.Block(segments=[neo.Segment()])
+    block.segments[0].spiketrains.extend(neo.SpikeTrain(train * pq.s, t_stop=4.0 * pq.s) for train in trains)
+    with neo.NixIO(str(tmp_path / "a.nix"), "ow") as file:
+        file.write_block(block)
+    check_trains(read_spikes(tmp_path / "a.nix"), trains)
+
+
+def test_nix_without_its_library_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nixio", None)
+    (tmp_path / "a.nix").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(BadInput, match="nixio"):
+        read_spikes(tmp_path / "a.nix")
