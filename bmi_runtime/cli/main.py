@@ -23,6 +23,7 @@ SUBCOMMANDS = {  # name: (module, function, one line of help)
     "compare": ("bmi_runtime.cli.compare", "compare", "Decoders side by side, with confidence intervals."),
     "rehearse": ("bmi_runtime.cli.rehearse", "rehearse", "Settings tried on a pilot's own units and subject."),
     "inspect": ("bmi_runtime.cli.inspect", "inspect", "What is in a recording or data file, and what is odd."),
+    "lineage": ("bmi_runtime.cli.lineage", "lineage", "Sessions of a folder as a chain."),
     "stability": ("bmi_runtime.cli.stability", "stability", "Has the array changed since the reference days?"),
     "sync": ("bmi_runtime.cli.sync", "sync", "Delay and jitter of a photodiode against the target onsets."),
     "recover": ("bmi_runtime.cli.recover", "recover", "Salvage a truncated recording."),
