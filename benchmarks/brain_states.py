@@ -29,6 +29,7 @@ CASES = {  # name: overrides
     **{f"{n} axes": (f"state.axes={list(NAMES[:n])}",) for n in (1, 2, 3, 4, 7)},
     "24 units": ("session.units=24",),
     "24 features": ("session.units=0", "session.features=24"),
+    "1 unit + 24 features": ("session.units=1", "session.features=24"),
     "24 units + 24 features": ("session.units=24", "session.features=24"),
     "rich tuning, velocity model": RICH,
     "rich tuning, rich model": (*RICH, "encoding.regressors=['velocity','position','speed']"),
@@ -36,7 +37,7 @@ CASES = {  # name: overrides
 }
 PAIRS = (
     ("24 units + 24 features", "24 units"),
-    ("24 units + 24 features", "24 features"),
+    ("24 units + 24 features", "1 unit + 24 features"),
     ("rich tuning, rich model", "rich tuning, velocity model"),
 )
 MINUTE_S = 60.0

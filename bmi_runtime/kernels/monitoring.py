@@ -176,14 +176,25 @@ def monitor_step_any(
         else:
             w = mask * max(counts[i] - nu, 0.0)
             v, x = w * (1.0 - single * min(w, 1.0)), mask * nu
+        g[:], h[:], left[:], right[:] = 0.0, 0.0, 0.0, 0.0
+        pair = 0
+        for a in range(d):  # each element of the triangles is read once, and counts both ways
+            for b in range(a):
+                own, error = covariance[pair, i], m[pair]
+                g[a] += own * u[b]
+                g[b] += own * u[a]
+                h[a] += error * u[b]
+                h[b] += error * u[a]
+                pair += 1
+            g[a] += covariance[pair, i] * u[a]
+            h[a] += m[pair] * u[a]
+            pair += 1
+            for b in range(d):
+                value = m[cross + a * d + b]
+                left[b] += u[a] * value
+                right[a] += w * value * u[b]
         loss, spread, quadratic, along = 0.0, 0.0, 0.0, 0.0
         for a in range(d):
-            g[a], h[a], left[a], right[a] = 0.0, 0.0, 0.0, 0.0
-            for b in range(d):
-                g[a] += covariance[_pair(a, b), i] * u[b]
-                h[a] += m[_pair(a, b)] * u[b]
-                left[a] += u[b] * m[cross + b * d + a]
-                right[a] += w * m[cross + a * d + b] * u[b]
             loss += g[a] * u[a]
             spread += h[a] * u[a]
             quadratic += left[a] * u[a]
@@ -192,11 +203,13 @@ def monitor_step_any(
         pull = w * w * quadratic - noise
         for a in range(d):
             f[a] = w * (h[a] - left[a]) + pull * g[a]
+        pair = 0
         for a in range(d):
             for b in range(d):
                 m[cross + a * d + b] += g[a] * f[b] - right[a] * g[b]
             for b in range(a + 1):
-                m[_pair(a, b)] += noise * g[a] * g[b] - w * (g[a] * h[b] + g[b] * h[a])
+                m[pair] += noise * g[a] * g[b] - w * (g[a] * h[b] + g[b] * h[a])
+                pair += 1
         move = x - w * along
         for a in range(d):
             m[trace + a] += g[a] * move
