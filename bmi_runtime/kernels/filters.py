@@ -8,10 +8,14 @@ loops run over units and vectorise. The symmetric matrix has one copy of each el
 import numpy as np
 
 from bmi_runtime.kernels import rows
+from bmi_runtime.kernels.exponential import exponential
 from bmi_runtime.kernels.jit import kernel
 
 TWO_PI = 6.283185307179586
 BLOCK = 128  # units worked on together: scratch of (regressors + 5, BLOCK) stays in the first-level cache
+LARGEST_JUMP = 3.0  # of the log rate of an uncertain unit in one bin, beyond which Newton's step is not believed
+UNCERTAIN = 10.0  # variance of a log rate, from which on a unit is that
+BISECTIONS = 60
 LOG_RATE_LIMIT = 12.0  # |log expected count per bin| beyond which a rate is taken as exploded
 
 
@@ -95,6 +99,30 @@ def _poisson_gains(expected, spread, innovation, variance, gain, step):
 
 
 @kernel
+def _settle_jumps(innovation, spread, gain, step):
+    """Where one step would raise an uncertain unit's log rate by LARGEST_JUMP, go to the posterior's mode instead.
+
+    The step of :func:`_poisson_gains` is one of Newton's from the prior. With an uncertain unit and a first spike it
+    overshoots (a prior sd of 5 raises the rate e^14 times; the absurd rate then counts as information, and the
+    covariance collapses around a wrong weight, for good). Along Pu the mode solves a = count - w exp(a u'Pu) (derived),
+    an increasing function of a: found by bisection, which needs no start and gives the same bits everywhere.
+    """
+    for j in range(spread.size):
+        if spread[j] > UNCERTAIN and step[j] * spread[j] > LARGEST_JUMP:
+            w = gain[j] / (1.0 - gain[j] * spread[j])
+            count = innovation[j] + w
+            low, high = 0.0, count
+            for _ in range(BISECTIONS):
+                middle = 0.5 * (low + high)
+                if middle - count + w * exponential(middle * spread[j]) < 0.0:
+                    low = middle
+                else:
+                    high = middle
+            step[j] = high
+            gain[j] = (count - high) / (1.0 + (count - high) * spread[j])
+
+
+@kernel
 def _log_likelihood_terms(counts, mask, log_expected, expected, out):
     """Set out[j] = count log w - w."""
     for j in range(out.size):
@@ -159,6 +187,7 @@ def adapt_poisson_own(weights, covariance, counts, valid, regressors, own, rate,
         _log_likelihood_terms(count, mask, predictor, expected, terms)
         log_likelihood += rows.total(terms)
         _poisson_gains(expected, spread, error, variance[start:stop], expected, step)
+        _settle_jumps(error, spread, expected, step)
         _rank_one_update(weights, covariance, rate, start, stop, direction, expected, step)
     return log_likelihood
 
