@@ -1,5 +1,7 @@
 """``bmi calibrate``: learning rate to steady-state error and convergence time, and back."""
 
+import dataclasses
+
 import click
 
 from bmi_runtime.cli.calibrate_text import summary
@@ -15,6 +17,12 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--max-error", type=float, metavar="V",
               help="Backward: the fastest rate with an error variance of the weights of at most V.")  # fmt: skip
 @click.option("--max-error-sd", type=float, metavar="SD", help="The same as a standard deviation.")
+@click.option("--max-velocity-error", type=float, metavar="CM_S",
+              help="With a pilot: the fastest rate whose decoded velocity errs by at most this, cm/s.")  # fmt: skip
+@click.option("--max-time-to-target", type=float, metavar="S",
+              help="With a pilot: the fastest rate whose expected time to target is at most S s.")  # fmt: skip
+@click.option("--min-hits-per-minute", type=float, metavar="N",
+              help="With a pilot: the fastest rate with at least so many targets a minute expected.")  # fmt: skip
 @click.option("--max-convergence-time", type=float, metavar="S",
               help="Backward: the least error, converged within S s.")  # fmt: skip
 @click.option("--method", type=click.Choice(["adaptive", "smoothbatch", "rml", "readout"]), default="adaptive",
@@ -73,6 +81,7 @@ def calibrate(as_json, **options):
     from bmi_runtime.calibration.forward import predict
 
     _one_error_bound(options)
+    _check_task_wishes(options)
     if options["method"] != "adaptive":
         _other_method(options, as_json)
         return
@@ -83,13 +92,15 @@ def calibrate(as_json, **options):
     if options["labels"] == "inferred":
         _with_labels(design, options, as_json)
         return
-    info, found, method = _rate(design, scores, options)
+    outcomes = _outcomes(scores, options)
+    info, found, method = _rate(design, scores, options, outcomes)
     rate = options["learning_rate"] if found is None else found.learning_rate
     threshold, initial = options["threshold"], options["initial_covariance"]
     prediction = predict(design, rate, threshold, initial, options["exact"], info, scores)
     result = _result(prediction, found) | _drifting(info, rate, options["drift"]) | {"method": method}
     if fit is not None:
         result["pilot"] = _pilot(fit, scores, options, rate)
+        result["expected"] = dataclasses.asdict(outcomes.at(rate))
     if options["write"] is not None:
         _check_writable(prediction, method, options)
         _write(options["write"], options["pilot"] or options["design"], prediction, found)
@@ -170,19 +181,79 @@ def _design(options):
     return fit.design, fit, MeasuredScores(fit)
 
 
-def _rate(design, scores, options):
+TASK_WISHES = {"max_velocity_error": "velocity_error_m_s", "max_time_to_target": "time_to_target_s",
+               "min_hits_per_minute": "hits_per_minute"}  # fmt: skip
+WORDS = {
+    "max_velocity_error": "decoded velocity error at most {:g} cm/s",
+    "max_time_to_target": "time to target at most {:g} s",
+    "min_hits_per_minute": "at least {:g} hits per minute",
+}
+
+
+def _check_task_wishes(options) -> None:
+    """Refuse wishes about decoding and the task that nothing can answer."""
+    from bmi_runtime.errors import BadInput
+
+    asked = [name for name in TASK_WISHES if options[name] is not None]
+    if asked and options["pilot"] is None:
+        raise BadInput(f"--{asked[0].replace('_', '-')} needs a pilot to decode; give one with --from")
+    wrong = [name for name in asked if not options[name] > 0]
+    if wrong:
+        raise BadInput(f"--{wrong[0].replace('_', '-')} {options[wrong[0]]:g} cannot be; give a number above zero")
+
+
+def _outcomes(scores, options):
+    """Return what predicts decoding and the task from a pilot, None without one."""
+    from bmi_runtime import config as configuration
+    from bmi_runtime.calibration.outcomes import Outcomes
+
+    if scores is None:
+        return None
+    path = str(options["pilot"])
+    if not path.lower().endswith(".mcap"):
+        return Outcomes(scores, configuration.load())
+    from bmi_runtime.recording.reader import Recording
+
+    recorded = configuration.as_recorded(Recording(path).header.get("config") or {})
+    return Outcomes(scores, configuration.from_dict(recorded, path))
+
+
+def _task_rate(design, outcomes, options):
+    """Return the answer to wishes about decoding and the task: the slowest of the rates that each allows, or None."""
+    import numpy as np
+
+    from bmi_runtime.calibration.inverse import Answer
+
+    found = []
+    for name, measure in TASK_WISHES.items():
+        if options[name] is not None:
+            wanted = options[name] / 100 if name == "max_velocity_error" else options[name]
+            found.append((outcomes.fastest(wanted, measure), WORDS[name].format(options[name])))
+    if not found:
+        return None
+    rate = min(found)[0]
+    largest = outcomes.scores.largest_scatter(outcomes.scores.at(rate))
+    return Answer(rate, np.full(design.units, rate), int(np.argmax(largest)), " and ".join(words for _, words in found))
+
+
+def _rate(design, scores, options, outcomes=None):
     """Return the design's information, the answer to the wish (None for a given rate), and how it was found."""
     from bmi_runtime.calibration.closed_form import check_threshold, information
     from bmi_runtime.calibration.solve import Wish, solve
     from bmi_runtime.errors import BadInput
 
     max_error, max_time = options["max_error"], options["max_convergence_time"]
-    if (options["learning_rate"] is None) == (max_error is None and max_time is None):
+    about_task = any(options[name] is not None for name in TASK_WISHES)
+    if (options["learning_rate"] is None) == (max_error is None and max_time is None and not about_task):
         raise BadInput("give either --learning-rate, or --max-error and/or --max-convergence-time")
+    if about_task and (max_error is not None or max_time is not None):
+        raise BadInput("ask either for errors and times of the weights, or for decoding and the task; not both at once")
     check_threshold(options["threshold"])
     info = information(design)
     if options["learning_rate"] is not None:
         return info, None, "given"
+    if about_task:
+        return info, _task_rate(design, outcomes, options), "measured scores"
     return info, *solve(
         design, info, Wish(max_error, max_time, options["threshold"], options["initial_covariance"]), scores
     )

@@ -27,7 +27,7 @@ def summary(prediction, found, method, result, all_units: bool) -> str:
     """
     parts = [
         _headline(prediction, found, method),
-        _what_it_does(prediction),
+        _what_it_does(prediction) + _expected(result.get("expected")),
         _table(prediction, all_units),
         _validity(prediction, method),
         _pilot(result.get("pilot")),
@@ -65,6 +65,17 @@ def _what_it_does(prediction) -> str:
             f"for eight weights in ten), because these units' scores are not white"
         )
     return "\n".join(lines)
+
+
+def _expected(expected) -> str:
+    """Return what a pilot says about decoding and the task."""
+    if expected is None:
+        return ""
+    return (
+        f"\nexpected with weights that err so: decoded velocity off by {100 * expected['velocity_error_m_s']:.3g} cm/s "
+        f"(rms); {expected['time_to_target_s']:.3g} s to a target, {expected['hits_per_minute']:.3g} hits a minute, "
+        f"{100 * expected['success_rate']:.0f} % reached, by a subject and in a task as configured"
+    )
 
 
 def _start(prediction) -> str:
