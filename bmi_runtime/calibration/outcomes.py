@@ -83,7 +83,8 @@ class Outcomes:
         """Return what is expected at a learning rate."""
         state = steady_state(self.scores.info, rate)
         error = self.scores.error_covariance(state, scatter=True)
-        root = np.linalg.cholesky(error + 1e-12 * np.eye(error.shape[1]))
+        values, vectors = np.linalg.eigh(error)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
         wrong = self.scores.design.weights + np.einsum("nij,knj->kni", root, self.normal)
         decoded = np.array([self._decode(weights, state.filter_covariance) for weights in wrong])
         away = decoded - self.states
