@@ -10,6 +10,7 @@ then raw bytes. ``docs/wire.md`` shows all of it with a sender to copy.
 from __future__ import annotations
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +38,7 @@ class WireMessage:
     Attributes
     ----------
     kind : str
-        ``spikes``, ``counts``, ``features``, ``kinematics``, ``decoded`` or ``end``.
+        ``spikes``, ``counts``, ``features``, ``kinematics``, ``event``, ``decoded`` or ``end``.
     start, seq : int
         Which start of the sender, and the message's number in it.
     from_ns, until_ns : int
@@ -203,6 +204,16 @@ def _decoded(message: WireMessage, values: dict, n_units: int) -> None:
     _integer(values, "bin", 0, MAX_SEQUENCE)
 
 
+def _event(message: WireMessage, values: dict, n_units: int) -> None:
+    message.from_ns = message.until_ns = _integer(values, "t_ns", -MAX_TIME_NS, MAX_TIME_NS)
+    name, value = values.get("event"), values.get("value")
+    if not isinstance(name, str) or not 0 < len(name) <= 200:
+        raise BadInput(f"'event' must be a name of up to 200 characters, got {str(name)[:40]}")
+    plain = value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    if not plain or len(str(value)) > 500:
+        raise BadInput("'value' of an event must be a finite number, a text of up to 500 characters, or not there")
+
+
 def _end(message: WireMessage, values: dict, n_units: int) -> None:
     """Take the end of the data: nothing more to check."""
 
@@ -215,6 +226,7 @@ KINDS = {
         "features": _features,
         "kinematics": _kinematics_alone,
         "decoded": _decoded,
+        "event": _event,
         "end": _end,
     }.items()
 }

@@ -30,6 +30,9 @@ def _names(event: dict[str, Any]) -> list[str]:
         lines = {bit: f"{kind} {event.get('port')} bit {bit}" for bit in bits}
         edges = [f"{line} {'rising' if value >> bit & 1 else 'falling'}" for bit, line in lines.items()]
         return [*lines.values(), *edges]
+    if kind == "event":
+        name = f"event {event.get('event')}"
+        return [name] if event.get("value") is None else [name, f"{name} {str(event['value'])[:40]}"]
     return [f"{kind} {str(event.get('value', event.get('text', '')))[:40]}"]
 
 

@@ -188,7 +188,7 @@ class Binner:
         """Count a message that cannot be used; the first since the last bin becomes an event, every reason is kept."""
         self._refused += 1
         self.totals["refused"] += 1
-        kind = _DIGITS.sub("#", reason[:300])
+        kind = reason if reason in self.refusals else _DIGITS.sub("#", reason[:300])
         if kind in self.refusals or len(self.refusals) < MOST_REASONS:
             self.refusals.setdefault(kind, [0, reason[:300]])[0] += 1
         if self._refused == 1:

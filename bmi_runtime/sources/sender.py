@@ -62,6 +62,10 @@ class Sender:
         more = {} if kinematics is None else {"kinematics": np.asarray(kinematics, float)}
         self.send("features", from_ns=from_ns, until_ns=until_ns, features=np.asarray(features, float), **more)
 
+    def event(self, t_ns: int, name: str, value: float | int | str | None = None) -> None:
+        """Send something that happened at a device time: a line that changed, a cue, a reward."""
+        self.send("event", t_ns=t_ns, event=name, value=value)
+
     def end(self) -> None:
         """Say that the data end here."""
         self.send("end")

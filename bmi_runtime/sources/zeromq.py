@@ -18,7 +18,7 @@ from bmi_runtime.sources.sequence import Sequence, Verdict
 from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.waiting import await_message
 
-KINDS = (b"spikes", b"counts", b"features", b"kinematics", b"end")
+KINDS = (b"spikes", b"counts", b"features", b"kinematics", b"event", b"end")
 QUEUE_MESSAGES = 20_000
 MODES = ("sub", "pull")
 JUDGED_BY = 40  # messages of counts
@@ -175,6 +175,9 @@ class ZeroMQFeed:
     def _give(self, binner: Binner, message: wire.WireMessage, host_ns: int, in_order: bool) -> None:
         if message.kind == "kinematics" and message.kinematics is not None:
             binner.kinematics(message.until_ns, message.kinematics)
+        elif message.kind == "event":
+            facts = {"event": message.body["event"], "value": message.body.get("value")}
+            binner.mark("event", message.until_ns, facts)
         elif message.kind == "end":
             self.ended = True
             binner.events.append({"name": "source-ended"})

@@ -213,3 +213,23 @@ def test_another_pace_than_was_said_is_learned():
     pieces = [stream.place(10**9 + k * 1_000_000) for k in range(1, 1400)]
     assert stream.width_ns == pytest.approx(1e6, rel=0.02)
     assert all(b[0] == a[1] for a, b in itertools.pairwise(pieces[1000:]))
+
+
+def test_events_on_our_wire_are_recorded_with_fitted_host_time():
+    config = setting()
+    feed, arrivals = ZeroMQFeed(config), []
+    for k in range(400):
+        at, counts = DEVICE + k * 5_000_000, np.zeros(UNITS, np.uint16)
+        fields = {"from_ns": at, "until_ns": at + 5_000_000, "counts": counts}
+        arrivals.append((HOST + (k + 1) * 5_000_000, (wire.encode("counts", 7, 2 * k + 1, **fields),)))
+        facts = {"t_ns": at + 1_000_000, "event": "photodiode", "value": [1, 0.5, "up", None, True][k % 5]}
+        if k == 399:
+            facts |= {"value": float("nan")}
+        arrivals.append((HOST + (k + 1) * 5_000_000 + 10, (wire.encode("event", 7, 2 * k + 2, **facts),)))
+    rows, source = deliver(feed, arrivals, config)
+    events = [event for event in source.binner.events if event["name"] == "device-event"]
+    assert len(events) == 399 and source.binner.totals["refused"] == 1 and rows["invalid"].sum() <= 1
+    assert [event["value"] for event in events[:5]] == [1, 0.5, "up", None, True]
+    last = events[-1]
+    assert last["host_time_ns"] == pytest.approx(HOST + 398 * 5_000_000 + 1_000_000, abs=1000)
+    assert last["uncertainty_s"] < 1e-5 and last["event"] == "photodiode"
