@@ -353,7 +353,12 @@ class Binner:
                     self.wait.observe(late_ns)
             return
         late_ns = packet.host_ns - self.clock.host_ns(packet.until_ns)
-        self.wait.observe(late_ns if self._on_grid(packet, width) else late_ns + width)
+        if self._on_grid(packet, width):
+            self.wait.observe(late_ns)
+            return
+        first, last = ((at - self._origin) // self.bin_ns for at in (packet.from_ns, packet.until_ns))
+        if first != last or self.wait.young:  # one that lies within a bin completes none, but tells of those to come
+            self.wait.observe(late_ns + width)
 
     def _on_grid(self, packet: Packet, width: int) -> bool:
         """Return whether the end of the packet is the first end of a bin in it."""
@@ -517,9 +522,10 @@ class Binner:
             end_ns, clock = self._end_ns(), self.clock
             if complete:
                 self._good_ns = end_ns
-                self.delays.observe(now_ns - clock.host_ns(end_ns))
             device_s, offset_s = end_ns * 1e-9, clock.offset_ns(end_ns) * 1e-9
             uncertainty_s, age_s = clock.uncertainty_s(end_ns), (now_ns - clock.host_ns(self._good_ns)) * 1e-9
+            if complete:
+                self.delays.observe(round(age_s * 1e9))
         times = (self.closed, device_s, now_ns, offset_s, uncertainty_s, age_s)
         gap, stale = self._note_gap(device_s, complete)
         INPUT_HEAD.pack_into(into.bytes, 0, *times, gap, self._late, self._duplicates, self._refused, stale)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-KEPT = 2048
+KEPT = 4096
 RENEW_EVERY = 64
-HIGH = 0.998  # of the delays kept; a stall that happened once or twice moves nothing
+FEW = 512  # delays, before which their longest counts
+HIGH = 0.9995  # of the delays kept; a stall that happened once or twice moves nothing
 MARGIN, SPARE_NS = 1.1, 500_000
 
 
@@ -14,8 +15,8 @@ class LearnedWait:
     """The waiting time of bins: at least what the operator asks for, more where the device's blocks need it.
 
     A device that sends blocks of 23 ms completes a bin of 5 ms up to 23 ms after its end. Each message says how long
-    the first bin that it completed had to wait; the 99.8th percentile of the last two thousand, with a tenth and half
-    a millisecond to spare, is the wait, within `limit_ns`.
+    the first bin that it completed had to wait; the 99.95th percentile of the last four thousand, with a tenth and
+    half a millisecond to spare, is the wait, within `limit_ns`.
 
     Parameters
     ----------
@@ -36,11 +37,16 @@ class LearnedWait:
         self._delays = np.zeros(KEPT, np.int64)
         self._seen = 0
 
+    @property
+    def young(self) -> bool:
+        """True while few delays are known."""
+        return self._seen <= FEW
+
     def observe(self, delay_ns: int) -> None:
         """Take in by how much the first bin that a message completed was later than its end."""
         self._delays[self._seen % KEPT] = delay_ns
         self._seen += 1
-        if delay_ns * MARGIN + SPARE_NS > self.wait_ns and self._seen <= KEPT // 4:
+        if delay_ns * MARGIN + SPARE_NS > self.wait_ns and self.young:
             self._set(delay_ns)  # no percentile is known yet: the longest counts
         elif self._seen % RENEW_EVERY == 0:
             self._set(self.percentile_ns(HIGH))
