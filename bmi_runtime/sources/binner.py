@@ -309,10 +309,11 @@ class Binner:
             self._newest_ns = self._good_ns = packet.from_ns
         if packet.in_order:
             self.clock.observe(packet.device_ns, packet.host_ns)
-            self._observe_delay(packet)
         first = (packet.from_ns - self._origin) // self.bin_ns
         last = (packet.until_ns - 1 - self._origin) // self.bin_ns
         pieces = self._pieces(packet) if packet.values is not None else 0
+        if packet.in_order:
+            self._observe_delay(packet, pieces)
         if pieces:
             first = last = self._align(packet, pieces)
         if last >= self._next + self.slots:
@@ -340,7 +341,7 @@ class Binner:
             self._kinematics[index % self.slots] = values
             self._moved[index % self.slots] = True
 
-    def _observe_delay(self, packet: Packet) -> None:
+    def _observe_delay(self, packet: Packet, pieces: int) -> None:
         """Learn how late a packet completes the first bin that it completes; at worst, the bin ends where it begins."""
         assert self._origin is not None
         width = packet.until_ns - packet.from_ns
@@ -353,7 +354,7 @@ class Binner:
                     self.wait.observe(late_ns)
             return
         late_ns = packet.host_ns - self.clock.host_ns(packet.until_ns)
-        if self._on_grid(packet, width):
+        if pieces or self._on_grid(packet, width):
             self.wait.observe(late_ns)
             return
         first, last = ((at - self._origin) // self.bin_ns for at in (packet.from_ns, packet.until_ns))
@@ -362,8 +363,6 @@ class Binner:
 
     def _on_grid(self, packet: Packet, width: int) -> bool:
         """Return whether the end of the packet is the first end of a bin in it."""
-        if packet.values is not None and self._pieces(packet):
-            return True
         within = (packet.until_ns - self._origin) % self.bin_ns  # type: ignore[operator]
         return width <= self.bin_ns * (1 + SAME_WIDTH) and min(within, self.bin_ns - within) <= COMPLETE_WITHIN_NS
 

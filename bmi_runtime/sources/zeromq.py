@@ -38,6 +38,7 @@ class Pieces:
         self.bin_ns, self.steady = bin_ns, None
         self._until: int | None = None
         self._widths: list[int] = []
+        self._even = 0  # the one width of all that were judged so far
 
     steady: SteadyStream | None
 
@@ -53,9 +54,12 @@ class Pieces:
     def _judge(self, from_ns: int, until_ns: int) -> float:
         """Put the stream in step from here on when its edges jitter; return its pace as far as it has one."""
         before, self._until = self._until, until_ns
+        if before == from_ns and self._widths and until_ns - from_ns == self._widths[-1] == self._even:
+            return float(self._even)  # tile after tile of one width: nothing to judge
         self._widths = [*self._widths[1 - JUDGED_BY :], until_ns - from_ns]
         mean = sum(self._widths) / len(self._widths)
         uneven = max(self._widths) - min(self._widths) > UNEVEN * mean
+        self._even = self._widths[-1] if max(self._widths) == min(self._widths) else 0
         if before is None or abs(from_ns - before) >= 0.75 * mean:  # the first one; or messages are missing
             return 0.0 if uneven else mean
         parts = max(round(self.bin_ns / mean), 1)
