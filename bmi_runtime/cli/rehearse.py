@@ -13,9 +13,9 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.option(
     "--try", "tried", multiple=True, metavar="'KEY=VALUE ...'", help="One more candidate, of one or several settings."
 )
-@click.option("--seeds", type=click.IntRange(2, 10_000), default=8, show_default=True, help="Sessions per candidate.")
+@click.option("--seeds", type=click.IntRange(2, 10_000), default=6, show_default=True, help="Sessions per candidate.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The first of them.")
-@click.option("--duration", type=float, default=120.0, show_default=True, metavar="S", help="Of every session.")
+@click.option("--duration", type=float, default=60.0, show_default=True, metavar="S", help="Of every session.")
 @click.option("--write", default=None, metavar="CONFIG", help="Write the recommended configuration (TOML).")
 @click.option("--world", "world_out", default=None, metavar="FILE.npz", help="Write the fitted world.")
 @click.option("--figure", default=None, metavar="PAGE", help="Write one page of figures (.png, .pdf, .svg).")

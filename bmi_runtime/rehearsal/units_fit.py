@@ -133,9 +133,9 @@ def _held_out(model: PoissonGLM, counts, covariates, history: int) -> np.ndarray
     split = int((1 - HELD_OUT) * bins)
     model.fit(counts, covariates, within=(history, split))
     edges = np.linspace(split, bins, 13).astype(int)
-    return np.array(
-        [_finite(model.log_likelihood(counts, covariates, within=(a, b))).sum() for a, b in itertools.pairwise(edges)]
-    )
+    with np.errstate(invalid="ignore"):  # no spike where none can be: zero times minus infinity
+        blocks = [model.log_likelihood(counts, covariates, within=ends) for ends in itertools.pairwise(edges)]
+    return np.array([_finite(block).sum() for block in blocks])
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
