@@ -150,6 +150,8 @@ def _copy(found, fresh, rows, there, here, sd: float) -> None:
     fresh.noise_variance[here] = found.noise_variance[there]
     full = fresh.dense_covariance()
     known = found.dense_covariance()[there][:, source[:, None], source]
+    if known.size and np.linalg.eigvalsh(known).min() < -1e-9 * max(float(np.abs(known).max()), 1.0):
+        raise BadInput("the covariance of a unit in the model that was found has a negative variance, so it is none")
     known[:, range(len(source)), range(len(source))] += sd * sd
     block = full[here]  # regressors that are new keep their own variance in it
     block[:, target, :] = 0.0

@@ -125,7 +125,8 @@ class Session:
                 f"the encoding model is of {model.n_axes} axes, the brain state has {space.n_axes}: "
                 f"{', '.join(space.axes)} (state.axes)"
             )
-        if model.regressors != Regressors.of(config):
+        wanted = Regressors.of(config)
+        if model.regressors != wanted and (model.regressors.names != wanted.names or "history" in wanted.names):
             raise BadInput(
                 f"the encoding model depends on {', '.join(model.regressors.names)}, the configuration wants "
                 f"{', '.join(config.encoding.regressors)} (encoding.regressors)"
