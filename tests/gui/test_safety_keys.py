@@ -49,6 +49,8 @@ def console(qtbot, qapp, tmp_path):
     window.show()
     window.refresh()
     yield window
+    for dialog in window.findChildren(QtWidgets.QDialog):
+        dialog.close()
     window.close()
     KEPT.append(window)
 
@@ -78,7 +80,8 @@ def test_the_keys_work_in_a_dialog_a_message_box_a_menu_and_another_window(conso
     menu.popup(QtCore.QPoint(10, 10))
     qtbot.keyClick(menu, KEYS.Key_F6)
     assert sent(console) == [("session.hold", True)]
-    menu.close()
+    for window in (menu, modal, other, console.sheet):
+        window.close()  # a modal dialog that stays would shut the shortcuts of later tests out
 
 
 def test_stop_goes_on_unless_another_button_is_chosen(console, qtbot):
