@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from pyqtgraph.Qt import QtCore, QtWidgets
@@ -25,7 +26,7 @@ FIELDS = {  # key of the configuration: label, hint
 BESIDE = ("session.units", "session.likelihood")
 """Taken from an earlier session together with its model, which fits no other units."""
 LISTS = ("metadata.experimenter",)
-NUMBERS = {"adapter.learning_rate": "learning rate", "task.assist": "assist"}
+NUMBERS = {"adapter.learning_rate": "learning rate (adapter.learning_rate)", "task.assist": "assist (task.assist)"}
 
 
 class SessionForm(QtWidgets.QDialog):
@@ -50,6 +51,7 @@ class SessionForm(QtWidgets.QDialog):
         self.memory, self.folder = memory or Memory(False), folder
         self.addresses = {"publish_address": telemetry, "control_address": control}
         self.addresses |= {"key_folder": keys} if keys else {}
+        self.refused: Callable[[str], None] = lambda text: None
         self._checking: processes.Helper | None = None
         self._lister: processes.Helper | None = None
         self.earlier_entries: list[dict[str, Any]] = []
@@ -205,7 +207,9 @@ class SessionForm(QtWidgets.QDialog):
         fault = self.fault()
         self.problem.setText(f"✕ {fault}" if fault else "")
         self.problem.setStyleSheet(f"color: {theme.current().bad}")
-        if not fault:
+        if fault:
+            self.refused(f"✕ {fault}")
+        else:
             self.memory.put("form", json.dumps(self.values()))
             super().accept()
 

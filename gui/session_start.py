@@ -55,6 +55,7 @@ class SessionStart:
             self.say("a session is starting already")
             return
         self.form = SessionForm(self.window, *self.home, self.memory, self.folder())
+        self.form.refused = self.say
         self.form.accepted.connect(self._start)
         self.form.open()
 
