@@ -54,7 +54,8 @@ def fit_world(pilot: Pilot) -> FittedWorld:
         f"with the past that the data support, {unstable} of {world.units} units ran away in simulation: fitted "
         "without it"
     )
-    return settle(_assembled(pilot, subject, fit_poisson(pilot, subject, "none"), notes), pilot)[0]
+    without = dataclasses.replace(fit_poisson(pilot, subject, "none"), notes=())  # the reason is the one above
+    return settle(_assembled(pilot, subject, without, notes), pilot)[0]
 
 
 def _assembled(pilot: Pilot, subject: FittedSubject, units: FittedUnits, notes: list[str]) -> FittedWorld:

@@ -677,9 +677,22 @@ class Session:
 
 
 def frozen_copy(path: str, config: Config, model: EncodingModel) -> EncodingModel:
-    """Return the model of a file for the units of this session, to decode with and never to be adapted."""
+    """Return the model of a file for the units of this session, to decode with and never to be adapted.
+
+    Raises
+    ------
+    BadInput
+        When it does not fit; units that nobody named are matched by their order, so there must be as many of them.
+    """
+    found = load_model(path)
+    unnamed = found.names == tuple(f"unit {unit}" for unit in range(found.n_units))
+    if unnamed and found.n_units != model.n_units:
+        raise BadInput(
+            f"{path} is a model of {found.n_units} units without names, this session has {model.n_units}: which is "
+            "which cannot be known (decoder.frozen_model; name them with session.unit_names)"
+        )
     fresh = untrained_model(config).named(model.names, config.state.axes)
-    carry(load_model(path), fresh, 0.0, path)
+    carry(found, fresh, 0.0, path)
     return fresh
 
 

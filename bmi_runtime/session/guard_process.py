@@ -16,6 +16,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.commands import is_word
 from bmi_runtime.session.guard import Guard, Leaving, Wanted
+from bmi_runtime.session.replay import recorded_config
 from bmi_runtime.session.sockets import Publisher
 from bmi_runtime.session.telemetry import Control
 
@@ -181,7 +182,7 @@ def over_recording(path, config: Config) -> dict[str, Any]:
     """
     recording = Recording(path)
     steps = recording.steps()
-    bin_s = (recording.header.get("config", {}).get("session", {}).get("bin_s")) or config.bin_s
+    bin_s = recorded_config(recording).bin_s  # a bin of features is ten times as wide as one of spikes
     guard, changes = Guard(config.guard, bin_s), []
     cursors, states, ages = steps["output"]["cursor"], steps["output"]["safety"], steps["input"]["stale"] * bin_s
     half = cursors.shape[1] // 2

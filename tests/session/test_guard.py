@@ -13,6 +13,7 @@ from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.guard import Guard, Standing, Wanted, braking_speed
 from bmi_runtime.session.guard_process import over_recording
+from bmi_runtime.session.replay import recorded_config
 
 BIN_S, ACTIVE = 0.005, int(SafetyState.ACTIVE)
 LIMITS = {"max_speed": 1.0, "max_acceleration": 20.0, "max_age_s": 0.1, "healthy_bins": 3}
@@ -189,7 +190,7 @@ def test_every_recording_of_the_tests_goes_through(path):
     """What a session did within the limits leaves as it was; only what was faster is held back."""
     steps, result = Recording(path).steps(), over_recording(path, configuration.load())
     assert sum(result[name] for name in ("passed", "limited", "stopped", "withheld")) == len(steps)
-    limits, bin_s = configuration.load().guard, Recording(path).header["config"]["session"]["bin_s"] or 0.005
+    limits, bin_s = configuration.load().guard, recorded_config(Recording(path)).bin_s
     velocity = steps["output"]["cursor"][:, steps["output"]["cursor"].shape[1] // 2 :]
     change = np.linalg.norm(np.diff(velocity, axis=0), axis=1)
     fast = np.linalg.norm(velocity, axis=1).max() > limits.max_speed
