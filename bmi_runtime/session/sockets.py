@@ -13,7 +13,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
 from bmi_runtime.security import secure_server
 
-MAX_SUBSCRIPTION_BYTES = 256
+MAX_SUBSCRIPTION_BYTES = 1024  # the limit holds for the handshake of an encrypted connection too, which takes some 400
 MAX_SUBSCRIPTIONS = 1000  # different ones, of all readers together
 SUBSCRIPTIONS_AT_ONCE = 10  # that wait for the loop's thread, for each reader
 LOOK_EVERY = 32  # messages

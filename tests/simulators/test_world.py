@@ -142,7 +142,7 @@ def test_the_rotated_intention_keeps_the_speed_and_is_zero_in_the_target():
     vx, vy = intention.infer((0.0, 0.1, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.REACH)
     assert (vx, vy) == pytest.approx((0.0, -0.05))
     assert intention.infer((0.0, 0.01, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.REACH) == [0.0, 0.0]
-    assert intention.infer((0.0, 0.1, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.HOLD) == (0.0, 0.0)
+    assert intention.infer((0.0, 0.1, 0.03, 0.04), (0.0, 0.0, 0.017), TrialState.HOLD) == [0.0, 0.0]
 
 
 def test_the_aim_of_one_bin_is_that_of_ten_shorter_ones():

@@ -105,5 +105,5 @@ def test_a_snapshot_goes_on_to_the_bit(kind):
 
 
 def test_an_unknown_task_names_the_known_ones():
-    with pytest.raises(BadInput, match="centre-out, random-centre-out, random-target, pursuit"):
+    with pytest.raises(BadInput, match="centre-out, random-centre-out, centre-out-click, random-target, pursuit"):
         make("chess")
