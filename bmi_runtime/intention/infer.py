@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bmi_runtime.config import AdapterConfig
+from bmi_runtime.intention.registry import BaseIntention
 from bmi_runtime.messages import TrialState
 
 
@@ -55,18 +56,8 @@ def aim(keep: float, pull: float, cursor, target, velocity) -> list[float]:
     return [keep * v + pull * (goal - x) for v, goal, x in zip(velocity, target, cursor)]
 
 
-class RotatedIntention:
-    """The cursor's speed, pointed at the target; zero inside it (Gilja et al. 2012, the ReFIT training signal).
-
-    Parameters
-    ----------
-    config : AdapterConfig
-    bin_s : float
-    n_axes : int
-    """
-
-    def __init__(self, config: AdapterConfig, bin_s: float, n_axes: int = 2):
-        self.n_axes = n_axes
+class RotatedIntention(BaseIntention):
+    """The cursor's speed, pointed at the target; zero inside it (Gilja et al. 2012, the ReFIT training signal)."""
 
     def infer(self, cursor, target, trial_state: int) -> list[float]:
         """Return the intended velocity (m/s)."""
@@ -77,10 +68,3 @@ class RotatedIntention:
             return [0.0] * n
         speed = math.sqrt(sum(v * v for v in cursor[n:]))
         return [speed * d / distance for d in apart]
-
-    def snapshot(self) -> list[float]:
-        """Return what the next bin depends on: nothing."""
-        return []
-
-    def restore(self, snapshot: list[float]) -> None:
-        """Put a :meth:`snapshot` back."""

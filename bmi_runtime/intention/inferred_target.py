@@ -72,7 +72,8 @@ class InferredTargetIntention:
         self.hazard = -math.expm1(-bin_s / config.goal_s)
         self.arrived_hazard = -math.expm1(-bin_s / ARRIVED_S)
         self.temper, self.memory = min(bin_s / CORRELATION_S, 1.0), min(bin_s / RESIDUAL_MEMORY_S, 1.0)
-        self.residual, self.teaching, self._told = FIRST_RESIDUAL, 1.0, False
+        self.residual, self.teaching = FIRST_RESIDUAL, 1.0
+        self.certain = self._told = False
         self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
         self.offer((), 1.0)
 
@@ -120,8 +121,6 @@ class InferredTargetIntention:
         self.certain = self._explains() and self._under_way() and self._confidence() >= self.config.label_confidence
         self.teaching += self.memory * (self.certain - self.teaching)
         return (self.weights @ self.aims).tolist() if self.certain else [math.nan] * n
-
-    certain = False
 
     def _follow(self, velocity: np.ndarray) -> None:
         """Learn how fast the cursor moves, and how far from the aim."""

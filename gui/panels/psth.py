@@ -30,7 +30,25 @@ class AlignmentBox(QtWidgets.QComboBox):
         return list(ALIGNMENTS)[self.currentIndex()]
 
 
-class PsthPanel(Panel):
+class AlignedPanel(Panel):
+    """A panel of trials on top of which one chooses what they are aligned to."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        row = QtWidgets.QHBoxLayout()
+        row.setContentsMargins(8, 4, 8, 0)
+        self.align = AlignmentBox(self._draw)
+        self.words = plots.caption()
+        row.addWidget(self.align)
+        row.addWidget(self.words, 1)
+        self.column.addLayout(row)
+
+    def _draw(self) -> None:
+        """Draw what the alignment that was chosen shows."""
+        raise NotImplementedError
+
+
+class PsthPanel(AlignedPanel):
     """Peristimulus time histogram by direction, and the raster of trials under it."""
 
     title = "PSTH"
@@ -43,13 +61,6 @@ class PsthPanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
-        row = QtWidgets.QHBoxLayout()
-        row.setContentsMargins(8, 4, 8, 0)
-        self.align = AlignmentBox(self._draw)
-        self.words = plots.caption()
-        row.addWidget(self.align)
-        row.addWidget(self.words, 1)
-        self.column.addLayout(row)
         self.plot = plots.Plot("rate (Hz)", "")
         self.trials = plots.Plot("trial (sorted)", "time (s)")
         for plot, stretch in ((self.plot, 3), (self.trials, 2)):
@@ -106,7 +117,7 @@ class PsthPanel(Panel):
         return {"time_s": bins_of(name)} | {f"rate_hz_{45 * d}_deg": rates[d] for d in range(8)}
 
 
-class NeuralStatePanel(Panel):
+class NeuralStatePanel(AlignedPanel):
     """The mean state of all units along a trial, in the two largest components."""
 
     title = "Neural state"
@@ -119,13 +130,6 @@ class NeuralStatePanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
-        row = QtWidgets.QHBoxLayout()
-        row.setContentsMargins(8, 4, 8, 0)
-        self.align = AlignmentBox(self._draw)
-        self.words = plots.caption()
-        row.addWidget(self.align)
-        row.addWidget(self.words, 1)
-        self.column.addLayout(row)
         self.plot = plots.Plot("second component (√Hz)", "first component (√Hz)")
         self.column.addWidget(self.plot, 1)
         self.paths = [self.plot.curve(connect="finite") for _ in DIRECTIONS]

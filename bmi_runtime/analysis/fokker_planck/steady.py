@@ -161,18 +161,13 @@ def _scanned(model: Model) -> list[float]:
         if values[i] * values[i + 1] <= 0 and values[i] != 0 and max(abs(values[i]), abs(values[i + 1])) > 1e-13:
             brackets.append((grid[i], grid[i + 1]))
         elif i > 0 and (values[i] - values[i - 1]) * (values[i + 1] - values[i]) < 0 and values[i] * values[i - 1] > 0:
-            brackets += _touching(model, grid[i - 1], grid[i + 1], values[i])
+            brackets += _turning(functools.partial(mismatch, model), grid[i - 1], grid[i + 1], values[i])
     found: list[float] = []
     for low, high in brackets:
         rate = float(optimize.brentq(lambda rate: mismatch(model, rate), low, high, xtol=1e-300, rtol=1e-15))
         if not found or abs(rate - found[-1]) > 1e-13 * rate:
             found.append(rate)
     return found
-
-
-def _touching(model, low, high, sign):
-    """Return brackets of the two states about an extremum of ``mismatch`` between `low` and `high`, if it crosses."""
-    return _turning(functools.partial(mismatch, model), low, high, sign)
 
 
 def _turning(function, low, high, sign):
