@@ -11,7 +11,7 @@ import zmq
 
 from bmi_runtime.errors import BmiError
 from bmi_runtime.messages import WIRE_VERSION, pack, unpack
-from gui.doors import Door, roles
+from gui.curve_handshake import HandshakeMonitor, roles
 
 TELEMETRY, CONTROL = "tcp://127.0.0.1:5581", "tcp://127.0.0.1:5582"
 ANSWER_WITHIN_S = 2.0
@@ -47,17 +47,17 @@ class Client:
         self._waiting: collections.deque[tuple[dict, Answered | None]] = collections.deque()
         self._asked: tuple[dict, Answered | None, float] | None = None
         watching, self.may_command = roles(keys)
-        self._subscriber, self._front = self._socket(zmq.SUB, telemetry, watching)
+        self._subscriber, self._telemetry_handshake = self._socket(zmq.SUB, telemetry, watching)
         self._subscriber.subscribe(b"")
         self._requester: zmq.Socket | None = None
-        self._side: Door | None = None
-        self._shut = ""
+        self._control_handshake: HandshakeMonitor | None = None
+        self._control_refused = ""
 
-    def _socket(self, kind: int, address: str, role: str) -> tuple[zmq.Socket, Door]:
+    def _socket(self, kind: int, address: str, role: str) -> tuple[zmq.Socket, HandshakeMonitor]:
         socket = self.context.socket(kind)
         socket.linger = 0
         try:
-            door = Door(socket, address, self.keys, role)
+            handshake = HandshakeMonitor(socket, address, self.keys, role)
             socket.connect(address)
         except zmq.ZMQError as error:
             socket.close()
@@ -65,12 +65,12 @@ class Client:
         except BmiError:
             socket.close()
             raise
-        return socket, door
+        return socket, handshake
 
     @property
     def locked_out(self) -> str:
         """Why the runtime does not let this window in, or nothing."""
-        return self._front.reason or self._shut
+        return self._telemetry_handshake.reason or self._control_refused
 
     def receive(self) -> list[tuple[str, dict[str, Any]]]:
         """Return every telemetry message that has arrived."""
@@ -105,10 +105,10 @@ class Client:
         self._waiting.append((command, answered))
 
     def poll(self) -> None:
-        """Move commands and answers along, and look who was turned away at a door."""
-        self._front.look()
-        if self._side and self._side.look():
-            self._shut = self._side.reason
+        """Move commands and answers along, and look who was turned away at a handshake."""
+        self._telemetry_handshake.poll()
+        if self._control_handshake and self._control_handshake.poll():
+            self._control_refused = self._control_handshake.reason
         if self._asked:
             self._take_answer()
         if not self._asked and self._waiting:
@@ -116,7 +116,7 @@ class Client:
 
     def _ask(self, command: dict, answered: Answered | None) -> None:
         if self._requester is None:
-            self._requester, self._side = self._socket(zmq.REQ, self.control_address, "operator")
+            self._requester, self._control_handshake = self._socket(zmq.REQ, self.control_address, "operator")
         self._asked = (command, answered, time.monotonic())
         try:
             self._requester.send(pack(command), zmq.DONTWAIT)
@@ -129,9 +129,9 @@ class Client:
             reply = unpack(self._requester.recv(zmq.DONTWAIT))  # type: ignore[union-attr]
             check_version(reply)
         except zmq.Again:
-            if self._shut or time.monotonic() - since > ANSWER_WITHIN_S:
+            if self._control_refused or time.monotonic() - since > ANSWER_WITHIN_S:
                 late = f"no answer from {self.control_address} in {ANSWER_WITHIN_S:g} s: {describe(command)}"
-                self._give_up(self._shut or late)
+                self._give_up(self._control_refused or late)
             return
         except BmiError as error:
             reply = {"ok": False, "error": str(error)}
@@ -148,13 +148,13 @@ class Client:
             answered({"ok": False, "error": reason})
 
     def _close_requester(self) -> None:
-        if self._side is not None:
-            self._side.close()
-        self._requester = self._side = None
+        if self._control_handshake is not None:
+            self._control_handshake.close()
+        self._requester = self._control_handshake = None
 
     def close(self) -> None:
         """Close both sockets."""
-        self._front.close()
+        self._telemetry_handshake.close()
         self._close_requester()
 
 

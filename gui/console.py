@@ -7,7 +7,7 @@ import time
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.errors import BadInput
-from gui import actions, dialogs, files, layouts, panels, plots, screens, subject_options, theme, veil
+from gui import actions, dialogs, files, layouts, panels, plots, screens, stale_overlay, subject_options, theme
 from gui.alarm_bar import AlarmBar
 from gui.alarms import Alarms
 from gui.client import Client
@@ -27,9 +27,9 @@ from gui.subject_window import SubjectWindow
 
 FRAME_MS = 30
 SUBJECT_MS = 15  # while the subject's window is open: it shows every message
-CHORES_HZ = 10.0  # of the bar, the veils, what may be pressed
+CHORES_HZ = 10.0  # of the bar, the overlays, what may be pressed
 FAST_HZ = 25.0  # panels at least this fast are in every frame; of the others few at a time, so that no frame is long
-UNVEILED = ("recordings", "events", "replay", "calibration", "summary", "performance")
+ALWAYS_LIVE = ("recordings", "events", "replay", "calibration", "summary", "performance")
 """Panels of use before a session and after it."""
 WANTED = QtCore.QSize(1600, 1000)
 SMALLEST = QtCore.QSize(480, 300)
@@ -116,7 +116,7 @@ class Console(QtWidgets.QMainWindow):
                 panel.folder = recordings_folder
             self.docks[name] = Dock(name, panel, self.do_explain)
             self.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, self.docks[name])
-        self.counters = plots.Steady()
+        self.counters = plots.FixedWidthLabel()
         self.counters.setContentsMargins(0, 0, 12, 0)
         self.statusBar().addPermanentWidget(self.counters)
         self.statusBar().setSizeGripEnabled(False)
@@ -202,7 +202,7 @@ class Console(QtWidgets.QMainWindow):
         state = self._state()
         if all_panels or state != self._state_shown or now_s >= self._next_chores_s:
             self._state_shown, self._next_chores_s = state, now_s + 1.0 / CHORES_HZ
-            self._veil()
+            self._refresh_chrome()
         if self.frozen and not all_panels:
             return
         self.frames += self.store.revision != self.drawn_revision
@@ -212,7 +212,7 @@ class Console(QtWidgets.QMainWindow):
         self.drawn_revision = self.store.revision
 
     def _state(self) -> tuple:
-        """Return what the bar, the veils and the actions depend on, but for ages and counts."""
+        """Return what the bar, the overlays and the actions depend on, but for ages and counts."""
         store = self.store
         connection, paused = store.connection(self.link.now_s()), store.replay.get("paused")
         return store.mode, connection, store.held, paused, store.safety, store.watching, store.recording, self.frozen
@@ -228,20 +228,22 @@ class Console(QtWidgets.QMainWindow):
         slow.sort(key=lambda panel: panel.next_s)
         return fast + slow[: 1 + len(slow) // 4]
 
-    def _veil(self) -> None:
+    def _refresh_chrome(self) -> None:
         now_s = self.link.now_s()
         self.bar.refresh(self.store, now_s, self.enabled, self._progress())
         for name, action in self.actions_by_name.items():
             action.setEnabled(self.enabled(name))
         client = self.link.client
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
-        text = veil.sentence(self.store, now_s, address, locked_out)
+        text = stale_overlay.sentence(self.store, now_s, address, locked_out)
         connection = self.store.connection(now_s)
         none_runs = self.store.mode == "waiting" or connection == "ended"
         idle = connection in ("waiting", "ended") and not text.startswith("the ")
         for name, dock in self.docks.items():  # empty ones say what they wait for; after the end all keep their picture
-            alive = not dock.panel.needs_runtime or (none_runs and (name in UNVEILED or (idle and name != "subject")))
-            dock.veil.show_text("" if alive else text if name == "subject" else veil.short(text))
+            alive = not dock.panel.needs_runtime or (
+                none_runs and (name in ALWAYS_LIVE or (idle and name != "subject"))
+            )
+            dock.overlay.show_text("" if alive else text if name == "subject" else stale_overlay.short(text))
         if self.alarms.update(self.store, now_s) and self.sounds is not None and not self.muted:
             self.sounds.play("alarm")
         self.alarm_bar.refresh(self.alarms.shown)

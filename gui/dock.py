@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from gui import theme, veil
+from gui import stale_overlay, theme
 from gui.panels.base import Panel
 
 
@@ -23,7 +23,7 @@ class Dock(QtWidgets.QDockWidget):
         self.setObjectName(f"dock.{name}")
         self.panel, self.name = panel, name
         self.setWidget(panel)
-        self.veil = veil.Veil(panel)
+        self.overlay = stale_overlay.StaleOverlay(panel)
         bar = QtWidgets.QWidget()
         row = QtWidgets.QHBoxLayout(bar)
         row.setContentsMargins(10, 2, 4, 2)

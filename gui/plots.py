@@ -217,7 +217,7 @@ class Band:
             item.setVisible(visible)
 
 
-class Steady(QtWidgets.QLabel):
+class FixedWidthLabel(QtWidgets.QLabel):
     """A label for text that changes all the time: it keeps its room, so that a change does not lay the window out.
 
     The room grows when a text needs more, and never shrinks. (A label of fixed size is the one kind that Qt does not
@@ -269,7 +269,7 @@ class Figures(QtWidgets.QWidget):
         for caption in captions:
             column = QtWidgets.QVBoxLayout()
             column.setSpacing(0)
-            value, under = Steady("–"), QtWidgets.QLabel(caption)
+            value, under = FixedWidthLabel("–"), QtWidgets.QLabel(caption)
             self.values[caption] = value
             self._captions.append(under)
             column.addWidget(value)

@@ -87,7 +87,7 @@ class SessionBar(QtWidgets.QWidget):
         self.badge.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
         self.why, self.rate, self.block = Elided(), Elided(), Elided()
         self.file = Elided(QtCore.Qt.TextElideMode.ElideMiddle)  # its end says which part it is
-        self.time, self.record = plots.Steady(), QtWidgets.QLabel()
+        self.time, self.record = plots.FixedWidthLabel(), QtWidgets.QLabel()
         self._lay_out()
         self.restyle()
 

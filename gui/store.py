@@ -14,10 +14,11 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE, STREAMS, SafetyState, StateSpace, TrialState, step_dtype, unpack
-from gui import bounds, event_log
+from gui import event_log
 from gui.event_log import Entry, short
-from gui.rings import Ring, Thinning
+from gui.ring_buffer import DecimatedHistory, Ring
 from gui.rows import rows_of, step_row, trial_row
+from gui.steady_state_error import dense, steady_error_variance
 from gui.trial_aligned import TrialAligned, octant
 
 SHOWN_HZ = 60.0
@@ -113,7 +114,7 @@ class Store:
         self.problems: collections.deque[str] = collections.deque(maxlen=MOST_PROBLEMS)
         self.streams = {name: StreamState() for name, stream in STREAMS.items() if stream.published}
         self.health: dict[str, Any] = {}
-        self.health_rows = Thinning(1200, float, (4,))  # t, p50, p99, misses
+        self.health_rows = DecimatedHistory(1200, float, (4,))  # t, p50, p99, misses
         self.faults = dict.fromkeys(("gap_bins", "late", "duplicates", "invalid", "stale"), 0)
         self.forget_session()
 
@@ -138,8 +139,8 @@ class Store:
         self._told = set()
         self.health = {}
         self.faults = dict.fromkeys(self.faults, 0)
-        self.model_times_s = Thinning(MODEL_ROWS)
-        self.model_rows = Thinning(MODEL_ROWS, np.float32, (0,))
+        self.model_times_s = DecimatedHistory(MODEL_ROWS)
+        self.model_rows = DecimatedHistory(MODEL_ROWS, np.float32, (0,))
         self._path_m, self._start, self._last_target = math.nan, None, None
         self.revision += 1
 
@@ -398,8 +399,8 @@ class Store:
         predicted = self.predicted_sd if self.predicted_sd is not None else self._closed_form_sd()
         row = np.stack([weights, self.sd, truth, predicted]).astype(np.float32)
         if self.model_rows.view.shape[1:] != row.shape:
-            self.model_rows = Thinning(MODEL_ROWS, np.float32, row.shape)
-            self.model_times_s = Thinning(MODEL_ROWS)
+            self.model_rows = DecimatedHistory(MODEL_ROWS, np.float32, row.shape)
+            self.model_times_s = DecimatedHistory(MODEL_ROWS)
         time_s = int(message["bin"]) * self.bin_s
         if len(self.model_times_s) and self.model_times_s.view[-1] == time_s:
             self.model_rows.replace_last(row)  # a replay that stands still tells its model again and again
@@ -413,7 +414,7 @@ class Store:
         if self.covariance is None or self.step is None:
             return unknown
         rate = float(self.step["output"]["learning_rate"])
-        return np.sqrt(bounds.steady_error_variance(bounds.dense(self.covariance, len(unknown)), rate)).T
+        return np.sqrt(steady_error_variance(dense(self.covariance, len(unknown)), rate)).T
 
     def _take_health(self, message: dict[str, Any]) -> None:
         self.health = message

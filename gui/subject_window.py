@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bmi_runtime.messages import TrialState
-from gui import screens, veil
+from gui import screens, stale_overlay
 from gui.link import Link
 from gui.panels.subject import SubjectView
 from gui.safety_keys import SafetyKeys
@@ -42,7 +42,7 @@ class SubjectWindow(QtWidgets.QMainWindow):
         self.options = options or SubjectOptions()
         self.view = SubjectView(link.store, self.options)
         self.setCentralWidget(self.view)
-        self.veil = veil.Veil(self.view)
+        self.overlay = stale_overlay.StaleOverlay(self.view)
         self.sounds: Sounds | None = None
         self.resize(screens.fitting(QtCore.QSize(800, 800), screens.available()))
         self._seen, self._heard = -1, (0, 0, 0)
@@ -134,8 +134,8 @@ class SubjectWindow(QtWidgets.QMainWindow):
             self._sound()
         client = self.link.client
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
-        told = "" if self.isFullScreen() else veil.sentence(store, self.link.now_s(), address, locked_out)
-        self.veil.show_text(told)  # to whoever sets it up; a subject before the whole screen is told nothing
+        told = "" if self.isFullScreen() else stale_overlay.sentence(store, self.link.now_s(), address, locked_out)
+        self.overlay.show_text(told)  # to whoever sets it up; a subject before the whole screen is told nothing
 
     def _sound(self) -> None:
         out = self.link.store.step["output"] if self.link.store.step is not None else None

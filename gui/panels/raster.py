@@ -10,7 +10,7 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import plots, theme
 from gui.panels.base import Panel
-from gui.rolling import RollingImage
+from gui.scrolling_image import ScrollingImage
 from gui.store import RASTER_COLUMNS
 
 ORDERS = ("preferred direction", "number", "rate")
@@ -43,7 +43,7 @@ class RasterPanel(Panel):
         self._bar()
         self.plot = plots.Plot("unit (sorted)", "seconds before now")
         self.plot.setMouseEnabled(False, False)
-        self.image = RollingImage(RASTER_COLUMNS)
+        self.image = ScrollingImage(RASTER_COLUMNS)
         self.plot.addItem(self.image)
         self.marks = [QtWidgets.QGraphicsPathItem() for _ in SELECTED_ROLES]
         for mark in self.marks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gui import bounds, marks, plots
+from gui import marks, plots, steady_state_error
 from gui.panels.base import Panel
 
 NAMES = ("baseline", "gain x", "gain y")
@@ -128,8 +128,8 @@ class TracesPanel(Panel):
             return None
         sd = store.predicted_sd
         if sd is None:
-            full = bounds.dense(store.covariance, store.weights.shape[0])
-            sd = np.sqrt(bounds.steady_error_variance(full, self._learning_rate())).T
+            full = steady_state_error.dense(store.covariance, store.weights.shape[0])
+            sd = np.sqrt(steady_state_error.steady_error_variance(full, self._learning_rate())).T
         return float(np.mean(np.abs(store.weights - store.truth) <= Z95 * sd))
 
     def table(self):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gui import plots
-from gui.bounds import dense
 from gui.panels.base import Panel
 from gui.panels.raster import SELECTED_ROLES
+from gui.steady_state_error import dense
 
 SPEED_DM_S = 1.0
 DIRECTIONS_DEG = np.linspace(-180.0, 180.0, 73)

@@ -153,7 +153,7 @@ def test_the_console_opens_a_file_in_the_panel_that_it_is_for(qtbot, qapp, files
     qtbot.waitUntil(lambda: dock.isVisible() and dock.seen)
     assert not dock.isFloating() and dock.panel.built and not console.docks["causal"].panel.built
     console.refresh()
-    assert dock.veil.isHidden()  # it needs no runtime
+    assert dock.overlay.isHidden()  # it needs no runtime
     console.run("open_analysis", str(files / "nothing.npz"))
     assert "there is no file" in console.statusBar().currentMessage()
     console.do_palette()

@@ -131,7 +131,7 @@ def window(request, qtbot, qapp, session, keys):
 
 @pytest.mark.parametrize("window", ["stranger"], indirect=True)
 def test_a_stranger_reads_over_every_panel_why(qtbot, window):
-    qtbot.waitUntil(lambda: "its server.key is another one" in window.docks["subject"].veil.text, timeout=120_000)
+    qtbot.waitUntil(lambda: "its server.key is another one" in window.docks["subject"].overlay.text, timeout=120_000)
     assert "its server.key is another one" in window.banner.text()
 
 

@@ -13,7 +13,7 @@ from gui import performance, web_state
 from gui.goto import bin_of
 from gui.panels.traces import trailing
 from gui.panels.trajectories import trial_paths
-from gui.rings import Thinning
+from gui.ring_buffer import DecimatedHistory
 from gui.rows import step_row, trial_row
 from gui.running_error import running_errors
 from gui.screenshot import store_from
@@ -104,7 +104,7 @@ def test_a_replay_that_stands_still_does_not_fill_the_history_with_one_moment():
     for _ in range(10):
         store._take_model({"bin": store.bin, **synthetic.model(12.0)})
     assert len(store.model_rows) <= rows + 1
-    kept = Thinning(4)
+    kept = DecimatedHistory(4)
     kept.append(1.0)
     kept.replace_last(2.0)
     assert kept.view.tolist() == [2.0]

@@ -13,9 +13,9 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import panels, plots, theme
 from gui.panels.base import Context
-from gui.rings import Ring
-from gui.rolling import RollingImage
+from gui.ring_buffer import Ring
 from gui.screenshot import store_from
+from gui.scrolling_image import ScrollingImage
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import synthetic
@@ -49,7 +49,7 @@ def painted(image, columns, rows):
 @pytest.mark.parametrize("pieces", [[7], [3, 4], [1] * 25, [9, 0, 13], [40, 5]])
 def test_a_rolling_image_shows_the_newest_columns_however_they_came(qapp, pieces):
     rng = np.random.default_rng(len(pieces))
-    image, ring = RollingImage(10), Ring(10, np.uint8, (6,))
+    image, ring = ScrollingImage(10), Ring(10, np.uint8, (6,))
     image.set_colours(GREYS)
     image.replace(np.zeros((0, 6), np.uint8))
     for count in pieces:
@@ -150,7 +150,7 @@ class LayoutRequests(QtCore.QObject):
 def test_a_steady_label_keeps_its_room(qtbot):
     window = QtWidgets.QWidget()
     KEPT.append(window)
-    label = plots.Steady()
+    label = plots.FixedWidthLabel()
     QtWidgets.QHBoxLayout(window).addWidget(label)
     label.show_text("bin 10000")
     window.show()

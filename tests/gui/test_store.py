@@ -9,9 +9,9 @@ import pytest
 import zmq
 
 from bmi_runtime.messages import WIRE_VERSION, pack
-from gui.bounds import dense, steady_error_variance
 from gui.client import Client
-from gui.rings import Ring, Thinning
+from gui.ring_buffer import DecimatedHistory, Ring
+from gui.steady_state_error import dense, steady_error_variance
 from gui.store import Store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -37,7 +37,7 @@ def test_a_ring_keeps_the_newest_in_order():
 
 
 def test_a_thinning_history_spans_everything_in_fixed_memory():
-    history = Thinning(8)
+    history = DecimatedHistory(8)
     for value in range(1000):
         history.append(float(value))
     kept = history.view

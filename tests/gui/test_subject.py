@@ -39,9 +39,9 @@ def test_the_window_greys_when_nothing_comes(qtbot):
     window = SubjectWindow(Link(Store(), client))
     qtbot.addWidget(window)
     window.show()
-    qtbot.waitUntil(lambda: window.veil.isVisible(), timeout=2000)
-    assert "waiting for a runtime at tcp://127.0.0.1:2" in window.veil.text
+    qtbot.waitUntil(lambda: window.overlay.isVisible(), timeout=2000)
+    assert "waiting for a runtime at tcp://127.0.0.1:2" in window.overlay.text
     window.link.store.last_s = time.monotonic() - 3.2
     window.refresh()
-    assert "last update 3.2 s ago" in window.veil.text
+    assert "last update 3.2 s ago" in window.overlay.text
     window.link.close()

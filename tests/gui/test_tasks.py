@@ -97,7 +97,7 @@ def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, ru
     qtbot.mouseClick(yes, LEFT)
     until(qtbot, lambda: process.poll() is not None)
     until(qtbot, lambda: bar.state == "ended")
-    assert "Recordings" in console.docks["subject"].veil.text and console.docks["recordings"].veil.isHidden()
+    assert "Recordings" in console.docks["subject"].overlay.text and console.docks["recordings"].overlay.isHidden()
     result = json.loads(process.stdout.read())
     commands = [message for _, message in Recording(path).messages("command")]
     assert [c.get("set", c.get("do")) for c in commands] == [
@@ -146,8 +146,8 @@ def test_a_killed_runtime_greys_the_window_and_says_since_when(qtbot, console, r
     until(qtbot, lambda: console.bar.state == "running", READY_MS)
     process.kill()
     until(qtbot, lambda: console.bar.state == "lost")
-    veil = console.docks["subject"].veil
-    assert veil.isVisible() and "connection lost: last update" in veil.text
+    overlay = console.docks["subject"].overlay
+    assert overlay.isVisible() and "connection lost: last update" in overlay.text
     assert not console.enabled("hold")
 
 

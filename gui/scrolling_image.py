@@ -7,11 +7,11 @@ import pyqtgraph
 from pyqtgraph.Qt import QtCore, QtGui
 
 
-class RollingImage(pyqtgraph.GraphicsObject):
+class ScrollingImage(pyqtgraph.GraphicsObject):
     """The newest columns of a growing image, oldest left.
 
-    Like a `rings.Ring`, every column is written twice, so that the newest ones always lie side by side. The pixels are
-    those of the screen's own format, which Qt scales four times faster than an image of indices.
+    Like a `ring_buffer.Ring`, every column is written twice, so that the newest ones always lie side by side. The
+    pixels are those of the screen's own format, which Qt scales four times faster than an image of indices.
 
     Parameters
     ----------

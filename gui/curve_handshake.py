@@ -17,7 +17,7 @@ EVENTS = (
 )
 
 
-class Door:
+class HandshakeMonitor:
     """One connected socket, and why it was turned away.
 
     Parameters
@@ -48,14 +48,14 @@ class Door:
         self._monitor = socket.get_monitor_socket(EVENTS)
         self._monitor.linger = 0
 
-    def look(self) -> bool:
-        """Take in what happened at the door; return whether anything did."""
+    def poll(self) -> bool:
+        """Take in what happened in the handshake; return whether anything did."""
         happened = False
         while self._monitor.poll(0):
-            self.reason, happened = self._in_words(recv_monitor_message(self._monitor)["event"]), True
+            self.reason, happened = self._as_text(recv_monitor_message(self._monitor)["event"]), True
         return happened
 
-    def _in_words(self, event: int) -> str:
+    def _as_text(self, event: int) -> str:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             return ""
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:

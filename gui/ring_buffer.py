@@ -46,7 +46,7 @@ class Ring:
         return self.size
 
 
-class Thinning:
+class DecimatedHistory:
     """A history of a whole session in fixed memory: when it is full, every second row goes and the stride doubles.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The veil over a panel whose picture is no longer alive."""
+"""The overlay of a panel whose picture is no longer alive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 from gui import theme
 
 
-class Veil(QtWidgets.QWidget):
+class StaleOverlay(QtWidgets.QWidget):
     """Greys its parent and says why; lets every click through.
 
     Parameters
@@ -24,7 +24,7 @@ class Veil(QtWidgets.QWidget):
         self.hide()
 
     def show_text(self, text: str) -> None:
-        """Cover the parent with a sentence; an empty one lifts the veil."""
+        """Cover the parent with a sentence; an empty one uncovers it."""
         changed, self.text = text != self.text, text
         if not text:
             if not self.isHidden():
