@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bmi_runtime.analysis.networks import arclength, certificates, deflation, division, graphs
+from bmi_runtime.analysis.networks import arclength, branch_and_bound, certificates, deflation, graphs
 from bmi_runtime.analysis.networks.certificates import Box, enclosing_box
 from bmi_runtime.analysis.networks.fixed_points import solve
 from bmi_runtime.analysis.networks.network import RateNetwork
@@ -101,16 +101,16 @@ def test_at_the_very_fold_nothing_is_claimed():
 
 def test_dividing_gives_up_within_its_means():
     network = small_network(15)
-    whole = division.divide(network, enclosing_box(network))
+    whole = branch_and_bound.divide(network, enclosing_box(network))
     assert whole.complete and whole.parts > 10
-    assert not division.divide(network, enclosing_box(network), 10).complete
+    assert not branch_and_bound.divide(network, enclosing_box(network), 10).complete
     endless = Box(np.full(network.size, -np.inf), np.full(network.size, np.inf), np.inf, 0)
-    assert not division.divide(network, endless).complete
+    assert not branch_and_bound.divide(network, endless).complete
 
 
 def test_each_proven_part_holds_its_state():
     network = small_network(15)
-    found = division.divide(network, enclosing_box(network))
+    found = branch_and_bound.divide(network, enclosing_box(network))
     for near, within in zip(found.near_mv, found.within_mv):
         state = newton(network, near)
         assert state.converged and (np.abs(state.input_mv - near) <= within + 1e-9).all()

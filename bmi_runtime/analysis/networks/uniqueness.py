@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.analysis.networks import arclength, certificates, deflation, division
+from bmi_runtime.analysis.networks import arclength, branch_and_bound, certificates, deflation
 from bmi_runtime.analysis.networks.network import RateNetwork
 from bmi_runtime.analysis.networks.solvers import Attempt, newton
 
@@ -86,7 +86,7 @@ def sought(
     `points` are the states known so far (with ``input_mv``), `starts_mv` the starts that led to them.
     """
     attempts: list[Attempt] = []
-    if network.size <= division.LARGEST:
+    if network.size <= branch_and_bound.LARGEST:
         attempts, complete = divided(network, box, tolerance_mv)
         if complete:
             return attempts, True
@@ -101,7 +101,7 @@ def sought(
 
 def divided(network: RateNetwork, box: certificates.Box, tolerance_mv: float) -> tuple[list[Attempt], bool]:
     """Return the steady states that dividing `box` finds, and whether these are all."""
-    found = division.divide(network, box)
+    found = branch_and_bound.divide(network, box)
     attempts, complete = [], found.complete
     for near, within in zip(found.near_mv, found.within_mv):
         attempt = newton(network, near, tolerance_mv)
