@@ -1,12 +1,34 @@
-"""What the pictures of perturbation and of networks share: style, files, graphs and matrices. Needs matplotlib (extra
+"""What the pictures of the offline modules share: colours, style, files, graphs and matrices. Needs matplotlib (extra
 ``plots``).
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+STYLE: Any = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 9,
+    "legend.frameon": False,
+    "savefig.dpi": 110,
+}
+
+
+def canvas(rows: int, columns: int, size: tuple[float, float], **settings):
+    """Return a figure and its axes (pyplot is never touched, so that no display is needed)."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise BadInput("pictures need matplotlib: install bmi-runtime[plots]") from None
+    matplotlib.rcParams.update(STYLE)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, **settings)
 
 
 def pyplot():

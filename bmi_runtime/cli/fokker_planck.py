@@ -128,7 +128,7 @@ def plot(kind, file, out, gui, as_json):
     """Draw a figure: KIND run FILE.npz, or one of the course (bifurcation, blow-up, decay, spontaneous, learning,
     elapsed, particles, inhibitory, polarisation, hopf).
     """
-    from bmi_runtime.analysis.fokker_planck import figures, report
+    from bmi_runtime.analysis.fokker_planck import course, figures, report
 
     if kind == "run":
         if not file:
@@ -142,13 +142,13 @@ def plot(kind, file, out, gui, as_json):
         figure = figures.run(kept["v"], kept["times"], kept["density"], kept["rate_times"], kept["rate"])
     elif gui:
         raise BadInput("--gui shows a kept run: bmi fokker-planck plot run FILE.npz --gui")
-    elif kind in figures.COURSE:
+    elif kind in course.COURSE:
         figure = None
     else:
-        raise BadInput(f"there is no figure '{kind}'; did you mean '{figures.nearest_kind(kind)}'?")
+        raise BadInput(f"there is no figure '{kind}'; did you mean '{course.nearest_kind(kind)}'?")
     if not out:
         raise BadInput("give the picture a name with --out FILE.png")
-    (figure or figures.COURSE[kind]()).savefig(out)
+    (figure or course.COURSE[kind]()).savefig(out)
     answer({"files": [str(out)]}, as_json, f"wrote {out}")
 
 

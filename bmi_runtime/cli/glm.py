@@ -6,7 +6,6 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import resource  # noqa: E402
 import time  # noqa: E402
 
 import click  # noqa: E402
@@ -91,11 +90,6 @@ def _workers(options):
     return joblib_on(options["cluster"])
 
 
-def peak_memory_mb() -> float:
-    """Return the largest resident size of this process so far, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 @glm.command(name="bin")
 @click.argument("spikes", metavar="SPIKES")
 @click.option("--bin-s", type=float, default=0.001, show_default=True, help="Width of a bin.")
@@ -140,6 +134,7 @@ def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
 @answer_options
 def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **options):
     """Fit every unit of DATA (.npz with counts, bin_s, optional covariates and areas)."""
+    from bmi_runtime.analysis.glm import report
     from bmi_runtime.analysis.glm.files import choose_covariates, save_fit
     from bmi_runtime.analysis.glm.lowrank import fit_low_rank
     from bmi_runtime.errors import BadInput
@@ -155,12 +150,12 @@ def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **o
     with _workers(options), progress("fitting", total=1.0) as advance:
         seen = [0.0]
 
-        def report(fraction):
+        def heard(fraction):
             advance(max(fraction - seen[0], 0.0))
             seen[0] = max(fraction, seen[0])
 
         part = None if table is None else table[:cut]
-        about = {"bin_s": loaded.bin_s, "unit_names": loaded.unit_names, "report": report}
+        about = {"bin_s": loaded.bin_s, "unit_names": loaded.unit_names, "report": heard}
         if rank:
             model = fit_low_rank(model, loaded.counts[:cut], part, rank, **about).model
         else:
@@ -169,7 +164,7 @@ def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **o
         say(f"note: {note}", as_json)
     if out:
         save_fit(out, model, loaded.areas, names)
-    result = _fit_result(model)
+    result = report.fit_result(model)
     result["cpu_seconds"] = time.process_time() - began
     if cut < bins:
         held = None if table is None else table[cut:]
@@ -178,61 +173,7 @@ def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **o
             if bits < -1:
                 extra = "the exponential link extrapolates; use a ridge or --link softplus"
                 say(f"note: {name} loses {-bits:.3g} bits per spike on the held-out bins ({extra})", as_json)
-    answer(result, as_json, None if as_json else _fit_text(model, result, out))
-
-
-def _fit_result(model) -> dict:
-    """Return the JSON of a fit; per-unit values are lists in the order of the units."""
-    return {
-        "log_likelihood": model.log_likelihood_ - model.log_factorial_,
-        "log_likelihood_without_ln_factorial": model.log_likelihood_,
-        "deviance_explained": model.deviance_explained_,
-        "bits_per_spike": model.bits_per_spike_,
-        "gradient_max": float(model.gradient_max_.max(initial=0.0)),
-        "gradient_max_per_unit": model.gradient_max_,
-        "iterations": int(model.iterations_.max(initial=0)),
-        "converged": model.converged_,
-        "interrupted": model.interrupted_,
-        "separated": model.separated_,
-        "notes": model.notes_,
-        "bins": model.design_.rows,
-        "parameters_per_unit": model.design_.parameters,
-        "standard_errors_method": model.standard_errors_method_,
-        "seconds": model.seconds_,
-        "peak_memory_mb": peak_memory_mb(),
-    }
-
-
-def _fit_text(model, result, out) -> str:
-    """Return a table for a person."""
-    import io
-
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{len(model.intercept_)} units, {model.design_.parameters} coefficients each")
-    for heading in ("unit", "spikes", "ln L (with ln y!)", "deviance explained", "bits/spike", "separated"):
-        table.add_column(heading, justify="left" if heading == "unit" else "right")
-    apart = [sum(entry["target"] == unit for entry in model.separated_) for unit in range(len(model.intercept_))]
-    for unit, name in enumerate(model.unit_names_):
-        values = (result["log_likelihood"][unit], model.deviance_explained_[unit], model.bits_per_spike_[unit])
-        shown = (f"{values[0]:.2f}", f"{values[1]:.4f}", f"{values[2]:.4f}")
-        table.add_row(name, f"{model.spikes_[unit]:.0f}", *shown, str(apart[unit] or ""))
-    stream = io.StringIO()
-    Console(file=stream, width=110, markup=False).print(table)
-    lines = [stream.getvalue().rstrip()]
-    lines += [f"separated: {entry['meaning']}" for entry in model.separated_[:20]]
-    if len(model.separated_) > 20:
-        lines.append(f"... and {len(model.separated_) - 20} more separated couplings (all in --json)")
-    lines.append(
-        f"largest gradient {result['gradient_max']:.1e} after {result['iterations']} iterations, "
-        f"{result['seconds']:.2f} s, {result['peak_memory_mb']:.0f} MB; "
-        f"standard errors: {model.standard_errors_method_}"
-    )
-    lines.append("couplings are effective connectivity: they may be indirect or due to unrecorded common input")
-    if out:
-        lines.append(f"written to {out}")
-    return "\n".join(lines)
+    answer(result, as_json, None if as_json else report.fit_text(model, result, out))
 
 
 @glm.command()
@@ -359,6 +300,7 @@ def _path(text: str) -> list[float]:
 @answer_options
 def test(data, test_fraction, level, as_json, **options):
     """Test what drives the units of DATA: history, areas, kinematics, pairs; and how well the full model fits."""
+    from bmi_runtime.analysis.glm import report
     from bmi_runtime.analysis.glm.files import choose_covariates
     from bmi_runtime.analysis.glm.inference import block_report, nested_tests, wald_tests
     from bmi_runtime.errors import BadInput
@@ -377,7 +319,7 @@ def test(data, test_fraction, level, as_json, **options):
         model = template.fit(*train, bin_s=loaded.bin_s, unit_names=loaded.unit_names)
         wald = wald_tests(model)
         advance()
-        fit = _goodness(model, held)
+        fit = report.goodness_of_fit(model, held)
         advance()
     for note in model.notes_:
         say(f"note: {note}", as_json)
@@ -386,73 +328,14 @@ def test(data, test_fraction, level, as_json, **options):
         "log_likelihood": steps.log_likelihood,
         "likelihood_ratio_p": steps.p_values,
         "degrees_of_freedom": steps.degrees,
-        "pairs": _significant(model, wald, level),
+        "pairs": report.significant_pairs(model, wald, level),
         "blocks": block_report(model, loaded.areas or ["all"] * len(model.intercept_), wald, level),
         "separated": model.separated_,
         "branching_ratio": model.branching_ratio(),
         **fit,
         "meaning": "effective connectivity: a coupling may be indirect or due to unrecorded common input",
     }
-    answer(result, as_json, None if as_json else _test_text(result))
-
-
-def _goodness(model, held) -> dict:
-    """Return what the held-out data say of the fit."""
-    from bmi_runtime.analysis.glm.goodness import rescale_all
-    from bmi_runtime.analysis.glm.selection import predictive_power
-
-    rate = model.predict(*held)
-    first = model.history_bins + max(0, *(abs(lead) for lead in (0, *model.leads_)))
-    power = [predictive_power(held[0][first:-first, unit], rate[first:-first, unit]) for unit in range(rate.shape[1])]
-    ks = rescale_all(model, *held)
-    return {
-        "bits_per_spike_held_out": model.bits_per_spike(*held),
-        "ks_statistic": [each.statistic for each in ks],
-        "ks_bound": [each.bound for each in ks],
-        "ks_p": [each.p_value for each in ks],
-        "ks_pass_fraction": sum(each.passes for each in ks) / len(ks),
-        "predictive_power": [each.power for each in power],
-        "predictive_power_chance_95": [each.chance_95 for each in power],
-    }
-
-
-def _significant(model, wald, level: float) -> list[dict]:
-    """Return the significant ordered pairs, most significant first."""
-    import numpy as np
-
-    found = np.argwhere(np.nan_to_num(wald.q_values, nan=1.0) <= level)
-    total = np.where(np.isneginf(model.coupling_), 0.0, model.coupling_).sum(axis=2)
-    entries = [
-        {
-            "target": int(target),
-            "source": int(source),
-            "summed_filter": total[target, source],
-            "p": wald.p_values[target, source],
-            "q": wald.q_values[target, source],
-        }
-        for target, source in found
-    ]
-    return sorted(entries, key=lambda entry: entry["p"])
-
-
-def _test_text(result) -> str:
-    """Return the tests for a person."""
-    import numpy as np
-
-    lines = ["likelihood-ratio tests (units with p < 0.05):"]
-    for name, p_values in zip(result["steps"], result["likelihood_ratio_p"]):
-        lines.append(f"  {name:<16}{int(np.sum(p_values < 0.05)):>4} of {len(p_values)}")
-    lines.append(f"significant ordered pairs (false-discovery rate controlled): {len(result['pairs'])}")
-    for block in result["blocks"]:
-        strength = "" if block["mean_absolute_sum"] is None else f", mean |sum| {block['mean_absolute_sum']:.3f}"
-        lines.append(f"  {block['block']:<12}{block['significant']:>4} of {block['pairs']} pairs{strength}")
-    lines.append(f"time rescaling, held out: {result['ks_pass_fraction']:.0%} of units inside their 95 % band")
-    bits, power = np.nanmean(result["bits_per_spike_held_out"]), np.nanmean(result["predictive_power"])
-    chance = np.nanmean(result["predictive_power_chance_95"])
-    lines.append(f"held-out bits per spike {bits:.3f}; predictive power {power:.3f} (chance below {chance:.3f})")
-    lines.append(f"branching ratio {result['branching_ratio']:.2f} (rates can run away near 1)")
-    lines.append(result["meaning"])
-    return "\n".join(lines)
+    answer(result, as_json, None if as_json else report.tests_text(result))
 
 
 @glm.command()
@@ -473,7 +356,7 @@ def plot(fit_file, data, kinds, covariates, prefix, gui, as_json):
         show_file("couplings", fit_file, as_json)
         return
 
-    from bmi_runtime.analysis.glm import plots
+    from bmi_runtime.analysis.glm import plots, report
     from bmi_runtime.analysis.glm.files import choose_covariates, load_fit
     from bmi_runtime.errors import BadInput
 
@@ -487,30 +370,13 @@ def plot(fit_file, data, kinds, covariates, prefix, gui, as_json):
     if data and {"ks", "tuning"} & set(wanted):
         loaded = _load(data)
         table, _ = choose_covariates(loaded, covariates)
-        drawn |= _data_figures(model, loaded, table, wanted)
+        drawn |= report.data_figures(model, loaded, table, wanted)
     pathlib.Path(prefix).parent.mkdir(parents=True, exist_ok=True)
     files = [plots.save(figure, pathlib.Path(f"{prefix}{kind}.png")) for kind, figure in drawn.items()]
     for kind in wanted:
         if kind not in drawn:
             say(f"note: {kind} was not drawn; it needs DATA (and tuning needs velocity in it)", as_json)
     answer({"files": files}, as_json, "\n".join(files))
-
-
-def _data_figures(model, loaded, table, wanted) -> dict:
-    import numpy as np
-
-    from bmi_runtime.analysis.glm import plots
-    from bmi_runtime.analysis.glm.goodness import rescale_all
-
-    drawn = {}
-    table = table if model.standardisation_ else None
-    if "ks" in wanted:
-        drawn["ks"] = plots.plot_ks(rescale_all(model, loaded.counts, table))
-    velocity = loaded.tables.get("velocity")
-    if "tuning" in wanted and velocity is not None:
-        parts = (np.asarray(loaded.counts), np.asarray(velocity), model.predict(loaded.counts, table))
-        drawn["tuning"] = plots.plot_tuning(*parts, loaded.bin_s, model.unit_names_)
-    return drawn
 
 
 @glm.command()

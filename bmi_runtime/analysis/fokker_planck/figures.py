@@ -3,36 +3,13 @@ constants).
 """
 
 import dataclasses
-import math
-from typing import Any
 
 import numpy as np
 
+from bmi_runtime.analysis.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, canvas
 from bmi_runtime.analysis.fokker_planck import blow_up, elapsed, entropy, evolve, learning, particles, spectral, steady
 from bmi_runtime.analysis.fokker_planck.initial import Gaussian
 from bmi_runtime.analysis.fokker_planck.model import Model
-from bmi_runtime.errors import BadInput
-
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
-STYLE: Any = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 9,
-    "legend.frameon": False,
-    "savefig.dpi": 110,
-}
-
-
-def canvas(rows: int, columns: int, size: tuple[float, float], **settings):
-    """Return a figure and its axes (pyplot is never touched, so that no display is needed)."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise BadInput("pictures need matplotlib: install bmi-runtime[plots]") from None
-    matplotlib.rcParams.update(STYLE)
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, **settings)
 
 
 def run(v, times, density, rate_times, rate, title: str = "", raster=None):
@@ -203,32 +180,3 @@ def time_elapsed():
     axes[1].set(xlabel="time", ylabel="rate N(t), J = 1")
     axes[1].legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
-
-
-def _related(name: str):
-    """Return a figure of the module that builds on this one."""
-    from bmi_runtime.analysis.fokker_planck import figures_related
-
-    return getattr(figures_related, name)()
-
-
-COURSE = {
-    "bifurcation": lambda: bifurcation(Model()),
-    "blow-up": blow_ups,
-    "decay": decay,
-    "spontaneous": spontaneous,
-    "learning": learned,
-    "elapsed": time_elapsed,
-    "particles": lambda: particle_run(Model(b=0.8), Gaussian(0, 0.25), 3.0),
-    "inhibitory": lambda: particle_run(Model(b=-4.0), Gaussian(1.0, 0.1), 3.0),
-    "polarisation": lambda: _related("polarised"),
-    "hopf": lambda: _related("oscillating"),
-}
-
-
-def nearest_kind(name: str) -> str:
-    """Return the kind of figure whose name is nearest to `name`, for an error message."""
-    import difflib
-
-    close = difflib.get_close_matches(name, [*COURSE, "run"], 1, cutoff=-math.inf if not name else 0.0)
-    return close[0]

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.analysis.fokker_planck import figures, hopf, polarisation, steady
+from bmi_runtime.analysis.drawing import BLUE, GREEN, GREY, RED, canvas
+from bmi_runtime.analysis.fokker_planck import hopf, polarisation, steady
 from bmi_runtime.analysis.fokker_planck.model import Model
 
 BELOW, ABOVE = 0.5, 1.5
@@ -12,8 +13,8 @@ BELOW, ABOVE = 0.5, 1.5
 
 def polarised():
     """Return n(0, t) below and above the critical mass, and the densities: spreading, or piling up at the membrane."""
-    figure, axes = figures.canvas(1, 2, (7.5, 3.0))
-    colours = {BELOW: figures.BLUE, 1.0: figures.GREEN, ABOVE: figures.RED}
+    figure, axes = canvas(1, 2, (7.5, 3.0))
+    colours = {BELOW: BLUE, 1.0: GREEN, ABOVE: RED}
     for mass, colour in colours.items():
         run = polarisation.simulate(lambda z: np.exp(-z), mass, 5.0, tolerance=1e-4)
         calm = "spreads" if mass < 1 else "critical, here a steady state"
@@ -24,7 +25,7 @@ def polarised():
         near = run.z < 4
         axes[1].semilogy(run.z[near], run.density[near], color=colour, label=f"mass {mass:g}, t = {run.times[-1]:.3f}")
     alpha, t = polarisation.self_similar(BELOW), np.linspace(1.0, 5.0, 50)
-    axes[0].semilogy(t, alpha / np.sqrt(1 + 2 * t), "--", color=figures.GREY, label="profile for mass 0.5")
+    axes[0].semilogy(t, alpha / np.sqrt(1 + 2 * t), "--", color=GREY, label="profile for mass 0.5")
     axes[0].set(xlabel="time", ylabel="density at the membrane, n(0, t)", ylim=(0.1, 1e3))
     axes[1].set(xlabel="distance from the membrane, z", ylabel="density n(z, t)", ylim=(1e-3, 1e3))
     for axis in axes:
@@ -38,19 +39,19 @@ def oscillating(refractory: float = 0.2, eps: float = 0.02):
     ends = [*hopf.hopf_points(model, np.array([1.5, 2.0])), *hopf.hopf_points(model, np.array([3.8, 4.1]))]
     rates = np.geomspace(1.0, 4.2, 80)
     branch = steady.branch(model, rates)
-    figure, axes = figures.canvas(1, 2, (7.5, 3.0))
+    figure, axes = canvas(1, 2, (7.5, 3.0))
     fold = rates[np.argmin(branch)]  # below it lies the saddle between the quiet and the busy state
     stable = ((rates > fold) & (rates < ends[0].rate)) | (rates > ends[1].rate)
     for part, style, label in ((stable, "-", "steady, stable"), (~stable, ":", "steady, unstable")):
-        axes[0].plot(np.where(part, branch, np.nan), rates, style, color=figures.GREY, label=label)
+        axes[0].plot(np.where(part, branch, np.nan), rates, style, color=GREY, label=label)
     inner = ends[0].b + (ends[1].b - ends[0].b) * np.array([0.001, 0.004, 0.015, 0.04, 0.1, 0.2, 0.35, 0.5, 0.65])
     late = ends[1].b - (ends[1].b - ends[0].b) * np.array([0.2, 0.1, 0.04, 0.01])
     found = [(b, hopf.cycle(dataclasses.replace(model, b=float(b)), 40.0).oscillation) for b in np.r_[inner, late]]
     swings = [(b, swing) for b, swing in found if swing]
     b = [b for b, _ in swings]
-    for name, colour in (("peak", figures.RED), ("trough", figures.BLUE)):
+    for name, colour in (("peak", RED), ("trough", BLUE)):
         axes[0].plot(b, [swing[name] for _, swing in swings], "o-", ms=3, lw=1, color=colour, label=name)
-    axes[1].plot(b, [swing["period"] for _, swing in swings], "o-", ms=3, lw=1, color=figures.GREEN, label="runs")
+    axes[1].plot(b, [swing["period"] for _, swing in swings], "o-", ms=3, lw=1, color=GREEN, label="runs")
     for axis, values in ((axes[0], [end.rate for end in ends]), (axes[1], [end.period for end in ends])):
         axis.plot([end.b for end in ends], values, "s", ms=6, mfc="none", color="black", label="Hopf points")
         axis.set(xlabel="connectivity b")
