@@ -18,7 +18,7 @@ import numpy as np
 
 from bmi_runtime.decoding import baselines
 from bmi_runtime.decoding.history import HistoryDecoder
-from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config, scores
+from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config, scores
 from bmi_runtime.sources.datafile import load_recording, recording_from_arrays
 
 

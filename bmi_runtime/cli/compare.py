@@ -77,8 +77,8 @@ def _check_write(data, names, path):
     """Refuse what would only be found out after the comparison."""
     import pathlib
 
-    from bmi_runtime.decoding.base import FITTED
     from bmi_runtime.decoding.fitted_file import check_free
+    from bmi_runtime.decoding.tables import FITTED
     from bmi_runtime.errors import BadInput
 
     if path is None:
@@ -89,8 +89,8 @@ def _check_write(data, names, path):
 
 
 def _open(paths, names, options, as_json):
-    from bmi_runtime.decoding.base import fitted_names
     from bmi_runtime.decoding.comparison import compare_decoders
+    from bmi_runtime.decoding.tables import fitted_names
     from bmi_runtime.errors import BadInput
     from bmi_runtime.sources.datafile import load_recording
     from bmi_runtime.sources.oddities import of_bins
@@ -118,9 +118,9 @@ def _open(paths, names, options, as_json):
 
 
 def _write(path, name, recording):
-    from bmi_runtime.decoding.base import fit_decoder
     from bmi_runtime.decoding.comparison import training_of
     from bmi_runtime.decoding.fitted_file import save_fitted
+    from bmi_runtime.decoding.fitting import fit_decoder
 
     training = training_of(recording).bridged()
     unit_m_s = 1.0 if recording.velocity_unit == "m/s" else None
@@ -130,7 +130,7 @@ def _write(path, name, recording):
 
 def _check_names(names, known):
     from bmi_runtime import registry
-    from bmi_runtime.decoding.base import is_file
+    from bmi_runtime.decoding.fitting import is_file
 
     for name in names:
         if name not in known and not is_file(name):
@@ -139,7 +139,7 @@ def _check_names(names, known):
 
 def _closed(names, options):
     from bmi_runtime.cli.compare_closed_loop import ADAPTIVE, compare_closed_loop
-    from bmi_runtime.decoding.base import ADAPTED, fitted_names
+    from bmi_runtime.decoding.tables import ADAPTED, fitted_names
 
     _check_names(names, [ADAPTIVE, *ADAPTED, *fitted_names()])
     if options["pilot"] is not None:

@@ -17,13 +17,14 @@ import numpy as np
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
 from bmi_runtime.config import Config
-from bmi_runtime.decoding.base import ADAPTED, fit_decoder
-from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.batch_decoder import Training
+from bmi_runtime.decoding.closed_loop_decoder import ClosedLoopDecoder
+from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.decoding.hosting import HostedDecoder
 from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP
-from bmi_runtime.decoding.refit_kalman import rotated_to_target
-from bmi_runtime.decoding.seat import Seat
+from bmi_runtime.decoding.tables import ADAPTED
 from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.infer import rotated_to_target
 from bmi_runtime.messages import Bin, TrialState
 from bmi_runtime.rehearsal.world import FittedWorld
 from bmi_runtime.session.core import Session
@@ -77,7 +78,9 @@ class Subject:
     def hand_over(self, decoder: Any) -> None:
         """Give control to a decoder, without assist and without adaptation of the session's own model."""
         session = self.session
-        session.decoder = HostedDecoder(Seat(decoder), "fitted", session.model.n_units, session.space.n_axes)
+        session.decoder = HostedDecoder(
+            ClosedLoopDecoder(decoder), "fitted", session.model.n_units, session.space.n_axes
+        )
         self._adapting = decoder if hasattr(decoder, "adapt") else None
         self.session.assist, self.session.adapting = 0.0, False
 

@@ -45,7 +45,7 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
     """
     import numpy as np
 
-    from bmi_runtime.decoding.openloop import scores
+    from bmi_runtime.decoding.offline_session import scores
     from bmi_runtime.sources.datafile import load_recording
     from bmi_runtime.sources.oddities import of_bins
     from bmi_runtime.sources.open_loop import check_decodable
@@ -94,7 +94,7 @@ def _baselines(recording, bins_train, as_json):
     import numpy as np
 
     from bmi_runtime.decoding import baselines
-    from bmi_runtime.decoding.openloop import scores
+    from bmi_runtime.decoding.offline_session import scores
 
     answers = {}
     with progress("baselines", 2) as advance:
@@ -157,7 +157,7 @@ def _stream(recording, bins_train, direct, seed, teach_delay):
 
     from bmi_runtime.decoding.combined import CombinedDecoder
     from bmi_runtime.decoding.history import HistoryDecoder
-    from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
+    from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
 
     history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None, recording.n_axes)
     decoder = CombinedDecoder(history, recording.bin_s, seed=seed)

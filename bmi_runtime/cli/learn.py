@@ -35,7 +35,7 @@ def learn(recording, control, decoder, every_s, refits, dry_run, seed, as_json):
     import time
 
     from bmi_runtime import registry
-    from bmi_runtime.decoding.base import FITTED
+    from bmi_runtime.decoding.tables import FITTED
     from bmi_runtime.errors import BadInput, BmiError
     from bmi_runtime.session.learner import Learner, stand_back
 

@@ -95,8 +95,8 @@ def _recipe(options):
 
 def _training(paths, options, as_json):
     """Read all recordings; return them joined, the unit of velocity in m/s where known, and their names."""
+    from bmi_runtime.decoding.batch_decoder import Training
     from bmi_runtime.decoding.comparison import training_of
-    from bmi_runtime.decoding.fitted import Training
     from bmi_runtime.errors import BadInput
     from bmi_runtime.sources.datafile import load_recording
     from bmi_runtime.sources.oddities import of_bins

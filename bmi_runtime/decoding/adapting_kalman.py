@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import fit_kalman
-from bmi_runtime.decoding.fitted import Training, Verbs, paired_rows
+from bmi_runtime.decoding.batch_decoder import DecoderBase, Training, paired_rows
 from bmi_runtime.decoding.refit_kalman import intended
 from bmi_runtime.kernels import linear
 
 
-class AdaptingKalman(Verbs):
+class AdaptingKalman(DecoderBase):
     """Kalman filter of the velocity, ``y[t] = C [1, v[t]] + q``, whose C and covariance of q change under way.
 
     The dynamics of the velocity, ``v[t] = A v[t-1] + w``, are those of the seed and stay.

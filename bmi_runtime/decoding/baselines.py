@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 
-from bmi_runtime.decoding.openloop import coefficient_of_determination
+from bmi_runtime.decoding.offline_session import coefficient_of_determination
 
 HISTORY_BINS = 10
 PENALTIES = 10.0 ** np.arange(-3.0, 2.1, 0.5)  # relative to the mean variance of a count

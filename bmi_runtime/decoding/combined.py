@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, ReadoutPlan
-from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.recurrent_training import Recipe
@@ -21,7 +21,7 @@ RUN_IN_S = 10.0  # of training bins that fill the states before the first test b
 
 
 class CombinedDecoder:
-    """History decoder and recurrent ensemble side by side, for :class:`bmi_runtime.decoding.openloop.OpenLoopSession`.
+    """History decoder and recurrent ensemble side by side, for `decoding.offline_session.OpenLoopSession`.
 
     Parameters
     ----------

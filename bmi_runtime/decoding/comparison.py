@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.decoding.base import fit_decoder
-from bmi_runtime.decoding.fitted import Training, decode_all
+from bmi_runtime.decoding.batch_decoder import Training, decode_all
+from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.errors import BadInput, BmiError, first_line
 
 PURGE_S = 1.0

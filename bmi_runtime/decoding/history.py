@@ -5,14 +5,14 @@ whose tuning spans a window of kinematics, inverted by a Kalman filter; plain Ka
 windows of past counts. Each comes with all bins weighed alike and with recent bins weighing more. What the session
 decodes with is *published* from the moments at geometrically spaced bins (a quarter more data each time), so that every
 bin but the first few is decoded by parameters that did not see it, as late as in use; the errors made there set the
-weights of the mixture (:mod:`bmi_runtime.decoding.mixing`). No hyper-parameter is set by anything but those bins.
+weights of the mixture (`decoding.expert_mixture`). No hyper-parameter is set by anything but those bins.
 """
 
 import numpy as np
 
-from bmi_runtime.decoding.bending import Bending
-from bmi_runtime.decoding.lagged import DelayedKalman, DirectRegression, LaggedTuning, Layout
-from bmi_runtime.decoding.mixing import Mixture
+from bmi_runtime.decoding.cubic_correction import CubicCorrection
+from bmi_runtime.decoding.expert_mixture import Mixture
+from bmi_runtime.decoding.history_experts import DelayedKalman, DirectRegression, LaggedTuning, Layout
 from bmi_runtime.decoding.moments import JointMoments
 from bmi_runtime.kernels.history import box_windows, simplex_weights
 
@@ -68,7 +68,7 @@ class HistoryDecoder:
         self._make_experts()
         plain = [i for i, (_, expert) in enumerate(self._experts) if isinstance(expert, DelayedKalman)]
         self._mixture = Mixture(len(self._experts), self.dims, plain)
-        self._bending = Bending(self.dims)
+        self._cubic = CubicCorrection(self.dims)
         self._learned, self._next_publication = 0, FIRST_PUBLICATION_BINS
         self._published = False
         self._mean_counts, self._seen = np.zeros(units), 0
@@ -136,7 +136,7 @@ class HistoryDecoder:
             return state
         self._estimates = np.array([expert.step(self._windows) for _, expert in self._experts])
         self._combined = self._mixture.combine(self._estimates)
-        state[-self.dims :] = self._bending.apply(self._combined)
+        state[-self.dims :] = self._cubic.apply(self._combined)
         return state
 
     def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
@@ -147,7 +147,7 @@ class HistoryDecoder:
         known = bool(np.isfinite(truth).all())
         if known and self._published:
             self._mixture.learn(self._estimates, truth)
-            self._bending.learn(self._combined, truth)
+            self._cubic.learn(self._combined, truth)
         self._remember(truth, known)
         if self._learned >= self._next_publication:
             self._publish()
@@ -200,7 +200,7 @@ class HistoryDecoder:
                 if owner == memory:
                     expert.publish(*centred)
         self._mixture.refresh()
-        self._bending.publish()
+        self._cubic.publish()
         self._published = True
         if self._known is not None:
             for _, expert in self._experts:

@@ -15,14 +15,14 @@ from typing import Any, Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import StaticKalman, fit_kalman
-from bmi_runtime.decoding.fitted import LEADS, Delay, Training, Verbs, axes_of, best_of, paired_rows
-from bmi_runtime.decoding.lagged import settled_covariance
+from bmi_runtime.decoding.batch_decoder import LEADS, DecoderBase, Delay, Training, axes_of, best_of, paired_rows
+from bmi_runtime.decoding.history_experts import settled_covariance
 from bmi_runtime.kernels import linear
 
 _MODEL = tuple(field.name for field in dataclasses.fields(StaticKalman))
 
 
-class KalmanDecoder(Verbs):
+class KalmanDecoder(DecoderBase):
     """``x[t] = A x[t-1] + w, y[t] = C x[t] + q``, filtered bin by bin with its full covariance.
 
     The counts lead the state by `lead` bins. After a trial start the state is drawn anew from where trials start.

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.decoding.base import NotFinite
-from bmi_runtime.decoding.fitted import Verbs
-from bmi_runtime.decoding.fitted_file import Fitted
+from bmi_runtime.decoding.batch_decoder import DecoderBase
+from bmi_runtime.decoding.fitted_model import Fitted
 from bmi_runtime.errors import BadInput
 
 NUMBERS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
-class OnnxDecoder(Verbs):
+class OnnxDecoder(DecoderBase):
     """A model in ONNX form, one run of onnxruntime per bin, on one thread of the processor.
 
     Parameters
@@ -40,11 +40,12 @@ class OnnxDecoder(Verbs):
         When onnxruntime is not installed, cannot load the model, or its inputs or outputs are not those of a decoder.
     """
 
+    PARAMETERS = ("name", "model")
     STATE = ("_window", "_states")
 
     def __init__(self, name: str, model: bytes):
         super().__init__()
-        self.name = name
+        self.name, self.model = name, model
         self._session = _session(name, model)
         given, *states = self._session.get_inputs()
         outputs = self._session.get_outputs()
@@ -133,7 +134,7 @@ def load_onnx(path: pathlib.Path) -> Fitted:
     decoder = OnnxDecoder(str(path), model)
     bin_s, unit_m_s = (_positive(path, decoder.metadata, key) for key in ("bin_s", "velocity_unit_m_s"))
     digest = hashlib.blake2b(model, digest_size=8).hexdigest()
-    return Fitted(str(path), "onnx", {"model": model}, decoder.units, bin_s, unit_m_s, None, digest)
+    return Fitted(str(path), "onnx", {"name": str(path), "model": model}, decoder.units, bin_s, unit_m_s, None, digest)
 
 
 def _positive(path, metadata, key: str) -> float | None:

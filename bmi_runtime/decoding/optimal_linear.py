@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from bmi_runtime.decoding.fitted import Training, Verbs, best_of
+from bmi_runtime.decoding.batch_decoder import DecoderBase, Training, best_of
 from bmi_runtime.kernels import linear
 
 WINDOWS_BINS = (1, 3, 5, 8, 12)
@@ -27,7 +27,7 @@ def boxcar(counts: np.ndarray, restart: np.ndarray, window: int) -> np.ndarray:
     return (total[index + 1] - total[first]) / (index + 1 - first)[:, None]
 
 
-class LinearEstimator(Verbs):
+class LinearEstimator(DecoderBase):
     """``v = offset + weights (mean count of the last bins)``.
 
     Parameters

@@ -13,9 +13,9 @@ from typing import Any, Self
 import numpy as np
 
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, Directions, ReadoutPlan
-from bmi_runtime.decoding.fitted import Training, Verbs
+from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
 from bmi_runtime.decoding.gru_network import Shape, views
-from bmi_runtime.decoding.openloop import coefficient_of_determination
+from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent_data import LARGEST_INPUT, Scales, scales_of, sequences_of
 from bmi_runtime.decoding.recurrent_training import Member, Recipe, Sampler, run_member, train_member
 from bmi_runtime.kernels import gru
@@ -71,7 +71,7 @@ class Lesson:
     said: np.ndarray
 
 
-class RecurrentDecoder(Verbs):
+class RecurrentDecoder(DecoderBase):
     """An ensemble of gated recurrent networks; kinematics are the mean of what its members say.
 
     Parameters

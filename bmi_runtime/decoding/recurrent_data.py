@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding.batch_decoder import Training
 
 STEP_S = 0.05  # of the recurrence; narrower bins are summed over it, in as many interleaved chains
 LARGEST_INPUT = 8.0  # standard deviations

@@ -13,27 +13,9 @@ from typing import Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import fit_kalman
-from bmi_runtime.decoding.fitted import Training, Verbs, paired_rows
+from bmi_runtime.decoding.batch_decoder import DecoderBase, Training, paired_rows
+from bmi_runtime.intention.infer import rotated_to_target
 from bmi_runtime.kernels import linear
-
-
-def rotated_to_target(kinematics: np.ndarray, targets: np.ndarray, holding: np.ndarray) -> np.ndarray:
-    """Return kinematics whose velocities keep their speed and point at the target, and are zero while holding.
-
-    Parameters
-    ----------
-    kinematics : ndarray, shape (bins, 2 axes)
-        The cursor as it was seen, positions, then velocities.
-    targets : ndarray, shape (bins, axes)
-    holding : ndarray of bool, shape (bins,)
-        The cursor is inside of the target.
-    """
-    n = targets.shape[1]
-    toward = targets - kinematics[:, :n]
-    distance = np.linalg.norm(toward, axis=1, keepdims=True)
-    speed = np.linalg.norm(kinematics[:, n:], axis=1, keepdims=True)
-    velocity = np.where(holding[:, None], 0.0, speed * toward / np.maximum(distance, 1e-12))
-    return np.hstack([kinematics[:, :n], velocity])
 
 
 def intended(training: Training) -> Training:
@@ -44,12 +26,13 @@ def intended(training: Training) -> Training:
     return dataclasses.replace(training, kinematics=rotated)
 
 
-class RefitKalmanDecoder(Verbs):
+class RefitKalmanDecoder(DecoderBase):
     """Kalman filter of the velocity, with what the known position adds to the counts taken off first.
 
     ``v[t] = A v[t-1] + w, y[t] = C_p p[t] + C_v v[t] + q``: the user sees the cursor, so p is certain; its
     uncertainty is zero in every bin (the causal intervention of Gilja et al.). Fitted to kinematics made by
-    :func:`rotated_to_target`: from the targets of the training part, or given so where it has none.
+    :func:`bmi_runtime.intention.infer.rotated_to_target`: from the targets of the training part, or given so where it
+    has none.
 
     Parameters
     ----------

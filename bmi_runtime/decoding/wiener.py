@@ -14,14 +14,14 @@ from typing import Self
 import numpy as np
 
 from bmi_runtime.decoding.baselines import HISTORY_BINS, PENALTIES, _mean_r2, _ridge_path, _with_one, count_history
-from bmi_runtime.decoding.fitted import Training, Verbs, axes_of
+from bmi_runtime.decoding.batch_decoder import DecoderBase, Training, axes_of
 from bmi_runtime.kernels import linear
 
 LEAST_SQUARES = 1e-9  # relative; makes silent and duplicate units harmless and changes nothing else
 POLYNOMIAL_ORDER = 3
 
 
-class WienerDecoder(Verbs):
+class WienerDecoder(DecoderBase):
     """Least squares from the last ten bins of counts to position and velocity.
 
     Parameters

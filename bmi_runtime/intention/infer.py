@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from bmi_runtime.config import AdapterConfig
 from bmi_runtime.intention.registry import BaseIntention
 from bmi_runtime.messages import TrialState
@@ -68,3 +70,22 @@ class RotatedIntention(BaseIntention):
             return [0.0] * n
         speed = math.sqrt(sum(v * v for v in cursor[n:]))
         return [speed * d / distance for d in apart]
+
+
+def rotated_to_target(kinematics: np.ndarray, targets: np.ndarray, holding: np.ndarray) -> np.ndarray:
+    """Return kinematics whose velocities keep their speed and point at the target, and are zero while holding.
+
+    Parameters
+    ----------
+    kinematics : ndarray, shape (bins, 2 axes)
+        The cursor as it was seen, positions, then velocities.
+    targets : ndarray, shape (bins, axes)
+    holding : ndarray of bool, shape (bins,)
+        The cursor is inside of the target.
+    """
+    n = targets.shape[1]
+    toward = targets - kinematics[:, :n]
+    distance = np.linalg.norm(toward, axis=1, keepdims=True)
+    speed = np.linalg.norm(kinematics[:, n:], axis=1, keepdims=True)
+    velocity = np.where(holding[:, None], 0.0, speed * toward / np.maximum(distance, 1e-12))
+    return np.hstack([kinematics[:, :n], velocity])

@@ -82,8 +82,8 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
 def decoder_scores(pilot: Pilot, simulated: np.ndarray, velocity: np.ndarray) -> dict[str, dict[str, float]]:
     """Return R2 of velocity (mean over axes) of fitted decoders on the pilot's and on simulated counts."""
     from bmi_runtime.analysis.metrics import r2
-    from bmi_runtime.decoding.base import fit_decoder
-    from bmi_runtime.decoding.fitted import Training, decode_all
+    from bmi_runtime.decoding.batch_decoder import Training, decode_all
+    from bmi_runtime.decoding.fitting import fit_decoder
 
     if velocity.shape[1] != 2:
         return {}

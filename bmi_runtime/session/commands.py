@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bmi_runtime.decoding.base import DECODERS, FILTER_OF, names
+from bmi_runtime.decoding.tables import DECODERS, FILTER_OF, names
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.session.safety import Happening

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bmi_runtime.config import Config, DecoderConfig
-from bmi_runtime.decoding.base import FILTER_OF, OWN, SessionDecoder, decoder_class
+from bmi_runtime.decoding.base import SessionDecoder
 from bmi_runtime.decoding.click import ClickFilter
 from bmi_runtime.decoding.hosting import make_decoder
+from bmi_runtime.decoding.tables import FILTER_OF, OWN, decoder_class
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.identity import carry, load_model

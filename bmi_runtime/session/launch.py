@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bmi_runtime.config import Config
-from bmi_runtime.decoding.base import FILTER_OF, OWN
+from bmi_runtime.decoding.tables import FILTER_OF, OWN
 from bmi_runtime.encoding.identity import start_from
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput, BmiError

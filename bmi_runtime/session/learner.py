@@ -14,10 +14,10 @@ from typing import Any
 
 import zmq
 
-from bmi_runtime.decoding.base import fit_decoder
+from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.comparison import training_of
-from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.decoding.fitted_file import save_fitted
+from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import pack, unpack
 from bmi_runtime.sources.session_file import session_recording

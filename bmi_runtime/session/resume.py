@@ -15,7 +15,7 @@ import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.config import Config
-from bmi_runtime.decoding.base import FILTER_OF
+from bmi_runtime.decoding.tables import FILTER_OF
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin, unpack

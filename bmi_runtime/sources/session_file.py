@@ -29,7 +29,7 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
     BadInput
         When it is no recording, too short, or holds no such velocity.
     """
-    from bmi_runtime.decoding.refit_kalman import rotated_to_target
+    from bmi_runtime.intention.infer import rotated_to_target
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.sources.open_loop import recording_from_arrays
 

@@ -7,8 +7,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from bmi_runtime.cli.compare_closed_loop import toward
-from bmi_runtime.decoding import base
-from bmi_runtime.decoding.fitted import Training
+from bmi_runtime.decoding import fitting, tables
+from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.recursive_likelihood import RecursiveLikelihood
 from bmi_runtime.decoding.refit_kalman import RefitKalmanDecoder, intended
 from bmi_runtime.decoding.smooth_batch import SmoothBatch
@@ -44,7 +44,7 @@ def weighted(counts, velocity, weight):
 @pytest.mark.parametrize("half_life_s", [None, 25.0])
 def test_recursive_maximum_likelihood_is_weighted_least_squares(parts, half_life_s):
     seed, control = parts
-    decoder = base.fit_decoder("rml", seed, half_life_s=half_life_s)
+    decoder = fitting.fit_decoder("rml", seed, half_life_s=half_life_s)
     for counts, kinematics in zip(control.counts, control.kinematics, strict=True):
         decoder.adapt(counts, kinematics[2:])
     counts = np.vstack([seed.counts, control.counts])
@@ -72,10 +72,10 @@ def test_smooth_batch_averages_batches(parts):
     np.testing.assert_allclose(decoder.noise, noise, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", base.ADAPTED)
+@pytest.mark.parametrize("name", tables.ADAPTED)
 def test_they_decode_as_a_textbook_filter_of_what_they_know_now(parts, name):
     seed, control = parts
-    decoder = base.fit_decoder(name, seed)
+    decoder = fitting.fit_decoder(name, seed)
     velocity = seed.kinematics[:, 2:]
     centred = velocity - velocity.mean(axis=0)
     a = np.linalg.lstsq(centred[:-1], centred[1:], rcond=None)[0].T
@@ -92,11 +92,11 @@ def test_they_decode_as_a_textbook_filter_of_what_they_know_now(parts, name):
         decoder.adapt(counts, kinematics[2:])
 
 
-@pytest.mark.parametrize("name", base.ADAPTED)
+@pytest.mark.parametrize("name", tables.ADAPTED)
 def test_they_follow_a_tuning_that_changes(parts, name):
     seed, _ = parts
     rng = np.random.default_rng(5)
-    decoder = base.fit_decoder(name, seed)
+    decoder = fitting.fit_decoder(name, seed)
     tuning = rng.normal(size=(UNITS, 2))
     before = np.abs(decoder.tuning[:, 1:] - tuning).max()
     for _ in range(1500):

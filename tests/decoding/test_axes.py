@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.decoding.base import FITTED, fit_decoder
+from bmi_runtime.decoding.batch_decoder import decode_all
 from bmi_runtime.decoding.comparison import training_of
-from bmi_runtime.decoding.fitted import decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
+from bmi_runtime.decoding.fitting import fit_decoder
+from bmi_runtime.decoding.tables import FITTED
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.open_loop import recording_from_arrays
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from bmi_runtime.decoding import baselines
-from bmi_runtime.decoding.openloop import coefficient_of_determination, displacement
+from bmi_runtime.decoding.offline_session import coefficient_of_determination, displacement
 from bmi_runtime.sources.datafile import recording_from_arrays
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from bmi_runtime.decoding import base, comparison
+from bmi_runtime.decoding import comparison, fitting
 from bmi_runtime.decoding.history import HistoryDecoder
-from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
+from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.datafile import recording_from_arrays
 
@@ -93,7 +93,7 @@ def test_too_many_folds_are_refused(recording):
 def test_history_decoder_goes_on_as_a_session_does(recording):
     """`bmi decode` starts the test part from the last known kinematics, a fold starts blank: the rest is the same."""
     data = comparison.training_of(recording)
-    decoder = base.fit_decoder("history", data.part(slice(0, 900)))
+    decoder = fitting.fit_decoder("history", data.part(slice(0, 900)))
     states = comparison.decode_all(decoder, data.part(slice(900, None)))
     np.testing.assert_allclose(states, comparison.decode_all(decoder, data.part(slice(900, None))))
     live = HistoryDecoder(8, 0.05, has_position=False)

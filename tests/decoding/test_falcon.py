@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
-from bmi_runtime.decoding import base
+from bmi_runtime.decoding import fitting
+from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.falcon import FalconDecoder
 from bmi_runtime.decoding.falcon_agent import FalconAgent, TaskFacts
-from bmi_runtime.decoding.fitted import Training
 from bmi_runtime.decoding.fitted_file import save_fitted
 from bmi_runtime.decoding.hosting import make_decoder
 from bmi_runtime.encoding.model import EncodingModel
@@ -76,9 +76,9 @@ def test_their_decoder_in_our_session():
 def test_our_decoder_in_their_evaluator(tmp_path, kind):
     """Batches of one file each, as their evaluator hands them out: every row decodes as alone."""
     data = training()
-    save_fitted(tmp_path / "ours.npz", kind, base.fit_decoder(kind, data), data, 1.0, "a test")
+    save_fitted(tmp_path / "ours.npz", kind, fitting.fit_decoder(kind, data), data, 1.0, "a test")
     agent = FalconAgent(M2, 3, file=tmp_path / "ours.npz")
-    alone = base.fit_decoder(str(tmp_path / "ours.npz"), data)
+    alone = fitting.fit_decoder(str(tmp_path / "ours.npz"), data)
     agent.reset(["a", "b", "c"])
     alone.reset()
     rolled = np.stack([np.roll(data.counts, shift, axis=0) for shift in (0, 7, 50)], axis=1)

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, PoissonRegressor, Ridge
 
-from bmi_runtime.decoding import base, baselines
+from bmi_runtime.decoding import baselines, fitting, tables
+from bmi_runtime.decoding.adaptive_decoders import PointProcessDecoder, poisson_tuning
+from bmi_runtime.decoding.batch_decoder import Training, decode_all, paired_rows
 from bmi_runtime.decoding.falcon import FalconDecoder
-from bmi_runtime.decoding.fitted import Training, decode_all, paired_rows
 from bmi_runtime.decoding.kalman import KalmanDecoder, SteadyKalmanDecoder, VelocityKalmanDecoder
-from bmi_runtime.decoding.learned import PointProcessDecoder, poisson_tuning
 from bmi_runtime.decoding.optimal_linear import OptimalLinearEstimator, PopulationVector, boxcar
-from bmi_runtime.decoding.refit_kalman import RefitKalmanDecoder, rotated_to_target
+from bmi_runtime.decoding.refit_kalman import RefitKalmanDecoder
 from bmi_runtime.decoding.wiener import RidgeDecoder, WienerCascadeDecoder, WienerDecoder
 from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.infer import rotated_to_target
 
 
 def made(bins=700, units=10, seed=11):
@@ -204,12 +205,12 @@ def test_intentions_are_rotated_and_still_in_the_target():
     np.testing.assert_allclose(turned, [[0.0, 0.0, 0.0, 5.0], [1.0, 1.0, 0.0, 0.0]], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [n for n in base.FITTED if n != "history"])
+@pytest.mark.parametrize("name", [n for n in tables.FITTED if n != "history"])
 def test_every_row_of_the_table_decodes_and_starts_again(halves, name):
     train, test = halves
     silent = np.hstack([train.counts, np.zeros((500, 1)), train.counts[:, :1]])
     again = np.hstack([test.counts, np.ones((200, 1)), test.counts[:, :1]])
-    decoder = base.fit_decoder(name, Training(silent, train.kinematics, *_marks(train)))
+    decoder = fitting.fit_decoder(name, Training(silent, train.kinematics, *_marks(train)))
     data = Training(again, test.kinematics, *_marks(test))
     first = decode_all(decoder, data)
     np.testing.assert_array_equal(first, decode_all(decoder, data))
@@ -250,14 +251,14 @@ def test_a_plugin_decodes_and_one_without_predict_is_refused():
     with pytest.raises(BadInput, match="has no predict"):
         FalconDecoder(object(), "theirs")
     with pytest.raises(BadInput, match="did you mean 'kalman'"):
-        base.fit_decoder("kalmann", None)
+        fitting.fit_decoder("kalmann", None)
 
 
 def test_plugins_come_by_entry_point(halves, monkeypatch):
     import importlib.metadata as metadata
 
-    point = metadata.EntryPoint("theirs", f"{__name__}:Good", base.ENTRY_POINTS)
+    point = metadata.EntryPoint("theirs", f"{__name__}:Good", tables.ENTRY_POINTS)
     monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: Good)
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [point])
-    states = decode_all(base.fit_decoder("theirs", halves[0]), halves[1])
+    states = decode_all(fitting.fit_decoder("theirs", halves[0]), halves[1])
     np.testing.assert_array_equal(states[:, 2:], halves[1].counts[:, :2])

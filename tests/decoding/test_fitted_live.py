@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
 from bmi_runtime.cli.compare import compare
-from bmi_runtime.decoding import base
+from bmi_runtime.decoding import fitting, tables
+from bmi_runtime.decoding.batch_decoder import decode_all
 from bmi_runtime.decoding.comparison import training_of
-from bmi_runtime.decoding.fitted import decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import pack, unpack
@@ -50,21 +50,21 @@ def learned_by(kind, calibration):
 @pytest.fixture(scope="module")
 def files(calibration, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted")
-    for kind in base.FITTED:
+    for kind in tables.FITTED:
         training = learned_by(kind, calibration)
-        save_fitted(folder / f"{kind}.npz", kind, base.fit_decoder(kind, training), training, 1.0, "test")
+        save_fitted(folder / f"{kind}.npz", kind, fitting.fit_decoder(kind, training), training, 1.0, "test")
     return folder
 
 
-@pytest.mark.parametrize("kind", base.FITTED)
+@pytest.mark.parametrize("kind", tables.FITTED)
 def test_a_file_decodes_as_what_was_fitted(calibration, files, kind):
     data = learned_by(kind, calibration)
     some = data.part(slice(0, 150))
     loaded = load_fitted(files / f"{kind}.npz").suited(24, 0.02)
-    np.testing.assert_array_equal(decode_all(loaded, some), decode_all(base.fit_decoder(kind, data), some))
+    np.testing.assert_array_equal(decode_all(loaded, some), decode_all(fitting.fit_decoder(kind, data), some))
 
 
-@pytest.mark.parametrize("kind", base.FITTED)
+@pytest.mark.parametrize("kind", tables.FITTED)
 def test_it_closes_the_loop_and_replays_to_the_bit(files, tmp_path, kind):
     loop = run(tmp_path / "a.mcap", 700, *fitted(files / f"{kind}.npz"))
     assert loop.session.task.successes >= (1 if kind == "population-vector" else 6)
@@ -73,7 +73,7 @@ def test_it_closes_the_loop_and_replays_to_the_bit(files, tmp_path, kind):
     assert result["output_digest"] == loop.result()["output_digest"]
 
 
-@pytest.mark.parametrize("kind", base.FITTED)
+@pytest.mark.parametrize("kind", tables.FITTED)
 def test_it_goes_on_from_a_snapshot_as_if_nothing_had_been(files, tmp_path, kind):
     loop = run(tmp_path / "a.mcap", 330, *fitted(files / f"{kind}.npz"))
     other = resume(tmp_path / "a.mcap", loop.session.config).session
@@ -104,7 +104,7 @@ def test_a_freeze_command_changes_nothing_and_replays(files, tmp_path):
 
 def test_missing_counts_are_taken_as_their_mean(files):
     given = load_fitted(files / "ole.npz")
-    seat = base.decoder_class("fitted")(_Units(24), str(files / "ole.npz"))
+    seat = tables.decoder_class("fitted")(_Units(24), str(files / "ole.npz"))
     counts, valid = np.arange(24.0) % 4, np.ones(24)
     valid[[2, 5]] = 0.0
     counts[[2, 5]] = 1e9
@@ -171,7 +171,7 @@ def test_what_does_not_fit_gets_one_sentence(calibration, files, tmp_path, overr
     with np.load(files / "ole.npz") as archive:
         arrays = dict(archive)
     np.savez(tmp_path / "half.npz", **{name: value for name, value in arrays.items() if name != "parameter.offset"})
-    save_fitted(tmp_path / "unknown.npz", "ole", base.fit_decoder("ole", training), training, None, "test")
+    save_fitted(tmp_path / "unknown.npz", "ole", fitting.fit_decoder("ole", training), training, None, "test")
     paths = {"OLE": files / "ole.npz"} | {n: tmp_path / f"{n.lower()}.npz" for n in ("OTHER", "HALF", "UNKNOWN")}
     for name, path in paths.items():
         overrides = [text.replace(f"={name}", f"='{path}'") for text in overrides]
@@ -182,8 +182,8 @@ def test_what_does_not_fit_gets_one_sentence(calibration, files, tmp_path, overr
 
 def test_a_unit_that_the_file_does_not_know_can_be_given(calibration, files, tmp_path):
     training = training_of(calibration)
-    save_fitted(tmp_path / "u.npz", "ole", base.fit_decoder("ole", training), training, None, "test")
-    make = base.decoder_class("fitted")
+    save_fitted(tmp_path / "u.npz", "ole", fitting.fit_decoder("ole", training), training, None, "test")
+    make = tables.decoder_class("fitted")
     known, given = make(_Units(24), str(files / "ole.npz")), make(_Units(24), str(tmp_path / "u.npz"), 0.01)
     counts = np.arange(24.0) % 3
     np.testing.assert_array_equal(0.01 * known.predict(counts)[2:], given.predict(counts)[2:])
@@ -206,7 +206,7 @@ def test_the_command_line_fits_and_writes(calibration, tmp_path):
     ]
     answered = CliRunner().invoke(compare, arguments, catch_exceptions=False)
     assert json.loads(answered.stdout.splitlines()[-1])["written"] == str(file)
-    expected = base.fit_decoder("ole", training_of(load_recording(session, velocity="cursor")))
+    expected = fitting.fit_decoder("ole", training_of(load_recording(session, velocity="cursor")))
     np.testing.assert_array_equal(load_fitted(file).parameters["weights"], expected.weights)
     table = CliRunner().invoke(compare, [str(session), "--decoders", f"{file},ridge", "--folds", "2", "--json"])
     rows = json.loads(table.stdout.splitlines()[-1])["tables"]["c.mcap"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from bmi_runtime.decoding import baselines
+from bmi_runtime.decoding.expert_mixture import Mixture
 from bmi_runtime.decoding.history import HistoryDecoder, window_edges_bins
-from bmi_runtime.decoding.lagged import Layout, regress
-from bmi_runtime.decoding.mixing import Mixture
+from bmi_runtime.decoding.history_experts import Layout, regress
 from bmi_runtime.decoding.moments import JointMoments
-from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config, scores
+from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config, scores
 from bmi_runtime.kernels.history import box_windows, simplex_weights
 from bmi_runtime.sources.datafile import recording_from_arrays
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from bmi_runtime.decoding.lagged import settled_covariance
+from bmi_runtime.decoding.history_experts import settled_covariance
 
 
 def test_doubling_is_the_recursion_of_a_kalman_filter():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime.decoding.history import HistoryDecoder
-from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
+from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.sources.datafile import recording_from_arrays
 from bmi_runtime.sources.replayed_file import FileSender

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
 from bmi_runtime.cli.compare import compare
-from bmi_runtime.decoding import base
-from bmi_runtime.decoding.fitted import decode_all
+from bmi_runtime.decoding import fitting
+from bmi_runtime.decoding.batch_decoder import decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
@@ -222,14 +222,14 @@ def test_without_onnxruntime_it_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(BadInput, match=r"needs onnxruntime to be run; install bmi-runtime\[onnx\]"):
-        base.fit_decoder(str(model), type("Data", (), {"counts": np.zeros((3, UNITS)), "bin_s": 0.02}))
+        fitting.fit_decoder(str(model), type("Data", (), {"counts": np.zeros((3, UNITS)), "bin_s": 0.02}))
 
 
 def test_a_session_of_decode_all_starts_again(tmp_path, counts):
     decoder = load_fitted(recurrent(tmp_path / "m.onnx")).suited(UNITS, 0.02)
     starts = np.zeros(20, bool)
     starts[[0, 9]] = True
-    from bmi_runtime.decoding.fitted import Training
+    from bmi_runtime.decoding.batch_decoder import Training
 
     states = decode_all(decoder, Training(counts, np.zeros((20, 4)), starts, starts, 0.02))
     np.testing.assert_allclose(states[9, 2:], counts[9] @ WEIGHTS[0], rtol=1e-12)

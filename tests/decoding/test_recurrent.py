@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.combined import best_share, mixed
-from bmi_runtime.decoding.fitted import Training, decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
-from bmi_runtime.decoding.openloop import coefficient_of_determination
+from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.recurrent_data import known_samples, scales_of, sequences_of, summed_counts
 from bmi_runtime.decoding.recurrent_training import Member, Recipe, run_member
@@ -185,7 +185,7 @@ def test_the_best_share_is_that_of_least_squares():
 def test_teaching_never_uses_what_a_loop_could_not_yet_know(trained):
     from bmi_runtime.decoding.combined import CombinedDecoder
     from bmi_runtime.decoding.history import HistoryDecoder
-    from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config
+    from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
     from bmi_runtime.sources.open_loop import recording_from_arrays
     from bmi_runtime.sources.replayed_file import shown_kinematics
 

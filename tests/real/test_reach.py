@@ -5,7 +5,7 @@ import pytest
 
 from bmi_runtime.decoding import baselines
 from bmi_runtime.decoding.history import HistoryDecoder
-from bmi_runtime.decoding.openloop import OpenLoopSession, open_loop_config, scores
+from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config, scores
 from bmi_runtime.sources.datafile import load_recording
 
 

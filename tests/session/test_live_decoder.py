@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
-from bmi_runtime.decoding import base
+from bmi_runtime.decoding import tables
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
@@ -31,7 +31,7 @@ class HalfFilter(VelocityFilter):
 
 @pytest.fixture
 def half(monkeypatch):
-    found, names = base.decoder_class, base.names
+    found, names = tables.decoder_class, tables.names
     for module in ("bmi_runtime.session.core", "bmi_runtime.decoding.base"):
         monkeypatch.setattr(f"{module}.decoder_class", lambda name: HalfFilter if name == "half" else found(name))
     monkeypatch.setattr("bmi_runtime.session.commands.names", lambda: [*names(), "half"])

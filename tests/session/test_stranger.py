@@ -8,7 +8,7 @@ import pytest
 
 from bmi_runtime import config as configuration
 from bmi_runtime import registry
-from bmi_runtime.decoding import base as decoders
+from bmi_runtime.decoding import fitting, tables
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention import registry as intentions
 from bmi_runtime.messages import SafetyState
@@ -22,7 +22,7 @@ from bmi_runtime.tasks import registry as tasks
 
 FOLDER = pathlib.Path(__file__).parents[1] / "stranger"
 SHORT = ["session.units=24", "recording.snapshot_s=1.0", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
-TABLES = (decoders.TABLE, sources.TABLE, tasks.TABLE, intentions.TABLE, datafile.READERS)
+TABLES = (tables.TABLE, sources.TABLE, tasks.TABLE, intentions.TABLE, datafile.READERS)
 
 
 @pytest.fixture(autouse=True)
@@ -212,8 +212,8 @@ def test_options_out_of_range_or_misspelt_are_refused_with_the_nearest_name(tmp_
 
 
 def test_a_name_of_the_projects_own_stays_its_own_and_the_collision_is_said():
-    assert decoders.TABLE.find("kalman").__module__.startswith("bmi_runtime.")
-    assert any("'kalman' of their_lab" in sentence for sentence in decoders.TABLE.collisions())
+    assert tables.TABLE.find("kalman").__module__.startswith("bmi_runtime.")
+    assert any("'kalman' of their_lab" in sentence for sentence in tables.TABLE.collisions())
     assert registry.Table("task", {"line": "bmi_runtime.tasks.pursuit:Pursuit"}, "bmi_runtime.tasks").collisions()
 
 
@@ -226,7 +226,7 @@ def test_a_reader_of_another_suffix(tmp_path):
 
 
 def test_the_printed_class_in_a_comparison(tmp_path):
-    from bmi_runtime.decoding.fitted import Training
+    from bmi_runtime.decoding.batch_decoder import Training
 
     rng = np.random.default_rng(2)
     velocity = np.cumsum(rng.normal(size=(4000, 2)), axis=0) * 0.01
@@ -235,8 +235,8 @@ def test_the_printed_class_in_a_comparison(tmp_path):
     kinematics = np.hstack([np.full((4000, 2), np.nan), velocity])
     starts = np.zeros(4000, bool)
     training = Training(counts, kinematics, starts, starts.copy(), 0.02)
-    decoder = decoders.fit_decoder("population-vector", training)  # the project's own of that name
-    theirs = decoders.fit_other("population-vector", training)
+    decoder = fitting.fit_decoder("population-vector", training)  # the project's own of that name
+    theirs = fitting.fit_other("population-vector", training)
     decoded = np.array([theirs.predict(row)[2:] for row in counts])
     assert type(decoder) is not type(theirs)
     assert all(np.corrcoef(decoded[:, axis], velocity[:, axis])[0, 1] > 0.3 for axis in range(2))

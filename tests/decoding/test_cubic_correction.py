@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.decoding.bending import FEWEST_BINS, FORGETTING, RIDGE, Bending
+from bmi_runtime.decoding.cubic_correction import FEWEST_BINS, FORGETTING, RIDGE, CubicCorrection
 
 
 def learned(truth_of, bins=1500, every=100, seed=2):
     rng = np.random.default_rng(seed)
-    bending = Bending(2)
+    bending = CubicCorrection(2)
     decoded = rng.normal(size=(bins, 2)) * [1.0, 30.0] + [0.0, 5.0]
     truth = truth_of(decoded, rng)
     for index in range(bins):
@@ -54,7 +54,7 @@ def test_it_stays_within_what_it_has_seen():
 
 
 def test_few_bins_change_nothing():
-    bending = Bending(2)
+    bending = CubicCorrection(2)
     for number in range(FEWEST_BINS - 1):
         bending.learn(np.full(2, float(number)), np.zeros(2))
     bending.publish()
@@ -63,7 +63,7 @@ def test_few_bins_change_nothing():
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_a_decoder_that_never_moves_is_no_trouble(value):
-    bending = Bending(2)
+    bending = CubicCorrection(2)
     for _ in range(600):
         bending.learn(np.full(2, value), np.full(2, value))
         bending.publish()

@@ -119,7 +119,7 @@ class FittedDecoder(Protocol):
         """Take note that a trial ended."""
 
 
-class Verbs:
+class DecoderBase:
     """What most decoders share: verbs that they leave empty, and their numbers as they are written to files.
 
     Attributes

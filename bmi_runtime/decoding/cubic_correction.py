@@ -13,7 +13,7 @@ RIDGE = 1e-6
 LEAST_GAIN = 0.02  # of the squared error; less may be chance
 
 
-class Bending:
+class CubicCorrection:
     """One cubic per dimension, from what was decoded to what was true.
 
     Bin i of n weighs ``(i / n) ** 2``, as in the mixture before it. Each published cubic is scored on the bins after
@@ -42,7 +42,7 @@ class Bending:
             kept = (self._bins / (self._bins + 1.0)) ** FORGETTING
             self._error *= kept
             self._error[0] += (decoded - truth) ** 2
-            self._error[1] += (self._bent(decoded) - truth) ** 2
+            self._error[1] += (self._corrected(decoded) - truth) ** 2
         self._bins += 1
         if self._bins <= FEWEST_BINS:
             self._first.append(np.array([decoded, truth]))
@@ -71,7 +71,7 @@ class Bending:
     def _powers(self, decoded):
         return ((decoded - self.centre) / self.scale)[:, None] ** np.arange(ORDER + 1)
 
-    def _bent(self, decoded):
+    def _corrected(self, decoded):
         return (self._powers(np.clip(decoded, *self.range)) * self.coefficients).sum(axis=1)
 
     def publish(self) -> None:
@@ -95,4 +95,4 @@ class Bending:
 
     def apply(self, decoded: np.ndarray) -> np.ndarray:
         """Return what was decoded, bent in the dimensions where that has proved itself, shape (dims,)."""
-        return np.where(self.used, self._bent(decoded), decoded) if self._ready else decoded
+        return np.where(self.used, self._corrected(decoded), decoded) if self._ready else decoded

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bmi_runtime.decoding.fitted import LEADS, Delay, Training, Verbs, best_of, paired_rows
+from bmi_runtime.decoding.batch_decoder import LEADS, DecoderBase, Delay, Training, best_of, paired_rows
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
@@ -44,7 +44,7 @@ class LearnedHistoryDecoder(HistoryDecoder):
         own: dict[str, Any] = {"units": self.layout.units, "bin_s": self.bin_s, "dims": self.dims, "axes": self.n_axes}
         own |= {"mixture": self._mixture.weights, "mean_counts": self._mean_counts}
         own |= {"mean_kinematics": self._mean_kinematics, "starts": starts}
-        own |= {f"bending.{name}": value for name, value in self._bending.parameters().items()}
+        own |= {f"bending.{name}": value for name, value in self._cubic.parameters().items()}
         for number, (_, expert) in enumerate(self._experts):
             own |= {f"expert{number}.{name}": value for name, value in expert.parameters().items()}
         return own
@@ -59,7 +59,7 @@ class LearnedHistoryDecoder(HistoryDecoder):
         decoder._mixture.weights[:] = parameters["mixture"]
         decoder._mean_counts, decoder._mean_kinematics = parameters["mean_counts"], parameters["mean_kinematics"]
         decoder._starts = [start.copy() for start in parameters["starts"]]
-        decoder._bending.take(_of("bending.", parameters))
+        decoder._cubic.take(_of("bending.", parameters))
         for number, (_, expert) in enumerate(decoder._experts):
             expert.take(_of(f"expert{number}.", parameters))
         decoder._published = True
@@ -103,7 +103,7 @@ def poisson_tuning(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     return weights
 
 
-class PointProcessDecoder(Verbs):
+class PointProcessDecoder(DecoderBase):
     """Point-process filter with units tuned to velocity by maximum likelihood, and a velocity prior from the data.
 
     Velocity is brought to a standard deviation of 1 dm/s inside, whatever its unit. The prior keeps the recorded

@@ -1,4 +1,4 @@
-"""The seat of a fitted decoder in a session: what the step asks of a decoder, around one that only decodes."""
+"""A fitted decoder in closed loop: what the step asks of a decoder, around one that only decodes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.decoding.fitted_file import Fitted, load_fitted
+from bmi_runtime.decoding.fitted_file import load_fitted
+from bmi_runtime.decoding.fitted_model import Fitted
 from bmi_runtime.errors import BadInput
 
 
-class Seat:
+class ClosedLoopDecoder:
     """A fitted decoder in control: its velocity moves the cursor, which is where it is seen.
 
     A new target does not move the cursor, so the decoder is not told of the ends of trials.
@@ -47,7 +48,7 @@ class Seat:
         decoder.reset()
 
     def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """Take one bin in; return the cursor's position (m) and the decoded velocity (m/s), the seat's own array.
+        """Take one bin in; return the cursor's position (m) and the decoded velocity (m/s), the decoder's own array.
 
         Parameters
         ----------
@@ -121,8 +122,10 @@ class Seat:
             self.set_position(*snapshot["state"][: self.n_axes])
 
 
-def seat_from_file(model: Any, fitted_file: str = "", velocity_unit_m_s: float | None = None, **_options: Any) -> Seat:
-    """Return the decoder of a file in its seat: ``decoder.kind = "fitted"``.
+def fitted_from_file(
+    model: Any, fitted_file: str = "", velocity_unit_m_s: float | None = None, **_options: Any
+) -> ClosedLoopDecoder:
+    """Return the decoder of a file, ready for closed loop: ``decoder.kind = "fitted"``.
 
     Parameters
     ----------
@@ -147,23 +150,23 @@ def seat_from_file(model: Any, fitted_file: str = "", velocity_unit_m_s: float |
             f"{fitted_file} does not say in which unit it decodes velocity; give it in m/s: "
             "decoder.options = {velocity_unit_m_s = 0.01}"
         )
-    return Seat(fitted.suited(model.n_units, model.bin_s), fitted.blank, unit, fitted_file, fitted.digest)
+    return ClosedLoopDecoder(fitted.suited(model.n_units, model.bin_s), fitted.blank, unit, fitted_file, fitted.digest)
 
 
-def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> Seat:
-    """Return the network of a file of ``bmi train`` in its seat: ``decoder.kind = "recurrent"``.
+def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> ClosedLoopDecoder:
+    """Return the network of a file of ``bmi train``, ready for closed loop: ``decoder.kind = "recurrent"``.
 
     Raises
     ------
     BadInput
-        As :func:`seat_from_file`, and when the file holds another decoder.
+        As :func:`fitted_from_file`, and when the file holds another decoder.
     """
     if not fitted_file:
         raise BadInput("decoder.kind = 'recurrent' needs decoder.fitted_file, a file of 'bmi train DATA --out FILE'")
     kind = _loaded(fitted_file, _stamp(fitted_file)).kind
     if kind not in ("recurrent", "onnx"):
         raise BadInput(f"{fitted_file} holds the decoder '{kind}'; use it with decoder.kind = 'fitted'")
-    return seat_from_file(model, fitted_file, **options)
+    return fitted_from_file(model, fitted_file, **options)
 
 
 def _stamp(path: str) -> tuple[int, int]:
