@@ -23,7 +23,7 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.blackrock_packets import (
     CONFIGURATION,
     HEADERS,
@@ -35,6 +35,7 @@ from bmi_runtime.sources.blackrock_packets import (
     packets,
 )
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
+from bmi_runtime.sources.packet import Packet
 
 ADDRESS = "udp://127.0.0.1:51002"
 MAX_DATAGRAM = 65_536

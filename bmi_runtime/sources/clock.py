@@ -73,7 +73,7 @@ class ClockFit:
 
     def host_ns(self, device_ns: int) -> int:
         """Return the host monotonic time at which data of this device time arrive when nothing delays them."""
-        return device_ns + round(self.offset_ns(device_ns))
+        return device_ns + round(self._base + self._intercept + self.skew * (device_ns - self._reference))
 
     def uncertainty_s(self, device_ns: int) -> float:
         """Return the standard error of the fitted offset at a device time (infinite before there are two blocks)."""
@@ -86,25 +86,22 @@ class ClockFit:
 
     def residual_ns(self, device_ns: int, host_ns: int) -> int:
         """Return how much later than the fit a message arrived."""
-        return host_ns - device_ns - round(self.offset_ns(device_ns))
+        return host_ns - self.host_ns(device_ns)
 
-    def ahead(self, device_ns: int, host_ns: int) -> bool:
-        """Return whether a message arrived earlier than the clock allows: a forward jump, or a wrong time stamp.
+    def ahead(self, residual: int) -> bool:
+        """Return whether a message with this residual came too early: a forward jump, or a wrong time stamp.
 
         In the first half second, when all messages so far may have been slow, only beyond a second.
         """
         limit = self.jump_ns if self._blocks else max(self.jump_ns, 1_000_000_000)
-        return self.known and self.residual_ns(device_ns, host_ns) < -limit
+        return residual < -limit
 
-    def behind(self, device_ns: int, host_ns: int) -> bool:
+    def behind(self, residual: int, host_ns: int) -> bool:
         """Return whether messages have come late ever since one step, without catching up: the device's clock stood.
 
         A stall of the network or of this process looks the same at first, but then the messages come in a burst and the
-        delay shrinks; a slow reader has no step. Call once per message, in order.
+        delay shrinks; a slow reader has no step. Call once per message, in order, with its residual.
         """
-        if not self.known:
-            return False
-        residual = self.residual_ns(device_ns, host_ns)
         if residual < self.jump_ns:
             self._step = None
         elif self._step is None:

@@ -12,8 +12,9 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
 from bmi_runtime.sources.base import SOURCES, source_class
-from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.live import LiveSource
+from bmi_runtime.sources.packet import Packet
 
 MOST_STALE = 0.001
 MOST_ROWS = 400

@@ -10,7 +10,8 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import Bin
 from bmi_runtime.security import is_loopback
-from bmi_runtime.sources.binner import Binner, BinnerOptions
+from bmi_runtime.sources.binner import Binner
+from bmi_runtime.sources.options import BinnerOptions
 from bmi_runtime.sources.waiting import Expectation
 
 WAIT_S = 60.0

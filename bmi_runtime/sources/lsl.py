@@ -14,10 +14,11 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl_markers import MarkerStream
 from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
+from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.unit_names import ChannelNumbers
 

@@ -25,10 +25,11 @@ import zmq
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.delays import LearnedWait
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.open_ephys_messages import MAX_NUMBER, Block, Line, Spike, parse
+from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.sequence import Sequence, Verdict
 from bmi_runtime.sources.unit_names import UnitNames
 from bmi_runtime.sources.waiting import await_message

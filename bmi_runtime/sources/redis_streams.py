@@ -17,9 +17,10 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.brand_entries import EntryReader
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
+from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"

@@ -12,8 +12,9 @@ from bmi_runtime import security, wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import Bin
-from bmi_runtime.sources.binner import Binner, Packet
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.live import WAIT_S, LiveSource
+from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.sequence import Sequence, Verdict
 from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.waiting import await_message

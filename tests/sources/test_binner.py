@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.binner import Binner, BinnerOptions, Packet
+from bmi_runtime.sources.binner import Binner
+from bmi_runtime.sources.options import BinnerOptions
+from bmi_runtime.sources.packet import Packet
 
 BIN_NS = 5_000_000
 HOST = 10**12
@@ -231,3 +233,16 @@ def test_bad_options_are_one_sentence(options, sentence):
     config = configuration.from_dict({"source": {"options": options}})
     with pytest.raises(BadInput, match=sentence):
         BinnerOptions.of(config)
+
+
+@pytest.mark.parametrize(("given", "kept"), [((), True), (("source.options.late_limit_s=0.02",), False)])
+def test_a_spike_of_a_blocks_end_that_comes_with_the_next_block_is_kept(script, bench, given, kept):
+    """Blocks of 30 ms, and one spike that came a block late: what 20 ms alone would drop."""
+    block = 6 * BIN_NS
+    for k in range(20):
+        times = [k * block - 5 * BIN_NS - BIN_NS // 2] if k == 12 else []
+        action = spikes(k * block, (k + 1) * block, times, [0] * len(times), inside=False)
+        script.at(HOST + (k + 1) * block + 300_000, action)
+    rows = started(bench(script, "realtime.wait_limit_s=0.05", *given).run())
+    assert rows["late"].sum() == 1
+    assert rows["counts"].sum() == kept

@@ -6,9 +6,10 @@ import pytest
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
-from bmi_runtime.sources.binner import Binner, BinnerOptions
+from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl import LSLFeed
+from bmi_runtime.sources.options import BinnerOptions
 
 HOST = 10**12
 

@@ -6,9 +6,9 @@ import pytest
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import MISSING, Bin
-from bmi_runtime.sources.binner import Packet
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.merged import MergedSource
+from bmi_runtime.sources.packet import Packet
 
 BIN_NS = 5_000_000
 START_NS = 10**12

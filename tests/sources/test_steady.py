@@ -136,8 +136,8 @@ def test_every_spike_once_and_no_bin_stale(sender, case):
     # what the last, incomplete bin and the remainders of rounding hold is not lost: it is not out yet
     open_still = int(np.ceil(counts[-int(np.ceil(2 * bin_s / width_s)) - 1 :].sum(0).max())) + 1
     assert np.all(np.abs(rows["counts"].sum(0, dtype=int) - counts.sum(0)) <= open_still)
-    whole = rows["counts"].sum(0, dtype=int) + source.binner._values.sum(0) + source.binner._remainder
-    dropped = counts.sum(0) - (whole + source.binner._late_values)
+    whole = rows["counts"].sum(0, dtype=int) + source.binner.ring.values.sum(0) + source.binner.ring.remainder
+    dropped = counts.sum(0) - (whole + source.binner.ring.late_values)
     assert np.all(dropped > -1e-6)
     np.testing.assert_allclose(dropped.sum(), source.binner.totals["late_dropped"], atol=1e-6)
     assert dropped.sum() <= (2 if width_s >= 0.02 else 0)
@@ -170,10 +170,10 @@ def test_rates_keep_their_totals(seed, width_s, ppm):
     true, stamps = stamps_of(entries, width_s, 0.1, ppm, rng)
     chunks = [(HOST + round(t) + 10**6, ([rates.tolist()], [50.0 + s * 1e-9])) for t, s in zip(true, stamps)]
     rows, source = deliver(feed, chunks, config)
-    binner = source.binner
-    total = rows["counts"].sum(0, dtype=int) + binner._values.sum(0) + binner._remainder + binner._late_values
+    ring = source.binner.ring
+    total = rows["counts"].sum(0, dtype=int) + ring.values.sum(0) + ring.remainder + ring.late_values
     np.testing.assert_allclose(total, rates * entries * width_s, rtol=2e-3)
-    assert np.abs(binner._remainder).max() <= 0.5 + 1e-9
+    assert np.abs(ring.remainder).max() <= 0.5 + 1e-9
 
 
 def test_rates_are_features_in_a_gaussian_session():
