@@ -253,6 +253,56 @@ class TaskConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+BLOCK_KINDS: dict[str, tuple[float, bool]] = {
+    "observe": (1.0, True),
+    "assisted": (0.5, True),
+    "adapt": (0.0, True),
+    "fixed": (0.0, False),
+    "free": (0.0, False),
+}
+"""Of each kind of block: the assist, and whether the model is adapted, where the block does not say."""
+
+
+class BlockConfig(Section):
+    """A stretch of the session: what is done in it, and when it ends (the first of its conditions; none: when told)."""
+
+    kind: Literal["observe", "assisted", "adapt", "fixed", "free"] = Field(
+        description="observe: the cursor follows the aim, the model learns; assisted; adapt: without assist; fixed: "
+        "nothing is learned; free: no targets"
+    )
+    name: str = Field("", max_length=60, description="what it is called; empty: its kind")
+    length_s: float = Field(0.0, ge=0.0, description="in which the cursor may move; the trial under way is finished")
+    trials: int = Field(0, ge=0, description="ends after so many trials")
+    success_rate: float = Field(0.0, ge=0.0, le=1.0, description="ends when this share of the last trials succeeded")
+    success_trials: int = Field(10, ge=1, le=1000, description="how many last trials that share is of")
+    task: str = Field("", description="task.kind; empty: as it was (free: no targets)")
+    decoder: str = Field("", description="decoder.kind, or a fitted file; empty: as it was")
+    freeze: bool | None = Field(None, description="decode with the parameters of its beginning; not given: as it was")
+    assist: float | None = Field(None, ge=0.0, le=1.0)
+    adapt: bool | None = None
+    learning_rate: float | None = Field(None, ge=0.0, le=1.0, description="not given: as it was")
+    intention: str = Field(
+        "", description="empty: adapter.intention; in a free block that adapts: inferred-target over a grid"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _does_what_its_kind_says(self):
+        if self.kind in ("adapt", "fixed", "free") and self.assist:
+            raise ValueError(f"a block of kind '{self.kind}' has no assist; 'assisted' has")
+        if self.kind in ("observe", "assisted") and self.assist == 0.0:
+            raise ValueError(f"a block of kind '{self.kind}' is assisted; without assist it is 'adapt' or 'fixed'")
+        if self.kind == "fixed" and self.adapt:
+            raise ValueError("a block of kind 'fixed' does not adapt; 'adapt' does")
+        if self.kind == "free" and not self.task and (self.trials or self.success_rate):
+            raise ValueError("a free block without a task has no trials to end by; give length_s, a task, or neither")
+        return self
+
+    @property
+    def shown_name(self) -> str:
+        """What the block is called."""
+        return self.name or self.kind
+
+
 class RecordingConfig(Section):
     """The recording."""
 
@@ -397,6 +447,7 @@ class Config(Section):
     adapter: AdapterConfig = AdapterConfig()
     decoder: DecoderConfig = DecoderConfig()
     task: TaskConfig = TaskConfig()
+    block: tuple[BlockConfig, ...] = Field((), max_length=1000)
     recording: RecordingConfig = RecordingConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     output: OutputConfig = OutputConfig()
@@ -430,6 +481,10 @@ class Config(Section):
     def feature_bins(self) -> int:
         """How many bins go by from one set of features to the next."""
         return round(self.session.feature_bin_s / self.bin_s)
+
+
+TABLES = ("block",)
+"""Sections of which there are several: each is ``[[block]]`` in a file, and a list of tables in an override."""
 
 
 def folder() -> pathlib.Path:
@@ -516,7 +571,7 @@ def _read(path: str | os.PathLike) -> tuple[str, dict]:
 def override(data: dict, text: str) -> None:
     """Set one ``section.key=value`` in a nested dictionary."""
     key, equals, _ = text.partition("=")
-    if not equals or "." not in key:
+    if not equals or ("." not in key and key.strip() not in TABLES):
         raise BadInput(f"--set wants section.key=value, got '{text}'")
     *parents, last = key.strip().split(".")
     for parent in parents:
@@ -550,7 +605,7 @@ def belongs_to_step(key: str) -> bool:
     """Return whether the step reads a key (``section.key``): a session that is resumed must keep its value."""
     section, _, rest = key.partition(".")
     field = Config.model_fields.get(section)
-    if field is None:
+    if field is None or section in TABLES:
         return True  # no key at all: whoever reads it next says so
     kind: Any = field.annotation
     return (rest.partition(".")[0] in kind.OTHERWISE) != kind.IN_STEP
@@ -561,6 +616,6 @@ def valid_keys() -> list[str]:
     keys = []
     for name, field in Config.model_fields.items():
         keys.append(name)
-        section: Any = field.annotation
+        section: Any = BlockConfig if name in TABLES else field.annotation
         keys.extend(f"{name}.{key}" for key in section.model_fields)
     return keys

@@ -355,6 +355,10 @@ class Console(QtWidgets.QMainWindow):
         """Switch adaptation."""
         self.commands.toggle_adaptation()
 
+    def do_next_block(self) -> None:
+        """Begin the next block of the session."""
+        self.commands.next_block()
+
     def do_acknowledge(self) -> None:
         """Take note of all alarms: they are silent, and go when they are over."""
         count = self.alarms.acknowledge()

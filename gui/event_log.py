@@ -51,6 +51,8 @@ PARAMETERS = {
     "decoder.velocity_time_constant_s": "Velocity memory",
     "decoder.velocity_sd_m_s": "Velocity spread",
     "decoder.parameter_trust": "Caution",
+    "adapter.intention": "Intention",
+    "session.block": "Block",
     "session.left_out": "Units left out",
     "session.hold": "Hold",
     "session.stopped": "Output stop",
@@ -105,6 +107,24 @@ def _device_event(m: dict[str, Any]) -> str:
     return f"{kind[:1].upper()}{kind[1:]}: {short(m.get('value', m.get('text', '')))}"
 
 
+BLOCK_ENDS = {
+    "length": "its length is over",
+    "trials": "its trials are done",
+    "criterion": "its success rate was reached",
+    "operator": "the operator went on",
+}
+
+
+def _block(message: dict[str, Any]) -> str:
+    before = message.get("before") or {}
+    text = f"Block {message.get('block')} begins: {message.get('title')}"
+    if not before:
+        return text
+    done = f", {before.get('successes')} of {before.get('trials')} reached" if before.get("trials") else ""
+    ended = BLOCK_ENDS.get(str(message.get("why")), str(message.get("why")))
+    return f"{text} (block {before.get('block')}: {ended}{done})"
+
+
 Told = Callable[[dict[str, Any]], str]
 EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "safety": ("safety", "information", _safety),
@@ -115,6 +135,13 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
         lambda m: f"{m.get('units')} units lost their covariance and started again as unknown",
     ),
     "resumed": ("safety", "warning", _resumed),
+    "block": ("command", "information", _block),
+    "blocks-done": ("command", "information", lambda m: f"All {m.get('blocks')} blocks are done: the session ends"),
+    "block-setting-refused": (
+        "command",
+        "warning",
+        lambda m: f"The block could not set {m.get('set')}: {m.get('error')}",
+    ),
     "runtime-restarted": ("safety", "alarm", lambda m: f"The runtime was restarted: {m.get('why', 'not known why')}"),
     "recording-failed": ("data", "alarm", lambda m: f"THE RECORDING HAS STOPPED: {m.get('reason')}"),
     "refused-counts": ("data", "warning", lambda m: f"Counts that cannot be were left out, of {m.get('units')} units"),

@@ -144,6 +144,16 @@ class SessionCommands:
         wanted = not self.store.live.get("adapter.enabled", True)
         self.set("adapter.enabled", wanted, f"adaptation {'on' if wanted else 'off'}")
 
+    def next_block(self) -> None:
+        """Begin the next block of the session."""
+        planned, number = self.store.planned_blocks, int(self.store.live.get("session.block") or 1)
+        if not planned:
+            self.say("this session has no blocks; the form of a new session makes them")
+        elif number >= len(planned):
+            self.say(f"block {number} is the last one; Stop (F9) ends the session")
+        else:
+            self.set("session.block", number + 1, f"block {number + 1}")
+
     def undo(self) -> None:
         """Set the parameter that was changed last back to what it was."""
         if not self.store.undoable:

@@ -10,6 +10,7 @@ from typing import Any
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import processes, screens, theme
+from gui.block_editor import BlockEditor, as_toml
 from gui.layouts import Memory
 
 CONFIGURATIONS = ("first_session", "default", "real_world", "hard_world")
@@ -85,6 +86,7 @@ class SessionForm(QtWidgets.QDialog):
         self.assist.setPlaceholderText("from the configuration, 0 to 1")
         self.duration.setPlaceholderText("until stopped")
         self.record.setPlaceholderText("a new file in recordings/")
+        self.blocks = BlockEditor(TASKS)
         self.seed = QtWidgets.QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setValue(1)
@@ -106,6 +108,7 @@ class SessionForm(QtWidgets.QDialog):
         form.addRow("&Model to start with", self.model)
         form.addRow("Learning &rate (per bin)", self.rate)
         form.addRow("&Assist", self.assist)
+        form.addRow(self.blocks)
         form.addRow("Seed", self.seed)
         form.addRow("Duration (s)", self.duration)
         form.addRow("Recording", self.record)
@@ -123,7 +126,7 @@ class SessionForm(QtWidgets.QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         outer.addWidget(self.buttons)
-        self.resize(screens.fitting(QtCore.QSize(600, 700), screens.available()))
+        self.resize(screens.fitting(QtCore.QSize(660, 740), screens.available()))
 
     def _sets_row(self) -> QtWidgets.QWidget:
         self.sets = _box((), "Values that were saved under a name")
@@ -151,9 +154,9 @@ class SessionForm(QtWidgets.QDialog):
 
     # -- values ----------------------------------------------------------------------------------------------------
 
-    def values(self) -> dict[str, str]:
-        """Return everything that the form holds, as text by key; what is empty is left out."""
-        found = {key: line.text().strip() for key, line in self.texts.items()}
+    def values(self) -> dict[str, Any]:
+        """Return everything that the form holds, as text by key (blocks as a list); what is empty is left out."""
+        found: dict[str, Any] = {key: line.text().strip() for key, line in self.texts.items()}
         found |= {"config": self.config.currentText().strip(), "source.kind": self.source.currentText().strip()}
         found |= {"source.address": self.address.text().strip(), "task.kind": self.task.currentText().strip()}
         found |= {
@@ -162,6 +165,7 @@ class SessionForm(QtWidgets.QDialog):
         }
         found |= {"adapter.learning_rate": self.rate.text().strip(), "task.assist": self.assist.text().strip()}
         found |= {"seed": str(self.seed.value()), "duration": self.duration.text().strip()}
+        found |= {"block": self.blocks.blocks()} if not self.blocks.fault() else {}
         return {key: value for key, value in found.items() if value} | self._beside
 
     def take(self, values: dict[str, Any]) -> None:
@@ -177,6 +181,7 @@ class SessionForm(QtWidgets.QDialog):
         self.address.setText(str(values.get("source.address", "")))
         for key, line in (("adapter.learning_rate", self.rate), ("task.assist", self.assist)):
             line.setText(_number_text(values.get(key, "")))
+        self.blocks.take([dict(block) for block in values.get("block") or () if isinstance(block, dict)])
         self.duration.setText(str(values.get("duration", "")))
         self.seed.setValue(int(values.get("seed", 1)))
 
@@ -194,6 +199,8 @@ class SessionForm(QtWidgets.QDialog):
                 return f"{NUMBERS.get(key, key)}: '{text[:20]}' is not a number"
             if not 0.0 <= number <= (1.0 if key in NUMBERS else 1e9):
                 return f"{NUMBERS.get(key, key)}: {number:g} lies outside 0 to {1 if key in NUMBERS else 1e9:g}"
+        if fault := self.blocks.fault():
+            return fault
         model = self.model.currentText().strip()
         if model not in ("", "untrained", "truth") and not os.path.exists(model):
             return f"model: there is no file {model}"
@@ -225,6 +232,8 @@ class SessionForm(QtWidgets.QDialog):
         for key in ("source.kind", "source.address", "task.kind", "decoder.kind", "encoding.initial", *FIELDS):
             if key in values:
                 given += ["--set", f"{key}={_toml(key, values[key])}"]
+        if values.get("block"):
+            given += ["--set", f"block={as_toml(values['block'])}"]
         for key, value in self._beside.items():
             given += ["--set", f"{key}={json.dumps(value)}"]
         if "duration" in values:
@@ -343,7 +352,7 @@ def _without(arguments: list[str]) -> list[str]:
     """Return arguments without those of sockets, recording and duration, which a check has of its own."""
     kept, skip = [], False
     for name, value in zip(arguments[::2], arguments[1::2], strict=True):
-        skip = name in ("--record", "--duration") or value.startswith("telemetry.")
+        skip = name in ("--record", "--duration") or value.startswith(("telemetry.", "block="))
         kept += [] if skip else [name, value]
     return kept
 

@@ -100,10 +100,16 @@ def _why_not_adapting(store, state: str, rate: float) -> str:
 
 
 def block(store) -> str:
-    """Return the block in words: its number, its task, the assist."""
+    """Return the block in words: its number, its name, its task, the assist."""
     if store.step is None:
         return ""
     task = str(store.live.get("task.kind") or store.config.get("task", {}).get("kind", ""))
     assist = float(store.step["output"]["assist"])
-    number = store.blocks[-1].number if store.blocks else 1
-    return f"block {number}: {task}" + (f", assist {100 * assist:.0f} %" if assist > 0 else "")
+    helped = f", assist {100 * assist:.0f} %" if assist > 0 else ""
+    planned = store.planned_blocks
+    if not planned:
+        return f"block {store.blocks[-1].number if store.blocks else 1}: {task}{helped}"
+    number = int(store.live.get("session.block") or 1)
+    plan = planned[min(number, len(planned)) - 1]
+    name = str(plan.get("name") or plan.get("kind"))
+    return f"block {number} of {len(planned)}: {name}, {task}{helped}"

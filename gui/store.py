@@ -432,6 +432,8 @@ class Store:
             self._mark(entry, "safety", str(message.get("to", "")))
         elif entry.name == "note" and event_log.is_marker(entry.text):
             self._mark(entry, "marker", entry.text)
+        elif entry.name == "block":
+            self._take_block(message, entry)
         elif entry.name in ("learning-rate", "resumed", "runtime-restarted"):
             self._mark(entry, "change", entry.text)
         self._log(entry)
@@ -450,7 +452,7 @@ class Store:
             self._mark(entry, "change", f"{event_log.PARAMETERS.get(key, key)} {short(new)}")
         if not key.startswith("session.") and old != new:
             self._note_undoable(key, old, new)
-        if key in BLOCK_PARAMETERS and old != new:
+        if key in BLOCK_PARAMETERS and old != new and not self.planned_blocks:
             self._begin_block(entry.t_s)
         self._log(entry)
 
@@ -462,10 +464,24 @@ class Store:
             self.undoable.append((key, old))
             del self.undoable[:-100]
 
-    def _begin_block(self, t_s: float) -> None:
+    def _begin_block(self, t_s: float, number: int = 0, name: str = "") -> None:
         task, adapting = str(self._then("task.kind", "")), bool(self._then("adapter.enabled", True))
         frozen = bool(self._set_since.get("decoder.frozen", False))
-        self.blocks.append(Block(len(self.blocks) + 1, t_s, task, adapting, frozen))
+        self.blocks.append(Block(number or len(self.blocks) + 1, t_s, task, adapting, frozen, name))
+
+    def _take_block(self, message: dict[str, Any], entry: Entry) -> None:
+        """Take the event of a block of the configuration: what it set is set, without a command."""
+        for key, value in dict(message.get("settings") or {}).items():
+            self.live[key] = self._set_since[key] = value
+        self.live["session.block"] = int(message["block"])
+        self.undoable.clear()
+        self._begin_block(int(message["first_bin"]) * self.bin_s, int(message["block"]), str(message["title"]))
+        self._mark(entry, "change", f"block {message['block']}: {message['title']}")
+
+    @property
+    def planned_blocks(self) -> list[dict[str, Any]]:
+        """The blocks of the configuration."""
+        return list(self.config.get("block") or ())
 
     def _then(self, key: str, default: Any) -> Any:
         """Return a parameter's value at the event that is being folded: as configured, or set since."""

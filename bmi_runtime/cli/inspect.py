@@ -73,6 +73,8 @@ def _view(file: Path, facts: dict):
     from rich.console import Group
 
     parts = [_overview(file, facts)]
+    if facts["blocks"]:
+        parts.append(_blocks(facts))
     if facts["latency_us"]:
         parts.append(_latencies(facts))
     parts.append(_provenance(facts))
@@ -146,6 +148,21 @@ def _state(facts: dict) -> str:
 
 def _counted(counts: dict) -> str:
     return escape(", ".join(f"{name} {count:,}" for name, count in counts.items()))
+
+
+def _blocks(facts: dict):
+    """Return the table of the blocks."""
+    columns = ("block", "s", "trials", "reached", "hits/min", "adapts", "assist", "ended by")
+    table = _table("blocks", *columns)
+    for row in facts["blocks"]:
+        reached = f"{row['success_rate']:.0%}" if row["trials"] else "-"
+        seconds = f"{row['duration_s']:.1f}" if row["duration_s"] is not None else "-"
+        hits = f"{row['hits_per_minute']:.1f}" if row["trials"] else "-"
+        shares = [f"{row[name]:.0%}" if row[name] is not None else "-" for name in ("adapting", "assist")]
+        kind = f" ({row['kind']})" if row["name"] != row["kind"] else ""
+        name = escape(f"{row['block']} {row['name']}{kind}")
+        table.add_row(name, seconds, str(row["trials"]), reached, hits, *shares, row["ended"] or "-")
+    return table
 
 
 def _latencies(facts: dict):

@@ -18,7 +18,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     dict
         ``complete, bins, lost_bytes, missing_bins, damage, provenance``: what there is. ``duration_s, bin_s, units,
         continuous, features, axes, click, spikes, mean_rate_hz, trials, successes, timeouts, success_rate``: the
-        session, to its last bin.
+        session, to its last bin. ``blocks``: see `BlockScores.facts`.
         ``adapting`` (fraction of bins), ``learning_rate`` (first, last), ``safety_states`` (bins in each), ``events``
         (messages by name), ``commands``, ``input_faults`` (sums of gap bins, late, duplicate and invalid counts, stale
         bins), ``latency_us`` (percentiles of the latency and of each stage), ``deadline_misses``, ``streams``
@@ -40,7 +40,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     }
     tally = Tally(recording)
     facts |= _duration(tally) | {"spikes": None if recording.continuous else tally.spikes, "mean_rate_hz": None}
-    facts |= _trials(tally) | _adaptation(tally, recording.n_steps)
+    facts |= _trials(tally) | _adaptation(tally, recording.n_steps) | {"blocks": tally.blocks.facts(tally.bin_s)}
     facts |= {
         "safety_states": _safety_states(tally),
         "events": _events(recording),

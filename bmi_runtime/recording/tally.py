@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from bmi_runtime.messages import STAGES, latency_ns
+from bmi_runtime.recording.block_scores import BlockScores
 from bmi_runtime.recording.reader import Recording
 
 BUCKETS_PER_OCTAVE = 512  # neighbours differ by 0.14 %
@@ -77,6 +78,7 @@ class Tally:
     bin_s : float or None
         Median of those steps (of the first hundred thousand).
     latency, stages : Durations, dict of str to Durations
+    blocks : BlockScores
     """
 
     def __init__(self, recording: Recording):
@@ -90,9 +92,11 @@ class Tally:
         self.latency, self.stages = Durations(), {name: Durations() for name in STAGES}
         self._steps_s: list[np.ndarray] = []
         self._before = np.full((2, 1), np.nan)
+        self.blocks = BlockScores(recording)
         for block in recording.blocks():
             self._add_input(block["input"], recording.continuous)
             self._add_output(block["output"])
+            self.blocks.add(block["output"])
             self._add_timing(block["timing"])
         sample = np.concatenate(self._steps_s) if self._steps_s else np.zeros(0)
         self.bin_s = round(float(np.median(sample)), 9) if len(sample) else None

@@ -66,6 +66,8 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
         section, _, name = key.partition(".")
         if name in config.get(section, {}):
             found[key] = config[section][name]
+    if config.get("block"):
+        found["block"] = [{key: value for key, value in block.items() if value} for block in config["block"]]
     return found
 
 

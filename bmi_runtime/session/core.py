@@ -26,6 +26,7 @@ from bmi_runtime.intention.inferred_target import OffersCandidates, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import MISSING, STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
+from bmi_runtime.session.blocks import Blocks
 from bmi_runtime.session.commands import (
     DECODER_SETTINGS,
     LIVE_PARAMETERS,
@@ -113,6 +114,7 @@ class Session:
     assist: float
     task: ReachTask
     intention: Intention | None
+    intention_kind: str
 
     def __init__(self, config: Config, model: EncodingModel):
         if model.n_units != config.session.units or model.likelihood != config.session.likelihood:
@@ -121,6 +123,7 @@ class Session:
                 f"{config.session.units} {config.session.likelihood} (session.units, session.likelihood)"
             )
         self.space = space = config.space
+        self.blocks: Blocks | None = None
         if model.n_axes != space.n_axes:
             raise BadInput(
                 f"the encoding model is of {model.n_axes} axes, the brain state has {space.n_axes}: "
@@ -182,6 +185,10 @@ class Session:
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
         self._bin_s, self._workspace_m, self._poisson = config.bin_s, config.task.workspace_m, not config.continuous
         self._fade, self._fade_s = config.task.assist_fade, config.task.assist_fade_s
+        self._fade_from = (0, 0, 0)  # bins, successes and timeouts when the block began
+        if config.block:
+            self.blocks = Blocks(config)
+            self.begin_block(1, "")
 
     def _make_decoder(self, section: DecoderConfig, model: EncodingModel) -> SessionDecoder:
         if model.features and section.kind not in OWN:
@@ -193,16 +200,77 @@ class Session:
         return make_decoder(decoder_class(section.kind), section, model, **history)
 
     def _use_intention(self, kind: str) -> None:
-        self.intention_kind = kind
-        self.intention = make_intention(kind, self.config.adapter, self.config.bin_s, self._n)
-        self._labels = self.intention if isinstance(self.intention, WeighsLabels) else None
+        self.take_intention(*self.prepare_intention(kind))
+
+    def prepare_intention(self, kind: str) -> tuple[str, Intention | None]:
+        """Make the intention of this name; raise `BadInput` when there is none, or it cannot be made."""
+        return kind, make_intention(kind, self.config.adapter, self.config.bin_s, self._n)
+
+    def take_intention(self, kind: str, intention: Intention | None) -> None:
+        """Let a prepared intention take over."""
+        self.intention_kind, self.intention = kind, intention
+        self._labels = intention if isinstance(intention, WeighsLabels) else None
         self._offer_candidates()
 
     def _offer_candidates(self) -> None:
         """Tell an intention that infers the goal where it may be (not which one it is)."""
         if self._labels:
-            places = self.task.candidates if isinstance(self.task, OffersCandidates) else ()
+            asked = isinstance(self.task, OffersCandidates) and not (self.blocks and self.blocks.section.kind == "free")
+            places = self.task.candidates if asked and isinstance(self.task, OffersCandidates) else ()
             self._labels.offer(places, self.config.task.workspace_m)
+
+    def prepare_block(self, number: float) -> int:
+        """Return the number of a block that may begin.
+
+        Raises
+        ------
+        BadInput
+            When the session has no blocks, or none of that number.
+        """
+        if not self.blocks:
+            raise BadInput("this session has no blocks; give [[block]] tables in its configuration")
+        if not (number.is_integer() and 1 <= number <= len(self.blocks.sections)):
+            raise BadInput(f"there is no block {number:g}, only blocks 1 to {len(self.blocks.sections)}")
+        return int(number)
+
+    def begin_block(self, number: int, why: str) -> None:
+        """Let a block begin with the next bin: what it sets is set as by commands, a trial under way is given up."""
+        blocks = self.blocks
+        assert blocks
+        first = not blocks.scores
+        blocks.begin(number, self.bins, self.task.successes, self.task.timeouts, why)
+        changed, refused = {}, {}
+        for key, value in blocks.settings().items():
+            parameter = LIVE_PARAMETERS[key]
+            if parameter.get(self) == value:
+                continue
+            try:
+                parameter.commit(self, parameter.prepare(self, value))
+                changed[key] = value
+            except BadInput as error:
+                refused[key] = str(error)
+        if not first and "task.kind" not in changed:
+            self.task.begin()
+        self._offer_candidates()
+        self._fade_from = (self.bins, self.task.successes, self.task.timeouts)
+        score = blocks.scores[-1]
+        event = {"name": "block", "block": number, "kind": score.kind, "title": score.name, "first_bin": self.bins}
+        before = blocks.scores[-2].facts() if len(blocks.scores) > 1 else None
+        self.events.append({**event, "why": why, "settings": changed, "before": before})
+        self.events += [{"name": "block-setting-refused", "set": key, "error": text} for key, text in refused.items()]
+
+    def _go_through_blocks(self, moved: bool) -> None:
+        """Count the bin in its block; let the next one begin when it is over, and the session end after the last."""
+        blocks = self.blocks
+        assert blocks
+        why = blocks.after_bin(moved, self.task.successes, self.task.timeouts)
+        if not why or blocks.over:
+            return
+        if blocks.number < len(blocks.sections):
+            self.begin_block(blocks.number + 1, why)
+        else:
+            blocks.over, blocks.scores[-1].ended = True, why
+            self.events.append({"name": "blocks-done", "blocks": len(blocks.sections), "why": why})
 
     def step(self, input_bytes) -> StepRecord:
         """Take one bin in, whole: :meth:`respond`, then :meth:`settle`. Returns the session's one record."""
@@ -250,7 +318,7 @@ class Session:
         may_move = safety.moves and not self.hold and not (behind and self._miss_policy == "hold")
         assist = self._assist_now()
         self._move(decoded, intended, not may_move, assist if self._plausible(intended) else 0.0)
-        if may_move:
+        if may_move and not (self.blocks and self.blocks.without_targets):
             self._advance_task()
         self.mark(TASK)
         may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind)
@@ -267,6 +335,8 @@ class Session:
         stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
         self._fill(decoded, intended, assist, likelihood, may_adapt, stimulated)
         self.bins += 1
+        if self.blocks:
+            self._go_through_blocks(may_move)
         self.mark(ADAPT)
         return record
 
@@ -338,6 +408,8 @@ class Session:
     def _infer_intention(self, given) -> Sequence[float]:
         if self.intention is None:
             return given.kinematics[self._n :].tolist()
+        if self.blocks and self.blocks.without_targets and not self._labels:
+            return [math.nan] * self._n  # nobody is asked for anything: what is wanted is not known
         return self.intention.infer(self.cursor, self.task.target, self.task.trial_state)
 
     def _decode(self, may_decode: bool) -> np.ndarray:
@@ -440,10 +512,12 @@ class Session:
     def _assist_now(self) -> float:
         if not self.assist or self._fade == "none":
             return self.assist
+        bins, successes, timeouts = self._fade_from
         if self._fade == "time":
-            return self.assist * max(0.0, 1.0 - self.bins * self._bin_s / self._fade_s)
-        done = self.task.successes + self.task.timeouts
-        return self.assist * (1.0 - self.task.successes / done) if done else self.assist
+            return self.assist * max(0.0, 1.0 - (self.bins - bins) * self._bin_s / self._fade_s)
+        succeeded = self.task.successes - successes
+        done = succeeded + self.task.timeouts - timeouts
+        return self.assist * (1.0 - succeeded / done) if done else self.assist
 
     def _stimulate(self) -> bool:
         """Ask for the stimulation trials whose onset falls into the next bin; return whether there was one."""
@@ -479,7 +553,7 @@ class Session:
             task.trial,
             task.successes,
             task.timeouts,
-            TrialState.PAUSE if self.hold else task.trial_state,
+            TrialState.PAUSE if self.hold or (self.blocks and self.blocks.without_targets) else task.trial_state,
             self.safety.state,
             adapting,
             stimulated,
@@ -633,6 +707,7 @@ class Session:
             **({"features": self.features.snapshot()} if self.features else {}),
             **({"history": self.history.traces.copy()} if self.history else {}),
             **({"click": self.click.snapshot()} if self.click else {}),
+            **({"blocks": self.blocks.snapshot() | {"fade_from": list(self._fade_from)}} if self.blocks else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -642,10 +717,13 @@ class Session:
         self._restore_decoder(snapshot)
         if snapshot.get("intention_kind", self.intention_kind) != self.intention_kind:
             self._use_intention(snapshot["intention_kind"])
-        if self.intention:
-            self.intention.restore(snapshot["intention"])
         if snapshot["task_kind"] != self.task_kind:
             self.take_task(self.prepare_task(snapshot["task_kind"]))
+        if self.intention:  # behind the task, which offers candidates anew
+            self.intention.restore(snapshot["intention"])
+        if self.blocks:
+            self.blocks.restore(snapshot["blocks"])
+            self._fade_from = tuple(snapshot["blocks"]["fade_from"])
         self.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
         self.oversight.restore(snapshot["oversight"])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bmi_runtime.intention import registry as intentions
 from bmi_runtime.session.commands import LIVE_PARAMETERS, decoder_kinds, why_these_kinds
 from bmi_runtime.session.core import Session
 from bmi_runtime.tasks import registry as tasks
@@ -16,6 +17,7 @@ def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
     """
     values, likelihood = current_values(session), session.model.likelihood
     choices = {"task.kind": tasks.names(), "decoder.kind": decoder_kinds(session)}
+    choices["adapter.intention"] = intentions.names()
     return {
         key: {
             "unit": parameter.unit,

@@ -102,6 +102,8 @@ class Loop:
                 if not self.source.next_bin(self.bin, self.session.cursor, self.session.task.target):
                     break
                 self._one_bin(lateness_ns, asked_ns)
+                if self.session.blocks and self.session.blocks.over:
+                    break
         finally:
             self._finish()
 
@@ -407,6 +409,7 @@ class Loop:
             "successes": task.successes,
             "success_rate": task.successes / done if done else None,
             "rmse_position_m": rmse,
+            **({"blocks": session.blocks.facts()} if session.blocks else {}),
             **({"clicks": task.clicks, "false_clicks": task.false_clicks} if isinstance(task, CentreOutClick) else {}),
             "latency_us": self.latency.summary(),
             "deadline_misses": self.deadline_misses,

@@ -17,7 +17,41 @@ def test_the_default_file_shows_every_key_with_its_default():
     shown = tomllib.loads((config.folder() / "default.toml").read_text())
     assert config.load(config.folder() / "default.toml") == config.load()
     keys = {f"{section}.{key}" for section, body in shown.items() for key in body} | {"session.bin_s"}
-    assert keys == {key for key in config.valid_keys() if "." in key}
+    assert keys | set(_block_shown()) == {key for key in config.valid_keys() if "." in key}
+
+
+def _block_shown() -> dict:
+    """Return the keys of the block in the default file, which stands in comments: the default has none."""
+    lines = (config.folder() / "default.toml").read_text().splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("# [[block]]"))
+    block = lines[begin : lines.index("", begin)]
+    shown = tomllib.loads("\n".join(line[2:] for line in block))
+    (made,) = config.from_dict(shown).block
+    assert made.kind == "observe" and made.shown_name == "observe"
+    return {f"block.{key}": value for key, value in shown["block"][0].items()}
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ({"kind": "fixed", "adapt": True}, "'fixed' does not adapt"),
+        ({"kind": "adapt", "assist": 0.5}, "'adapt' has no assist"),
+        ({"kind": "assisted", "assist": 0.0}, "is assisted; without assist it is"),
+        ({"kind": "free", "trials": 3}, "has no trials to end by"),
+        ({"kind": "sleep"}, "block.0.kind"),
+        ({"kind": "adapt", "lenght_s": 3}, "the nearest valid key is 'block.length_s'"),
+        ({}, "block.0.kind"),
+    ],
+)
+def test_a_block_that_contradicts_itself_is_refused_in_a_sentence(block, said):
+    with pytest.raises(BadInput) as refused:
+        config.from_dict({"block": [block]})
+    assert said in str(refused.value)
+
+
+def test_blocks_may_be_given_as_an_override():
+    made = config.load(None, ['block=[{kind = "observe", length_s = 20}, {kind = "fixed", trials = 8}]'])
+    assert [block.kind for block in made.block] == ["observe", "fixed"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -40,6 +40,46 @@ def test_what_is_typed_reaches_the_command_line_as_the_configuration_wants_it(fo
     assert config.adapter.learning_rate == 2e-6 and config.task.kind == "pursuit"
 
 
+def test_blocks_are_edited_saved_and_reach_the_command_line(form):
+    from bmi_runtime.config import load
+
+    editor = form.blocks
+    assert not editor.blocks() and editor.table.isHidden()
+    editor.take([{"kind": "observe", "length_s": 60.0}, {"kind": "fixed", "trials": 20, "success_trials": 7}])
+    editor.table.setCurrentCell(0, 1)
+    editor.add()
+    editor.table.cellWidget(1, 0).setCurrentText("assisted")
+    for column, text in ((1, 'with "help"'), (4, "85"), (6, "25"), (7, "2e-6")):
+        editor.table.item(1, column).setText(text)
+    editor.table.setCurrentCell(2, 1)
+    editor.move(-1)
+    made = load(None, values_of(form.arguments())).block
+    assert [block.kind for block in made] == ["observe", "fixed", "assisted"]
+    assert made[1].trials == 20 and made[1].success_trials == 7, "what has no column is kept"
+    assert made[2].name == 'with "help"' and made[2].success_rate == 0.85 and made[2].assist == 0.25
+    assert made[2].learning_rate == 2e-6 and made[2].length_s == 60.0
+    form.accept()
+    again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", form.memory, form.folder)
+    KEPT.append(again)
+    assert again.blocks.blocks() == editor.blocks()
+    again.reject()
+    editor.remove()
+    assert len(editor.blocks()) == 2
+
+
+def test_a_block_that_cannot_be_is_said(form):
+    form.blocks.take([{"kind": "observe"}])
+    for column, text, words in (
+        (2, "long", "block 1, s: 'long' is not a number"),
+        (4, "140", "until %: 140 must be between 0 and 100"),
+        (3, "2.5", "trials: 2.5 must be a whole number"),
+    ):
+        form.blocks.take([{"kind": "observe"}])
+        form.blocks.table.item(0, column).setText(text)
+        form.accept()
+        assert words in form.problem.text() and form.result() == 0
+
+
 def test_what_cannot_be_started_is_said_and_nothing_is_lost(form, tmp_path):
     taken = tmp_path / "there.mcap"
     taken.write_text("")

@@ -234,3 +234,38 @@ def test_a_session_that_goes_on_keeps_its_history_and_names_the_new_file():
     assert any("goes on in b.mcap" in entry.text for entry in store.events)
     store.hello({**again, "run": 9, "resumed_from": None, "recording": "/data/c.mcap"}, 2.0)  # another session
     assert len(store.trials) == 0
+
+
+def test_blocks_of_the_configuration_are_followed_named_and_gone_on_from():
+    from bmi_runtime import config as configuration
+    from bmi_runtime.session.core import Session, untrained_model
+    from gui import performance, status
+    from gui.session_commands import SessionCommands
+
+    blocks = [{"kind": "observe", "length_s": 9.0}, {"kind": "fixed", "name": "test", "task": "pursuit"}]
+    units = {"units": synthetic.UNITS}
+    config = configuration.from_dict({"block": blocks, "session": units})
+    session = Session(config, untrained_model(config))
+    session.apply({"set": "session.block", "value": 2})
+    store = Store()
+    store.hello({**synthetic.hello(3.0), "config": config.model_dump()}, 100.0)
+    for sequence, event in enumerate(session.events, 5000):
+        store.receive("event", {"seq": sequence, "bin": store.bin, **event}, 100.0)
+    assert status.block(store).startswith("block 2 of 2: test, pursuit")
+    assert store.live["task.kind"] == "pursuit" and store.live["adapter.enabled"] is False
+    assert performance.block_name(store.blocks[-1]) == "2: test, pursuit, not adapting"
+    assert "Block 2 begins: test (block 1: the operator went on" in store.events[-1].text
+    said, sent = [], []
+
+    class Link:
+        def send(self, command, answered):
+            sent.append(command)
+
+    link = Link()
+    link.store = store
+    commands = SessionCommands(link, None, said.append)
+    commands.next_block()
+    assert "the last one" in said[-1] and not sent
+    store.live["session.block"] = 1
+    commands.next_block()
+    assert sent == [{"set": "session.block", "value": 2}]
