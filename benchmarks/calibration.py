@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import convergence_bins, information, steady_state
-from bmi_runtime.calibration.exact import Recursion, exact_steady_state
+from bmi_runtime.calibration.exact_recursion import Recursion, exact_steady_state
 from bmi_runtime.calibration.inverse import rate_for_convergence, rate_for_error
 from bmi_runtime.calibration.montecarlo import Protocol, Run, gaussian_protocol, poisson_protocol
 from bmi_runtime.calibration.noise import NoiseVariance

@@ -234,9 +234,10 @@ def memory(bins, folder):
 
     from bmi_runtime import config as configuration
     from bmi_runtime.session import launch
+    from bmi_runtime.session.assemble import assemble
 
     settings = ["session.units=96", f"recording.path='{folder}/m.mcap'", "recording.snapshot_s=60.0"]
-    loop = launch.assemble(configuration.load(None, settings), "max")
+    loop = assemble(configuration.load(None, settings), "max")
     marks, traced = [], {}
 
     def look(loop):

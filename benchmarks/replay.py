@@ -17,6 +17,7 @@ import time
 from bmi_runtime import config as configuration
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.core import warm_up
 from bmi_runtime.session.replay import Replay, recorded_config
 
@@ -27,7 +28,7 @@ def record(folder: str, units: int, seconds: float) -> Recording:
     """Simulate a session as fast as it goes and return its recording."""
     config = configuration.load(None, [f"session.units={units}"])
     path = pathlib.Path(folder) / f"{units}.mcap"
-    launch.run(launch.assemble(config, speed="max", path=path), round(seconds / config.bin_s))
+    launch.run(assemble(config, speed="max", path=path), round(seconds / config.bin_s))
     return Recording(path)
 
 

@@ -1,7 +1,7 @@
 """The calibration as a view: both trade-off curves, a rate to drag, bounds to drag, and the adaptation they predict.
 
 Stand-alone under ``bmi calibrate --gui``, docked in the operator's console otherwise: one view, one style. It computes
-nothing itself: it asks an object like :class:`bmi_runtime.calibration.curves.Curves`, whoever made it.
+nothing itself: it asks an object like :class:`bmi_runtime.calibration.trade_off_curves.Curves`, whoever made it.
 """
 
 import numpy as np

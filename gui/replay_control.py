@@ -39,7 +39,7 @@ class ReplayControl(QtCore.QObject):
         self.close()
         self.opening = str(path)
         self.say(f"opening {path} …")
-        arguments = ["-m", "bmi_runtime.session.player", str(path)]
+        arguments = ["-m", "bmi_runtime.playback.server", str(path)]
         self.helper = processes.Helper(arguments, self._ready, self._ended, self)
 
     def _ready(self, addresses: dict[str, str]) -> None:

@@ -271,7 +271,7 @@ class SessionForm(QtWidgets.QDialog):
 
     def _list_earlier(self) -> None:
         if os.path.isdir(self.folder):
-            arguments = ["-m", "bmi_runtime.session.catalogue", self.folder]
+            arguments = ["-m", "bmi_runtime.session.recording_list", self.folder]
             self._lister = processes.Helper(arguments, self._add_earlier, lambda code, words: None, self)
 
     def _add_earlier(self, entry: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, SteadyState, steady_state
-from bmi_runtime.calibration.exact import Recursion, exact_steady_state
+from bmi_runtime.calibration.exact_recursion import Recursion, exact_steady_state
 from bmi_runtime.calibration.montecarlo import Protocol, Run, gaussian_protocol, poisson_protocol
 from bmi_runtime.calibration.schedules import FloorSchedule, floor_schedule, predict_schedule
 from bmi_runtime.encoding.adapter import Adapter

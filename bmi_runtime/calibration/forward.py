@@ -14,7 +14,7 @@ from bmi_runtime.calibration.closed_form import (
     steady_state,
 )
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.calibration.exact import exact_convergence_bins, exact_steady_state
+from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.validity import validity
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.calibration.exact import unpack
+from bmi_runtime.calibration.exact_recursion import unpack
 from bmi_runtime.errors import BadInput
 
 Z_95 = 1.959963984540054

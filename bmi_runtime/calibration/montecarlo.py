@@ -7,8 +7,8 @@ import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information, steady_state
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.calibration.exact import pack, unpack
-from bmi_runtime.calibration.sharing import share
+from bmi_runtime.calibration.exact_recursion import pack, unpack
+from bmi_runtime.calibration.parallel_map import share
 from bmi_runtime.intention.infer import aim_gains
 
 NATURAL_FREQUENCY = 6.0  # rad/s: peak speed 2.2 dm/s over 1 dm

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import steady_state
-from bmi_runtime.calibration.exact import pack
+from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.config import Config
 from bmi_runtime.decoding.velocity_filter import VelocityFilter

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bmi_runtime.calibration.exact import pack
+from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot

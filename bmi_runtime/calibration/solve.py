@@ -9,7 +9,7 @@ import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, steady_state
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.calibration.exact import exact_convergence_bins, exact_steady_state
+from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
 from bmi_runtime.calibration.inverse import Answer, answer_wish, convergence_bins, initial_in_modes
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.validity import TRUSTED, sweep_bins

@@ -330,8 +330,8 @@ def _widened(intervals, scores, state, rate, low, high) -> dict:
 
 def _show(design, options) -> None:
     """Open the window; accepting a rate writes it when --write names a configuration."""
-    from bmi_runtime.calibration.curves import Curves
     from bmi_runtime.calibration.forward import predict
+    from bmi_runtime.calibration.trade_off_curves import Curves
     from gui.calibration_view import picture, show
 
     curves = Curves(design, options["threshold"], options["initial_covariance"])
@@ -371,7 +371,7 @@ def _write(path, design, prediction, found) -> None:
     import datetime
     import pathlib
 
-    from bmi_runtime.calibration.write import write_learning_rate
+    from bmi_runtime.calibration.config_update import write_learning_rate
 
     why = (
         "a given learning rate"

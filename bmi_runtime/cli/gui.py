@@ -121,8 +121,8 @@ def _picture(screenshot, session, at_s, layout, panel, size, theme_name):
 
 def _moment(session, at_s):
     from bmi_runtime.errors import BadInput
-    from bmi_runtime.session.catalogue import entry
-    from bmi_runtime.session.player import Player
+    from bmi_runtime.playback.player import Player
+    from bmi_runtime.session.recording_list import entry
 
     if at_s is not None and not 0.0 <= at_s < 1e9:
         raise BadInput(f"--at wants seconds of session time, zero or more, got {at_s}")
@@ -149,7 +149,7 @@ def _figures(folder, session):
 
 
 def _draw_all(folder, session, scratch):
-    from bmi_runtime.session.what_if import WhatIf
+    from bmi_runtime.playback.what_if import WhatIf
     from gui import panels
     from gui.screenshot import LAYOUTS, panel_picture, picture
 

@@ -55,9 +55,9 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
     else:
         result = _supervised(assignment, as_json, _source_command(options, assignment.config), options["headless"])
     with _terminal_may_be_gone():
-        from bmi_runtime.session import launch
+        from bmi_runtime.session import run_report
 
-        answer(result, as_json, launch.summary(result))
+        answer(result, as_json, run_report.summary(result))
     return 1 if result.get("recording_failed") else 0
 
 
@@ -108,8 +108,8 @@ def _assignment(path, overrides, recording, tell):
     from bmi_runtime import config as configuration
     from bmi_runtime.errors import BadInput
     from bmi_runtime.session import launch, resume
+    from bmi_runtime.session.compile_cache import precompile
     from bmi_runtime.session.supervisor import Assignment
-    from bmi_runtime.session.warm import get_ready
     from bmi_runtime.sources.base import source_class
 
     if recording and path:
@@ -121,7 +121,7 @@ def _assignment(path, overrides, recording, tell):
         config = configuration.load(path, overrides)
     source_class(config.source.kind)
     config = _fitted(config)
-    get_ready(config, tell)
+    precompile(config, tell)
     where = resume.next_path(recording) if recording and not config.recording.path else None
     return Assignment(config, launch.total_bins(config, done), where, recording)
 
@@ -129,15 +129,16 @@ def _assignment(path, overrides, recording, tell):
 def _simulated_time(assignment, as_json):
     """Run without waiting, in this process, without a supervisor."""
     from bmi_runtime.errors import BadInput
-    from bmi_runtime.session import launch
+    from bmi_runtime.session import launch, run_report
+    from bmi_runtime.session.assemble import assemble
 
     if assignment.resume:
         raise BadInput("--resume goes on in real time; leave --speed max out")
     with progress("getting ready") as _:
-        loop = launch.assemble(assignment.config, "max")
+        loop = assemble(assignment.config, "max")
     with progress("session", assignment.total_bins or None) as advance, launch.stopped_by_signals(loop):
-        say(f"ready: {launch.describe(loop)}", as_json)
-        loop.on_bin = launch.reporter(advance, lambda text: say(text, as_json), "max")
+        say(f"ready: {run_report.describe(loop)}", as_json)
+        loop.on_bin = run_report.reporter(advance, lambda text: say(text, as_json), "max")
         loop.on_trouble = lambda text: say(text, as_json)
         launch.run(loop, assignment.total_bins)
     return loop.result()

@@ -12,8 +12,8 @@ from bmi_runtime.analysis.metrics import Trial, bit_rate_bits_s, path_efficiency
 from bmi_runtime.config import Config
 from bmi_runtime.messages import Bin, TrialState
 from bmi_runtime.rehearsal.world import FittedWorld
+from bmi_runtime.session.assemble import initial_model
 from bmi_runtime.session.core import Session
-from bmi_runtime.session.launch import initial_model
 from simulators.rehearsed import RehearsedWorld
 
 MEASURES = {  # name: (whether more is better, unit)

@@ -27,7 +27,9 @@ from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import MISSING, STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
 from bmi_runtime.session.blocks import Blocks
-from bmi_runtime.session.commands import (
+from bmi_runtime.session.adaptation_control import AdaptationController
+from bmi_runtime.session.features import FeatureBlock
+from bmi_runtime.session.live_parameters import (
     DECODER_SETTINGS,
     LIVE_PARAMETERS,
     checked,
@@ -37,8 +39,6 @@ from bmi_runtime.session.commands import (
     shown,
     why_these_kinds,
 )
-from bmi_runtime.session.features import FeatureBlock
-from bmi_runtime.session.oversight import Oversight
 from bmi_runtime.session.safety import Happening, Safety
 from bmi_runtime.tasks.base import ReachTask
 from bmi_runtime.tasks.click import CentreOutClick
@@ -107,7 +107,7 @@ class Session:
     model: EncodingModel
     decoder_model: EncodingModel
     task_kind: str
-    oversight: Oversight
+    adaptation: AdaptationController
     safety: Safety
     hold: bool
     adapting: bool
@@ -145,7 +145,7 @@ class Session:
         self.task = make_task(config.task, config.bin_s, self.rng, space.n_axes)
         self.task_kind = config.task.kind
         self.adapter = Adapter(model, config.adapter.learning_rate)
-        self.oversight, self.adapting = Oversight(config, self.adapter), config.adapter.enabled
+        self.adaptation, self.adapting = AdaptationController(config, self.adapter), config.adapter.enabled
         self.features = FeatureBlock(config, model.features) if model.features else None
         self.history = History(model.regressors, n, config.bin_s) if model.regressors.n_history else None
         if self.history:
@@ -285,7 +285,7 @@ class Session:
         """
         if self._learned:
             self._learned = False
-            self.events += self.oversight.update(self._counts, self._valid, self.bins - 1)
+            self.events += self.adaptation.update(self._counts, self._valid, self.bins - 1)
             if self.features:
                 self.events += self.features.settle(self.bins - 1)
         if self.history:
@@ -547,7 +547,7 @@ class Session:
             *intended,
             task.hold_fraction,
             assist,
-            self.oversight.learning_rate,
+            self.adaptation.learning_rate,
             likelihood,
             self._checksum(),
             task.trial,
@@ -700,7 +700,7 @@ class Session:
             "task_kind": self.task_kind,
             "task": self.task.snapshot(),
             "cursor": list(self.cursor),
-            "oversight": self.oversight.snapshot(),
+            "oversight": self.adaptation.snapshot(),
             "safety": self.safety.snapshot(),
             "live": kept(self),
             "rng": _rng_state(self.rng),
@@ -726,7 +726,7 @@ class Session:
             self._fade_from = tuple(snapshot["blocks"]["fade_from"])
         self.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
-        self.oversight.restore(snapshot["oversight"])
+        self.adaptation.restore(snapshot["oversight"])
         self.safety.restore(snapshot["safety"])
         put_back(self, snapshot["live"])
         self.rng.bit_generator.state = _rng_parse(snapshot["rng"])

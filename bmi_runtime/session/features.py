@@ -13,7 +13,7 @@ from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import filters
-from bmi_runtime.session.oversight import Oversight
+from bmi_runtime.session.adaptation_control import AdaptationController
 
 
 class FeatureBlock:
@@ -42,7 +42,7 @@ class FeatureBlock:
         own_bins = config.session.model_copy(update={"bin_s": config.session.feature_bin_s})
         own = config.model_copy(update={"adapter": adapter, "session": own_bins})
         self.adapter = Adapter(model, adapter.learning_rate)
-        self.oversight = Oversight(own, self.adapter)
+        self.adaptation = AdaptationController(own, self.adapter)
         self.values, self.valid, self.came = np.zeros(n), np.ones(n), False
         self._largest, self._first_unit = config.safety.max_feature, config.session.units
         self._learned = False
@@ -78,14 +78,14 @@ class FeatureBlock:
         if not self._learned:
             return []
         self._learned = False
-        events = self.oversight.update(self.values, self.valid, bin_number)
+        events = self.adaptation.update(self.values, self.valid, bin_number)
         return [event | {"unit": event["unit"] + self._first_unit} if "unit" in event else event for event in events]
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on, but the model."""
-        return {"oversight": self.oversight.snapshot(), "sums": list(self._sums), "bins": self._bins}
+        return {"oversight": self.adaptation.snapshot(), "sums": list(self._sums), "bins": self._bins}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
-        self.oversight.restore(snapshot["oversight"])
+        self.adaptation.restore(snapshot["oversight"])
         self._sums, self._bins = list(snapshot["sums"]), snapshot["bins"]

@@ -14,8 +14,8 @@ from bmi_runtime import security, wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.commands import is_word
 from bmi_runtime.session.guard import Guard, Leaving, Wanted
+from bmi_runtime.session.live_parameters import is_word
 from bmi_runtime.session.replay import recorded_config
 from bmi_runtime.session.sockets import Publisher
 from bmi_runtime.session.telemetry import Control

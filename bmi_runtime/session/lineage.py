@@ -12,7 +12,7 @@ from bmi_runtime.encoding.identity import load_model
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.catalogue import entry
+from bmi_runtime.session.recording_list import entry
 from bmi_runtime.sources.array_days import common_units, read_day, reference_model
 
 

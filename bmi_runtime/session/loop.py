@@ -12,11 +12,10 @@ from typing import Any
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin, TrialState
 from bmi_runtime.security import refused_clients
-from bmi_runtime.session.commands import is_word, shown
 from bmi_runtime.session.core import Session
-from bmi_runtime.session.describe import current_values, live_parameters
 from bmi_runtime.session.event_limiter import EventLimiter
 from bmi_runtime.session.latency import LatencyHistogram
+from bmi_runtime.session.live_parameters import current_values, is_word, live_parameters, shown
 from bmi_runtime.session.pacing import NoPacer, Pacer
 from bmi_runtime.sources.base import HasTruth, KnowsCompletion, ReportsHealth, Stimulates
 from bmi_runtime.tasks.click import CentreOutClick
@@ -376,7 +375,7 @@ class Loop:
     def model_message(self) -> dict[str, Any]:
         """Return weights and covariances, the predicted error, and the truth where the source knows it."""
         message = self.session.model.state()
-        message["predicted_sd"] = self.session.oversight.monitor.error_sd()
+        message["predicted_sd"] = self.session.adaptation.monitor.error_sd()
         if isinstance(self.source, HasTruth):
             message["truth"] = self.source.truth()
         return message
@@ -387,7 +386,7 @@ class Loop:
         truth = self.source.truth() if isinstance(self.source, HasTruth) else None
         return {
             "bins": self.session.bins,
-            "adaptation": self.session.oversight.report(truth),
+            "adaptation": self.session.adaptation.report(truth),
             "latency_us": self.latency.summary(),
             "stages_us": {name: self.stages[number].summary() for number, name in enumerate(STAGES)},
             "deadline_misses": self.deadline_misses,

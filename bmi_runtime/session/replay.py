@@ -124,7 +124,7 @@ OTHER_DECODER = ("decoder.kind", "decoder.fitted_file", "decoder.options")
 
 def _initial_model(config: Config) -> EncodingModel:
     """Return the model that a session of this configuration begins with."""
-    from bmi_runtime.session.launch import initial_model
+    from bmi_runtime.session.assemble import initial_model
     from bmi_runtime.sources.base import source_class
 
     source = source_class(config.source.kind)(config) if config.source.kind == "simulated" else None

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.session import launch, realtime
+from bmi_runtime.session import launch, realtime, run_report
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.resume import Resumption, resume, with_own_filter
 from bmi_runtime.session.supervisor import CRASHED, Assignment, Report
@@ -22,7 +23,7 @@ def work(assignment: Assignment, report: Report) -> int:
     """Run one runtime process to its end; return its exit code."""
     try:
         realtime.raise_threads_to_come(assignment.config.realtime)
-        loop = assemble(assignment, report)
+        loop = assemble_assignment(assignment, report)
         _end_on_signal(loop)
         launch.apply_realtime(loop, lambda text: report.send(say=text))
         report.send(bins=loop.session.bins)
@@ -60,14 +61,14 @@ def _end_on_signal(loop: Loop) -> None:
     signal.signal(signal.SIGTERM, on_signal)
 
 
-def assemble(assignment: Assignment, report: Report) -> Loop:
+def assemble_assignment(assignment: Assignment, report: Report) -> Loop:
     """Return the loop of this process, and connect it to the supervisor."""
     again, source = assignment.why != "", assignment.config.source
     resumption = _resumption(assignment, report)
     config = assignment.config if resumption or not assignment.cautious else with_own_filter(assignment.config)
     if source.kind != "simulated":
         report.send(say=f"waiting for data from the source '{source.kind}'")
-    loop = launch.assemble(
+    loop = assemble(
         config,
         resumed=resumption,
         path=assignment.path,
@@ -102,7 +103,7 @@ def _resumption(assignment: Assignment, report: Report) -> Resumption | None:
 def _ready(loop: Loop) -> str:
     resumed = loop.resumed
     if resumed is None:
-        return f"ready: {launch.describe(loop)}"
+        return f"ready: {run_report.describe(loop)}"
     down = (time.monotonic_ns() - resumed.last_host_ns) * 1e-9
     since = f" {down:.2f} s after its last bin" if 0 < down < 3600 else ""
     where = f"recording {loop.recorder.path}" if loop.recorder else "not recorded"
@@ -119,6 +120,6 @@ def _reporter(report: Report, loop: Loop) -> Callable[[Loop], None]:
         if bins % every == 0:
             report.send(bins=bins)
         if bins % news == 0:
-            report.send(say=launch.news(loop))
+            report.send(say=run_report.progress_line(loop))
 
     return after_bin

@@ -85,8 +85,8 @@ class CalibrationPanel(Panel):
 
     def calculate(self) -> None:
         """Calculate the curves anew and show them."""
-        from bmi_runtime.calibration.curves import Curves
         from bmi_runtime.calibration.design import Design
+        from bmi_runtime.calibration.trade_off_curves import Curves
 
         try:
             curves = Curves(Design(**self.design()))

@@ -156,7 +156,7 @@ class RecordingsPanel(Panel):
             self.words.setText(f"there is no folder '{self.folder}' yet; a session with a recording makes it")
             return
         self._found: list[dict[str, Any]] = []
-        arguments = ["-m", "bmi_runtime.session.catalogue", self.folder]
+        arguments = ["-m", "bmi_runtime.session.recording_list", self.folder]
         self._lister = processes.Helper(arguments, self._found.append, self._listed, self)
         self.words.setText(f"reading {self.folder} …")
 

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.calibration import exact as exact_module
+from bmi_runtime.calibration import exact_recursion as exact_module
 from bmi_runtime.calibration.closed_form import convergence_bins, information, steady_state
-from bmi_runtime.calibration.exact import exact_convergence_bins, exact_steady_state, pack, solve_lyapunov, unpack
+from bmi_runtime.calibration.exact_recursion import (
+    exact_convergence_bins,
+    exact_steady_state,
+    pack,
+    solve_lyapunov,
+    unpack,
+)
 
 
 def weights_per_bin(design, unit):

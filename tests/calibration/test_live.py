@@ -6,7 +6,7 @@ import pytest
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.drift import Recalibrator, best_rate, drifting_error, estimate_drift
-from bmi_runtime.calibration.exact import exact_steady_state, pack, unpack
+from bmi_runtime.calibration.exact_recursion import exact_steady_state, pack, unpack
 from bmi_runtime.calibration.monitor import Limits, Monitor
 from bmi_runtime.calibration.noise import NoiseVariance
 from bmi_runtime.calibration.schedules import FloorSchedule, floor_schedule, predict_schedule

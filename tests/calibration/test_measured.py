@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from scipy.signal import lfilter
 
 from bmi_runtime.calibration.closed_form import information, steady_state
-from bmi_runtime.calibration.exact import pack
+from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.pilot import Pilot, fit_pilot
 from bmi_runtime.calibration.solve import MEASURED, Wish, solve

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime.calibration.closed_form import information
-from bmi_runtime.calibration.exact import pack
+from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.monitor import Monitor
 from bmi_runtime.calibration.pilot import Pilot, fit_pilot
 from bmi_runtime.config import load

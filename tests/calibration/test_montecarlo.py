@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bmi_runtime.calibration.closed_form import information, steady_state
-from bmi_runtime.calibration.exact import exact_steady_state
+from bmi_runtime.calibration.exact_recursion import exact_steady_state
 from bmi_runtime.calibration.montecarlo import Run, gaussian_protocol, poisson_protocol
-from bmi_runtime.calibration.sharing import share
+from bmi_runtime.calibration.parallel_map import share
 
 ALL = [("gaussian", s) for s in (5e-7, 5e-6, 5e-5, 5e-4, 5e-3, 5e-2, 5e-1)] + [
     ("poisson", r) for r in (1e-6, 1e-5, 1e-4, 1e-3)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bmi_runtime.calibration.closed_form import information
-from bmi_runtime.calibration.curves import Curves
 from bmi_runtime.calibration.forward import predict
 from bmi_runtime.calibration.inverse import rate_for_error
+from bmi_runtime.calibration.trade_off_curves import Curves
 from gui.calibration_view import CalibrationView
 
 

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from bmi_runtime import config
-from bmi_runtime.calibration.write import LARGEST_RATE, write_learning_rate
+from bmi_runtime.calibration.config_update import LARGEST_RATE, write_learning_rate
 from bmi_runtime.errors import BadInput
 
 

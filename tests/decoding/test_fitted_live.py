@@ -17,6 +17,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import pack, unpack
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import resume
 from bmi_runtime.sources.datafile import load_recording
@@ -25,7 +26,7 @@ WORLD = ["session.units=24", "session.bin_s=0.02", "recording.snapshot_s=2.0"]
 
 
 def run(path, bins, *overrides):
-    loop = launch.assemble(configuration.load(None, [*WORLD, f"recording.path='{path}'", *overrides]), "max")
+    loop = assemble(configuration.load(None, [*WORLD, f"recording.path='{path}'", *overrides]), "max")
     launch.run(loop, bins)
     return loop
 
@@ -92,7 +93,7 @@ def test_snapshots_are_plain_messages(files, tmp_path):
 
 def test_a_freeze_command_changes_nothing_and_replays(files, tmp_path):
     config = configuration.load(None, [*WORLD, f"recording.path='{tmp_path / 'a.mcap'}'", *fitted(files / "ole.npz")])
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     loop.on_bin = lambda loop: (
         loop.handle({"set": "decoder.frozen", "value": True}) if loop.session.bins == 100 else None
     )

@@ -15,6 +15,7 @@ from bmi_runtime.decoding.fitted_file import load_fitted
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import resume
 
@@ -145,9 +146,7 @@ def test_it_closes_the_loop_goes_on_and_replays(tmp_path):
         f"recording.path='{tmp_path / 'a.mcap'}'",
     ]
     model = recurrent(tmp_path / "m.onnx", bin_s=0.02, velocity_unit_m_s=1e-3)
-    loop = launch.assemble(
-        configuration.load(None, [*world, "decoder.kind=fitted", f"decoder.fitted_file='{model}'"]), "max"
-    )
+    loop = assemble(configuration.load(None, [*world, "decoder.kind=fitted", f"decoder.fitted_file='{model}'"]), "max")
     launch.run(loop, 250)
     steps = Recording(tmp_path / "a.mcap").steps()
     assert np.abs(steps["output"]["decoded"][:, 2:]).max() > 1e-3
@@ -208,7 +207,7 @@ def test_other_data_and_an_unknown_unit_are_refused(tmp_path):
         load_fitted(model).suited(6, 0.05)
     session = ["session.units=6", "session.bin_s=0.02", "decoder.kind=fitted", f"decoder.fitted_file='{model}'"]
     with pytest.raises(BadInput, match="does not say in which unit it decodes velocity"):
-        launch.assemble(configuration.load(None, [*session, "recording.enabled=false"]), "max")
+        assemble(configuration.load(None, [*session, "recording.enabled=false"]), "max")
 
 
 def test_without_onnxruntime_it_says_what_to_install(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from bmi_runtime import config as configuration
 from bmi_runtime.encoding.identity import carry, load_model
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput
-from bmi_runtime.session.launch import assemble, initial_model, run
+from bmi_runtime.session.assemble import assemble, initial_model
+from bmi_runtime.session.launch import run
 
 
 def fresh(names=(), *overrides):

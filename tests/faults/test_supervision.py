@@ -155,9 +155,10 @@ def test_what_resume_refuses(tmp_path, arguments, said):
     from bmi_runtime.cli.run import run
     from bmi_runtime.errors import BadInput
     from bmi_runtime.session import launch
+    from bmi_runtime.session.assemble import assemble
 
     path = tmp_path / "a.mcap"
-    launch.run(launch.assemble(configuration.load(None, ["session.units=8", f"recording.path='{path}'"]), "max"), 50)
+    launch.run(assemble(configuration.load(None, ["session.units=8", f"recording.path='{path}'"]), "max"), 50)
     result = CliRunner().invoke(run, ["--resume", str(path), "--headless", *arguments])
     assert isinstance(result.exception, BadInput)
     assert said in str(result.exception)

@@ -9,6 +9,7 @@ import pytest
 
 from bmi_runtime import config as configuration
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 
 VIEWER = """
     import sys, zmq
@@ -43,7 +44,7 @@ def viewer():
 
 def digest(addresses, published, on_bin=None):
     settings = ["session.units=24", "recording.enabled=false", "task.kind=random-target", *addresses]
-    loop = launch.assemble(configuration.load(None, settings), "max", published=published)
+    loop = assemble(configuration.load(None, settings), "max", published=published)
     loop.on_bin = on_bin
     launch.run(loop, BINS)
     return loop.result()["output_digest"], dict(loop.telemetry.sequence) if loop.telemetry else {}

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bmi_runtime.session.player import Player
+from bmi_runtime.playback.player import Player
 from gui.client import Client
 from gui.link import Link
 from gui.screenshot import picture, store_from

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.playback.player import Player
+from bmi_runtime.playback.what_if import WhatIf
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.player import Player
 from bmi_runtime.session.replay import Replay
-from bmi_runtime.session.what_if import WhatIf
 
 RATE = "adapter.learning_rate"
 

@@ -13,6 +13,7 @@ from bmi_runtime.analysis.perturbation.recorded import recorded_trials
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 
 OVERRIDES = [
@@ -30,7 +31,7 @@ OVERRIDES = [
 def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("stimulation") / "a.mcap"
     config = configuration.load(None, [*OVERRIDES, f"recording.path='{path}'"])
-    launch.run(launch.assemble(config, "max"), 6500)
+    launch.run(assemble(config, "max"), 6500)
     return Recording(path)
 
 
@@ -71,11 +72,11 @@ def test_the_command_line_fits_a_recording(recording):
 def test_a_unit_that_is_not_there_is_named():
     config = configuration.load(None, [*OVERRIDES, "stimulation.units=[3,10]", "recording.enabled=false"])
     with pytest.raises(BadInput, match="names unit 10"):
-        launch.assemble(config, "max")
+        assemble(config, "max")
 
 
 def test_a_session_without_stimulation_says_so(tmp_path):
     config = configuration.load(None, ["session.units=4", f"recording.path='{tmp_path / 'b.mcap'}'"])
-    launch.run(launch.assemble(config, "max"), 50)
+    launch.run(assemble(config, "max"), 50)
     with pytest.raises(BadInput, match="holds no stimulation"):
         recorded_trials(Recording(tmp_path / "b.mcap"))

@@ -14,6 +14,7 @@ from bmi_runtime.recording.nwb_data import spike_times
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.tables import export_tables
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 
 pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed (pip install bmi-runtime[nwb])")
 WHO = {
@@ -39,7 +40,7 @@ def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "a.mcap"
     overrides = [f"recording.path='{path}'", "session.units=12", "recording.snapshot_s=2.0"]
     overrides += [f"metadata.{key}={json.dumps(value)}" for key, value in WHO.items()]
-    loop = launch.assemble(configuration.load(None, overrides), "max")
+    loop = assemble(configuration.load(None, overrides), "max")
     loop.on_bin = lambda loop: loop.handle({"set": "task.assist", "value": 0.2}) if loop.session.bins == 500 else None
     launch.run(loop, 3000)
     return Recording(path)
@@ -117,7 +118,7 @@ def test_what_was_said_of_the_subject_is_exported_and_nothing_else(recording, ex
 
 def test_of_an_unknown_subject_nothing_is_invented(tmp_path):
     path = tmp_path / "a.mcap"
-    launch.run(launch.assemble(configuration.load(None, [f"recording.path='{path}'", "session.units=2"]), "max"), 40)
+    launch.run(assemble(configuration.load(None, [f"recording.path='{path}'", "session.units=2"]), "max"), 40)
     result = CliRunner().invoke(export, [str(path), "--json"])
     facts = json.loads(result.stdout.splitlines()[-1])
     assert facts["missing_metadata"] == ["subject_id", "species", "sex", "age", "experimenter", "lab", "institution"]
@@ -181,7 +182,7 @@ def test_spikes_of_one_bin_are_spread_inside_it():
 
 def test_a_continuous_session_exports_its_features(tmp_path):
     overrides = [f"recording.path='{tmp_path / 'g.mcap'}'", "session.units=5", "session.likelihood=gaussian"]
-    launch.run(launch.assemble(configuration.load(None, overrides), "max"), 100)
+    launch.run(assemble(configuration.load(None, overrides), "max"), 100)
     recording = Recording(tmp_path / "g.mcap")
     export_nwb(recording, tmp_path / "g.nwb")
     with pynwb.NWBHDF5IO(str(tmp_path / "g.nwb"), "r") as file:
@@ -191,9 +192,7 @@ def test_a_continuous_session_exports_its_features(tmp_path):
 
 def test_a_session_without_a_spike_exports(tmp_path):
     silent = ["population.baseline_hz=[1e-6, 1e-6]", "population.depth=[0.0, 0.0]", "session.units=3"]
-    launch.run(
-        launch.assemble(configuration.load(None, [f"recording.path='{tmp_path / 's.mcap'}'", *silent]), "max"), 30
-    )
+    launch.run(assemble(configuration.load(None, [f"recording.path='{tmp_path / 's.mcap'}'", *silent]), "max"), 30)
     assert export_nwb(Recording(tmp_path / "s.mcap"), tmp_path / "s.nwb")["spikes"] == 0
     with pynwb.NWBHDF5IO(str(tmp_path / "s.nwb"), "r") as file:
         assert [len(file.read().units["spike_times"][unit]) for unit in range(3)] == [0, 0, 0]

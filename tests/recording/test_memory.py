@@ -10,6 +10,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.recording.reader import BLOCK_STEPS, Recording
 from bmi_runtime.recording.tally import Durations
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 
 GROWTH_MB = 12.0  # for a recording that is 30 MB longer
 COMMANDS = {
@@ -21,7 +22,7 @@ COMMANDS = {
 
 def recorded(path, bins):
     overrides = [f"recording.path='{path}'", "session.units=256", "recording.snapshot_s=5.0"]
-    launch.run(launch.assemble(configuration.load(None, overrides), "max"), bins)
+    launch.run(assemble(configuration.load(None, overrides), "max"), bins)
     return path
 
 

@@ -8,6 +8,7 @@ from bmi_runtime.cli.rehearse_candidates import base_configuration
 from bmi_runtime.rehearsal import sessions, study
 from bmi_runtime.rehearsal.fit import world_of
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from simulators.world import World
 
 pytestmark = pytest.mark.slow
@@ -55,7 +56,7 @@ def really(monkeypatch, known: dict, setting: dict, seed: int, drawn_from: int) 
 def test_a_rehearsal_tells_what_sessions_really_give(number, tmp_path, monkeypatch):
     known, path, seed = BASE | WORLDS[number], tmp_path / "pilot.mcap", 100 + number
     given = [f"recording.path='{path}'", f"session.seed={seed}", *(f"{key}={value}" for key, value in known.items())]
-    launch.run(launch.assemble(configuration.load(None, given), "max"), 6000)  # two minutes
+    launch.run(assemble(configuration.load(None, given), "max"), 6000)  # two minutes
     world, pilot = world_of(path)
     plan = study.Rehearsal(world, base_configuration(world, pilot, None, ()), SETTINGS, SEEDS, 1, SECONDS)
     answer = study.answer(plan, study.run_here(plan))

@@ -14,6 +14,7 @@ from bmi_runtime.rehearsal.fit import world_of
 from bmi_runtime.rehearsal.pilot import read_pilot
 from bmi_runtime.rehearsal.world import FittedWorld
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 
 KNOWN = {
     "subject.feedback_delay_s": 0.12,
@@ -24,7 +25,7 @@ KNOWN = {
 
 def run(path, seconds, *overrides):
     config = configuration.load(None, [f"recording.path='{path}'", *overrides])
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     launch.run(loop, round(seconds / config.bin_s))
     return loop
 

@@ -7,8 +7,9 @@ from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import MISSING, Bin, StateSpace, output_dtype, places_in, step_dtype, struct_of
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.core import Session
-from bmi_runtime.session.launch import assemble, run
+from bmi_runtime.session.launch import run
 from bmi_runtime.session.replay import Replay
 from simulators.source import SimulatedSource
 

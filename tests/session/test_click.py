@@ -10,8 +10,9 @@ from bmi_runtime.encoding.model import untrained_model
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.core import Session
-from bmi_runtime.session.launch import assemble, run
+from bmi_runtime.session.launch import run
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.tasks.registry import make_task
 from simulators.source import SimulatedSource

@@ -12,6 +12,7 @@ from bmi_runtime.decoding.fitted_file import load_fitted
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.learner import Learner
 from bmi_runtime.session.replay import Replay
 
@@ -21,7 +22,7 @@ WORLD = ["session.units=12", "session.bin_s=0.05", "task.assist=1.0"]
 @pytest.fixture
 def recorded(tmp_path):
     path = tmp_path / "a.mcap"
-    loop = launch.assemble(configuration.load(None, [*WORLD, f"recording.path='{path}'"]), "max")
+    loop = assemble(configuration.load(None, [*WORLD, f"recording.path='{path}'"]), "max")
     launch.run(loop, 900)
     return path
 
@@ -46,7 +47,7 @@ def test_a_session_that_is_not_there_is_said(recorded):
 def test_a_decoder_that_was_handed_over_replays_to_the_bit(recorded, tmp_path):
     file, _ = Learner(recorded, "", "ridge").refit()
     path = tmp_path / "b.mcap"
-    loop = launch.assemble(configuration.load(None, [*WORLD[:2], f"recording.path='{path}'"]), "max")
+    loop = assemble(configuration.load(None, [*WORLD[:2], f"recording.path='{path}'"]), "max")
     answers = []
 
     def hand_over(_):

@@ -9,10 +9,11 @@ from bmi_runtime import config as configuration
 from bmi_runtime.decoding import tables
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.errors import BadInput
+from bmi_runtime.playback.player import Player
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
-from bmi_runtime.session.describe import live_parameters
-from bmi_runtime.session.player import Player
+from bmi_runtime.session.assemble import assemble
+from bmi_runtime.session.live_parameters import live_parameters
 from bmi_runtime.session.replay import Replay
 
 SHORT = ["session.units=24", "recording.snapshot_s=1.0", "adapter.learning_rate=1e-5"]
@@ -32,14 +33,14 @@ class HalfFilter(VelocityFilter):
 @pytest.fixture
 def half(monkeypatch):
     found, names = tables.decoder_class, tables.names
-    for module in ("bmi_runtime.session.core", "bmi_runtime.decoding.base"):
+    for module in ("bmi_runtime.session.core", "bmi_runtime.decoding.tables"):
         monkeypatch.setattr(f"{module}.decoder_class", lambda name: HalfFilter if name == "half" else found(name))
-    monkeypatch.setattr("bmi_runtime.session.commands.names", lambda: [*names(), "half"])
+    monkeypatch.setattr("bmi_runtime.session.live_parameters.names", lambda: [*names(), "half"])
 
 
 def record(path, *overrides, commands, bins=1200):
     config = configuration.load(None, [*SHORT, f"recording.path='{path}'", *overrides])
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     answers, todo = [], dict(commands)
     loop.on_bin = lambda loop: [
         answers.append(loop.handle(command)) for command in [todo.pop(loop.session.bins, None)] if command

@@ -15,6 +15,7 @@ from bmi_runtime.errors import BadInput, CheckFailed
 from bmi_runtime.messages import Bin, TrialState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.replay import Replay
 from simulators.world import World
@@ -25,7 +26,7 @@ SHORT = ["session.units=24", "recording.snapshot_s=1.0", "adapter.learning_rate=
 def record(path, *overrides, bins=2000, commands=()):
     """Run a session of simulated time, with commands at given bins; return the loop."""
     config = configuration.load(None, [*SHORT, f"recording.path='{path}'", *overrides])
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     todo = dict(commands)
     loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
     launch.run(loop, bins)

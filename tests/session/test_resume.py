@@ -7,6 +7,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay, recorded_config
 from bmi_runtime.session.resume import configuration_of, next_path, read_tail, resume
 
@@ -27,7 +28,7 @@ def recorded(tmp_path_factory):
         None, ["session.units=24", "recording.snapshot_s=1.0", f"recording.path='{path}'", "adapter.schedule=floor"]
     )
     offsets = []
-    loop = launch.assemble(config, "max", on_snapshot=offsets.append)
+    loop = assemble(config, "max", on_snapshot=offsets.append)
     todo = dict(COMMANDS)
     loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
     launch.run(loop, 800)
@@ -107,7 +108,7 @@ def test_the_shell_counts_on(tmp_path, recorded):
     cut.write_bytes(path.read_bytes()[: offsets[2] + 30_000])
     config = recorded_config(Recording(cut), ["recording.enabled=false"])
     resumed = resume(cut, config)
-    again = launch.assemble(config, "max", resumed=resumed)
+    again = assemble(config, "max", resumed=resumed)
     outputs = Recording(cut).steps()["output"]
     reaching = outputs["trial_state"] <= 1
     apart = outputs["cursor"][reaching, :2] - outputs["target"][reaching, :2]
@@ -123,7 +124,7 @@ def test_a_continued_recording_replays_and_is_numbered_on(tmp_path, recorded):
     cut.write_bytes(path.read_bytes()[: offsets[2] + 30_000])
     done = Recording(cut).n_steps
     config = recorded_config(Recording(cut))
-    loop = launch.assemble(config, "max", resumed=resume(cut, config), path=next_path(cut))
+    loop = assemble(config, "max", resumed=resume(cut, config), path=next_path(cut))
     todo = {done + 50: {"set": "task.assist", "value": 0.2}}
     loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
     launch.run(loop, done + 100)

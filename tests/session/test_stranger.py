@@ -14,6 +14,7 @@ from bmi_runtime.intention import registry as intentions
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import configuration_of, resume
 from bmi_runtime.sources import base as sources
@@ -35,7 +36,7 @@ def installed(monkeypatch):
 
 
 def assembled(path, *settings):
-    return launch.assemble(configuration.load(None, [*SHORT, f"recording.path='{path}'", *settings]), "max")
+    return assemble(configuration.load(None, [*SHORT, f"recording.path='{path}'", *settings]), "max")
 
 
 def commanded(loop, bins, **at):
@@ -95,7 +96,7 @@ def test_a_session_of_nothing_but_their_parts_is_driven_killed_resumed_and_repla
     last = Recording(short).steps()["output"][-1]
     assert np.array_equal(resumed.session.cursor, last["cursor"])
     assert np.array_equal(resumed.session.decoder.state, last["decoded"])
-    on = launch.assemble(configuration_of(short, [])[0], "max", resumed, tmp_path / "b.mcap")
+    on = assemble(configuration_of(short, [])[0], "max", resumed, tmp_path / "b.mcap")
     launch.run(on, resumed.session.bins + 300)
     assert Replay(Recording(tmp_path / "b.mcap")).run()["identical"]
 

@@ -7,12 +7,13 @@ import pytest
 
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
+from bmi_runtime.playback.what_if import WhatIf
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.paired import paired_errors, where_it_arises
 from bmi_runtime.session.replay import Replay, recorded_config, session_from
-from bmi_runtime.session.what_if import WhatIf
 from bmi_runtime.sources.base import source_class
 
 SETTINGS = [
@@ -33,7 +34,7 @@ NEAR_M_S = 0.002
 def run(path, *overrides, seconds=20.0, seed=1, units=48, commands=()):
     given = [f"session.units={units}", f"session.seed={seed}", f"recording.path='{path}'", *overrides]
     config = configuration.load(None, given)
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     todo = dict(commands)
     loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
     launch.run(loop, round(seconds / config.bin_s))

@@ -9,12 +9,13 @@ from bmi_runtime.analysis.perturbation.recorded import recorded_trials
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 
 
 def record(path, bins, *overrides):
     config = configuration.load(None, ["source.kind=network", f"recording.path='{path}'", *overrides])
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     launch.run(loop, bins)
     return loop
 
@@ -46,7 +47,7 @@ def test_stimulation_goes_through_the_network(tmp_path):
 def test_what_it_cannot_be_is_refused(override):
     config = configuration.load(None, ["source.kind=network", "recording.enabled=false", override])
     with pytest.raises(BadInput, match=r"source\.options"):
-        launch.assemble(config, "max")
+        assemble(config, "max")
 
 
 def test_the_seed_decides():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bmi_runtime.calibration.sharing import share
+from bmi_runtime.calibration.parallel_map import share
 from bmi_runtime.cli.figures import figures
 from bmi_runtime.cluster import joblib_on
 from bmi_runtime.errors import BadInput, BmiError

@@ -8,7 +8,8 @@ import hashlib
 import json
 
 from bmi_runtime import config as configuration
-from bmi_runtime.session.launch import assemble, run
+from bmi_runtime.session.assemble import assemble
+from bmi_runtime.session.launch import run
 
 SEEDS = range(1, 11)
 WORLDS = {"default": None, "hard_world": "hard_world"}

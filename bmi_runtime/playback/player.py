@@ -8,172 +8,22 @@ the recorded one) grows while the player is idle.
 from __future__ import annotations
 
 import bisect
-import json
-import sys
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import zmq
 
-from bmi_runtime.config import Config
-from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.messages import STREAMS, WIRE_VERSION, Bin, latency_ns, pack, unpack
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import STREAMS, WIRE_VERSION, latency_ns, pack, unpack
+from bmi_runtime.playback.index import Index
+from bmi_runtime.playback.position import Position
+from bmi_runtime.playback.what_if import WhatIf
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.core import Session
-from bmi_runtime.session.describe import live_parameters
-from bmi_runtime.session.replay import Replay, recorded_config, session_from
-from bmi_runtime.session.what_if import WhatIf
-from bmi_runtime.sources.base import source_class
+from bmi_runtime.session.live_parameters import live_parameters
+from bmi_runtime.session.replay import recorded_config
 
 FRAME_S = 1.0 / STREAMS["step"].publish_hz
 PAST_S, PAST_COUNTS_S = 60.0, 10.0  # of steps, and of counts, that a window is given of the past
-MODEL_EVERY_S = 0.5
-MOST_MODELS = 400
 SPEEDS = (0.1, 100.0)
-
-
-class Position:
-    """A replayed session at a bin of its recording, that can go anywhere.
-
-    Parameters
-    ----------
-    recording : Recording
-    overrides : sequence of str
-    """
-
-    def __init__(self, recording: Recording, overrides=()):
-        self.replay = Replay(recording, overrides)
-        self.overrides = tuple(overrides)
-        self.snapshots = [snapshot for _, snapshot in recording.messages("snapshot")]
-        self.first_difference: int | None = None
-
-    @property
-    def bin(self) -> int:
-        """Bins done."""
-        return self.replay.position
-
-    @property
-    def session(self) -> Session:
-        """The session as it is after these bins."""
-        return self.replay.session
-
-    def advance(self, bins: int) -> None:
-        """Step this many bins on, or to the end."""
-        replay = self.replay
-        for _ in range(min(bins, len(replay.steps) - replay.position)):
-            if not replay.next() and self.first_difference is None:
-                self.first_difference = replay.position - 1
-
-    def go_to(self, bin_index: int) -> None:
-        """Go to a bin: on from here or from the nearest snapshot before it, whichever is nearer."""
-        bin_index = min(max(bin_index, 0), len(self.replay.steps))
-        near = max((s for s in self.snapshots if self._place(s) <= bin_index), key=self._place)
-        if self.overrides:  # another setting: snapshots of the recording do not hold its state
-            near = self.snapshots[0]
-        if not self._place(near) <= self.bin <= bin_index:
-            self._restore(near)
-        self.advance(bin_index - self.bin)
-
-    def _place(self, snapshot: dict[str, Any]) -> int:
-        """Return where in this recording a snapshot was taken: a resumed session goes on counting its parent's bins."""
-        return int(snapshot["bins"]) - int(self.snapshots[0]["bins"])
-
-    def _restore(self, snapshot: dict[str, Any]) -> None:
-        session = session_from(self.replay.recording, self.overrides)
-        if not self.overrides:
-            session.restore(snapshot)
-        session.events.clear()
-        self.replay.session, self.replay.position = session, self._place(snapshot)
-
-
-class World:
-    """The simulated world of a recording, made again from its seed; believed while its counts are the recorded ones.
-
-    Parameters
-    ----------
-    config : Config
-    """
-
-    def __init__(self, config: Config):
-        self.source = source_class("simulated")(config) if config.source.kind == "simulated" else None
-        self._bin = Bin(*config.layout)
-
-    def advance(self, cursor, target, recorded_counts: np.ndarray) -> None:
-        """Make one bin, as it was made in the session."""
-        if self.source is None:
-            return
-        self.source.next_bin(self._bin, cursor, target)
-        if not np.array_equal(self._bin.fields.counts, recorded_counts):
-            self.source = None
-
-    def truth(self) -> np.ndarray | None:
-        """Return the units' true weights of this moment, or None where they are not known."""
-        return None if self.source is None else np.array(self.source.truth())
-
-
-class Index:
-    """The model and the truth along the whole recording, and whether the replay is identical; grows in small pieces."""
-
-    def __init__(self, recording: Recording, config: Config):
-        self.position = Position(recording)
-        n_bins = len(self.position.replay.steps)
-        self.every = max(round(MODEL_EVERY_S / config.bin_s), -(-n_bins // MOST_MODELS), 1)
-        self.world = World(config)
-        self._counts = self.position.replay.steps["input"]["counts"]
-        self.bins: list[int] = []
-        self.weights: list[np.ndarray] = []
-        self.sd: list[np.ndarray] = []
-        self.predicted: list[np.ndarray] = []
-        self.truths: list[np.ndarray | None] = []
-        self._keep()
-
-    @property
-    def done(self) -> bool:
-        """Whether the whole recording has been replayed once."""
-        return self.position.bin >= len(self.position.replay.steps)
-
-    def grow(self) -> None:
-        """Replay up to the next model that is kept."""
-        position = self.position
-        for _ in range(min(self.every - position.bin % self.every, len(self._counts) - position.bin)):
-            session = position.session
-            self.world.advance(session.cursor, session.task.target, self._counts[position.bin])
-            position.advance(1)
-        self._keep()
-
-    def grow_to(self, bin_index: int) -> None:
-        """Replay at least up to a bin."""
-        while self.position.bin < bin_index and not self.done:
-            self.grow()
-
-    def _keep(self) -> None:
-        model = self.position.session.model
-        rows = np.arange(model.n_regressors)
-        self.bins.append(self.position.bin)
-        self.weights.append(model.weights.astype(np.float32))
-        self.sd.append(np.sqrt(model.covariance[rows * (rows + 3) // 2]).astype(np.float32))
-        self.predicted.append(self.position.session.oversight.monitor.error_sd().astype(np.float32))
-        self.truths.append(self.world.truth())
-
-    def truth_at(self, bin_index: int) -> np.ndarray | None:
-        """Return the true weights at the last kept model up to a bin, or None where they are not known."""
-        return self.truths[max(bisect.bisect_right(self.bins, bin_index) - 1, 0)]
-
-    def until(self, bin_index: int) -> dict[str, np.ndarray]:
-        """Return the models up to a bin: ``bins, weights, sd, truth`` (NaN where it is not known), ``predicted_sd``."""
-        count = max(bisect.bisect_right(self.bins, bin_index), 1)
-        unknown = np.full_like(self.weights[0], np.nan)
-        truths = [unknown if truth is None else truth for truth in self.truths[:count]]
-        return {
-            "bins": np.array(self.bins[:count]),
-            "weights": np.stack(self.weights[:count]),
-            "sd": np.stack(self.sd[:count]),
-            "truth": np.stack(truths).astype(np.float32),
-            "predicted_sd": np.stack(self.predicted[:count]),
-        }
 
 
 class Player:
@@ -330,7 +180,7 @@ class Player:
         """Return weights and covariances at this moment, and the truth where it is known."""
         session = self.position.session
         message = session.model.state()
-        message["predicted_sd"] = session.oversight.monitor.error_sd()
+        message["predicted_sd"] = session.adaptation.monitor.error_sd()
         truth = self.index.truth_at(self.bin)
         if truth is not None:
             message["truth"] = truth
@@ -460,88 +310,3 @@ def _speed(value: Any) -> float:
             f"the speed of a replay lies between {SPEEDS[0]:g} and {SPEEDS[1]:g} times real time, got {value!r}"
         )
     return float(value)
-
-
-def serve(player: Player, context: zmq.Context, stop: Callable[[], bool], ready: Callable[[str, str], None]) -> None:
-    """Publish a player and answer its commands until `stop` says so.
-
-    Parameters
-    ----------
-    player : Player
-    context : zmq.Context
-    stop : callable
-    ready : callable
-        Gets the telemetry and the control address.
-    """
-    publisher, answering = context.socket(zmq.PUB), context.socket(zmq.REP)
-    sequence = dict.fromkeys(STREAMS, 0)
-
-    def publish(stream: str, bin_index: int, message: dict[str, Any]) -> None:
-        sequence[stream] += 1
-        body = {"v": WIRE_VERSION, "seq": sequence[stream], "bin": bin_index, **message}
-        publisher.send_multipart((stream.encode(), pack(body)))
-
-    player.publish = publish
-    try:
-        for socket in (publisher, answering):
-            socket.linger = 0
-            socket.bind("tcp://127.0.0.1:*")
-        ready(publisher.last_endpoint.decode(), answering.last_endpoint.decode())
-        _serve(player, answering, stop)
-    finally:
-        publisher.close()
-        answering.close()
-
-
-def _serve(player: Player, answering: zmq.Socket, stop: Callable[[], bool]) -> None:
-    last, next_model = time.monotonic(), 0.0
-    while not stop():
-        more = player.work()
-        while answering.poll(0 if more else 5):
-            answering.send(_reply(player, answering.recv()))
-        now = time.monotonic()
-        if now - last < FRAME_S:
-            continue
-        player.tick(now - last)
-        last = now
-        if now >= next_model:
-            player.show_model()
-            player.publish("health", player.bin, {**player.health(), "epoch": player.epoch})
-            next_model = now + 1.0 / STREAMS["model"].publish_hz
-
-
-def _reply(player: Player, data: bytes) -> bytes:
-    try:
-        command = unpack(data)
-        if not isinstance(command, dict):
-            raise BadInput("a command is a map, for example {'do': 'play'}")
-        reply = {"ok": True, **player.handle(command)}
-    except BmiError as error:
-        reply = {"ok": False, "error": str(error)}
-    return pack({"v": WIRE_VERSION, **reply})
-
-
-def main(path: str) -> int:
-    """Serve a recording until standard input ends (the window that started this has gone)."""
-    player = Player(path)
-    gone = threading.Event()
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        gone.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-    def ready(telemetry: str, control: str) -> None:
-        print(json.dumps({"telemetry": telemetry, "control": control}), flush=True)
-
-    serve(player, zmq.Context.instance(), gone.is_set, ready)
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1]))
-    except BmiError as failure:
-        print(f"bmi: {failure}", file=sys.stderr)
-        sys.exit(failure.exit_code)

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from bmi_runtime.decoding.tables import DECODERS, FILTER_OF, names
 from bmi_runtime.errors import BadInput
+from bmi_runtime.intention import registry as intentions
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.session.safety import Happening
+from bmi_runtime.tasks import registry as tasks
 
 if TYPE_CHECKING:
     from bmi_runtime.session.core import Session
 
+KINDS = {float: "number", bool: "switch", str: "choice"}
 DECODER_SETTINGS = ("kind", "fitted_file", "velocity_time_constant_s", "velocity_sd_m_s", "parameter_trust")
 
 
@@ -86,8 +89,8 @@ LIVE_PARAMETERS = {
         0.0,
         1.0,
         "learning rate of every unit",
-        get=lambda session: session.oversight.learning_rate,
-        commit=lambda session, value: session.oversight.set_learning_rate(value),
+        get=lambda session: session.adaptation.learning_rate,
+        commit=lambda session, value: session.adaptation.set_learning_rate(value),
     ),
     "adapter.enabled": LiveParameter(
         "", 0, 1, "adaptation on or off", lambda session: session.adapting, _set("adapting"), kind=bool
@@ -251,3 +254,31 @@ def shown(value: Any) -> str:
 def is_word(value: Any, word: str) -> bool:
     """Return whether somebody sent this word, and not an array or anything else that compares oddly."""
     return isinstance(value, str) and value == word
+
+
+def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
+    """Return every live parameter of a session: ``unit, low, high, about, kind, choices, why, value``.
+
+    ``why`` says why only these choices are offered, where that is a question.
+    """
+    values, likelihood = current_values(session), session.model.likelihood
+    choices = {"task.kind": tasks.names(), "decoder.kind": decoder_kinds(session)}
+    choices["adapter.intention"] = intentions.names()
+    return {
+        key: {
+            "unit": parameter.unit,
+            "low": parameter.low,
+            "high": parameter.high,
+            "about": parameter.about,
+            "kind": "text" if parameter.kind is str and key not in choices else KINDS[parameter.kind],
+            "choices": choices.get(key, []),
+            "why": why_these_kinds(likelihood) if key == "decoder.kind" else "",
+            "value": values.get(key),
+        }
+        for key, parameter in LIVE_PARAMETERS.items()
+    }
+
+
+def current_values(session: Session) -> dict[str, Any]:
+    """Return the value of every live parameter now."""
+    return {key: parameter.get(session) for key, parameter in LIVE_PARAMETERS.items()}

@@ -16,7 +16,7 @@ from bmi_runtime.encoding.adapter import Adapter
 SMALLEST_RATE = 1e-9  # drift tracking never goes below this: a filter that cannot move cannot notice drift
 
 
-class Oversight:
+class AdaptationController:
     """Schedule, monitor and drift tracking around one adapter; the session calls it once per adapted bin.
 
     Parameters

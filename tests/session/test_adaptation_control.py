@@ -18,7 +18,7 @@ def run(seconds, *overrides):
         source.next_bin(given, session.cursor, session.task.target)
         session.step(given.bytes)
         if k % 100 == 99:
-            report = session.oversight.report(source.truth())
+            report = session.adaptation.report(source.truth())
     return session, report, session.events
 
 
@@ -51,7 +51,7 @@ def test_drift_tracking_raises_the_rate_within_its_bound_and_says_so():
     changes = [event for event in events if event["name"] == "learning-rate"]
     assert changes
     assert changes[0]["old"] == 2e-6
-    assert 2e-6 < session.oversight.learning_rate <= 1.5e-5
+    assert 2e-6 < session.adaptation.learning_rate <= 1.5e-5
 
 
 def test_a_schedule_with_a_floor_starts_without_and_ends_at_its_rate():
@@ -66,12 +66,13 @@ def test_a_schedule_with_a_floor_starts_without_and_ends_at_its_rate():
 def test_an_unknown_noise_variance_is_learned_and_replays(tmp_path):
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.session import launch
+    from bmi_runtime.session.assemble import assemble
     from bmi_runtime.session.replay import Replay
 
     overrides = ["session.likelihood=gaussian", "session.units=30", "adapter.learning_rate=1e-4"]
     overrides += ["population.noise_variance=0.5", "encoding.noise_variance=2.0", "adapter.estimate_noise=true"]
     config = configuration.load(None, [*overrides, f"recording.path='{tmp_path / 'a.mcap'}'"])
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     launch.run(loop, 6000)
     learned = loop.session.model.noise_variance
     assert learned.mean() == pytest.approx(0.5, rel=0.015)

@@ -13,7 +13,7 @@ from bmi_runtime.calibration.closed_form import (
     steady_state,
 )
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.calibration.exact import exact_steady_state
+from bmi_runtime.calibration.exact_recursion import exact_steady_state
 from bmi_runtime.calibration.inverse import rate_for_convergence, rate_for_error
 from bmi_runtime.calibration.schedules import floor_schedule, predict_schedule
 from bmi_runtime.calibration.validity import TRUSTED, sweep_bins

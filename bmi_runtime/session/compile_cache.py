@@ -19,12 +19,12 @@ from bmi_runtime.kernels import jit
 from bmi_runtime.session.core import Session, warm_up
 
 
-def get_ready(config: Config, say: Callable[[str], None]) -> None:
+def precompile(config: Config, say: Callable[[str], None]) -> None:
     """Load every kernel that a session needs, or compile it."""
     helper = None
     if not jit.cache_folder(jit.FOLDER / "monitoring.py").exists():
         say("compiling the kernels: only the first start on this machine takes this half minute")
-        command = [sys.executable, "-m", "bmi_runtime.session.warm", config.model_dump_json()]
+        command = [sys.executable, "-m", "bmi_runtime.session.compile_cache", config.model_dump_json()]
         helper = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         warm_up(config)
@@ -39,7 +39,7 @@ def compile_monitor(config: Config) -> None:
     start = np.ones(config.session.units)
     model = EncodingModel.untrained(start, config.session.likelihood, config.bin_s, 0.1)
     session = Session(config, model)
-    session.oversight.update(np.zeros(model.n_units), start, 0)
+    session.adaptation.update(np.zeros(model.n_units), start, 0)
 
 
 if __name__ == "__main__":
