@@ -26,8 +26,8 @@ from bmi_runtime.intention.inferred_target import OffersCandidates, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.kernels import filters
 from bmi_runtime.messages import MISSING, STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
-from bmi_runtime.session.blocks import Blocks
 from bmi_runtime.session.adaptation_control import AdaptationController
+from bmi_runtime.session.blocks import Blocks
 from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.live_parameters import (
     DECODER_SETTINGS,

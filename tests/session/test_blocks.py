@@ -9,6 +9,7 @@ from bmi_runtime.messages import TrialState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.summary import summarise
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import resume
 
@@ -27,7 +28,7 @@ def configured(path, blocks=BLOCKS, **more):
 
 
 def run(path, blocks=BLOCKS, commands=None, bins=0, **more):
-    loop = launch.assemble(configured(path, blocks, **more), "max")
+    loop = assemble(configured(path, blocks, **more), "max")
     todo = dict(commands or {})
     loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
     launch.run(loop, bins)
@@ -126,8 +127,8 @@ def test_what_a_block_cannot_have_is_said_and_the_rest_holds(tmp_path):
     (refused,) = [event for event in events if event["name"] == "block-setting-refused"]
     assert refused["set"] == "decoder.kind" and "decoder.kind cannot change" in refused["error"]
     with pytest.raises(BadInput, match="no task 'pursiut'; did you mean 'pursuit'"):
-        launch.assemble(configured(tmp_path / "f.mcap", [{"kind": "adapt", "task": "pursiut"}]), "max")
-    plain = launch.assemble(configured(tmp_path / "g.mcap", []), "max")
+        assemble(configured(tmp_path / "f.mcap", [{"kind": "adapt", "task": "pursiut"}]), "max")
+    plain = assemble(configured(tmp_path / "g.mcap", []), "max")
     with pytest.raises(BadInput, match="no blocks"):
         plain.session.apply({"set": "session.block", "value": 1})
 
