@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from bmi_runtime.config import BLOCK_KINDS, BlockConfig, Config
+from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.registry import names as intention_names
 from bmi_runtime.registry import unknown
 from bmi_runtime.tasks.registry import names as task_names
@@ -167,3 +168,18 @@ class Blocks:
         self.scores = [BlockScore(**score) for score in snapshot["scores"]]
         self.recent, self._counted = [bool(x) for x in snapshot["recent"]], tuple(snapshot["counted"])
         self.over = bool(snapshot["over"])
+
+
+def checked_number(blocks: Blocks | None, number: float) -> int:
+    """Return the number of a block that may begin.
+
+    Raises
+    ------
+    BadInput
+        When the session has no blocks, or none of that number.
+    """
+    if not blocks:
+        raise BadInput("this session has no blocks; give [[block]] tables in its configuration")
+    if not (number.is_integer() and 1 <= number <= len(blocks.sections)):
+        raise BadInput(f"there is no block {number:g}, only blocks 1 to {len(blocks.sections)}")
+    return int(number)

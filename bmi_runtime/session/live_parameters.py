@@ -15,6 +15,8 @@ from bmi_runtime.decoding.tables import DECODERS, FILTER_OF, names
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention import registry as intentions
 from bmi_runtime.messages import SafetyState
+from bmi_runtime.session.blocks import checked_number
+from bmi_runtime.session.inputs import parsed_left_out
 from bmi_runtime.session.safety import Happening
 from bmi_runtime.tasks import registry as tasks
 
@@ -77,8 +79,8 @@ def _decoder_setting(name: str, low: float, high: float, unit: str, about: str, 
         high,
         about,
         get=lambda session: session.decoder_settings()[name],
-        prepare=lambda session, value: session.prepare_decoder({name: value}),
-        commit=lambda session, prepared: session.take_decoder(prepared),
+        prepare=lambda session, value: session.decoding.prepare({name: value}, session.bins, decoder_kinds(session)),
+        commit=lambda session, prepared: session.decoding.take(prepared),
         kind=kind,
     )
 
@@ -104,8 +106,8 @@ LIVE_PARAMETERS = {
         1,
         "decode with the parameters of this moment, or with the live ones",
         get=lambda session: session.decoder_model is not session.model,
-        prepare=lambda session, value: session.prepare_frozen(value),
-        commit=lambda session, prepared: session.take_decoder(prepared),
+        prepare=lambda session, value: session.decoding.prepare_frozen(value),
+        commit=lambda session, prepared: session.decoding.take(prepared),
         kind=bool,
     ),
     "decoder.kind": _decoder_setting("kind", 0, 0, "", "which filter decodes", str),
@@ -115,8 +117,8 @@ LIVE_PARAMETERS = {
         0,
         "the file of a fitted decoder that takes over (bmi train, bmi learn, bmi compare --write)",
         get=lambda session: session.decoder_settings()["fitted_file"],
-        prepare=lambda session, value: session.prepare_fitted(value),
-        commit=lambda session, prepared: session.take_decoder(prepared),
+        prepare=lambda session, value: session.decoding.prepare_fitted(value, session.bins),
+        commit=lambda session, prepared: session.decoding.take(prepared),
         kind=str,
     ),
     "decoder.velocity_time_constant_s": _decoder_setting(
@@ -133,9 +135,9 @@ LIVE_PARAMETERS = {
         0,
         0,
         "which targets",
-        get=lambda session: session.task_kind,
-        prepare=lambda session, value: session.prepare_task(value),
-        commit=lambda session, prepared: session.take_task(prepared),
+        get=lambda session: session.goal.task_kind,
+        prepare=lambda session, value: session.goal.prepare_task(value),
+        commit=lambda session, prepared: session.goal.take_task(prepared),
         kind=str,
     ),
     "adapter.intention": LiveParameter(
@@ -143,9 +145,9 @@ LIVE_PARAMETERS = {
         0,
         0,
         "what the subject is taken to want while the model learns",
-        get=lambda session: session.intention_kind,
-        prepare=lambda session, value: session.prepare_intention(value),
-        commit=lambda session, prepared: session.take_intention(*prepared),
+        get=lambda session: session.goal.intention_kind,
+        prepare=lambda session, value: session.goal.prepare_intention(value),
+        commit=lambda session, prepared: session.goal.take_intention(*prepared),
         kind=str,
     ),
     "session.block": LiveParameter(
@@ -154,7 +156,7 @@ LIVE_PARAMETERS = {
         1000,
         "number of the block that runs, from 1; setting it lets that block begin (0: the session has no blocks)",
         get=lambda session: float(session.blocks.number) if session.blocks else 0.0,
-        prepare=lambda session, value: session.prepare_block(value),
+        prepare=lambda session, value: checked_number(session.blocks, value),
         commit=lambda session, number: session.begin_block(number, "operator"),
     ),
     "session.left_out": LiveParameter(
@@ -163,8 +165,8 @@ LIVE_PARAMETERS = {
         0,
         "units that neither decode nor are learned: their numbers, from 0, with commas",
         get=lambda session: ", ".join(str(unit) for unit in session.left_out),
-        prepare=lambda session, value: session.prepare_left_out(value),
-        commit=lambda session, prepared: session.leave_out(prepared),
+        prepare=lambda session, value: parsed_left_out(value, session.model.n_units),
+        commit=lambda session, prepared: session.inputs.leave_out(prepared),
         kind=str,
     ),
     "session.stopped": LiveParameter(
@@ -243,6 +245,21 @@ def checked(key: Any, value: Any) -> Any:
     if not math.isfinite(number) or not parameter.low <= number <= parameter.high:
         raise BadInput(f"{key} must lie between {parameter.low:g} and {parameter.high:g}, got {shown(value)}")
     return bool(number) if parameter.kind is bool else number
+
+
+def apply(session: Session, command: dict[str, Any]) -> dict[str, Any]:
+    """Apply a command to a session between two bins; return the old and new value and the bin it takes effect.
+
+    Raises
+    ------
+    BadInput
+        As :func:`checked`, and when the value cannot be prepared; nothing has changed then.
+    """
+    key: Any = command.get("set")
+    value, parameter = checked(key, command.get("value")), LIVE_PARAMETERS[key]
+    old, prepared = parameter.get(session), parameter.prepare(session, value)
+    parameter.commit(session, prepared)
+    return {"set": key, "old": old, "new": value, "bin": session.bins}
 
 
 def shown(value: Any) -> str:

@@ -82,16 +82,17 @@ class OpenLoopSession(Session):
         super().__init__(config, model)
         self._infers = infers
         self._shown_task = ShownTask(self.task)
-        self.task = self._shown_task  # type: ignore[assignment]  # it never begins a trial of its own
+        self.goal.task = self._shown_task  # type: ignore[assignment]  # it never begins a trial of its own
+        self.goal.recorded = True  # the targets are those of the recording
         self._shown: Any = None
 
     def show(self, output: np.void) -> None:
         """Give the recorded output of the bin that comes next."""
         self._shown = output
 
-    def _infer_intention(self, given) -> Any:
+    def _intend(self, given: Any) -> Any:
         if self._infers:
-            return super()._infer_intention(given)
+            return super()._intend(given)
         return tuple(self._shown["intended"].tolist())
 
     def _assist_now(self) -> float:
@@ -102,9 +103,6 @@ class OpenLoopSession(Session):
         self.cursor[:] = self._shown["cursor"].tolist()
         self.decoder.set_position(*self.cursor[: self.space.n_axes])
         self._shown_task.show(self._shown)
-
-    def take_task(self, prepared: Any) -> None:
-        """Keep the task: the targets are those of the recording."""
 
 
 KNOWABLE = (  # what decodes and what learns: the recording holds everything else that these need

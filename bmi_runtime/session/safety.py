@@ -15,6 +15,7 @@ stopped        the operator stopped the output; only a new session resumes no   
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 from bmi_runtime.config import SafetyConfig
@@ -78,6 +79,7 @@ class Safety:
         self.calibrating = round(config.calibrating_s / bin_s)
         self.good = self.bad = self.exploded = self.seen = 0
         self.events: list[dict[str, Any]] = []
+        self._most_squared = config.max_speed**2
 
     @property
     def moves(self) -> bool:
@@ -88,6 +90,16 @@ class Safety:
     def adapts(self) -> bool:
         """Whether the encoding model may adapt (on usable bins)."""
         return self.state in ADAPTS
+
+    def plausible(self, velocity: Sequence[float]) -> bool:
+        """Return whether a velocity (m/s) is finite and within ``safety.max_speed``."""
+        return sum([v * v for v in velocity]) <= self._most_squared  # not so for NaN
+
+    def part_failed(self, part: str, kind: str, error: Any, goes_on_with: str) -> dict[str, Any]:
+        """Freeze the output because somebody's part failed; return the event that says so."""
+        said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+        self.happen(Happening.FAULT)
+        return {"name": f"{part}-failed", "kind": kind, "error": said[:300], "goes_on_with": goes_on_with}
 
     def before_decoding(self, usable: bool) -> None:
         """Take note of a bin before it is decoded: the output stops being trusted before it moves the cursor."""

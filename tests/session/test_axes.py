@@ -108,27 +108,27 @@ def steps(session, source, given, bins, spoil):
 def test_units_that_are_missing_leave_the_features_at_work():
     session, source, given = mixed_session()
     steps(session, source, given, 2000, lambda fields: None)
-    before, features = session.model.weights.copy(), session.features.model.weights.copy()
+    before, features = session.model.weights.copy(), session.learning.features.model.weights.copy()
 
     def silence(fields):
         fields.counts[:] = MISSING
 
     steps(session, source, given, 1000, silence)
     assert np.array_equal(session.model.weights, before)
-    assert not np.array_equal(session.features.model.weights, features)
+    assert not np.array_equal(session.learning.features.model.weights, features)
     assert not [event for event in session.events if event["name"] == "refused-counts"]
 
 
 def test_features_that_are_missing_leave_the_units_at_work():
     session, source, given = mixed_session()
     steps(session, source, given, 500, lambda fields: None)
-    features, before = session.features.model.weights.copy(), session.model.weights.copy()
+    features, before = session.learning.features.model.weights.copy(), session.model.weights.copy()
 
     def silence(fields):
         fields.features[:] = np.nan
 
     steps(session, source, given, 500, silence)
-    assert np.array_equal(session.features.model.weights, features)
+    assert np.array_equal(session.learning.features.model.weights, features)
     assert not np.array_equal(session.model.weights, before)
 
 

@@ -54,7 +54,7 @@ def test_each_block_does_what_its_kind_says_and_the_session_ends_after_the_last(
     assert [float(part["assist"].mean()) for part in parts] == pytest.approx([1.0, 0.4, 0.0, 0.0, 0.0])
     assert [bool(part["adapting"].any()) for part in parts] == [True, True, False, False, True]
     assert parts[1]["learning_rate"][0] == 1e-5 and parts[4]["learning_rate"][-1] == 1e-5  # stays what it was
-    assert loop.session.task_kind == "random-target" and not loop.session.decoder_model is not loop.session.model
+    assert loop.session.goal.task_kind == "random-target" and not loop.session.decoder_model is not loop.session.model
 
 
 def test_nobody_is_asked_for_anything_in_a_free_block(recorded):

@@ -33,7 +33,7 @@ class HalfFilter(VelocityFilter):
 @pytest.fixture
 def half(monkeypatch):
     found, names = tables.decoder_class, tables.names
-    for module in ("bmi_runtime.session.core", "bmi_runtime.decoding.tables"):
+    for module in ("bmi_runtime.session.decoder_stage", "bmi_runtime.decoding.tables"):
         monkeypatch.setattr(f"{module}.decoder_class", lambda name: HalfFilter if name == "half" else found(name))
     monkeypatch.setattr("bmi_runtime.session.live_parameters.names", lambda: [*names(), "half"])
 

@@ -146,7 +146,7 @@ def test_a_snapshot_names_the_task_that_a_command_chose(tmp_path):
     last = [message for _, message in replay.recording.messages("snapshot") if message["bins"] < 2000][-1]
     replay.session.restore(last)
     replay.position = last["bins"]
-    assert replay.session.task_kind == "random-target"
+    assert replay.session.goal.task_kind == "random-target"
     assert all(replay.next() for _ in range(2000 - last["bins"]))
 
 

@@ -1,0 +1,215 @@
+"""The decoder of a session: made, tried on the newest bins, exchanged, and replaced where it fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bmi_runtime.config import Config, DecoderConfig
+from bmi_runtime.decoding.base import SessionDecoder
+from bmi_runtime.decoding.hosting import make_decoder
+from bmi_runtime.decoding.tables import FILTER_OF, OWN, decoder_class
+from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.encoding.regressors import History
+from bmi_runtime.errors import BadInput
+from bmi_runtime.session.inputs import Inputs
+from bmi_runtime.session.live_parameters import DECODER_SETTINGS, shown, why_these_kinds
+from bmi_runtime.session.safety import Safety
+from bmi_runtime.session.start_checks import frozen_copy
+
+
+class PreparedDecoder(NamedTuple):
+    """A decoder that may take over, with the settings and the model that it was made from."""
+
+    section: DecoderConfig
+    model: EncodingModel
+    decoder: SessionDecoder
+
+
+class DecoderStage:
+    """The decoder, its settings and the model it reads; every change is prepared first and then taken.
+
+    Parameters
+    ----------
+    config : Config
+    live_model : EncodingModel
+        Which the session adapts.
+    inputs : Inputs
+        What is decoded.
+    safety : Safety
+        Hears of answers that cannot be.
+    cursor : list of float
+        Position and velocity of the session's cursor, by reference.
+    events : list of dict
+        The session's, by reference.
+    history : History or None
+        The units' own, where rates depend on it.
+    repair : callable
+        Starts units again whose covariance is lost.
+
+    Attributes
+    ----------
+    decoder : SessionDecoder
+    section : DecoderConfig
+        The settings of this moment.
+    model : EncodingModel
+        The live one, or a frozen copy.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        live_model: EncodingModel,
+        inputs: Inputs,
+        safety: Safety,
+        cursor: list[float],
+        events: list[dict[str, Any]],
+        history: History | None,
+        repair: Callable[[], None],
+    ):
+        self.live_model, self.inputs, self.safety, self.cursor, self.events = live_model, inputs, safety, cursor, events
+        self._history, self._repair = history, repair
+        self._n, self._poisson = config.space.n_axes, not config.continuous
+        self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
+        self.section, frozen = config.decoder, config.decoder.frozen_model
+        self.model = frozen_copy(frozen, config, live_model) if frozen else live_model
+        self.decoder: SessionDecoder = self._made(self.section, self.model)
+
+    def _made(self, section: DecoderConfig, model: EncodingModel) -> SessionDecoder:
+        if model.features and section.kind not in OWN:
+            raise BadInput(
+                f"decoder.kind = '{section.kind}' decodes spiking units alone; a session with features beside them "
+                f"wants {' or '.join(OWN)}"
+            )
+        history = {"history": self._history.traces} if self._history else {}
+        return make_decoder(decoder_class(section.kind), section, model, **history)
+
+    def decode(self, may_decode: bool) -> np.ndarray:
+        """Return the decoded state; coast on the prior when the bin cannot be used, start again when it went wrong."""
+        decoder = self.decoder
+        if not may_decode:
+            decoder.coast()
+        else:
+            self._check(self._predicted(decoder))
+        if decoder.failure:
+            self._failed(decoder.failure)
+        return self.decoder.state
+
+    def _predicted(self, decoder: SessionDecoder) -> list[float]:
+        inputs = self.inputs
+        features = inputs.features
+        if features and features.came:
+            return decoder.predict(inputs.counts, inputs.valid, features.values, features.valid).tolist()
+        return decoder.predict(inputs.counts, inputs.valid).tolist()
+
+    def _check(self, state: list[float]) -> None:
+        decoder = self.decoder
+        finite = math.isfinite(sum(state))
+        broken = not (finite and self.safety.plausible(state[self._n :]))
+        if broken and not decoder.failure:
+            self.events.append({"name": "decoder-implausible" if finite else "decoder-not-finite"})
+            self._repair()
+            decoder.reset()
+            decoder.set_position(*self.cursor[: self._n])
+        exploded = self._poisson and decoder.largest > self._rate_limit
+        self.safety.after_decoding(exploded, broken)
+
+    def _failed(self, error: str) -> None:
+        """Go on with the project's own filter: a decoder that raised is asked nothing any more."""
+        kind = FILTER_OF[self.live_model.likelihood]
+        self.events.append(self.safety.part_failed("decoder", self.section.kind, error, kind))
+        section = self.section.model_copy(update={"kind": kind})
+        self.take(PreparedDecoder(section, self.model, self._made(section, self.model)))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the decoder's settings of this moment, the project's own filter by the name of what it is."""
+        settings = {name: getattr(self.section, name) for name in DECODER_SETTINGS}
+        return settings | ({"kind": FILTER_OF[self.live_model.likelihood]} if settings["kind"] in OWN else {})
+
+    def prepare(self, settings: dict[str, Any], bins: int, kinds: list[str]) -> PreparedDecoder:
+        """Make the decoder that these settings ask for, try it on the newest bins, and change nothing.
+
+        Parameters
+        ----------
+        settings : dict
+            Keys of ``[decoder]``.
+        bins : int
+            Done so far.
+        kinds : list of str
+            That a session may change to.
+
+        Raises
+        ------
+        BadInput
+            When it is not of this session, cannot be made, or fails on the bins.
+        """
+        kind = settings.get("kind")
+        if kind is not None and kind not in kinds:
+            why = why_these_kinds(self.live_model.likelihood)
+            raise BadInput(f"decoder.kind cannot change to {shown(kind)}: {why}; choose from {', '.join(kinds)}")
+        return self._prepared(self.section.model_copy(update=settings), bins)
+
+    def prepare_fitted(self, file: str, bins: int) -> PreparedDecoder:
+        """Make the decoder of a file and try it on the newest bins; an empty name goes back to the units' own filter.
+
+        Raises
+        ------
+        BadInput
+            When the file cannot be read, is not for this session, or its decoder fails on the bins.
+        """
+        kind = "fitted" if file else FILTER_OF[self.live_model.likelihood]
+        return self._prepared(self.section.model_copy(update={"fitted_file": file, "kind": kind}), bins)
+
+    def prepare_frozen(self, frozen: bool) -> PreparedDecoder:
+        """Make a decoder with the parameters of this moment, or one with the live ones."""
+        model = self.live_model.copy() if frozen else self.live_model
+        return PreparedDecoder(self.section, model, self._made(self.section, model))
+
+    def _prepared(self, section: DecoderConfig, bins: int) -> PreparedDecoder:
+        self._try(self._made(section, self.model), section.kind, bins)
+        return PreparedDecoder(section, self.model, self._made(section, self.model))
+
+    def _try(self, decoder: SessionDecoder, kind: str, bins: int) -> None:
+        """Step a decoder over the newest bins; raise `BadInput` when it fails or answers what cannot be."""
+        decoder.set_position(*self.cursor[: self._n])
+        for counts in self.inputs.newest(bins):
+            state = decoder.predict(counts)
+            plausible = self.safety.plausible(state.tolist()[self._n :])
+            why = decoder.failure or ("" if plausible else "its answer cannot be")
+            if why:
+                raise BadInput(f"the decoder {shown(kind)} does not take over: on the newest bins, {why}")
+
+    def take(self, prepared: PreparedDecoder) -> None:
+        """Let a prepared decoder take over: from the state of the old one where it is of its kind."""
+        before = self.decoder
+        self.section, self.model, self.decoder = prepared
+        if self.decoder.is_kin_of(before) and not before.failure:
+            self.decoder.restore(before.snapshot())
+        else:
+            self.decoder.set_position(*self.cursor[: self._n])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        return {
+            "decoder_model": None if self.model is self.live_model else self.model.state(),
+            "decoder": self.decoder.snapshot(),
+            "decoder_settings": self.settings(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Make the decoder of a session's snapshot, with its model where that was frozen, and restore its state."""
+        settings, named = snapshot.get("decoder_settings", {}), isinstance(snapshot["live"], dict)
+        if not named and settings.get("kind") in OWN:  # older recordings call every decoder of ours so
+            settings = settings | {"kind": self.section.kind}
+        section = self.section.model_copy(update=settings)
+        model = self.live_model
+        if snapshot["decoder_model"] is not None:
+            model = self.live_model.copy()
+            model.restore(snapshot["decoder_model"])
+        if section != self.section or model is not self.model:
+            self.section, self.model = section, model
+            self.decoder = self._made(section, model)
+        self.decoder.restore(snapshot["decoder"])

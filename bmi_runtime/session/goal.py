@@ -1,0 +1,203 @@
+"""What is asked of the subject and what it is taken to want: task and intention, and what follows one that fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bmi_runtime.config import Config
+from bmi_runtime.errors import BadInput
+from bmi_runtime.intention.inferred_target import OffersCandidates, WeighsLabels
+from bmi_runtime.intention.registry import Intention, make_intention
+from bmi_runtime.session.blocks import Blocks
+from bmi_runtime.session.live_parameters import shown
+from bmi_runtime.session.safety import Safety
+from bmi_runtime.tasks.base import ReachTask
+from bmi_runtime.tasks.registry import make_task
+
+FALLBACK_TASK, FALLBACK_INTENTION = "centre-out", "optimal-control"
+
+
+class Goal:
+    """Task and intention of a session; every change is prepared first and then taken.
+
+    Parameters
+    ----------
+    config : Config
+    blocks : Blocks or None
+        In a free block nobody is asked for anything.
+    rng : numpy.random.Generator
+        The session's: targets are drawn from it.
+    safety : Safety
+    cursor : list of float
+        Position and velocity as the subject sees them, by reference.
+    events : list of dict
+        The session's, by reference.
+
+    Attributes
+    ----------
+    task : ReachTask
+    intention : Intention or None
+        None: the source brings recorded kinematics.
+    labels : WeighsLabels or None
+        The intention, where it weighs several candidates.
+    recorded : bool
+        The task is that of a recording: it is not exchanged.
+    """
+
+    task: ReachTask
+    task_kind: str
+    intention: Intention | None
+    intention_kind: str
+
+    def __init__(
+        self,
+        config: Config,
+        blocks: Blocks | None,
+        rng: np.random.Generator,
+        safety: Safety,
+        cursor: list[float],
+        events: list[dict[str, Any]],
+    ):
+        self.config, self.blocks, self.rng = config, blocks, rng
+        self.safety, self.cursor, self.events = safety, cursor, events
+        self._n = config.space.n_axes
+        self._skips_missing_axes = config.adapter.missing_axis == "skip"
+        self.recorded = False
+        self.labels: WeighsLabels | None = None
+        self.task_kind, self.task = config.task.kind, make_task(config.task, config.bin_s, rng, self._n)
+        self.take_intention(*self.prepare_intention(config.adapter.intention))
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether the task stands still because a free block runs."""
+        return bool(self.blocks and self.blocks.scores and self.blocks.without_targets)
+
+    # -- intention -------------------------------------------------------------------------------------------------
+
+    def intend(self, given: Any) -> Sequence[float]:
+        """Return the intended velocity (m/s) of a bin's input; whoever infers it may fail."""
+        try:
+            intended = self.infer(given)
+            if len(intended) != self._n:
+                raise ValueError(f"infer gave {len(intended)} numbers for {self._n} axes")
+            return intended
+        except Exception as error:
+            self.events.append(self.safety.part_failed("intention", self.intention_kind, error, FALLBACK_INTENTION))
+            self.take_intention(*self.prepare_intention(FALLBACK_INTENTION))
+            return [math.nan] * self._n
+
+    def infer(self, given: Any) -> Sequence[float]:
+        """Return what the intention infers, from the cursor and the target that the subject saw."""
+        if self.intention is None:
+            return given.kinematics[self._n :].tolist()
+        if self.asks_nothing and not self.labels:
+            return [math.nan] * self._n  # nobody is asked for anything: what is wanted is not known
+        return self.intention.infer(self.cursor, self.task.target, self.task.trial_state)
+
+    def teaches(self, intended: Sequence[float]) -> bool:
+        """Return whether a bin can be learned from: its intention is known, in one axis at least, and can be."""
+        known = [v for v in intended if math.isfinite(v)]
+        enough = len(known) == self._n or (bool(known) and not self._skips_missing_axes)
+        return enough and self.safety.plausible(known)
+
+    def encoded_position(self, given: Any) -> list[float]:
+        """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""
+        return given.kinematics[: self._n].tolist() if self.intention is None else self.cursor[: self._n]
+
+    def prepare_intention(self, kind: str) -> tuple[str, Intention | None]:
+        """Make the intention of this name; raise `BadInput` when there is none, or it cannot be made."""
+        return kind, make_intention(kind, self.config.adapter, self.config.bin_s, self._n)
+
+    def take_intention(self, kind: str, intention: Intention | None) -> None:
+        """Let a prepared intention take over."""
+        self.intention_kind, self.intention = kind, intention
+        self.labels = intention if isinstance(intention, WeighsLabels) else None
+        self.offer_candidates()
+
+    def offer_candidates(self) -> None:
+        """Tell an intention that infers the goal where it may be (not which one it is)."""
+        if not self.labels:
+            return
+        free = bool(self.blocks and self.blocks.scores and self.blocks.section.kind == "free")
+        places = self.task.candidates if isinstance(self.task, OffersCandidates) and not free else ()
+        self.labels.offer(places, self.config.task.workspace_m)
+
+    # -- task ------------------------------------------------------------------------------------------------------
+
+    def advance(self) -> bool:
+        """Advance the task by the cursor; return whether a trial ended.
+
+        A task that fails, or whose target cannot be, is followed by the plainest one.
+        """
+        try:
+            event = self.task.advance(*self.cursor[: self._n])
+            target = self.task.target
+            if len(target) != self._n + 1 or not math.isfinite(sum(target)):
+                raise ValueError(f"its target is {target}")
+        except Exception as error:
+            self._task_failed(error)
+            return False
+        if event:
+            self.events.append(event)
+        return event is not None
+
+    def _task_failed(self, error: Exception) -> None:
+        self.events.append(self.safety.part_failed("task", self.task_kind, error, FALLBACK_TASK))
+        section = self.config.task.model_copy(update={"kind": FALLBACK_TASK, "options": {}})
+        task = make_task(section, self.config.bin_s, self.rng, self._n)
+        task.trial, task.successes, task.timeouts = self.task.trial, self.task.successes, self.task.timeouts
+        task.begin()
+        self.task_kind, self.task = FALLBACK_TASK, task
+
+    def prepare_task(self, kind: str) -> tuple[str, ReachTask]:
+        """Make another task that goes on counting from the one that runs.
+
+        Raises
+        ------
+        BadInput
+            When there is none of that name.
+        """
+        rng_state = self.rng.bit_generator.state
+        options = self.config.task.options if kind == self.config.task.kind else {}
+        section = self.config.task.model_copy(update={"kind": kind, "options": options})
+        try:
+            task = make_task(section, self.config.bin_s, self.rng, self._n)
+            task.restore(self.task.snapshot())
+            task.begin()
+        except Exception as error:
+            self.rng.bit_generator.state = rng_state  # a refused change leaves no trace in what is drawn later
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"the task {shown(kind)} cannot begin: {type(error).__name__}: {error}") from None
+        return kind, task
+
+    def take_task(self, prepared: tuple[str, ReachTask]) -> None:
+        """Let a prepared task take over."""
+        if self.recorded:
+            return
+        self.task_kind, self.task = prepared
+        self.offer_candidates()
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        return {
+            "intention_kind": self.intention_kind,
+            "intention": self.intention.snapshot() if self.intention else [],
+            "task_kind": self.task_kind,
+            "task": self.task.snapshot(),
+        }
+
+    def restore_kinds(self, snapshot: dict[str, Any]) -> None:
+        """Make task and intention those of a session's snapshot, and restore the intention."""
+        if snapshot.get("intention_kind", self.intention_kind) != self.intention_kind:
+            self.take_intention(*self.prepare_intention(snapshot["intention_kind"]))
+        if snapshot["task_kind"] != self.task_kind:
+            self.take_task(self.prepare_task(snapshot["task_kind"]))
+        if self.intention:  # after the task, which offers candidates again
+            self.intention.restore(snapshot["intention"])
