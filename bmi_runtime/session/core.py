@@ -13,7 +13,6 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.decoding.base import SessionDecoder
-from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.intention.registry import Intention
 from bmi_runtime.messages import STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
@@ -123,11 +122,6 @@ class Session:
     def adaptation(self) -> AdaptationController:
         """What watches over the learning rate."""
         return self.learning.control
-
-    @property
-    def adapter(self) -> Adapter:
-        """The filter that adapts the model."""
-        return self.learning.adapter
 
     @property
     def decoder(self) -> SessionDecoder:

@@ -56,11 +56,11 @@ def test_drift_tracking_raises_the_rate_within_its_bound_and_says_so():
 
 def test_a_schedule_with_a_floor_starts_without_and_ends_at_its_rate():
     session, _, _ = run(5, "adapter.schedule=floor", "adapter.learning_rate=1e-4")
-    assert set(np.unique(session.adapter.rate)) <= {0.0, 1e-4}
+    assert set(np.unique(session.learning.adapter.rate)) <= {0.0, 1e-4}
     early, _, _ = run(0.05 * 20, "adapter.schedule=floor", "adapter.learning_rate=1e-6")
-    assert (early.adapter.rate == 0.0).all()
+    assert (early.learning.adapter.rate == 0.0).all()
     late, _, _ = run(60, "adapter.schedule=floor", "adapter.learning_rate=1e-4")
-    assert (late.adapter.rate == 1e-4).mean() > 0.9
+    assert (late.learning.adapter.rate == 1e-4).mean() > 0.9
 
 
 def test_an_unknown_noise_variance_is_learned_and_replays(tmp_path):
