@@ -210,7 +210,7 @@ def _over_zeromq(session, recording, advance):
             source.close()
     if session.bins != recording.n_bins:
         raise BmiError(f"{session.bins} of {recording.n_bins} bins came over {sender.address}")
-    return loop.latency.summary()
+    return loop.tally.latency.summary()
 
 
 def _table(answers, report) -> str:

@@ -102,7 +102,7 @@ def assemble(
     loop = Loop(
         session, source, recorder, telemetry, control, speed, output=output, resumed=resumed, on_snapshot=on_snapshot
     )
-    loop.recording_failed = failed
+    loop.tally.recording_failed = failed
     loop.opening_events += [{"name": "model-loaded", "text": text} for text in told]
     return loop
 

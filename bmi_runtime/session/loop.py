@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import STAGES, Bin, TrialState
-from bmi_runtime.security import refused_clients
+from bmi_runtime.messages import STAGES, Bin
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.event_limiter import EventLimiter
-from bmi_runtime.session.latency import LatencyHistogram
-from bmi_runtime.session.live_parameters import current_values, is_word, live_parameters, shown
+from bmi_runtime.session.live_parameters import is_word, shown
 from bmi_runtime.session.pacing import NoPacer, Pacer
-from bmi_runtime.sources.base import HasTruth, KnowsCompletion, ReportsHealth, Stimulates
-from bmi_runtime.tasks.click import CentreOutClick
+from bmi_runtime.session.status import Status
+from bmi_runtime.session.tally import Tally
+from bmi_runtime.sources.base import KnowsCompletion, Stimulates
 
 NOTE_CHARACTERS = 2000
 UNKNOWN_COMMAND = "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
@@ -68,16 +65,11 @@ class Loop:
         paced = self.real_time and source.paced
         self.pacer = Pacer(config.bin_s, config.realtime.spin_s) if paced else NoPacer()
         self.bin = Bin(*config.layout)
-        self.digest = hashlib.blake2b(digest_size=16)
-        self.latency = LatencyHistogram()
-        self.stages = [LatencyHistogram() for _ in STAGES]
-        self.deadline_misses = 0
-        self.squared_error_m2, self.scored_bins = 0.0, 0
+        self.tally = Tally()
+        self.status = Status(session, source, self.tally, recorder, telemetry, control, resumed)
         self.running, self.started_ns, self._stop_wanted = False, 0, False
         self.stopped_by_operator = False
         self.opening_events: list[dict[str, Any]] = []
-        self.recording_failed: str | None = None
-        self._lasting: dict[str, Any] = {}
         self.on_trouble: Callable[[str], None] = lambda text: None
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
@@ -87,7 +79,7 @@ class Loop:
         self._verbs = {"set": self._set, "do": self._do, "note": self._note, "get": self._get}
         session.mark = self._mark
         if resumed:
-            self._take_up(resumed)
+            self._go_on_from(resumed)
 
     def run(self, bins: int = 0) -> None:
         """Run until `bins` are done (0: until stopped or the source ends)."""
@@ -131,7 +123,7 @@ class Loop:
             for event in self._alarms.suppressed():
                 self._both("event", {**event, "bin": self.session.bins - 1}, now)
             self._snapshot(now)
-            self.recorder.write("health", self.health() | {"histograms": self._histograms()}, now)
+            self.recorder.write("health", self.status.health() | {"histograms": self.tally.histograms()}, now)
 
     def _one_bin(self, lateness_ns: int, asked_ns: int) -> None:
         begin = self._begun = time.monotonic_ns()
@@ -151,7 +143,7 @@ class Loop:
         self._mark(RECORD)
         # the command has left: what is below is for those who watch
         self.session.settle()
-        self._account(record, duration_ns)
+        self.tally.add(record, duration_ns)
         self._record_events(begin)
         self._keep(begin)
         self._publish(record)
@@ -175,16 +167,8 @@ class Loop:
         timing = record.timing
         timing.stage_ns[:] = self._marks
         timing.lateness_ns[0], timing.deadline_missed[0] = lateness_ns, missed
-        self.deadline_misses += missed
+        self.tally.deadline_misses += missed
         return duration_ns
-
-    def _account(self, record, duration_ns: int) -> None:
-        """Add the bin to the figures of the run."""
-        self.digest.update(record.output_bytes)
-        self._score(record.array["output"][0])
-        self.latency.add(duration_ns)
-        for histogram, stage_ns in zip(self.stages, record.timing.stage_ns.tolist(), strict=True):
-            histogram.add(stage_ns)
 
     def _record_events(self, now_ns: int) -> None:
         """Record and publish what has happened since the last call."""
@@ -207,7 +191,7 @@ class Loop:
             return
         if self.session.bins % self._snapshot_every == 0:
             self._snapshot(now_ns)
-        if recorder.failed and not self.recording_failed:
+        if recorder.failed and not self.tally.recording_failed:
             self._recording_failed(recorder.failed, now_ns)
 
     def _snapshot(self, now_ns: int) -> None:
@@ -216,13 +200,15 @@ class Loop:
         if not recorder or recorder.failed:
             return
         offset = recorder.path.stat().st_size if self.on_snapshot else 0
-        recorder.write("snapshot", self.session.snapshot() | {"shell": self.figures()}, now_ns)
+        recorder.write(
+            "snapshot", self.session.snapshot() | {"shell": self.tally.figures(self.bin, self.session.bins)}, now_ns
+        )
         if self.on_snapshot:
             self.on_snapshot(offset)
 
     def _recording_failed(self, reason: str, now_ns: int) -> None:
         """Say once that nothing is recorded any more; the loop goes on."""
-        self.recording_failed = reason
+        self.tally.recording_failed = reason
         event = {"name": "recording-failed", "reason": reason, "bin": self.session.bins - 1}
         if self.telemetry:
             self.telemetry.send("event", self.session.bins, event)
@@ -241,57 +227,19 @@ class Loop:
             return
         telemetry.step(record, session.bins)
         if telemetry.due("model", session.bins):
-            telemetry.send("model", session.bins, self.model_message())
+            telemetry.send("model", session.bins, self.status.model())
         if telemetry.due("health", session.bins):
-            telemetry.send("health", session.bins, self.health())
+            telemetry.send("health", session.bins, self.status.health())
         if telemetry.due("configuration", session.bins):
-            telemetry.send("configuration", session.bins, self.greeting())
+            telemetry.send("configuration", session.bins, self.status.greeting())
         self._mark(PUBLISH)
 
-    def figures(self) -> dict[str, Any]:
-        """Return what the shell has counted, for the snapshot: a process that goes on from it counts on."""
-        given, known = self.bin.fields, self.session.bins > 0
-        return {
-            "squared_error_m2": float(self.squared_error_m2),
-            "scored_bins": self.scored_bins,
-            "deadline_misses": int(self.deadline_misses),
-            "last_bin_index": int(given.bin_index[0]) if known else None,
-            "last_segment": int(given.segment[0]),
-            "last_host_ns": int(given.host_time_ns[0]),
-            "histograms": self._histograms(),
-        }
-
-    def _histograms(self) -> dict[str, Any]:
-        """Return all latency histograms, sparse."""
-        named = {"all": self.latency, **dict(zip(STAGES, self.stages, strict=True))}
-        return {name: histogram.sparse() for name, histogram in named.items()}
-
-    def _take_up(self, resumed) -> None:
-        """Count on from the figures in the snapshot and the bins behind it."""
-        figures = resumed.figures
-        self.squared_error_m2 = figures.get("squared_error_m2", 0.0)
-        self.scored_bins = figures.get("scored_bins", 0)
-        self.deadline_misses = figures.get("deadline_misses", 0) + int(
-            resumed.replayed["timing"]["deadline_missed"].sum()
-        )
-        for name, histogram in {"all": self.latency, **dict(zip(STAGES, self.stages, strict=True))}.items():
-            if name in figures.get("histograms", {}):
-                histogram.add_sparse(figures["histograms"][name])
-        for step in resumed.replayed:
-            stage_ns = step["timing"]["stage_ns"].tolist()
-            for histogram, duration_ns in zip(self.stages, stage_ns, strict=True):
-                histogram.add(duration_ns)
-            self.latency.add(sum(stage_ns[SOURCE + 1 : RECORD]) + max(int(step["timing"]["lateness_ns"]), 0))
-            self._score(step["output"])
+    def _go_on_from(self, resumed) -> None:
+        """Count on from where the resumed recording ended."""
+        self.tally.resume(resumed)
         given = self.bin.fields
         given.bin_index[0], given.segment[0] = max(resumed.next_bin_index - 1, 0), max(resumed.next_segment - 1, 0)
         given.host_time_ns[0] = resumed.last_host_ns
-
-    def _score(self, out) -> None:
-        if out["trial_state"] <= TrialState.HOLD:
-            pairs = zip(out["target"][:-1].tolist(), out["cursor"].tolist())
-            self.squared_error_m2 += sum((x - goal) * (x - goal) for goal, x in pairs)
-            self.scored_bins += 1
 
     def _resumed_event(self, resumed) -> dict[str, Any]:
         """Return the event that says where this session comes from."""
@@ -346,75 +294,8 @@ class Loop:
     def _get(self, command: dict[str, Any]) -> dict[str, Any]:
         if not is_word(command["get"], "hello"):
             raise BadInput(UNKNOWN_COMMAND)
-        return self.hello()
-
-    def hello(self) -> dict[str, Any]:
-        """Return what a viewer that joins late needs: the configuration, the model, the state of the session."""
-        return self.greeting() | {
-            "model": self.model_message(),
-            "recent": self.telemetry.recent() if self.telemetry else [],
-        }
-
-    def greeting(self) -> dict[str, Any]:
-        """Return what even a viewer that may not ask must know; what does not change is put together once."""
-        session = self.session
-        if not self._lasting:
-            self._lasting = {
-                "config": session.config.model_dump(),
-                "recording": str(self.recorder.path.absolute()) if self.recorder else None,
-                "simulated": isinstance(self.source, HasTruth),
-                "live_parameters": live_parameters(session),
-                "resumed_from": os.path.abspath(self.resumed.parent["path"]) if self.resumed else None,
-            }
-        for key, value in current_values(session).items():
-            self._lasting["live_parameters"][key]["value"] = value
-        if self.telemetry:
-            self._lasting["run"] = self.telemetry.run
-        return {**self._lasting, "bin": session.bins, "elapsed_s": session.bins * session.config.bin_s}
-
-    def model_message(self) -> dict[str, Any]:
-        """Return weights and covariances, the predicted error, and the truth where the source knows it."""
-        message = self.session.model.state()
-        message["predicted_sd"] = self.session.adaptation.monitor.error_sd()
-        if isinstance(self.source, HasTruth):
-            message["truth"] = self.source.truth()
-        return message
-
-    def health(self) -> dict[str, Any]:
-        """Return latencies, misses, and what the recording and the control socket refused."""
-        recorder, control = self.recorder, self.control
-        truth = self.source.truth() if isinstance(self.source, HasTruth) else None
-        return {
-            "bins": self.session.bins,
-            "adaptation": self.session.adaptation.report(truth),
-            "latency_us": self.latency.summary(),
-            "stages_us": {name: self.stages[number].summary() for number, name in enumerate(STAGES)},
-            "deadline_misses": self.deadline_misses,
-            "recording_failed": self.recording_failed,
-            "messages_lost": recorder.messages_lost if recorder else 0,
-            "refused_commands": control.refused if control else 0,
-            "refused_clients": refused_clients(),
-            "source": self.source.health() if isinstance(self.source, ReportsHealth) else {},
-        }
+        return self.status.hello()
 
     def result(self) -> dict[str, Any]:
         """Return the figures of the run."""
-        task, session = self.session.task, self.session
-        done = task.successes + task.timeouts
-        rmse = (self.squared_error_m2 / self.scored_bins) ** 0.5 if self.scored_bins else None
-        return {
-            "bins": session.bins,
-            "trials": done,
-            "successes": task.successes,
-            "success_rate": task.successes / done if done else None,
-            "rmse_position_m": rmse,
-            **({"blocks": session.blocks.facts()} if session.blocks else {}),
-            **({"clicks": task.clicks, "false_clicks": task.false_clicks} if isinstance(task, CentreOutClick) else {}),
-            "latency_us": self.latency.summary(),
-            "deadline_misses": self.deadline_misses,
-            "recording": str(self.recorder.path) if self.recorder else None,
-            "recording_failed": self.recording_failed,
-            "messages_lost": self.recorder.messages_lost if self.recorder else 0,
-            "output_digest": self.digest.hexdigest(),
-            "source": self.source.health() if hasattr(self.source, "health") else {},
-        }
+        return self.status.result()

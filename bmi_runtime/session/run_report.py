@@ -42,7 +42,7 @@ def progress_line(loop: Loop) -> str:
     """Return one line saying how it goes."""
     task = loop.session.task
     clock, done = f"{loop.session.bins * loop.session.config.bin_s:6.0f} s", task.successes + task.timeouts
-    return f"{clock}  {task.successes} of {done} targets reached, {loop.deadline_misses} deadlines missed"
+    return f"{clock}  {task.successes} of {done} targets reached, {loop.tally.deadline_misses} deadlines missed"
 
 
 def source_lines(health: dict[str, Any]) -> list[str]:

@@ -80,8 +80,8 @@ def assemble_assignment(assignment: Assignment, report: Report) -> Loop:
         loop.opening_events.append({"name": "runtime-restarted", "why": assignment.why, "decoder": kind})
         if assignment.cautious:
             report.send(say=f"going on with the decoder '{kind}'")
-        if loop.recording_failed:
-            report.send(say=f"NOT RECORDED: {loop.recording_failed}; the session goes on")
+        if loop.tally.recording_failed:
+            report.send(say=f"NOT RECORDED: {loop.tally.recording_failed}; the session goes on")
     loop.on_bin = _reporter(report, loop)
     loop.on_trouble = lambda text: report.send(say=text)
     return loop

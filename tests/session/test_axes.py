@@ -46,7 +46,7 @@ def test_a_session_reaches_its_targets_and_replays_to_the_bit(tmp_path, override
     if "task.kind=pursuit" not in overrides:
         assert loop.session.task.successes >= 5
     result = Replay(recording).run()
-    assert result["identical"] and result["output_digest"] == loop.digest.hexdigest()
+    assert result["identical"] and result["output_digest"] == loop.tally.digest.hexdigest()
 
 
 def test_a_layout_is_made_from_the_axes_and_the_plane_has_the_one_of_always():

@@ -25,7 +25,7 @@ def digests(world: str, seed: int) -> dict[str, str]:
     loop.on_bin = lambda loop: decoded.update(loop.session.record.output.decoded.tobytes())
     run(loop, round(DURATION_S / config.bin_s))
     weights = hashlib.blake2b(loop.session.model.weights.tobytes(), digest_size=16)
-    return {"decoded": decoded.hexdigest(), "output": loop.digest.hexdigest(), "weights": weights.hexdigest()}
+    return {"decoded": decoded.hexdigest(), "output": loop.tally.digest.hexdigest(), "weights": weights.hexdigest()}
 
 
 if __name__ == "__main__":
