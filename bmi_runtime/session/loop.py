@@ -200,9 +200,8 @@ class Loop:
         if not recorder or recorder.failed:
             return
         offset = recorder.path.stat().st_size if self.on_snapshot else 0
-        recorder.write(
-            "snapshot", self.session.snapshot() | {"shell": self.tally.figures(self.bin, self.session.bins)}, now_ns
-        )
+        shell = self.tally.figures(self.bin, self.session.bins)
+        recorder.write("snapshot", self.session.snapshot() | {"shell": shell}, now_ns)
         if self.on_snapshot:
             self.on_snapshot(offset)
 

@@ -26,6 +26,8 @@ class Tally:
     stages : list of LatencyHistogram
         In the order of `STAGES`.
     deadline_misses : int
+    squared_error_m2, scored_bins : float, int
+        Of the cursor's distance from the target, over the bins in which the subject is asked to be there.
     recording_failed : str or None
         Why nothing is recorded any more.
     """
@@ -36,7 +38,7 @@ class Tally:
         self.stages = [LatencyHistogram() for _ in STAGES]
         self.deadline_misses = 0
         self.recording_failed: str | None = None
-        self._squared_error_m2, self._scored_bins = 0.0, 0
+        self.squared_error_m2, self.scored_bins = 0.0, 0
 
     def add(self, record: StepRecord, duration_ns: int) -> None:
         """Count one bin."""
@@ -50,8 +52,8 @@ class Tally:
         """Add the cursor's distance from the target, while the subject is asked to be there."""
         if out["trial_state"] <= TrialState.HOLD:
             pairs = zip(out["target"][:-1].tolist(), out["cursor"].tolist())
-            self._squared_error_m2 += sum((x - goal) * (x - goal) for goal, x in pairs)
-            self._scored_bins += 1
+            self.squared_error_m2 += sum((x - goal) * (x - goal) for goal, x in pairs)
+            self.scored_bins += 1
 
     def _named(self) -> dict[str, LatencyHistogram]:
         return {"all": self.latency, **dict(zip(STAGES, self.stages, strict=True))}
@@ -64,8 +66,8 @@ class Tally:
         """Return what was counted, for the snapshot; `last` is the newest bin of the `bins` done."""
         given = last.fields
         return {
-            "squared_error_m2": float(self._squared_error_m2),
-            "scored_bins": self._scored_bins,
+            "squared_error_m2": float(self.squared_error_m2),
+            "scored_bins": self.scored_bins,
             "deadline_misses": int(self.deadline_misses),
             "last_bin_index": int(given.bin_index[0]) if bins else None,
             "last_segment": int(given.segment[0]),
@@ -76,8 +78,8 @@ class Tally:
     def resume(self, resumed: Resumption) -> None:
         """Count on from the figures in a snapshot and the bins recorded after it."""
         figures = resumed.figures
-        self._squared_error_m2 = figures.get("squared_error_m2", 0.0)
-        self._scored_bins = figures.get("scored_bins", 0)
+        self.squared_error_m2 = figures.get("squared_error_m2", 0.0)
+        self.scored_bins = figures.get("scored_bins", 0)
         missed_since = int(resumed.replayed["timing"]["deadline_missed"].sum())
         self.deadline_misses = figures.get("deadline_misses", 0) + missed_since
         for name, histogram in self._named().items():
@@ -94,7 +96,7 @@ class Tally:
         """Return the figures of the run that are of its session and its time."""
         task = session.task
         done = task.successes + task.timeouts
-        rmse = (self._squared_error_m2 / self._scored_bins) ** 0.5 if self._scored_bins else None
+        rmse = (self.squared_error_m2 / self.scored_bins) ** 0.5 if self.scored_bins else None
         return {
             "bins": session.bins,
             "trials": done,

@@ -112,10 +112,10 @@ def test_the_shell_counts_on(tmp_path, recorded):
     outputs = Recording(cut).steps()["output"]
     reaching = outputs["trial_state"] <= 1
     apart = outputs["cursor"][reaching, :2] - outputs["target"][reaching, :2]
-    assert again.scored_bins == reaching.sum()
-    assert again.squared_error_m2 == pytest.approx(np.sum(apart**2), rel=1e-12)
-    assert again.latency.total == len(outputs)
-    assert all(stage.total == len(outputs) for stage in again.stages)
+    assert again.tally.scored_bins == reaching.sum()
+    assert again.tally.squared_error_m2 == pytest.approx(np.sum(apart**2), rel=1e-12)
+    assert again.tally.latency.total == len(outputs)
+    assert all(stage.total == len(outputs) for stage in again.tally.stages)
 
 
 def test_a_continued_recording_replays_and_is_numbered_on(tmp_path, recorded):
