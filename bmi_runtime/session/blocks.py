@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from bmi_runtime.config import BLOCK_KINDS, BlockConfig, Config
+from bmi_runtime.config import BlockConfig, Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.registry import names as intention_names
 from bmi_runtime.registry import unknown
+from bmi_runtime.schema.task import BLOCK_KINDS
 from bmi_runtime.tasks.registry import names as task_names
 
 INFERRED = "inferred-target"

@@ -1,0 +1,1 @@
+"""The sections of the configuration; `bmi_runtime.config` puts them together, reads and checks them."""

@@ -1,0 +1,34 @@
+"""What every section of the configuration is."""
+
+from typing import Annotated, ClassVar
+
+import pydantic
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+
+class Section(pydantic.BaseModel):
+    """A group of keys: unknown keys are errors, nothing changes after loading."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+    IN_STEP: ClassVar[bool] = True
+    """Whether the step reads it, so that a session that is resumed must keep it; otherwise it is the shell's."""
+    OTHERWISE: ClassVar[tuple[str, ...]] = ()
+    """Keys for which the opposite holds."""
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise PydanticCustomError("range", "A range goes from its lower to its upper end")
+    return ends
+
+
+def _rates(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] < 0 or ends[1] == 0:
+        raise PydanticCustomError("range", "Rates are drawn from above zero: their logarithm is a weight")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+RateRange = Annotated[Range, AfterValidator(_rates)]

@@ -1,0 +1,161 @@
+"""What the step reads: session, brain state, encoding model, adapter, decoder, safety."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from bmi_runtime.messages import fault_of_axes
+from bmi_runtime.schema.section import Section
+
+
+class SessionConfig(Section):
+    """The session as a whole."""
+
+    OTHERWISE = ("duration_s",)
+
+    likelihood: Literal["poisson", "gaussian"] = "poisson"
+    bin_s: float | None = Field(
+        None, gt=0.0, le=1.0, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
+    )
+    units: int = Field(96, ge=0, le=100_000, description="spiking units (features, where the likelihood is gaussian)")
+    features: int = Field(0, ge=0, le=10_000, description="continuous features beside the spiking units")
+    feature_bin_s: float = Field(0.05, gt=0.0, le=1.0, description="how often features come: a whole number of bins")
+    duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
+    seed: int = Field(1, ge=0, lt=2**63)
+    unit_names: tuple[str, ...] = Field(
+        (), description="what the units are called, where the source does not say: models are loaded by it"
+    )
+    left_out: tuple[int, ...] = Field((), description="units (from 0) that neither decode nor are learned")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _features_alone(cls, data: Any) -> Any:
+        """Features without spiking units are a session of gaussian units."""
+        if isinstance(data, dict) and data.get("units") == 0 and isinstance(data.get("features"), int):
+            given = {"bin_s": data["feature_bin_s"]} if data.get("feature_bin_s") else {}
+            return given | data | {"likelihood": "gaussian", "units": data["features"], "features": 0}
+        return data
+
+    @pydantic.model_validator(mode="after")
+    def _blocks(self):
+        if not self.units:
+            raise ValueError("a session without units decodes nothing; give session.units, session.features or both")
+        if self.unit_names and len(set(self.unit_names)) != self.units:
+            raise ValueError(f"session.unit_names must be {self.units} different names, one of each unit")
+        if self.features and self.likelihood == "gaussian":
+            raise ValueError(
+                "session.features stand beside spiking units; with gaussian units all are features already"
+            )
+        bin_s = self.bin_s or 0.005
+        bins = self.feature_bin_s / bin_s
+        if self.features and (abs(bins - round(bins)) > 1e-6 or round(bins) < 1):
+            raise ValueError(f"feature_bin_s = {self.feature_bin_s:g} is not a whole number of bins of {bin_s:g} s")
+        return self
+
+
+class StateConfig(Section):
+    """The brain state that is decoded."""
+
+    axes: tuple[str, ...] = Field(("x", "y"), description="names of 1 to 8 continuous axes")
+    click: bool = Field(False, description="decode a click beside the movement: idle, move, click")
+    click_threshold: float = Field(0.95, gt=0.5, lt=1.0, description="posterior at which a click is told")
+    units: tuple[str, ...] = Field((), description="of each axis' position; empty: metres")
+
+    @pydantic.model_validator(mode="after")
+    def _axes_are_a_state(self):
+        if fault := fault_of_axes(self.axes, self.units):
+            raise ValueError(fault)
+        return self
+
+
+class EncodingConfig(Section):
+    """The encoding model before it has seen anything."""
+
+    initial: str = Field(
+        "untrained", description="untrained, truth (simulation only), or a model .npz or recording .mcap to go on from"
+    )
+    carry_sd: float = Field(
+        0.0, ge=0.0, le=10.0, description="how much a weight may have changed since that model (log rate, per dm/s)"
+    )
+    baseline_error: float = Field(2.0, ge=1.0, description="untrained baselines are right within this factor")
+    noise_variance: float = Field(
+        0.0, ge=0.0, description="first guess for Gaussian features; 0: the truth in a simulation, 1 otherwise"
+    )
+    initial_sd: float = Field(0.5, gt=0.0, description="sd of every weight around its start (log rate, per dm/s)")
+    regressors: tuple[Literal["velocity", "position", "speed", "history"], ...] = Field(
+        ("velocity",), description="what rates depend on"
+    )
+    history_s: tuple[Annotated[float, Field(gt=0.0, le=10.0)], ...] = Field(
+        (0.01, 0.1), min_length=1, max_length=4, description="time constants of a unit's own recent counts"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _regressors_decode(self):
+        if len(set(self.regressors)) < len(self.regressors):
+            raise ValueError(f"a regressor is there twice: {', '.join(self.regressors)}")
+        if not {"velocity", "position"} & set(self.regressors):
+            raise ValueError("units must depend on velocity or position, or nothing can be decoded from them")
+        return self
+
+
+class AdapterConfig(Section):
+    """The adaptive filter."""
+
+    enabled: bool = True
+    learning_rate: float = Field(1e-6, ge=0.0, le=1.0, description="r or s per bin, velocity in dm/s")
+    feature_learning_rate: float = Field(1e-4, ge=0.0, le=1.0, description="s of features beside spiking units")
+    schedule: Literal["fixed", "floor"] = "fixed"
+    intention: str = "optimal-control"
+    intention_frequency_hz: float = Field(6.0 / 6.283185307179586, gt=0.0)
+    candidates: Literal["task", "grid"] = Field(
+        "task", description="inferred-target: where the goal may be: where the task's targets may stand, or anywhere"
+    )
+    goal_s: float = Field(2.0, gt=0.0, description="inferred-target: how long a goal is held, on average")
+    label_confidence: float = Field(
+        0.6, gt=0.0, le=1.0, description="inferred-target: a bin teaches when its likeliest goal has this probability"
+    )
+    missing_axis: Literal["rest", "skip"] = Field(
+        "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"
+    )
+    estimate_noise: bool = Field(False, description="learn the noise variance of Gaussian features as well")
+    drift_tracking: bool = False
+    drift_max_learning_rate: float = Field(1e-4, gt=0.0)
+
+
+class DecoderConfig(Section):
+    """The decoder."""
+
+    kind: str = "point-process"
+    velocity_time_constant_s: float = Field(0.5, gt=0.0, description="how long the velocity prior remembers")
+    velocity_sd_m_s: float = Field(0.15, gt=0.0, description="stationary sd of the velocity prior")
+    parameter_trust: float = Field(
+        1.0, ge=0.0, le=1.0, description="1: uncertain units are trusted less; 0: weights taken as exact"
+    )
+    frozen_model: str = Field("", description="path of a model .npz to decode with, never adapted")
+    fitted_file: str = Field("", description="of bmi compare --write or bmi train, or an .onnx model")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _file_goes_with_kind(self):
+        if bool(self.fitted_file) != (self.kind in ("fitted", "recurrent")):
+            raise ValueError(
+                f"kind = 'fitted' (or 'recurrent') and fitted_file = 'FILE' go together, here are '{self.kind}' and "
+                f"'{self.fitted_file}'"
+            )
+        return self
+
+
+class SafetyConfig(Section):
+    """When the output stops being trusted."""
+
+    calibrating_s: float = Field(0.0, ge=0.0)
+    max_rate_hz: float = Field(2000.0, gt=0.0, description="a predicted rate above this is taken as exploded")
+    max_count: int = Field(60, ge=1, description="a count per bin above this is refused")
+    max_feature: float = Field(1e6, gt=0.0)
+    max_speed: float = Field(
+        10.0, gt=0.0, le=1e6, description="m/s; a decoded or intended velocity above this cannot be"
+    )
+    degraded_after_bins: int = Field(3, ge=1)
+    frozen_after_s: float = Field(1.0, gt=0.0)
+    recover_after_bins: int = Field(20, ge=1)
