@@ -1,17 +1,19 @@
 """What each adapter costs a bin: from the message as it came to the bin filled, under a virtual clock.
 
-    python benchmarks/adapters.py [--units 96] [--bins 4000] [--rounds 5] [--only NAME] [--beside TREE]
+    python benchmarks/adapters.py [--units 96] [--bins 300] [--rounds 20] [--only NAME] [--beside TREE]
 
-Messages of `--bins` bins of 5 ms are made first (10 Hz a unit); then they are taken one after the other and the
-processor time from the first to the last bin is divided by their number. No socket is read: what is measured is
-parsing, checking, the clock and the bins. `--beside` runs the same of another working copy in turn, process by
-process, and prints the ratio of the smallest times: on a shared machine the only number to be believed.
+Messages of 5 ms (10 Hz a unit) are made first; then they are taken one after the other, and the processor time of
+`--bins` bins is divided by their number. No socket is read: what is measured is parsing, checking, the clock and the
+bins. With `--beside` another working copy does the same in a process of its own, and the two take turns round by round:
+on a shared machine the ratio of the smallest times (and of the medians) is the only number to be believed.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import time
@@ -46,10 +48,13 @@ class Counts:
 class Device:
     """Hands over messages that were made before, each at its time, as the receiving side of a feed."""
 
-    def __init__(self, feed, messages):
+    def __init__(self, feed):
         self.feed, self.OPTIONS = feed, feed.OPTIONS
-        self.messages = iter(messages)
-        self.now_ns = HOST_NS
+        self.now_ns, self.next = HOST_NS, None
+
+    def give(self, messages):
+        """Take messages to hand over, each with its host time."""
+        self.messages = iter(list(messages))
         self.next = next(self.messages)
 
     def open(self):
@@ -73,8 +78,8 @@ class Device:
         return True
 
 
-def measure(name, units, bins):
-    """Return the processor time of a bin in us, with this process's own working copy."""
+def rounds_of(name, units, bins):
+    """Yield, each time it is asked, the processor time of a bin in us, with this process's own working copy."""
     import faults_wire
     import numpy as np
 
@@ -86,61 +91,93 @@ def measure(name, units, bins):
     config = configuration.load(None, [f"session.units={units}", "source.options.wait_s=0", *options])
     rng = np.random.default_rng(1)
     protocol = (Counts if name == "zeromq-counts" else faults_wire.PROTOCOLS[name])(config, rng)
-    messages = []
-    for k in range(bins + WARM_UP):
-        counts = rng.poisson(RATE_HZ * BIN_NS * 1e-9, units)
-        start = DEVICE_START_NS + k * BIN_NS
-        host_ns = HOST_NS + (k + 1) * BIN_NS + 100_000
-        messages += [(host_ns, message) for message in protocol.good(start, start + BIN_NS, counts)]
-    device = Device(protocol.feed, messages)
+
+    def made():
+        for k in itertools.count():
+            counts = rng.poisson(RATE_HZ * BIN_NS * 1e-9, units)
+            start = DEVICE_START_NS + k * BIN_NS
+            messages = protocol.good(start, start + BIN_NS, counts)
+            yield [(HOST_NS + (k + 1) * BIN_NS + 100_000, message) for message in messages]
+
+    sent, begun = made(), False
+    device = Device(protocol.feed)
     source = LiveSource(config, device, lambda: device.now_ns)
-    into, done, begin = Bin(units, False), 0, 0.0
-    while device.next is not None:
-        if done == WARM_UP:
-            begin = time.process_time()
-        source.next_bin(into, None, None)
-        done += 1
-    took_s = time.process_time() - begin
-    us = 1e6 * took_s / (done - WARM_UP)
-    return {"name": name, "units": units, "us": us, "bins": done, "stale": int(source.binner.totals["stale_bins"])}
+    into = Bin(units, False)
+    while True:
+        device.give(itertools.chain.from_iterable(itertools.islice(sent, bins if begun else WARM_UP)))
+        done, begin = 0, time.process_time()
+        while device.next is not None:
+            source.next_bin(into, None, None)
+            done += 1
+        took_s, begun = time.process_time() - begin, True
+        yield {"us": 1e6 * took_s / done, "stale": int(source.binner.totals["stale_bins"])}
 
 
-def child(tree, name, given):
-    """Measure in a process of its own, with the working copy `tree`."""
-    paths = [str(tree), str(pathlib.Path(tree) / "benchmarks")]
-    command = [sys.executable, __file__, "--here", name, "--units", str(given.units), "--bins", str(given.bins)]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}, stdout=subprocess.PIPE)
-    if done.returncode:
-        raise SystemExit(f"measuring {name} in {tree} failed")
-    return json.loads(done.stdout)
+class Child:
+    """A process that measures with one working copy, round by round."""
+
+    def __init__(self, tree, name, given):
+        paths = [str(tree), str(pathlib.Path(tree) / "benchmarks")]
+        command = [sys.executable, __file__, "--here", name, "--units", str(given.units), "--bins", str(given.bins)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.times, self.stale = [], 0
+        self.round(keep=False)
+
+    def round(self, keep=True):
+        """Have it measure once."""
+        self.process.stdin.write(b"go\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline() or "null")
+        if answer is None:
+            raise SystemExit("the process that measures ended")
+        self.times += [answer["us"]] * keep
+        self.stale = answer["stale"]
+
+    def end(self):
+        """End it."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(name, trees, given):
+    """Return the row of one adapter."""
+    children = [Child(tree, name, given) for tree in trees]
+    for _ in range(given.rounds):
+        for child in children:
+            child.round()
+    for child in children:
+        child.end()
+    row = {"adapter": name, "units": given.units, "stale": children[0].stale}
+    for key, child in zip(("us", "beside_us"), children):
+        row |= {key: min(child.times), f"{key}_median": statistics.median(child.times)}
+    if given.beside:
+        row |= {"ratio": row["us"] / row["beside_us"], "ratio_median": row["us_median"] / row["beside_us_median"]}
+    return row
 
 
 def main():
     """Measure every adapter in turn, several times over."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, default=96)
-    parser.add_argument("--bins", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bins", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", choices=NAMES, action="append")
     parser.add_argument("--beside", metavar="TREE", help="another working copy, measured in turn with this one")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.here:
-        print(json.dumps(measure(given.here, given.units, given.bins)))
+        measured = rounds_of(given.here, given.units, given.bins)
+        for _ in sys.stdin:
+            print(json.dumps(next(measured)), flush=True)
         return
     trees = [HERE, *([pathlib.Path(given.beside).resolve()] if given.beside else [])]
-    print(f"{'adapter':>14} {'us a bin':>9}" + (f" {'beside':>9} {'ratio':>6}" if given.beside else ""))
+    columns = ["us", "us_median", *(["beside_us", "ratio", "ratio_median"] if given.beside else [])]
+    print(f"{'adapter':>14}" + "".join(f"{column:>14}" for column in columns))
     rows = []
     for name in given.only or NAMES:
-        found = [[child(tree, name, given) for tree in trees] for _ in range(given.rounds)]
-        row = dict(min((results[0] for results in found), key=lambda result: result["us"]))
-        shown = f"{name:>14} {row['us']:9.1f}"
-        if given.beside:
-            row["beside_us"] = min(results[1]["us"] for results in found)
-            row["ratio"] = row["us"] / row["beside_us"]
-            shown += f" {row['beside_us']:9.1f} {row['ratio']:6.2f}"
-        rows.append(row)
-        print(shown, flush=True)
+        rows.append(compare(name, trees, given))
+        print(f"{name:>14}" + "".join(f"{rows[-1][column]:14.2f}" for column in columns), flush=True)
     print(json.dumps({"adapters": rows}))
 
 

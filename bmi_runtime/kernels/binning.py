@@ -92,3 +92,25 @@ def close_bin(values, slot, late, with_late, remainder, whole, continuous, out):
                 value = rounded
             value = min(value, LARGEST_COUNT)
         out[unit] = value
+
+
+@kernel
+def count_samples(samples, first, counts):
+    """Add up each unit's samples; return whether every sum is a possible count.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (units, samples)
+    first : int
+        The first sample that counts.
+    counts : ndarray of float64, shape (units,)
+        Filled.
+    """
+    for unit in range(samples.shape[0]):
+        total = 0.0
+        for sample in range(first, samples.shape[1]):
+            total += samples[unit, sample]
+        if not (0.0 <= total <= LARGEST_COUNT and total == math.floor(total)):
+            return False
+        counts[unit] = total
+    return True

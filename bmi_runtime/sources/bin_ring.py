@@ -47,6 +47,7 @@ class BinRing:
         self.slots = max(int(RING_S * 1e9 / bin_ns), FEWEST_SLOTS)
         self.values = np.zeros((self.slots, n_units), np.float64)
         self.covered = np.zeros(self.slots, np.int64)  # ns of each bin
+        self._covered_ns = self.covered.data  # the same, read three times as fast one by one
         self.late_values = np.zeros(n_units)
         self.remainder = np.zeros(n_units)  # of counts, between -0.5 and 0.5
         self.fractions = False  # whether counts were ever shared between bins
@@ -56,6 +57,12 @@ class BinRing:
         self._kinematics = np.full((self.slots, 2 * n_axes), np.nan)
         self._moved = [False] * self.slots  # whether kinematics came for the bin
         self._kinematics_now = np.full(2 * n_axes, np.nan)
+
+    def warm_up(self, fields: Any) -> None:
+        """Compile, or load, what the first packet and the first bin will need; `fields` are those of an empty bin."""
+        times = np.empty(0, np.int64)
+        add_spikes(self.values, self.covered, self.late_values, times, times, 0, 0, 0, self.bin_ns, 0, -1, True)
+        self.close(fields, False)
 
     def clear(self) -> int:
         """Forget everything that is open, and the grid; return how many spikes went with it."""
@@ -83,7 +90,7 @@ class BinRing:
         """Return whether packets cover all of the next bin."""
         if self.origin_ns is None:
             return False
-        return self.covered[self.next % self.slots].item() >= self.bin_ns - COMPLETE_WITHIN_NS
+        return self._covered_ns[self.next % self.slots] >= self.bin_ns - COMPLETE_WITHIN_NS
 
     def add(self, packet: Packet, pieces: int) -> None:
         """Add what a packet brings; it ends before the bin ``next + slots``.
@@ -163,12 +170,10 @@ class BinRing:
         if index < self.next:
             self._add_late_values(values, index)
             return
-        row, slot = self.values[index % self.slots], index % self.slots
+        slot = index % self.slots
+        row = self.values[slot]
         row += values / pieces if self.continuous and pieces > 1 else values
-        if pieces == 1:
-            self.covered[slot] = self.bin_ns
-        else:
-            self.covered[slot] += self.bin_ns // pieces + 1
+        self._covered_ns[slot] = self.bin_ns if pieces == 1 else self._covered_ns[slot] + self.bin_ns // pieces + 1
 
     def _add_late_values(self, values: np.ndarray, index: int) -> None:
         count = 1 if self.continuous else math.ceil(values.sum())

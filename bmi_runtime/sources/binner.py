@@ -13,7 +13,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.messages import INPUT_HEAD, Bin
 from bmi_runtime.sources.bin_ring import COMPLETE_WITHIN_NS, RING_S, SAME_WIDTH, BinRing
 from bmi_runtime.sources.clock import ClockFit
-from bmi_runtime.sources.delays import LearnedWait
+from bmi_runtime.sources.delays import DelayWindow, LearnedWait
 from bmi_runtime.sources.options import LATE_LIMIT_S, BinnerOptions
 from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.time_guard import TimeGuard
@@ -50,6 +50,8 @@ class Binner:
         ``lost``, ``stale_bins``, ``skipped_bins``, ``segments``, ``contradicted``.
     events : list of dict
         Named events since they were last taken.
+    complete : callable
+        Returns whether packets cover all of the next bin.
     """
 
     def __init__(self, config: Config, options: BinnerOptions | None = None):
@@ -57,13 +59,15 @@ class Binner:
         self.bin_ns = round(config.bin_s * 1e9)
         self.bin_s, self.n_units, self.continuous = config.bin_s, config.session.units, config.continuous
         self.wait = LearnedWait(round(config.realtime.max_wait_s * 1e9), round(config.realtime.wait_limit_s * 1e9))
-        self.delays = LearnedWait(0, 0)  # of the bins that were decoded
+        self.delays = DelayWindow()  # of the bins that were decoded
         late_next, late_limit_s = config.realtime.late_policy == "next", self.options.late_limit_s
         self._late_limit_follows = late_next and late_limit_s is None
         self._late_limit_ns = round((LATE_LIMIT_S if late_limit_s is None else late_limit_s) * 1e9) if late_next else -1
         self.ring = BinRing(
             self.n_units, config.space.n_axes, self.bin_ns, self.continuous, late_limit_ns=self._late_limit_ns
         )
+        self.complete = self.ring.complete
+        self.ring.warm_up(Bin(*config.layout).fields)
         self.max_backlog_ns = round(self.options.max_backlog_s * 1e9)
         self.stale_after_ns, self.sparse = round(config.source.stale_after_s * 1e9), False
         self.clock = ClockFit(self.options.jump_s)
@@ -154,19 +158,24 @@ class Binner:
         bool
             False when the packet is kept back until the next one.
         """
-        clock, guard = self.clock, self.guard
+        clock, guard, newest_ns = self.clock, self.guard, self.ring.newest_ns
         if self.ring.origin_ns is not None and clock.known:
-            device_ns = packet.device_ns
-            residual_ns = clock.residual_ns(device_ns, packet.host_ns)
-            if not guard.believable(packet, residual_ns, self.ring.newest_ns):
-                return self._doubt(packet)
-            if guard.suspect is not None:
-                guard.suspect = None
-                self._reject_time_stamp()
-            if packet.in_order and clock.behind(residual_ns, packet.host_ns):
-                self._new_segment("clock-stood", jump_s=-residual_ns * 1e-9)
+            residual_ns = clock.residual_ns(packet.device_ns, packet.host_ns)
+            forward = packet.in_order and packet.until_ns >= newest_ns and guard.suspect is None
+            if not (forward and clock.usual(residual_ns)):
+                if not guard.believable(packet, residual_ns, newest_ns):
+                    return self._doubt(packet)
+                self._look_at_clock(packet, residual_ns)
         self._accept(packet)
         return True
+
+    def _look_at_clock(self, packet: Packet, residual_ns: int) -> None:
+        """Drop the suspect packet before a believable one, and begin a new segment when the clock stood."""
+        if self.guard.suspect is not None:
+            self.guard.suspect = None
+            self._reject_time_stamp()
+        if packet.in_order and self.clock.behind(residual_ns, packet.host_ns):
+            self._new_segment("clock-stood", jump_s=-residual_ns * 1e-9)
 
     def _doubt(self, packet: Packet) -> bool:
         """Keep back a packet whose time is not believable; with one that agrees with it the clock has jumped."""
@@ -271,10 +280,6 @@ class Binner:
         self.totals["skipped_bins"] += count
         self.events.append({"name": "bins-skipped", "count": int(count)})
 
-    def complete(self) -> bool:
-        """Return whether packets cover all of the next bin."""
-        return self.ring.complete()
-
     def _trusted(self) -> bool:
         """Return whether the next bin may be decoded though it was not covered in time: silence of a sparse one."""
         ring = self.ring
@@ -320,13 +325,14 @@ class Binner:
         device_s, offset_s, uncertainty_s, age_s = math.nan, math.nan, math.inf, math.inf
         if ring.origin_ns is not None:
             end_ns, clock = ring.end_ns(), self.clock
+            offset_ns, uncertainty_s = clock.offset_ns(end_ns), clock.uncertainty_s(end_ns)
+            device_s, offset_s = end_ns * 1e-9, offset_ns * 1e-9
             if complete:
-                self._good_ns = end_ns
-            device_s, offset_s = end_ns * 1e-9, clock.offset_ns(end_ns) * 1e-9
-            uncertainty_s, age_ns = clock.uncertainty_s(end_ns), now_ns - clock.host_ns(self._good_ns)
-            age_s = age_ns * 1e-9
-            if complete:
+                self._good_ns, age_ns = end_ns, now_ns - end_ns - round(offset_ns)
                 self.delays.observe(age_ns)
+            else:
+                age_ns = now_ns - clock.host_ns(self._good_ns)
+            age_s = age_ns * 1e-9
         gap, stale = self._note_gap(device_s, complete)
         times = (self.closed, device_s, now_ns, offset_s, uncertainty_s, age_s)
         INPUT_HEAD.pack_into(into.bytes, 0, *times, gap, self._late, self._duplicates, self._refused, stale)
@@ -342,10 +348,10 @@ class Binner:
     def _note_gap(self, device_s: float, complete: bool) -> tuple[int, int]:
         """Return how many bins were lost just before this one, and for how many nothing has come."""
         if complete:
-            gap = self._gap
+            gap, self._gap = self._gap, 0
             if self._stale:
                 self.events.append({"name": "data-back", "stale_bins": self._stale})
-            self._gap = self._stale = 0
+                self._stale = 0
             return gap, 0
         self._stale += 1
         self._gap += self.started  # before the first data nothing was lost

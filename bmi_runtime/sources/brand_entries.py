@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.kernels.binning import count_samples
 
 FIELDS = {"binned_spikes": "samples", "threshold_values": "crossings"}
 COUNT_FIELDS = (b"samples", b"crossings", b"thresholds", b"spikes", b"counts")
@@ -54,13 +55,13 @@ class EntryReader:
 
     def values(self, fields: dict[bytes, bytes]) -> np.ndarray:
         """Return counts, or means of features (units,); raise `BadInput` when the entry holds none."""
-        samples = self._samples(fields)
+        samples, first = self._samples(fields), 0
         if samples.shape[1] > 1:
-            samples = self._without_repeats(samples)
+            first = self._repeated(samples)
         if self.continuous:
-            return samples.mean(1).astype(float)
-        values = samples.sum(1, dtype=float)
-        if not np.all((values >= 0) & (values <= 65535) & (values == np.floor(values))):
+            return samples[:, first:].mean(1).astype(float)
+        values = np.empty(self.n_units)
+        if not count_samples(samples, first, values):
             raise BadInput("an entry holds counts that are negative, broken, or above 65535")
         return values
 
@@ -124,24 +125,24 @@ class EntryReader:
             f"source.options.dtype); it would hold {' or '.join(fits) or 'nothing'}"
         )
 
-    def _without_repeats(self, samples: np.ndarray) -> np.ndarray:
-        """Return the samples that the entry before did not hold."""
+    def _repeated(self, samples: np.ndarray) -> int:
+        """Return how many samples at the beginning the entry before held, too."""
         before, self._before = self._before, samples
         width = samples.shape[1]
         if before is None or before.shape != samples.shape:
-            return samples
+            return 0
         if self._shift:
-            return samples[:, width - self._shift :]
+            return width - self._shift
         if not samples.any():
-            return samples
+            return 0
         shift = next((s for s in range(1, width) if np.array_equal(samples[:, :-s], before[:, s:])), 0)
         repeated = shift and before[:, shift:].any()
         self._rolls = self._rolls + 1 if repeated else 0
         if self._rolls < ROLLS_AFTER:
-            return samples
+            return 0
         self._shift, self.fresh = shift, shift / width
         self.notes.append(
             f"every entry of '{self.stream}' repeats {width - shift} of its {width} samples (windows that roll): only "
             f"the {shift} new ones are counted"
         )
-        return samples[:, width - shift :]
+        return width - shift

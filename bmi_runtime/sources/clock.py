@@ -46,12 +46,12 @@ class ClockFit:
         self._device = np.zeros(BLOCKS)
         self._offset = np.zeros(BLOCKS)
         self._blocks = 0
-        self._block_start: int | None = None
+        self._block_start = 0
         self._best = (0, 0)  # smallest offset of this block, and the device time of it
         self._reference = 0
         self._base = 0  # the first offset: the fit works on differences from it, so that floats lose nothing
         self._intercept = self.skew = 0.0
-        self._spread_ns, self._mean_device, self._sum_squares = math.inf, 0.0, 1.0
+        self._mean_device, self._variance_mean, self._variance_slope = 0.0, math.inf, 0.0
         self._residual = 0
         self._step: tuple[int, int, int] | None = None
         self._messages = 0
@@ -78,15 +78,20 @@ class ClockFit:
     def uncertainty_s(self, device_ns: int) -> float:
         """Return the standard error of the fitted offset at a device time (infinite before there are two blocks)."""
         if self._blocks < 2:
-            return self._spread_ns * 1e-9
+            return math.inf
         distance = device_ns - self._reference - self._mean_device
-        # pi / 2: the variance of a median over that of a mean
-        variance = 0.5 * math.pi * self._spread_ns**2 * (1.0 / self._blocks + distance**2 / self._sum_squares)
-        return math.sqrt(variance) * 1e-9
+        return math.sqrt(self._variance_mean + self._variance_slope * distance * distance) * 1e-9
 
     def residual_ns(self, device_ns: int, host_ns: int) -> int:
         """Return how much later than the fit a message arrived."""
         return host_ns - self.host_ns(device_ns)
+
+    def usual(self, residual: int) -> bool:
+        """Note the residual of a message, in order; return whether neither `ahead` nor `behind` can hold for it."""
+        if self._step is None and -self.jump_ns <= residual < self.jump_ns:
+            self._residual = residual
+            return True
+        return False
 
     def ahead(self, residual: int) -> bool:
         """Return whether a message with this residual came too early: a forward jump, or a wrong time stamp.
@@ -121,12 +126,13 @@ class ClockFit:
     def observe(self, device_ns: int, host_ns: int) -> None:
         """Take the device time and the host arrival time of one message into the fit."""
         offset = host_ns - device_ns
-        self.newest_device_ns = max(self.newest_device_ns, device_ns) if self.known else device_ns
-        if not self.known:
+        if not self._messages:
             self._reference, self._base, self._block_start = device_ns, offset, host_ns
-            self._best = (offset, device_ns)
+            self._best, self.newest_device_ns = (offset, device_ns), device_ns
+        elif device_ns > self.newest_device_ns:
+            self.newest_device_ns = device_ns
         self._messages += 1
-        if host_ns - (self._block_start or 0) >= BLOCK_NS:
+        if host_ns - self._block_start >= BLOCK_NS:
             self._end_block(host_ns)
             self._best = (offset, device_ns)
         elif offset < self._best[0]:
@@ -154,9 +160,11 @@ class ClockFit:
         self.skew = min(max(slope, -MAX_SKEW), MAX_SKEW)
         residuals = offset - self.skew * device
         self._intercept = _median(residuals)
-        self._spread_ns = max(_TO_SD * _median(np.abs(residuals - self._intercept)), 1000.0)
         self._mean_device = float(device.mean())
-        self._sum_squares = max(float(((device - self._mean_device) ** 2).sum()), 1.0)
+        sum_squares = max(float(((device - self._mean_device) ** 2).sum()), 1.0)
+        spread_ns = max(_TO_SD * _median(np.abs(residuals - self._intercept)), 1000.0)
+        variance = 0.5 * math.pi * spread_ns**2  # pi / 2: the variance of a median over that of a mean
+        self._variance_mean, self._variance_slope = variance / self._blocks, variance / sum_squares
 
 
 def _median(values: np.ndarray) -> float:

@@ -11,7 +11,28 @@ HIGH = 0.9995  # of the delays kept; a stall that happened once or twice moves n
 MARGIN, SPARE_NS = 1.1, 500_000
 
 
-class LearnedWait:
+class DelayWindow:
+    """The newest delays, and their percentiles."""
+
+    def __init__(self):
+        self._delays = np.zeros(KEPT, np.int64)
+        self._seen = 0
+
+    def observe(self, delay_ns: int) -> None:
+        """Take in one delay."""
+        self._delays[self._seen % KEPT] = delay_ns
+        self._seen += 1
+
+    def percentile_ns(self, fraction: float) -> int:
+        """Return a percentile of the delays kept (0 before there are any)."""
+        count = min(self._seen, KEPT)
+        if not count:
+            return 0
+        place = min(int(fraction * count), count - 1)
+        return int(np.partition(self._delays[:count], place)[place])
+
+
+class LearnedWait(DelayWindow):
     """The waiting time of bins: at least what the operator asks for, more where the device's blocks need it.
 
     A device that sends blocks of 23 ms completes a bin of 5 ms up to 23 ms after its end. Each message says how long
@@ -32,10 +53,9 @@ class LearnedWait:
     """
 
     def __init__(self, least_ns: int, limit_ns: int):
+        super().__init__()
         self.least_ns, self.limit_ns = least_ns, max(limit_ns, least_ns)
         self.wait_ns, self.wanted_ns = least_ns, 0
-        self._delays = np.zeros(KEPT, np.int64)
-        self._seen = 0
 
     @property
     def young(self) -> bool:
@@ -46,7 +66,7 @@ class LearnedWait:
         """Take in by how much the first bin that a message completed was later than its end."""
         self._delays[self._seen % KEPT] = delay_ns
         self._seen += 1
-        if delay_ns * MARGIN + SPARE_NS > self.wait_ns and self.young:
+        if self._seen <= FEW and delay_ns * MARGIN + SPARE_NS > self.wait_ns:
             self._set(delay_ns)  # no percentile is known yet: the longest counts
         elif self._seen % RENEW_EVERY == 0:
             self._set(self.percentile_ns(HIGH))
@@ -54,11 +74,3 @@ class LearnedWait:
     def _set(self, delay_ns: int) -> None:
         self.wanted_ns = round(delay_ns * MARGIN) + SPARE_NS
         self.wait_ns = min(max(self.wanted_ns, self.least_ns), self.limit_ns)
-
-    def percentile_ns(self, fraction: float) -> int:
-        """Return a percentile of the delays kept (0 before there are any)."""
-        count = min(self._seen, KEPT)
-        if not count:
-            return 0
-        place = min(int(fraction * count), count - 1)
-        return int(np.partition(self._delays[:count], place)[place])

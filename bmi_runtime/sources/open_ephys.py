@@ -174,7 +174,7 @@ class OpenEphysFeed:
         """Check one message that arrived at this host time, and give what it brings to the binner."""
         try:
             message = parse(frames)
-            unit = self._unit(message.electrode, message.sorted_id) if type(message) is Spike else -1
+            unit = self.names.unit(message.electrode, message.sorted_id) if type(message) is Spike else -1
             verdict = self._number(message.number, binner)
         except BadInput as error:
             self._skip_number(frames, binner)
@@ -217,12 +217,13 @@ class OpenEphysFeed:
     def _use(self, message: Spike | Block | Line, unit: int, arrived_ns: int, binner: Binner) -> None:
         if self.stream is not None and message.stream and message.stream != self.stream:
             return
-        sample = message.first if isinstance(message, Block) else message.sample
-        rate_hz = message.rate_hz if isinstance(message, Block) else self.sample_rate_hz
+        block = type(message) is Block
+        sample = message.first if block else message.sample  # type: ignore[union-attr]
+        rate_hz = message.rate_hz if block else self.sample_rate_hz  # type: ignore[union-attr]
         if sample > MAX_TIME_S * rate_hz:
             binner.refuse(f"sample {sample} at {rate_hz:g} Hz is an impossible time")
         elif isinstance(message, Spike):
-            self._spike(message.sample, unit, arrived_ns, binner)
+            self._spike(sample, unit, arrived_ns, binner)
         elif isinstance(message, Block):
             self._block(message, arrived_ns, binner)
         elif sample >= 0 and message.line >= 0:
@@ -286,9 +287,6 @@ class OpenEphysFeed:
         """Return what the device sends: its electrodes and their units, and how late spikes of a block's end come."""
         tail_s = self.tail.wanted_ns * 1e-9
         return {"units": self.names.table(), "tail_s": tail_s, "sample_rate_hz": self.sample_rate_hz}
-
-    def _unit(self, electrode: str, sorted_id: int) -> int:
-        return self.names.unit(electrode, sorted_id)
 
     def close(self) -> None:
         """Close both sockets."""

@@ -55,7 +55,8 @@ class SteadyStream:
         self.until_ns: float | None = None
         self.jitter_ns = 0.0
         self._entries = 0
-        self._since: tuple[float | None, int] = (None, 0)  # stamp at which a stretch began, and entries in it
+        self._since_ns: float | None = None  # stamp at which a stretch began
+        self._counted = 0  # entries in it
         self._pace, self._stretches = 0.0, 0  # of the stretch before, and how many there were
         self._ahead: collections.deque[float] = collections.deque(maxlen=RECENT)
 
@@ -70,14 +71,16 @@ class SteadyStream:
         """
         if self._learn_pace(stamp_ns, missing) or self.until_ns is None:
             self._begin(float(stamp_ns))
-        start = (self.until_ns or 0.0) + missing * self.width_ns
-        ahead = stamp_ns - start - self.width_ns
-        if abs(ahead) > self._limit_ns():
+        width = self.width_ns
+        start = (self.until_ns or 0.0) + missing * width
+        ahead = stamp_ns - start - width
+        off = not -4.0 * width <= ahead <= 0.5 * width  # no limit is narrower
+        if off and abs(ahead) > self._limit_ns():
             self._begin(float(stamp_ns))
-            start, ahead = stamp_ns - self.width_ns, 0.0
-        elif hole := self._hole(ahead):
+            start, ahead = stamp_ns - width, 0.0
+        elif off and (hole := self._hole(ahead)):
             self.missing += hole
-            start, ahead = start + hole * self.width_ns, ahead - hole * self.width_ns
+            start, ahead = start + hole * width, ahead - hole * width
             self._ahead.clear()
         else:
             self._ahead.append(ahead)
@@ -96,15 +99,15 @@ class SteadyStream:
 
     def _pull(self, ahead: float) -> float:
         """Return how far this stamp pulls, and take it into pace and jitter."""
-        gain = max(PULL, 1.0 / (self._entries + 1))
-        most = self.width_ns * max(MOST, 0.5 / (self._entries + 1))
-        self.jitter_ns += max(0.01, 1.0 / (self._entries + 1)) * (abs(ahead) - self.jitter_ns)
-        if gain <= PULL:
-            limited = min(max(ahead, -0.25 * self.width_ns), 0.25 * self.width_ns)
-            width = self.width_ns + SLOW * limited
-            far = WIDEST_DRIFT * self.nominal_ns
-            self.width_ns = min(max(width, self.nominal_ns - far), self.nominal_ns + far)
-        return min(max(gain * ahead, -most), most)
+        share, width = 1.0 / (self._entries + 1), self.width_ns
+        self.jitter_ns += (share if share > 0.01 else 0.01) * (abs(ahead) - self.jitter_ns)
+        most = width * (0.5 * share if 0.5 * share > MOST else MOST)
+        if share > PULL:
+            return min(max(share * ahead, -most), most)
+        limited = min(max(ahead, -0.25 * width), 0.25 * width)
+        far = WIDEST_DRIFT * self.nominal_ns
+        self.width_ns = min(max(width + SLOW * limited, self.nominal_ns - far), self.nominal_ns + far)
+        return min(max(PULL * ahead, -most), most)
 
     def _hole(self, ahead: float) -> int:
         """Return how many entries are missing: the last few stamps are all ahead, and by more than jitter explains."""
@@ -115,16 +118,19 @@ class SteadyStream:
 
     def _learn_pace(self, stamp_ns: int, missing: int) -> bool:
         """Take over another pace when two stretches in a row agree on it; return whether one was taken over."""
-        since, entries = self._since
+        since = self._since_ns
         if since is None or stamp_ns < since - MOST_JITTER_NS:
-            self._since = (float(stamp_ns), 0)
+            self._since_ns, self._counted = float(stamp_ns), 0
             return False
-        self._since = since, entries + 1 + missing
+        self._counted += 1 + missing
+        if stamp_ns - since < SHORT[0]:
+            return False
         long_ns, least, off = LONG if self._stretches >= 2 else SHORT
-        if stamp_ns - since < long_ns or self._since[1] < least:
+        if stamp_ns - since < long_ns or self._counted < least:
             return False
-        pace, before = (stamp_ns - since) / self._since[1], self._pace
-        self._since, self._pace, self._stretches = (float(stamp_ns), 0), pace, self._stretches + 1
+        pace, before = (stamp_ns - since) / self._counted, self._pace
+        self._since_ns, self._counted = float(stamp_ns), 0
+        self._pace, self._stretches = pace, self._stretches + 1
         if not before or abs(pace / before - 1.0) > AGREE or abs(0.5 * (pace + before) / self.width_ns - 1.0) < off:
             return False
         self.nominal_ns = self.width_ns = 0.5 * (pace + before)

@@ -1,6 +1,7 @@
 """The Open Ephys plugin: its bytes, its quirks, its losses, its restarts."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -314,3 +315,32 @@ def test_absurd_numbers_are_refused_and_counted(what):
         rig.block(k, units=[1])
     rows = rig.run()
     assert rig.totals["refused"] >= 1 and rows["counts"][:, 1].sum() >= 59 and rows["segment"].max() == 0
+
+
+def test_the_quick_reader_of_spikes_takes_nothing_that_the_reader_of_json_refuses(monkeypatch):
+    from bmi_runtime.sources import open_ephys_messages
+    from simulators.standins.open_ephys import OpenEphysFrames
+
+    rng = np.random.default_rng(4)
+    made = OpenEphysFrames(rng)
+    frames = [made.spike_frames(int(rng.integers(1, 2**40)), int(rng.integers(0, 300))) for _ in range(20)]
+
+    def read(torn):
+        try:
+            return open_ephys_messages.parse(torn)
+        except BadInput:
+            return None
+
+    changed = []
+    for _ in range(4000):
+        envelope, header, payload = frames[rng.integers(len(frames))]
+        torn = bytearray(header)
+        for place in rng.integers(0, len(header), rng.integers(0, 3)):
+            torn[place] = b'0123456789-.eE+ ,:{}[]"\\x\xc3\n'[rng.integers(27)]
+        changed.append([envelope, bytes(torn[: len(torn) - int(rng.integers(3) == 0)]), payload])
+    quick = [read(torn) for torn in changed]
+    assert sum(spike is not None for spike in quick) > 1000
+    monkeypatch.setattr(open_ephys_messages, "_SPIKE", re.compile(b"(?!)"))
+    for torn, spike in zip(changed, quick, strict=True):
+        if spike is not None:
+            assert read(torn) == spike
