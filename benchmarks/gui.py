@@ -66,7 +66,7 @@ def session(units, seconds, with_window):
 def window(telemetry, control):
     """Be the console until the session has ended; print what it took."""
     began = time.perf_counter(), time.process_time()
-    from gui.app import application
+    from gui.application import application
     from gui.client import Client
     from gui.console import Console
     from gui.link import Link
@@ -120,7 +120,7 @@ def an_hour(units, frames_per_s=4.0):
     import numpy as np
 
     from bmi_runtime.messages import step_dtype
-    from gui.app import application
+    from gui.application import application
     from gui.console import Console
     from gui.link import Link
     from gui.store import Store

@@ -42,7 +42,7 @@ def end(processes):
 
 def session_s(seconds):
     """Return how long a simulated session takes about so many seconds here."""
-    from bmi_runtime.sweep import run_task
+    from bmi_runtime.cli.run_task import run_task
 
     line = [*SESSION.split(), "--json", "--duration"]
     run_task([*line, "1"])

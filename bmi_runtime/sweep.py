@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
 import itertools
 import json
 import math
@@ -17,14 +16,13 @@ import os
 import pathlib
 import re
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.cluster import connected, joblib_on, lost, queue_cluster  # noqa: F401
-from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import whole_text
 
 MOST_TASKS = 1_000_000
@@ -39,6 +37,9 @@ _DRAWS: dict[str, Callable[..., Any]] = {
     "integers": lambda rng, a, b: int(rng.integers(int(a), int(b))),
 }
 _CALL = re.compile(r"(\w+)\(([^()]*)\)$")
+
+
+RunTask = Callable[[list[str]], dict[str, Any]]
 
 
 def grid_values(text: str) -> tuple[str, list[str]]:
@@ -133,37 +134,18 @@ def task_key(arguments: list[str]) -> str:
     return hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:20]
 
 
-def run_task(arguments: list[str]) -> dict[str, Any]:
-    """Run one ``bmi`` command in this process; return its JSON, or the sentence with which it failed. Never raises."""
-    import click
+def local(tasks: list[list[str]], jobs: int, run_task: RunTask) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run tasks on local processes; yield (index, outcome) as they finish; a dead process fails its own task only.
 
-    from bmi_runtime.cli.main import bmi
-
-    out, begin = io.StringIO(), time.perf_counter()
-    failure = None
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-            bmi.main(arguments, standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        failure = f"exit code {stop.exit_code}" if stop.exit_code else None
-    except click.ClickException as error:
-        failure = error.format_message()
-    except BmiError as error:
-        failure = str(error)
-    except Exception as error:  # one task that fails must not lose the others
-        failure = f"{type(error).__name__}: {error}"
-    lines = out.getvalue().strip().splitlines()
-    result = None
-    if lines:
-        with contextlib.suppress(ValueError):
-            result = json.loads(lines[-1])
-    if result is None and failure is None:
-        failure = "the command printed no JSON"
-    return {"result": result, "error": failure, "seconds": time.perf_counter() - begin}
-
-
-def local(tasks: list[list[str]], jobs: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run tasks on local processes; yield (index, outcome) as they finish; a dead process fails its own task only."""
+    Parameters
+    ----------
+    tasks : list of list of str
+        Arguments of ``bmi``.
+    jobs : int
+        Processes.
+    run_task : callable
+        Runs one task and never raises (`cli.run_task`); a function of a module, as it is called in other processes.
+    """
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
@@ -187,7 +169,7 @@ def local(tasks: list[list[str]], jobs: int) -> Iterator[tuple[int, dict[str, An
                     yield running.pop(future)[0], outcome
         if broken:  # those that ran when it died: each once more, alone, so that the guilty one is known
             for index, arguments in running.values():
-                yield index, _alone(arguments, context)
+                yield index, _alone(arguments, context, run_task)
 
 
 def _end_with_parent() -> None:
@@ -206,7 +188,7 @@ def _end_with_parent() -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def _alone(arguments: list[str], context: Any) -> dict[str, Any]:
+def _alone(arguments: list[str], context: Any, run_task: RunTask) -> dict[str, Any]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
@@ -217,7 +199,7 @@ def _alone(arguments: list[str], context: Any) -> dict[str, Any]:
             return {"result": None, "error": "the process that ran it died", "seconds": None}
 
 
-def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def dask_cluster(tasks: list[list[str]], cluster: str, run_task: RunTask) -> Iterator[tuple[int, dict[str, Any]]]:
     """Run tasks on a Dask cluster (:func:`connected`).
 
     Raises
@@ -226,10 +208,12 @@ def dask_cluster(tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, di
         When the scheduler is lost under way.
     """
     with connected(cluster) as client:
-        yield from _gathered(client, tasks, cluster)
+        yield from _gathered(client, tasks, cluster, run_task)
 
 
-def _gathered(client: Any, tasks: list[list[str]], cluster: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _gathered(
+    client: Any, tasks: list[list[str]], cluster: str, run_task: RunTask
+) -> Iterator[tuple[int, dict[str, Any]]]:
     from distributed import as_completed
 
     futures = {client.submit(run_task, task, pure=False, retries=2): index for index, task in enumerate(tasks)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import actions, dialogs, panels, screens, theme
-from gui.app import application
+from gui.application import application
 from gui.panels.base import Context
 from gui.store import Store
 

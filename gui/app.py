@@ -6,10 +6,9 @@ import argparse
 import signal
 import sys
 
-from pyqtgraph.Qt import QtCore, QtWidgets
-
 from bmi_runtime.errors import BmiError
 from gui import subject_options, theme
+from gui.application import application, instance
 from gui.client import CONTROL, TELEMETRY, Client
 from gui.console import Console
 from gui.layouts import Memory
@@ -19,30 +18,6 @@ from gui.store import Store
 from gui.subject_window import SubjectWindow
 
 USUAL_POINTS = 11.0  # what desktops come with is 9 to 11
-
-_kept: list[QtWidgets.QApplication] = []  # an application that is dropped deletes every widget under its wrappers
-
-
-def _instance() -> QtWidgets.QApplication:
-    """Return the process's application, made with the screen's own scale when there is none yet."""
-    found = QtWidgets.QApplication.instance()
-    if found is None:
-        for name in ("AA_EnableHighDpiScaling", "AA_UseHighDpiPixmaps"):  # Qt 6 does so by itself
-            attribute = getattr(QtCore.Qt.ApplicationAttribute, name, None)
-            if attribute is not None:
-                QtWidgets.QApplication.setAttribute(attribute)
-        found = QtWidgets.QApplication(["bmi-runtime"])
-    _kept[:] = [found]
-    return found
-
-
-def application(theme_name: str = "dark") -> QtWidgets.QApplication:
-    """Return the process's application, in a theme; it stays until the process ends."""
-    found = _instance()
-    found.setApplicationName("bmi-runtime")
-    found.setOrganizationName("bmi-runtime")
-    theme.use(theme_name, found)
-    return found
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -68,7 +43,7 @@ def remembered_theme() -> str:
 
 def follow_system_text() -> None:
     """Make text as large as this user set it, or else as much larger than usual as the system's own is."""
-    points = _instance().font().pointSizeF()
+    points = instance().font().pointSizeF()
     remembered = Memory().get("text_scale", "")
     try:
         theme.set_scale(float(remembered) if remembered else max(points, USUAL_POINTS) / USUAL_POINTS)

@@ -273,7 +273,7 @@ class CalibrationView(QtWidgets.QWidget):
 
 def show(curves, title: str, on_accept=None, **options) -> int:
     """Open the view in its own window until it is closed; `on_accept` takes the rate that is accepted."""
-    from gui.app import application
+    from gui.application import application
 
     app = application()
     view = _window(curves, **options)
@@ -288,7 +288,7 @@ def show(curves, title: str, on_accept=None, **options) -> int:
 
 def picture(curves, path, **options) -> None:
     """Render the view into a picture, without a window on the screen."""
-    from gui.app import application
+    from gui.application import application
 
     app = application()
     view = _window(curves, **options)

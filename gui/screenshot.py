@@ -8,7 +8,7 @@ from pyqtgraph.Qt import QtCore, QtGui
 
 from bmi_runtime.errors import BadInput
 from gui import layouts, panels, theme
-from gui.app import application
+from gui.application import application
 from gui.console import Console
 from gui.files import checked, read
 from gui.link import Link

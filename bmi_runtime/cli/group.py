@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from bmi_runtime.cli.main import ABOUT, SUBCOMMANDS, exists
+from bmi_runtime.cli.subcommands import ABOUT, SUBCOMMANDS, exists
 
 
 class LazyGroup(click.Group):

@@ -26,7 +26,7 @@ def stability(sessions, seconds, all_units, as_json):
     """
     from bmi_runtime.analysis import stability as measure
     from bmi_runtime.analysis import stability_cost
-    from bmi_runtime.sources.array_days import common_units, read_day, reference_model
+    from bmi_runtime.analysis.array_days import common_units, read_day, reference_model
 
     if len(sessions) < 2:
         raise BadInput("give at least one reference session and today's: bmi stability REF.mcap TODAY.mcap")

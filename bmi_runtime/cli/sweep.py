@@ -34,6 +34,7 @@ def sweep(command, grid, draws, samples, seed, jobs, cluster, out, retry_failed,
     import pathlib
 
     from bmi_runtime import sweep as engine
+    from bmi_runtime.cli.run_task import run_task
     from bmi_runtime.recording.provenance import provenance
 
     points = engine.settings(list(grid), list(draws), samples, seed)
@@ -44,7 +45,7 @@ def sweep(command, grid, draws, samples, seed, jobs, cluster, out, retry_failed,
     journal = engine.Journal(table.with_suffix(".jsonl"))
     todo = [index for index, key in enumerate(keys) if not journal.has(key, retry_failed)]
     work = [lines[index] for index in todo]
-    finished = engine.dask_cluster(work, cluster) if cluster else engine.local(work, jobs)
+    finished = engine.dask_cluster(work, cluster, run_task) if cluster else engine.local(work, jobs, run_task)
     try:
         with progress(f"{len(lines)} tasks", len(lines)) as advance:
             advance(len(lines) - len(todo))

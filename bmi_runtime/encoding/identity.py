@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from bmi_runtime import config as configuration
-from bmi_runtime.config import Config
 from bmi_runtime.encoding.model import EncodingModel, pair_indices
 from bmi_runtime.errors import BadInput
 
@@ -48,35 +44,6 @@ class Carried:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-
-
-def load_model(path) -> EncodingModel:
-    """Return the model in a ``.npz``, or the last one in a recording.
-
-    Raises
-    ------
-    BadInput
-        When the file is neither, or the recording holds no model.
-    """
-    return _of_recording(path) if pathlib.Path(path).suffix == ".mcap" else EncodingModel.load(path)
-
-
-def _of_recording(path) -> EncodingModel:
-    from bmi_runtime.recording.reader import Recording
-
-    recording = Recording(path)
-    data, last = recording.header.get("config"), None
-    if recording.stream_counts.get("snapshot"):
-        last = collections.deque(recording.messages("snapshot"), maxlen=1)[0][1]
-    if not isinstance(data, dict) or last is None:
-        raise BadInput(f"{path} holds no whole model: it ends before its first snapshot, or its header is damaged")
-    config = configuration.from_dict(configuration.as_recorded(data), str(path))
-    model = EncodingModel.of_state(last["model"], config)
-    model.axes = config.state.axes
-    names = recording.header.get("unit_names") or config.session.unit_names
-    if names:
-        model.names = tuple(names)
-    return model
 
 
 def carry(found: EncodingModel, fresh: EncodingModel, sd: float, path: str) -> Carried:
@@ -160,9 +127,3 @@ def _copy(found, fresh, rows, there, here, sd: float) -> None:
     full[here] = block
     lower = pair_indices(fresh.n_regressors)
     fresh.covariance[...] = full[:, lower[0], lower[1]].T
-
-
-def start_from(config: Config, fresh: EncodingModel) -> str:
-    """Carry the model that ``encoding.initial`` names into the fresh one; return in one sentence what was taken."""
-    path = config.encoding.initial
-    return carry(load_model(path), fresh, config.encoding.carry_sd, path).sentence(path)

@@ -10,9 +10,10 @@ from typing import Any
 
 from bmi_runtime.config import Config
 from bmi_runtime.decoding.tables import FILTER_OF, OWN
-from bmi_runtime.encoding.identity import start_from
+from bmi_runtime.encoding.identity import carry
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.recording.model_file import load_model
 from bmi_runtime.recording.provenance import provenance
 from bmi_runtime.recording.writer import RecordingWriter
 from bmi_runtime.session.core import Session, warm_up
@@ -41,6 +42,12 @@ def initial_model(config: Config, source: Any, tell: Callable[[str], None] = lam
     if config.encoding.initial not in ("untrained", "truth"):
         tell(start_from(config, model))
     return model
+
+
+def start_from(config: Config, fresh: EncodingModel) -> str:
+    """Carry the model that ``encoding.initial`` names into the fresh one; return in one sentence what was taken."""
+    path = config.encoding.initial
+    return carry(load_model(path), fresh, config.encoding.carry_sd, path).sentence(path)
 
 
 def recording_path(config: Config) -> pathlib.Path:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.analysis.array_days import common_units, read_day, reference_model
 from bmi_runtime.analysis.stability import Reference, block_length_s, compare
-from bmi_runtime.encoding.identity import load_model
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.recording.model_file import load_model
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.recording_list import entry
-from bmi_runtime.sources.array_days import common_units, read_day, reference_model
 
 
 def lineage(folder: pathlib.Path) -> dict[str, Any]:

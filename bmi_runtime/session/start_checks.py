@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bmi_runtime.config import Config
-from bmi_runtime.encoding.identity import carry, load_model
+from bmi_runtime.encoding.identity import carry
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.model_file import load_model
 
 
 def check_model(config: Config, model: EncodingModel) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput, first_line
-from bmi_runtime.sources.spike_file import SpikeFile
 
 COUNTS = ("count", "spike", "binned", "crossing", "feature")
 MOST_BIN_S = 1.0
@@ -51,37 +50,6 @@ def opened(path: pathlib.Path) -> Iterator[Any]:
             handle.close()
 
 
-def read_nwb(path: pathlib.Path) -> SpikeFile:
-    """Return the spikes (or binned counts) and a list of everything else in an NWB file, and what is odd.
-
-    Raises
-    ------
-    BadInput
-        When it is not NWB or holds neither units nor binned counts.
-    """
-    from bmi_runtime.sources import nwb_oddities
-
-    with opened(path) as content:
-        series = series_of(content)
-        found = _from_units(path, content) if has_units(content) else _from_counts(path, content, series)
-        found.signals = [_described(name, item) for name, item in series.items()]
-        found.events = {name: len(table) for name, table in (content.intervals or {}).items()}
-        found.notes |= _notes(content)
-        found.odd += nwb_oddities.of_kinematics(series, found.segments_s) + nwb_oddities.of_intervals(content)
-        return found
-
-
-def _notes(content) -> dict[str, str]:
-    notes = {"session start": str(content.session_start_time), "identifier": str(content.identifier)}
-    tables = {"columns of units": content.units, **(content.intervals or {})}
-    for name, table in tables.items():
-        if table is not None:
-            known = ("start_time", "stop_time", "spike_times")
-            columns = [column for column in table.colnames if column not in known]
-            notes |= {name: ", ".join(columns)} if columns else {}
-    return notes
-
-
 def has_units(content) -> bool:
     """Return whether there are units with spike times."""
     return content.units is not None and len(content.units) > 0 and "spike_times" in content.units.colnames
@@ -95,15 +63,6 @@ def no_spikes(path, content) -> BadInput:
         f"{path.name}: this NWB file has no units and no series of counts, so there are no spikes to read; sort it "
         "first"
     )
-
-
-def _from_units(path, content) -> SpikeFile:
-    trains, names, odd = spike_trains(content)
-    watched = observed(content)
-    if watched and len({tuple(map(tuple, row)) for row in _watched_by_unit(content)}) > 1:
-        odd.append("units were observed for different stretches (obs_intervals); rates are over all of them together")
-    segments = watched or [_extent(content, trains)]
-    return SpikeFile(kind="NWB", trains_s=trains, names=names, segments_s=segments, odd=odd)
 
 
 def spike_trains(content) -> tuple[list[np.ndarray], list[str], list[str]]:
@@ -135,34 +94,6 @@ def observed(content) -> list[tuple[float, float]]:
         else:
             joined.append((start, stop))
     return joined
-
-
-def _extent(content, trains) -> tuple[float, float]:
-    """Return when the first and the last thing in the file happened: spikes, samples, intervals."""
-    times = [edge for train in trains if len(train) for edge in (train.min(), train.max())]
-    for item in series_of(content).values():
-        times += list(span_of(item)) if len(item.data) else []
-    for table in (content.intervals or {}).values():
-        times += [*table["start_time"][:], *table["stop_time"][:]]
-    known = np.asarray(times, dtype=float)
-    known = known[np.isfinite(known)]
-    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-
-
-def _from_counts(path, content, series) -> SpikeFile:
-    found = counts_of(series)
-    if found is None:
-        raise no_spikes(path, content)
-    name, item = found
-    counts, times_s, bin_s = binned_counts(path, name, item)
-    return SpikeFile(
-        kind=f"NWB, binned counts ({name})",
-        trains_s=[],
-        names=[str(unit) for unit in range(counts.shape[1])],
-        segments_s=[(float(times_s[0]), float(times_s[-1]) + bin_s)],
-        counts=counts,
-        bin_times_s=times_s,
-    )
 
 
 def counts_of(series: dict[str, Any]) -> tuple[str, Any] | None:
@@ -253,9 +184,3 @@ def values_of(series, rows: slice) -> np.ndarray:
     data = np.asarray(series.data[rows], dtype=float)
     offset = 0.0 if is_step(series) else float(getattr(series, "offset", 0.0) or 0.0)
     return data * float(series.conversion or 1.0) + offset
-
-
-def _described(name, series) -> str:
-    shape = " x ".join(str(size) for size in series.data.shape)
-    rate = f", {series.rate:g} Hz" if series.rate else ""
-    return f"{name}: {shape}, {series.unit}{rate}"

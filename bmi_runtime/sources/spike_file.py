@@ -14,7 +14,7 @@ UNIT_RATIO = 5.0
 GDF_TICK_S = 1e-3
 BIOSIG = b"GDF "
 READERS = {
-    ".nwb": "bmi_runtime.sources.nwb_file:read_nwb",
+    ".nwb": "bmi_runtime.sources.nwb_spikes:read_nwb",
     ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
     ".h5": "bmi_runtime.sources.spike_file:read_spike_h5",
 }

@@ -63,7 +63,7 @@ def commands(page):
 def test_every_command_has_the_options_that_the_page_gives_it(page):
     import click
 
-    from bmi_runtime.cli.main import bmi
+    from bmi_runtime.cli.group import bmi
 
     for line in commands(page):
         words = shlex.split(line.partition("  #")[0], comments=True)

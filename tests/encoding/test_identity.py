@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
-from bmi_runtime.encoding.identity import carry, load_model
+from bmi_runtime.encoding.identity import carry
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.model_file import load_model
 from bmi_runtime.session.assemble import assemble, initial_model
 from bmi_runtime.session.launch import run
 

@@ -241,7 +241,7 @@ def test_the_name_of_a_low_plot_loses_its_unit_and_then_itself(qtbot, qapp):
 
 def test_an_application_that_nobody_holds_stays():
     script = (
-        "from gui.app import application; from pyqtgraph.Qt import QtWidgets\n"
+        "from gui.application import application; from pyqtgraph.Qt import QtWidgets\n"
         "application(); label = QtWidgets.QLabel('here')\n"
         "assert QtWidgets.QApplication.instance() is not None\n"
         "application(); assert label.text() == 'here'\n"

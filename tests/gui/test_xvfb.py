@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import sys
-from gui.app import application
+from gui.application import application
 from gui.console import Console
 from gui.link import Link
 from gui.store import Store

@@ -81,7 +81,7 @@ def test_a_failing_task_does_not_lose_the_others(tmp_path):
 
 def test_a_process_that_dies_fails_its_own_task_only(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(  # a task that kills its process, as a crash in a library would
-        "import os, bmi_runtime.sweep as s\n"
+        "import os, bmi_runtime.cli.run_task as s\n"
         "kept = s.run_task\n"
         "def run_task(arguments):\n"
         "    os.kill(os.getpid(), 9) if 'session.seed=2' in arguments else None\n"

@@ -10,7 +10,7 @@ import numpy as np
 from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.lost_samples import jumps
 from bmi_runtime.sources.mapping import FASTEST_HAND_M_S, LARGEST_MISMATCH, ONE_QUANTITY
-from bmi_runtime.sources.nwb_kinematics import RANKS, Pair, chosen, kind_of, length_of, pairs_of, rank_of
+from bmi_runtime.sources.nwb_pairs import RANKS, Pair, chosen, kind_of, length_of, pairs_of, rank_of
 
 GAP_STEPS, SHORTEST_GAP_S = 5.0, 0.1
 MOST_SAMPLES = 20_000_000

@@ -11,9 +11,9 @@ import numpy as np
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.stability import Day, Reference, Stability, day
 from bmi_runtime.analysis.stability_cost import Cost, expected_cost
-from bmi_runtime.encoding.identity import load_model
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
+from bmi_runtime.recording.model_file import load_model
 
 
 def read_day(path: pathlib.Path, seconds: float = 0.0) -> Day:
