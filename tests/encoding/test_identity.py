@@ -103,7 +103,7 @@ def test_a_session_goes_on_from_the_last_model_of_a_recording(tmp_path):
     run(loop, 600)
     model = load_model(path)
     assert np.array_equal(model.weights, loop.session.model.weights)
-    assert np.array_equal(model.features.weights, loop.session.features.model.weights)
+    assert np.array_equal(model.features.weights, loop.session.learning.features.model.weights)
     names = [*(f"unit {unit}" for unit in range(2, 12)), "later"]
     more = ["session.units=11", f"session.unit_names={names}", f"encoding.initial='{path}'", "encoding.carry_sd=0.1"]
     told = []
