@@ -13,6 +13,7 @@ OPEN_LOOP = (
     "history,point-process,kalman,kalman-velocity,kalman-steady,ole,population-vector,wiener,ridge,wiener-cascade"
 )
 CLOSED_LOOP = "adaptive,smoothbatch,rml,refit-kalman,point-process,kalman-velocity,ole,ridge"
+DAYS = "inferred,supervised,frozen,pri-t,stabiliser"
 NEEDS_TARGETS = ("refit-kalman",)
 
 
@@ -27,16 +28,19 @@ NEEDS_TARGETS = ("refit-kalman",)
 )
 @click.option("--closed-loop", is_flag=True, help="Compare in the simulated closed loop; no DATA.")
 @click.option("--world", "pilot", metavar="PILOT", help="The closed loop of a world fitted to PILOT; no DATA.")
+@click.option("--days", type=int, help="Compare ways to keep a decoder over so many simulated days; no DATA.")
 @click.option("--seeds", type=int, default=5, show_default=True, help="Simulated subjects (closed loop).")
 @click.option("--calibration", "calibration_s", type=float, default=120.0, show_default=True, help="Seconds to learn.")
-@click.option("--test", "test_s", type=float, default=120.0, show_default=True, help="Seconds that are scored.")
+@click.option(
+    "--test", "test_s", type=float, default=120.0, show_default=True, help="Seconds that are scored (of a day)."
+)
 @click.option("--half-life", "half_life_s", type=float, help="Seconds, of smoothbatch and rml.  [default: 120]")
 @click.option("--config", "config_path", help="Configuration of the closed loop.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the configuration.")
 @click.option("--seed", type=int, default=1, show_default=True, help="First seed (closed loop), or of the bootstrap.")
 @click.option("--figure", type=click.Path(), help="Write a figure (.png, .pdf, .svg).")
 @answer_options
-def compare(data, closed_loop, figure, as_json, decoders, **options):
+def compare(data, closed_loop, days, figure, as_json, decoders, **options):
     r"""Compare decoders on the recordings DATA, each bin decoded by fits that never saw its block.
 
     DATA are files of binned counts with kinematics, or sessions of the runtime (.mcap; by default the velocity that
@@ -46,10 +50,15 @@ def compare(data, closed_loop, figure, as_json, decoders, **options):
     bmi compare calibration.mcap --decoders ole --write ole.npz
     bmi run --set decoder.kind=fitted --set decoder.fitted_file=ole.npz
 
-    With --closed-loop a simulated subject uses every decoder; the same seed means the same subject and units.
+    With --closed-loop a simulated subject uses every decoder; the same seed means the same subject and units. With
+    --days the units change every night, and after the first day only 'supervised' is told what is wanted.
     """
     from bmi_runtime.errors import BadInput
 
+    if days is not None:
+        result = _over_days(days, data, closed_loop, figure, decoders, options)
+        answer(result, as_json, _text(result))
+        return
     closed_loop = closed_loop or options["pilot"] is not None
     if closed_loop == bool(data):
         raise BadInput("give recordings to compare on, or --closed-loop or --world, and not both")
@@ -71,6 +80,23 @@ def compare(data, closed_loop, figure, as_json, decoders, **options):
 
         result["figure"] = draw(result, figure)
     answer(result, as_json, _text(result))
+
+
+def _over_days(days, data, closed_loop, figure, decoders, options):
+    from bmi_runtime import registry
+    from bmi_runtime.cli.compare_days import METHODS, compare_days
+    from bmi_runtime.errors import BadInput
+
+    if data or closed_loop or options["pilot"] is not None or figure or options["write"]:
+        raise BadInput("--days is a comparison of its own: give no DATA, --closed-loop, --world, --figure or --write")
+    names = list(dict.fromkeys(name.strip() for name in (decoders or DAYS).split(",") if name.strip()))
+    if not names:
+        raise BadInput("--decoders names none")
+    for name in names:
+        if name not in METHODS:
+            raise registry.unknown("method", name, METHODS)
+    with progress("days", options["seeds"] * len(names)) as advance:
+        return compare_days(names, days, options, lambda: advance(1))
 
 
 def _check_write(data, names, path):
@@ -151,6 +177,10 @@ def _closed(names, options):
 
 
 def _text(result):
+    if result["mode"] == "days":
+        from bmi_runtime.cli.compare_days import table
+
+        return table(result)
     if result["mode"] == "open-loop":
         text = "\n\n".join(_open_table(name, rows, result["axes"][name]) for name, rows in result["tables"].items())
         return text + (f"\n\nfitted to all of it and written: {result['written']}" if "written" in result else "")
