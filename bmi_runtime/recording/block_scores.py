@@ -29,7 +29,7 @@ class BlockScores:
             elif event.get("name") == "blocks-done" and self.rows:
                 self.rows[-1]["ended"] = event.get("why", "")
         begins = [max(row["first_bin"] - self.offset, 0) for row in self.rows]
-        self._ends = np.array([*begins[1:], np.iinfo(np.int64).max])
+        self._ends = np.array([*begins[1:], np.iinfo(np.int64).max][: len(begins)], np.int64)
         self._begins = np.array(begins, np.int64)
         names = ("bins", "adapting", "assist", "trials", "successes", "squared", "scored")
         self._sums = {name: np.zeros(len(self.rows)) for name in names}
