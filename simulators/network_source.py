@@ -69,6 +69,7 @@ class NetworkSource:
         self._pulse_mv = (NEURON.v_threshold_mv - NEURON.v_reset_mv) / rise
         self.network = SpikingNetwork(weights, drive, NEURON, run)
         self._kick_mv = np.zeros(neurons)
+        self._weights = weights
 
     def open(self) -> None:
         """Let the network settle for half a second."""
@@ -90,6 +91,10 @@ class NetworkSource:
     def stimulate(self, event: dict[str, Any]) -> None:
         """Inject current into the event's stimulated units in the next bin, about one spike a pulse; it spreads."""
         self._kick_mv[event["stimulate"]] += event["pulses"] * self._pulse_mv
+
+    def connections(self) -> np.ndarray:
+        """Return the true weights (targets, sources) of all neurons, mV per Hz; the recorded units come first."""
+        return self._weights
 
     def drain_events(self) -> list[dict[str, Any]]:
         """Return no events."""

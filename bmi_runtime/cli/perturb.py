@@ -3,6 +3,7 @@
 import click
 
 from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.perturb_coupled import instrument, judge, spikes
 from bmi_runtime.cli.perturb_options import PATH, WHOLE, neurons_option, seed_option, show_tutorial
 from bmi_runtime.cli.perturb_pictures import compare, plot
 from bmi_runtime.cli.perturb_planning import plan, schedule
@@ -97,5 +98,5 @@ def fit(data, out, confidence, fdr, permutations, seed, as_json):
     answer(result, as_json, files.describe(result))
 
 
-for _command in (compare, plan, schedule, plot):
+for _command in (compare, plan, schedule, spikes, judge, instrument, plot):
     perturb.add_command(_command)

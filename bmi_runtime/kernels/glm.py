@@ -132,12 +132,13 @@ def poisson_by_inversion(rate, uniform):
 
 
 @kernel
-def simulate_block(pending, offset, drive, filters, uniforms, softplus, ceiling, counts):
+def simulate_block(pending, offset, drive, filters, uniforms, added, softplus, ceiling, counts):
     """Draw the counts of consecutive bins, each conditioned on those before.
 
     ``pending`` (lags + 1, units) is a ring: row ``(offset + k) % (lags + 1)`` holds what past spikes add to the
     log-rate of the k-th coming bin. ``drive`` (bins, units) is the rest of the predictor, `filters` (sources, lags,
-    targets), `uniforms` (bins, units). Returns the first bin where a rate is above `ceiling` counts per bin, or -1.
+    targets), `uniforms` (bins, units); `added` (bins or 0, units) are spikes that stimulation puts in. Returns the
+    first bin where a rate is above `ceiling` counts per bin, or -1.
     """
     bins, units = drive.shape
     ring = pending.shape[0]
@@ -153,6 +154,8 @@ def simulate_block(pending, offset, drive, filters, uniforms, softplus, ceiling,
             if not rate <= ceiling:
                 return t
             counts[t, i] = poisson_by_inversion(rate, uniforms[t, i])
+            if added.shape[0] > 0:
+                counts[t, i] += added[t, i]
         for j in range(units):
             if counts[t, j] > 0:
                 for m in range(lags):

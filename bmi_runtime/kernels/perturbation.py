@@ -66,3 +66,33 @@ def clamped_spikes(starts, sources, weights, log_rates, uniforms, assignments, a
                 for k in range(starts[i], starts[i + 1]):
                     total += weights[k] * counts[t - 1, sources[k]]
             counts[t, i] = _poisson(min(math.exp(min(total, 600.0)), ceiling), uniforms[t, i]) + added[t, i]
+
+
+@kernel
+def impulse_response(rates, targets, sources, gains, direct, response):
+    """Write how many extra spikes every neuron fires at each lag after a pulse, to first order in what it causes.
+
+    Parameters
+    ----------
+    rates : (n,) float64
+        Mean counts per bin.
+    targets, sources : (k,) int64
+        The connections: ``targets[p]`` hears ``sources[p]``.
+    gains : (k, lags) float64
+        Relative change of the target's rate at each lag after one spike of the source.
+    direct : (n, lags) float64
+        Relative change of every neuron's rate that the pulse itself makes.
+    response : (n, lags) float64
+        Extra spikes, written here: ``R[i, m] = rates[i] (direct[i, m] + sum_p sum_l gains[p, l] R[source, m - l])``.
+    """
+    n, lags = response.shape
+    for m in range(lags):
+        for i in range(n):
+            response[i, m] = direct[i, m]
+        for p in range(targets.size):
+            total = 0.0
+            for back in range(min(m, gains.shape[1])):
+                total += gains[p, back] * response[sources[p], m - back - 1]
+            response[targets[p], m] += total
+        for i in range(n):
+            response[i, m] *= rates[i]

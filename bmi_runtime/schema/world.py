@@ -71,3 +71,4 @@ class StimulationConfig(Section):
     jitter_s: float = Field(0.1, ge=0.0)
     pulses: int = Field(1, ge=1, le=100, description="spikes that the simulated effector adds")
     seed: int = Field(0, ge=0)
+    participation: tuple[int, ...] = Field((), description="trials each unit takes part in; empty: all alike")

@@ -50,7 +50,8 @@ def stimulation_schedule(config: Config) -> Any:
 
     if max(section.units, default=0) >= config.session.units:
         raise BadInput(f"stimulation.units names unit {max(section.units)}, there are {config.session.units} (from 0)")
-    design = section.model_dump(exclude={"enabled"}) | {"per_trial": section.per_trial or None}
+    design = section.model_dump(exclude={"enabled"})
+    design |= {"per_trial": section.per_trial or None, "participation": section.participation or None}
     return StimulationDesign(**design).draw()
 
 

@@ -25,6 +25,7 @@ def simulate(
     ceiling: float = CEILING,
     history: np.ndarray | None = None,
     names: list[str] | None = None,
+    added: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw spike counts bin by bin, each bin given all earlier ones.
 
@@ -40,6 +41,8 @@ def simulate(
         Largest expected count per bin that is still believed.
     history : ndarray, shape (lags, units), optional
         Counts before the first bin; silence by default.
+    added : ndarray of int64, shape (bins, units), optional
+        Spikes that stimulation adds to the units' own.
 
     Returns
     -------
@@ -60,8 +63,9 @@ def simulate(
         part = np.tile(base, (end - begin, 1)) if drive is None else base + drive[begin:end]
         uniforms = rng.random((end - begin, units))
         options = (link == "softplus", ceiling)
+        extra = np.zeros((0, units), np.int64) if added is None else np.ascontiguousarray(added[begin:end], np.int64)
         where = kernels.simulate_block(
-            pending, begin % (lags + 1), part, filters, uniforms, *options, counts[begin:end]
+            pending, begin % (lags + 1), part, filters, uniforms, extra, *options, counts[begin:end]
         )
         if where >= 0:
             raise _runaway(begin + where, counts, filters, names, ceiling)

@@ -134,3 +134,13 @@ def unit_numbers(text: str) -> tuple[int, ...]:
             raise BadInput(f"--units must ascend within a range, as in 0-9, not '{part.strip()}'")
         units += range(int(first), int(last or first) + 1)
     return tuple(units)
+
+
+def window(text: str, name: str) -> tuple[float, float]:
+    """Return the two times of ``0.1:0.3``; `name` is the option it came from."""
+    parts = text.split(":")
+    try:
+        first, last = (float(part) for part in parts)
+    except ValueError:
+        raise BadInput(f"{name} must be START:STOP in seconds, such as 0.1:0.3, not '{text}'") from None
+    return first, last

@@ -37,6 +37,8 @@ class StimulationDesign:
         Spikes that the (simulated) effector is asked to add when it stimulates.
     seed : int
         Everything drawn follows from it.
+    participation : tuple of int, optional
+        How many trials each of `units` takes part in; by default all alike.
     """
 
     units: tuple[int, ...]
@@ -48,6 +50,7 @@ class StimulationDesign:
     jitter_s: float = 0.1
     pulses: int = 1
     seed: int = 0
+    participation: tuple[int, ...] | None = None
 
     def __post_init__(self):
         units = tuple(int(unit) for unit in self.units)
@@ -70,22 +73,39 @@ class StimulationDesign:
             )
         if not 1 <= self.pulses <= 100:
             raise BadInput(f"pulses is {self.pulses}: choose 1 to 100")
+        if self.participation is not None:
+            self._check_participation()
+            return
         share = (self.per_trial or len(units)) / len(units)
         if self.trials * share < 4:
             raise BadInput(
                 f"each unit would take part in {self.trials * share:g} trials on average; raise trials or per_trial"
             )
 
+    def _check_participation(self) -> None:
+        shares = self.participation or ()
+        if len(shares) != len(self.units):
+            raise BadInput(f"participation has {len(shares)} numbers for {len(self.units)} units")
+        if min(shares) < 4 or max(shares) > self.trials:
+            raise BadInput(f"participation must lie between 4 and the {self.trials} trials, for every unit")
+        if sum(shares) > self.trials * (self.per_trial or len(self.units)):
+            raise BadInput("participation asks for more than per_trial units in a trial; raise trials or per_trial")
+
     def draw(self) -> "StimulationSchedule":
         """Return the schedule; the same design always gives the same one.
 
-        Units take part equally often (to one trial), and each unit's trials are split between stimulated and sham in
-        the wanted proportion (to one trial), in random order and independently of the other units' split.
+        Units take part equally often (to one trial) or as `participation` says, and each unit's trials are split
+        between stimulated and sham in the wanted proportion (to one trial), in random order and independently of the
+        other units' split.
         """
         rng = np.random.default_rng(self.seed)
         count = len(self.units)
         assignments = np.full((self.trials, count), LEFT_OUT, dtype=np.int8)
-        taking_part = _taking_part(self.trials, count, self.per_trial or count, rng)
+        most = self.per_trial or count
+        if self.participation is None:
+            taking_part = _taking_part(self.trials, count, most, rng)
+        else:
+            taking_part = _in_shares(self.trials, np.array(self.participation), most, rng)
         for column in range(count):
             rows = np.flatnonzero(taking_part[:, column])
             exact = rows.size * self.sham_fraction
@@ -109,6 +129,29 @@ def _taking_part(trials: int, count: int, per_trial: int, rng: np.random.Generat
         chosen = np.argsort(done + rng.random(count) * 0.5)[:per_trial]
         result[trial, chosen] = True
         done[chosen] += 1
+    return result
+
+
+def _in_shares(trials: int, shares: np.ndarray, per_trial: int, rng: np.random.Generator) -> np.ndarray:
+    """Return who takes part (trials, units): each unit in its share of the trials, spread over all of them.
+
+    Units are drawn without replacement with chances in proportion to what they have left (Gumbel's trick); those that
+    must take part in every trial that is left come first.
+    """
+    result = np.zeros((trials, len(shares)), dtype=bool)
+    left = shares.astype(float)
+    for trial in range(trials):
+        remaining = trials - trial
+        count = min(per_trial, int(np.ceil(left.sum() / remaining - rng.random())) if left.sum() else 0)
+        count = max(count, int(np.ceil((left.sum() - (remaining - 1) * per_trial).clip(0))))
+        with np.errstate(divide="ignore"):
+            score = np.log(left) + rng.gumbel(size=len(left))
+        score[left >= remaining] = np.inf
+        count = max(count, int((left >= remaining).sum()))
+        chosen = np.argsort(-score)[:count]
+        chosen = chosen[left[chosen] > 0]
+        result[trial, chosen] = True
+        left[chosen] -= 1
     return result
 
 
