@@ -11,7 +11,7 @@ import zmq
 from bmi_runtime import wire
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import WIRE_VERSION, StepRecord, output_dtype, places_in, struct_of
+from bmi_runtime.messages import INPUT_HEAD, WIRE_VERSION, StepRecord, output_dtype, places_in, struct_of
 from bmi_runtime.session.guard import Guard, guarded
 from bmi_runtime.session.output_values import OutputValues, Thinned
 from bmi_runtime.session.sockets import Publisher
@@ -41,23 +41,24 @@ class DecodedOutput:
         """Publish one step; never waits."""
         if not self.thinned.due():
             return
-        given, out, at = record.input, self._read(record.output_bytes), self._at
+        out, at = self._read(record.output_bytes), self._at
+        bin_index, device_time_s, host_ns, *_, stale = INPUT_HEAD.unpack_from(record.input_bytes)
         self.sequence += 1
         message = {
             "v": WIRE_VERSION,
             "start": self.start,
             "seq": self.sequence,
-            "bin": int(given.bin_index[0]),
+            "bin": bin_index,
             "axes": self._axes,
-            "device_time_s": float(given.device_time_s[0]),
-            "host_ns": int(given.host_time_ns[0]),
+            "device_time_s": device_time_s,
+            "host_ns": host_ns,
             "cursor": out[at["cursor"]],
             "target": out[at["target"]],
             "decoded": out[at["decoded"]],
             "variance": out[at["decoded_variance"]],
             "trial_state": out[at["trial_state"]][0],
             "safety": out[at["safety"]][0],
-            "stale": int(given.stale[0]),
+            "stale": stale,
         }
         if "clicked" in at:
             message |= {"click_posterior": out[at["click_posterior"]], "clicked": out[at["clicked"]][0]}
