@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
+from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import StateSpace
 from bmi_runtime.schema.metadata import MetadataConfig
@@ -59,7 +60,7 @@ class Config(Section):
     @property
     def bin_s(self) -> float:
         """Width of a bin in seconds."""
-        return self.session.bin_s or (0.05 if self.continuous else 0.005)
+        return self.session.bin_s or USUAL_BIN_S[self.session.likelihood]
 
     @property
     def space(self) -> StateSpace:

@@ -8,6 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtWidgets
 
+from bmi_runtime.constants import Z_95
 from gui import plots, theme
 
 ROOMY_PX = 400
@@ -264,11 +265,11 @@ class CalibrationView(QtWidgets.QWidget):
     def _show_profile(self):
         profile = self.curves.profile(self.rate)
         time, mean, sd = profile["time_s"], profile["mean"], profile["sd"]
-        self.band.show(time, mean - 1.96 * sd, mean + 1.96 * sd)
+        self.band.show(time, mean - Z_95 * sd, mean + Z_95 * sd)
         self._mean.setData(time, mean)
         self._schedule.setData(time, profile["schedule_sd"])
         self.profile_plot.setXRange(0, time[-1], padding=0.01)
-        self.profile_plot.setYRange(min(-0.1, float((mean - 1.96 * sd).min())), 1.1, padding=0.02)
+        self.profile_plot.setYRange(min(-0.1, float((mean - Z_95 * sd).min())), 1.1, padding=0.02)
 
 
 def show(curves, title: str, on_accept=None, **options) -> int:

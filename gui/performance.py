@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-Z95 = 1.959963984540054
+from bmi_runtime.constants import Z_95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """
     if not trials:
         return 0.0, 1.0
-    share, z2 = successes / trials, Z95 * Z95
+    share, z2 = successes / trials, Z_95 * Z_95
     middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    half = Z_95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 

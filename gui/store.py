@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE, STREAMS, SafetyState, StateSpace, TrialState, step_dtype, unpack
 from gui import event_log
@@ -94,7 +95,7 @@ class Store:
         self.what_if: dict[str, Any] | None = None
         self.live_parameters: dict[str, dict[str, Any]] = {}
         self.replay: dict[str, Any] = {}
-        self.bin_s, self.n_units, self.continuous = 0.005, 0, False
+        self.bin_s, self.n_units, self.continuous = USUAL_BIN_S["poisson"], 0, False
         self.needs_hello, self.ended, self.watching = True, False, False
         self.unreadable = ""
         self.revision = self.epoch = 0
@@ -197,7 +198,7 @@ class Store:
         self.mode = "replay" if self.replay else "simulated" if answer.get("simulated") else "live"
         session = self.config.get("session", {})
         self.continuous = session.get("likelihood") == "gaussian"
-        self.bin_s = session.get("bin_s") or (0.05 if self.continuous else 0.005)
+        self.bin_s = session.get("bin_s") or USUAL_BIN_S["gaussian" if self.continuous else "poisson"]
         self.n_features = int(session.get("features", 0))
         self._take_space(self.config.get("state", {}))
         if session.get("units", self.n_units) != self.n_units:

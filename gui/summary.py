@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pyqtgraph.Qt import QtCore, QtGui
 
-from gui import performance
+from gui import performance, theme
 from gui.store import Store
 
 WIDTH, HEIGHT = 640, 190
@@ -71,7 +71,7 @@ def _drawn(x, y, good, title: str, marks, joined: bool = True, top: float | None
     painter.setPen(QtGui.QPen(QtGui.QColor("#b06a00"), 1, QtCore.Qt.PenStyle.DashLine))
     for mark in marks:
         painter.drawLine(at(mark, 0.0), at(mark, top))
-    painter.setPen(QtGui.QPen(QtGui.QColor("#0072b2"), 1.6))
+    painter.setPen(QtGui.QPen(QtGui.QColor(theme.BLUE), 1.6))
     points = [at(float(a), float(b)) for a, b in zip(x, y, strict=True)]
     if joined:
         painter.drawPolyline(QtGui.QPolygonF(points))

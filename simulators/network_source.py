@@ -7,7 +7,7 @@ import numpy as np
 from bmi_runtime.analysis.networks.graphs import erdos_renyi
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.config import Config
-from bmi_runtime.encoding.model import DM_PER_M
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
 from simulators.network import SpikingNetwork

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmi_runtime.config import PopulationConfig
-from bmi_runtime.encoding.model import DM_PER_M
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.encoding.regressors import History, Regressors
 from simulators.fluctuations import Fluctuations
 

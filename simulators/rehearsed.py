@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from bmi_runtime.config import Config
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.constants import DM_PER_M
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.intention.infer import aim, aim_gains
 from bmi_runtime.kernels.rehearsal import emit_counts

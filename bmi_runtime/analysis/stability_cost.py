@@ -15,7 +15,8 @@ import numpy as np
 from bmi_runtime.analysis.stability import WINDOW_S, Reference, Stability
 from bmi_runtime.calibration.closed_form import convergence_bins, information, steady_state
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.constants import DM_PER_M
+from bmi_runtime.encoding.model import EncodingModel
 
 DEGREES = np.linspace(0.0, 1.0, 8)
 SIMULATED_S = 30.0

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.calibration.exact_recursion import unpack
+from bmi_runtime.constants import Z_95
 from bmi_runtime.errors import BadInput
 
-Z_95 = 1.959963984540054
 BLOCK_S = 1.5  # of the delayed statistics: scores that repeat themselves within it have not drifted
 REFERENCE_WINDOWS = 10.0  # of the windows that the usual mean squared innovation is averaged over
 DISPERSION = {"poisson": 2.0, "gaussian": 1.4}

@@ -9,12 +9,12 @@ from bmi_runtime.calibration.closed_form import Information, information, steady
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import pack, unpack
 from bmi_runtime.calibration.parallel_map import share
+from bmi_runtime.constants import Z_95
 from bmi_runtime.intention.infer import aim_gains
 
 NATURAL_FREQUENCY = 6.0  # rad/s: peak speed 2.2 dm/s over 1 dm
 DISTANCE_M = 0.1
 TRIAL_S = 2.0  # out and back
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from bmi_runtime.calibration.closed_form import steady_state
 from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.config import Config
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import aim_gains

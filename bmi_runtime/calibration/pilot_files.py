@@ -6,9 +6,8 @@ import numpy as np
 
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.screening import check_speed, usable_units
+from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
 from bmi_runtime.errors import BadInput
-
-DM_PER_M = 10.0
 
 
 def load_pilot(
@@ -71,7 +70,7 @@ def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: 
     recording = Recording(path)
     session = (recording.header.get("config") or {}).get("session", {})
     kind = likelihood or session.get("likelihood") or ("gaussian" if recording.continuous else "poisson")
-    bin_s = session.get("bin_s") or (0.05 if kind == "gaussian" else 0.005)
+    bin_s = session.get("bin_s") or USUAL_BIN_S["gaussian" if kind == "gaussian" else "poisson"]
     states = velocity_scale * recording.column("output", "intended").astype(np.float64)
     states[recording.column("input", "stale") > 0] = np.nan
     return recording.column("input", "counts").astype(np.float64), states, float(bin_s), kind

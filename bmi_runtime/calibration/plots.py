@@ -4,27 +4,19 @@ import textwrap
 
 import numpy as np
 
+from bmi_runtime import drawing
 from bmi_runtime.calibration.experiments import Table, kinds, parameters
-from bmi_runtime.errors import BadInput
+from bmi_runtime.constants import Z_95
+from bmi_runtime.drawing import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^")
 
 
 def pyplot():
-    """Return matplotlib's pyplot with the project's style; BadInput when it is not installed."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise BadInput("drawing needs matplotlib; install it with: pip install 'bmi-runtime[plots]'") from None
-    plt.rcParams.update({
-        "font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False,
-        "legend.frameon": False, "legend.fontsize": 7, "savefig.dpi": 110, "figure.dpi": 110, "svg.hashsalt": "bmi",
-    })  # fmt: skip
-    return plt
+    """Return matplotlib's pyplot in the small print of these figures; BadInput when it is not installed."""
+    small = {"font.size": 8, "axes.titlesize": 9, "legend.fontsize": 7, "figure.dpi": 110, "svg.hashsalt": "bmi"}
+    return drawing.pyplot(**small)
 
 
 def protocol_note(figure, text: str) -> None:
@@ -165,7 +157,7 @@ def profiles_figure(number: int, table: Table, symbol: str, note: str):
         time, sd = _values(rows, "time_s"), table.extra["sd"][rate]
         for i, name in enumerate(("baseline", "gain_x", "gain_y")):
             axis = axes[i, column]
-            axis.axhspan(truth[i] - 1.96 * sd[i], truth[i] + 1.96 * sd[i], color=COLOURS[4], alpha=0.3, lw=0)
+            axis.axhspan(truth[i] - Z_95 * sd[i], truth[i] + Z_95 * sd[i], color=COLOURS[4], alpha=0.3, lw=0)
             axis.axhline(truth[i], color="0.2", lw=0.8)
             axis.plot(time, _values(rows, name), color=COLOURS[0], lw=0.7)
             if column == 0:

@@ -13,14 +13,14 @@ from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.screening import fit_usable
+from bmi_runtime.constants import DM_PER_M, Z_95
 from bmi_runtime.encoding.adapter import Adapter
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import Regressors
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3)
 BUSIEST = 24  # units of a recording that are looked at, as many as give a stable median
 BURN_MEMORIES, MOST_BURN = 3.0, 0.2
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from bmi_runtime.drawing import BLUE, GREY
 from bmi_runtime.errors import BadInput
 
 OURS = ("history", "adaptive", "point-process")
-BLUE, GREY = "#0072b2", "#777777"
 CLOSED = {  # measure: (label, scale)
     "success_rate": ("success rate", 1.0),
     "time_to_target_s": ("time to target (s)", 1.0),

@@ -44,7 +44,7 @@ def _text(found: dict) -> str:
 
 
 def _draw(found: dict, out: Path) -> None:
-    from bmi_runtime.analysis.drawing import pyplot, save
+    from bmi_runtime.drawing import pyplot, save
 
     figure, (above, below) = pyplot().subplots(2, 1, sharex=True, figsize=(8, 5), constrained_layout=True)
     numbers = range(1, len(found["sessions"]) + 1)

@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from bmi_runtime import config as configuration
+from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.sessions import session_config
@@ -53,7 +54,7 @@ def _slower(config, world: FittedWorld, overrides):
     """Return a configuration whose learning rate, where none was said, learns as much per second in these bins."""
     if any(text.startswith("adapter.learning_rate") for text in overrides):
         return config
-    usual_s = 0.05 if world.likelihood == "gaussian" else 0.005
+    usual_s = USUAL_BIN_S[world.likelihood]
     data = config.model_dump(exclude_unset=True)
     data.setdefault("adapter", {})["learning_rate"] = config.adapter.learning_rate * world.bin_s / usual_s
     return configuration.from_dict(data)

@@ -127,11 +127,11 @@ def _training(paths, options, as_json):
 
 def _draw(validation, path) -> str:
     """Draw the loss of every update of the validated network, and what it scored."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
     import numpy as np
+
+    from bmi_runtime.drawing import pyplot
+
+    plt = pyplot()
 
     loss = validation.loss
     width = max(len(loss) // 50, 1)

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.batch_decoder import LEADS, DecoderBase, Delay, Training, best_of, paired_rows
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.encoding.model import EncodingModel
 
 NEWTON_STEPS = 25
 LARGEST_LOG_RATE_STEP = 2.0

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime import registry
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.adaptive_decoders import PointProcessDecoder
 from bmi_runtime.decoding.base import NotFinite, Observes, Resets
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.falcon_agent import TaskFacts
-from bmi_runtime.encoding.model import DM_PER_M
 from bmi_runtime.errors import BadInput
 
 

@@ -19,8 +19,9 @@ import dataclasses
 import numpy as np
 from scipy.special import i0e
 
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.batch_decoder import Training
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel, pair_indices
+from bmi_runtime.encoding.model import EncodingModel, pair_indices
 
 STEP_S = 0.1
 CONCENTRATIONS = (0.5, 1.0, 2.0, 4.0, 8.0)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.constants import DM_PER_M
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.kernels import filters
 
 

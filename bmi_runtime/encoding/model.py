@@ -15,7 +15,6 @@ from bmi_runtime.messages import PLANE, StateSpace
 
 STATE = ("weights", "covariance", "noise_variance")
 """The arrays that adaptation changes."""
-DM_PER_M = 10.0
 """Inside the encoding model velocity is in dm/s (speeds of order one); everywhere else in m/s."""
 
 

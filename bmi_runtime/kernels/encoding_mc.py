@@ -6,6 +6,7 @@ loop. Positions are in m, velocities in m/s outside the encoding model and in dm
 
 import numpy as np
 
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.kernels import filters, monitoring, rows
 from bmi_runtime.kernels.jit import kernel
 
@@ -14,7 +15,7 @@ AIM_KEEP, AIM_PULL, DECODER_KEEP, DECODER_NOISE, TRUST, BOX, LARGEST_SPEED, MAX_
 half width, the largest intended speed, the largest count per bin (1: Bernoulli spikes; 0: Gaussian features), and
 whether the loop is open (1: the subject sees a cursor that obeys perfectly, so that nothing feeds back)."""
 N_SETTINGS = 9
-SCALE = 10.0  # dm per m
+SCALE = DM_PER_M
 
 
 @kernel

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE
@@ -79,7 +80,10 @@ class _Builder:
         self.metadata = {**(self.config.get("metadata") or {}), **subject}
         times = recording.column("input", "device_time_s")
         likelihood = self.config.get("session", {}).get("likelihood")
-        self.bin_s = self.config.get("session", {}).get("bin_s") or (0.05 if likelihood == "gaussian" else 0.005)
+        self.bin_s = (
+            self.config.get("session", {}).get("bin_s")
+            or USUAL_BIN_S["gaussian" if likelihood == "gaussian" else "poisson"]
+        )
         self.times_s = times - (times[0] - self.bin_s)  # end of each bin; the first bin begins at 0
         self.regular = len(times) < 2 or np.allclose(np.diff(self.times_s), self.bin_s, rtol=0, atol=1e-9)
         self.counted: dict[str, Any] = {"bins": recording.n_steps, "spikes": None, "trials": 0, "events": 0}

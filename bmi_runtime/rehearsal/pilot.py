@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
-from bmi_runtime.encoding.model import DM_PER_M
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.errors import BadInput
 
 LEAST_S = 10.0

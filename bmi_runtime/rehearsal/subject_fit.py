@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.signal import lfilter
 
-from bmi_runtime.encoding.model import DM_PER_M
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.intention.infer import aim_gains
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.world import BOUNDS, SUBJECT_PARAMETERS, FittedSubject

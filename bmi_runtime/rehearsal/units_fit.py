@@ -53,7 +53,7 @@ class FittedUnits:
 
 def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarray, int]]:
     """Return every regressor that units may be tuned to, by name, in dm/s and dm, with the lag behind the intention."""
-    from bmi_runtime.encoding.model import DM_PER_M
+    from bmi_runtime.constants import DM_PER_M
 
     found: dict[str, tuple[np.ndarray, int]] = {}
     axes = range(pilot.axes)

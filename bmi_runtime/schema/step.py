@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
+from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.messages import fault_of_axes
 from bmi_runtime.schema.section import Section
 
@@ -47,7 +48,7 @@ class SessionConfig(Section):
             raise ValueError(
                 "session.features stand beside spiking units; with gaussian units all are features already"
             )
-        bin_s = self.bin_s or 0.005
+        bin_s = self.bin_s or USUAL_BIN_S["poisson"]
         bins = self.feature_bin_s / bin_s
         if self.features and (abs(bins - round(bins)) > 1e-6 or round(bins) < 1):
             raise ValueError(f"feature_bin_s = {self.feature_bin_s:g} is not a whole number of bins of {bin_s:g} s")

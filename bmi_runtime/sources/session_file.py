@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
 
 VELOCITIES = ("intended", "cursor", "rotated")
@@ -68,4 +69,4 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
 
 def _bin_s(config) -> float:
     session = config["session"]
-    return session["bin_s"] or (0.05 if session["likelihood"] == "gaussian" else 0.005)
+    return session["bin_s"] or USUAL_BIN_S[session["likelihood"]]

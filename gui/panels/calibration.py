@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from pyqtgraph.Qt import QtWidgets
 
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.errors import BadInput
 from gui import plots
 from gui.panels.base import Panel
 
-DM_PER_M = 10.0
 LEAST_S, MOST_S = 8.0, 20.0
 RATE = "adapter.learning_rate"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bmi_runtime.constants import Z_95
 from bmi_runtime.errors import BadInput
 from gui import plots, theme
 from gui.matrix import MatrixPlot, PairPicker
@@ -75,7 +76,7 @@ class CouplingsPanel(FilePanel):
         bin_s = float(self.arrays["bin_s"])
         lag_ms = 1e3 * (bin_s if bin_s > 0 else 1e-3) * np.arange(1, kernel.size + 1)
         self.curve.setData(lag_ms, kernel)
-        half = 1.96 * errors[target, source] if errors is not None else np.full(kernel.size, np.nan)
+        half = Z_95 * errors[target, source] if errors is not None else np.full(kernel.size, np.nan)
         self.band.show(lag_ms, kernel - half, kernel + half)
         self.plot.setXRange(0, lag_ms[-1], padding=0)
         self.picker.show_pair(target, source, self._pair_in_words(target, source))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from bmi_runtime.constants import Z_95
 from gui import marks, plots, steady_state_error
 from gui.panels.base import Panel
 
 NAMES = ("baseline", "gain x", "gain y")
 UNITS = {False: ("log Hz", "per dm/s", "per dm/s"), True: ("feature", "per dm/s", "per dm/s")}
 ACHIEVED_S = 20.0  # of the past that the achieved band is over, at every moment
-Z95 = 1.96
 
 
 class TracesPanel(Panel):
@@ -87,8 +87,8 @@ class TracesPanel(Panel):
         known = np.isfinite(truth).any()
         mean, spread = trailing(times, estimate - truth if known else estimate, ACHIEVED_S)
         centre = truth if known else estimate
-        predicted = centre - Z95 * predicted_sd, centre + Z95 * predicted_sd
-        achieved = Z95 * (np.sqrt(mean**2 + spread**2) if known else spread)
+        predicted = centre - Z_95 * predicted_sd, centre + Z_95 * predicted_sd
+        achieved = Z_95 * (np.sqrt(mean**2 + spread**2) if known else spread)
         middle = truth if known else mean
         self.estimates[index].setData(times, estimate)
         self.truths[index].setData(*((times, truth) if known else ([], [])))
@@ -130,7 +130,7 @@ class TracesPanel(Panel):
         if sd is None:
             full = steady_state_error.dense(store.covariance, store.weights.shape[0])
             sd = np.sqrt(steady_state_error.steady_error_variance(full, self._learning_rate())).T
-        return float(np.mean(np.abs(store.weights - store.truth) <= Z95 * sd))
+        return float(np.mean(np.abs(store.weights - store.truth) <= Z_95 * sd))
 
     def table(self):
         """Return the history of the selected unit."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bmi_runtime.constants import Z_95
 from gui import plots
 from gui.panels.base import Panel
 from gui.panels.raster import SELECTED_ROLES
@@ -97,7 +98,7 @@ class TuningPanel(Panel):
         directions = directions_of(len(store.weights), store.space.n_axes, kinds)
         predictor = store.weights[:, unit] @ directions
         sd = np.sqrt(np.maximum(self._variance(unit, directions), 0.0))
-        middle, low, high = (self._rate(predictor + z * sd) for z in (0.0, -1.96, 1.96))
+        middle, low, high = (self._rate(predictor + z * sd) for z in (0.0, -Z_95, Z_95))
         if not np.isfinite(middle).all():
             return None
         truth = store.truth[:, unit] if store.truth is not None else np.full(len(directions), np.nan)

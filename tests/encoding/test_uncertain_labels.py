@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
 from bmi_runtime.cli.run import run
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.encoding.adapter import Adapter
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.inferred_target import InferredTargetIntention
 

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.analysis.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, canvas
 from bmi_runtime.analysis.fokker_planck import blow_up, elapsed, entropy, evolve, learning, particles, spectral, steady
 from bmi_runtime.analysis.fokker_planck.initial import Gaussian
 from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, canvas
 
 
 def run(v, times, density, rate_times, rate, title: str = "", raster=None):

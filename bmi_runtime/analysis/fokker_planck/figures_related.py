@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.analysis.drawing import BLUE, GREEN, GREY, RED, canvas
 from bmi_runtime.analysis.fokker_planck import hopf, polarisation, steady
 from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.drawing import BLUE, GREEN, GREY, RED, canvas
 
 BELOW, ABOVE = 0.5, 1.5
 

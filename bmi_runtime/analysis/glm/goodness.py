@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bmi_runtime.constants import Z_95
 from bmi_runtime.errors import BadInput
 
 
@@ -93,7 +94,7 @@ def rescale(counts: np.ndarray, rate: np.ndarray, seed: int = 0, within: str = "
     variance = (gaussian**2).sum()
     correlation = np.array([(gaussian[lag:] * gaussian[:-lag]).sum() for lag in range(1, lags + 1)]) / variance
     p_value = float(kstwo.sf(statistic, n))
-    return Rescaling(quantiles, statistic, 1.358 / np.sqrt(n), p_value, correlation, 1.96 / np.sqrt(n))
+    return Rescaling(quantiles, statistic, 1.358 / np.sqrt(n), p_value, correlation, Z_95 / np.sqrt(n))
 
 
 def rescale_all(model, counts, covariates=None, seed: int = 0, within: str = "poisson") -> list[Rescaling]:

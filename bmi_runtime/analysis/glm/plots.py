@@ -6,33 +6,18 @@ import pathlib
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime import drawing
+from bmi_runtime.constants import Z_95
+from bmi_runtime.drawing import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 
 KINDS = ("filters", "matrix", "network", "ks", "tuning")
-AREA_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+AREA_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 INK = "#222222"
 
 
 def pyplot():
-    """Return matplotlib.pyplot with our style, or say how to get it."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise BadInput("pictures need matplotlib; install bmi-runtime[plots]") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update(
-        {
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 9,
-            "figure.dpi": 110,
-            "legend.frameon": False,
-        }
-    )
-    return plt
+    """Return matplotlib's pyplot in the style of these pictures; BadInput when it is not installed."""
+    return drawing.pyplot(**{"font.size": 9, "axes.titlesize": 9, "figure.dpi": 110})
 
 
 def filter_sums(model) -> np.ndarray:
@@ -88,7 +73,7 @@ def _draw_filter(axis, model, milliseconds, target, source) -> None:
     errors = model.file_.get("filter_standard_errors")
     axis.axhline(0, color="#999999", linewidth=0.8)
     if errors is not None:
-        half = 1.96 * errors[target, source]
+        half = Z_95 * errors[target, source]
         axis.fill_between(
             milliseconds, values - half, values + half, where=finite, color=colour, alpha=0.25, linewidth=0
         )

@@ -4,12 +4,12 @@
 
 import numpy as np
 
-from bmi_runtime.analysis.drawing import draw_graph, pyplot, save
 from bmi_runtime.analysis.networks.continuation import Branch
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.analysis.networks.study import LinearFit, groups
+from bmi_runtime.drawing import BLUE, GREEN, PURPLE, RED, draw_graph, pyplot, save
 
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.6"
+GREY = "0.6"
 
 
 def rate_curve_figure(neuron: LIFNeuron, trace, spike_times_s, measured, path) -> str:
@@ -38,7 +38,7 @@ def rate_curve_figure(neuron: LIFNeuron, trace, spike_times_s, measured, path) -
     inputs = np.linspace(neuron.v_threshold_mv - 25, neuron.v_threshold_mv + 60, 400)
     rates, slopes = neuron.rate_and_slope(inputs)
     axes[1].plot(inputs, rates, color=BLUE, label="Siegert's formula")
-    axes[1].errorbar(*measured[:2], yerr=2 * measured[2], fmt="o", ms=4, color=ORANGE, label="simulated, ± 2 s.e.")
+    axes[1].errorbar(*measured[:2], yerr=2 * measured[2], fmt="o", ms=4, color=RED, label="simulated, ± 2 s.e.")
     axes[1].set(xlabel="mean input $E$ (mV)", ylabel="rate $r(E)$ (Hz)", title="f-I curve")
     axes[1].legend(frameon=False, fontsize=8)
     axes[2].plot(inputs, slopes, color=GREEN)
@@ -69,12 +69,12 @@ def _signed_graph(axes, weights: np.ndarray) -> None:
     angles = np.linspace(0, 2 * np.pi, n, endpoint=False)
     places = np.column_stack([np.cos(angles), np.sin(angles)])
     for target, source in np.argwhere(weights):
-        colour = BLUE if weights[target, source] > 0 else ORANGE
+        colour = BLUE if weights[target, source] > 0 else RED
         style = {"arrowstyle": "-|>", "mutation_scale": 7, "lw": 0.5, "alpha": 0.55, "shrinkA": 5, "shrinkB": 5}
         arrow = {"connectionstyle": "arc3,rad=0.1", "color": colour, **style}
         axes.annotate("", places[target], places[source], arrowprops=arrow)
     inhibitory = (weights < 0).any(axis=0)
-    axes.scatter(*places.T, s=60, c=np.where(inhibitory, ORANGE, BLUE), zorder=3)
+    axes.scatter(*places.T, s=60, c=np.where(inhibitory, RED, BLUE), zorder=3)
     axes.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
     axes.axis("off")
 
@@ -95,7 +95,7 @@ def strength_figure(panels: dict[str, tuple], path) -> str:
         axis.plot(strengths, shown.mean(axis=1), color="0.1", lw=1.8)
         if not converged.all():
             top = axis.get_ylim()
-            axis.fill_between(strengths, *top, where=~converged, color=ORANGE, alpha=0.18, lw=0, label="no convergence")
+            axis.fill_between(strengths, *top, where=~converged, color=RED, alpha=0.18, lw=0, label="no convergence")
             axis.set_ylim(top)
             axis.legend(frameon=False, loc="upper left", fontsize=9)
         axis.set(title=name, xlabel="connection strength (µV per Hz)", ylabel="mean input $E_i$ (mV)")
@@ -115,7 +115,7 @@ def branch_figure(
     handles = [
         plt.Line2D([], [], color=BLUE, lw=2, label="stable (iteration converges)"),
         plt.Line2D([], [], color=GREEN, lw=2, label="stable in time, iteration diverges"),
-        plt.Line2D([], [], color=ORANGE, lw=1.5, ls="--", label="unstable"),
+        plt.Line2D([], [], color=RED, lw=1.5, ls="--", label="unstable"),
         plt.Line2D([], [], color="0.1", marker="o", ls="", ms=5, label="fold"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
@@ -125,7 +125,7 @@ def branch_figure(
 def _draw_branch(axis, branch: Branch, scale: float) -> None:
     strengths, rates = scale * branch.strengths, branch.rates_hz.mean(axis=1)
     kind = np.where(branch.stable, 0, np.where(branch.stable_in_time, 1, 2))
-    styles = ({"color": BLUE, "lw": 2}, {"color": GREEN, "lw": 2}, {"color": ORANGE, "lw": 1.3, "ls": "--"})
+    styles = ({"color": BLUE, "lw": 2}, {"color": GREEN, "lw": 2}, {"color": RED, "lw": 1.3, "ls": "--"})
     start = 0
     for stop in [*(np.flatnonzero(np.diff(kind)) + 1), len(kind)]:
         piece = slice(start, min(stop + 1, len(kind)))
@@ -142,7 +142,7 @@ def heterogeneity_figure(table: dict[str, np.ndarray], rows: np.ndarray, title: 
     figure, axes = plt.subplots(2, 2, figsize=(8.2, 6.2), layout="constrained")
     rows = rows & table["solved"].astype(bool)
     degree = table["in_degree_sd"][rows]
-    quantities = (("rate_sd_hz", "firing rate", "Hz", BLUE), ("input_sd_mv", "input current", "mV", ORANGE))
+    quantities = (("rate_sd_hz", "firing rate", "Hz", BLUE), ("input_sd_mv", "input current", "mV", RED))
     for column, (key, name, unit, colour) in enumerate(quantities):
         spread = table[key][rows]
         for row, (x, y, word, square) in enumerate(
@@ -180,7 +180,7 @@ def motif_figure(fits: dict[str, LinearFit], scales: dict[str, np.ndarray], path
         motifs = fit.names[1:]
         size = np.array([scales[name][m] for m in range(len(motifs))])
         places = np.arange(len(motifs)) + 0.16 * (k - (len(fits) - 1) / 2)
-        colour = (BLUE, GREEN, ORANGE, PURPLE)[k % 4]
+        colour = (BLUE, GREEN, RED, PURPLE)[k % 4]
         label = f"{name} ($R^2$ = {fit.r2:.2f})"
         axis.errorbar(
             places, fit.coefficients[1:] * size, fit.half_widths[1:] * size, fmt="o", color=colour, label=label
@@ -215,7 +215,7 @@ def states_figure(arrays: dict[str, np.ndarray], path) -> str:
     words = {1.0: "stable", 0.0: "unstable"}
     states = zip(arrays["state_input_mv"], arrays["state_rate_hz"], arrays["state_stable"])
     for k, (inputs, rates, stable) in enumerate(states):
-        face = (BLUE, ORANGE, GREEN, PURPLE)[k % 4]
+        face = (BLUE, RED, GREEN, PURPLE)[k % 4]
         label = f"state {k}: {words.get(float(stable), 'stability unknown')}, mean {rates.mean():.3g} Hz"
         style = {"color": face, "mfc": face if stable == 1 else "none", "ms": 5}
         left.plot(inputs, rates, "osD^"[k // 4 % 4], label=label if k < 12 else None, **style)

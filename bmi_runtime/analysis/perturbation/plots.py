@@ -4,16 +4,16 @@
 
 import numpy as np
 
-from bmi_runtime.analysis.drawing import draw_graph, draw_matrix, pyplot, save
 from bmi_runtime.analysis.perturbation import planning
 from bmi_runtime.analysis.perturbation.simulate import Comparison
 from bmi_runtime.analysis.perturbation.tutorial import Tutorial
+from bmi_runtime.drawing import BLUE, ORANGE, RED, SKY, draw_graph, draw_matrix, pyplot, save
 
 METHOD_COLOURS = {
-    "perturbing all": "#0072B2",
-    "perturbing a random half": "#56B4E9",
-    "regression": "#E69F00",
-    "correlation": "#D55E00",
+    "perturbing all": BLUE,
+    "perturbing a random half": SKY,
+    "regression": ORANGE,
+    "correlation": RED,
 }
 METHOD_STYLES = dict(zip(METHOD_COLOURS, ("o-", "s-", "^-", "v--")))
 
@@ -44,7 +44,7 @@ def single_neuron_figure(done: Tutorial, path) -> str:
     neurons = np.arange(len(done.connectivity))
     slope = done.connectivity[:, done.selected_neuron]
     axes[2].bar(neurons - 0.2, slope, 0.4, color="0.7", label="true connection $A$")
-    axes[2].bar(neurons + 0.2, done.single_estimate, 0.4, color="#0072B2", label="difference in means")
+    axes[2].bar(neurons + 0.2, done.single_estimate, 0.4, color=BLUE, label="difference in means")
     axes[2].axhline(0, color="0.3", lw=0.8)
     axes[2].set(title=f"effects of neuron {done.selected_neuron}", xlabel="target neuron", xticks=neurons)
     axes[2].set(ylabel="strength, or change of activity")
@@ -93,7 +93,7 @@ def fit_figure(fit: dict[str, np.ndarray], path) -> str:
     left[0].plot(columns, rows, ".", color="0.1", ms=max(1.0, 60 / max(effects.shape)))
     if truth is not None:
         left[1].axhline(0, color="0.7", lw=0.8)
-        for rest, colour, word in ((~stands, "#56B4E9", "do not stand"), (stands, "#0072B2", "stand")):
+        for rest, colour, word in ((~stands, SKY, "do not stand"), (stands, BLUE, "stand")):
             left[1].plot(truth[rest], effects[rest], "o", ms=3, alpha=0.6, color=colour, label=word)
         left[1].set(xlabel="true connection", ylabel="estimated effect", title="estimates against truth")
         left[1].legend(frameon=False, fontsize=8.5)
@@ -109,9 +109,9 @@ def plan_figure(system: planning.System, wanted: float, path, measured: tuple | 
     samples = np.geomspace(needed / 300, needed * 10, 200)
     figure, axis = plt.subplots(figsize=(5.6, 3.7))
     curve = [planning.expected_correlation(system, count) for count in samples]
-    axis.plot(samples, curve, color="#0072B2", label="expected")
+    axis.plot(samples, curve, color=BLUE, label="expected")
     if measured is not None:
-        axis.plot(*measured, "o", color="#D55E00", ms=5, label="simulated")
+        axis.plot(*measured, "o", color=RED, ms=5, label="simulated")
     axis.plot([needed, needed, samples[0]], [0, wanted, wanted], ls=":", color="0.4")
     axis.annotate(f"{needed:,}", (needed, 0.03), xytext=(5, 0), textcoords="offset points", color="0.3")
     axis.set(xscale="log", ylim=(0, 1.02), xlim=(samples[0], samples[-1]))
@@ -126,7 +126,7 @@ def schedule_figure(schedule, path, trials: int = 40) -> str:
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(8.5, 0.9 + 0.28 * max(len(schedule.units), 4)))
     shown = schedule.assignments[:trials]
-    for value, colour, label in ((1, "#D55E00", "stimulated"), (0, "#56B4E9", "sham")):
+    for value, colour, label in ((1, RED, "stimulated"), (0, SKY, "sham")):
         rows, columns = np.nonzero(shown == value)
         face = colour if value else "none"
         axis.scatter(schedule.onsets_s[rows], columns, s=32, facecolors=face, edgecolors=colour, label=label)

@@ -10,6 +10,7 @@ import numpy as np
 from bmi_runtime.errors import BadInput
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+SKY = "#56B4E9"  # these seven are the colours of Okabe and Ito: they are told apart by everyone
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -31,8 +32,14 @@ def canvas(rows: int, columns: int, size: tuple[float, float], **settings):
     return figure, figure.subplots(rows, columns, **settings)
 
 
-def pyplot():
-    """Return matplotlib's pyplot drawing to files, or raise BadInput when matplotlib is absent."""
+def pyplot(**style: Any):
+    """Return matplotlib's pyplot drawing to files, in the common style with these changes to it.
+
+    Raises
+    ------
+    BadInput
+        When matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError:
@@ -40,9 +47,7 @@ def pyplot():
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update(
-        {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "axes.titlesize": 11, "figure.dpi": 100}
-    )
+    plt.rcParams.update(STYLE | {"font.size": 10, "axes.titlesize": 11, "figure.dpi": 100} | style)
     return plt
 
 
@@ -80,7 +85,7 @@ def draw_graph(axes, connectivity: np.ndarray) -> None:
             continue
         arrow = {"connectionstyle": "arc3,rad=0.12", "shrinkA": 9, "shrinkB": 9, "mutation_scale": 13, **style}
         axes.annotate("", places[target], places[source], arrowprops=arrow)
-    axes.scatter(*places.T, s=210, color="#0072B2", zorder=3)
+    axes.scatter(*places.T, s=210, color=BLUE, zorder=3)
     for k, place in enumerate(places):
         axes.text(*place, str(k), color="white", ha="center", va="center", zorder=4, fontsize=9)
     axes.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal")
