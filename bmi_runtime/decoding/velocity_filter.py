@@ -56,6 +56,7 @@ class VelocityFilter:
         self.largest = 0.0
         self._workspace = np.zeros(filters.workspace_shape(self.n_axes))
         self._position = np.zeros(self.n_axes)
+        self._placed: Any = self._position.data  # the same, written faster one by one
         self._scratch = np.empty((max(d + 2, 4), filters.BLOCK))
         self._all_valid = np.ones(n)
         self._history = filters.NO_HISTORY if history is None else history
@@ -169,7 +170,8 @@ class VelocityFilter:
 
     def set_position(self, *position_m: float) -> None:
         """Put the position where the cursor is (assist, walls), with certainty; the velocity stays as decoded."""
-        self._position[:] = position_m
+        for axis, place in enumerate(position_m):
+            self._placed[axis] = place
         filters.place(self.state, self.covariance, self._position)
 
     def is_kin_of(self, other: Any) -> bool:

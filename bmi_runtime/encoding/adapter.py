@@ -3,6 +3,7 @@ encoded.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class Adapter:
         self.innovation = np.zeros(n)
         self.innovation_variance = np.ones(n)
         self.regressors = np.ones(model.regressors.n_common)
+        self._regressors: Any = self.regressors.data  # the same, written twice as fast one by one
+        self._velocity_alone, self._has_history = model.regressors.velocity_alone, model.regressors.n_history > 0
         self.history = np.zeros((model.regressors.n_history, n))
         self._all = np.ones((d, n)) if model.regressors.n_history else self.regressors
         self._scratch = np.empty((d + 5, filters.BLOCK))
@@ -79,23 +82,26 @@ class Adapter:
         click : float
             1 where a click is intended, 0 elsewhere.
         """
-        model, u, kinds = self.model, self.regressors, self.model.regressors
-        if kinds.velocity_alone:
-            for axis, component in enumerate(velocity_m_s):
-                u[1 + axis] = DM_PER_M * component
+        model, place = self.model, 1
+        if self._velocity_alone:
+            for component in velocity_m_s:
+                self._regressors[place] = DM_PER_M * component
+                place += 1
         else:
-            kinds.fill(u, [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m], click)
-        if kinds.n_history:
+            moving, placed = [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m]
+            model.regressors.fill(self.regressors, moving, placed, click)
+        if self._has_history:
             return self._update_with_history(counts, valid)
-        update, scale = (
-            (filters.adapt_poisson, model.bin_s) if self._poisson else (filters.adapt_gaussian, model.noise_variance)
-        )
+        update: Any = filters.adapt_poisson
+        scale: Any = model.bin_s
+        if not self._poisson:
+            update, scale = filters.adapt_gaussian, model.noise_variance
         return update(
             model.weights,
             model.covariance,
             counts,
             valid,
-            u,
+            self.regressors,
             self.rate,
             scale,
             self.innovation,

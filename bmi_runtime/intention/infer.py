@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,6 +59,13 @@ def aim(keep: float, pull: float, cursor, target, velocity) -> list[float]:
     return [keep * v + pull * (goal - x) for v, goal, x in zip(velocity, target, cursor)]
 
 
+def _length(vector: Sequence[float]) -> float:
+    squared = 0.0  # not by `sum`, which adds floats in another way from Python 3.12 on
+    for component in vector:
+        squared += component * component
+    return math.sqrt(squared)
+
+
 class RotatedIntention(BaseIntention):
     """The cursor's speed, pointed at the target; zero inside it (Gilja et al. 2012, the ReFIT training signal)."""
 
@@ -65,10 +73,10 @@ class RotatedIntention(BaseIntention):
         """Return the intended velocity (m/s)."""
         n = self.n_axes
         apart = [target[axis] - cursor[axis] for axis in range(n)]
-        distance = math.sqrt(sum(d * d for d in apart))
+        distance = _length(apart)
         if trial_state == TrialState.HOLD or distance <= target[n]:
             return [0.0] * n
-        speed = math.sqrt(sum(v * v for v in cursor[n:]))
+        speed = _length(cursor[n:])
         return [speed * d / distance for d in apart]
 
 

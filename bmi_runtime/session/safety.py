@@ -93,7 +93,10 @@ class Safety:
 
     def plausible(self, velocity: Sequence[float]) -> bool:
         """Return whether a velocity (m/s) is finite and within ``safety.max_speed``."""
-        return sum([v * v for v in velocity]) <= self._most_squared  # not so for NaN
+        squared = 0.0  # not by `sum`, which adds floats in another way from Python 3.12 on
+        for component in velocity:
+            squared += component * component
+        return squared <= self._most_squared  # not so for NaN
 
     def part_failed(self, part: str, kind: str, error: Any, goes_on_with: str) -> dict[str, Any]:
         """Freeze the output because somebody's part failed; return the event that says so."""

@@ -58,7 +58,9 @@ class ReachTask:
 
     def inside(self, position_m: Sequence[float]) -> bool:
         """Return whether a position (m, one number per axis) is within the target's radius."""
-        apart = sum((x - goal) * (x - goal) for x, goal in zip(position_m, self.position))
+        apart = 0.0  # not by `sum`, which adds floats in another way from Python 3.12 on
+        for x, goal in zip(position_m, self.position):
+            apart += (x - goal) * (x - goal)
         return apart <= self.config.target_radius_m**2
 
     def advance(self, *position_m: float) -> dict[str, Any] | None:
