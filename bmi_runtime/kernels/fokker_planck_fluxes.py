@@ -62,10 +62,9 @@ def transfer_rates(grid, drift, diffusion, right, left):
             left[i] = (diffusion * back[i] + back_bend[i] * bend) * backward
 
 
-@kernel
-def escape_rate(grid, model, current, drive):
-    """Return the rate at which the last cell fires when the network's rate is `drive`."""
-    drift, diffusion = current + model[0] * drive, model[1] + model[2] * drive
+@kernel(inline="always")
+def escape(grid, drift, diffusion):
+    """Return the rate at which the last cell fires at a drift and a diffusion."""
     y = (grid[MID, -1] - drift) * grid[GAP, -1] / diffusion
     z = y * y
     if z < NEAR:
@@ -74,6 +73,12 @@ def escape_rate(grid, model, current, drive):
     else:
         onward, _, bend = closed(y)
     return (diffusion * grid[OUT, -1] + grid[OUT_BEND, -1] * bend) * onward
+
+
+@kernel
+def escape_rate(grid, model, current, drive):
+    """Return the rate at which the last cell fires when the network's rate is `drive`."""
+    return escape(grid, current + model[0] * drive, model[1] + model[2] * drive)
 
 
 @kernel

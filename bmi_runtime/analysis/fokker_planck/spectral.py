@@ -152,15 +152,19 @@ def _firing_row(model, mesh, diffusion):
 
 @dataclasses.dataclass(frozen=True)
 class Linearised:
-    """``A y = lambda B y`` for ``y = (density, R, N)``, and `felt`: the column through which N acts back on the
-    density.
-    """
+    """``A y = lambda B y`` for ``y = (density, R, N)``, and the columns through which drift and diffusion act on it."""
 
     mesh: Elements
     steady_density: np.ndarray
     left: np.ndarray
     right: np.ndarray
-    felt: np.ndarray
+    by_drift: np.ndarray
+    by_diffusion: np.ndarray
+
+
+def felt(model: Model, system: Linearised) -> np.ndarray:
+    """Return the column through which the rate of a population acts back on itself."""
+    return model.b * system.by_drift + model.a1 * system.by_diffusion
 
 
 def linearise(model: Model, rate: float, order: int = 28) -> Linearised:
@@ -187,12 +191,13 @@ def linearise(model: Model, rate: float, order: int = 28) -> Linearised:
     left[size + 1, :size] = _firing_row(model, mesh, diffusion)
     left[size + 1, size + 1] = -1.0
     slope = mesh.first @ density
-    felt = np.zeros(size + 2)
-    felt[:size] = inner * (model.a1 * (mesh.first @ slope) - model.b * slope)
-    felt[jump] += model.a1 * (slope[jump] - slope[jump - 1])
+    by_drift, by_diffusion = np.zeros(size + 2), np.zeros(size + 2)
+    by_drift[:size] = -slope * inner
+    by_diffusion[:size] = inner * (mesh.first @ slope)
+    by_diffusion[jump] += slope[jump] - slope[jump - 1]
     if model.threshold_eps == 0:
-        felt[size + 1] = -model.a1 * slope[-1]
-    return Linearised(mesh, density, left, right, felt)
+        by_diffusion[size + 1] = -slope[-1]
+    return Linearised(mesh, density, left, right, by_drift, by_diffusion)
 
 
 def eigenvalues(model: Model, rate: float, order: int = 28, shift: float = 1.7) -> np.ndarray:
@@ -201,7 +206,7 @@ def eigenvalues(model: Model, rate: float, order: int = 28, shift: float = 1.7) 
     """
     system = linearise(model, rate, order)
     left = system.left.copy()
-    left[:, -1] += system.felt
+    left[:, -1] += felt(model, system)
     inverse = np.linalg.solve(left - shift * system.right, system.right)
     mu = np.linalg.eigvals(inverse)
     values = shift + 1.0 / mu[np.abs(mu) > 1e-9]
@@ -214,8 +219,9 @@ def response(model: Model, rate: float, rates_of_growth: np.ndarray, order: int 
     With a delay D the eigenvalues solve ``response(lambda) exp(-lambda D) = 1``.
     """
     system = linearise(model, rate, order)
+    column = felt(model, system)
     return np.array(
-        [-np.linalg.solve(system.left - x * system.right, system.felt)[-1] for x in np.atleast_1d(rates_of_growth)]
+        [-np.linalg.solve(system.left - x * system.right, column)[-1] for x in np.atleast_1d(rates_of_growth)]
     )
 
 
@@ -243,10 +249,10 @@ def _delayed(model, rate, count):
     """Return the leading roots of ``response(x) exp(-x D) = 1``: Newton from many starts, then kept once each."""
     undelayed = dataclasses.replace(model, delay=0.0)
     system = linearise(undelayed, rate)
-    slopes = {}
+    slopes, column = {}, felt(undelayed, system)
 
     def excess(x):
-        solved = np.linalg.solve(system.left - x * system.right, np.column_stack([system.felt]))
+        solved = np.linalg.solve(system.left - x * system.right, column[:, None])
         again = np.linalg.solve(system.left - x * system.right, system.right @ solved)
         answer, slope = -solved[-1, 0], -again[-1, 0]
         decay = np.exp(-x * model.delay)
