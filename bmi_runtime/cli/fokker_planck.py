@@ -5,6 +5,7 @@ import os
 import click
 
 from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.fokker_planck_blow_up import border, calm, through
 from bmi_runtime.cli.fokker_planck_coupled import coupled
 from bmi_runtime.cli.fokker_planck_models import elapsed, hopf, learn, polarise
 from bmi_runtime.cli.fokker_planck_options import model_options, parse_initial, parse_range
@@ -127,7 +128,8 @@ def _row_text(row):
 @answer_options
 def plot(kind, file, out, gui, as_json):
     """Draw a figure: KIND run FILE.npz, or one of the course (bifurcation, blow-up, decay, spontaneous, learning,
-    elapsed, particles, inhibitory, polarisation, hopf, coupled).
+    elapsed, particles, inhibitory, polarisation, hopf, coupled,
+    avalanche, calm).
     """
     from bmi_runtime.analysis.fokker_planck import course, figures, report
 
@@ -153,5 +155,5 @@ def plot(kind, file, out, gui, as_json):
     answer({"files": [str(out)]}, as_json, f"wrote {out}")
 
 
-for _command in (learn, polarise, elapsed, hopf, coupled):
+for _command in (learn, polarise, elapsed, hopf, coupled, through, border, calm):
     fokker_planck.add_command(_command)

@@ -58,19 +58,30 @@ def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed
 @click.option("--mass", type=float, required=True, metavar="M", help="Total mass; 1 is critical.")
 @click.option("--initial", default="exponential:1", show_default=True, help="exponential:SCALE, scaled to the mass.")
 @click.option("--memory", type=float, default=0.0, metavar="L", help="mu' = n(0) - mu / L instead of mu = n(0).")
+@click.option(
+    "--exchange", type=float, default=0.0, metavar="GAMMA", help="The membrane binds and releases at this rate instead."
+)
 @click.option("--length", type=float, default=40.0, show_default=True, help="Length of the domain.")
 @click.option("--cells", type=int, default=400, show_default=True, help="Cells of the grid.")
 @click.option("--tolerance", type=float, default=1e-5, show_default=True, help="Largest error of one time step.")
 @OUT
 @answer_options
-def polarise(duration, mass, initial, memory, length, cells, tolerance, out, as_json):
+def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance, out, as_json):
     """Cell polarisation: spreading below the critical mass, blow-up above it."""
     from bmi_runtime.analysis.fokker_planck import related
 
     density = parse_decay(initial)
     with progress("polarisation", duration) as advance:
         result, run = related.polarisation_run(
-            density, mass, duration, memory=memory, length=length, cells=cells, tolerance=tolerance, advance=advance
+            density,
+            mass,
+            duration,
+            memory=memory,
+            exchange=exchange,
+            length=length,
+            cells=cells,
+            tolerance=tolerance,
+            advance=advance,
         )
     _keep(out, as_json, times=run.times, edge=run.edge, mu=run.mu, z=run.z, density=run.density)
     answer(result, as_json, related.polarisation_text(result))

@@ -6,35 +6,41 @@ import click
 
 from bmi_runtime.errors import BadInput
 
-MODEL_OPTIONS = (
-    click.option("--b", type=float, required=True, help="Connectivity: positive excitatory, negative inhibitory."),
-    click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion at rest."),
-    click.option("--a1", type=float, default=0.0, show_default=True, help="Growth of the diffusion with the rate."),
-    click.option("--v-reset", type=float, default=1.0, show_default=True, help="Reset V_R."),
-    click.option("--v-threshold", type=float, default=2.0, show_default=True, help="Threshold V_F."),
-    click.option("--refractory", type=float, default=0.0, metavar="TAU", help="Mean refractory time."),
-    click.option(
+MODEL_OPTIONS = {
+    "b": click.option("--b", type=float, required=True, help="Connectivity: positive excitatory, negative inhibitory."),
+    "a0": click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion at rest."),
+    "a1": click.option(
+        "--a1", type=float, default=0.0, show_default=True, help="Growth of the diffusion with the rate."
+    ),
+    "v_reset": click.option("--v-reset", type=float, default=1.0, show_default=True, help="Reset V_R."),
+    "v_threshold": click.option("--v-threshold", type=float, default=2.0, show_default=True, help="Threshold V_F."),
+    "refractory": click.option("--refractory", type=float, default=0.0, metavar="TAU", help="Mean refractory time."),
+    "threshold_eps": click.option(
         "--threshold-eps", type=float, default=0.0, metavar="EPS", help="Random threshold: mean time to fire above V_F."
     ),
-    click.option("--delay", type=float, default=0.0, metavar="D", help="Transmission delay."),
-    click.option(
+    "delay": click.option("--delay", type=float, default=0.0, metavar="D", help="Transmission delay."),
+    "current": click.option(
         "--current", default="0", metavar="I", help="A number, or a table t:I,t:I,... joined by straight lines."
     ),
-)
+}
 
 
-def model_options(function):
-    """Add the options of the equation; the function receives a Model as `model`."""
+def model_options(function=None, *, fixed=()):
+    """Add the options of the equation, but for those that are `fixed`; the function receives a Model as `model`."""
+    if function is None:
+        return functools.partial(model_options, fixed=fixed)
 
     @functools.wraps(function)
-    def wrapped(b, a0, a1, v_reset, v_threshold, refractory, threshold_eps, delay, current, **rest):
+    def wrapped(**given):
         from bmi_runtime.analysis.fokker_planck.model import Model
 
-        model = Model(b, a0, a1, v_reset, v_threshold, parse_current(current), refractory, threshold_eps, delay)
-        return function(model=model, **rest)
+        fields = {name: given.pop(name) for name in MODEL_OPTIONS if name in given}
+        fields["current"] = parse_current(fields["current"])
+        return function(model=Model(**fields), **given)
 
-    for option in reversed(MODEL_OPTIONS):
-        wrapped = option(wrapped)
+    for name, option in reversed(MODEL_OPTIONS.items()):
+        if name not in fixed:
+            wrapped = option(wrapped)
     return wrapped
 
 

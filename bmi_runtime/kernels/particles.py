@@ -87,3 +87,44 @@ def step_many(v, resting, step, normals, uniforms, neuron, arrivals, at, spikes,
         last = at - 1 if at > 0 else arrivals.shape[0] - 1
         arrivals[last] += fired / n
     return at
+
+
+@kernel
+def step_avalanches(v, resting, step, normals, uniforms, neuron, sizes):
+    """Take one step per row of `normals` with every cascade resolved inside it; write how many fire (steps,).
+
+    Those that cross in a step kick the others by ``b / n`` each at once, whom that takes across V_F fires too, and so
+    on until nobody does. A neuron fires once in a cascade and is at V_R, or resting, when it is over. `neuron` is
+    that of :func:`step_many` with ``a1 = 0`` and a sharp threshold.
+    """
+    n = v.shape[0]
+    v_reset, v_threshold, current, b, a0, _, refractory, _ = neuron
+    spread = math.sqrt(2.0 * a0 * step)
+    leaving = -math.expm1(-step / refractory) if refractory > 0.0 else 1.0
+    for k in range(normals.shape[0]):
+        total, pending = 0, 0
+        for i in range(n):
+            if resting[i] == 1:
+                if uniforms[k, i] < leaving:
+                    resting[i] = 0
+                    v[i] = v_reset
+                continue
+            new = v[i] + step * (current - v[i]) + spread * normals[k, i]
+            if fires(v[i], new, v_threshold, spread, step, 0.0, uniforms[k, i]):
+                resting[i] = 2  # fired in this step
+                pending += 1
+            v[i] = new
+        while pending > 0:
+            total += pending
+            kick, pending = b * pending / n, 0
+            for i in range(n):
+                if resting[i] == 0:
+                    v[i] += kick
+                    if v[i] >= v_threshold:
+                        resting[i] = 2
+                        pending += 1
+        for i in range(n):
+            if resting[i] == 2:
+                v[i] = v_reset
+                resting[i] = 1 if refractory > 0.0 else 0
+        sizes[k] = total

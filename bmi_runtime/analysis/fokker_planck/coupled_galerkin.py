@@ -15,7 +15,7 @@ from scipy import integrate, linalg, optimize
 
 from bmi_runtime.analysis.fokker_planck import coupled_states
 from bmi_runtime.analysis.fokker_planck.populations import Populations
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError
 
 WIDEST = 1.2  # of the elements; densities bend over distances of about one
 
@@ -272,6 +272,8 @@ def hopf_value(at, rates: np.ndarray, low: float, high: float, **settings) -> tu
     def pair(value):
         net = at(value)
         state = coupled_states.polish(net, np.log(rates))
+        if state is None:
+            raise BmiError(f"the steady state is lost at {value:g}: give ends that are nearer to the crossing")
         values = Galerkin(net, **settings).spectrum(np.exp(state))
         complex_ones = values[values.imag > 1e-6]
         return complex_ones[0]

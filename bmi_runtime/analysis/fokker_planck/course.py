@@ -3,7 +3,7 @@
 import difflib
 import math
 
-from bmi_runtime.analysis.fokker_planck import figures, figures_coupled, figures_related
+from bmi_runtime.analysis.fokker_planck import figures, figures_blow_up, figures_coupled, figures_related
 from bmi_runtime.analysis.fokker_planck.initial import Gaussian
 from bmi_runtime.analysis.fokker_planck.model import Model
 
@@ -18,6 +18,8 @@ COURSE = {
     "inhibitory": lambda: figures.particle_run(Model(b=-4.0), Gaussian(1.0, 0.1), 3.0),
     "polarisation": figures_related.polarised,
     "hopf": figures_related.oscillating,
+    "avalanche": figures_blow_up.avalanches,
+    "calm": figures_blow_up.calm,
     "coupled": figures_coupled.error_against_cpu,
 }
 

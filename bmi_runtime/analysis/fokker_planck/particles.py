@@ -6,7 +6,7 @@ import numpy as np
 
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels.particles import step_many
+from bmi_runtime.kernels.particles import step_avalanches, step_many
 
 
 @dataclasses.dataclass
@@ -98,6 +98,34 @@ def simulate(
     return Particles(
         np.arange(1, bins + 1) * per_bin * step, rate, v, resting == 1, (every[:, 0], every[:, 1].astype(int))
     )
+
+
+def avalanches(
+    model: Model, initial, duration: float, count: int, seed: int, step: float = 1e-3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the end of every step (k,) and the fraction of the neurons that fired in it (k,), every cascade resolved
+    inside its step: what the density does through a blow-up is the limit of this.
+
+    Raises
+    ------
+    BadInput
+        With a delay, a random threshold or noise by spikes, which spread a cascade over time or need other kicks.
+    """
+    if model.delay > 0 or model.threshold_eps > 0 or model.a1 > 0:
+        raise BadInput("avalanches of neurons are for sharp thresholds without delay and without noise by spikes (a1)")
+    if count < 10 or step <= 0 or duration < step:
+        raise BadInput(f"cannot simulate {count} neurons for {duration:g} in steps of {step:g}")
+    rng = np.random.default_rng(seed)
+    v, resting = sample(initial, count, model.v_threshold, rng), np.zeros(count, np.int8)
+    neuron = np.array(
+        [model.v_reset, model.v_threshold, model.constant_current(), model.b, model.a0, 0.0, model.refractory, 0.0]
+    )
+    sizes = np.zeros(round(duration / step))
+    for first in range(0, sizes.size, 64):
+        part = sizes[first : first + 64]
+        normals, uniforms = rng.standard_normal((part.size, count)), rng.random((part.size, count))
+        step_avalanches(v, resting, step, normals, uniforms, neuron, part)
+    return step * np.arange(1, sizes.size + 1), sizes / count
 
 
 def distance(v: np.ndarray, nodes: np.ndarray, mass: np.ndarray) -> float:

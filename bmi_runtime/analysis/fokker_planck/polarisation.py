@@ -70,6 +70,7 @@ def simulate(
     finest: float = 1e-4,
     tolerance: float = 1e-5,
     memory: float = 0.0,
+    exchange: float = 0.0,
     advance: Callable[[float], None] | None = None,
 ) -> Polarised:
     """Integrate with implicit Euler steps extrapolated to second order; mu is implicit.
@@ -86,20 +87,26 @@ def simulate(
         Largest L1 difference between one step and two half steps, relative to the mass.
     memory : float
         L: with L > 0 ``mu' = n(0) - mu / L`` (the lecture's equation), with 0 ``mu = n(0)``.
+    exchange : float
+        gamma: with gamma > 0 the membrane binds and releases, ``mu' = n(0) - gamma mu`` is the flux through z = 0, and
+        the mass that is kept is that of n and mu together (Calvez, Hawkins, Meunier and Voituriez 2012).
     """
+    if memory > 0 and exchange > 0:
+        raise BadInput("give a memory or an exchange rate, not both")
     z = grid(length, cells, finest)
     gap = np.diff(z)
     width = 0.5 * (np.r_[0, gap] + np.r_[gap, 0])
     n = np.asarray(initial(z), float)
     n *= mass / (n @ width)
-    mu, t, step, limit = (0.0 if memory else float(n[0])), 0.0, 1e-6, 0.05 / finest
+    slow = memory > 0 or exchange > 0
+    mu, t, step, limit = (0.0 if slow else float(n[0])), 0.0, 1e-6, 0.05 / finest
     times, edge, felt = [0.0], [float(n[0])], [mu]
     status, worst = "finished", 0.0
     while t < duration * (1 - 1e-12):
         step = min(step, duration - t)
-        once = _euler(n, mu, step, gap, width, memory)
-        half = _euler(n, mu, step / 2, gap, width, memory)
-        twice = _euler(half[0], half[1], step / 2, gap, width, memory) if half else None
+        once = _euler(n, mu, step, gap, width, memory, exchange)
+        half = _euler(n, mu, step / 2, gap, width, memory, exchange)
+        twice = _euler(half[0], half[1], step / 2, gap, width, memory, exchange) if half else None
         if once is None or twice is None:
             step /= 4
             if step < 1e-15:
@@ -113,11 +120,11 @@ def simulate(
             t += step
             if advance is not None:
                 advance(step)
-            worst = max(worst, abs(float(n @ width) / mass - 1))
+            worst = max(worst, abs((float(n @ width) + (mu if exchange > 0 else 0.0)) / mass - 1))
             times.append(t)
             edge.append(float(n[0]))
             felt.append(mu)
-            if not memory and n[0] > limit:
+            if not slow and n[0] > limit:
                 status = "blow_up"
                 break
         step *= min(3.0, max(0.2, 0.9 / math.sqrt(max(error, 1e-6))))
@@ -131,8 +138,12 @@ def _end(times, edge):
     return float(times[-1] - edge[-1] ** -2.0 / slope)
 
 
-def _euler(n, mu, step, gap, width, memory):
+def _euler(n, mu, step, gap, width, memory, exchange):
     """Return (density, mu) after an implicit step, mu included, or None if there is no such step (past a blow-up)."""
+    if exchange:
+        share = 1.0 / (1.0 + step * exchange)
+        new = _drift(n, mu, step, gap, width, step * share, step * exchange * mu * share)
+        return new, (mu + step * new[0]) * share
     if memory:
         new = _drift(n, mu, step, gap, width)
         return new, (mu + step * new[0]) / (1 + step / memory)
@@ -156,8 +167,10 @@ def _euler(n, mu, step, gap, width, memory):
     return None
 
 
-def _drift(n, mu, step, gap, width):
-    """Return the density after an implicit step with a given mu: fluxes fitted exponentially, mass exact, positive."""
+def _drift(n, mu, step, gap, width, bound=0.0, released=0.0):
+    """Return the density after an implicit step with a given mu: fluxes fitted exponentially, mass exact, positive;
+    `bound` and `released` are what the membrane takes of n(0) and gives back.
+    """
     y = mu * gap
     back = np.where(y < 1e-8, 1 + y / 2, y / -np.expm1(-np.maximum(y, 1e-9))) / gap
     forth = back - mu
@@ -165,4 +178,7 @@ def _drift(n, mu, step, gap, width):
     bands[1] = width + step * (np.r_[forth, 0] + np.r_[0, back])
     bands[0, 1:] = -step * back
     bands[2, :-1] = -step * forth
-    return solve_banded((1, 1), bands, n * width, check_finite=False)
+    bands[1, 0] += bound
+    right = n * width
+    right[0] += released
+    return solve_banded((1, 1), bands, right, check_finite=False)

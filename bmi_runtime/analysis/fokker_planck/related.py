@@ -112,6 +112,7 @@ def polarisation_run(
     duration: float,
     *,
     memory: float = 0.0,
+    exchange: float = 0.0,
     length: float = 40.0,
     cells: int = 400,
     tolerance: float = 1e-5,
@@ -123,12 +124,13 @@ def polarisation_run(
     ``profile_edge`` is the constant that ``n(0, t) sqrt(1 + 2t)`` tends to, ``scaled_edge`` where it is.
     """
     _positive(mass=mass, duration=duration, length=length, tolerance=tolerance)
-    if not (math.isfinite(memory) and memory >= 0):
-        raise BadInput(f"the memory L is {memory:g}: it must be 0 (mu = n(0)) or more")
+    for name, value in (("memory L", memory), ("exchange rate", exchange)):
+        if not (math.isfinite(value) and value >= 0):
+            raise BadInput(f"the {name} is {value:g}: it must be 0 (mu = n(0)) or more")
     if cells < 40:
         raise BadInput(f"{cells} cells cannot resolve a density: use at least 40")
     started = time.process_time()
-    shared: dict[str, Any] = {"length": length, "memory": memory}
+    shared: dict[str, Any] = {"length": length, "memory": memory, "exchange": exchange}
     run = polarisation.simulate(initial, mass, duration, cells=cells, tolerance=tolerance, advance=advance, **shared)
     coarse = polarisation.simulate(
         initial, mass, duration, cells=cells // 2, finest=2e-4, tolerance=4 * tolerance, **shared
@@ -136,12 +138,12 @@ def polarisation_run(
     error, both = None, run.status == coarse.status == "finished"
     if run.blow_up_time is not None:
         error = abs(coarse.blow_up_time - run.blow_up_time) if coarse.blow_up_time is not None else math.inf
-    spreads = mass < 1 and memory == 0
+    spreads = mass < 1 and memory == exchange == 0
     result = {
         "status": run.status,
         "blow_up_time": run.blow_up_time,
         "blow_up_time_error": error,
-        "critical_mass": None if memory else 1.0,
+        "critical_mass": None if memory or exchange else 1.0,
         "edge_final": float(run.edge[-1]),
         "edge_final_error": abs(float(run.edge[-1] - coarse.edge[-1])) if both else None,
         "mu_final": float(run.mu[-1]),

@@ -1,6 +1,7 @@
 """Answers of ``bmi fokker-planck coupled``: states with what is proved, runs, Hopf points along parameters."""
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -179,7 +180,7 @@ def hopf(net, name: str, values, other: str | None = None, others=(0.0,), advanc
     rows = []
     for along in others:
         base = second(net, float(along)) if second else net
-        for point in coupled_spectrum.hopf_points(lambda value, base=base: first(base, value), values, advance):
+        for point in coupled_spectrum.hopf_points(functools.partial(first, base), values, advance):
             row = {name: point.value} | ({other: float(along)} if other else {})
             rows.append(row | {"rates": point.rates, "period": point.period})
     return rows
