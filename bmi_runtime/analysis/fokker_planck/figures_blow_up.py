@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from bmi_runtime.analysis.drawing import BLUE, GREY, ORANGE, RED, canvas
 from bmi_runtime.analysis.fokker_planck import continued, particles, polarisation, without_noise
 from bmi_runtime.analysis.fokker_planck.initial import Gaussian
 from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.drawing import BLUE, GREY, ORANGE, RED, canvas
 
 
 def through(model: Model, run: continued.Continued, neurons=None):

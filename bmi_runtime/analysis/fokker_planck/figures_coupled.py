@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 
-from bmi_runtime.analysis.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, canvas
 from bmi_runtime.analysis.fokker_planck import coupled_galerkin, coupled_run
 from bmi_runtime.analysis.fokker_planck.initial import Gaussian
 from bmi_runtime.analysis.fokker_planck.populations import Populations, make
+from bmi_runtime.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, canvas
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, GREY)
 
