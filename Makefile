@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 LIMIT := $(if $(shell command -v timeout),timeout --foreground --kill-after=30 50m)
 ARGS ?=
+LOWEST := tests/config tests/encoding tests/kernels tests/session tests/recording tests/sources tests/decoding
 CONSTRAINTS ?= .ci/known-good.txt
 INSTALL = $(BIN)/pip install --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 
-.PHONY: help run test test-slow newest known-good check setup setup-dev docs clean
+.PHONY: help run test test-slow newest lowest known-good check setup setup-dev docs release clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -24,6 +25,16 @@ test-slow: setup-dev  ## the tests that take minutes
 
 newest:  ## the fast tests with the newest versions of everything, in an environment of their own
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+lowest:  ## the fast tests of the step with the lowest versions that pyproject.toml allows, in an environment of their own
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(PYTHON) .ci/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/pip install --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
+	--editable ".[plots,nwb,tables,lsl,redis,onnx,sweep]" pytest pytest-timeout pytest-qt hypothesis
+	$(ONE_THREAD) .venv-lowest/bin/python -m pytest -m "not slow" $(LOWEST) $(ARGS)
+
+release: setup  ## sdist and wheel of this commit into dist/, built twice and refused unless both are the same bytes
+	.ci/release $(BIN)
 
 known-good:  ## after `make newest`: write its versions down as those to install
 	{ sed -n '/^#/p' .ci/known-good.txt; \
@@ -56,4 +67,4 @@ docs: setup-dev  ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .ci/mkdocs.yml
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-lowest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

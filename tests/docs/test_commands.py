@@ -1,0 +1,170 @@
+"""Every `bmi` command of every page is typed here, on small files; the outputs that pages show are what comes out.
+
+What a page calls REC, PILOT or session.npz is a file made here. A session is cut to two seconds of simulated time. What
+cannot run in a test (a rig, a display, somebody's data) is named with the reason; everything else runs, the pages of
+`QUICK` always and the rest with the slow tests.
+"""
+
+import contextlib
+import io
+import itertools
+import pathlib
+import re
+import runpy
+import shlex
+
+import numpy as np
+import pytest
+
+OTHERS = runpy.run_path(str(pathlib.Path(__file__).with_name("test_pages.py")))
+PAGES, ROOT, commands = (OTHERS[name] for name in ("PAGES", "ROOT", "commands"))
+
+QUICK = ("recording.md", "calibration.md")
+NOT_RUN = {  # pattern of commands: why
+    r"^bmi [a-z-]+( [a-z]+)?$": "a name, not a command to type",
+    r"^bmi (run|replay|decode|compare|glm|export|gui|networks|perturb|fokker-planck|figures|sweep|calibrate|stability|"
+    r"doctor) --[a-z-]+$": "an option that is named",
+    r" \.\.\.|\.\.\.|\||KEY=|NAME|--label-error P| HOST|//HOST|FOLDER|\[--": "a pattern of commands",
+    r"^bmi gui|--gui|plot .*--gui": "opens a window; tests/gui does",
+    r"--steer|--with-simulator|--source-command|--cluster|dask": "several processes; tests/faults and tests/sweep do",
+    r"--source (open-ephys|zeromq|sine)|--as |^bmi doctor|bmi simulate": "a rig; tests/sources speak to stand-ins",
+    r"output_lsl|key_folder|^bmi guard": "sockets; tests/faults/test_keys.py, tests/session/test_guard.py",
+    # data of others
+    r"wu_midterm|stevenson|winny|M1\.mat|m1\.npz|monday\.n|tracking\.npz|pause_correct|mine\.mat|\.gdf": "data of others;"
+    " tests/real and benchmarks read them where they are",
+    r"session\.lab|mean-direction|decoders mine|straight|task\.kind=line": "a part of somebody else's; tests/session",
+    r"rig\.toml|session\.toml$|best\.toml$|check\.mcap|\.onnx": "files that the page has its reader make",
+    r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan fit": "minutes; tests/perturbation go the same way",
+    r"figures|study|--seeds 8|--closed-loop|branches|fokker-planck (hopf|polarise|learn|elapsed)": "minutes; the benchmarks and tests of"
+    " the module",
+    r"--method readout|^bmi (learn|train|sync|rehearse|instrument)|instrument|--world|source rehearsal": "needs a recording"
+    " of its own kind; the tests of the command",
+    r"--teach-delay$|--subject FILE|--recording FILE|YESTERDAY|yesterday|encoding\.initial=REC": "names a file of days",
+    r"--rank|select|--labels inferred --label-error P": "named in the changelog",
+    r"docs/figures": "writes into the repository",
+    r"duration 600|duration 300 --seed 1 --json": "ten minutes of session; benchmarks/closed_loop.py",
+}  # fmt: skip
+
+
+def said(command):
+    """Return why a command is not run, or nothing."""
+    return next((why for pattern, why in NOT_RUN.items() if re.search(pattern, command)), "")
+
+
+def typed():
+    """Yield (page, command) of everything that is to be typed, each command once."""
+    done = set()
+    for page in PAGES:
+        if page.name == "changelog.md":
+            continue
+        for line in commands(page):
+            command = " ".join(line.partition("  #")[0].split())
+            if command not in done and not said(command):
+                done.add(command)
+                marks = () if page.name in QUICK else pytest.mark.slow
+                yield pytest.param(command, id=f"{page.stem}: {command}"[:110], marks=marks)
+
+
+STANDS_FOR = {
+    "REC": "session.mcap", "REC.mcap": "session.mcap", "REF.mcap": "session.mcap", "TODAY.mcap": "later.mcap",
+    "PILOT": "session.mcap", "PILOT.mcap": "session.mcap", "DATA": "session.npz", "DATA.npz": "session.npz",
+    "FILE": "session.mcap", "DESIGN.npz": "design.npz", "train.npz": "session.npz", "test.npz": "session.npz",
+    "first.mcap": "session.mcap", "calibration.mcap": "session.mcap", "live.mcap": "session.mcap",
+    "pilot.mcap": "session.mcap", "monday.mcap": "session.mcap", "before.mcap": "session.mcap",
+}  # fmt: skip
+
+
+def bmi(words):
+    """Run one command in this process; return what it printed and its exit code."""
+    from bmi_runtime.cli.group import bmi as group
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = group.main(words, standalone_mode=False)
+    return out.getvalue(), code or 0
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with what the pages speak of: two sessions, a file of counts and movements, a design, networks."""
+    folder = tmp_path_factory.mktemp("pages")
+    with contextlib.chdir(folder):
+        for name, seed, seconds in (("session", 1, 40), ("later", 2, 20)):
+            session = f"run --headless --speed max --duration {seconds} --seed {seed} --record {name}.mcap"
+            bmi([*session.split(), "--set", "session.units=16", "--set", "session.bin_s=0.02"])
+        rng = np.random.default_rng(0)
+        velocity = np.cumsum(rng.normal(size=(2000, 2)), axis=0) * 0.01
+        velocity -= velocity.mean(axis=0)
+        weights = rng.normal(size=(2, 12))
+        counts = rng.poisson(np.exp(np.clip(0.5 + velocity @ weights, -3.0, 2.0)))
+        np.savez("session.npz", counts=counts, bin_s=0.05, velocity=velocity)
+        states = rng.normal(size=(500, 2))
+        np.savez("design.npz", states=states, weights=np.c_[np.full(4, np.log(10.0)), weights[:, :4].T], bin_s=0.005)
+        bmi(["glm", "simulate", "--units", "6", "--bins", "6000", "--bin-s", "0.002", "--out", "data.npz"])
+        bmi(
+            [
+                "networks",
+                "make",
+                "net.npz",
+                "--size",
+                "60",
+                "--strength-uv-per-hz",
+                "50",
+                "--inhibitory-fraction",
+                "0.2",
+            ]
+        )
+    return folder
+
+
+def small(command):
+    """Return the words of a command on the files made here, a session cut short."""
+    words = [STANDS_FOR.get(word, word) for word in shlex.split(command)[1:]]
+    if words[0] == "run":
+        words = [word for word in words if word not in ("--headless",)]
+        for option in ("--duration", "--speed", "--record"):
+            if option in words:
+                at = words.index(option)
+                del words[at : at + 2]
+        words += ["--headless", "--speed", "max", "--duration", "2", "--record", "new.mcap"]
+    return words
+
+
+@pytest.mark.parametrize("command", list(typed()))
+def test_it_runs_as_typed(command, files, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "120")
+    for file in files.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    printed, code = bmi(small(command))
+    assert code == 0, f"{command}: {printed[-500:]}"
+
+
+def shown():
+    """Yield (page, command, output) where a page shows in a block of its own what the command before it prints."""
+    for name in ("first_ten_minutes.md", "glm.md"):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.M)
+        for before, output in itertools.pairwise(blocks):
+            lines = [line for line in before.splitlines() if line.startswith("bmi")]
+            if lines and not re.match(r"bmi |make |import |from |state", output):
+                yield pytest.param(lines, output, id=f"{name}: {lines[-1]}"[:100], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("lines", "output"), list(shown()))
+def test_the_output_that_is_shown_is_what_comes_out(lines, output, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+    if "first.mcap" in lines[-1]:
+        bmi(["run", "--headless", "--speed", "max", "--duration", "60", "--seed", "1", "--record", "first.mcap"])
+    printed = [bmi(shlex.split(line.partition("  #")[0])[1:])[0] for line in lines]
+    for line in output.splitlines():
+        assert line.rstrip() in "\n".join(printed), line
+
+
+def test_a_page_is_typed_almost_whole():
+    """What is not typed must stay the exception, and no reason may be there for nothing."""
+    lines = [" ".join(line.partition("  #")[0].split()) for page in PAGES for line in commands(page)]
+    unused = [pattern for pattern in NOT_RUN if not any(re.search(pattern, line) for line in lines)]
+    assert not unused, f"nobody needs these exceptions: {unused}"
+    assert len(list(typed())) >= 60
