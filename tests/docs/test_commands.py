@@ -29,16 +29,15 @@ NOT_RUN = {  # pattern of commands: why
     r"--steer|--with-simulator|--source-command|--cluster|dask": "several processes; tests/faults and tests/sweep do",
     r"--source (open-ephys|zeromq|sine)|--as |^bmi doctor|bmi simulate": "a rig; tests/sources speak to stand-ins",
     r"output_lsl|key_folder|^bmi guard": "sockets; tests/faults/test_keys.py, tests/session/test_guard.py",
-    # data of others
-    r"wu_midterm|stevenson|winny|M1\.mat|m1\.npz|monday\.n|tracking\.npz|pause_correct|mine\.mat|\.gdf": "data of others;"
-    " tests/real and benchmarks read them where they are",
+    r"wu_midterm|stevenson|winny|M1\.mat|m1\.npz|monday\.n|tracking\.npz": "data of others; tests/real reads them",
+    r"pause_correct|mine\.mat|\.gdf": "data of others; tests/sources reads some of the kind",
     r"session\.lab|mean-direction|decoders mine|straight|task\.kind=line": "a part of somebody else's; tests/session",
     r"rig\.toml|session\.toml$|best\.toml$|check\.mcap|\.onnx": "files that the page has its reader make",
     r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan fit": "minutes; tests/perturbation go the same way",
-    r"figures|study|--seeds 8|--closed-loop|branches|fokker-planck (hopf|polarise|learn|elapsed)": "minutes; the benchmarks and tests of"
-    " the module",
-    r"--method readout|^bmi (learn|train|sync|rehearse|instrument)|instrument|--world|source rehearsal": "needs a recording"
-    " of its own kind; the tests of the command",
+    r"figures|study|--seeds 8|--closed-loop|branches": "minutes; the benchmarks and tests of the module",
+    r"fokker-planck (hopf|polarise|learn|elapsed)": "minutes; tests/fokker_planck",
+    r"--method readout|^bmi (learn|train|sync|rehearse)|instrument|--world|source rehearsal": "wants a recording of its"
+    " own kind; the tests of the command",
     r"--teach-delay$|--subject FILE|--recording FILE|YESTERDAY|yesterday|encoding\.initial=REC": "names a file of days",
     r"--rank|select|--labels inferred --label-error P": "named in the changelog",
     r"docs/figures": "writes into the repository",
