@@ -14,15 +14,22 @@ def count_by_inversion(mean, dispersion, uniform):
 
     Poisson where `dispersion` (variance over mean) is one; above it the negative binomial of that mean and variance,
     of size ``mean / (dispersion - 1)``: P(0) = dispersion^-size, P(k+1) / P(k) = (k + size) / (k + 1) * (1 - 1 /
-    dispersion) (standard).
+    dispersion) (standard). Below it, for units that fire more regularly, the binomial of that mean and of the fewest
+    trials whose variance is not below the wanted one: the same recursion with a negative size (Panjer 1981). No count
+    of so small a mean can be more regular than one trial makes it.
     """
     over = dispersion - 1.0
-    size = mean / over if over > 1e-9 else 0.0
-    term = np.exp(-size * np.log(dispersion)) if over > 1e-9 else np.exp(-mean)
-    share = over / dispersion
+    if over < -1e-9:
+        over = -mean / max(np.ceil(-mean / over), 1.0)
+    plain = abs(over) < 1e-9
+    size = 0.0 if plain else mean / over
+    term = np.exp(-mean) if plain else np.exp(-size * np.log(1.0 + over))
+    share = over / (1.0 + over)
     total, count = term, 0
     while uniform > total and count < MOST_COUNT:
-        ratio = (count + size) * share / (count + 1.0) if over > 1e-9 else mean / (count + 1.0)
+        ratio = mean / (count + 1.0) if plain else (count + size) * share / (count + 1.0)
+        if ratio <= 1e-12:  # all trials of a binomial
+            break
         count += 1
         term *= ratio
         total += term

@@ -48,14 +48,24 @@ def fit_world(pilot: Pilot) -> FittedWorld:
     if pilot.likelihood != "poisson":
         return world
     settled, unstable = settle(world, pilot)
-    if unstable <= MOST_UNSTABLE * world.units:
-        return settled
-    notes.append(
-        f"with the past that the data support, {unstable} of {world.units} units ran away in simulation: fitted "
-        "without it"
-    )
-    without = dataclasses.replace(fit_poisson(pilot, subject, "none"), notes=())  # the reason is the one above
-    return settle(_assembled(pilot, subject, without, notes), pilot)[0]
+    for fewer in ("own", "none"):
+        if unstable <= MOST_UNSTABLE * world.units:
+            break
+        if fewer == "own" and not _coupled(units.coupling):
+            continue
+        units = dataclasses.replace(fit_poisson(pilot, subject, fewer), notes=())  # the reason is the note's
+        past = "with their own past alone" if units.coupling.any() else "without it"
+        notes.append(
+            f"with the past that the data support, {unstable} of {world.units} units ran away in simulation: fitted "
+            f"{past}"
+        )
+        settled, unstable = settle(_assembled(pilot, subject, units, notes), pilot)
+    return settled
+
+
+def _coupled(coupling: np.ndarray) -> bool:
+    """Return whether any unit acts on another."""
+    return bool(np.any(coupling * (1.0 - np.eye(len(coupling)))[:, :, None]))
 
 
 def _assembled(pilot: Pilot, subject: FittedSubject, units: FittedUnits, notes: list[str]) -> FittedWorld:
@@ -71,33 +81,37 @@ def _assembled(pilot: Pilot, subject: FittedSubject, units: FittedUnits, notes: 
 def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
     """Return the world with baselines at which its units fire as often as the pilot's, and how many ran away.
 
-    Counts are simulated along the pilot's movement. What feeds itself only in bursts has a branching ratio below one
-    and still runs away: such a unit is found by its variance.
+    Counts are simulated along the pilot's movement, without drift: the weights are the mean over it. What feeds itself
+    only in bursts has a branching ratio below one and still runs away: such a unit is found by its variance.
     """
     from bmi_runtime.rehearsal.quality import simulated_counts
 
     rows = pilot.usable
-    real, runaway = pilot.counts[rows], np.zeros(world.units, bool)
-    for seed in range(SETTLING):
-        made = simulated_counts(world, pilot, 100 + seed)[rows]
+    real, calmed = pilot.counts[rows], np.zeros(world.units, int)
+    for seed in range(CALMING + SETTLING):
+        made = simulated_counts(dataclasses.replace(world, walk=np.zeros_like(world.walk)), pilot, 100 + seed)[rows]
         means = [np.maximum(counts.mean(axis=0), 1.0 / len(real)) for counts in (real, made)]
-        if not seed and world.coupling.shape[2]:
-            runaway = (made.var(axis=0) > RUNAWAY * real.var(axis=0)) | (means[1] > RUNAWAY * means[0])
-            if runaway.any():
-                kept = np.where(runaway[:, None, None] & (world.coupling > 0), 0.0, world.coupling)
-                world = dataclasses.replace(world, coupling=kept)
-                continue
+        if seed <= CALMING and world.coupling.shape[2]:
+            wild = (made.var(axis=0) > RUNAWAY * real.var(axis=0)) | (means[1] > RUNAWAY * means[0])
+            if wild.any():
+                calmed += wild
+                scale = np.where(wild, 0.0 if seed == CALMING else 0.5, 1.0)[:, None, None]
+                world = dataclasses.replace(world, coupling=world.coupling * np.where(world.coupling > 0, scale, 1.0))
         weights, shift = world.weights.copy(), np.log(means[0] / means[1])
         error = np.sqrt(sum(1.0 / (len(real) * mean) for mean in means))
         weights[0] += np.clip(np.sign(shift) * np.maximum(np.abs(shift) - error, 0.0), -0.5, 0.5)
         world = dataclasses.replace(world, weights=weights)
-    if runaway.any():
-        note = f"{runaway.sum()} units ran away on their past in simulation: what excites them in it was taken off"
+    if calmed.any():
+        note = (
+            f"{(calmed > 0).sum()} units ran away on their past in simulation: what excites them in it was "
+            "halved until they did not"
+        )
         world = dataclasses.replace(world, notes=(*world.notes, note))
-    return world, int(runaway.sum())
+    return world, int((calmed > 0).sum())
 
 
-SETTLING = 4
+CALMING, SETTLING = 4, 3
+"""Simulations in which what runs away is calmed, and further ones that set the baselines."""
 RUNAWAY = 1.5
 MOST_UNSTABLE = 0.2
 """Of the units: with more, their past is not what makes them fluctuate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ DECODERS = ("ridge", "kalman", "history")
 TRAIN_FRACTION = 0.8
 COARSE_S = 0.05
 MOST_BINS = 20_000
+BUSY_SPIKES = 100
 
 
 def simulated_counts(world: FittedWorld, pilot: Pilot, seed: int = 1) -> np.ndarray:
@@ -49,17 +51,21 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
     dict
         ``rate``: correlation over units and median ratio; ``variability``: Fano factors in coarse bins and the share of
         empty bins' correlation; ``intervals``: the same of counts' autocorrelation from bin to bin; ``correlations``:
-        correlation over pairs and both standard deviations; ``tuning``: correlation over units; ``decoders``: R2 of
+        correlation over pairs and both standard deviations; ``tuning``: correlation over units of 100 spikes
+        and more; ``decoders``: R2 of
         velocity on real and on simulated counts.
     """
-    simulated = simulated_counts(world, pilot, seed)
+    still = dataclasses.replace(world, walk=np.zeros_like(world.walk))  # the weights are the mean over the pilot
+    simulated = simulated_counts(still, pilot, seed)
     rows = pilot.usable
     real, made = pilot.counts[rows], simulated[rows]
     velocity = velocity_dm_s(movement(world, pilot)[0])[rows]
     merged = max(round(COARSE_S / pilot.bin_s), 1)
     coarse = [_merged(counts, merged) for counts in (real, made)]
-    pairs = [_pairs(counts) for counts in coarse]
-    tuning = [_gains(counts, _merged(velocity, merged) / merged) for counts in coarse]
+    varied = np.logical_and(*(counts.std(axis=0) > 0 for counts in coarse))
+    pairs = [_pairs(counts[:, varied]) for counts in coarse]
+    busy = np.abs(real).sum(axis=0) >= BUSY_SPIKES
+    tuning = [_gains(counts[:, busy], _merged(velocity, merged) / merged) for counts in coarse]
     means = [counts.mean(axis=0) for counts in (real, made)]
     fano = [counts.var(axis=0) / np.maximum(counts.mean(axis=0), 1e-9) for counts in coarse]
     memory = [_autocorrelation(counts) for counts in coarse]
@@ -109,9 +115,7 @@ def _merged(rows: np.ndarray, merged: int) -> np.ndarray:
 
 
 def _pairs(counts: np.ndarray) -> np.ndarray:
-    spread = counts.std(axis=0)
-    kept = counts[:, spread > 0]
-    table = np.corrcoef(kept.T) if kept.shape[1] > 1 else np.ones((1, 1))
+    table = np.corrcoef(counts.T) if counts.shape[1] > 1 else np.ones((1, 1))
     return table[np.triu_indices(len(table), 1)]
 
 

@@ -28,8 +28,10 @@ BLOCK_S = 2.0
 DRIFT_PARTS = 6
 LEAST_PART_S = 10.0
 COARSE_S = 0.05
-MOST_FACTORS = 6
+MOST_FACTORS = 16
 MOST_LAGS = 20
+DISPERSIONS = (0.2, 20.0)
+"""Variances over mean that are believed; below one, units that fire more regularly than a Poisson process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +203,9 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
         intention_noise(u, expected, weights, chosen, subject) if any(n.startswith("square") for n in chosen) else 0.0
     )
     loadings, keep, shared_variance = shared_factors(y, expected, pilot.bin_s, known)
-    dispersion = np.clip(((y - expected) ** 2 / expected).mean(axis=0) - shared_variance * expected.mean(axis=0), 1, 20)
+    dispersion = np.clip(
+        ((y - expected) ** 2 / expected).mean(axis=0) - shared_variance * expected.mean(axis=0), *DISPERSIONS
+    )
     weights, covariance = shrunk(weights[rows], covariance[:, rows][:, :, rows])
     weights[0] -= 0.5 * (loadings**2).sum(axis=0)
     coupling = finite_part(model.coupling_) if coupled != "none" else np.zeros((len(weights[0]),) * 2 + (0,))
@@ -243,19 +247,31 @@ def sandwich(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -
 def shrunk(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return gains with the spread that tuning really has, and what is left open of them (empirical Bayes).
 
-    The spread of estimates over units is that of the tuning and of the estimates' errors; the first is the second
-    moment less the mean error variance, per regressor. It is the prior of every unit's gain, and gives mean and
-    covariance.
+    The spread of estimates over units is that of the tuning and of the estimates' errors. The first, per regressor, is
+    the variance with which squared estimates over their whole variance are one on average (Paule and Mandel 1982, about
+    zero), so that units of which hardly anything is known do not count. It is the prior of every unit's gain, and gives
+    mean and covariance.
     """
     d = len(weights)
-    variance = np.maximum((weights[1:] ** 2).mean(axis=1) - covariance[:, range(1, d), range(1, d)].mean(axis=0), 0.0)
-    prior = np.maximum(variance, 1e-8)
     precision = np.zeros((d, d))
-    precision[range(1, d), range(1, d)] = 1.0 / prior
+    for k in range(1, d):
+        precision[k, k] = 1.0 / max(tuning_variance(weights[k], covariance[:, k, k]), 1e-8)
     inverse = np.linalg.inv(covariance + 1e-12 * np.eye(d))
     found = np.linalg.inv(inverse + precision)
     mean = np.einsum("nij,njk,kn->in", found, inverse, weights)
     return mean, 0.5 * (found + found.transpose(0, 2, 1))
+
+
+def tuning_variance(estimates: np.ndarray, error_variance: np.ndarray) -> float:
+    """Return the variance about zero of what was estimated, given each estimate's error variance (Paule and Mandel)."""
+    squares, errors = estimates**2, np.maximum(error_variance, 1e-12)
+    low, high = 0.0, float(squares.max())
+    if (squares / errors).mean() <= 1.0:
+        return 0.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if (squares / (middle + errors)).mean() > 1.0 else (low, middle)
+    return 0.5 * (low + high)
 
 
 def intention_noise(u, expected, weights, names, subject: FittedSubject) -> np.ndarray:
@@ -308,32 +324,35 @@ def shared_factors(
 def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> np.ndarray:
     """Return the variance per second of the weights' random walk, (regressors,); zero where none is found.
 
-    Each part of the pilot moves the weights by one Newton step; successive parts differ by their errors and by the
-    walk. Averages of a walk of variance q per second over parts of D seconds differ by 2/3 q D (standard).
+    Each part of the pilot moves the weights by one Newton step. What estimates of two parts differ by is twice their
+    error, however correlated the counts of a part are, and what the walk has done between them: averages of a walk of
+    variance q per second over parts of D seconds, j parts apart, differ by q D (j - 1/3) in variance (standard). So
+    the walk is the slope of that variance over j, and no error variance has to be known.
     """
     parts = int(np.clip(len(u) * bin_s / LEAST_PART_S, 0, DRIFT_PARTS))
     d, n = u.shape[1], y.shape[1]
     if parts < 3:
         return np.zeros(d)
     edges = np.linspace(0, len(u), parts + 1).astype(int)
-    steps, errors = np.empty((parts, n, d)), np.empty((parts, n, d))
-    dispersion = ((y - expected) ** 2 / expected).mean(axis=0)
+    steps = np.empty((parts, n, d))
     lower, upper = np.tril_indices(d)
     for k, (a, b) in enumerate(itertools.pairwise(edges)):
         information = np.empty((n, d, d))
         values = expected[a:b].T @ (u[a:b, lower] * u[a:b, upper])
         information[:, lower, upper] = information[:, upper, lower] = values
         information += 1e-3 * np.eye(d)
-        inverse = np.linalg.inv(information)
-        steps[k] = np.einsum("nij,nj->ni", inverse, (y - expected)[a:b].T @ u[a:b])
-        errors[k] = dispersion[:, None] * inverse[:, range(d), range(d)]
+        steps[k] = np.einsum("nij,nj->ni", np.linalg.inv(information), (y - expected)[a:b].T @ u[a:b])
     busy = y.mean(axis=0) * (edges[1] - edges[0]) > 30
     if busy.sum() < 4:
         return np.zeros(d)
-    excess = (np.diff(steps, axis=0) ** 2 - errors[1:] - errors[:-1]).mean(axis=0)[busy]
+    apart = np.arange(1, parts)
+    structure = np.array([((steps[j:] - steps[:-j]) ** 2).mean(axis=0) for j in apart])[:, busy]
+    weight = (parts - apart) / (parts - apart).sum()
+    centred = weight * (apart - weight @ apart)
     span_s = float(np.mean(np.diff(edges))) * bin_s
-    walk = np.clip(excess, *np.quantile(excess, [0.02, 0.98], axis=0)).mean(axis=0) / (2.0 / 3.0 * span_s)
-    error = excess.std(axis=0, ddof=1) / np.sqrt(len(excess)) / (2.0 / 3.0 * span_s)
+    slope = np.tensordot(centred, structure, 1) / (centred @ apart) / span_s
+    slope = np.clip(slope, *np.quantile(slope, [0.02, 0.98], axis=0))
+    walk, error = slope.mean(axis=0), slope.std(axis=0, ddof=1) / np.sqrt(len(slope))
     return np.where(walk > 2.0 * error, walk, 0.0)
 
 
