@@ -94,7 +94,7 @@ def candidates(grids, tried, base: dict[str, Any]) -> list[Settings]:
 
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or "." not in key:
+    if not equals or ("." not in key and key not in configuration.TABLES):
         raise BadInput(f"--try wants 'section.key=value ...', got '{text}'")
     return key, value
 
@@ -110,6 +110,9 @@ def write_recommended(path: str | os.PathLike, base: dict[str, Any], chosen: dic
     data = session_config(base, chosen["settings"], base["session"]["seed"]).model_dump()
     fresh = configuration.load(None).model_dump()
     lines = [f"# rehearsed on {pilot}: {chosen['why']}"]
+    for section in configuration.TABLES:
+        for table in data.pop(section):
+            lines += ["", f"[[{section}]]", *(f"{key} = {_toml(v)}" for key, v in table.items() if v is not None)]
     for section, values in data.items():
         differing = {key: value for key, value in values.items() if value != fresh[section].get(key)}
         if differing:

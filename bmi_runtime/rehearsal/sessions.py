@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 
@@ -100,9 +101,9 @@ def session_config(base: dict, settings: dict[str, str], seed: int) -> Config:
     base : dict
         As `Config.model_dump` gives it.
     settings : dict
-        ``section.key`` to value, as text.
+        ``section.key`` to value, as text; ``block`` to a list of tables.
     """
-    data = {name: dict(section) for name, section in base.items()}
+    data = copy.deepcopy(base)
     for key, value in settings.items():
         configuration.override(data, f"{key}={value}")
     data["session"]["seed"] = seed

@@ -1,0 +1,111 @@
+"""Rehearsals on pilots of features and of three axes, over orders of blocks, and in several processes."""
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.rehearsal.fit import world_of
+from bmi_runtime.rehearsal.units_fit import drift, shrunk
+from bmi_runtime.session import assemble, launch
+
+BLOCKS = (
+    "block=[{kind='observe',length_s=10},{kind='adapt'}]",
+    "block=[{kind='fixed',length_s=10},{kind='adapt',learning_rate=1e-7}]",
+)
+
+
+def pilot_of(path, seconds, *overrides):
+    config = configuration.load(None, [f"recording.path='{path}'", *overrides])
+    loop = assemble.assemble(config, "max")
+    launch.run(loop, round(seconds / config.bin_s))
+    return path
+
+
+def bmi(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "bmi_runtime.cli.main", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def answered(*arguments):
+    done = bmi(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("session.likelihood='gaussian'", "session.units=40"),
+        ("state.axes=['x','y','z']", "session.units=48"),
+    ],
+    ids=["features", "three axes"],
+)
+def test_other_pilots_are_rehearsed(given, tmp_path):
+    pilot = pilot_of(tmp_path / "pilot.mcap", 60, *given)
+    world, data = world_of(pilot)
+    assert world.axes == (3 if "state" in given[0] else 2) and data is not None
+    asked = ("--try", """ "block=[{kind='fixed'}]" """, "--seeds", 2, "--duration", 20)
+    found = answered("rehearse", pilot, *asked)
+    learning, untrained = (entry["hits_per_min"]["mean"] for entry in found["settings"])
+    assert learning > untrained + 5 and found["recommended"]["settings"] == {}
+    agreement = found["world"]["agreement"]
+    assert agreement["rate"]["correlation"] > 0.95 and agreement["tuning"]["correlation"] > 0.9
+
+
+def test_orders_of_blocks_are_rehearsed_in_several_processes_with_the_same_answer(tmp_path):
+    pilot = pilot_of(tmp_path / "pilot.mcap", 40, "session.units=30")
+    asked = [part for text in BLOCKS for part in ("--try", f'"{text}"')]
+    asked += ["--seeds", 2, "--duration", 20, "--no-quality"]
+    one = answered("rehearse", pilot, *asked, "--write", tmp_path / "best.toml")
+    two = answered("rehearse", pilot, *asked, "--jobs", 2)
+    assert one["settings"] == two["settings"]
+    hits = [entry["hits_per_min"]["mean"] for entry in one["settings"]]
+    assert hits[1] > hits[2], "ten seconds with what nobody has taught yet cost hits"
+    written = tomllib.loads((tmp_path / "best.toml").read_text())
+    assert configuration.from_dict(written).session.units == 30
+
+
+def test_units_that_fire_regularly_keep_their_mean_and_variance():
+    from bmi_runtime.kernels.rehearsal import count_by_inversion
+
+    uniform = np.random.default_rng(1).random(200_000)
+    for mean, dispersion in ((1.3, 0.5), (4.0, 0.8), (0.1, 0.6), (2.0, 1.0), (2.0, 2.5)):
+        counts = np.array([count_by_inversion(mean, dispersion, u) for u in uniform])
+        trials = np.ceil(mean / (1 - dispersion)) if dispersion < 1 else np.inf
+        expected = 1 - mean / trials if dispersion < 1 else dispersion
+        assert counts.mean() == pytest.approx(mean, rel=0.01)
+        assert counts.var() / counts.mean() == pytest.approx(expected, rel=0.02)
+    assert count_by_inversion(1.0, 0.5, 1 - 2**-53) == 2, "no more than its trials"
+
+
+def test_a_unit_that_nothing_is_known_of_does_not_silence_the_others():
+    rng = np.random.default_rng(2)
+    gains = np.vstack([np.zeros(60), rng.normal(0, 0.2, (2, 60))])
+    errors = np.tile(np.diag([0.01, 0.0004, 0.0004]), (60, 1, 1))
+    weights = gains + rng.normal(0, [[0.1], [0.02], [0.02]], gains.shape)
+    errors[:5, 1:, 1:] *= 1e6  # silent units: estimates without any meaning
+    weights[1:, :5] = rng.normal(0, 20.0, (2, 5))
+    mean, covariance = shrunk(weights, errors)
+    assert np.corrcoef(mean[1, 5:], gains[1, 5:])[0, 1] > 0.98
+    assert np.abs(mean[1:, :5]).max() < 0.2 and np.all(np.linalg.eigvalsh(covariance) > -1e-12)
+
+
+def test_what_fluctuates_slowly_is_not_taken_for_drift():
+    rng, bins, units, bin_s = np.random.default_rng(3), 15_000, 40, 0.02
+    u = np.column_stack([np.ones(bins), rng.normal(size=bins)])
+    slow = np.zeros((bins, units))
+    for k in range(1, bins):  # a stationary fluctuation with a memory of 2 s
+        slow[k] = 0.99 * slow[k - 1] + 0.15 * np.sqrt(1 - 0.99**2) * rng.normal(size=units)
+    steady = np.exp(0.5 + slow)
+    wandering = np.exp(0.5 + np.sqrt(0.002 * bin_s) * np.cumsum(rng.normal(size=(bins, units)), axis=0))
+    for rate, truth in ((steady, 0.0), (wandering, 0.002)):
+        y = rng.poisson(rate)
+        found = drift(u, y, np.tile(y.mean(axis=0), (bins, 1)), bin_s)
+        assert found[0] == pytest.approx(truth, rel=0.5, abs=2e-4) and found[1] < 1e-4
