@@ -43,6 +43,8 @@ class Supervised:
 
     intention = "optimal-control"
     adapts = True
+    minutes = 1
+    """How many of the last ones :meth:`between` is given."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -68,7 +70,7 @@ class Supervised:
         self.model = fresh
 
     def between(self, subject: Subject, recent: Training) -> None:
-        """Do what is done every minute, with the data of the last two."""
+        """Do what is done every minute, with the data of the last ones."""
 
 
 class Inferred(Supervised):
@@ -86,6 +88,8 @@ class Frozen(Supervised):
 class RetrospectiveRefit(Frozen):
     """Infers the targets of the last minutes afterwards and refits the model to them (PRI-T)."""
 
+    minutes = 2  # of 1, 2 and 4 the best for a subject that is not in the benchmark
+
     def between(self, subject: Subject, recent: Training) -> None:
         """Refit."""
         session, section = subject.session, self.config.adapter
@@ -102,6 +106,7 @@ class Stabilised(Frozen):
     """A fixed decoder of latents, turned into place without labels every minute."""
 
     decoder: SubspaceStabiliser
+    minutes = 4  # the same
 
     def calibrate(self, subject: Subject, seconds: float) -> None:
         """Learn while the cursor is moved for the subject, then fit."""
@@ -198,7 +203,7 @@ def life(method: type[Supervised], days: int, options: dict[str, Any], seed: int
             found["trials"][day] += len(trials)
             found["seconds"][day] += part_s
             left_s -= part_s
-            recent = [*recent, training][-2:]
+            recent = [*recent, training][-method.minutes :]
             way.between(subject, Training.joined(recent))
     return found
 

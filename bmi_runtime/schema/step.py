@@ -122,6 +122,21 @@ class AdapterConfig(Section):
     estimate_noise: bool = Field(False, description="learn the noise variance of Gaussian features as well")
     drift_tracking: bool = False
     drift_max_learning_rate: float = Field(1e-4, gt=0.0)
+    rate_search: bool = Field(False, description="filters at other rates run beside; the best predictor's is taken")
+    search_range: tuple[float, float] = Field((1e-10, 1e-2), description="rate_search: the rate stays within it")
+
+    @pydantic.model_validator(mode="after")
+    def _one_hand_on_the_rate(self):
+        if not self.rate_search:
+            return self
+        if self.drift_tracking or self.schedule != "fixed":
+            raise ValueError("rate_search, drift_tracking and schedule = 'floor' each set the rate: choose one")
+        low, high = self.search_range
+        if not (0.0 < low < high <= 1.0 and low <= self.learning_rate <= high):
+            raise ValueError(
+                f"a search from learning_rate = {self.learning_rate:g} needs it inside search_range, above 0"
+            )
+        return self
 
 
 class DecoderConfig(Section):

@@ -9,6 +9,7 @@ import numpy as np
 from bmi_runtime.calibration.drift import Recalibrator
 from bmi_runtime.calibration.monitor import Monitor
 from bmi_runtime.calibration.noise import NoiseVariance
+from bmi_runtime.calibration.rate_search import RateSearch
 from bmi_runtime.calibration.schedules import FloorSchedule
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
@@ -37,6 +38,9 @@ class AdaptationController:
         self.recalibrator: Recalibrator | None = None
         if section.drift_tracking:
             self.recalibrator = Recalibrator(SMALLEST_RATE, section.drift_max_learning_rate, config.bin_s)
+        self.search: RateSearch | None = None
+        if section.rate_search:
+            self.search = RateSearch(model, section.learning_rate, *section.search_range)
         self.noise: NoiseVariance | None = None
         if section.estimate_noise and model.likelihood == "gaussian":
             self.noise = NoiseVariance(model.noise_variance, model.covariance)
@@ -68,7 +72,23 @@ class AdaptationController:
             model.noise_variance[:] = self.noise.estimate  # used from the next bin on
         if self.recalibrator:
             events += self._follow_drift(bin_number)
+        if self.search:
+            events += self._search(self.search, counts, valid)
         return events
+
+    def _search(self, search: RateSearch, counts: np.ndarray, valid: np.ndarray) -> list[dict[str, Any]]:
+        """Let the filters at other rates learn, too; take over the rate, and the state, that predicted better."""
+        old = self.learning_rate
+        proposed = search.update(self.adapter, counts, valid, old)
+        units = search.hand_over() if old > 0.0 else 0
+        if proposed is None and not units:
+            return []
+        new = old if proposed is None else proposed
+        self.set_learning_rate(new)
+        if units:
+            self.monitor.reset(self.adapter.model.covariance)  # what it predicted was of the weights before
+        why = "filters at other rates predict better" if proposed else "a filter at another rate had learned better"
+        return [{"name": "learning-rate", "old": old, "new": new, "why": why, "weights_of_units": units}]
 
     def _follow_drift(self, bin_number: int) -> list[dict[str, Any]]:
         assert self.recalibrator
@@ -107,7 +127,14 @@ class AdaptationController:
         """Return copies of what the next bin depends on."""
         schedule = self.schedule.state() if self.schedule else None
         noise = self.noise.state() if self.noise else None
-        return {"rate": self.learning_rate, "monitor": self.monitor.state(), "schedule": schedule, "noise": noise}
+        search = {"search": self.search.snapshot()} if self.search else {}
+        return {
+            "rate": self.learning_rate,
+            "monitor": self.monitor.state(),
+            "schedule": schedule,
+            "noise": noise,
+            **search,
+        }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Put a :meth:`snapshot` back."""
@@ -116,6 +143,8 @@ class AdaptationController:
             self.schedule.restore(snapshot["schedule"])
         if self.noise and snapshot["noise"]:
             self.noise.restore(snapshot["noise"])
+        if self.search and snapshot.get("search"):
+            self.search.restore(snapshot["search"])
         self.set_learning_rate(snapshot["rate"])
 
 

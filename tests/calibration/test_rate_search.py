@@ -1,0 +1,89 @@
+"""The rate found while running, from a hundred times off, in worlds that walk, jump and stand still."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.calibration.rate_search import RATES, RateChoice
+from bmi_runtime.errors import BadInput
+from bmi_runtime.kernels import filter_bank
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session import launch
+from bmi_runtime.session.replay import Replay
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "benchmarks"))
+from rate_search import FIXED, adapted, world
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
+@pytest.mark.parametrize("kind", ["walk", "step", "still"])
+def test_the_rate_is_found_from_a_hundred_times_off(kind, likelihood):
+    data = world(kind, likelihood, 1)
+    fixed = {rate: adapted(data, likelihood, rate, False)[0] for rate in FIXED}
+    best = min(fixed, key=lambda rate: fixed[rate][60:].mean())
+    most = {"walk": 1.1, "step": 2.0, "still": 1.1}[kind]
+    for off in (100.0, 0.01):
+        errors, found = adapted(data, likelihood, best * off, True)
+        assert errors[60:].mean() < most * fixed[best][60:].mean(), off
+        if kind == "walk":
+            assert best / 2.0 < found < best * 2.0, off
+
+
+def test_a_walk_is_followed_within_a_minute_from_far_below():
+    velocity, truth, seen = world("walk", "gaussian", 3)
+    data = velocity[:3000], truth, seen[:3000]
+    assert 1e-5 < adapted(data, "gaussian", 3e-7, True)[1] < 2e-4
+
+
+def test_log_likelihoods_agree_with_the_textbook():
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    counts, expected = rng.poisson(0.3, 20).astype(float), rng.uniform(0.1, 0.6, (3, 20))
+    valid, scores = (rng.random(20) < 0.7).astype(float), np.empty(3)
+    filter_bank.predicted(counts, valid, counts - expected, np.ones(20), True, scores)
+    known = valid > 0
+    true = stats.poisson.logpmf(counts[known], expected[:, known]).sum(axis=1)
+    np.testing.assert_allclose(scores - scores[0], true - true[0])
+    noise, error = rng.uniform(0.5, 2.0, 20), rng.normal(size=(3, 20))
+    squared = filter_bank.predicted(counts, valid, error, noise, False, scores)
+    true = stats.norm.logpdf(error[:, known], 0.0, np.sqrt(noise[known])).sum(axis=1)
+    np.testing.assert_allclose(scores - scores[0], true - true[0])
+    assert squared == pytest.approx((error[2, known] ** 2 / noise[known]).mean())
+
+
+def test_the_ladder_stays_within_its_bounds_and_moves_when_its_end_is_best():
+    choice = RateChoice(1e-5, 1e-6, 1e-3, 0.1)
+    assert choice.rates.min() == 1e-6 and choice.rates.max() == 1e-3
+    free = RateChoice(1e-5, 1e-12, 1.0, 0.1)
+    top = free.rates[-1]
+    for _ in range(100):
+        free.add(np.r_[np.linspace(0.0, 1.0, RATES), 0.5], 1.0)
+    assert free.shift() > 0 and free.rates[-1] > top and free.scores[-2] == free.scores[-3]
+    with pytest.raises(BadInput, match="inside its bounds"):
+        RateChoice(1e-2, 1e-6, 1e-3, 0.1)
+
+
+def test_one_hand_on_the_rate_and_every_change_recorded_and_replayed(tmp_path):
+    with pytest.raises(BadInput, match="each set the rate"):
+        configuration.load(None, ["adapter.rate_search=true", "adapter.drift_tracking=true"])
+    with pytest.raises(BadInput, match="inside search_range"):
+        configuration.load(None, ["adapter.rate_search=true", "adapter.learning_rate=0"])
+    path = tmp_path / "a.mcap"
+    config = configuration.load(
+        None,
+        [
+            "adapter.rate_search=true", "adapter.learning_rate=1e-3", "session.units=24", "session.bin_s=0.02",
+            "encoding.initial=truth", f"recording.path='{path}'", "adapter.search_range=[1e-8, 1e-2]",
+        ],
+    )  # fmt: skip
+    loop = launch.assemble(config, "max")
+    launch.run(loop, 1000)
+    changes = [event for _, event in Recording(path).messages("event") if event["name"] == "learning-rate"]
+    assert changes and changes[0]["old"] == 1e-3 and changes[-1]["new"] == loop.session.adaptation.learning_rate
+    assert 1e-8 <= loop.session.adaptation.learning_rate < 1e-4, "the units stand still"
+    assert Replay(Recording(path)).run(verify=True)["identical"]
