@@ -121,11 +121,11 @@ class Monitor:
         judge_every_s: float = 0.1,
         limits: Limits | None = None,
     ):
-        from bmi_runtime.kernels import correlated, monitoring
+        from bmi_runtime.kernels import correlated, monitoring, monitoring_any
 
         if min(window_s, short_window_s) <= bin_s:
             raise BadInput(f"the monitor's windows must be longer than a bin of {bin_s:g} s")
-        self._kernel, self._late_kernel = monitoring, correlated
+        self._kernel, self._any_kernel, self._late_kernel = monitoring, monitoring_any, correlated
         self.limits = limits or Limits()
         self._bin_s = bin_s
         self._gaussian = likelihood == "gaussian"
@@ -135,15 +135,15 @@ class Monitor:
             self._gaussian, single, self._keep, np.exp(-bin_s / short_window_s), *self.limits.in_order()
         ])  # fmt: skip
         self._state = np.zeros((units, monitoring.N_STATE))
-        self._matrices, pairs = np.zeros((units, 0)), regressors * (regressors + 1) // 2
+        self._rows, pairs = np.zeros((0, units)), regressors * (regressors + 1) // 2
         self._written_out = (
             regressors == monitoring.REGRESSORS
         )  # in the order of additions of every recording of x and y
         if not self._written_out:
-            self._matrices = np.zeros((units, monitoring.matrices_size(regressors)))
-            self._work = np.zeros((6, regressors))
+            self._rows = np.zeros((monitoring_any.matrices_size(regressors), units))
+            self._work = np.zeros(monitoring_any.work_shape(regressors))
         self._diagonal = [a * (a + 3) // 2 for a in range(regressors)]
-        self.error_cov = (self._state if self._written_out else self._matrices)[:, :pairs].T
+        self.error_cov = self._state[:, :pairs].T if self._written_out else self._rows[:pairs]
         self.statistics = self._state.T
         self.status = np.zeros(units, dtype=np.int64)
         self.covered = np.zeros((2, units))
@@ -188,8 +188,8 @@ class Monitor:
                 self.status,
             )  # fmt: skip
         else:
-            self._kernel.monitor_step_any(
-                rows, counts, valid, innovation, covariance, noise, self._settings, False, self._matrices, self._state,
+            self._any_kernel.monitor_step_any(
+                rows, counts, valid, innovation, covariance, noise, self._settings, False, self._rows, self._state,
                 self.status, self._work,
             )  # fmt: skip
         judge, boundary = self.count % self._every == 0, self.count % self._block == 0
@@ -311,7 +311,7 @@ class Monitor:
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {"units": self._state, "status": self.status, "covered": self.covered, "reported": self._reported}
         arrays |= {"late": self._late, "usual": self._usual}
-        return arrays if self._written_out else arrays | {"matrices": self._matrices}
+        return arrays if self._written_out else arrays | {"matrices": self._rows.T}
 
     def _detail(self, unit: int, bit: int) -> str:
         summary = self.summary()

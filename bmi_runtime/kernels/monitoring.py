@@ -3,8 +3,8 @@
 Called once a bin after the adaptive filter (:mod:`bmi_runtime.kernels.filters`), with its covariance after the update.
 The regressors are the baseline and the two components of velocity; everything is written out for three of them and
 unit by unit: some 250 operations on one unit's 27 numbers stay in registers, at half the time of loops over rows of
-units. With u the regressors, S that covariance, nu the innovation and w the information scalar (expected count, or
-1/Z), the gain is g = S u and
+units (for any other number of regressors: :mod:`bmi_runtime.kernels.monitoring_any`). With u the regressors, S that
+covariance, nu the innovation and w the information scalar (expected count, or 1/Z), the gain is g = S u and
 
     E <- (I - w g u') E (I - w g u')' + v g g'       the error covariance if the truth stands still (Joseph form)
     V  = (v + w^2 u'E u) / (w^2 or 1)                the predicted variance of nu
@@ -136,91 +136,6 @@ def monitor_step(regressors, counts, valid, innovation, covariance, noise_varian
 def _pair(a, b):
     """Return where the lower triangle keeps the element (a, b) of a symmetric matrix."""
     return a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
-
-
-def matrices_size(regressors: int) -> int:
-    """Return how many numbers E, C and a of one unit are, for any number of regressors."""
-    return regressors * (regressors + 1) // 2 + regressors * regressors + regressors
-
-
-@kernel
-def monitor_step_any(
-    regressors, counts, valid, innovation, covariance, noise_variance, settings, judge, matrices, state, status, work
-):
-    """Update every unit's statistics with one bin, for any number of regressors (see :func:`monitor_step`).
-
-    Parameters
-    ----------
-    regressors : ndarray, (d, 1) for all units alike, or (d, units)
-    matrices : ndarray, (units, pairs + d d + d), in place
-        E (lower triangle), C (row by row) and a of every unit.
-    state : ndarray, (units, N_STATE), in place
-        Its columns from SEEN on are the statistics; those before are not used.
-    work : ndarray, (6, d), scratch
-    Others as in :func:`monitor_step`.
-    """
-    d = regressors.shape[0]
-    pairs = d * (d + 1) // 2
-    cross, trace = pairs, pairs + d * d
-    gaussian, single = settings[GAUSSIAN], settings[SINGLE]
-    u, g, h, left, right, f = work[0], work[1], work[2], work[3], work[4], work[5]
-    changed = 0
-    for i in range(innovation.size):
-        m = matrices[i]
-        for a in range(d):
-            u[a] = regressors[a, i] if regressors.shape[1] > 1 else regressors[a, 0]
-        nu, mask = innovation[i], valid[i]
-        if gaussian > 0.0:
-            w = mask / noise_variance[i]
-            v, x = w, nu * w
-        else:
-            w = mask * max(counts[i] - nu, 0.0)
-            v, x = w * (1.0 - single * min(w, 1.0)), mask * nu
-        g[:], h[:], left[:], right[:] = 0.0, 0.0, 0.0, 0.0
-        pair = 0
-        for a in range(d):  # each element of the triangles is read once, and counts both ways
-            for b in range(a):
-                own, error = covariance[pair, i], m[pair]
-                g[a] += own * u[b]
-                g[b] += own * u[a]
-                h[a] += error * u[b]
-                h[b] += error * u[a]
-                pair += 1
-            g[a] += covariance[pair, i] * u[a]
-            h[a] += m[pair] * u[a]
-            pair += 1
-            for b in range(d):
-                value = m[cross + a * d + b]
-                left[b] += u[a] * value
-                right[a] += w * value * u[b]
-        loss, spread, quadratic, along = 0.0, 0.0, 0.0, 0.0
-        for a in range(d):
-            loss += g[a] * u[a]
-            spread += h[a] * u[a]
-            quadratic += left[a] * u[a]
-            along += m[trace + a] * u[a]
-        noise = w * w * spread + v
-        pull = w * w * quadratic - noise
-        for a in range(d):
-            f[a] = w * (h[a] - left[a]) + pull * g[a]
-        pair = 0
-        for a in range(d):
-            for b in range(d):
-                m[cross + a * d + b] += g[a] * f[b] - right[a] * g[b]
-            for b in range(a + 1):
-                m[pair] += noise * g[a] * g[b] - w * (g[a] * h[b] + g[b] * h[a])
-                pair += 1
-        move = x - w * along
-        for a in range(d):
-            m[trace + a] += g[a] * move
-        state[i, SEEN] += w * loss / d
-        if mask > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
-            _accumulate(state, i, nu, counts[i], w, v, x, spread, along, quadratic, settings)
-        if judge:
-            before = status[i]
-            status[i] = _judge(state, i, before, settings)
-            changed += status[i] != before
-    return changed
 
 
 @kernel

@@ -15,7 +15,6 @@ EXCEPTIONS = {  # file: {name: why}
     "bmi_runtime/kernels/encoding_mc.py": {"closed_loop": "one compiled pass over a whole experiment: a call costs"},
     "bmi_runtime/kernels/fokker_planck.py": {"rosenbrock_step": "the stages of one scheme share eight work arrays"},
     "bmi_runtime/kernels/linear.py": {"condition": "elimination with its back substitution, as in the textbook"},
-    "bmi_runtime/kernels/monitoring.py": {"monitor_step_any": "order of additions is what old replays depend on"},
     "bmi_runtime/kernels/scores.py": {"scatter_ratio": "one pass over lags that never leaves the cache"},
     "bmi_runtime/kernels/glm_proximal.py": {"shrink_group": "the cases of one scalar equation, in order"},
     "bmi_runtime/kernels/wire_body.py": {"read_body": "one pass over the bytes of a message, one branch for each form"},
