@@ -21,7 +21,7 @@ from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.closed_loop_decoder import ClosedLoopDecoder
 from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.decoding.hosting import HostedDecoder
-from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP
+from bmi_runtime.decoding.network_training import CLOSED_LOOP
 from bmi_runtime.decoding.tables import ADAPTED
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import rotated_to_target

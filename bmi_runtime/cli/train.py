@@ -78,7 +78,7 @@ def _recipe(options):
     """Return the recipe with the options that were given."""
     import dataclasses
 
-    from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP, Recipe
+    from bmi_runtime.decoding.network_training import CLOSED_LOOP, Recipe
     from bmi_runtime.errors import BadInput
 
     recipe = CLOSED_LOOP if options["purpose"] == "closed-loop" else Recipe()

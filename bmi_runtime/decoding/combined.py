@@ -14,8 +14,8 @@ import numpy as np
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, ReadoutPlan
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.history import HistoryDecoder
+from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
-from bmi_runtime.decoding.recurrent_training import Recipe
 
 RUN_IN_S = 10.0  # of training bins that fill the states before the first test bin
 

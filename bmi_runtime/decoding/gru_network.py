@@ -10,7 +10,10 @@ import dataclasses
 
 import numpy as np
 
+from bmi_runtime.decoding.network_parameters import views
 from bmi_runtime.kernels import gru
+
+ARRAYS = ("enter", "enter_bias", "drive", "drive_bias", "recur", "recur_bias", "read", "read_bias")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,32 +34,6 @@ class Shape:
             "recur": (self.hidden, gates), "recur_bias": (gates,),
             "read": (self.hidden, self.outputs), "read_bias": (self.outputs,),
         }  # fmt: skip
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return sum(int(np.prod(shape)) for shape in self.arrays().values())
-
-
-def views(shape: Shape, flat: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the arrays of a flat vector of parameters by name; they share its memory."""
-    named, first = {}, 0
-    for name, size in shape.arrays().items():
-        stop = first + int(np.prod(size))
-        named[name] = flat[first:stop].reshape(size)
-        first = stop
-    return named
-
-
-def initial_parameters(shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    """Draw parameters: uniform within one over the root of the fan-in, as is usual for recurrent networks."""
-    flat = np.zeros(shape.parameters, np.float32)
-    named = views(shape, flat)
-    fan = {"enter": shape.inputs, "drive": shape.entry, "recur": shape.hidden, "read": shape.hidden}
-    for name, inputs in fan.items():
-        for array in (named[name], named[f"{name}_bias"]):
-            array[:] = rng.uniform(-1.0, 1.0, array.shape) / np.sqrt(inputs)
-    return flat
 
 
 @dataclasses.dataclass

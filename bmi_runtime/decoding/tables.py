@@ -19,6 +19,7 @@ FILTER_OF = {"poisson": "point-process", "gaussian": "kalman"}
 """Which of the project's own decoders fits the units: the evidence of a bin is that of their likelihood."""
 FITTED = {  # decoders with `fit`: learned from a training part in one go, then they decode bin by bin
     "recurrent": "bmi_runtime.decoding.recurrent:RecurrentDecoder",
+    "short-history": "bmi_runtime.decoding.short_history:ShortHistoryDecoder",
     "history": "bmi_runtime.decoding.adaptive_decoders:LearnedHistoryDecoder",
     "point-process": "bmi_runtime.decoding.adaptive_decoders:PointProcessDecoder",
     "kalman": "bmi_runtime.decoding.kalman:KalmanDecoder",

@@ -67,7 +67,7 @@ class Learner:
         training = self.training()
         options: dict[str, Any] = {}
         if self.kind == "recurrent":
-            from bmi_runtime.decoding.recurrent_training import CLOSED_LOOP
+            from bmi_runtime.decoding.network_training import CLOSED_LOOP
 
             options = {"recipe": CLOSED_LOOP, "seed": self.seed}
         decoder = fit_decoder(self.kind, training, **options)

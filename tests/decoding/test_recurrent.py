@@ -8,10 +8,11 @@ import pytest
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.combined import best_share, mixed
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
+from bmi_runtime.decoding.network_training import Member, Recipe
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.recurrent_data import known_samples, scales_of, sequences_of, summed_counts
-from bmi_runtime.decoding.recurrent_training import Member, Recipe, run_member
+from bmi_runtime.decoding.recurrent_training import run_member
 from bmi_runtime.decoding.wiener import RidgeDecoder
 
 SMALL = Recipe(entry=24, hidden=24, members=2, batch=32, window_s=1.0, epochs=20, fewest_updates=150, most_updates=150)
@@ -106,9 +107,8 @@ def test_narrow_bins_run_in_interleaved_chains_that_are_the_batch_network():
     scales = scales_of(data)
     assert decoder.stride == scales.stride == 2
     from bmi_runtime.decoding.gru_network import Shape
-    from bmi_runtime.decoding.recurrent import NETWORK
 
-    flat = np.concatenate([getattr(decoder, name).ravel() for name in NETWORK])
+    flat = np.concatenate([getattr(decoder, name).ravel() for name in RecurrentDecoder.ARRAYS])
     member = Member(Shape(scales.inputs, 24, 24, 2), flat, np.zeros(1))
     outputs, _ = run_member(member, sequences_of(data, scales, 1.0), scales.stride)
     expected = scales.centre + scales.spread * outputs

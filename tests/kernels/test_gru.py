@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from bmi_runtime.decoding.gru_network import Batch, Shape, hidden_states, initial_parameters, loss_and_gradient, views
+from bmi_runtime.decoding.gru_network import Batch, Shape, hidden_states, loss_and_gradient
+from bmi_runtime.decoding.network_parameters import initial_parameters, views
 from bmi_runtime.kernels import gru
 
 SHAPE = Shape(inputs=7, entry=6, hidden=5, outputs=3)
