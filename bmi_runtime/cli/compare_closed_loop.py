@@ -21,7 +21,8 @@ from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.closed_loop_decoder import ClosedLoopDecoder
 from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.decoding.hosting import HostedDecoder
-from bmi_runtime.decoding.network_training import CLOSED_LOOP
+from bmi_runtime.decoding.joined import JoinedDecoder
+from bmi_runtime.decoding.network_kinds import KINDS, trained
 from bmi_runtime.decoding.tables import ADAPTED
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import rotated_to_target
@@ -81,8 +82,9 @@ class Subject:
         session.decoder = HostedDecoder(
             ClosedLoopDecoder(decoder), "fitted", session.model.n_units, session.space.n_axes
         )
-        self._adapting = decoder if hasattr(decoder, "adapt") else None
-        self.session.assist, self.session.adapting = 0.0, False
+        learns = isinstance(decoder, JoinedDecoder)  # from the session's own intention, as `adaptive`
+        self._adapting = decoder if hasattr(decoder, "adapt") and not learns else None
+        self.session.assist, self.session.adapting = 0.0, learns
 
 
 def toward(seen: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -104,12 +106,18 @@ def learn(name: str, subject: Subject, seconds: float, half_life_s: float | None
         first = subject.run(seconds / 2)[0]
         subject.hand_over(fit_decoder("kalman-velocity", first))
         subject.hand_over(fit_decoder(name, Training.joined([first, subject.run(seconds / 2)[0]])))
-    elif name == "recurrent":
-        decoder = fit_decoder(name, subject.run(seconds)[0], recipe=CLOSED_LOOP)
-        decoder.adapt_at(decoder.plan.rate(round(seconds / subject.config.bin_s), 1))
-        subject.hand_over(decoder)
+    elif name in KINDS:
+        subject.hand_over(fit_for_loop(name, subject.run(seconds)[0], subject.config.decoder.velocity_sd_m_s))
     else:
         subject.hand_over(fit_decoder(name, subject.run(seconds)[0]))
+
+
+def fit_for_loop(name: str, training: Training, velocity_sd_m_s: float, seed: int = 1) -> Any:
+    """Return a network decoder trained for a loop on a calibration block, whose velocities are in m/s."""
+    decoder = trained(name, training, seed=seed, for_loop=True)
+    if isinstance(decoder, JoinedDecoder):
+        decoder.precision = (decoder.unit / velocity_sd_m_s) ** 2
+    return decoder
 
 
 def compare_closed_loop(

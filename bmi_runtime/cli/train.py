@@ -13,8 +13,10 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="The decoder's file (.npz); never written over.")
+@click.option("--kind", type=click.Choice(["recurrent", "short-history", "joined"]), default="recurrent",
+              show_default=True, help="joined: a short history beside units that adapt, best in a loop.")  # fmt: skip
 @click.option("--for", "purpose", type=click.Choice(["recording", "closed-loop"]), default="recording",
-              show_default=True, help="closed-loop: little memory; units dropped, scaled and moved.")  # fmt: skip
+              show_default=True, help="closed-loop: little memory, velocities not shrunk.")  # fmt: skip
 @click.option(
     "--members", type=int, default=None, help="Networks whose outputs are averaged.  [default: 3, 2 in a loop]"
 )
@@ -24,22 +26,22 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 @click.option("--velocity", type=click.Choice(["intended", "cursor", "rotated"]), help="What of a session is decoded.")
 @click.option("--figure", type=click.Path(), help="Draw the course of the training (.png, .pdf, .svg).")
 @answer_options
-def train(data, out, figure, as_json, **options):
-    r"""Train a recurrent decoder on the recordings DATA (one or several days of the same units and bins).
+def train(data, out, kind, figure, as_json, **options):
+    r"""Train a network decoder on the recordings DATA (one or several days of the same units and bins).
 
     DATA are files of binned counts with kinematics, or sessions of the runtime (.mcap; by default the velocity that
     was inferred as intended is decoded). One network is trained on the first four fifths and scored on the last fifth;
     the decoder is then trained on all of DATA:
 
     \b
-    bmi train monday.mcap tuesday.mcap --out net.npz
-    bmi run --set decoder.kind=recurrent --set decoder.fitted_file=net.npz
+    bmi train monday.mcap tuesday.mcap --kind joined --for closed-loop --out net.npz
+    bmi run --set decoder.kind=joined --set decoder.fitted_file=net.npz
     """
     import pathlib
     import time
 
     from bmi_runtime.decoding.fitted_file import check_free, save_fitted
-    from bmi_runtime.decoding.recurrent import RecurrentDecoder
+    from bmi_runtime.decoding.network_kinds import trained
     from bmi_runtime.errors import BadInput
 
     check_free(pathlib.Path(out))
@@ -47,18 +49,20 @@ def train(data, out, figure, as_json, **options):
         from bmi_runtime.cli.compare_figures import check_writable
 
         check_writable(figure)
-    recipe = _recipe(options)
+    recipe = _recipe(kind, options)
     if options["seed"] < 0:
         raise BadInput(f"--seed is {options['seed']}; give 0 or more")
     training, unit_m_s, about = _training(data, options, as_json)
     started, busy = time.perf_counter(), time.process_time()
     with progress("training", recipe.members + 1) as advance:
-        decoder = RecurrentDecoder.fit(training, recipe, options["seed"], advance)
+        in_loop = {"for_loop": options["purpose"] == "closed-loop", "in_m_s": unit_m_s == 1.0}
+        decoder = trained(kind, training, recipe, options["seed"], advance, **in_loop)
     busy, seconds = time.process_time() - busy, time.perf_counter() - started
-    save_fitted(out, "recurrent", decoder, training, unit_m_s, about)
+    save_fitted(out, kind, decoder, training, unit_m_s, about)
     validation = decoder.validation
     assert validation is not None  # `fit` always validates
     result = {
+        "kind": kind,
         "r2_validation": validation.r2_velocity,
         "seconds": seconds,
         "cpu_seconds": busy,
@@ -74,14 +78,14 @@ def train(data, out, figure, as_json, **options):
     answer(result, as_json, _text(result))
 
 
-def _recipe(options):
+def _recipe(kind, options):
     """Return the recipe with the options that were given."""
     import dataclasses
 
-    from bmi_runtime.decoding.network_training import CLOSED_LOOP, Recipe
+    from bmi_runtime.decoding.network_kinds import KINDS
     from bmi_runtime.errors import BadInput
 
-    recipe = CLOSED_LOOP if options["purpose"] == "closed-loop" else Recipe()
+    recipe = KINDS[kind].loop if options["purpose"] == "closed-loop" else KINDS[kind].recording
     if options["members"] is not None:
         recipe = dataclasses.replace(recipe, members=options["members"])
     if options["epochs"] is not None:

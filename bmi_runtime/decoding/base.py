@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -73,6 +74,14 @@ class Snapshots(Protocol):
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Put a :meth:`snapshot` back."""
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """Learns from what was meant, bin after bin, while the session adapts."""
+
+    def learn(self, counts: np.ndarray, valid: np.ndarray, velocity_m_s: Sequence[float], learning_rate: float) -> None:
+        """Learn from the bin that was just decoded: its counts, the velocity that was meant, the units' rate."""
 
 
 @runtime_checkable

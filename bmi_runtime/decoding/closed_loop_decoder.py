@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.decoding.fitted_file import load_fitted
 from bmi_runtime.decoding.fitted_model import Fitted
+from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.errors import BadInput
 
 
@@ -67,6 +69,11 @@ class ClosedLoopDecoder:
         self.state[n:] = self.unit * decoded[n:]
         self.variance[n:] = self.unit**2 * self.decoder.variance[n:]
         return self.state
+
+    def learn(self, counts: np.ndarray, valid: np.ndarray, velocity_m_s: Sequence[float], learning_rate: float) -> None:
+        """Let a decoder that adapts learn from the bin that was just decoded."""
+        if isinstance(self.decoder, JoinedDecoder):
+            self.decoder.adapt(counts, np.divide(velocity_m_s, self.unit), learning_rate, valid)
 
     def coast(self) -> None:
         """Keep the velocity for a bin without data."""
@@ -167,6 +174,26 @@ def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> Cl
     if kind not in ("recurrent", "onnx"):
         raise BadInput(f"{fitted_file} holds the decoder '{kind}'; use it with decoder.kind = 'fitted'")
     return fitted_from_file(model, fitted_file, **options)
+
+
+def joined_from_file(
+    model: Any, fitted_file: str = "", velocity_sd_m_s: float = 0.15, **options: Any
+) -> ClosedLoopDecoder:
+    """Return the joined decoder of a file of ``bmi train --kind joined``: ``decoder.kind = "joined"``.
+
+    Raises
+    ------
+    BadInput
+        As :func:`fitted_from_file`, and when the file holds another decoder.
+    """
+    if not fitted_file:
+        raise BadInput("decoder.kind = 'joined' needs decoder.fitted_file, a file of 'bmi train DATA --kind joined'")
+    kind = _loaded(fitted_file, _stamp(fitted_file)).kind
+    if kind != "joined":
+        raise BadInput(f"{fitted_file} holds the decoder '{kind}'; use it with decoder.kind = 'fitted'")
+    made = fitted_from_file(model, fitted_file, **options)
+    made.decoder.precision = (made.unit * made.decoder.unit / velocity_sd_m_s) ** 2
+    return made
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ through: the failure is noted, and the session goes on without it.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bmi_runtime import registry
 from bmi_runtime.config import DecoderConfig
 from bmi_runtime.decoding.base import (
     Coasts,
+    Learns,
     NotesTrials,
     NotFinite,
     ReportsLargestRate,
@@ -60,6 +62,7 @@ class HostedDecoder:
         self.failure = ""
         self._coasts, self._resets = isinstance(decoder, Coasts), isinstance(decoder, Resets)
         self._placed, self._told = isinstance(decoder, TakesPosition), isinstance(decoder, NotesTrials)
+        self.learns = isinstance(decoder, Learns)
         self._explodes = isinstance(decoder, ReportsLargestRate)
         self._blank = np.zeros(n_units)
         self._takes_valid = _takes_two(decoder.predict)
@@ -131,6 +134,11 @@ class HostedDecoder:
         if self._coasts:
             self._ask("coast")
             self._read_state()
+
+    def learn(self, counts: np.ndarray, valid: np.ndarray, velocity_m_s: Sequence[float], learning_rate: float) -> None:
+        """Let the decoder learn from the bin that was just decoded, where it can."""
+        if self.learns:
+            self._ask("learn", counts, valid, velocity_m_s, learning_rate)
 
     def _read_state(self) -> None:
         state = getattr(self.decoder, "state", None)

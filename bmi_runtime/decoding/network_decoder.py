@@ -20,6 +20,7 @@ from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent_data import LARGEST_INPUT, Scales, Sequences, scales_of, sequences_of
 from bmi_runtime.kernels import gru
 
+SMALLEST_SLOPE = 0.1  # of the largest: what the network hardly tells is not blown up
 DIRECTIONS = ("direction_mean", "direction_basis", "direction_power")
 
 
@@ -98,6 +99,7 @@ class NetworkDecoder(DecoderBase):
     RECIPE = Recipe()
     validation: Validation | None = None
     read: np.ndarray
+    read_bias: np.ndarray
 
     def __init__(self, mean, gain, centre, spread, columns, stride: int, width: int, marks_trials: int, **given):
         super().__init__()
@@ -213,6 +215,31 @@ class NetworkDecoder(DecoderBase):
             int(scales.marks_trials), **network, direction_mean=directions.mean,
             direction_basis=directions.basis, direction_power=directions.power, **plan.parameters(),
         )  # fmt: skip
+
+    def unshrunk(self, training: Training) -> Self:
+        """Take back that a network of least squared error answers with too small velocities; return the decoder.
+
+        Along the last fifth, which the validated network was not trained on, what it said obeys ``o = b + H v + n``
+        with the velocity v; what is read out from now on is ``H^-1 (o - b)``.
+
+        Parameters
+        ----------
+        training : Training
+            What it was fitted to.
+        """
+        validation = self.validation
+        assert validation is not None  # `fit` always validates
+        centre, spread = self.centre[self.moving], self.spread[self.moving]
+        true = (training.velocity[validation.first :] - centre) / spread
+        said = (validation.states[:, self.width // 2 :] - centre) / spread
+        known = np.isfinite(true).all(axis=1) & np.isfinite(said).all(axis=1)
+        regressors = np.hstack([np.ones((int(known.sum()), 1)), true[known]])
+        weights = np.linalg.lstsq(regressors, said[known], rcond=None)[0]
+        inverse = np.linalg.pinv(weights[1:], rcond=SMALLEST_SLOPE).astype(np.float32)
+        self.read[:, :, self.moving] = self.read[:, :, self.moving] @ inverse
+        offset = weights[0].astype(np.float32)
+        self.read_bias[:, self.moving] = (self.read_bias[:, self.moving] - offset) @ inverse
+        return self
 
     def parameters(self) -> dict[str, Any]:
         """Return the numbers and arrays that the decoder is made from."""

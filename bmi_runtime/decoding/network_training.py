@@ -71,7 +71,7 @@ class Recipe:
     position_weight: float = 0.3
 
 
-CLOSED_LOOP = Recipe(
+LOOP_RECIPE = Recipe(
     entry=64, hidden=64, members=2, window_s=0.6, blind_s=0.1, epochs=60.0, unit_drop=0.3, gain_sd=0.25,
     offset_sd=0.25, position_weight=0.0,
 )  # fmt: skip

@@ -29,7 +29,6 @@ class RecurrentDecoder(NetworkDecoder):
     drive_bias: np.ndarray
     recur: np.ndarray
     recur_bias: np.ndarray
-    read_bias: np.ndarray
 
     def reset(self) -> None:
         """Forget the states and the counts before."""

@@ -11,14 +11,15 @@ import dataclasses
 import numpy as np
 
 from bmi_runtime.decoding.network_decoder import NetworkDecoder
-from bmi_runtime.decoding.network_training import CLOSED_LOOP, Member, Recipe
+from bmi_runtime.decoding.network_training import LOOP_RECIPE as MEMORY_RECIPE
+from bmi_runtime.decoding.network_training import Member, Recipe
 from bmi_runtime.decoding.recurrent_data import Scales, Sequences
 from bmi_runtime.decoding.short_history_network import ARRAYS, Shape, WindowSampler, run_member
 from bmi_runtime.kernels import feedforward
 
 RECIPE = Recipe(entry=96, hidden=64, members=3, window_s=0.4, epochs=40.0, fewest_updates=300, most_updates=800,
                 rate=3e-3, decay=0.05, unit_drop=0.2, drop=0.3)  # fmt: skip
-LOOP_RECIPE = dataclasses.replace(CLOSED_LOOP, window_s=0.16, members=2, epochs=40.0, rate=3e-3, decay=0.05)
+LOOP_RECIPE = dataclasses.replace(MEMORY_RECIPE, window_s=0.16, members=2, epochs=40.0, rate=3e-3, decay=0.05)
 
 
 class ShortHistoryDecoder(NetworkDecoder):
@@ -37,7 +38,6 @@ class ShortHistoryDecoder(NetworkDecoder):
     enter_bias: np.ndarray
     mix: np.ndarray
     mix_bias: np.ndarray
-    read_bias: np.ndarray
 
     def reset(self) -> None:
         """Forget the counts before."""

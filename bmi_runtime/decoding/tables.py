@@ -11,6 +11,7 @@ DECODERS = {  # name: "module:class"; a package of someone else's adds to it by 
     "point-process": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
     "kalman": "bmi_runtime.decoding.velocity_filter:VelocityFilter",
     "recurrent": "bmi_runtime.decoding.closed_loop_decoder:recurrent_from_file",  # a file of 'bmi train'
+    "joined": "bmi_runtime.decoding.closed_loop_decoder:joined_from_file",  # a file of 'bmi train --kind joined'
     "fitted": "bmi_runtime.decoding.closed_loop_decoder:fitted_from_file",  # any of FITTED, from a file
 }
 ENTRY_POINTS = "bmi_runtime.decoders"
@@ -19,6 +20,7 @@ FILTER_OF = {"poisson": "point-process", "gaussian": "kalman"}
 """Which of the project's own decoders fits the units: the evidence of a bin is that of their likelihood."""
 FITTED = {  # decoders with `fit`: learned from a training part in one go, then they decode bin by bin
     "recurrent": "bmi_runtime.decoding.recurrent:RecurrentDecoder",
+    "joined": "bmi_runtime.decoding.joined:JoinedDecoder",
     "short-history": "bmi_runtime.decoding.short_history:ShortHistoryDecoder",
     "history": "bmi_runtime.decoding.adaptive_decoders:LearnedHistoryDecoder",
     "point-process": "bmi_runtime.decoding.adaptive_decoders:PointProcessDecoder",

@@ -139,6 +139,10 @@ class AdapterConfig(Section):
         return self
 
 
+FROM_FILE = ("fitted", "recurrent", "joined")
+"""Kinds of decoders that are read from ``decoder.fitted_file``."""
+
+
 class DecoderConfig(Section):
     """The decoder."""
 
@@ -154,10 +158,10 @@ class DecoderConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _file_goes_with_kind(self):
-        if bool(self.fitted_file) != (self.kind in ("fitted", "recurrent")):
+        if bool(self.fitted_file) != (self.kind in FROM_FILE):
             raise ValueError(
-                f"kind = 'fitted' (or 'recurrent') and fitted_file = 'FILE' go together, here are '{self.kind}' and "
-                f"'{self.fitted_file}'"
+                f"kind = 'fitted' (or 'recurrent', 'joined') and fitted_file = 'FILE' go together, here are "
+                f"'{self.kind}' and '{self.fitted_file}'"
             )
         return self
 

@@ -190,6 +190,7 @@ class Session:
             labels = goal.labels.labels() if goal.labels else []
             click = self.click.intended if self.click else 0.0
             likelihood = self.learning.adapt(self.inputs, intended, position, labels, click)
+            self.decoding.learn(intended, self.learning.control.learning_rate)
         else:
             self.learning.pass_by(intended, position)
         self._tell_news()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bmi_runtime.config import Config, DecoderConfig
 from bmi_runtime.decoding.base import SessionDecoder
-from bmi_runtime.decoding.hosting import make_decoder
+from bmi_runtime.decoding.hosting import HostedDecoder, make_decoder
 from bmi_runtime.decoding.tables import FILTER_OF, OWN, decoder_class
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import History
@@ -97,6 +97,11 @@ class DecoderStage:
         if decoder.failure:
             self._failed(decoder.failure)
         return self.decoder.state
+
+    def learn(self, velocity_m_s: Sequence[float], learning_rate: float) -> None:
+        """Let a decoder that learns by itself learn from this bin; one that was frozen does not."""
+        if isinstance(self.decoder, HostedDecoder) and self.model is self.live_model:
+            self.decoder.learn(self.inputs.counts, self.inputs.valid, velocity_m_s, learning_rate)
 
     def _predicted(self, decoder: SessionDecoder) -> list[float]:
         inputs = self.inputs

@@ -18,6 +18,7 @@ from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.comparison import training_of
 from bmi_runtime.decoding.fitted_file import save_fitted
 from bmi_runtime.decoding.fitting import fit_decoder
+from bmi_runtime.decoding.network_kinds import KINDS, trained
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import pack, unpack
 from bmi_runtime.sources.session_file import session_recording
@@ -65,12 +66,10 @@ class Learner:
     def refit(self) -> tuple[pathlib.Path, int]:
         """Fit to what was recorded so far; return the decoder's file and the number of bins that it learned from."""
         training = self.training()
-        options: dict[str, Any] = {}
-        if self.kind == "recurrent":
-            from bmi_runtime.decoding.network_training import CLOSED_LOOP
-
-            options = {"recipe": CLOSED_LOOP, "seed": self.seed}
-        decoder = fit_decoder(self.kind, training, **options)
+        if self.kind in KINDS:
+            decoder: Any = trained(self.kind, training, seed=self.seed, for_loop=True)
+        else:
+            decoder = fit_decoder(self.kind, training)
         path = self._free_name()
         about = f"{self.recording.name}, its first {len(training.counts)} bins"
         save_fitted(path, self.kind, decoder, training, 1.0, about)

@@ -1,0 +1,220 @@
+"""The joined decoder: a short-history network and the adaptive units, both observers of one velocity.
+
+Two estimates are made of every bin: what a network says of the last few tenths of a second, and what the velocity
+filter says from the encoding model of the units, which adapts. Both are taken as encodings of the intended velocity,
+
+    o = b + H v + n,   n with covariance R,
+
+by one more Gaussian encoding model, whose b and H adapt at a calculated rate and whose R is followed. What is decoded
+is the velocity that these observers speak of, ``(H' R^-1 H + q I)^-1 H' R^-1 (o - b)``.
+
+Why it is so: a network trained for the least squared error answers with too small velocities (its H is 0.65 to 0.85 in
+the simulated loops), which makes a loop slow; inverting its encoding takes that back. When the units drift the network
+ages and its part of H falls, while the units' own filter follows them; R says how much each is still worth. The prior
+precision q is that of ``velocity_sd_m_s`` in a loop and that of the recorded velocity on recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
+from bmi_runtime.decoding.joined_fit import FILTER_CONSTANT_S, FILTER_SD_M_S, fitted_parameters
+from bmi_runtime.decoding.network_training import Recipe
+from bmi_runtime.decoding.short_history import ShortHistoryDecoder
+from bmi_runtime.decoding.velocity_filter import VelocityFilter
+from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.kernels import observers as kernels
+from bmi_runtime.kernels import readout
+
+LARGEST_OBSERVED = 50.0  # dm/s: a filter that goes astray must not teach its scale to the covariance R
+OWN = (
+    "unit_weights", "unit_covariance", "unit_noise", "poisson", "observer_weights", "observer_covariance",
+    "observer_noise", "rate", "noise_share", "precision", "mean", "unit", "bin_s",
+)  # fmt: skip
+
+
+class JoinedDecoder(DecoderBase):
+    """Network and units as observers of one velocity.
+
+    Velocities are ``(v - mean) / unit`` inside, in dm/s.
+
+    Parameters
+    ----------
+    network : dict
+        Parameters of the `ShortHistoryDecoder`.
+    unit_weights, unit_covariance, unit_noise : ndarray
+        Arrays of the units' encoding model.
+    poisson : int
+        1 where that is a Poisson model, 0 where a Gaussian one.
+    observer_weights : ndarray, shape (1 + axes, observers)
+        b and H; the observers are the units' filter, one component per axis, then the network.
+    observer_covariance : ndarray, shape (1 + axes, 1 + axes)
+        Of the weights of every observer, in units of its noise variance.
+    observer_noise : ndarray, shape (observers, observers)
+        R.
+    rate : float
+        Learning rate of the observers' weights, in units of their noise variance.
+    noise_share : float
+        Share of the newest bin in R.
+    precision : float
+        q, (dm/s)^-2.
+    mean : ndarray, shape (axes,)
+    unit : float
+        Of the velocity inside, in the decoder's own.
+    bin_s : float
+    """
+
+    TAKES_MISSING = True
+
+    def __init__(self, network: dict[str, Any], **own):
+        self.network = ShortHistoryDecoder.from_parameters(network)
+        super().__init__(self.network.width // 2)
+        self._own = own
+        self.mean, self.unit = np.atleast_1d(np.asarray(own["mean"], float)), float(own["unit"])
+        self.rate, self.noise_share = float(own["rate"]), float(own["noise_share"])
+        self.precision, bin_s = float(own["precision"]), float(own["bin_s"])
+        n, observers = self.n_axes, 2 * self.n_axes
+        likelihood = "poisson" if own["poisson"] else "gaussian"
+        self.model = EncodingModel(
+            own["unit_weights"].copy(), own["unit_covariance"].copy(), likelihood, bin_s, own["unit_noise"]
+        )
+        self.adapter = Adapter(self.model, 0.0)
+        self.units = VelocityFilter(self.model, FILTER_CONSTANT_S, FILTER_SD_M_S)
+        self.weights, self.covariance, self.noise = (
+            np.array(own[name], float) for name in ("observer_weights", "observer_covariance", "observer_noise")
+        )
+        self.observed, self._gains = np.zeros(observers), np.ones(1 + n)
+        self._work, self._system = np.zeros((observers, observers + n + 1)), np.zeros((n, 2 * n + 1))
+        self._velocity, self._variance = np.zeros(n), np.zeros(n)
+        self._features, self._residual = np.zeros(1 + n), np.zeros(observers)
+        self._all_valid = np.ones(self.model.n_units)
+        self._state = np.full(2 * n, np.nan)
+
+    @classmethod
+    def fit(
+        cls,
+        training: Training,
+        recipe: Recipe | None = None,
+        seed: int = 1,
+        advance: Callable[[float], None] = lambda amount: None,
+        unit: float | None = None,
+    ) -> Self:
+        """Return the decoder fitted to `training`; its observers are weighed on its last fifth.
+
+        Parameters
+        ----------
+        training : Training
+        recipe, seed, advance
+            As for `NetworkDecoder.fit`.
+        unit : float, optional
+            What 1 dm/s is in the unit of the velocity; by default the velocity's standard deviation.
+        """
+        network = ShortHistoryDecoder.fit(training, recipe, seed, advance)
+        decoder = cls(network.parameters(), **fitted_parameters(training, network, unit))
+        decoder.network.validation = network.validation
+        return decoder
+
+    @property
+    def validation(self):
+        """What the validated network said of the last fifth."""
+        return self.network.validation
+
+    @property
+    def size(self) -> int:
+        """Number of parameters of the networks."""
+        return self.network.size
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the numbers and arrays that the decoder was made from."""
+        own = {name: self._own[name] for name in OWN}
+        return own | {f"network.{name}": value for name, value in self.network.parameters().items()}
+
+    @classmethod
+    def from_parameters(cls, parameters: dict[str, Any]) -> Self:
+        """Return the decoder whose :meth:`parameters` these are."""
+        network = {
+            name.removeprefix("network."): value for name, value in parameters.items() if name.startswith("network.")
+        }
+        return cls(network, **{name: parameters[name] for name in OWN})
+
+    def reset(self) -> None:
+        """Forget the counts before and the filter's state; keep what was learned."""
+        self.network.reset()
+        self.units.reset()
+
+    def on_done(self) -> None:
+        """Take note that a trial ended."""
+        self.network.on_done()
+
+    def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """Take one bin in; return the network's positions, NaN where there are none, then velocities.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (units,)
+        valid : ndarray, shape (units,), optional
+            0 where a count is missing.
+        """
+        n, state = self.n_axes, self._state
+        self.units.set_position(*([0.0] * n))
+        said = self.network.predict(counts, valid)
+        np.multiply(self.units.predict(np.asarray(counts, float), valid)[n:], DM_PER_M, out=self.observed[:n])
+        np.divide(said[n:] - self.mean, self.unit, out=self.observed[n:])
+        np.clip(self.observed, -LARGEST_OBSERVED, LARGEST_OBSERVED, out=self.observed)
+        kernels.invert_observers(
+            self.weights, self.noise, self.precision, self.observed, self._work, self._system,
+            self._velocity, self._variance,
+        )  # fmt: skip
+        state[:n] = said[:n]
+        state[n:] = self._velocity * self.unit + self.mean
+        self.variance[n:] = self._variance * self.unit**2
+        return state.copy()
+
+    def adapt(
+        self, counts: np.ndarray, velocity: np.ndarray, learning_rate: float, valid: np.ndarray | None = None
+    ) -> None:
+        """Learn from the velocity that was meant in the bin that was just decoded.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (units,)
+        velocity : ndarray, shape (axes,)
+            In the decoder's unit; nothing is learned from one that is not finite.
+        learning_rate : float
+            Of the units, per bin.
+        valid : ndarray, shape (units,), optional
+        """
+        meant = (np.asarray(velocity, float) - self.mean) / self.unit
+        if not np.isfinite(meant).all():
+            return
+        self.adapter.set_learning_rate(learning_rate)
+        self.adapter.update(counts, self._all_valid if valid is None else valid, *(meant / DM_PER_M).tolist())
+        self._features[0], self._features[1:] = 1.0, meant
+        kernels.watch_noise(self._features, self.observed, self.weights, self.noise_share, self.noise, self._residual)
+        readout.teach(self._features, self.observed, self.rate, 1.0, self.weights, self.covariance, self._gains)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        return {
+            "network": self.network.snapshot(),
+            "units": self.units.snapshot(),
+            "model": self.model.state(),
+            "weights": self.weights.copy(),
+            "covariance": self.covariance.copy(),
+            "noise": self.noise.copy(),
+            "observed": self.observed.copy(),
+            "variance": self.variance.copy(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore state saved by :meth:`snapshot`."""
+        self.network.restore(snapshot["network"])
+        self.units.restore(snapshot["units"])
+        self.model.restore(snapshot["model"])
+        for name in ("weights", "covariance", "noise", "observed", "variance"):
+            getattr(self, name)[...] = snapshot[name]
