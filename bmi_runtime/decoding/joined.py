@@ -21,13 +21,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
 from bmi_runtime.decoding.joined_fit import FILTER_CONSTANT_S, FILTER_SD_M_S, fitted_parameters
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.adapter import Adapter
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.kernels import observers as kernels
 from bmi_runtime.kernels import readout
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.calibration.readout import ReadoutPilot, rate_for_excess, steady
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.adaptive_decoders import poisson_tuning
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
-from bmi_runtime.encoding.model import DM_PER_M, EncodingModel, pair_indices
+from bmi_runtime.encoding.model import EncodingModel, pair_indices
 
 FILTER_CONSTANT_S = 0.12  # of the units' filter; what it leaves of a longer memory is lag
 FILTER_SD_M_S = 0.15

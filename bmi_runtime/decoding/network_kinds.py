@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding import network_training, short_history
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.joined import JoinedDecoder
@@ -12,7 +13,6 @@ from bmi_runtime.decoding.network_decoder import NetworkDecoder
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
-from bmi_runtime.encoding.model import DM_PER_M
 
 
 class NetworkKind(NamedTuple):
