@@ -135,6 +135,7 @@ def _viewer(store: Store, now_s: float) -> Iterator[Found]:
 
 RULES = (_connection, _recording, _safety, _model, _timing, _performance, _viewer)
 EVENT_ADVICE = {
+    "stability": "Stop (F9) and start untrained with assistance, or watch whether adaptation catches up",
     "runtime-restarted": "Check that decoder and recording are the ones you expect; the bar names the new file",
     "decoder-not-finite": "The decoder starts again at the cursor; Hold (F6) if it happens again",
     "covariance-lost": "These units learn anew; if there are many, hold and look at the raster",

@@ -116,6 +116,9 @@ class Console(QtWidgets.QMainWindow):
                 panel.folder = recordings_folder
             self.docks[name] = Dock(name, panel, self.do_explain)
             self.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, self.docks[name])
+        self.array_line = QtWidgets.QLabel()
+        self.array_line.setContentsMargins(0, 0, 16, 0)
+        self.statusBar().addPermanentWidget(self.array_line)
         self.counters = plots.FixedWidthLabel()
         self.counters.setContentsMargins(0, 0, 12, 0)
         self.statusBar().addPermanentWidget(self.counters)
@@ -277,6 +280,12 @@ class Console(QtWidgets.QMainWindow):
         if store.watching:
             parts.append("watching only: no operator's key")
         self.counters.show_text("   ".join(parts))
+        short_text, text, severity = store.array_line
+        if self.array_line.toolTip() != text:
+            role = {"information": "text", "warning": "warn", "alarm": "bad"}[severity]
+            self.array_line.setText(short_text)
+            self.array_line.setToolTip(text)
+            self.array_line.setStyleSheet(f"color: {getattr(theme.current(), role)}")
 
     # -- the session -----------------------------------------------------------------------------------------------
 

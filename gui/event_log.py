@@ -107,6 +107,30 @@ def _device_event(m: dict[str, Any]) -> str:
     return f"{kind[:1].upper()}{kind[1:]}: {short(m.get('value', m.get('text', '')))}"
 
 
+STABILITY_SEVERITY = {"go-on": "information", "widen": "warning", "recalibrate": "alarm", "unknown": "information"}
+
+
+def _stability(message: dict[str, Any]) -> str:
+    if message.get("verdict") == "unknown":
+        return f"Array: nothing can be said against {message.get('reference')}: {message.get('text')}"
+    moved = f"{message.get('changed_units', 0):g} of {message.get('units', 0):g} units changed"
+    score = f"score {message.get('score', 0):.2g} against {message.get('reference')}"
+    return f"Array: {message.get('text')} ({score}, {moved})"
+
+
+ARRAY_WORDS = {
+    "go-on": "✓ array as before",
+    "widen": "! array changed: widen",
+    "recalibrate": "✕ array changed: recalibrate",
+}
+
+
+def array_words(message: dict[str, Any]) -> str:
+    """Return what is said of the array in a few words, with a sign."""
+    score = f" (score {message['score']:.2g})" if "score" in message else ""
+    return ARRAY_WORDS.get(str(message.get("verdict")), "array: not known") + score
+
+
 BLOCK_ENDS = {
     "length": "its length is over",
     "trials": "its trials are done",
@@ -136,6 +160,7 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     ),
     "resumed": ("safety", "warning", _resumed),
     "block": ("command", "information", _block),
+    "stability": ("unit", "information", _stability),
     "blocks-done": ("command", "information", lambda m: f"All {m.get('blocks')} blocks are done: the session ends"),
     "block-setting-refused": (
         "command",
@@ -183,6 +208,8 @@ def of_event(message: dict[str, Any], bin_s: float) -> Entry:
     group, severity, told = EVENTS.get(name, ("data", "warning", _by_fields))
     if name == "safety":
         severity = SAFETY_SEVERITY.get(str(message.get("to")), severity)
+    if name == "stability":
+        severity = STABILITY_SEVERITY.get(str(message.get("verdict")), severity)
     at = int(message.get("bin", 0))
     return Entry(at, at * bin_s, group, name, told(message), severity)
 

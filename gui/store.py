@@ -136,6 +136,7 @@ class Store:
         self.blocks: list[Block] = []
         self.undoable: list[tuple[str, Any]] = []
         self.safety_why = ""
+        self.array_line = ("", "", "information")
         self._set_since: dict[str, Any] = {}
         self._told = set()
         self.health = {}
@@ -433,6 +434,8 @@ class Store:
             self._mark(entry, "safety", str(message.get("to", "")))
         elif entry.name == "note" and event_log.is_marker(entry.text):
             self._mark(entry, "marker", entry.text)
+        elif entry.name == "stability":
+            self.array_line = (event_log.array_words(message), entry.text, entry.severity)
         elif entry.name == "block":
             self._take_block(message, entry)
         elif entry.name in ("learning-rate", "resumed", "runtime-restarted"):

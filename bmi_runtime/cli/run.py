@@ -152,13 +152,23 @@ def _supervised(assignment, as_json, source_command, headless):
 
     with Screen(assignment.total_bins, as_json) as screen:
         window = launch.window_command(assignment.config, headless, screen.say)
-        commands = {"window": window, "source": source_command}
+        commands = {"window": window, "source": source_command, "stability": _stability_command(assignment)}
         helpers = tuple(
             Helper(name, lambda command=command: start_helper(command))  # type: ignore[misc]
             for name, command in commands.items()
             if command
         )
         return Supervisor(assignment, work, screen, helpers).run()
+
+
+def _stability_command(assignment):
+    """Return the command of the process that judges the array in the first half minute, or None."""
+    config = assignment.config
+    reference, telemetry = config.encoding.initial, config.telemetry
+    possible = config.recording.enabled and telemetry.enabled and not telemetry.key_folder and not assignment.resume
+    if not (reference.endswith(".mcap") and possible):
+        return None
+    return [sys.executable, "-m", "bmi_runtime.session.stability_watch", reference, telemetry.control_address]
 
 
 def _source_command(options, config):

@@ -7,12 +7,6 @@ import click
 from bmi_runtime.cli.common import answer, answer_options
 from bmi_runtime.errors import BadInput
 
-VERDICTS = {
-    "go-on": "go on: today's array scores as the reference does",
-    "widen": "widen: start from the reference's weights with encoding.carry_sd = {sd:.2g}, and adapt",
-    "recalibrate": "recalibrate: the reference's weights are worth little today",
-}
-
 
 @click.command()
 @click.argument("sessions", metavar="REF... TODAY", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -24,42 +18,21 @@ def stability(sessions, seconds, all_units, as_json):
 
     The last file is today's, those before it are the reference. A score of one is what an unchanged array scores.
     """
-    from bmi_runtime.analysis import stability as measure
-    from bmi_runtime.analysis import stability_cost
-    from bmi_runtime.analysis.array_days import common_units, read_day, reference_model
+    from bmi_runtime.analysis.array_verdict import judge
 
     if len(sessions) < 2:
         raise BadInput("give at least one reference session and today's: bmi stability REF.mcap TODAY.mcap")
     if seconds < 0:
         raise BadInput(f"--seconds {seconds:g}: give a positive number, or leave it out")
-    days = [read_day(path, seconds if path is sessions[-1] else 0.0) for path in sessions]
-    days, new, gone = common_units(days)
-    *references, today = days
-    known = reference_model(sessions[:-1], today.units)
-    tuning = known.tuning if known else None
-    reference = measure.Reference(references, tuning, measure.block_length_s(references, today))
-    found = measure.compare(reference, today)
-    cost = known.cost(found, reference) if known else None
-    result = {
-        "score": found.score,
-        "verdict": stability_cost.verdict(found, cost),
-        "p": found.p,
-        "null": [float(one) for one in found.null],
-        "block_s": found.block_s,
-        "expected_error_ratio": cost.error_ratio if cost else None,
-        "carry_sd": cost.weight_sd if cost else None,
-        "adapt_s": cost.adapt_s if cost else None,
-        "new_units": new,
-        "gone_units": gone,
-        "units": [vars(unit) for unit in found.units],
-    }
+    result = judge(sessions, seconds)
     answer(result, as_json, _text(result, all_units))
 
 
 def _text(result: dict, all_units: bool) -> str:
-    sd = result["carry_sd"] or 0.0
+    from bmi_runtime.analysis.array_verdict import sentence
+
     lines = [
-        VERDICTS[result["verdict"]].format(sd=sd),
+        sentence(result),
         f"score {result['score']:.2f}; reference blocks of {result['block_s']:.3g} s score "
         f"{min(result['null']):.2f} to {max(result['null']):.2f} against one another (p = {result['p']:.2g})",
     ]

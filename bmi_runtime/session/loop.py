@@ -9,6 +9,7 @@ from typing import Any
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin
+from bmi_runtime.session import stability_report
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.event_limiter import EventLimiter
 from bmi_runtime.session.live_parameters import is_word, shown
@@ -77,6 +78,7 @@ class Loop:
         self._stimulates, self._knows_completion = isinstance(source, Stimulates), isinstance(source, KnowsCompletion)
         self._alarms = EventLimiter(config.bin_s)
         self._verbs = {"set": self._set, "do": self._do, "note": self._note, "get": self._get}
+        self._verbs["stability"] = self._stability
         session.mark = self._mark
         if resumed:
             self._go_on_from(resumed)
@@ -288,6 +290,12 @@ class Loop:
             raise BadInput(f"a note is a text, got {shown(note)}")
         answer = {"note": note[:NOTE_CHARACTERS], "bin": self.session.bins}
         self._both("event", {"name": "note", **answer}, time.monotonic_ns())
+        return answer
+
+    def _stability(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Record and publish what a process beside the loop found out of the array."""
+        answer = {**stability_report.checked(command["stability"]), "bin": self.session.bins}
+        self._both("event", {"name": "stability", **answer}, time.monotonic_ns())
         return answer
 
     def _get(self, command: dict[str, Any]) -> dict[str, Any]:

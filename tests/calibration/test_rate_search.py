@@ -12,6 +12,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import filter_bank
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -81,7 +82,7 @@ def test_one_hand_on_the_rate_and_every_change_recorded_and_replayed(tmp_path):
             "encoding.initial=truth", f"recording.path='{path}'", "adapter.search_range=[1e-8, 1e-2]",
         ],
     )  # fmt: skip
-    loop = launch.assemble(config, "max")
+    loop = assemble(config, "max")
     launch.run(loop, 1000)
     changes = [event for _, event in Recording(path).messages("event") if event["name"] == "learning-rate"]
     assert changes and changes[0]["old"] == 1e-3 and changes[-1]["new"] == loop.session.adaptation.learning_rate

@@ -269,3 +269,19 @@ def test_blocks_of_the_configuration_are_followed_named_and_gone_on_from():
     store.live["session.block"] = 1
     commands.next_block()
     assert sent == [{"set": "session.block", "value": 2}]
+
+
+def test_what_is_said_of_the_array_is_one_line_with_its_severity():
+    store = filled()
+    told = {
+        "name": "stability",
+        "verdict": "widen",
+        "score": 2.31,
+        "reference": "mon.mcap",
+        "text": "widen: start from",
+    }
+    store.receive("event", {"seq": 9000, "bin": store.bin, **told, "units": 40, "changed_units": 7}, 100.0)
+    short, text, severity = store.array_line
+    assert short == "! array changed: widen (score 2.3)" and severity == "warning"
+    assert "score 2.3 against mon.mcap" in text and "7 of 40 units changed" in text
+    assert store.events[-1].severity == "warning"
