@@ -13,7 +13,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.fit import world_of
 from bmi_runtime.rehearsal.world import FittedWorld
-from simulators.rehearsed import FittedUnits, RehearsedWorld, adopted
+from simulators.rehearsed import EmittingUnits, RehearsedWorld, adopted
 from simulators.source import SimulatedSource
 from simulators.steered import STEER_ADDRESS, PointerSubject
 
@@ -83,7 +83,7 @@ class RehearsalSource(SimulatedSource):
         self._added = np.zeros(world.units, np.int64)
         self._pointer: PointerSubject | None = None
         self._options = config.source.options
-        FittedUnits(world, np.random.default_rng(0)).emit([0.0] * world.axes, [0.0] * world.axes)  # compiles
+        EmittingUnits(world, np.random.default_rng(0)).emit([0.0] * world.axes, [0.0] * world.axes)  # compiles
 
     def open(self) -> None:
         """Listen to the pointer where a person steers (``source.options.steer = "mouse"``).

@@ -59,7 +59,7 @@ class FittedSubjectAction:
         return [v + sd * e for v, e in zip(velocity, self.rng.standard_normal(n).tolist(), strict=True)]
 
 
-class FittedUnits:
+class EmittingUnits:
     """Counts or features like those of the pilot.
 
     Parameters
@@ -71,46 +71,47 @@ class FittedUnits:
     """
 
     def __init__(self, world: FittedWorld, rng: np.random.Generator):
-        self.world, self._walk_rng = world, np.random.default_rng(rng.integers(2**63))
+        self.world, self.units, self._walk_rng = world, world.population, np.random.default_rng(rng.integers(2**63))
         self._rng, self.bins, self.held = rng, 0, 0
-        self.weights, n = world.weights.copy(), world.units
-        lags = world.coupling.shape[2]
-        self._filters = np.ascontiguousarray(world.coupling.transpose(1, 2, 0)) if lags else np.zeros((0, 0, n))
+        units = world.population
+        self.weights, n = units.weights.copy(), world.units
+        lags = units.coupling.shape[2]
+        self._filters = np.ascontiguousarray(units.coupling.transpose(1, 2, 0)) if lags else np.zeros((0, 0, n))
         self._pending = np.zeros((lags + 1, n))
         self._log_rate, self._counts = np.zeros(n), np.zeros(n)
-        self._u = np.ones(1 + len(world.regressors))
-        self._past = np.zeros((max(world.lags, default=0) + 1, 1 + 2 * world.axes))
-        self._columns = [_column(name, world.axes) for name in world.regressors]
-        self._shared, self._step = np.zeros(len(world.keep)), np.sqrt(1.0 - world.keep**2)
+        self._u = np.ones(1 + len(units.regressors))
+        self._past = np.zeros((max(units.lags, default=0) + 1, 1 + 2 * world.axes))
+        self._columns = [_column(name, world.axes) for name in units.regressors]
+        self._shared, self._step = np.zeros(len(units.keep)), np.sqrt(1.0 - units.keep**2)
         self._private = np.zeros(n)
-        self._private_step = np.sqrt(world.dispersion * (1.0 - world.private_keep**2))
+        self._private_step = np.sqrt(units.dispersion * (1.0 - units.private_keep**2))
         self._every = max(round(WALK_EVERY_S / world.bin_s), 1)
-        self._walk_sd = np.sqrt(world.walk * self._every * world.bin_s)[:, None]
+        self._walk_sd = np.sqrt(units.walk * self._every * world.bin_s)[:, None]
 
     def emit(self, velocity_m_s, cursor) -> np.ndarray:
         """Return one bin for an intended velocity (m/s) and the cursor seen (m); the units' own array."""
-        world, row = self.world, self.bins % BLOCK
+        world, units, row = self.world, self.units, self.bins % BLOCK
         if row == 0:
             self._draw()
         if self._walk_sd.any() and self.bins and self.bins % self._every == 0:
             self.weights += self._walk_sd * self._walk_rng.standard_normal(self.weights.shape)
         self._see(velocity_m_s, cursor)
         if self._shared.size:
-            self._shared = world.keep * self._shared + self._step * self._common[row]
+            self._shared = units.keep * self._shared + self._step * self._common[row]
         self.bins += 1
         if not world.poisson:
-            self._private = world.private_keep * self._private + self._private_step * self._own[row]
-            return self._u @ self.weights + self._shared @ world.loadings + self._private
+            self._private = units.private_keep * self._private + self._private_step * self._own[row]
+            return self._u @ self.weights + self._shared @ units.loadings + self._private
         self.held += emit_counts(
-            self.weights, self._u, world.loadings, self._shared, self._pending, self.bins % len(self._pending),
-            self._filters, world.dispersion, world.ceiling, self._own[row], self._log_rate, self._counts,
+            self.weights, self._u, units.loadings, self._shared, self._pending, self.bins % len(self._pending),
+            self._filters, units.dispersion, units.ceiling, self._own[row], self._log_rate, self._counts,
         )  # fmt: skip
         return self._counts
 
     def _draw(self) -> None:
         draw = self._rng.random if self.world.poisson else self._rng.standard_normal
         self._own = draw((BLOCK, self.world.units))
-        self._common = self._rng.standard_normal((BLOCK, len(self.world.keep)))
+        self._common = self._rng.standard_normal((BLOCK, len(self.units.keep)))
 
     def _see(self, velocity_m_s, cursor) -> None:
         """Set the regressors of this bin."""
@@ -120,7 +121,7 @@ class FittedUnits:
         velocity = [DM_PER_M * v for v in velocity_m_s]
         past[here, :n], past[here, n] = velocity, math.hypot(*velocity)
         past[here, n + 1 :] = [DM_PER_M * x for x in cursor[:n]]
-        for k, (column, lag) in enumerate(zip(self._columns, self.world.lags, strict=True), 1):
+        for k, (column, lag) in enumerate(zip(self._columns, self.units.lags, strict=True), 1):
             self._u[k] = past[here - lag, column]
 
 
@@ -148,7 +149,7 @@ class RehearsedWorld:
         self.subject: Steers = FittedSubjectAction(
             world.subject.mean, world.subject.max_speed_m_s, config.bin_s, subject_rng, world.axes
         )
-        self.population = FittedUnits(world, units_rng)
+        self.population = EmittingUnits(world, units_rng)
         self.intended = [0.0] * world.axes
 
     def counts(self, cursor, target) -> np.ndarray:
@@ -161,7 +162,7 @@ class RehearsedWorld:
         config, n, kinds = self.config, self.fitted.units, Regressors.of(self.config)
         truth, poisson = self.fitted.encoding_weights(kinds), self.fitted.poisson
         known = config.encoding.noise_variance
-        noise = np.full(n, known or 1.0) if known or poisson else self.fitted.dispersion.copy()
+        noise = np.full(n, known or 1.0) if known or poisson else self.fitted.population.dispersion.copy()
         likelihood, sd = config.session.likelihood, config.encoding.initial_sd
         if config.encoding.initial == "truth":
             model = EncodingModel.untrained(np.ones(n), likelihood, config.bin_s, 1e-3, noise, regressors=kinds)

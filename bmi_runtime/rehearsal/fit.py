@@ -11,8 +11,8 @@ from bmi_runtime.analysis.glm.simulation import branching_ratio
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.pilot import Pilot, read_pilot
 from bmi_runtime.rehearsal.subject_fit import ASSUMED, fit_subject
-from bmi_runtime.rehearsal.units_fit import FittedUnits, fit_gaussian, fit_poisson
-from bmi_runtime.rehearsal.world import FittedSubject, FittedWorld, is_world
+from bmi_runtime.rehearsal.units_fit import UnitsFit, fit_gaussian, fit_poisson
+from bmi_runtime.rehearsal.world import FittedSubject, FittedWorld, UnitStatistics, is_world
 
 STABLE = 0.9
 """Extra spikes that a spike may bring, all told: above it a fluctuation lasts so long that the fit is not believed."""
@@ -51,10 +51,10 @@ def fit_world(pilot: Pilot) -> FittedWorld:
     for fewer in ("own", "none"):
         if unstable <= MOST_UNSTABLE * world.units:
             break
-        if fewer == "own" and not _coupled(units.coupling):
+        if fewer == "own" and not _coupled(units.population.coupling):
             continue
         units = dataclasses.replace(fit_poisson(pilot, subject, fewer), notes=())  # the reason is the note's
-        past = "with their own past alone" if units.coupling.any() else "without it"
+        past = "with their own past alone" if units.population.coupling.any() else "without it"
         notes.append(
             f"with the past that the data support, {unstable} of {world.units} units ran away in simulation: fitted "
             f"{past}"
@@ -68,13 +68,11 @@ def _coupled(coupling: np.ndarray) -> bool:
     return bool(np.any(coupling * (1.0 - np.eye(len(coupling)))[:, :, None]))
 
 
-def _assembled(pilot: Pilot, subject: FittedSubject, units: FittedUnits, notes: list[str]) -> FittedWorld:
+def _assembled(pilot: Pilot, subject: FittedSubject, units: UnitsFit, notes: list[str]) -> FittedWorld:
     coupling, done = stabilised(units, pilot.name)
-    fields = {f.name: getattr(units, f.name) for f in dataclasses.fields(units) if f.name not in ("expected", "notes")}
-    fields["coupling"] = coupling
     return FittedWorld(
         likelihood=pilot.likelihood, bin_s=pilot.bin_s, axes=pilot.axes, subject=subject, name=pilot.name,
-        notes=(*notes, *units.notes, *done), **fields,
+        population=dataclasses.replace(units.population, coupling=coupling), notes=(*notes, *units.notes, *done),
     )  # fmt: skip
 
 
@@ -89,18 +87,21 @@ def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
     rows = pilot.usable
     real, calmed = pilot.counts[rows], np.zeros(world.units, int)
     for seed in range(CALMING + SETTLING):
-        made = simulated_counts(dataclasses.replace(world, walk=np.zeros_like(world.walk)), pilot, 100 + seed)[rows]
+        still = _with(world, dataclasses.replace(world.population, walk=np.zeros_like(world.population.walk)))
+        made = simulated_counts(still, pilot, 100 + seed)[rows]
         means = [np.maximum(counts.mean(axis=0), 1.0 / len(real)) for counts in (real, made)]
-        if seed <= CALMING and world.coupling.shape[2]:
+        if seed <= CALMING and world.population.coupling.shape[2]:
             wild = (made.var(axis=0) > RUNAWAY * real.var(axis=0)) | (means[1] > RUNAWAY * means[0])
             if wild.any():
                 calmed += wild
                 scale = np.where(wild, 0.0 if seed == CALMING else 0.5, 1.0)[:, None, None]
-                world = dataclasses.replace(world, coupling=world.coupling * np.where(world.coupling > 0, scale, 1.0))
-        weights, shift = world.weights.copy(), np.log(means[0] / means[1])
+                coupling = world.population.coupling
+                calmer = coupling * np.where(coupling > 0, scale, 1.0)
+                world = _with(world, dataclasses.replace(world.population, coupling=calmer))
+        weights, shift = world.population.weights.copy(), np.log(means[0] / means[1])
         error = np.sqrt(sum(1.0 / (len(real) * mean) for mean in means))
         weights[0] += np.clip(np.sign(shift) * np.maximum(np.abs(shift) - error, 0.0), -0.5, 0.5)
-        world = dataclasses.replace(world, weights=weights)
+        world = _with(world, dataclasses.replace(world.population, weights=weights))
     if calmed.any():
         note = (
             f"{(calmed > 0).sum()} units ran away on their past in simulation: what excites them in it was "
@@ -110,6 +111,10 @@ def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
     return world, int((calmed > 0).sum())
 
 
+def _with(world: FittedWorld, population: UnitStatistics) -> FittedWorld:
+    return dataclasses.replace(world, population=population)
+
+
 CALMING, SETTLING = 4, 3
 """Simulations in which what runs away is calmed, and further ones that set the baselines."""
 RUNAWAY = 1.5
@@ -117,7 +122,7 @@ MOST_UNSTABLE = 0.2
 """Of the units: with more, their past is not what makes them fluctuate."""
 
 
-def stabilised(units: FittedUnits, name: str) -> tuple[np.ndarray, list[str]]:
+def stabilised(units: UnitsFit, name: str) -> tuple[np.ndarray, list[str]]:
     """Return a coupling that does not feed itself, and what was done to it.
 
     Raises
@@ -125,7 +130,7 @@ def stabilised(units: FittedUnits, name: str) -> tuple[np.ndarray, list[str]]:
     BadInput
         When hardly any of it could be kept.
     """
-    coupling = units.coupling
+    coupling = units.population.coupling
     if not coupling.shape[2]:
         return coupling, []
     rate = units.expected.mean(axis=0)

@@ -21,11 +21,11 @@ BUSY_SPIKES = 100
 
 def simulated_counts(world: FittedWorld, pilot: Pilot, seed: int = 1) -> np.ndarray:
     """Return counts of the world along the pilot's own movement, (bins, units)."""
-    from simulators.rehearsed import FittedUnits
+    from simulators.rehearsed import EmittingUnits
 
-    units = FittedUnits(world, np.random.default_rng(seed))
+    units = EmittingUnits(world, np.random.default_rng(seed))
     velocity, position = movement(world, pilot)
-    lead = max(world.lags, default=0)
+    lead = max(world.population.lags, default=0)
     velocity = np.vstack([velocity[lead:], np.repeat(velocity[-1:], lead, axis=0)])  # intended before it was made
     noise = np.random.default_rng([seed, 1]).standard_normal(velocity.shape)
     noisy = velocity + world.subject.mean[3] * np.linalg.norm(velocity, axis=1, keepdims=True) * noise

@@ -60,7 +60,7 @@ def _outcomes(plan: Rehearsal, todo: list[Task], jobs: int, cluster: str | None)
 
 def _key(plan: Rehearsal, task: Task) -> str:
     """Return what names a session in the journal: its world, its configuration and its seed."""
-    world = hashlib.sha256(plan.world.weights.tobytes() + plan.world.subject.mean.tobytes()).hexdigest()[:16]
+    world = hashlib.sha256(plan.world.population.weights.tobytes() + plan.world.subject.mean.tobytes()).hexdigest()[:16]
     text = json.dumps([world, plan.base, plan.settings[task[1]], task[0], plan.seconds], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -14,7 +14,7 @@ import numpy as np
 from bmi_runtime.analysis.glm.model import PoissonGLM
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.subject_fit import intended_path
-from bmi_runtime.rehearsal.world import FittedSubject
+from bmi_runtime.rehearsal.world import FittedSubject, UnitStatistics
 
 HISTORY_S = 0.1
 LEADS_S = (0.0, 0.1, 0.2)
@@ -35,20 +35,18 @@ DISPERSIONS = (0.2, 20.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class FittedUnits:
-    """What `bmi_runtime.rehearsal.world.FittedWorld` says of units; see there."""
+class UnitsFit:
+    """A fit of the units.
 
-    regressors: tuple[str, ...]
-    lags: tuple[int, ...]
-    weights: np.ndarray
-    covariance: np.ndarray
-    walk: np.ndarray
-    coupling: np.ndarray
-    dispersion: np.ndarray
-    loadings: np.ndarray
-    keep: np.ndarray
-    private_keep: np.ndarray
-    ceiling: np.ndarray
+    Attributes
+    ----------
+    population : UnitStatistics
+    expected : ndarray, (bins, units)
+        What the fit expects of the pilot's own bins.
+    notes : tuple of str
+    """
+
+    population: UnitStatistics
     expected: np.ndarray
     notes: tuple[str, ...]
 
@@ -112,7 +110,7 @@ def candidates(names: list[str], noisy: bool) -> list[list[str]]:
     return sets
 
 
-def fit_poisson(pilot: Pilot, subject: FittedSubject, most: str = "all") -> FittedUnits:
+def fit_poisson(pilot: Pilot, subject: FittedSubject, most: str = "all") -> UnitsFit:
     """Return the fitted units of a pilot of spike counts; `most` is whose past may act at most: none, own, all."""
     table = kinematics(pilot, subject)
     noisy = pilot.velocity is None and subject.mean[3] > 2.0 * np.sqrt(subject.covariance[3, 3])
@@ -186,7 +184,7 @@ def _best_history(counts, covariates, bin_s: float, most: str = "all") -> tuple[
     return model, best[0]
 
 
-def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled: str) -> FittedUnits:
+def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled: str) -> UnitsFit:
     from bmi_runtime.analysis.glm.design import finite_part
 
     covariates = _covariates(table, chosen)
@@ -210,12 +208,12 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
     weights[0] -= 0.5 * (loadings**2).sum(axis=0)
     coupling = finite_part(model.coupling_) if coupled != "none" else np.zeros((len(weights[0]),) * 2 + (0,))
     names = tuple(chosen[k].partition("@")[0] for k in kept)
-    return FittedUnits(
+    population = UnitStatistics(
         names, tuple(table[chosen[k]][1] for k in kept), weights, covariance,
         drift(u[:, rows], y, expected, pilot.bin_s), np.maximum(coupling, -8.0), dispersion, loadings, keep,
         np.zeros(len(dispersion)), np.maximum(3.0 * expected.max(axis=0), 5.0 * expected.mean(axis=0)),
-        expected, (f"coupling: {WORDS[coupled]}",),
     )  # fmt: skip
+    return UnitsFit(population, expected, (f"coupling: {WORDS[coupled]}",))
 
 
 WORDS = {
@@ -356,7 +354,7 @@ def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> n
     return np.where(walk > 2.0 * error, walk, 0.0)
 
 
-def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> FittedUnits:
+def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> UnitsFit:
     """Return the fitted units of a pilot of real-valued features: linear in the movement, noise with a memory."""
     table = kinematics(pilot, subject)
     rows = pilot.usable
@@ -375,11 +373,12 @@ def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> FittedUnits:
     private = np.maximum(variance - (shared**2).sum(axis=0), 0.1 * variance)
     mean, covariance = shrunk(weights, widened[:, None, None] * inverse)
     keep = float(np.median(memory))
-    return FittedUnits(
+    population = UnitStatistics(
         tuple(n.partition("@")[0] for n in chosen), tuple(table[n][1] for n in chosen), mean, covariance,
         np.zeros(u.shape[1]), np.zeros((y.shape[1],) * 2 + (0,)), private, shared, np.full(len(shared), keep),
-        memory, np.full(y.shape[1], np.inf), u @ weights, (),
+        memory, np.full(y.shape[1], np.inf),
     )  # fmt: skip
+    return UnitsFit(population, u @ weights, ())
 
 
 def _gaussian_factors(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
 FORMAT = "bmi-rehearsal-world-1"
+IN_PARTS = ("population", "subject")  # of a world; its file holds their fields side by side
 SUBJECT_PARAMETERS = ("frequency_hz", "delay_s", "reaction_s", "noise")
 BOUNDS = np.array([[0.2, 5.0], [0.0, 0.6], [0.0, 0.6], [0.0, 2.0]])
 
@@ -55,14 +56,11 @@ class FittedSubject:
 
 
 @dataclasses.dataclass(frozen=True)
-class FittedWorld:
-    """Units and subject of a pilot.
+class UnitStatistics:
+    """What was learned of the units of a pilot.
 
     Attributes
     ----------
-    likelihood : {"poisson", "gaussian"}
-    bin_s : float
-    axes : int
     regressors : tuple of str
         ``v0``, ``v1`` (intended velocity, dm/s), ``speed`` (dm/s), ``p0``, ``p1`` (cursor, dm), one per column of
         `weights` behind the baseline.
@@ -85,15 +83,8 @@ class FittedWorld:
         What the private noise of a Gaussian feature keeps from bin to bin.
     ceiling : ndarray, (units,)
         Largest expected count per bin.
-    subject : FittedSubject
-    name : str
-    notes : tuple of str
-        What was missing, and what was assumed or done in its place.
     """
 
-    likelihood: str
-    bin_s: float
-    axes: int
     regressors: tuple[str, ...]
     lags: tuple[int, ...]
     weights: np.ndarray
@@ -105,6 +96,28 @@ class FittedWorld:
     keep: np.ndarray
     private_keep: np.ndarray
     ceiling: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedWorld:
+    """Units and subject of a pilot.
+
+    Attributes
+    ----------
+    likelihood : {"poisson", "gaussian"}
+    bin_s : float
+    axes : int
+    population : UnitStatistics
+    subject : FittedSubject
+    name : str
+    notes : tuple of str
+        What was missing, and what was assumed or done in its place.
+    """
+
+    likelihood: str
+    bin_s: float
+    axes: int
+    population: UnitStatistics
     subject: FittedSubject
     name: str = "pilot"
     notes: tuple[str, ...] = ()
@@ -112,7 +125,7 @@ class FittedWorld:
     @property
     def units(self) -> int:
         """Number of units."""
-        return self.weights.shape[1]
+        return self.population.weights.shape[1]
 
     @property
     def poisson(self) -> bool:
@@ -121,13 +134,14 @@ class FittedWorld:
 
     def draw(self, rng: np.random.Generator) -> Self:
         """Return a world drawn from what is known of this one: other weights and another subject, equally likely."""
-        roots = _roots(self.covariance)
-        shift = np.einsum("uij,uj->iu", roots, rng.standard_normal(self.covariance.shape[:2]))
+        roots = _roots(self.population.covariance)
+        shift = np.einsum("uij,uj->iu", roots, rng.standard_normal(self.population.covariance.shape[:2]))
         subject = dataclasses.replace(self.subject, mean=self.subject.draw(rng))
-        weights = self.weights + shift
-        moving = np.array([False, *(name.startswith(("v", "speed")) for name in self.regressors)])
+        weights = self.population.weights + shift
+        moving = np.array([False, *(name.startswith(("v", "speed")) for name in self.population.regressors)])
         weights[moving] *= np.exp(self.subject.gain_slope @ (subject.mean - self.subject.mean))
-        return dataclasses.replace(self, weights=weights, subject=subject)
+        population = dataclasses.replace(self.population, weights=weights)
+        return dataclasses.replace(self, population=population, subject=subject)
 
     def encoding_weights(self, kinds: Regressors, weights: np.ndarray | None = None) -> np.ndarray:
         """Return weights as the rows of a session's encoding model, (regressors, units): log Hz, per dm/s and dm.
@@ -140,39 +154,41 @@ class FittedWorld:
         weights : ndarray, (1 + regressors, units), optional
             As they have drifted to; by default this world's own.
         """
-        weights = self.weights if weights is None else weights
+        weights = self.population.weights if weights is None else weights
         shown = np.zeros((kinds.size, self.units))
         shown[0] = weights[0] - (np.log(self.bin_s) if self.poisson else 0.0)
         letters = {"velocity": "v", "position": "p", "speed": "speed"}
         for name, place in kinds.places.items():
             for axis in range(place.stop - place.start if name in letters else 0):
                 wanted = letters[name] if name == "speed" else f"{letters[name]}{axis}"
-                rows = [1 + k for k, own in enumerate(self.regressors) if own == wanted]
+                rows = [1 + k for k, own in enumerate(self.population.regressors) if own == wanted]
                 shown[place.start + axis] = weights[rows].sum(axis=0)
         return shown
 
     def summary(self) -> dict[str, Any]:
         """Return what a report says of this world."""
-        rate = np.exp(self.weights[0]) / self.bin_s if self.poisson else self.weights[0]
+        units = self.population
+        rate = np.exp(units.weights[0]) / self.bin_s if self.poisson else units.weights[0]
         return {
             "name": self.name,
             "units": self.units,
             "likelihood": self.likelihood,
             "bin_s": self.bin_s,
             "axes": self.axes,
-            "regressors": list(self.regressors),
+            "regressors": list(units.regressors),
             "baseline_median": float(np.median(rate)),
-            "coupling_lags": self.coupling.shape[2],
-            "dispersion_median": float(np.median(self.dispersion)),
-            "shared_factors": len(self.keep),
-            "walk_per_s": dict(zip(("baseline", *self.regressors), self.walk.tolist(), strict=True)),
+            "coupling_lags": units.coupling.shape[2],
+            "dispersion_median": float(np.median(units.dispersion)),
+            "shared_factors": len(units.keep),
+            "walk_per_s": dict(zip(("baseline", *units.regressors), units.walk.tolist(), strict=True)),
             "subject": self.subject.table(),
             "notes": list(self.notes),
         }
 
     def save(self, path) -> None:
         """Write the world as ``.npz``."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "subject"}
+        whole = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in IN_PARTS}
+        fields = whole | {f.name: getattr(self.population, f.name) for f in dataclasses.fields(self.population)}
         arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
         words = {name: value for name, value in fields.items() if name not in arrays}
         words |= {"assumed": self.subject.assumed, "max_speed_m_s": self.subject.max_speed_m_s}
@@ -207,7 +223,9 @@ class FittedWorld:
         subject = FittedSubject(told[0], told[1], assumed, max_speed_m_s, told[2])
         for name in ("regressors", "lags", "notes"):
             words[name] = tuple(words[name])
-        return cls(**arrays, **words, subject=subject)
+        fields = arrays | words
+        population = UnitStatistics(**{f.name: fields.pop(f.name) for f in dataclasses.fields(UnitStatistics)})
+        return cls(**fields, population=population, subject=subject)
 
 
 def is_world(path) -> bool:

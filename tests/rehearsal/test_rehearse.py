@@ -12,7 +12,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.fit import world_of
 from bmi_runtime.rehearsal.pilot import read_pilot
-from bmi_runtime.rehearsal.world import FittedWorld
+from bmi_runtime.rehearsal.world import FittedSubject, FittedWorld, UnitStatistics
 from bmi_runtime.session import launch
 from bmi_runtime.session.assemble import assemble
 
@@ -49,11 +49,12 @@ def test_the_subject_and_the_units_of_a_known_world_are_found(pilot, world):
         found = table[name[key.partition(".")[2]]]
         assert abs(found["value"] - value) < 4 * found["sd"] + 0.02, key
     truth = pilot[1]
-    assert world.regressors == ("v0", "v1") and world.coupling.shape[2] == 0 and not world.walk.any()
-    found = np.vstack([world.weights[0] - np.log(world.bin_s), world.weights[1:]])
+    units = world.population
+    assert units.regressors == ("v0", "v1") and units.coupling.shape[2] == 0 and not units.walk.any()
+    found = np.vstack([units.weights[0] - np.log(world.bin_s), units.weights[1:]])
     # a subject that aims faster goes with smaller gains: what the pilot settles is their product
     found[1:] *= np.sum(found[1:] * truth[1:]) / np.sum(found[1:] ** 2)
-    sd = np.sqrt(world.covariance[:, range(3), range(3)].T)
+    sd = np.sqrt(units.covariance[:, range(3), range(3)].T)
     assert np.mean(np.abs(found - truth) < 2 * sd) > 0.85
     assert np.corrcoef(found[1], truth[1])[0, 1] > 0.98
 
@@ -61,7 +62,7 @@ def test_the_subject_and_the_units_of_a_known_world_are_found(pilot, world):
 def test_a_world_is_written_and_read(world, tmp_path):
     world.save(tmp_path / "world.npz")
     again = FittedWorld.load(tmp_path / "world.npz")
-    np.testing.assert_array_equal(again.weights, world.weights)
+    np.testing.assert_array_equal(again.population.weights, world.population.weights)
     assert again.subject.table() == world.subject.table() and again.notes == world.notes
     with pytest.raises(BadInput, match="holds no fitted world"):
         np.savez(tmp_path / "other.npz", a=1)
@@ -177,3 +178,24 @@ def test_decoders_are_compared_in_the_fitted_world(world, tmp_path):
     rows = json.loads(done.stdout.splitlines()[-1])["table"]
     assert [row["decoder"] for row in rows] == ["adaptive", "ridge"]
     assert rows[0]["mean"]["successes_per_min"] > 20
+
+
+def test_a_world_file_keeps_the_names_that_older_versions_wrote_and_read(tmp_path):
+    one = np.ones(1)
+    units = UnitStatistics(
+        ("v0",), (0,), np.ones((2, 1)), np.zeros((1, 2, 2)), np.zeros(2), np.zeros((1, 1, 0)), one, np.zeros((0, 1)),
+        np.zeros(0), one, one,
+    )  # fmt: skip
+    world = FittedWorld("poisson", 0.005, 1, units, FittedSubject(np.ones(4), np.zeros((4, 4))), "mine", ("a note",))
+    world.save(tmp_path / "world.npz")
+    with np.load(tmp_path / "world.npz", allow_pickle=False) as file:
+        assert set(file.files) == {
+            "format", "words", "weights", "covariance", "walk", "coupling", "dispersion", "loadings", "keep",
+            "private_keep", "ceiling", "subject_mean", "subject_covariance", "subject_gain_slope",
+        }  # fmt: skip
+        words = json.loads(str(file["words"]))
+    assert set(words) == {
+        "likelihood", "bin_s", "axes", "regressors", "lags", "name", "notes", "assumed", "max_speed_m_s",
+    }  # fmt: skip
+    again = FittedWorld.load(tmp_path / "world.npz")
+    assert again.population.regressors == ("v0",) and again.notes == ("a note",) and again.units == 1
