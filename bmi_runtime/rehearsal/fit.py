@@ -87,8 +87,7 @@ def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
     rows = pilot.usable
     real, calmed = pilot.counts[rows], np.zeros(world.units, int)
     for seed in range(CALMING + SETTLING):
-        still = _with(world, dataclasses.replace(world.population, walk=np.zeros_like(world.population.walk)))
-        made = simulated_counts(still, pilot, 100 + seed)[rows]
+        made = simulated_counts(world.without_drift(), pilot, 100 + seed)[rows]
         means = [np.maximum(counts.mean(axis=0), 1.0 / len(real)) for counts in (real, made)]
         if seed <= CALMING and world.population.coupling.shape[2]:
             wild = (made.var(axis=0) > RUNAWAY * real.var(axis=0)) | (means[1] > RUNAWAY * means[0])

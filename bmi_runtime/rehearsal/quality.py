@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
         and more; ``decoders``: R2 of
         velocity on real and on simulated counts.
     """
-    still = dataclasses.replace(world, walk=np.zeros_like(world.walk))  # the weights are the mean over the pilot
+    still = world.without_drift()
     simulated = simulated_counts(still, pilot, seed)
     rows = pilot.usable
     real, made = pilot.counts[rows], simulated[rows]

@@ -132,6 +132,11 @@ class FittedWorld:
         """Whether the units give counts."""
         return self.likelihood == "poisson"
 
+    def without_drift(self) -> Self:
+        """Return the same world with weights that stay: they are the mean over the pilot."""
+        still = dataclasses.replace(self.population, walk=np.zeros_like(self.population.walk))
+        return dataclasses.replace(self, population=still)
+
     def draw(self, rng: np.random.Generator) -> Self:
         """Return a world drawn from what is known of this one: other weights and another subject, equally likely."""
         roots = _roots(self.population.covariance)
