@@ -17,7 +17,7 @@ import numpy as np
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import filter_bank, filters
+from bmi_runtime.kernels import encoding_filter, filter_bank, unit_blocks
 
 RATES = 9
 SPACING = 3.2  # from one rate to the next: a hundred times either way from the middle
@@ -172,7 +172,7 @@ class RateSearch:
         self._counts, self._valid, self._noise = np.zeros(RATES * size), np.ones(RATES * size), np.ones(RATES * size)
         self._innovation, self._variance = np.zeros((RATES + 1) * size), np.ones(RATES * size)
         self._own = np.zeros((model.regressors.n_history, RATES * size))
-        self._scratch = np.empty((model.n_regressors + 5, filters.BLOCK))
+        self._scratch = np.empty((model.n_regressors + 5, unit_blocks.BLOCK))
         self._scores = np.zeros(RATES + 1)
         shape = (RATES, size)
         self._by_rate = (self._counts.reshape(shape), self._valid.reshape(shape), self._noise.reshape(shape))
@@ -204,9 +204,9 @@ class RateSearch:
         if poisson:
             if len(self._own):
                 self._own.reshape(len(self._own), RATES, size)[:] = adapter.history[:, None, self.units]
-            filters.adapt_poisson_own(*state, self._own, self._rate, self._bin_s, *results)
+            encoding_filter.adapt_poisson_own(*state, self._own, self._rate, self._bin_s, *results)
         else:
-            filters.adapt_gaussian(*state, self._rate, self._noise, *results)
+            encoding_filter.adapt_gaussian(*state, self._rate, self._noise, *results)
         squared = filter_bank.predicted(
             self._counts[:size], self._valid[:size], self._innovation.reshape(RATES + 1, size), self._noise[:size],
             poisson, self._scores,

@@ -9,7 +9,7 @@ import numpy as np
 
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import evidence, unit_blocks
 
 IDLE, MOVE, CLICK = range(3)
 STAY_S = (1.0, 1.0, 0.3)
@@ -47,9 +47,9 @@ class ClickFilter:
         leave = 1.0 - np.exp(-self.bin_s / np.array(STAY_S))
         self.transition = np.diag(1.0 - leave) + leave[:, None] * np.array(GOES_TO)
         self.posterior = np.array([0.5, 0.5, 0.0])
-        self._history = filters.NO_HISTORY if history is None else history
+        self._history = unit_blocks.NO_HISTORY if history is None else history
         self._regressors = np.ones((3, model.regressors.n_common))
-        self._likelihood, self._scratch = np.zeros(3), np.empty((2, filters.BLOCK))
+        self._likelihood, self._scratch = np.zeros(3), np.empty((2, unit_blocks.BLOCK))
         self._pressed, self._since_s = False, math.inf
 
     @property
@@ -64,7 +64,7 @@ class ClickFilter:
         kinds.fill(self._regressors[IDLE], [0.0] * n, position, 0.0)
         kinds.fill(self._regressors[MOVE], velocity, position, 0.0)
         kinds.fill(self._regressors[CLICK], velocity, position, 1.0)
-        filters.poisson_likelihoods(
+        evidence.poisson_likelihoods(
             self.model.weights, counts, valid, self._regressors, self._history, self.bin_s, self._likelihood,
             self._scratch,
         )  # fmt: skip

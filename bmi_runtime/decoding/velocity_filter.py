@@ -13,7 +13,7 @@ import numpy as np
 
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import decoding_filter, evidence, state_filter, unit_blocks
 
 
 class VelocityFilter:
@@ -54,12 +54,12 @@ class VelocityFilter:
         self.covariance = np.zeros((2 * self.n_axes, 2 * self.n_axes))
         self.variance = self.covariance.diagonal()
         self.largest = 0.0
-        self._workspace = np.zeros(filters.workspace_shape(self.n_axes))
+        self._workspace = np.zeros(decoding_filter.workspace_shape(self.n_axes))
         self._position = np.zeros(self.n_axes)
         self._placed: Any = self._position.data  # the same, written faster one by one
-        self._scratch = np.empty((max(d + 2, 4), filters.BLOCK))
+        self._scratch = np.empty((max(d + 2, 4), unit_blocks.BLOCK))
         self._all_valid = np.ones(n)
-        self._history = filters.NO_HISTORY if history is None else history
+        self._history = unit_blocks.NO_HISTORY if history is None else history
         kinds = model.regressors
         self._fused = kinds.velocity_alone
         self.click = 0.0  # probability of a click in the next bin, where the units speak of clicks
@@ -100,7 +100,7 @@ class VelocityFilter:
         if features is not None or not self._fused:
             return self._predict_from_blocks(counts, valid, features, features_valid)
         model = self.model
-        evidence = (
+        seen = (
             self.state,
             self.covariance,
             model.weights,
@@ -111,9 +111,9 @@ class VelocityFilter:
         )
         prior = (self.trust, self.keep, self.noise, DM_PER_M, self._workspace, self._scratch)
         if self._poisson:
-            self.largest = filters.decode_poisson(*evidence, *prior)
+            self.largest = decoding_filter.decode_poisson(*seen, *prior)
         else:
-            self.largest = filters.decode_gaussian(*evidence, model.noise_variance, *prior)
+            self.largest = decoding_filter.decode_gaussian(*seen, model.noise_variance, *prior)
         return self.state
 
     def _predict_from_blocks(self, counts, valid, features, features_valid) -> np.ndarray:
@@ -124,7 +124,7 @@ class VelocityFilter:
         """
         model, kinds, n = self.model, self.model.regressors, self.n_axes
         valid = self._all_valid if valid is None else valid
-        filters.predict_state(self.state, self.covariance, model.bin_s, self.keep, self.noise, 0.0)
+        state_filter.predict_state(self.state, self.covariance, model.bin_s, self.keep, self.noise, 0.0)
         predicted = [DM_PER_M * value for value in self.state.tolist()]
         kinds.fill(self._regressors, predicted[n:], predicted[:n], self.click)
         score, information = self._score[0], self._information[0]
@@ -132,19 +132,19 @@ class VelocityFilter:
         out = (self.trust, score, information, self._scratch)
         if self._poisson:
             own = (*at, self._history, model.bin_s, *out)
-            self.largest = filters.poisson_evidence_own(*own)
+            self.largest = evidence.poisson_evidence_own(*own)
         else:
-            self.largest = filters.gaussian_evidence(*at, model.noise_variance, *out)
+            self.largest = evidence.gaussian_evidence(*at, model.noise_variance, *out)
         if features is not None:
             self._add_features(features, features_valid)
         scale, work = DM_PER_M, self._work
         if kinds.velocity_alone:
-            filters.update_state(self.state, self.covariance, score, information, scale, work)
+            state_filter.update_state(self.state, self.covariance, score, information, scale, work)
             return self.state
         kinds.jacobian(np.array(predicted[n:]), self._jacobian)
-        evidence = (self._state_score, self._state_information)
-        filters.project_evidence(score, information, self._about.copy(), *evidence, self._project)
-        filters.update_state(self.state, self.covariance, *evidence, scale, work)
+        about = (self._state_score, self._state_information)
+        evidence.project_evidence(score, information, self._about.copy(), *about, self._project)
+        state_filter.update_state(self.state, self.covariance, *about, scale, work)
         return self.state
 
     def _add_features(self, features: np.ndarray, valid: np.ndarray) -> None:
@@ -153,13 +153,13 @@ class VelocityFilter:
         at = (model.weights, model.covariance, features, valid, common[: model.n_regressors])
         told = model.n_regressors - 1  # features know nothing of clicks, whose regressor comes last
         out = (self._score[1, :told], self._information[1, :told, :told], self._scratch)
-        filters.gaussian_evidence(*at, model.noise_variance, self.trust, *out)
+        evidence.gaussian_evidence(*at, model.noise_variance, self.trust, *out)
         self._score[0, :told] += self._score[1, :told]
         self._information[0, :told, :told] += self._information[1, :told, :told]
 
     def coast(self) -> None:
         """Advance one bin on the prior alone (no data)."""
-        filters.predict_state(self.state, self.covariance, self.model.bin_s, self.keep, self.noise, 0.0)
+        state_filter.predict_state(self.state, self.covariance, self.model.bin_s, self.keep, self.noise, 0.0)
 
     def observe(self, counts: np.ndarray) -> None:
         """Take one bin in; nothing is wanted back."""
@@ -172,7 +172,7 @@ class VelocityFilter:
         """Put the position where the cursor is (assist, walls), with certainty; the velocity stays as decoded."""
         for axis, place in enumerate(position_m):
             self._placed[axis] = place
-        filters.place(self.state, self.covariance, self._position)
+        state_filter.place(self.state, self.covariance, self._position)
 
     def is_kin_of(self, other: Any) -> bool:
         """Return whether another decoder's snapshot can be put back here."""

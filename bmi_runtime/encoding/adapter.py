@@ -9,7 +9,7 @@ import numpy as np
 
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import encoding_filter, unit_blocks
 
 
 class Adapter:
@@ -45,7 +45,7 @@ class Adapter:
         self._velocity_alone, self._has_history = model.regressors.velocity_alone, model.regressors.n_history > 0
         self.history = np.zeros((model.regressors.n_history, n))
         self._all = np.ones((d, n)) if model.regressors.n_history else self.regressors
-        self._scratch = np.empty((d + 5, filters.BLOCK))
+        self._scratch = np.empty((d + 5, unit_blocks.BLOCK))
         self._poisson = model.likelihood == "poisson"
 
     def set_learning_rate(self, learning_rate) -> None:
@@ -92,10 +92,10 @@ class Adapter:
             model.regressors.fill(self.regressors, moving, placed, click)
         if self._has_history:
             return self._update_with_history(counts, valid)
-        update: Any = filters.adapt_poisson
+        update: Any = encoding_filter.adapt_poisson
         scale: Any = model.bin_s
         if not self._poisson:
-            update, scale = filters.adapt_gaussian, model.noise_variance
+            update, scale = encoding_filter.adapt_gaussian, model.noise_variance
         return update(
             model.weights,
             model.covariance,
@@ -147,7 +147,7 @@ class Adapter:
 
     def _update_with_history(self, counts: np.ndarray, valid: np.ndarray) -> float:
         model = self.model
-        return filters.adapt_poisson_own(
+        return encoding_filter.adapt_poisson_own(
             model.weights,
             model.covariance,
             counts,

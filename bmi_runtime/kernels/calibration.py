@@ -1,7 +1,7 @@
 """The exact covariance recursion of the adaptive filters along given regressors, for all units at once.
 
-Struct-of-arrays as in :mod:`bmi_runtime.kernels.filters`: covariances are (pairs, units), the pairs being the lower
-triangle (0,0), (1,0), (1,1), (2,0), ...; transitions are (regressors * regressors, units) in row order.
+Struct-of-arrays as in :mod:`bmi_runtime.kernels.unit_blocks`: covariances are (pairs, units), the pairs being the
+lower triangle (0,0), (1,0), (1,1), (2,0), ...; transitions are (regressors * regressors, units) in row order.
 """
 
 import numpy as np

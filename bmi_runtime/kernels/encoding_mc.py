@@ -7,7 +7,7 @@ loop. Positions are in m, velocities in m/s outside the encoding model and in dm
 import numpy as np
 
 from bmi_runtime.constants import DM_PER_M
-from bmi_runtime.kernels import filters, monitoring, rows
+from bmi_runtime.kernels import decoding_filter, encoding_filter, monitoring, rows, unit_blocks
 from bmi_runtime.kernels.jit import kernel
 
 AIM_KEEP, AIM_PULL, DECODER_KEEP, DECODER_NOISE, TRUST, BOX, LARGEST_SPEED, MAX_COUNT, OPEN = range(9)
@@ -143,8 +143,8 @@ def closed_loop(
     spread[2, 2] = spread[3, 3] = settings[DECODER_NOISE] / (1.0 - settings[DECODER_KEEP] ** 2)
     u, counts, valid, predictor = np.ones(3), np.empty(n), np.ones(n), np.empty(n)
     innovation, variance, noise_sd = np.empty(n), np.empty(n), np.sqrt(noise_variance)
-    workspace = np.zeros(filters.WORKSPACE)
-    scratch = np.empty((2 * d + 10, filters.BLOCK))
+    workspace = np.zeros(decoding_filter.WORKSPACE)
+    scratch = np.empty((2 * d + 10, unit_blocks.BLOCK))
     vx, vy, seen_x, seen_y = 0.0, 0.0, 0.0, 0.0
     skip_states, skip_cursor = bins - states.shape[0], bins - cursor.shape[0]
     for t in range(bins):
@@ -157,12 +157,12 @@ def closed_loop(
         u[1], u[2] = SCALE * vx, SCALE * vy
         _observe(generator, truth, u, bin_s, noise_sd, settings[MAX_COUNT], predictor, counts)
         if poisson:
-            filters.decode_poisson(
+            decoding_filter.decode_poisson(
                 state, spread, weights, covariance, counts, valid, bin_s, settings[TRUST], settings[DECODER_KEEP],
                 settings[DECODER_NOISE], SCALE, workspace, scratch,
             )  # fmt: skip
         else:
-            filters.decode_gaussian(
+            decoding_filter.decode_gaussian(
                 state, spread, weights, covariance, counts, valid, bin_s, noise, settings[TRUST],
                 settings[DECODER_KEEP], settings[DECODER_NOISE], SCALE, workspace, scratch,
             )  # fmt: skip
@@ -173,9 +173,11 @@ def closed_loop(
             seen_x, seen_y = state[0], state[1]
         if t < adapt_bins:
             if poisson:
-                filters.adapt_poisson(weights, covariance, counts, valid, u, rate, bin_s, innovation, variance, scratch)
+                encoding_filter.adapt_poisson(
+                    weights, covariance, counts, valid, u, rate, bin_s, innovation, variance, scratch
+                )
             else:
-                filters.adapt_gaussian(
+                encoding_filter.adapt_gaussian(
                     weights, covariance, counts, valid, u, rate, noise, innovation, variance, scratch
                 )
                 if estimate_noise:

@@ -1,9 +1,9 @@
 """Predicted against achieved, one bin at a time over all units: error covariance, innovations, drift, silence, noise.
 
-Called once a bin after the adaptive filter (:mod:`bmi_runtime.kernels.filters`), with its covariance after the update.
-The regressors are the baseline and the two components of velocity; everything is written out for three of them and
-unit by unit: some 250 operations on one unit's 27 numbers stay in registers, at half the time of loops over rows of
-units (for any other number of regressors: :mod:`bmi_runtime.kernels.monitoring_any`). With u the regressors, S that
+Called once a bin after the adaptive filter (:mod:`bmi_runtime.kernels.encoding_filter`), with its covariance after the
+update. The regressors are the baseline and the two components of velocity; everything is written out for three of them
+and unit by unit: some 250 operations on one unit's 27 numbers stay in registers, at half the time of loops over rows
+of units (for any other number of regressors: :mod:`bmi_runtime.kernels.monitoring_any`). With u the regressors, S that
 covariance, nu the innovation and w the information scalar (expected count, or 1/Z), the gain is g = S u and
 
     E <- (I - w g u') E (I - w g u')' + v g g'       the error covariance if the truth stands still (Joseph form)

@@ -12,7 +12,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import soundness
 from bmi_runtime.session.adaptation_control import AdaptationController
 
 
@@ -50,7 +50,7 @@ class FeatureBlock:
 
     def take(self, given: np.ndarray, events: list[dict[str, Any]]) -> bool:
         """Take in the features (features,) of a bin; return whether any came."""
-        refused = filters.clean_counts(given, self._largest, self.values, self.valid)
+        refused = soundness.clean_counts(given, self._largest, self.values, self.valid)
         self.came = refused < given.size
         wrong = refused - int(np.isnan(given).sum()) if refused else 0
         if wrong:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import soundness
 from bmi_runtime.messages import MISSING
 from bmi_runtime.session.features import FeatureBlock
 
@@ -82,7 +82,7 @@ class Inputs:
         return self._take_features(self.features, given, usable) if self.features else usable
 
     def _take_units(self, given: Any, bin_number: int) -> bool:
-        refused = filters.clean_counts(given.counts, self._largest, self.counts, self.valid)
+        refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)
         missing = 0
         if refused:
             missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0

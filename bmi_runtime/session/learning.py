@@ -9,7 +9,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import History
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import soundness
 from bmi_runtime.session.adaptation_control import AdaptationController
 from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.inputs import Inputs
@@ -91,15 +91,15 @@ class Learning:
     def repair(self) -> int:
         """Start units again whose weights or covariance are lost, and return how many: one must not end a session."""
         variance = self._initial_sd * self._initial_sd
-        lost = filters.repair(self.model.weights, self.model.covariance, variance)
+        lost = soundness.repair(self.model.weights, self.model.covariance, variance)
         if self.features:
-            lost += filters.repair(self.features.model.weights, self.features.model.covariance, variance)
+            lost += soundness.repair(self.features.model.weights, self.features.model.covariance, variance)
         return int(lost)
 
     def checksum(self) -> int:
         """Return a checksum of all weights, which a replay must meet in every bin."""
-        own = filters.checksum(self.model.weights)
-        return own ^ filters.checksum(self.features.model.weights) if self.features else own
+        own = soundness.checksum(self.model.weights)
+        return own ^ soundness.checksum(self.features.model.weights) if self.features else own
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on."""

@@ -148,7 +148,7 @@ def test_a_missing_feature_says_nothing():
 
 
 def test_the_plane_and_the_elimination_agree():
-    from bmi_runtime.kernels import filters
+    from bmi_runtime.kernels import state_filter
 
     rng = np.random.default_rng(10)
     root = rng.normal(size=(4, 4))
@@ -156,9 +156,9 @@ def test_the_plane_and_the_elimination_agree():
     information = np.array([[3.0, 0.4], [0.4, 2.0]])
     states = [np.zeros(4), np.zeros(4)]
     spreads = [covariance.copy(), covariance.copy()]
-    filters.update_state(states[0], spreads[0], score, information, 10.0, np.zeros((6, 5)))
+    state_filter.update_state(states[0], spreads[0], score, information, 10.0, np.zeros((6, 5)))
     wide_score, wide = np.r_[0.0, 0.0, score], np.zeros((4, 4))  # the same evidence, told of the whole state
     wide[2:, 2:] = information
-    filters.update_state(states[1], spreads[1], wide_score, wide, 10.0, np.zeros((8, 9)))
+    state_filter.update_state(states[1], spreads[1], wide_score, wide, 10.0, np.zeros((8, 9)))
     assert np.allclose(states[0], states[1], rtol=1e-10)
     assert np.allclose(spreads[0], spreads[1], rtol=1e-9, atol=1e-12)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import filters
+from bmi_runtime.kernels import decoding_filter, soundness, unit_blocks
 
 BIN_S = 0.01
 
@@ -86,14 +86,14 @@ def test_decoding_is_the_textbook_filter(likelihood, trust):
     mean, dense = state.copy(), covariance.copy()
     keep, noise = 0.98, 1e-3
     transition = np.array([[1, 0, BIN_S, 0], [0, 1, 0, BIN_S], [0, 0, keep, 0], [0, 0, 0, keep]])
-    workspace, scratch = np.zeros(filters.WORKSPACE), np.empty((8, filters.BLOCK))
+    workspace, scratch = np.zeros(decoding_filter.WORKSPACE), np.empty((8, unit_blocks.BLOCK))
     for _ in range(20):
         counts = rng.poisson(0.3, 70).astype(float)
         shared = (state, covariance, model.weights, model.covariance, counts, np.ones(70), BIN_S)
         if likelihood == "poisson":
-            filters.decode_poisson(*shared, trust, keep, noise, 10.0, workspace, scratch)
+            decoding_filter.decode_poisson(*shared, trust, keep, noise, 10.0, workspace, scratch)
         else:
-            filters.decode_gaussian(*shared, model.noise_variance, trust, keep, noise, 10.0, workspace, scratch)
+            decoding_filter.decode_gaussian(*shared, model.noise_variance, trust, keep, noise, 10.0, workspace, scratch)
         mean, dense = transition @ mean, transition @ dense @ transition.T + np.diag([0, 0, noise, noise])
         u = np.array([1.0, 10 * mean[2], 10 * mean[3]])
         gains = np.vstack([np.zeros((2, 70)), 10.0 * model.weights[1:]])  # by x, y, vx, vy in SI
@@ -113,19 +113,19 @@ def test_decoding_is_the_textbook_filter(likelihood, trust):
 def test_refused_counts_are_marked_missing():
     out, valid = np.empty(5), np.empty(5)
     counts = np.array([1.0, np.nan, -np.inf, 61.0, 60.0])
-    assert filters.clean_counts(counts, 60.0, out, valid) == 3
+    assert soundness.clean_counts(counts, 60.0, out, valid) == 3
     assert out.tolist() == [1.0, 0.0, 0.0, 0.0, 60.0]
     assert valid.tolist() == [1.0, 0.0, 0.0, 0.0, 1.0]
 
 
 def test_the_checksum_sees_one_bit_and_the_order():
     values = np.random.default_rng(1).normal(size=(3, 50))
-    whole = filters.checksum(values)
+    whole = soundness.checksum(values)
     other = values.copy()
     other[1, 7] = np.nextafter(other[1, 7], 1.0)
-    assert filters.checksum(other) != whole
-    assert filters.checksum(values[::-1].copy()) != whole
-    assert filters.checksum(values.copy()) == whole
+    assert soundness.checksum(other) != whole
+    assert soundness.checksum(values[::-1].copy()) != whole
+    assert soundness.checksum(values.copy()) == whole
 
 
 @pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
