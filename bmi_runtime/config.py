@@ -7,6 +7,7 @@ import difflib
 import os
 import pathlib
 import tomllib
+import warnings
 from typing import Any
 
 import pydantic
@@ -82,6 +83,12 @@ TABLES = ("block",)
 """Sections of which there are several: each is ``[[block]]`` in a file, and a list of tables in an override."""
 
 
+RETIRED = {
+    "source.command_address": "no source ever read it: `bmi simulate` hears of the cursor at telemetry.output_address",
+}
+"""Keys of former versions, and why each is gone: read without them, with one sentence for who still writes them."""
+
+
 def folder() -> pathlib.Path:
     """Return the folder of the shipped configurations (in the checkout or in the installed package)."""
     here = pathlib.Path(__file__).resolve().parent
@@ -111,7 +118,21 @@ def load(path: str | os.PathLike | None = None, overrides: tuple[str, ...] | lis
     for text in overrides:
         override(data, text)
         origin = f"{origin} with --set" if "--set" not in origin else origin
+    data, gone = _without_retired(data)
+    for key in gone:
+        warnings.warn(f"{origin}: {key} is not read any more, delete it ({RETIRED[key]})", stacklevel=2)
     return from_dict(data, origin)
+
+
+def _without_retired(data: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the data without keys of former versions, and those that there were."""
+    gone = []
+    for key in RETIRED:
+        section, _, name = key.partition(".")
+        if isinstance(data.get(section), dict) and name in data[section]:
+            data = {**data, section: {other: value for other, value in data[section].items() if other != name}}
+            gone.append(key)
+    return data, gone
 
 
 def from_dict(data: dict, origin: str = "configuration") -> Config:
@@ -125,6 +146,7 @@ def from_dict(data: dict, origin: str = "configuration") -> Config:
 
 def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration in a recording's header with what was so before there was a key for it."""
+    data, _ = _without_retired(data)
     if "state" in data:
         return data
     adapter = {"missing_axis": "skip", **data.get("adapter", {})}

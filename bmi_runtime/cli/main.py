@@ -5,6 +5,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 from bmi_runtime.cli.subcommands import ABOUT, SUBCOMMANDS, exists
@@ -52,6 +53,11 @@ ONE_THREAD_EACH = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 """Numeric libraries with threads of their own; on a busy machine two are several times slower than one."""
 
 
+def _one_line(message, category, filename, lineno, line=None) -> str:
+    """Return a warning as a sentence; who wants to know where it comes from says ``--debug``."""
+    return f"bmi: {message}\n" if category is UserWarning else f"bmi: {category.__name__}: {message}\n"
+
+
 def main():
     """Run the command line; every error is one sentence on standard error and an exit code."""
     if sys.argv[1:] in (["--help"], ["-h"]):
@@ -66,6 +72,8 @@ def main():
         os.environ.setdefault(name, "1")
 
     debug = "--debug" in sys.argv
+    if not debug:
+        warnings.formatwarning = _one_line
     try:
         status = bmi.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

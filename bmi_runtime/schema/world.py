@@ -12,7 +12,6 @@ class SourceConfig(Section):
 
     kind: str = "simulated"
     address: str = "tcp://127.0.0.1:5571"
-    command_address: str = "tcp://127.0.0.1:5572"
     stale_after_s: float = Field(0.25, gt=0.0)
     options: dict[str, Any] = Field(default_factory=dict)
 

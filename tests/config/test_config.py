@@ -118,3 +118,17 @@ def test_any_override_is_taken_or_refused_in_words(key, value):
         config.load(None, [f"{key}={value}"])
     except BadInput as error:
         assert str(error)
+
+
+def test_a_key_of_a_former_version_is_named_with_what_to_do(tmp_path):
+    file = tmp_path / "old.toml"
+    file.write_text('[source]\nkind = "zeromq"\ncommand_address = "tcp://127.0.0.1:5572"\n')
+    with pytest.warns(UserWarning, match=r"old\.toml: source\.command_address is not read any more.*output_address"):
+        assert config.load(file).source.kind == "zeromq"
+
+
+def test_a_recording_that_holds_a_key_of_a_former_version_is_read_without_it():
+    data = {"state": {}, "source": {"kind": "zeromq", "command_address": "tcp://127.0.0.1:5572"}}
+    read = config.as_recorded(data)
+    assert config.from_dict(read).source.kind == "zeromq"
+    assert "command_address" in data["source"]  # what was recorded stays as it was

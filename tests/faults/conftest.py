@@ -62,7 +62,7 @@ class LiveRun:
 
     def __init__(self, folder, *arguments, headless=True, env=None, preexec_fn=None, recording="a.mcap"):
         self.recording = folder / recording
-        publish, control, output, source, command = free_ports(5)
+        publish, control, output, source = free_ports(4)
         self.ports = (publish, control, output)
         self.publish = f"tcp://127.0.0.1:{publish}"
         self.control, self.output = f"tcp://127.0.0.1:{control}", f"tcp://127.0.0.1:{output}"
@@ -71,7 +71,6 @@ class LiveRun:
             "telemetry.control_address": self.control,
             "telemetry.output_address": self.output,
             "source.address": f"tcp://127.0.0.1:{source}",
-            "source.command_address": f"tcp://127.0.0.1:{command}",
             "realtime.lock_memory": "false",
         }
         flags = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]

@@ -22,10 +22,9 @@ def free_ports(count):
 
 
 def settings(ports):
-    base, heartbeat, publish, control, output = ports
+    base, _, publish, control, output = ports
     return [
         *("--set", f"source.address=tcp://127.0.0.1:{base}"),
-        *("--set", f"source.command_address=tcp://127.0.0.1:{heartbeat}"),
         *("--set", f"telemetry.publish_address=tcp://127.0.0.1:{publish}"),
         *("--set", f"telemetry.control_address=tcp://127.0.0.1:{control}"),
         *("--set", f"telemetry.output_address=tcp://127.0.0.1:{output}"),
