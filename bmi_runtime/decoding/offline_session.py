@@ -55,7 +55,7 @@ class OpenLoopSession:
         n = config.space.n_axes
         self.states = np.full((len(trial_start), 2 * n), np.nan)
         self.model, self.task = _Units(units), _NoTask(n)
-        self.cursor = [0.0] * (2 * n)
+        self.cursor, self.blocks = [0.0] * (2 * n), None  # a recording has no blocks to go through
         self.events: list[dict] = []
         self.mark: Callable[[int], None] = lambda stage: None
         self.bins = 0
