@@ -1,11 +1,11 @@
-"""The experiments behind the figures: trade-off curves, noise variance, adaptation profiles, decoding after adaptation.
+"""The experiments behind the figures: trade-off curves, noise variance, adaptation profiles, schedules.
 
 Each returns plain arrays and rows for a table; :mod:`bmi_runtime.calibration.plots` draws them. "True" always means
 the closed loop: the decoder reads the weights as they are learned, moves the cursor, and the subject intends
 accordingly.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -223,46 +223,6 @@ def profiles(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
             row = {"rate": rate, "time_s": (sample * run.stride + 1) * protocol.bin_s}
             table.rows.append(row | dict(zip(("baseline", "gain_x", "gain_y"), weights)))
         advance(f"{likelihood} profile {rate:g}")
-    return table
-
-
-def stops(middle_s: float, close: int) -> Iterator[float]:
-    """Yield the adaptation times: tenths to ten times the middle rate's convergence time, then close stops."""
-    yield from (middle_s * factor for factor in (0.1, 0.3, 1.0, 3.0, 10.0))
-    yield from (middle_s * 10.0 * (1 + 0.04 * i) for i in range(1, close + 1))
-
-
-def decoding(likelihood: str, rates, effort: Effort, advance: Advance) -> Table:
-    """Stop adaptation at various times, fix the decoder, and let it follow two periods of targets.
-
-    Adaptation starts from half the gains of other units (shuffled). The error is the root mean square distance of the
-    cursor from where it would be if it obeyed perfectly.
-    """
-    protocol = gaussian_protocol() if likelihood == "gaussian" else poisson_protocol()
-    middle = steady_state(protocol.information, sorted(rates)[1])
-    middle_s = float(closed_form_crossing(middle, frames(protocol)).max()) * protocol.bin_s
-    realisations = max(2, effort.realisations // 2)
-    rng = np.random.default_rng(6)
-    start = np.repeat(protocol.weights[None], realisations, axis=0)
-    for weights in start:
-        weights[:, 1:] = 0.5 * rng.permutation(weights[:, 1:])
-    test_bins = 16 * protocol.trial_bins
-    goals = protocol.goals(test_bins, rng)
-    perfect = protocol.perfect(goals)[1]
-    table = Table(extra={"protocol": protocol, "perfect": perfect, "cursor": {}, "middle_s": middle_s})
-    for rate in rates:
-        for stop_s in stops(middle_s, effort.close_stops):
-            bins = max(1, round(stop_s / protocol.bin_s))
-            adapted = Run(protocol, rate, bins, bins, realisations, seed=16, start=start).ensemble().weights
-            test = Run(protocol, 0.0, test_bins, test_bins, realisations, 17, adapted, 0, keep_cursor=test_bins)
-            cursor = test.ensemble().cursor
-            error = np.sqrt(((cursor - perfect) ** 2).sum(axis=2).mean(axis=1))
-            table.extra["cursor"][rate, stop_s] = cursor[0, test_bins // 2 :]
-            table.rows += [
-                {"rate": rate, "adaptation_s": stop_s, "realisation": i, "rmse_m": value}
-                for i, value in enumerate(error)
-            ]
-            advance(f"{likelihood} decoding {rate:g}, {stop_s:.3g} s")
     return table
 
 

@@ -3,13 +3,15 @@
 import csv
 import pathlib
 
-from bmi_runtime.calibration import experiments, plots
+from bmi_runtime.calibration import after_adaptation, experiments, plots
+from bmi_runtime.calibration.decoding_figure import decoding_figure
 from bmi_runtime.calibration.experiments import Advance, Effort, Table
+from bmi_runtime.calibration.flowchart import flowchart
 from bmi_runtime.outputs import whole_text
 
-NUMBERS = (3, 4, 5, 6, 7, 8, 9)
+NUMBERS = (2, 3, 4, 5, 6, 7, 8, 9)
 SCHEDULE = 0  # our own figure: the best schedule against fixed rates
-STEPS = {SCHEDULE: 11, 3: 10, 4: 3, 5: 10, 6: 10, 7: 3, 8: 30, 9: 30}
+STEPS = {SCHEDULE: 11, 2: 1, 3: 10, 4: 3, 5: 10, 6: 10, 7: 3, 8: 70, 9: 95}
 """How often each figure reports progress (8 and 9: at most)."""
 GAUSSIAN_STOPS = (5e-5, 5e-3, 5e-1)
 POISSON_STOPS = (1e-7, 1e-5, 1e-3)
@@ -39,7 +41,7 @@ def draw(number: int, folder: pathlib.Path, effort: Effort, advance: Advance) ->
     Parameters
     ----------
     number : int
-        3 to 9, or SCHEDULE.
+        2 to 9, or SCHEDULE.
     folder : path
         Made if missing.
     effort : Effort
@@ -72,6 +74,12 @@ def _short(value):
 
 def _realisations(effort: Effort) -> str:
     return f"{effort.realisations} realisations."
+
+
+def _flow(number, effort, advance):
+    advance("flow chart")
+    note = "The steps of `bmi calibrate`; the formulas are derived in docs/calibration.md, not quoted."
+    return flowchart(note), {}
 
 
 def _tradeoff(number, effort, advance):
@@ -110,16 +118,19 @@ def _profiles(number, effort, advance):
 
 def _decoding(number, effort, advance):
     gaussian = number == 8
-    rates = GAUSSIAN_STOPS if gaussian else POISSON_STOPS
-    table = experiments.decoding("gaussian" if gaussian else "poisson", rates, effort, advance)
+    table = after_adaptation.decoding("gaussian" if gaussian else "poisson", effort, advance)
+    examined = None if gaussian else after_adaptation.fewer_units(effort, advance)
     note = (
         COMMON
         + (FEATURES if gaussian else SPIKES)
-        + "Start: half the gains of other units, shuffled; steady covariance of each rate. "
-        "Error: root mean square distance over two periods from a cursor that obeys perfectly (grey). "
+        + "Start: half the gains of other units, shuffled; steady covariance of each rate. The frames are the whole "
+        "workspace, at whose edge the cursor stops. "
+        "Error: root mean square distance over two periods from a cursor that obeys perfectly (grey). Computed: "
+        "weights drawn from the averaged closed form, then the same test. "
         f"{max(2, effort.realisations // 2)} realisations."
     )
-    return plots.decoding_figure(number, table, "s" if gaussian else "r", note), {"": table}
+    figure = decoding_figure(number, table, examined, "s" if gaussian else "r", note)
+    return figure, {"": table} | ({} if examined is None else {"_units": examined})
 
 
 def _schedule(number, effort, advance):
@@ -137,6 +148,7 @@ def _schedule(number, effort, advance):
 
 _MAKERS = {
     SCHEDULE: _schedule,
+    2: _flow,
     3: _tradeoff,
     4: _profiles,
     5: _tradeoff,

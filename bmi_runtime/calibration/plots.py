@@ -53,8 +53,8 @@ ERROR, TIME = "error_{}", "time_{}_s"
 def tradeoff_figure(number: int, table: Table, noise: Table, note: str):
     """Figures 3 and 5: error, convergence time and learning rate against each other, and the noise variance."""
     plt = pyplot()
-    figure = plt.figure(figsize=(9.5, 8.6))
-    grid = figure.add_gridspec(4, 6, height_ratios=[1.25, 1.25, 0.8, 0.8], hspace=0.55, wspace=1.1,
+    figure = plt.figure(figsize=(9.5, 9.4))
+    grid = figure.add_gridspec(4, 6, height_ratios=[1.7, 1.25, 0.7, 0.7], hspace=0.55, wspace=1.1,
                                left=0.075, right=0.98, top=0.94, bottom=0.115)  # fmt: skip
     names, kind = parameters(table.extra["protocol"]), "all channels"
     _three_dimensional(figure.add_subplot(grid[0, :3], projection="3d"), table.rows, names, kind)
@@ -88,20 +88,33 @@ def _handles(names):
 
 
 def _three_dimensional(axis, rows, names, kind):
+    """Draw rate, time and error against each other, seen across the curves, with their shadows on floor and walls."""
+    ends = {}
+    for key in ("rate", TIME, ERROR):
+        values = [np.log10(_values(rows, key.format(which))) for which in ("closed_form", "true")]
+        every = np.concatenate([each[np.isfinite(each)] for each in values])
+        ends[key] = every.min() - 0.2, every.max() + 0.2
     for name, colour, marker in zip(names, COLOURS, MARKERS):
         own = sorted(_column(rows, kind=kind, parameter=name), key=lambda row: row["rate"])
         for which, style in (
-            ("closed_form", {"lw": 1.1}),
-            ("true", {"ls": "", "marker": marker, "mfc": "none", "ms": 4}),
+            ("closed_form", {"lw": 1.4}),
+            ("true", {"ls": "", "marker": marker, "mfc": "none", "ms": 5}),
         ):
-            points = [np.log10(_values(own, key.format(which))) for key in ("rate", TIME, ERROR)]
-            axis.plot(*points, color=colour, **style)
-    axis.set_xlabel("log10 s", labelpad=-4)
-    axis.set_ylabel("log10 time (s)", labelpad=-4)
-    axis.set_zlabel("log10 error", labelpad=-5)
-    axis.tick_params(pad=-2, labelsize=6)
-    axis.view_init(22, -55)
-    axis.set_box_aspect(None, zoom=1.25)
+            x, y, z = (np.log10(_values(own, key.format(which))) for key in ("rate", TIME, ERROR))
+            axis.plot(x, y, z, color=colour, **style)
+            if which == "closed_form":
+                shadow = {"color": colour, "lw": 0.8, "alpha": 0.35}
+                axis.plot(x, y, np.full_like(z, ends[ERROR][0]), **shadow)
+                axis.plot(x, np.full_like(y, ends[TIME][1]), z, **shadow)
+                axis.plot(np.full_like(x, ends["rate"][1]), y, z, **shadow)
+    for which, key, label in (("x", "rate", "learning rate"), ("y", TIME, "time (s)"), ("z", ERROR, "error variance")):
+        low, high = ends[key]
+        ticks = np.arange(np.ceil(low), np.floor(high) + 1, 2 if high - low > 4 else 1)
+        axis.set(**{f"{which}lim": (low, high), f"{which}ticks": ticks, f"{which}label": label})
+        axis.set(**{f"{which}ticklabels": [f"$10^{{{int(tick)}}}$" for tick in ticks]})
+    axis.tick_params(pad=-1, labelsize=7)
+    axis.view_init(18, -135)
+    axis.set_box_aspect((1.5, 1.5, 1.0), zoom=1.15)
 
 
 def _noise_panels(figure, grid, column, rows, rate, truth):
@@ -176,55 +189,6 @@ def profiles_figure(number: int, table: Table, symbol: str, note: str):
     return figure
 
 
-def decoding_figure(number: int, table: Table, symbol: str, note: str):
-    """Figures 8 and 9: trajectories after some adaptation times, and decoding error against adaptation time."""
-    plt = pyplot()
-    rates = sorted({row["rate"] for row in table.rows})
-    times = sorted({row["adaptation_s"] for row in table.rows})
-    shown = times[:5] + times[-1:]
-    figure = plt.figure(figsize=(10, 8.2))
-    grid = figure.add_gridspec(5, len(shown), height_ratios=[1, 1, 1, 0.25, 1.7], hspace=0.1, wspace=0.05,
-                               left=0.07, right=0.985, top=0.91, bottom=0.12)  # fmt: skip
-    perfect = table.extra["perfect"] * 100
-    for row, (rate, colour) in enumerate(zip(rates, COLOURS)):
-        for column, stop in enumerate(shown):
-            axis = figure.add_subplot(grid[row, column])
-            axis.plot(*perfect.T, color="0.75", lw=0.6)
-            axis.plot(*(100 * table.extra["cursor"][rate, stop]).T, color=colour, lw=0.6)
-            axis.set(xlim=(-16, 16), ylim=(-16, 16), aspect="equal", xticks=[], yticks=[])
-            for spine in axis.spines.values():
-                spine.set_visible(False)
-            if row == 0:
-                axis.set_title(f"after {stop:.3g} s", size=8)
-            if column == 0:
-                axis.set_ylabel(f"{symbol} = {rate:g}", color=colour)
-    figure.axes[2 * len(shown)].plot([-15, -5], [-15, -15], color="k", lw=1.5)
-    figure.axes[2 * len(shown)].text(-10, -14, "10 cm", ha="center", va="bottom", size=6)
-    _rmse_panels(figure, grid, table, rates, times, symbol)
-    figure.text(0.012, 0.92, "A", weight="bold", size=12)
-    figure.text(0.012, 0.395, "B", weight="bold", size=12)
-    figure.suptitle(f"Figure {number}. Decoding after adaptation is stopped and the decoder fixed", size=10)
-    protocol_note(figure, note)
-    return figure
-
-
-def _rmse_panels(figure, grid, table, rates, times, symbol):
-    half = grid.ncols // 2
-    early, late = figure.add_subplot(grid[4, :half]), figure.add_subplot(grid[4, half:])
-    for rate, colour in zip(rates, COLOURS):
-        rows = _column(table.rows, rate=rate)
-        error = 100 * np.array([_values(_column(rows, adaptation_s=time), "rmse_m") for time in times])
-        early.plot(times[:5], np.median(error[:5], axis=1), "o-", color=colour, ms=4, label=f"{symbol} = {rate:g}")
-        early.fill_between(times[:5], *np.quantile(error[:5], [0.25, 0.75], axis=1), color=colour, alpha=0.2, lw=0)
-        late.plot(times[4:], error[4:, :3], ".-", color=colour, lw=0.8, ms=4)
-    early.set(xscale="log", yscale="log", xlabel="adaptation time (s)", ylabel="RMSE of the cursor (cm)")
-    early.set_title("median and quartiles over realisations", size=8)
-    early.legend()
-    late.set(yscale="log", xlabel="adaptation time (s), close stops", yticklabels=[], ylim=early.get_ylim())
-    late.set_title("three realisations each", size=8)
-    late.minorticks_off()
-
-
 def schedule_figure(table: Table, note: str):
     """The best schedule against fixed rates: on the trade-off plot, and over time."""
     plt = pyplot()
@@ -256,10 +220,10 @@ def schedule_figure(table: Table, note: str):
 
 
 def save_png(figure, path) -> None:
-    """Save a figure as a small PNG (an adaptive palette of 96 colours)."""
+    """Save a figure as a small PNG (an adaptive palette of 256 colours)."""
     from PIL import Image
 
     figure.savefig(path)
     with Image.open(path) as image:
-        small = image.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(path, optimize=True)

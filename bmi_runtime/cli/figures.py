@@ -18,7 +18,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress
               help="For `real`: a recording; once for each.")  # fmt: skip
 @answer_options
 def figures(numbers, out, quick, cluster, recordings, as_json):
-    """Redraw figures 3 to 9 (or `all`) of the learning-rate calibration, or `schedule`, from our own simulations.
+    """Redraw figures 2 to 9 (or `all`) of the learning-rate calibration, or `schedule`, from our own simulations.
 
     `real` compares predicted with achieved scatter of the weights on recordings (--recording FILE, several times):
     data files of `bmi decode` or sessions (.mcap).

@@ -23,7 +23,18 @@ def _model_options(function):
         click.option("--history-bins", type=int, default=20, show_default=True, help="Past bins that act on a rate."),
         click.option("--basis", default="raw", show_default=True, help="raw, raised-cosine:N, b-spline:N, ..."),
         click.option("--covariates", default="auto", help="all, none, or a list such as velocity or velocity:0."),
-        click.option("--leads", default="0", show_default=True, help="Bins covariates run ahead, e.g. 0,1,2 or -3:3."),
+        click.option(
+            "--leads",
+            default="0",
+            show_default=True,
+            help="Bins covariates run ahead, e.g. 0,1,2 or -3:3; with semicolons one list a covariate: 0:5;1:5.",
+        ),
+        click.option(
+            "--reach",
+            default=None,
+            metavar="BLOCK=BINS,...",
+            help="Shorter histories by block: own=20,other=10, or areas as TARGET-SOURCE, e.g. M1-PMv=10.",
+        ),
         click.option("--coupling", default="all", show_default=True, help="Whose past acts: all, own or none."),
         click.option("--link", default="exponential", show_default=True, help="exponential or softplus."),
         click.option("--ridge", type=float, default=0.0, show_default=True, help="Penalty per bin on squared weights."),
@@ -42,10 +53,12 @@ def _model_options(function):
     return function
 
 
-def parse_leads(text: str) -> tuple[int, ...]:
-    """Return leads from ``0,1,2`` or an inclusive range ``-3:3``."""
+def parse_leads(text: str) -> tuple:
+    """Return leads from ``0,1,2`` or an inclusive range ``-3:3``; one tuple a covariate from ``0:5;1:5``."""
     from bmi_runtime.errors import BadInput
 
+    if ";" in text:
+        return tuple(parse_leads(part.strip()) for part in text.split(";"))
     try:
         if ":" in text:
             low, high = (int(part) for part in text.split(":"))
@@ -53,6 +66,31 @@ def parse_leads(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise BadInput(f"leads '{text}' must be whole numbers of bins, such as 0,1,2 or -3:3") from None
+
+
+def _reach(text: str | None, history_bins: int, areas, units: int):
+    """Return how many past bins act on whom, (targets, sources), from ``own=20,other=10,M1-PMv=5``, or None."""
+    import numpy as np
+
+    from bmi_runtime.errors import BadInput
+
+    if text is None:
+        return None
+    reach, own = np.full((units, units), history_bins), np.eye(units, dtype=bool)
+    labels = np.asarray(areas if areas else ["all"] * units)
+    blocks = {f"{target}-{source}": (target, source) for target in set(labels) for source in set(labels)}
+    for part in text.split(","):
+        name, _, bins = part.strip().partition("=")
+        if not bins.isdigit() or int(bins) > history_bins:
+            raise BadInput(f"--reach {part}: give BLOCK=BINS with 0 to {history_bins} bins (--history-bins)")
+        if name in ("own", "other"):
+            chosen = own if name == "own" else ~own
+        elif name in blocks:
+            chosen = (labels[:, None] == blocks[name][0]) & (labels == blocks[name][1]) & ~own
+        else:
+            raise BadInput(f"--reach names no block '{name}'; choose from own, other, {', '.join(sorted(blocks))}")
+        reach[chosen] = int(bins)
+    return reach
 
 
 def _load(path):
@@ -70,13 +108,28 @@ def _load(path):
     return Data(found.counts, found.bin_s, tables)
 
 
-def _model(options, **more):
+def _model(options, loaded, **more):
     from bmi_runtime.analysis.glm import PoissonGLM
 
+    more["reach"] = _reach(options["reach"], options["history_bins"], loaded.areas, loaded.counts.shape[-1])
     names = ["history_bins", "basis", "coupling", "link", "ridge", "smooth", "lasso", "group_lasso"]
     names += ["refractory_bins", "threads"]
     chosen = {name: options[name] for name in names} | {"jobs": _jobs(options)}
     return PoissonGLM(**chosen, leads=parse_leads(options["leads"]), **more)
+
+
+def _family_model(family, options, loaded):
+    """Return a model of another family; what it does not have is refused."""
+    from bmi_runtime.analysis.glm.family_model import FamilyGLM
+    from bmi_runtime.errors import BadInput
+
+    absent = {"link": "exponential", "smooth": 0.0, "lasso": 0.0, "group_lasso": 0.0, "refractory_bins": 0}
+    for name, usual in absent.items():
+        if options[name] != usual:
+            raise BadInput(f"--{name.replace('_', '-')} goes with the poisson family only, not with {family}")
+    chosen = {name: options[name] for name in ("history_bins", "basis", "coupling", "ridge")}
+    reach = _reach(options["reach"], options["history_bins"], loaded.areas, loaded.counts.shape[-1])
+    return FamilyGLM(family, **chosen, leads=parse_leads(options["leads"]), reach=reach)
 
 
 def _jobs(options) -> int:
@@ -129,10 +182,13 @@ def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
 @click.option("--standard-errors", default="auto", show_default=True, help="auto, exact, sampled or none.")
 @click.option("--test-fraction", type=float, default=0.0, show_default=True, help="Last part held out of the fit.")
 @click.option("--tolerance", type=float, default=1e-8, show_default=True, help="Largest gradient of the mean.")
+@click.option(
+    "--family", default="poisson", show_default=True, help="poisson, bernoulli, negative-binomial or gaussian."
+)
 @click.option("--rank", type=int, default=0, help="Latent signals that carry the coupling; 0: every pair is free.")
 @click.option("--out", default=None, help="Where to write the fit (.npz).")
 @answer_options
-def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **options):
+def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_json, **options):
     """Fit every unit of DATA (.npz with counts, bin_s, optional covariates and areas)."""
     from bmi_runtime.analysis.glm import report
     from bmi_runtime.analysis.glm.files import choose_covariates, save_fit
@@ -145,7 +201,10 @@ def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **o
         raise BadInput(f"--test-fraction is {test_fraction}; it must be at least 0 and below 1")
     bins = len(loaded.counts)
     cut = bins - round(test_fraction * bins)
-    model = _model(options, standard_errors=standard_errors, tolerance=tolerance)
+    if family == "poisson":
+        model = _model(options, loaded, standard_errors=standard_errors, tolerance=tolerance)
+    else:
+        model = _family_model(family, options, loaded)
     began = time.process_time()
     with _workers(options), progress("fitting", total=1.0) as advance:
         seen = [0.0]
@@ -157,6 +216,8 @@ def fit(data, standard_errors, test_fraction, tolerance, rank, out, as_json, **o
         part = None if table is None else table[:cut]
         about = {"bin_s": loaded.bin_s, "unit_names": loaded.unit_names, "report": heard}
         if rank:
+            if family != "poisson":
+                raise BadInput(f"--rank goes with the poisson family only, not with {family}")
             model = fit_low_rank(model, loaded.counts[:cut], part, rank, **about).model
         else:
             model.fit(loaded.counts[:cut], part, **about)
@@ -255,7 +316,7 @@ def select(data, penalty, values, folds, as_json, **options):
     with _workers(options), progress("fitting", total=1.0) as advance:
         steps = iter(np.diff(np.linspace(0.0, 1.0, len(path) * folds + 1)))
         found = cross_validate(
-            _model(options | {"jobs": 1, "cluster": None}),
+            _model(options | {"jobs": 1, "cluster": None}, loaded),
             loaded.counts,
             table,
             parameter=penalty,
@@ -312,14 +373,14 @@ def test(data, test_fraction, level, as_json, **options):
     cut = len(loaded.counts) - round(test_fraction * len(loaded.counts))
     train = (loaded.counts[:cut], None if table is None else table[:cut])
     held = (loaded.counts[cut:], None if table is None else table[cut:])
-    template = _model(options)
+    template = _model(options, loaded)
     with _workers(options), progress("testing", total=4) as advance:
         steps = nested_tests(template, *train, loaded.areas, unit_names=loaded.unit_names)
         advance(2)
         model = template.fit(*train, bin_s=loaded.bin_s, unit_names=loaded.unit_names)
         wald = wald_tests(model)
         advance()
-        fit = report.goodness_of_fit(model, held)
+        fit = report.goodness_of_fit(model, held, loaded.bin_s)
         advance()
     for note in model.notes_:
         say(f"note: {note}", as_json)
@@ -341,7 +402,7 @@ def test(data, test_fraction, level, as_json, **options):
 @glm.command()
 @click.argument("fit_file")
 @click.argument("data", required=False)
-@click.option("--kinds", default="filters,matrix,network,ks,tuning", show_default=True, help="Which pictures.")
+@click.option("--kinds", default="filters,matrix,network,areas,ks,tuning", show_default=True, help="Which pictures.")
 @click.option("--covariates", default="auto", help="As for fit.")
 @click.option("--prefix", default="glm_", show_default=True, help="Files are PREFIXkind.png.")
 @click.option("--gui", is_flag=True, help="Show the coupling matrix and the filters in a window instead.")
@@ -365,7 +426,12 @@ def plot(fit_file, data, kinds, covariates, prefix, gui, as_json):
     for kind in wanted:
         if kind not in plots.KINDS:
             raise BadInput(f"there is no picture '{kind}'; choose from {', '.join(plots.KINDS)}")
-    figures = {"filters": plots.plot_filters, "matrix": plots.plot_matrix, "network": plots.plot_network}
+    figures = {
+        "filters": plots.plot_filters,
+        "matrix": plots.plot_matrix,
+        "network": plots.plot_network,
+        "areas": plots.plot_areas,
+    }
     drawn = {kind: figures[kind](model) for kind in wanted if kind in figures}
     if data and {"ks", "tuning"} & set(wanted):
         loaded = _load(data)

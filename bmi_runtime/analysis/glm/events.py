@@ -97,8 +97,10 @@ class Events:
         return Events(starts, strides[order], self.values[order], -(-(self.bins - phase) // stride))
 
 
-def from_counts(counts: np.ndarray, names: list[str] | None = None) -> Events:
+def from_counts(counts: np.ndarray, names: list[str] | None = None, real: bool = False) -> Events:
     """Return the events of a (bins, units) array of counts, read in blocks so that a memory map is never loaded whole.
+
+    With `real` any finite numbers are taken: features of the Gaussian family.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def from_counts(counts: np.ndarray, names: list[str] | None = None) -> Events:
     rows, columns, values = [], [], []
     for begin in range(0, bins, BLOCK):
         block = np.asarray(counts[begin : begin + BLOCK])
-        _check_block(block, begin, names)
+        _check_block(block, begin, names, real)
         row, column = np.nonzero(block)
         rows.append(row.astype(np.int64) + begin)
         columns.append(column.astype(np.int32))
@@ -123,20 +125,20 @@ def from_counts(counts: np.ndarray, names: list[str] | None = None) -> Events:
     return Events(starts, joined[0][order], joined[1][order], bins)
 
 
-def _check_block(block: np.ndarray, begin: int, names: list[str] | None) -> None:
+def _check_block(block: np.ndarray, begin: int, names: list[str] | None, real: bool) -> None:
     if block.dtype.kind in "bu":
         return
     if block.dtype.kind not in "if":
         raise BadInput(f"counts must be numbers, not {block.dtype}")
     for wrong, what in (
         (~np.isfinite(block) if block.dtype.kind == "f" else None, "not a number"),
-        (block < 0, "negative"),
-        (block != np.floor(block) if block.dtype.kind == "f" else None, "not whole"),
+        (None if real else block < 0, "negative"),
+        (block != np.floor(block) if block.dtype.kind == "f" and not real else None, "not whole"),
     ):
         if wrong is not None and wrong.any():
             row, unit = np.argwhere(wrong)[0]
             name = names[unit] if names else f"unit {unit}"
             raise BadInput(
                 f"the count of {name} at bin {begin + row} is {what} ({block[row, unit]}); "
-                "counts must be whole numbers of spikes, zero or more"
+                + ("features must be finite" if real else "counts must be whole numbers of spikes, zero or more")
             )

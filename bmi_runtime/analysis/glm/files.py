@@ -158,6 +158,8 @@ def _labels(arrays, key: str, units: int, path: str) -> list | None:
 
 def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
     """Write a fit as plain arrays (see the table in the documentation)."""
+    from bmi_runtime.analysis.glm.family_model import FamilyGLM
+
     arrays = {
         "intercept": model.intercept_,
         "coupling": model.coupling_,
@@ -167,6 +169,8 @@ def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
         "basis": model.basis_,
         "leads": np.asarray(model.design_.covariates.leads if model.design_.covariates else (), int),
         "link": np.array(model.link),
+        "family": np.array(model.family if isinstance(model, FamilyGLM) else "poisson"),
+        "shape": model.shape_ if isinstance(model, FamilyGLM) else np.zeros(len(model.intercept_)),
         "ridge": np.array(model.ridge),
         "smooth": np.array(model.smooth),
         "refractory_bins": np.array(model.refractory_bins),
@@ -193,12 +197,20 @@ def save_fit(path: str, model, areas=None, covariate_names=None) -> None:
 def load_fit(path: str):
     """Return a model written by :func:`save_fit`: it predicts and simulates; the file's arrays are in ``file_``."""
     from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Covariates
+    from bmi_runtime.analysis.glm.family_model import FamilyGLM
     from bmi_runtime.analysis.glm.model import PoissonGLM
 
     arrays = open_npz(path, ("intercept", "coupling", "covariate_weights", "basis", "basis_weights", "bin_s", "link"))
     units, _, lags = arrays["coupling"].shape
     leads = tuple(int(lead) for lead in arrays["leads"])
-    model = PoissonGLM(lags, arrays["basis"], link=str(arrays["link"]), refractory_bins=int(arrays["refractory_bins"]))
+    family = str(arrays.get("family", "poisson"))  # fits written before had one family
+    model: PoissonGLM
+    if family == "poisson":
+        settings = {"link": str(arrays["link"]), "refractory_bins": int(arrays["refractory_bins"])}
+        model = PoissonGLM(lags, arrays["basis"], **settings)
+    else:
+        model = FamilyGLM(family, lags, arrays["basis"])
+        model.shape_ = arrays["shape"]
     model.leads, model.leads_ = leads, leads
     model.basis_ = arrays["basis"]
     vars(model)["file_"] = arrays

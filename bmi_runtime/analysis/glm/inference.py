@@ -110,17 +110,24 @@ def uncertainty(objective: Objective, weights: np.ndarray, method: str = "auto")
         whole[np.ix_(free, free)] = to_user_units(design, free, covariance)
         with np.errstate(invalid="ignore"):
             errors[unit] = np.sqrt(np.diag(whole))
-            filters[unit] = _filter_errors(design, whole)
+            filters[unit] = _filter_errors(design, whole, weights[:, unit])
         block[unit] = whole[np.ix_(outside, outside)]
     return Uncertainty(errors, filters, block, "exact" if stride == 1 else f"every {stride}th bin")
 
 
-def _filter_errors(design: Design, whole: np.ndarray) -> np.ndarray:
-    """Return standard errors of one unit's filters, (sources, lags); NaN where a coefficient has none."""
+def _filter_errors(design: Design, whole: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return standard errors of one unit's filters, (sources, lags); NaN where a coefficient has none.
+
+    A function that is left out beside others that are fitted (a shorter reach) is zero for certain.
+    """
     out = np.full((design.events.units, len(design.basis)), np.nan)
     for source in range(design.events.units if design.history_columns else 0):
         part = design.history(source)
-        out[source] = np.sqrt(np.einsum("lb,bc,lc->l", design.basis, whole[part, part], design.basis))
+        block = whole[part, part].copy()
+        held = np.isnan(np.diag(block)) & (weights[part] == 0.0)
+        if not held.all():
+            block[held], block[:, held] = 0.0, 0.0
+        out[source] = np.sqrt(np.einsum("lb,bc,lc->l", design.basis, block, design.basis))
     return out
 
 
@@ -241,7 +248,7 @@ def nested_tests(template, counts, covariates=None, areas=None, unit_names=None)
     from scipy.stats import chi2
 
     from bmi_runtime.analysis.glm.events import Events, from_counts
-    from bmi_runtime.analysis.glm.prepare import likelihood_bins
+    from bmi_runtime.analysis.glm.prepare import every_lead, likelihood_bins
 
     if template.ridge or template.smooth:
         raise BadInput("likelihood-ratio tests need unpenalised fits; leave ridge and smooth at 0")
@@ -251,7 +258,8 @@ def nested_tests(template, counts, covariates=None, areas=None, unit_names=None)
         steps.append((STEPS[3], steps[-1][1], covariates))
     settings = template.get_params() | {"standard_errors": "none"}
     # Every step must see the same bins, so the leads of the kinematics trim the earlier steps too.
-    bins = likelihood_bins(events.bins, template.history_bins, tuple(template.leads) if covariates is not None else ())
+    leads = every_lead(template.leads)[0] if covariates is not None else ()
+    bins = likelihood_bins(events.bins, template.history_bins, leads)
     likelihood: list[np.ndarray] = []
     parameters: list[np.ndarray] = []
     for _, connections, kinematics in steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import expit
 
 from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Design, finite_part
 from bmi_runtime.analysis.glm.events import Events
@@ -15,12 +16,16 @@ LINKS = ("exponential", "softplus")
 
 
 def rates(predictor: np.ndarray, link: str = "exponential") -> np.ndarray:
-    """Return the expected counts per bin for a linear predictor (natural log of counts per bin, or its softplus)."""
+    """Return the expected counts per bin for a linear predictor (its log, logit, softplus or itself)."""
     if link == "exponential":
         out = np.empty_like(predictor)
         exponentials(predictor.ravel(), out.ravel())
         out[predictor <= IMPOSSIBLE / 1e5] = 0.0  # the shared exponential stops at exp(-700)
         return out
+    if link == "identity":
+        return predictor.copy()
+    if link == "logit":
+        return expit(predictor)
     return np.maximum(predictor, 0.0) + np.log1p(np.exp(-np.abs(predictor)))
 
 

@@ -44,8 +44,8 @@ class PoissonGLM:
         convention of scikit-learn's `alpha`.
     smooth : float
         Penalty on squared second differences of every filter over its basis coefficients, same units.
-    leads : tuple of int
-        Bins by which the covariates run ahead (positive) or behind (negative).
+    leads : tuple of int, or of such tuples
+        Bins by which the covariates run ahead (positive) or behind (negative): for all of them, or one tuple each.
     refractory_bins : int
         Lags at which a unit's rate after its own spike is zero by construction.
     standard_errors : {"auto", "exact", "sampled", "none"}
@@ -58,6 +58,8 @@ class PoissonGLM:
         Penalty on absolute coefficients, intercepts free; with `ridge` an elastic net.
     group_lasso : float
         Penalty ``group_lasso * sqrt(functions) * |w_ij|`` per ordered pair of different units: whole couplings vanish.
+    reach : ndarray of int, shape (units, units), optional
+        How many past bins of a source (column) act on a target (row): basis functions that last longer are left out.
     jobs : int
         Processes that share the units (joblib; inside ``joblib.parallel_config("dask")``, a cluster).
 
@@ -77,6 +79,8 @@ class PoissonGLM:
         What was found wrong or odd with the data, and what was done about it.
     """
 
+    links: tuple[str, ...] = LINKS
+
     def __init__(
         self,
         history_bins: int = 20,
@@ -85,7 +89,7 @@ class PoissonGLM:
         link: str = "exponential",
         ridge: float = 0.0,
         smooth: float = 0.0,
-        leads: tuple[int, ...] = (0,),
+        leads: tuple = (0,),
         refractory_bins: int = 0,
         standard_errors: str = "auto",
         tolerance: float = 1e-8,
@@ -95,6 +99,7 @@ class PoissonGLM:
         lasso: float = 0.0,
         group_lasso: float = 0.0,
         jobs: int = 1,
+        reach=None,
     ):
         self.history_bins = history_bins
         self.basis = basis
@@ -112,6 +117,7 @@ class PoissonGLM:
         self.lasso = lasso
         self.group_lasso = group_lasso
         self.jobs = jobs
+        self.reach = reach
 
     def get_params(self, deep: bool = True) -> dict:
         """Return the constructor's arguments (the verb of scikit-learn)."""
@@ -190,7 +196,7 @@ class PoissonGLM:
 
     def _prepare(self, counts, covariates, unit_names, within=None, excluded=(0, 0)):
         self._check()
-        events = counts if isinstance(counts, Events) else from_counts(counts, unit_names)
+        events = counts if isinstance(counts, Events) else from_counts(counts, unit_names, **self._counts_kind())
         self.unit_names_ = unit_labels(unit_names, events.units)
         self.basis_ = self._basis()
         connections = self._connections(events.units)
@@ -203,6 +209,8 @@ class PoissonGLM:
             covariates=covariates,
             leads=tuple(self.leads),
             connections=connections,
+            reach=self.reach,
+            spikes=not self._counts_kind().get("real", False),
             link=self.link,
             ridge=self.ridge,
             smooth=self.smooth * difference.T @ difference if self.smooth else None,
@@ -214,8 +222,12 @@ class PoissonGLM:
             sparse=bool(self.lasso or self.group_lasso),
         )
 
+    def _counts_kind(self) -> dict[str, bool]:
+        """Return how counts are read: whole numbers, zero or more."""
+        return {}
+
     def _check(self) -> None:
-        if self.link not in LINKS:
+        if self.link not in self.links:
             raise BadInput(f"there is no link '{self.link}'; choose exponential or softplus")
         for name in ("history_bins", "ridge", "smooth", "lasso", "group_lasso", "refractory_bins"):
             if not getattr(self, name) >= 0:
@@ -351,7 +363,7 @@ class PoissonGLM:
         """Return a design of other data, standardised like the data of the fit."""
         from bmi_runtime.analysis.glm.prepare import likelihood_bins
 
-        events = counts if isinstance(counts, Events) else from_counts(counts, self.unit_names_)
+        events = counts if isinstance(counts, Events) else from_counts(counts, self.unit_names_, **self._counts_kind())
         if events.units != len(self.intercept_):
             raise BadInput(f"the model was fitted to {len(self.intercept_)} units, these counts have {events.units}")
         fitted = self.standardisation_

@@ -10,7 +10,7 @@ from bmi_runtime import drawing
 from bmi_runtime.constants import Z_95
 from bmi_runtime.drawing import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 
-KINDS = ("filters", "matrix", "network", "ks", "tuning")
+KINDS = ("filters", "matrix", "network", "areas", "ks", "tuning")
 AREA_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 INK = "#222222"
 
@@ -116,6 +116,51 @@ def plot_matrix(model):
     axis.set_title("Coupling: log-rate change summed over lags\n(own history left out)")
     axis.spines[:].set_visible(False)
     figure.colorbar(image, ax=axis, label="summed filter (log-rate)", shrink=0.85, extend="both")
+    figure.tight_layout()
+    return figure
+
+
+def plot_areas(model):
+    """Draw the filters of every ordered pair of areas: mean over pairs with its standard error, and the share of pairs
+    whose filter leaves its 95 % band at each lag; own histories are left out.
+    """
+    plt = pyplot()
+    labels = np.asarray(model.areas_ or ["all"] * len(model.intercept_))
+    areas = sorted(set(labels))
+    figure, axes = plt.subplots(
+        len(areas), len(areas), figsize=(2.9 * len(areas) + 0.6, 2.2 * len(areas) + 0.6), squeeze=False, sharex=True,
+        sharey=True,
+    )  # fmt: skip
+    milliseconds = 1e3 * (model.bin_s_ or 1e-3) * np.arange(1, model.coupling_.shape[2] + 1)
+    errors = model.file_.get("filter_standard_errors")
+    off = ~np.eye(len(labels), dtype=bool)
+    for row, target in enumerate(areas):
+        for column, source in enumerate(areas):
+            axis = axes[row, column]
+            pairs = (labels[:, None] == target) & (labels == source) & off
+            values = np.where(np.isneginf(model.coupling_[pairs]), np.nan, model.coupling_[pairs])
+            if not len(values):
+                axis.axis("off")
+                continue
+            counted = np.maximum(np.isfinite(values).sum(axis=0), 1)
+            mean = np.nansum(values, axis=0) / counted
+            half = np.sqrt(np.nansum((values - mean) ** 2, axis=0)) / counted
+            colour = AREA_COLOURS[row % len(AREA_COLOURS)]
+            axis.axhline(0, color="#999999", linewidth=0.8)
+            axis.fill_between(milliseconds, mean - half, mean + half, color=colour, alpha=0.25, linewidth=0)
+            axis.plot(milliseconds, mean, color=colour, linewidth=1.5)
+            outside = ""
+            if errors is not None:
+                with np.errstate(invalid="ignore"):
+                    known = np.isfinite(values) & (errors[pairs] > 0)
+                    share = np.mean((np.abs(values) > Z_95 * errors[pairs])[known]) if known.any() else np.nan
+                outside = f", {share:.0%} of lags outside 95 %"
+            axis.set_title(f"{source} → {target}: {len(values)} pairs{outside}", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("lag (ms)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mean log-rate change")
+    figure.suptitle("Coupling between areas (effective connectivity: may be indirect)", fontsize=10)
     figure.tight_layout()
     return figure
 

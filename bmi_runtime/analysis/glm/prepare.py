@@ -124,8 +124,10 @@ def prepare(
     basis: np.ndarray,
     *,
     covariates=None,
-    leads: tuple[int, ...] = (0,),
+    leads: tuple = (0,),
     connections: np.ndarray | None = None,
+    reach: np.ndarray | None = None,
+    spikes: bool = True,
     link: str = "exponential",
     ridge: float = 0.0,
     smooth: np.ndarray | None = None,
@@ -143,8 +145,12 @@ def prepare(
     counts : ndarray, memory map, shape (bins, units), or Events
     basis : ndarray, shape (history_bins, functions)
     covariates : ndarray or memory map, shape (bins, k), optional
-    leads : tuple of int
-        Bins by which covariates run ahead (positive) or behind (negative).
+    leads : tuple of int, or of such tuples
+        Bins by which covariates run ahead (positive) or behind (negative); one tuple a covariate where they differ.
+    reach : ndarray of int, shape (units, units), optional
+        Past bins of a source (column) that act on a target (row).
+    spikes : bool
+        Whether the responses are counts (otherwise silence, saturation and separation mean nothing).
     connections : ndarray of bool, shape (units, units), optional
         ``connections[i, j]``: may the history of unit ``j`` act on unit ``i``? All by default.
     within : tuple of int, optional
@@ -156,7 +162,7 @@ def prepare(
     """
     events = counts if isinstance(counts, Events) else from_counts(counts, names)
     names = unit_labels(names, events.units)
-    leads = tuple(leads) if covariates is not None else ()
+    leads, each = every_lead(leads) if covariates is not None else ((), None)
     if refractory_bins > len(basis):
         raise BadInput(f"refractory_bins is {refractory_bins} but the history has only {len(basis)} bins")
     first, last = likelihood_bins(events.bins, len(basis), leads)
@@ -170,16 +176,20 @@ def prepare(
     if design.rows < 1:
         raise BadInput(f"bins {excluded[0]} to {excluded[1]} are held out and no bin is left to fit")
     penalised = ridge > 0 or smooth is not None or sparse
-    free = free_coefficients(design, connections)
+    free = free_coefficients(design, connections) & within_reach(design, reach)
+    if each is not None and table is not None:
+        free[1 + design.history_columns :] &= _chosen_leads(table, each)[:, None]
     _check_size(design, int(free.sum(axis=0).max(initial=1)), penalised)
     objective = Objective(design, events, design.cross_product(events), free, link, ridge, smooth)
     prepared = Prepared(objective, design.gram(), np.zeros(free.shape))
     _check_refractory(objective, names)
     _drop_columns(prepared, names, penalised)
-    _set_silent_aside(prepared, names)
-    _note_saturation(prepared, names)
+    prepared.silent = np.zeros(events.units, bool)
+    if spikes:
+        _set_silent_aside(prepared, names)
+        _note_saturation(prepared, names)
     prepared.estimated = free.copy()
-    if not penalised:
+    if not penalised and spikes:
         from bmi_runtime.analysis.glm.separation import set_separated_aside
 
         set_separated_aside(prepared, names)
@@ -195,6 +205,40 @@ def free_coefficients(design: Design, connections: np.ndarray | None) -> np.ndar
         if connections.shape != (units, units):
             raise BadInput(f"connections must be ({units}, {units}) target by source, not {connections.shape}")
         free[1 : 1 + design.history_columns] = np.repeat(connections.T, design.basis.shape[1], axis=0)
+    return free
+
+
+def every_lead(leads: tuple) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...] | None]:
+    """Return all leads that occur, and those of each covariate where they differ (else None)."""
+    if all(isinstance(lead, int | np.integer) for lead in leads):
+        return tuple(int(lead) for lead in leads), None
+    each = tuple(tuple(int(lead) for lead in (one if np.iterable(one) else (one,))) for one in leads)
+    return tuple(sorted({lead for one in each for lead in one})), each
+
+
+def _chosen_leads(table: Covariates, each) -> np.ndarray:
+    """Return which covariate columns are wanted, (columns,)."""
+    if len(each) != table.table.shape[1]:
+        raise BadInput(f"leads are given for {len(each)} covariates and there are {table.table.shape[1]}")
+    return np.array([lead in own for own in each for lead in table.leads])
+
+
+def within_reach(design: Design, reach: np.ndarray | None) -> np.ndarray:
+    """Return which coefficients lie within the past bins that a source may act from, (parameters, units)."""
+    units, (lags, functions) = design.events.units, design.basis.shape
+    free = np.ones((design.parameters, units), bool)
+    if reach is None or not functions:
+        return free
+    reach = np.asarray(reach)
+    if reach.shape != (units, units) or (reach < 0).any() or (reach > lags).any():
+        raise BadInput(f"reach must be ({units}, {units}) target by source, of 0 to {lags} bins")
+    needed = np.array(
+        [np.flatnonzero(np.abs(column) > 1e-12)[-1] + 1 if column.any() else 0 for column in design.basis.T]
+    )
+    if ((reach > 0) & (reach < needed.min())).any():
+        raise BadInput(f"the shortest basis function lasts {needed.min()} bins: no history of fewer can be fitted")
+    allowed = needed[None, :, None] <= reach.T[:, None, :]  # (sources, functions, targets)
+    free[1 : 1 + design.history_columns] = allowed.reshape(-1, units)
     return free
 
 

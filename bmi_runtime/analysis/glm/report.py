@@ -6,6 +6,8 @@ import resource
 import numpy as np
 
 from bmi_runtime.analysis.glm import plots
+from bmi_runtime.analysis.glm.dispersion import FEWEST_WINDOWS, dispersion, fano_factors
+from bmi_runtime.analysis.glm.family_model import FamilyGLM
 from bmi_runtime.analysis.glm.goodness import rescale_all
 from bmi_runtime.analysis.glm.selection import predictive_power
 
@@ -32,6 +34,8 @@ def fit_result(model) -> dict:
         "bins": model.design_.rows,
         "parameters_per_unit": model.design_.parameters,
         "standard_errors_method": model.standard_errors_method_,
+        "family": model.family if isinstance(model, FamilyGLM) else "poisson",
+        "shape": model.shape_ if isinstance(model, FamilyGLM) else None,
         "seconds": model.seconds_,
         "peak_memory_mb": peak_memory_mb(),
     }
@@ -61,13 +65,16 @@ def fit_text(model, result, out) -> str:
         f"{result['seconds']:.2f} s, {result['peak_memory_mb']:.0f} MB; "
         f"standard errors: {model.standard_errors_method_}"
     )
+    if result["shape"] is not None and model.family != "bernoulli":
+        what = "excess a of the variance mu + a mu^2" if model.family == "negative-binomial" else "residual variance"
+        lines.append(f"{model.family}: {what}, median {np.median(result['shape']):.4g}")
     lines.append("couplings are effective connectivity: they may be indirect or due to unrecorded common input")
     if out:
         lines.append(f"written to {out}")
     return "\n".join(lines)
 
 
-def goodness_of_fit(model, held) -> dict:
+def goodness_of_fit(model, held, bin_s: float | None = None) -> dict:
     """Return what the held-out data say of the fit."""
     rate = model.predict(*held)
     first = model.history_bins + max(0, *(abs(lead) for lead in (0, *model.leads_)))
@@ -81,6 +88,26 @@ def goodness_of_fit(model, held) -> dict:
         "ks_pass_fraction": sum(each.passes for each in ks) / len(ks),
         "predictive_power": [each.power for each in power],
         "predictive_power_chance_95": [each.chance_95 for each in power],
+        **variability(held[0], rate, bin_s),
+    }
+
+
+WINDOWS_S = (0.1, 1.0)
+
+
+def variability(counts, rate, bin_s: float | None) -> dict:
+    """Return Fano factors over windows, and the dispersion against the predicted means `rate` with its test."""
+    against = dispersion(counts, rate)
+    windows = [window for window in WINDOWS_S if bin_s and len(counts) * bin_s >= FEWEST_WINDOWS * max(window, bin_s)]
+    fano = [fano_factors(counts, bin_s, window) for window in windows]
+    return {
+        "fano_windows_s": [each.window_s for each in fano],
+        "fano_factor": [each.factor for each in fano],
+        "fano_poisson_95": [[each.low, each.high] for each in fano],
+        "dispersion": against.ratio,
+        "dispersion_excess": against.excess,
+        "dispersion_z": against.z,
+        "dispersion_p": against.p_value,
     }
 
 
@@ -114,6 +141,21 @@ def tests_text(result) -> str:
     bits, power = np.nanmean(result["bits_per_spike_held_out"]), np.nanmean(result["predictive_power"])
     chance = np.nanmean(result["predictive_power_chance_95"])
     lines.append(f"held-out bits per spike {bits:.3f}; predictive power {power:.3f} (chance below {chance:.3f})")
+    for window, factor, (low, high) in zip(
+        result["fano_windows_s"], result["fano_factor"], result["fano_poisson_95"], strict=True
+    ):
+        known = factor[np.isfinite(factor)]
+        if known.size:
+            lines.append(
+                f"Fano factor in {window:g} s: median {np.median(known):.3f}; {int((known > high).sum())} of "
+                f"{known.size} units above and {int((known < low).sum())} below what a constant Poisson rate gives"
+            )
+    z, p = result["dispersion_z"], result["dispersion_p"]
+    lines.append(
+        f"dispersion against the model: median {np.nanmedian(result['dispersion']):.3f}; "
+        f"{int(np.sum((z > 0) & (p < 0.05)))} units more and {int(np.sum((z < 0) & (p < 0.05)))} less variable "
+        "(p < 0.05)"
+    )
     lines.append(f"branching ratio {result['branching_ratio']:.2f} (rates can run away near 1)")
     lines.append(result["meaning"])
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.analysis.glm.events import Events, from_counts
-from bmi_runtime.analysis.glm.prepare import likelihood_bins
+from bmi_runtime.analysis.glm.prepare import every_lead, likelihood_bins
 from bmi_runtime.errors import BadInput
 
 PENALTIES = ("ridge", "smooth", "lasso", "group_lasso")
@@ -83,7 +83,7 @@ def cross_validate(
     if folds < 2:
         raise BadInput(f"cross-validation needs at least 2 folds, not {folds}")
     events = counts if isinstance(counts, Events) else from_counts(counts)
-    leads = tuple(template.leads) if covariates is not None else ()
+    leads = every_lead(template.leads)[0] if covariates is not None else ()
     first, last = likelihood_bins(events.bins, template.history_bins, leads)
     work = [
         (template, events, covariates, parameter, float(value), fold, (first, last))
