@@ -39,7 +39,7 @@ def decoding_figure(number: int, table: Table, examined: Table | None, symbol: s
 
 def _errors(table, rates, times, column):
     """Return the errors (rates, times, realisations) in cm."""
-    found = {}
+    found: dict[tuple[float, float], list[float]] = {}
     for row in table.rows:
         found.setdefault((row["rate"], row["adaptation_s"]), []).append(100 * row[column])
     return np.array([[found[rate, time] for time in times] for rate in rates])

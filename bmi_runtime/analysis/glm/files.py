@@ -206,8 +206,8 @@ def load_fit(path: str):
     family = str(arrays.get("family", "poisson"))  # fits written before had one family
     model: PoissonGLM
     if family == "poisson":
-        settings = {"link": str(arrays["link"]), "refractory_bins": int(arrays["refractory_bins"])}
-        model = PoissonGLM(lags, arrays["basis"], **settings)
+        lost = int(arrays["refractory_bins"])
+        model = PoissonGLM(lags, arrays["basis"], link=str(arrays["link"]), refractory_bins=lost)
     else:
         model = FamilyGLM(family, lags, arrays["basis"])
         model.shape_ = arrays["shape"]

@@ -98,8 +98,9 @@ WINDOWS_S = (0.1, 1.0)
 def variability(counts, rate, bin_s: float | None) -> dict:
     """Return Fano factors over windows, and the dispersion against the predicted means `rate` with its test."""
     against = dispersion(counts, rate)
-    windows = [window for window in WINDOWS_S if bin_s and len(counts) * bin_s >= FEWEST_WINDOWS * max(window, bin_s)]
-    fano = [fano_factors(counts, bin_s, window) for window in windows]
+    width = bin_s or 0.0
+    windows = [window for window in WINDOWS_S if width and len(counts) * width >= FEWEST_WINDOWS * max(window, width)]
+    fano = [fano_factors(counts, width, window) for window in windows]
     return {
         "fano_windows_s": [each.window_s for each in fano],
         "fano_factor": [each.factor for each in fano],
