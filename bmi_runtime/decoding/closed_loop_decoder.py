@@ -157,7 +157,8 @@ def fitted_from_file(
             f"{fitted_file} does not say in which unit it decodes velocity; give it in m/s: "
             "decoder.options = {velocity_unit_m_s = 0.01}"
         )
-    return ClosedLoopDecoder(fitted.suited(model.n_units, model.bin_s), fitted.blank, unit, fitted_file, fitted.digest)
+    decoder = fitted.suited(model.n_units, model.bin_s, model.n_axes)
+    return ClosedLoopDecoder(decoder, fitted.blank, unit, fitted_file, fitted.digest)
 
 
 def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> ClosedLoopDecoder:

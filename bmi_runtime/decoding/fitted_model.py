@@ -45,8 +45,8 @@ class Fitted:
     blank: np.ndarray | None
     digest: str
 
-    def suited(self, units: int, bin_s: float) -> Any:
-        """Return a decoder of its own for data with these units and bins.
+    def suited(self, units: int, bin_s: float, n_axes: int | None = None) -> Any:
+        """Return a decoder of its own for data with these units, bins and axes.
 
         Raises
         ------
@@ -59,10 +59,15 @@ class Fitted:
             raise BadInput(
                 f"{self.name} was fitted to bins of {1e3 * self.bin_s:g} ms; these are {1e3 * bin_s:g} ms wide"
             )
+        own = {"n_axes": n_axes} if self.kind == "onnx" else {}
         try:
-            return registry.load_row(tables.FROM_FILES[self.kind]).from_parameters(self.parameters)
+            decoder = registry.load_row(tables.FROM_FILES[self.kind]).from_parameters(self.parameters | own)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise BadInput(f"{self.name} is not a whole fitted decoder: {type(error).__name__}: {error}") from None
+        decoded = len(decoder.variance) // 2
+        if n_axes is not None and decoded != n_axes:
+            raise BadInput(f"{self.name} decodes {decoded} axes; this session has {n_axes}")
+        return decoder
 
 
 def digest_of(parameters: dict[str, Any]) -> str:

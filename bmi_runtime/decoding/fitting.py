@@ -27,7 +27,7 @@ def fit_decoder(name: str, training: Any, **options: Any) -> Any:
         When there is none of that name, or another package's decoder cannot be loaded or fails.
     """
     if is_file(name):
-        return load_fitted(name).suited(training.counts.shape[1], training.bin_s)
+        return load_fitted(name).suited(training.counts.shape[1], training.bin_s, training.n_axes)
     if name in FITTED or name in ADAPTED:
         return registry.load_row((FITTED | ADAPTED)[name]).fit(training, **options)
     if name not in fitted_names():

@@ -1,10 +1,10 @@
 """An ONNX model as a decoder: networks that were trained elsewhere, in comparisons and in live sessions.
 
 The model's first input takes the newest counts, of shape (1, units); or those of the last bins, oldest first, of shape
-(1, bins, units) with a fixed number of bins. Its first output has two numbers a bin, the velocity, or four, position
-and velocity; where it answers a row for every bin of its window, the last row counts. Every further input is a state:
-it is zero at the start, and then what the further output in its place answered in the bin before (recurrent networks).
-Its metadata may say ``bin_s`` and ``velocity_unit_m_s``.
+(1, bins, units) with a fixed number of bins. Its first output has one number a bin for every axis, the velocity, or
+two, position and velocity; where it answers a row for every bin of its window, the last row counts. Every further input
+is a state: it is zero at the start, and then what the further output in its place answered in the bin before (recurrent
+networks). Its metadata may say ``bin_s`` and ``velocity_unit_m_s``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class OnnxDecoder(DecoderBase):
         Its file, for messages.
     model : bytes
         Serialised.
+    n_axes : int, optional
+        Of the session; told from the answer where it is not given: four numbers are position and velocity on two axes.
 
     Raises
     ------
@@ -43,9 +45,9 @@ class OnnxDecoder(DecoderBase):
     PARAMETERS = ("name", "model")
     STATE = ("_window", "_states")
 
-    def __init__(self, name: str, model: bytes):
-        super().__init__()
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: bytes, n_axes: int | None = None):
+        super().__init__(n_axes or 2)
+        self.name, self.model, self._told_axes = name, model, n_axes
         self._session = _session(name, model)
         given, *states = self._session.get_inputs()
         outputs = self._session.get_outputs()
@@ -77,7 +79,7 @@ class OnnxDecoder(DecoderBase):
         self._states = [np.zeros(shape, kind) for shape, kind in zip(self._shapes, self._kinds[1:], strict=True)]
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy, the position NaN where only a velocity is answered."""
+        """Take one bin in; return position and velocity, the position NaN where only a velocity is answered."""
         self._window[:-1] = self._window[1:]
         self._window[-1] = counts
         inputs = [self._window if self._flat else self._window[None], *self._states]
@@ -90,18 +92,22 @@ class OnnxDecoder(DecoderBase):
         return self._checked(np.asarray(answer))
 
     def _checked(self, answer: np.ndarray) -> np.ndarray:
-        if answer.dtype.kind != "f" or answer.ndim < 1 or answer.shape[-1] not in (2, 4):
+        n = self._told_axes or (_axes_of(answer.shape[-1]) if answer.ndim else 0)
+        if answer.dtype.kind != "f" or answer.ndim < 1 or not n or answer.shape[-1] not in (n, 2 * n):
+            n = self._told_axes or 2
             raise BadInput(
-                f"{self.name} answers {answer.dtype} of shape {answer.shape}; a decoder gives (1, 2), the velocity, or "
-                "(1, 4), position and velocity"
+                f"{self.name} answers {answer.dtype} of shape {answer.shape}; a decoder of {n} "
+                f"{'axis' if n == 1 else 'axes'} gives (1, {n}), the velocity, or (1, {2 * n}), position and velocity"
             )
+        if n != self.n_axes:
+            super().__init__(n)
         rows = answer.reshape(-1, answer.shape[-1])
         if len(rows) not in (1, self.window):
             raise BadInput(f"{self.name} answers {len(rows)} rows for a window of {self.window} bins")
         last = rows[-1].astype(float)
         if not np.isfinite(last).all():
             raise NotFinite(f"{self.name} answered a value that is not finite")
-        return last if len(last) == 4 else np.concatenate([[np.nan, np.nan], last])
+        return last if len(last) == 2 * n else np.concatenate([np.full(n, np.nan), last])
 
     def _checked_states(self, states):
         for state, shape in zip(states, self._shapes, strict=True):
@@ -117,6 +123,13 @@ class OnnxDecoder(DecoderBase):
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on."""
         return {"_window": self._window.copy(), "_states": [state.copy() for state in self._states]}
+
+
+def _axes_of(numbers: int) -> int:
+    """Return how many axes an answer of so many numbers is taken to have where no session says it; 0: it is none."""
+    if numbers in (1, 2, 3, 5, 7):
+        return numbers
+    return numbers // 2 if numbers % 2 == 0 and 4 <= numbers <= 16 else 0
 
 
 def load_onnx(path: pathlib.Path) -> Fitted:

@@ -163,7 +163,7 @@ def bad(kind, path):
         path.write_text("not a model")
         return path
     if kind == "wide":
-        return linear(path, np.ones((UNITS, 3)))
+        return linear(path, np.ones((UNITS, 9)))
     if kind == "axes":
         return linear(path, np.ones((UNITS, 2)), shape=[1, 1, 1, UNITS])
     if kind == "dynamic":
@@ -184,7 +184,7 @@ def bad(kind, path):
     [
         ("absent", "cannot be read: No such file"),
         ("text", "is not a model that onnxruntime can load"),
-        ("wide", r"answers float32 of shape \(1, 3\); a decoder gives \(1, 2\)"),
+        ("wide", r"answers float32 of shape \(1, 9\); a decoder of 2 axes gives \(1, 2\)"),
         ("axes", "of shape 1 x 1 x 1 x 6; a decoder takes"),
         ("dynamic", "of shape 1 x units; a decoder takes"),
         ("whole", "takes 'counts' as tensor.int64."),
@@ -221,7 +221,7 @@ def test_without_onnxruntime_it_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(BadInput, match=r"needs onnxruntime to be run; install bmi-runtime\[onnx\]"):
-        fitting.fit_decoder(str(model), type("Data", (), {"counts": np.zeros((3, UNITS)), "bin_s": 0.02}))
+        fitting.fit_decoder(str(model), type("Data", (), {"counts": np.zeros((3, UNITS)), "bin_s": 0.02, "n_axes": 2}))
 
 
 def test_a_session_of_decode_all_starts_again(tmp_path, counts):
@@ -232,3 +232,25 @@ def test_a_session_of_decode_all_starts_again(tmp_path, counts):
 
     states = decode_all(decoder, Training(counts, np.zeros((20, 4)), starts, starts, 0.02))
     np.testing.assert_allclose(states[9, 2:], counts[9] @ WEIGHTS[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("axes", "numbers"), [(1, 1), (1, 2), (3, 3), (3, 6), (4, 4), (7, 7)])
+def test_a_model_drives_as_many_axes_as_the_session_has(axes, numbers, tmp_path):
+    weights = 0.01 * RNG.normal(size=(UNITS, numbers))
+    model = linear(tmp_path / "m.onnx", weights, velocity_unit_m_s=1.0)
+    names = ["x", "y", "z", "a", "b", "c", "d"][:axes]
+    own = ["session.units=6", "session.bin_s=0.02", f"state.axes={names}", f"recording.path='{tmp_path / 'a.mcap'}'"]
+    chosen = ["decoder.kind=fitted", f"decoder.fitted_file='{model}'"]
+    launch.run(assemble(configuration.load(None, [*own, *chosen]), "max"), 200)
+    steps = Recording(tmp_path / "a.mcap").steps()
+    decoded = steps["output"]["decoded"][:, axes:]
+    np.testing.assert_allclose(decoded, steps["input"]["counts"] @ weights[:, -axes:].astype(np.float32), atol=1e-6)
+    assert np.ptp(steps["output"]["cursor"][:, :axes], axis=0).all()
+    assert Replay(Recording(tmp_path / "a.mcap")).run()["identical"]
+
+
+def test_a_decoder_of_other_axes_is_refused_in_a_sentence(tmp_path):
+    model = linear(tmp_path / "m.onnx", WEIGHTS[0], velocity_unit_m_s=1.0)
+    own = ["session.units=6", "session.bin_s=0.02", "state.axes=['x','y','z']", "recording.enabled=false"]
+    with pytest.raises(BadInput, match=r"a decoder of 3 axes gives \(1, 3\)"):
+        assemble(configuration.load(None, [*own, "decoder.kind=fitted", f"decoder.fitted_file='{model}'"]), "max")

@@ -18,6 +18,12 @@ WORLDS = [
     {"population.burst_extra": "0.5", "subject.feedback_delay_s": "0.1"},
     {"population.depth": "[0.2,0.5]"},
     {"population.untuned_fraction": "0.5", "subject.intention_noise": "0.5"},
+    {"population.noise_sd": "0.4", "population.noise_shared": "0.5", "session.units": "96"},
+    {"population.baseline_walk_per_root_s": "0.03", "population.direction_walk_rad_per_root_s": "0.03"},
+    {"population.speed_depth": "[-0.3,0.3]", "population.position_depth": "[0.0,0.3]"},
+    {"population.history_gain": "[-0.6,0.2]", "subject.feedback_delay_s": "0.2"},
+    {"population.baseline_hz": "[2.0,8.0]", "session.units": "120"},
+    {"subject.natural_frequency_hz": "0.6", "subject.intention_noise": "0.1", "session.units": "40"},
 ]
 SETTINGS = [
     {},
@@ -66,9 +72,12 @@ def test_a_rehearsal_tells_what_sessions_really_give(number, tmp_path, monkeypat
         for entry, runs in zip(answer["settings"], true, strict=True):
             low, high = entry[measure]["interval"]
             inside.append(low <= np.nanmean([run[measure] for run in runs]) <= high)
-    assert np.mean(inside) >= 0.8
+    print(f"world {number}: {np.sum(inside)} of {len(inside)} inside")
+    assert np.mean(inside) >= 0.8  # over all worlds nine in ten; single ones vary
     hits = np.array([np.mean([run["hits_per_min"] for run in runs]) for runs in true])
     predicted = np.array([entry["hits_per_min"]["mean"] for entry in answer["settings"]])
     ranks = [np.argsort(np.argsort(values)) for values in (hits, predicted)]
+    best = hits[answer["recommended"]["number"]] / hits.max()
+    print(f"rank correlation {np.corrcoef(*ranks)[0, 1]:.2f}; recommended {best:.3f} of the best")
     assert np.corrcoef(*ranks)[0, 1] >= 0.6  # settings within a hit of each other change places
     assert hits[answer["recommended"]["number"]] >= 0.97 * hits.max()
