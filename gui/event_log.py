@@ -51,6 +51,7 @@ PARAMETERS = {
     "decoder.velocity_time_constant_s": "Velocity memory",
     "decoder.velocity_sd_m_s": "Velocity spread",
     "decoder.parameter_trust": "Caution",
+    "decoder.gain": "Cursor gain",
     "adapter.intention": "Intention",
     "session.block": "Block",
     "session.left_out": "Units left out",

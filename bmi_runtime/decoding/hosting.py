@@ -228,7 +228,7 @@ def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **ses
     BadInput
         When an option is unknown, the decoder cannot be made, or it cannot predict.
     """
-    settings = section.model_dump(exclude={"kind", "frozen_model", "options"})
+    settings = section.model_dump(exclude={"kind", "frozen_model", "options", "gain"})
     named, any_name = registry.keywords(maker)
     if "task_config" in named:  # a decoder of the FALCON benchmark
         theirs = FalconDecoder.of_task(maker, section.kind, model.n_units, model.n_axes, model.bin_s)

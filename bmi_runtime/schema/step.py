@@ -152,6 +152,7 @@ class DecoderConfig(Section):
     parameter_trust: float = Field(
         1.0, ge=0.0, le=1.0, description="1: uncertain units are trusted less; 0: weights taken as exact"
     )
+    gain: float = Field(1.0, ge=0.0, le=10.0, description="the cursor moves by this times the decoded velocity")
     frozen_model: str = Field("", description="path of a model .npz to decode with, never adapted")
     fitted_file: str = Field("", description="of bmi compare --write or bmi train, or an .onnx model")
     options: dict[str, Any] = Field(default_factory=dict)

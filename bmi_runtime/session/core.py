@@ -70,6 +70,7 @@ class Session:
     assist: float
     model: EncodingModel
     bins: int
+    gain: float
 
     def __init__(self, config: Config, model: EncodingModel):
         check_model(config, model)
@@ -80,6 +81,7 @@ class Session:
         self.cursor = [0.0] * (2 * self.space.n_axes)
         self.mark: Callable[[int], None] = _no_mark
         self.assist, self.hold, self.bins = config.task.assist, False, 0
+        self.gain = config.decoder.gain
         self._make_parts(config, model)
         self._keep_constants(config)
         if self.blocks:
@@ -213,9 +215,12 @@ class Session:
         return self.goal.intend(given)
 
     def _move(self, decoded: np.ndarray, intended: Sequence[float], still: bool, assist: float) -> None:
-        """Move the cursor by the decoded velocity blended with the assist; keep it inside the workspace."""
-        cursor, dt, limit, n = self.cursor, self._bin_s, self._workspace_m, self._n
-        velocity = decoded.tolist()[n:]
+        """Move the cursor by the decoded velocity, times the gain, blended with the assist; keep it in the workspace.
+
+        The gain is of the cursor alone: what was decoded, and what units are taken to encode, stays in its own unit.
+        """
+        cursor, dt, limit, n, gain = self.cursor, self._bin_s, self._workspace_m, self._n, self.gain
+        velocity = [gain * v for v in decoded.tolist()[n:]]
         if still:
             velocity = [0.0] * n
         elif assist:

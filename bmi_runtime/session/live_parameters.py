@@ -130,6 +130,9 @@ LIVE_PARAMETERS = {
     "decoder.parameter_trust": _decoder_setting(
         "parameter_trust", 0.0, 1.0, "", "1: uncertain units are trusted less; 0: weights taken as exact"
     ),
+    "decoder.gain": LiveParameter(
+        "", 0.0, 10.0, "the cursor moves by this times the decoded velocity", lambda session: session.gain, _set("gain")
+    ),
     "task.kind": LiveParameter(
         "",
         0,
@@ -189,7 +192,7 @@ LIVE_PARAMETERS = {
     ),
 }
 
-IN_SNAPSHOTS = ("adapter.enabled", "task.assist", "session.hold", "session.left_out")
+IN_SNAPSHOTS = ("adapter.enabled", "task.assist", "session.hold", "session.left_out", "decoder.gain")
 """Those that snapshots keep by name; of the others the snapshot of their part holds the value."""
 
 

@@ -19,6 +19,7 @@ NAMES = {  # in this order; parameters that are not named here come behind, by t
     "decoder.velocity_time_constant_s": "Velocity memory",
     "decoder.velocity_sd_m_s": "Velocity spread",
     "decoder.parameter_trust": "Caution",
+    "decoder.gain": "Cursor gain",
     "session.left_out": "Units left out",
 }
 SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
