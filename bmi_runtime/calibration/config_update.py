@@ -1,4 +1,4 @@
-"""Put a calculated learning rate into a TOML configuration, keeping the rest of the file and its comments."""
+"""Put calculated settings into a TOML configuration, keeping the rest of the file and its comments."""
 
 import copy
 import os
@@ -14,78 +14,107 @@ LARGEST_RATE = 1.0  # as `adapter.learning_rate` allows
 
 
 def write_learning_rate(path: str | pathlib.Path, rate: float, origin: str, bin_s: float | None = None) -> None:
-    """Set ``adapter.learning_rate`` in a TOML file, with a comment above it that says where it came from.
+    """Set ``adapter.learning_rate`` in a TOML file, as :func:`write_settings` does.
 
-    The file is replaced in one step, and only if reading it back gives the old configuration with this one key changed.
+    Raises
+    ------
+    BadInput
+        As there, and if the rate is beyond what a configuration takes.
+    """
+    write_settings(path, {"adapter.learning_rate": (rate, origin)}, bin_s)
+
+
+def write_settings(
+    path: str | pathlib.Path, settings: dict[str, tuple[float, str]], bin_s: float | None = None
+) -> None:
+    """Set numbers in a TOML file, each with a comment above it that says where it came from.
+
+    The file is replaced in one step, and only if reading it back gives the old configuration with these keys changed.
 
     Parameters
     ----------
     path : path
         An existing configuration.
-    rate : float
-    origin : str
-        One line: what the rate was calculated for.
+    settings : dict of (float, str)
+        By ``section.key``: the value, and in one line what it was calculated for.
     bin_s : float, optional
-        The bin that the rate is for: a configuration whose session.bin_s differs is refused.
+        The bin that the values are for: a configuration whose session.bin_s differs is refused.
 
     Raises
     ------
     BadInput
-        If the rate is beyond what a configuration takes, the file is missing, is not TOML, or has the key in a form
-        that cannot be changed safely (an inline table).
+        If a learning rate is beyond what a configuration takes, the file is missing, is not TOML, or has a key in a
+        form that cannot be changed safely (an inline table).
     """
     path = pathlib.Path(path)
+    _check_rate(settings, path)
+    names = next(iter(settings)).partition(".")[2].replace("_", " ")
+    text, before = _read(path, names)
+    session = before.get("session", {})
+    configured = session.get("bin_s") if isinstance(session, dict) else None
+    if bin_s is not None and isinstance(configured, int | float) and abs(configured / bin_s - 1) > 1e-9:
+        raise BadInput(
+            f"{path} has bins of {configured:g} s, the {names} is for bins of {bin_s:g} s; calibrate with the same bins"
+        )
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines, wanted = text.split(newline), copy.deepcopy(before)
+    for key, (value, origin) in settings.items():
+        section, _, name = key.partition(".")
+        lines = _changed(lines, section, f"{name} = {value!r}", f"{MARK}: {' '.join(origin.split())}")
+        table = wanted.setdefault(section, {})
+        if isinstance(table, dict):
+            table[name] = value
+    changed = newline.join(lines)
+    if not _says(changed, wanted):
+        sections = list(dict.fromkeys(key.partition(".")[0] for key in settings))
+        raise BadInput(
+            f"{path} writes its {' or '.join(sections)} in a form that cannot be changed safely; write it as a table "
+            f"[{sections[0]}]"
+        )
+    _replace(path, changed)
+
+
+def _check_rate(settings: dict[str, tuple[float, str]], path: pathlib.Path) -> None:
+    rate = settings.get("adapter.learning_rate", (0.0, ""))[0]
     if not 0 <= rate <= LARGEST_RATE:
         raise BadInput(
             f"a learning rate of {rate:.4g} is beyond {LARGEST_RATE:g}, the most that a configuration takes: every bin "
             f"would overwrite what was learned; allow a longer time to converge (nothing was written into {path})"
         )
+
+
+def _read(path: pathlib.Path, names: str) -> tuple[str, dict]:
+    """Return a configuration's text and what it says."""
     try:
         text = path.read_bytes().decode("utf-8")
-        before = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except FileNotFoundError:
-        raise BadInput(f"there is no configuration {path} to write the learning rate into") from None
+        raise BadInput(f"there is no configuration {path} to write the {names} into") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path} cannot be read as TOML ({error}); nothing was written") from None
-    session = before.get("session", {})
-    configured = session.get("bin_s") if isinstance(session, dict) else None
-    if bin_s is not None and isinstance(configured, int | float) and abs(configured / bin_s - 1) > 1e-9:
-        raise BadInput(
-            f"{path} has bins of {configured:g} s, the learning rate is for bins of {bin_s:g} s; calibrate with the "
-            f"same bins"
-        )
-    newline = "\r\n" if "\r\n" in text else "\n"
-    changed = newline.join(
-        _changed(text.split(newline), f"learning_rate = {rate!r}", f"{MARK}: {' '.join(origin.split())}")
-    )
-    wanted = copy.deepcopy(before)
-    wanted.setdefault("adapter", {})["learning_rate"] = rate
+
+
+def _says(text: str, wanted: dict) -> bool:
     try:
-        same = tomllib.loads(changed) == wanted
+        return tomllib.loads(text) == wanted
     except tomllib.TOMLDecodeError:
-        same = False
-    if not same:
-        raise BadInput(
-            f"{path} writes its adapter in a form that cannot be changed safely; write it as a table [adapter]"
-        )
-    _replace(path, changed)
+        return False
 
 
-def _changed(lines: list[str], setting: str, comment: str) -> list[str]:
+def _changed(lines: list[str], section: str, setting: str, comment: str) -> list[str]:
     """Return the lines with the setting and its comment in place of the old ones, or where they belong."""
-    header = next((i for i, line in enumerate(lines) if re.match(r"\s*\[\s*adapter\s*\]", line)), None)
+    name = setting.partition(" ")[0]
+    header = next((i for i, line in enumerate(lines) if re.match(rf"\s*\[\s*{section}\s*\]", line)), None)
     if header is None:
-        dotted = next(
-            (i for i, line in enumerate(lines) if re.match(r"\s*adapter\s*\.\s*learning_rate\s*=", line)), None
-        )
+        dotted = next((i for i, line in enumerate(lines) if re.match(rf"\s*{section}\s*\.\s*{name}\s*=", line)), None)
         if dotted is not None:
-            return _swapped(lines, dotted, f"adapter.{setting}", comment)
+            return _swapped(lines, dotted, f"{section}.{setting}", comment)
         start = [] if not lines or not lines[-1].strip() else [""]
-        return [*lines, *start, "[adapter]", comment, setting, ""]
+        return [*lines, *start, f"[{section}]", comment, setting, ""]
     for i in range(header + 1, len(lines)):
         if re.match(r"\s*\[", lines[i]):
             break
-        if re.match(r"""\s*["']?learning_rate["']?\s*=""", lines[i]):
+        if re.match(rf"""\s*["']?{name}["']?\s*=""", lines[i]):
             return _swapped(lines, i, setting, comment)
     return [*lines[: header + 1], comment, setting, *lines[header + 1 :]]
 

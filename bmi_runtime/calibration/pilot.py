@@ -34,6 +34,8 @@ class Pilot:
         Units to leave out, by name.
     set_aside : tuple of (str, str)
         Units that nothing can be said about, with the reason; see :mod:`bmi_runtime.calibration.screening`.
+    usable : ndarray of bool, (recorded bins,)
+        Which of the bins that were given are kept: those with finite counts and states.
     """
 
     counts: np.ndarray
@@ -43,6 +45,7 @@ class Pilot:
     names: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     set_aside: tuple[tuple[str, str], ...] = ()
+    usable: np.ndarray | None = None
 
     def __post_init__(self):
         counts, states = np.asarray(self.counts, dtype=np.float64), np.asarray(self.states, dtype=np.float64)
@@ -52,6 +55,9 @@ class Pilot:
             )
         usable = np.isfinite(states).all(axis=1) & np.isfinite(counts).all(axis=1)
         object.__setattr__(self, "states", states[usable])
+        of_all = np.array(np.ones(len(counts)) if self.usable is None else self.usable, dtype=bool)
+        of_all[np.flatnonzero(of_all)] = usable
+        object.__setattr__(self, "usable", of_all)
         names = self.names or tuple(str(unit) for unit in range(counts.shape[1]))
         unknown = [name for name in self.left_out if name not in names]
         if unknown:

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from bmi_runtime.calibration.aim_fit import Screen
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.screening import check_speed, usable_units
 from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
@@ -74,3 +75,30 @@ def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: 
     states = velocity_scale * recording.column("output", "intended").astype(np.float64)
     states[recording.column("input", "stale") > 0] = np.nan
     return recording.column("input", "counts").astype(np.float64), states, float(bin_s), kind
+
+
+def load_screen(path: str | pathlib.Path, usable: np.ndarray) -> Screen | None:
+    """Read what the subject of a session saw in every bin, which is what was shown at the end of the bin before.
+
+    Parameters
+    ----------
+    path : path
+    usable : ndarray of bool, (recorded bins,)
+        `Pilot.usable`.
+
+    Returns
+    -------
+    Screen or None
+        None for a data file, or a session that took its intention from recorded kinematics.
+    """
+    if pathlib.Path(path).suffix.lower() != ".mcap":
+        return None
+    from bmi_runtime.recording.reader import Recording
+
+    recording = Recording(pathlib.Path(path))
+    if (recording.header.get("config") or {}).get("adapter", {}).get("intention") == "recorded":
+        return None
+    axes = recording.column("output", "intended").shape[1]
+    cursor, target = (recording.column("output", name)[:, :axes].astype(np.float64) for name in ("cursor", "target"))
+    seen, shown = (np.vstack([rows[:1], rows[:-1]]) for rows in (cursor, target))
+    return Screen(seen, shown, usable)

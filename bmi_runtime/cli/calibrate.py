@@ -4,6 +4,7 @@ import dataclasses
 
 import click
 
+from bmi_runtime.cli.calibrate_dials import check_dials, dial_options, dial_settings, dials_answer, why_not_written
 from bmi_runtime.cli.calibrate_text import summary
 from bmi_runtime.cli.common import answer, answer_options, say
 
@@ -39,7 +40,7 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.option("--drift", type=float, metavar="Q",
               help="Variance per bin of the truth's random walk: adds the error and the best rate.")  # fmt: skip
 @click.option("--write", type=click.Path(), metavar="FILE.toml",
-              help="Put the rate into this configuration as adapter.learning_rate, commented.")  # fmt: skip
+              help="Put the rate (and a session's gain and smoothing) into this configuration, commented.")  # fmt: skip
 @click.option("--leave-out", default="", metavar="UNITS", help="Units of the pilot to leave out, as 3,7.")
 @click.option("--velocity-scale", type=float, default=10.0, show_default=True,
               help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
@@ -66,6 +67,7 @@ from bmi_runtime.cli.common import answer, answer_options, say
     metavar="S",
     help="With inferred labels: how long a wrong one lasts on average, s.",
 )
+@dial_options
 @click.option("--force", is_flag=True, help="Take what is refused for being outside its validity.")
 @click.option("--all-units", is_flag=True, help="Print every unit, not just the few that decide.")
 @click.option("--gui", is_flag=True, help="Open a window with both trade-off curves, to drag the rate along them.")
@@ -82,6 +84,7 @@ def calibrate(as_json, **options):
 
     _one_error_bound(options)
     _check_task_wishes(options)
+    check_dials(options)
     if options["method"] != "adaptive":
         _other_method(options, as_json)
         return
@@ -92,7 +95,7 @@ def calibrate(as_json, **options):
     if options["labels"] == "inferred":
         _with_labels(design, options, as_json)
         return
-    outcomes = _outcomes(scores, options)
+    outcomes = _outcomes(scores, fit, options)
     info, found, method = _rate(design, scores, options, outcomes)
     rate = options["learning_rate"] if found is None else found.learning_rate
     threshold, initial = options["threshold"], options["initial_covariance"]
@@ -100,11 +103,12 @@ def calibrate(as_json, **options):
     result = _result(prediction, found) | _drifting(info, rate, options["drift"]) | {"method": method}
     if fit is not None:
         result["pilot"] = _pilot(fit, scores, options, rate)
-        result["expected"] = dataclasses.asdict(outcomes.at(rate))
+        result["expected"] = dataclasses.asdict(outcomes.at(rate, options["gain"], options["smoothing"]))
+        if options["dials"]:
+            result["dials"] = dials_answer(outcomes, rate)
     if options["write"] is not None:
         _check_writable(prediction, method, options)
-        _write(options["write"], options["pilot"] or options["design"], prediction, found)
-        result["written"] = options["write"]
+        result |= _write(options["write"], options["pilot"] or options["design"], prediction, found, result, outcomes)
     if not prediction.validity["trustworthy"] and method in ("given", "closed form"):
         say(f"note: {prediction.validity['verdict']}", as_json=True)
     answer(result, as_json, "" if as_json else summary(prediction, found, method, result, options["all_units"]))
@@ -202,7 +206,7 @@ def _check_task_wishes(options) -> None:
         raise BadInput(f"--{wrong[0].replace('_', '-')} {options[wrong[0]]:g} cannot be; give a number above zero")
 
 
-def _outcomes(scores, options):
+def _outcomes(scores, fit, options):
     """Return what predicts decoding and the task from a pilot, None without one."""
     from bmi_runtime import config as configuration
     from bmi_runtime.calibration.outcomes import Outcomes
@@ -212,10 +216,11 @@ def _outcomes(scores, options):
     path = str(options["pilot"])
     if not path.lower().endswith(".mcap"):
         return Outcomes(scores, configuration.load())
+    from bmi_runtime.calibration.pilot_files import load_screen
     from bmi_runtime.recording.reader import Recording
 
     recorded = configuration.as_recorded(Recording(path).header.get("config") or {})
-    return Outcomes(scores, configuration.from_dict(recorded, path))
+    return Outcomes(scores, configuration.from_dict(recorded, path), load_screen(path, fit.pilot.usable))
 
 
 def _task_rate(design, outcomes, options):
@@ -366,12 +371,12 @@ def _drifting(info, rate, drift) -> dict:
     }
 
 
-def _write(path, design, prediction, found) -> None:
-    """Write the rate into a configuration whose bins are those of the design."""
+def _write(path, design, prediction, found, result=None, outcomes=None) -> dict:
+    """Write the rate, and what else was calculated, into a configuration whose bins are those of the design."""
     import datetime
     import pathlib
 
-    from bmi_runtime.calibration.config_update import write_learning_rate
+    from bmi_runtime.calibration.config_update import write_settings
 
     why = (
         "a given learning rate"
@@ -380,11 +385,20 @@ def _write(path, design, prediction, found) -> None:
     )
     origin = (
         f"{datetime.date.today().isoformat()}, from {pathlib.Path(design).name} ({prediction.design.likelihood}, "
-        f"{prediction.design.units} units), {why}; predicted error sd "
-        f"{prediction.largest_error.max() ** 0.5:.3g}, "
+        f"{prediction.design.units} units)"
+    )
+    told = (
+        f"{origin}, {why}; predicted error sd {prediction.largest_error.max() ** 0.5:.3g}, "
         f"converges in {prediction.convergence_bins.max() * prediction.design.bin_s:.3g} s"
     )
-    write_learning_rate(path, float(prediction.closed.rate[0]), origin, prediction.design.bin_s)
+    settings = {"adapter.learning_rate": (float(prediction.closed.rate[0]), told)}
+    dials = (result or {}).get("dials")
+    reason = why_not_written(dials, outcomes.config) if dials else ""
+    if dials and not reason:
+        settings |= dial_settings(dials, origin)
+    write_settings(path, settings, prediction.design.bin_s)
+    told_of = {"written": path, "written_keys": list(settings)}
+    return told_of | ({"not_written": f"gain and smoothing were not written: {reason}"} if reason else {})
 
 
 def _result(prediction, found) -> dict:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+from bmi_runtime.cli.calibrate_dials import dial_text
+
 FEW = 5
 PILOT_NAMES = {
     "learning_rate": "learning rate",
@@ -31,8 +33,23 @@ def summary(prediction, found, method, result, all_units: bool) -> str:
         _table(prediction, all_units),
         _validity(prediction, method),
         _pilot(result.get("pilot")),
+        dial_text(result.get("dials")),
+        _written(result),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _written(result) -> str:
+    """Return what was written where."""
+    if "written" not in result:
+        return ""
+    lines = [f"written into {result['written']}: {', '.join(result['written_keys'])}", result.get("not_written", "")]
+    return "\n".join(line for line in lines if line)
+
+
+def digits(value: float, count: int) -> float:
+    """Return a number rounded to so many significant digits."""
+    return float(f"{value:.{count}g}")
 
 
 def _headline(prediction, found, method) -> str:

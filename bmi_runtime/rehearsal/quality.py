@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot, velocity_dm_s
-from bmi_runtime.rehearsal.subject_fit import intended_path
 from bmi_runtime.rehearsal.units_fit import _filled
 from bmi_runtime.rehearsal.world import FittedWorld
 

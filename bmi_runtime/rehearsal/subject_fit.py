@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.signal import lfilter
 
 from bmi_runtime.constants import DM_PER_M
-from bmi_runtime.intention.infer import aim_gains
+from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.world import BOUNDS, SUBJECT_PARAMETERS, FittedSubject
 
@@ -25,34 +24,6 @@ ASSUMED = FittedSubject(  # of reaching with vision: literature's usual ranges, 
 LEAST_GAIN = 8.0
 """How much likelier (nats) the units must be under an intention than without movement, to say anything of it."""
 LEAST_TARGETS = 4
-
-
-def intended_path(parameters, seen: np.ndarray, target: np.ndarray, bin_s: float) -> np.ndarray:
-    """Return the velocity (m/s) that a controller intends in every bin, (bins, axes).
-
-    Parameters
-    ----------
-    parameters : sequence of float
-        Frequency (Hz), delay and reaction (s); delays between bins are interpolated.
-    seen, target : ndarray, (bins, axes)
-        Positions (m).
-    """
-    frequency_hz, delay_s, reaction_s = parameters[:3]
-    keep, pull = aim_gains(2.0 * np.pi * frequency_hz, bin_s)
-    error = _delayed(target, reaction_s / bin_s) - _delayed(seen, delay_s / bin_s)
-    return lfilter([pull], [1.0, -keep], error, axis=0)
-
-
-def _delayed(rows: np.ndarray, bins: float) -> np.ndarray:
-    whole, part = int(bins), bins - int(bins)
-    return (1.0 - part) * _shifted(rows, whole) + (part * _shifted(rows, whole + 1) if part else 0.0)
-
-
-def _shifted(rows: np.ndarray, bins: int) -> np.ndarray:
-    if not bins:
-        return rows
-    bins = min(bins, len(rows) - 1)
-    return np.vstack([np.repeat(rows[:1], bins, axis=0), rows[:-bins]])
 
 
 class Profile:

@@ -12,8 +12,8 @@ import itertools
 import numpy as np
 
 from bmi_runtime.analysis.glm.model import PoissonGLM
+from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot
-from bmi_runtime.rehearsal.subject_fit import intended_path
 from bmi_runtime.rehearsal.world import FittedSubject, UnitStatistics
 
 HISTORY_S = 0.1

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
+from bmi_runtime.calibration.aim_fit import Screen
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.outcomes import Outcomes
 from bmi_runtime.calibration.pilot import Pilot, fit_pilot
@@ -26,27 +27,29 @@ def session(world, rate, seed, seconds, *overrides):
     config = configuration.load(world, wanted)
     source = SimulatedSource(config)
     running, given = Session(config, source.world.initial_model()), Bin(*config.layout)
-    counts, intended, squares, times, bins = [], [], [], [], round(seconds / config.bin_s)
+    counts, squares, times, bins = [], [], [], round(seconds / config.bin_s)
+    seen, target, taught = [], [], []
     for t in range(bins):
+        seen.append(running.cursor[:2])
+        target.append(running.task.target[:2])
         source.next_bin(given, running.cursor, running.task.target)
-        running.step(given.bytes)
+        taught.append(running.step(given.bytes).output.intended.copy())
         counts.append(given.fields.counts.copy())
-        intended.append(source.world.intended)
         late = t >= bins // 2
         decoded = running.decoder.state[2:]
-        squares += [float(((decoded - intended[-1]) ** 2).sum())] if late else []
+        squares += [float(((decoded - taught[-1]) ** 2).sum())] if late else []
         for event in running.events:
             if event.get("name") == "trial" and late and event["result"] == "success":
                 times.append(event["time_to_target_s"])
         running.events.clear()
     achieved = math.sqrt(np.mean(squares)), float(np.mean(times))
-    return config, np.array(counts), np.array(intended) * 10, achieved
+    pilot = Pilot(np.array(counts), np.array(taught) * 10, config.bin_s, "poisson")
+    return config, pilot, Screen(np.array(seen), np.array(target), pilot.usable), achieved
 
 
 def outcomes(world, *overrides, seconds=40):
-    config, counts, states, _ = session(world, 1e-7, 9, seconds, *overrides)
-    fit = fit_pilot(Pilot(counts, states, config.bin_s, "poisson"))
-    return Outcomes(MeasuredScores(fit), config)
+    config, pilot, screen, _ = session(world, 1e-7, 9, seconds, *overrides)
+    return Outcomes(MeasuredScores(fit_pilot(pilot)), config, screen)
 
 
 @pytest.mark.slow
@@ -77,8 +80,8 @@ def test_faster_rates_decode_worse_and_a_wish_finds_where():
 def test_command_line(tmp_path):
     from bmi_runtime.cli.calibrate import calibrate
 
-    _, counts, states, _ = session(None, 1e-7, 4, 30, "session.units=12")
-    np.savez(tmp_path / "p.npz", counts=counts, bin_s=0.005, velocity=states / 10)
+    _, pilot, _, _ = session(None, 1e-7, 4, 30, "session.units=12")
+    np.savez(tmp_path / "p.npz", counts=pilot.counts, bin_s=0.005, velocity=pilot.states / 10)
 
     def run(*arguments):
         return CliRunner().invoke(
