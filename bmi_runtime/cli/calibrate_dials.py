@@ -84,15 +84,13 @@ def why_not_written(dials: dict[str, Any], config) -> str:
 
 def dial_settings(dials: dict[str, Any], origin: str) -> dict[str, tuple[float, str]]:
     """Return what is written into a configuration, with where it came from."""
-    from bmi_runtime.cli.calibrate_text import digits
-
     best, now = dials["expected"], dials["configured"]["expected"]
     why = (
         f"{origin}; expected {best['hits_per_minute']:.3g} hits a minute (as configured in the pilot "
         f"{now['hits_per_minute']:.3g}), with velocity_sd_m_s = {dials['velocity_sd_m_s']:g}"
     )
     names = {"decoder.gain": "gain", "decoder.velocity_time_constant_s": "velocity_time_constant_s"}
-    return {key: (digits(dials[name], 3), why) for key, name in names.items()}
+    return {key: (float(f"{dials[name]:.3g}"), why) for key, name in names.items()}
 
 
 def dial_text(dials: dict[str, Any] | None) -> str:

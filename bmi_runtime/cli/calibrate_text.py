@@ -47,11 +47,6 @@ def _written(result) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def digits(value: float, count: int) -> float:
-    """Return a number rounded to so many significant digits."""
-    return float(f"{value:.{count}g}")
-
-
 def _headline(prediction, found, method) -> str:
     design = prediction.design
     why = "" if found is None else f" for {found.wish}; unit {design.names[found.binding_unit]} binds"
