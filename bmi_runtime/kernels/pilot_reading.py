@@ -45,9 +45,7 @@ def evidence_along(
             if poisson:
                 poisson_evidence(weights, covariance, n, valid, u, bin_s, trust, score, information, scratch)
             else:
-                gaussian_evidence(
-                    weights, covariance, n, valid, u, noise_variance, trust, score, information, scratch
-                )
+                gaussian_evidence(weights, covariance, n, valid, u, noise_variance, trust, score, information, scratch)
             for a in range(axes):
                 if counted:
                     reading[t, a] = score[a] + predicted[t, a]
