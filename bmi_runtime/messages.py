@@ -44,6 +44,7 @@ STREAMS = {
     "configuration": Stream(
         "the full configuration and the live parameters, for viewers that may not ask", True, True, 0.5
     ),
+    "decoder_file": Stream("the file of a decoder that was handed over, whole, with its name and bin", True, False),
 }
 
 

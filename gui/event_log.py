@@ -169,6 +169,7 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
         lambda m: f"The block could not set {m.get('set')}: {m.get('error')}",
     ),
     "runtime-restarted": ("safety", "alarm", lambda m: f"The runtime was restarted: {m.get('why', 'not known why')}"),
+    "learner-lost": ("command", "warning", lambda m: "the learner beside the loop is gone; the decoder stays as it is"),
     "recording-failed": ("data", "alarm", lambda m: f"THE RECORDING HAS STOPPED: {m.get('reason')}"),
     "refused-counts": ("data", "warning", lambda m: f"Counts that cannot be were left out, of {m.get('units')} units"),
     "message-refused": ("data", "warning", lambda m: f"A message of the source was refused: {m.get('reason')}"),

@@ -13,9 +13,7 @@ from bmi_runtime.cli.common import answer, answer_options, say  # noqa: E402
 @click.command()
 @click.argument("recording", type=click.Path())
 @click.option("--control", default="tcp://127.0.0.1:5582", show_default=True, help="Control address of the session.")
-@click.option(
-    "--decoder", default="recurrent", show_default=True, help="What is fitted (recurrent, history, ridge ...)."
-)
+@click.option("--decoder", default="joined", show_default=True, help="What is fitted (joined, recurrent, ridge ...).")
 @click.option("--every", "every_s", type=float, default=60.0, show_default=True, help="Seconds between refits.")
 @click.option("--refits", type=int, default=0, help="Stop after so many.  [default: go on]")
 @click.option("--dry-run", is_flag=True, help="Write the files, hand nothing over.")
@@ -29,14 +27,14 @@ def learn(recording, control, decoder, every_s, refits, dry_run, seed, as_json):
     bmi learn today.mcap --every 60
 
     The loop never waits for this process; if it is stopped or dies, the session goes on with the decoder that it has.
-    Each file is written beside the recording (today.learned-001.npz); keep them with it: a replay loads them again.
+    Each file is written beside the recording (today.learned-001.npz), and what was handed over is in the recording.
     """
+    import contextlib
     import math
-    import time
 
     from bmi_runtime import registry
     from bmi_runtime.decoding.tables import FITTED
-    from bmi_runtime.errors import BadInput, BmiError
+    from bmi_runtime.errors import BadInput
     from bmi_runtime.session.learner import Learner, stand_back
 
     if decoder not in FITTED:
@@ -46,10 +44,21 @@ def learn(recording, control, decoder, every_s, refits, dry_run, seed, as_json):
     stand_back()
     learner = Learner(recording, control, decoder, seed)
     handed: list[dict] = []
+    with learner.heard() if not dry_run else contextlib.nullcontext():
+        _refit(learner, recording, every_s, refits, dry_run, handed)
+    answer({"refits": learner.refits, "decoders": handed}, as_json)
+
+
+def _refit(learner, recording, every_s, refits, dry_run, handed):
+    """Refit and hand over until it was done `refits` times (0: for good)."""
+    import time
+
+    from bmi_runtime.errors import BadInput, BmiError
+
     while not refits or learner.refits < refits:
         started = time.monotonic()
         try:
-            path, bins = learner.refit()
+            path, bins = learner.refit(lambda text: say(text, True))
         except BadInput as error:
             if refits and not os.path.exists(recording):
                 raise
@@ -67,4 +76,3 @@ def learn(recording, control, decoder, every_s, refits, dry_run, seed, as_json):
             handed.append({"file": str(path), "bins": bins, "handed_over_at_bin": at})
         if not refits or learner.refits < refits:
             time.sleep(max(0.0, every_s - (time.monotonic() - started)))
-    answer({"refits": learner.refits, "decoders": handed}, as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from bmi_runtime.decoding.fitted_file import load_fitted
 from bmi_runtime.decoding.fitted_model import Fitted
 from bmi_runtime.decoding.joined import JoinedDecoder
+from bmi_runtime.decoding.recorded_files import stamp_of
 from bmi_runtime.errors import BadInput
 
 
@@ -130,7 +130,11 @@ class ClosedLoopDecoder:
 
 
 def fitted_from_file(
-    model: Any, fitted_file: str = "", velocity_unit_m_s: float | None = None, **_options: Any
+    model: Any,
+    fitted_file: str = "",
+    velocity_unit_m_s: float | None = None,
+    velocity_sd_m_s: float = 0.15,
+    **_options: Any,
 ) -> ClosedLoopDecoder:
     """Return the decoder of a file, ready for closed loop: ``decoder.kind = "fitted"``.
 
@@ -142,6 +146,8 @@ def fitted_from_file(
         What ``bmi compare --write`` wrote, or an ONNX model.
     velocity_unit_m_s : float, optional
         The decoder's unit of velocity in m/s, where the file does not know it (``decoder.options``).
+    velocity_sd_m_s : float
+        Of the velocity prior of a joined decoder.
 
     Raises
     ------
@@ -177,9 +183,7 @@ def recurrent_from_file(model: Any, fitted_file: str = "", **options: Any) -> Cl
     return fitted_from_file(model, fitted_file, **options)
 
 
-def joined_from_file(
-    model: Any, fitted_file: str = "", velocity_sd_m_s: float = 0.15, **options: Any
-) -> ClosedLoopDecoder:
+def joined_from_file(model: Any, fitted_file: str = "", **options: Any) -> ClosedLoopDecoder:
     """Return the joined decoder of a file of ``bmi train --kind joined``: ``decoder.kind = "joined"``.
 
     Raises
@@ -192,17 +196,14 @@ def joined_from_file(
     kind = _loaded(fitted_file, _stamp(fitted_file)).kind
     if kind != "joined":
         raise BadInput(f"{fitted_file} holds the decoder '{kind}'; use it with decoder.kind = 'fitted'")
-    made = fitted_from_file(model, fitted_file, **options)
-    made.decoder.precision = (made.unit * made.decoder.unit / velocity_sd_m_s) ** 2
-    return made
+    return fitted_from_file(model, fitted_file, **options)
 
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        found = pathlib.Path(path).stat()
+        return stamp_of(path)
     except OSError as error:
         raise BadInput(f"the fitted decoder {path} cannot be read: {error.strerror}") from None
-    return found.st_mtime_ns, found.st_size
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pathlib
 import zipfile
@@ -13,6 +14,7 @@ from bmi_runtime import registry
 from bmi_runtime.decoding import tables
 from bmi_runtime.decoding.fitted_model import Fitted, digest_of
 from bmi_runtime.decoding.onnx_model import load_onnx
+from bmi_runtime.decoding.recorded_files import content_of
 from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import write_npz
 
@@ -79,7 +81,7 @@ def load_fitted(path) -> Fitted:
     if path.suffix == ".onnx":
         return load_onnx(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(content_of(path)), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         head = json.loads(str(arrays.pop("head")))
         if head["format"] != FORMAT:

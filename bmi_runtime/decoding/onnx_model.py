@@ -19,6 +19,7 @@ import numpy as np
 from bmi_runtime.decoding.base import NotFinite
 from bmi_runtime.decoding.batch_decoder import DecoderBase
 from bmi_runtime.decoding.fitted_model import Fitted
+from bmi_runtime.decoding.recorded_files import content_of
 from bmi_runtime.errors import BadInput
 
 NUMBERS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
@@ -141,7 +142,7 @@ def load_onnx(path: pathlib.Path) -> Fitted:
         As :class:`OnnxDecoder`, and when the file cannot be read.
     """
     try:
-        model = path.read_bytes()
+        model = content_of(path)
     except OSError as error:
         raise BadInput(f"the ONNX model {path} cannot be read: {error.strerror}") from None
     decoder = OnnxDecoder(str(path), model)

@@ -2,14 +2,18 @@
 
 It reads the recording, which the loop appends to and never waits for, trains at a low priority, writes the decoder as a
 file beside the recording, and asks for it by the live parameter ``decoder.fitted_file``. The command is tried on the
-newest bins, takes effect on a bin boundary, and is in the recording, so that the session replays to the bit. If this
-process dies, nothing happens in the loop: the decoder that was handed over last goes on.
+newest bins, takes effect on a bin boundary, and is in the recording, the file with it, so that the session replays to
+the bit. A thread lets the session hear of this process every few seconds. If it dies, nothing happens in the loop: the
+decoder that was handed over last goes on, and the operator is told.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import zmq
@@ -25,6 +29,7 @@ from bmi_runtime.sources.session_file import session_recording
 
 NICENESS = 15  # the loop and the operator's window come first
 ANSWER_S = 5.0
+HEARD_EVERY_S, SILENCE_S = 3.0, 15.0  # a training holds the interpreter for seconds on a busy machine
 
 
 class Learner:
@@ -63,9 +68,16 @@ class Learner:
             raise BadInput(f"{self.recording} holds {seconds:.0f} s so far; learning begins at {self.least_s:g} s")
         return training_of(recording).bridged()
 
-    def refit(self) -> tuple[pathlib.Path, int]:
-        """Fit to what was recorded so far; return the decoder's file and the number of bins that it learned from."""
+    def refit(self, say: Callable[[str], None] = lambda text: None) -> tuple[pathlib.Path, int]:
+        """Fit to what was recorded so far; return the decoder's file and the number of bins that it learned from.
+
+        Parameters
+        ----------
+        say : callable
+            Told when the training begins.
+        """
         training = self.training()
+        say(f"training a {self.kind} decoder on {len(training.counts)} bins")
         if self.kind in KINDS:
             decoder: Any = trained(self.kind, training, seed=self.seed, for_loop=True)
         else:
@@ -90,19 +102,45 @@ class Learner:
         BmiError
             When there is no session, or it refuses.
         """
+        answer = self._asked({"set": "decoder.fitted_file", "value": str(path.resolve())})
+        if answer is None:
+            raise BmiError(f"no session answers at {self.address}; {path} was not handed over")
+        if not answer.get("ok", False):
+            raise BmiError(f"the session refused {path}: {answer.get('error', answer)}")
+        return answer
+
+    def _asked(self, command: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the session's answer to a command, None when there is none in time."""
         socket: Any = zmq.Context.instance().socket(zmq.REQ)
         socket.linger = 0
         try:
             socket.connect(self.address)
-            socket.send(pack({"set": "decoder.fitted_file", "value": str(path.resolve())}))
-            if not socket.poll(1e3 * ANSWER_S):
-                raise BmiError(f"no session answers at {self.address}; {path} was not handed over")
-            answer = unpack(socket.recv())
+            socket.send(pack(command))
+            return unpack(socket.recv()) if socket.poll(1e3 * ANSWER_S) else None
         finally:
             socket.close()
-        if not answer.get("ok", False):
-            raise BmiError(f"the session refused {path}: {answer.get('error', answer)}")
-        return answer
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Let the session hear of this process every few seconds, from a thread of its own, and of its end."""
+        if not self.address:
+            yield
+            return
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.is_set():
+                self._asked({"learner": SILENCE_S})
+                ended.wait(HEARD_EVERY_S)
+
+        thread = threading.Thread(target=beat, name="learner-heard", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._asked({"learner": 0})
 
 
 def stand_back() -> None:

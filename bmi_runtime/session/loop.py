@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bmi_runtime.decoding.recorded_files import content_of
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin
 from bmi_runtime.session import stability_report
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.event_limiter import EventLimiter
+from bmi_runtime.session.learner_watch import LearnerWatch
 from bmi_runtime.session.live_parameters import is_word, shown
 from bmi_runtime.session.pacing import NoPacer, Pacer
 from bmi_runtime.session.status import Status
@@ -78,7 +80,8 @@ class Loop:
         self._stimulates, self._knows_completion = isinstance(source, Stimulates), isinstance(source, KnowsCompletion)
         self._alarms = EventLimiter(config.bin_s)
         self._verbs = {"set": self._set, "do": self._do, "note": self._note, "get": self._get}
-        self._verbs["stability"] = self._stability
+        self._verbs |= {"stability": self._stability, "learner": self._learner}
+        self._learners = LearnerWatch()
         session.mark = self._mark
         if resumed:
             self._go_on_from(resumed)
@@ -109,6 +112,8 @@ class Loop:
         if self.resumed:
             self._missed = self.resumed.missed_bins(self.source.paced)
             self.opening_events.append(self._resumed_event(self.resumed))
+        if file := self.session.decoder_settings()["fitted_file"]:
+            self._keep_file(file, self.started_ns)
         self._snapshot(self.started_ns)
         for event in self.opening_events:
             self._both("event", {**event, "bin": self.session.bins}, self.started_ns)
@@ -187,7 +192,9 @@ class Loop:
                 self._both("event", event, now_ns)
 
     def _keep(self, now_ns: int) -> None:
-        """Record a snapshot when one is due; notice a recording that has failed."""
+        """Record a snapshot when one is due; notice a recording that has failed, and a learner that is silent."""
+        if self._learners.lost(now_ns):
+            self._both("event", {"name": "learner-lost", "bin": self.session.bins}, now_ns)
         recorder = self.recorder
         if not recorder:
             return
@@ -271,9 +278,28 @@ class Loop:
         raise BadInput(UNKNOWN_COMMAND)
 
     def _set(self, command: dict[str, Any]) -> dict[str, Any]:
-        answer = self.session.apply(command)
-        self._both("command", answer, time.monotonic_ns())
+        answer, now_ns = self.session.apply(command), time.monotonic_ns()
+        if is_word(command["set"], "decoder.fitted_file") and answer["new"]:
+            self._keep_file(answer["new"], now_ns)
+        self._both("command", answer, now_ns)
         return answer
+
+    def _keep_file(self, path: str, now_ns: int) -> None:
+        """Record the file of a decoder, so that the session replays where only its recording was taken to."""
+        if not self.recorder:
+            return
+        try:
+            content = content_of(path)
+        except OSError:  # it was there a moment ago, when the decoder was made
+            self._both("event", {"name": "decoder-file-not-recorded", "file": path, "bin": self.session.bins}, now_ns)
+            return
+        self.recorder.write("decoder_file", {"path": path, "bin": self.session.bins, "content": content}, now_ns)
+
+    def _learner(self, command: dict[str, Any]) -> dict[str, Any]:
+        now_ns = time.monotonic_ns()
+        if name := self._learners.heard(command["learner"], now_ns):
+            self._both("event", {"name": name, "bin": self.session.bins}, now_ns)
+        return {"learner": command["learner"], "bin": self.session.bins}
 
     def _do(self, command: dict[str, Any]) -> dict[str, Any]:
         if not is_word(command["do"], "stop"):

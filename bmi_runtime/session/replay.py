@@ -12,6 +12,7 @@ import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.config import Config
+from bmi_runtime.decoding.recorded_files import offer
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import BLOCK_STEPS, Recording
@@ -159,6 +160,13 @@ def _state_at(recording: Recording, bin_index: int) -> dict[str, Any]:
     return replay.session.snapshot()
 
 
+def recorded_files(recording: Recording) -> list[tuple[str, bytes]]:
+    """Return name and content of every decoder's file that a recording holds; older ones hold none."""
+    if not recording.stream_counts.get("decoder_file"):
+        return []
+    return [(message["path"], message["content"]) for _, message in recording.messages("decoder_file")]
+
+
 class Replay:
     """Steps a session through a recording.
 
@@ -175,6 +183,8 @@ class Replay:
     def __init__(self, recording: Recording, overrides=(), from_s: float = 0.0):
         self.recording, self.asks = recording, bool(overrides)
         self.first = _first_bin(recording, recording.n_steps, from_s) if overrides else 0
+        for name, content in recorded_files(recording):
+            offer(name, content)
         snapshot = _state_at(recording, self.first) if self.first else None
         self.session = session_from(recording, overrides, snapshot)
         if recording.dtype != self.session.record.dtype:

@@ -51,7 +51,7 @@ def test_other_streams_come_back_in_order(recorded):
     snapshots = [message for _, message in recording.messages("snapshot")]
     np.testing.assert_array_equal(snapshots[2]["weights"], np.arange(6.0).reshape(2, 3) + 25)
     assert recording.stream_counts == {
-        "step": 40, "event": 6, "command": 0, "snapshot": 4, "health": 0, "configuration": 2
+        "step": 40, "event": 6, "command": 0, "snapshot": 4, "health": 0, "configuration": 2, "decoder_file": 0
     }  # fmt: skip
     assert list(recording.messages("command")) == []
 
