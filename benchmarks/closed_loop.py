@@ -1,9 +1,11 @@
 """The simulated closed loop: from an untrained model, and in the hard world with and without adaptation.
 
     python benchmarks/closed_loop.py [--seeds 5] [--jobs 2]
+    python benchmarks/closed_loop.py --decoders [--seeds 8] [--jobs 2]
 
 Rows: the default configuration with adaptation (targets reached per minute, beside a decoder that knows the truth), and
-``configs/hard_world.toml`` with adaptation and with the true initial model but no adaptation.
+``configs/hard_world.toml`` with adaptation and with the true initial model but no adaptation. With ``--decoders``: the
+decoders of ``bmi compare --closed-loop`` in both worlds, 120 s to learn, 120 s (180 s) scored, as tables.
 """
 
 import argparse
@@ -15,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from bmi_runtime import config as configuration
+from bmi_runtime.cli.compare_closed_loop import compare_closed_loop, table_row
 from bmi_runtime.messages import Bin
 from bmi_runtime.session.core import Session
 from simulators.source import SimulatedSource
@@ -31,6 +34,58 @@ CASES = {  # name: (configuration, overrides, minutes)
     "hard world": ("hard_world", (), 10),
     "hard world, truth, no adaptation": ("hard_world", ("encoding.initial=truth", "adapter.enabled=false"), 10),
 }
+
+
+WORLDS = {  # name: configuration, overrides, seconds that are scored
+    "easy": (None, ["session.units=24"], 120.0),
+    "hard": ("hard_world", [], 180.0),
+}
+DECODERS = ("adaptive", "joined", "short-history", "recurrent", "ole", "smoothbatch", "rml", "refit-kalman", "ridge")
+MEASURES = {  # key: heading, factor, digits
+    "successes_per_min": ("hits/min", 1.0, 1),
+    "success_rate": ("success", 1.0, 2),
+    "time_to_target_s": ("time to target, s", 1.0, 2),
+    "path_efficiency": ("path efficiency", 1.0, 3),
+    "orthogonal_deviation_m": ("orthogonal deviation, mm", 1e3, 2),
+    "throughput_bits_s": ("Fitts, bits/s", 1.0, 2),
+    "bit_rate_bits_s": ("bits/s", 1.0, 2),
+}
+
+
+def decoders_of(world, seed, names):
+    """Return the runs of every decoder with one subject."""
+    path, overrides, test_s = WORLDS[world]
+    options = {"seeds": 1, "seed": seed, "calibration_s": 120.0, "test_s": test_s, "config_path": path}
+    rows = compare_closed_loop(names, options | {"overrides": overrides})["table"]
+    return {row["decoder"]: row["runs"][0] for row in rows}
+
+
+def compare(names, seeds, jobs, worlds):
+    """Print one table a world: means over subjects, and differences from the first decoder with 95 % intervals."""
+    work = [(world, seed) for world in worlds for seed in range(1, seeds + 1)]
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        futures = {pool.submit(decoders_of, *pair, names): pair for pair in work}
+        done = {}
+        for future in concurrent.futures.as_completed(futures):
+            done[futures[future]] = future.result()
+            print(futures[future], json.dumps(done[futures[future]]), flush=True)
+    tables = {}
+    for world in worlds:
+        runs = {name: [done[world, seed][name] for seed in range(1, seeds + 1)] for name in names}
+        tables[world] = [table_row(name, runs[name], runs[names[0]]) for name in names]
+        heads = ["decoder", *(head for head, _, _ in MEASURES.values())]
+        print(f"\n{world} world, {seeds} subjects\n\n| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
+        for row in tables[world]:
+            cells = [f"{k * row['mean'][key]:.{digits}f}" for key, (_, k, digits) in MEASURES.items()]
+            print(f"| {row['decoder']} | {' | '.join(cells)} |")
+        print(f"\n| minus {names[0]} | {' | '.join(heads[1:])} |\n|{' --- |' * len(heads)}")
+        for row in tables[world][1:]:
+            cells = []
+            for key, (_, k, digits) in MEASURES.items():
+                mean, low, high = (k * value for value in row["difference"][key])
+                cells.append(f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+            print(f"| {row['decoder']} | {' | '.join(cells)} |")
+    print(json.dumps({"decoders": tables}))
 
 
 def minutes_of(case, seed):
@@ -56,7 +111,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--decoders", nargs="?", const=",".join(DECODERS), help="compare these in both worlds")
+    parser.add_argument("--worlds", default=",".join(WORLDS))
     options = parser.parse_args()
+    if options.decoders:
+        compare(options.decoders.split(","), options.seeds, options.jobs, options.worlds.split(","))
+        return
     work = [(case, seed) for case in CASES for seed in range(1, options.seeds + 1)]
     with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
         done = dict(zip(work, pool.map(minutes_of, *zip(*work)), strict=True))

@@ -107,17 +107,9 @@ def learn(name: str, subject: Subject, seconds: float, half_life_s: float | None
         subject.hand_over(fit_decoder("kalman-velocity", first))
         subject.hand_over(fit_decoder(name, Training.joined([first, subject.run(seconds / 2)[0]])))
     elif name in KINDS:
-        subject.hand_over(fit_for_loop(name, subject.run(seconds)[0], subject.config.decoder.velocity_sd_m_s))
+        subject.hand_over(trained(name, subject.run(seconds)[0], for_loop=True))
     else:
         subject.hand_over(fit_decoder(name, subject.run(seconds)[0]))
-
-
-def fit_for_loop(name: str, training: Training, velocity_sd_m_s: float, seed: int = 1) -> Any:
-    """Return a network decoder trained for a loop on a calibration block, whose velocities are in m/s."""
-    decoder = trained(name, training, seed=seed, for_loop=True)
-    if isinstance(decoder, JoinedDecoder):
-        decoder.precision = (decoder.unit / velocity_sd_m_s) ** 2
-    return decoder
 
 
 def compare_closed_loop(
@@ -161,7 +153,7 @@ def compare_closed_loop(
         "calibration_s": options["calibration_s"],
         "test_s": options["test_s"],
         "reference": names[0],
-        "table": [_row(name, runs[name], runs[names[0]]) for name in names],
+        "table": [table_row(name, runs[name], runs[names[0]]) for name in names],
     }
 
 
@@ -174,7 +166,8 @@ def _config(options: dict[str, Any], seed: int) -> tuple[Config, FittedWorld | N
     return config, world.draw(np.random.default_rng([seed, 11]))
 
 
-def _row(name, runs, reference) -> dict[str, Any]:
+def table_row(name, runs, reference) -> dict[str, Any]:
+    """Return the row of a decoder: every measure's mean over subjects, and the paired difference from the first."""
     values = {key: np.array([run[key] for run in runs]) for key in runs[0]}
     first = {key: np.array([run[key] for run in reference]) for key in runs[0]}
     return {

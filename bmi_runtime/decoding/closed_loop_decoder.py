@@ -130,11 +130,7 @@ class ClosedLoopDecoder:
 
 
 def fitted_from_file(
-    model: Any,
-    fitted_file: str = "",
-    velocity_unit_m_s: float | None = None,
-    velocity_sd_m_s: float = 0.15,
-    **_options: Any,
+    model: Any, fitted_file: str = "", velocity_unit_m_s: float | None = None, **_options: Any
 ) -> ClosedLoopDecoder:
     """Return the decoder of a file, ready for closed loop: ``decoder.kind = "fitted"``.
 
@@ -146,8 +142,6 @@ def fitted_from_file(
         What ``bmi compare --write`` wrote, or an ONNX model.
     velocity_unit_m_s : float, optional
         The decoder's unit of velocity in m/s, where the file does not know it (``decoder.options``).
-    velocity_sd_m_s : float
-        Of the velocity prior of a joined decoder.
 
     Raises
     ------

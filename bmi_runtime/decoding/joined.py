@@ -11,7 +11,7 @@ is the velocity that these observers speak of, ``(H' R^-1 H + q I)^-1 H' R^-1 (o
 Why it is so: a network trained for the least squared error answers with too small velocities (its H is 0.65 to 0.85 in
 the simulated loops), which makes a loop slow; inverting its encoding takes that back. When the units drift the network
 ages and its part of H falls, while the units' own filter follows them; R says how much each is still worth. The prior
-precision q is that of ``velocity_sd_m_s`` in a loop and that of the recorded velocity on recordings.
+precision q is the inverse variance of the recorded velocity on recordings, and less in a loop.
 """
 
 from __future__ import annotations

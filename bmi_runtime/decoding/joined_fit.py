@@ -16,6 +16,8 @@ from bmi_runtime.encoding.model import EncodingModel, pair_indices
 
 FILTER_CONSTANT_S = 0.12  # of the units' filter; what it leaves of a longer memory is lag
 FILTER_SD_M_S = 0.15
+LOOP_SD_DM_S = 2.0
+"""Of the velocity prior in a loop: less slows the cursor down, more lets noise through (docs/compare.md)."""
 EXCESS_SHARE = 0.01
 """What adaptation of the observers may cost: excess squared error over their noise variance, for good."""
 SHORTEST_MEMORY_S = 30.0
@@ -31,11 +33,13 @@ def fitted_parameters(training: Training, network: ShortHistoryDecoder, unit: fl
     network : ShortHistoryDecoder
         Fitted to it, with its validation.
     unit : float, optional
-        Of the velocity inside, in that of the training; its mean is then taken as 0.
+        Of the velocity inside, in that of the training. Then it is for a loop: its mean is taken as 0, and its prior
+        is that of a loop.
     """
     velocity = training.velocity
     known = np.isfinite(velocity).all(axis=1)
     mean = np.zeros(training.n_axes) if unit else velocity[known].mean(axis=0)
+    precision = LOOP_SD_DM_S**-2 if unit else None
     unit = unit or float(velocity[known].std()) or 1.0
     meant = (velocity - mean) / unit
     whole = bool((training.counts == np.round(training.counts)).all() and training.counts.min() >= 0.0)
@@ -51,8 +55,9 @@ def fitted_parameters(training: Training, network: ShortHistoryDecoder, unit: fl
     return {
         "unit_weights": model.weights, "unit_covariance": model.covariance, "unit_noise": model.noise_variance,
         "poisson": int(whole), "observer_weights": weights, "observer_covariance": covariance,
-        "observer_noise": noise, "rate": rate, "noise_share": share, "precision": 1.0 / told_variance(meant[known]),
-        "mean": mean, "unit": unit, "bin_s": training.bin_s,
+        "observer_noise": noise, "rate": rate, "noise_share": share,
+        "precision": precision or 1.0 / told_variance(meant[known]), "mean": mean, "unit": unit,
+        "bin_s": training.bin_s,
     }  # fmt: skip
 
 

@@ -17,9 +17,9 @@ from bmi_runtime.decoding.recurrent_data import Scales, Sequences
 from bmi_runtime.decoding.short_history_network import ARRAYS, Shape, WindowSampler, run_member
 from bmi_runtime.kernels import feedforward
 
-RECIPE = Recipe(entry=96, hidden=64, members=3, window_s=0.4, epochs=40.0, fewest_updates=300, most_updates=800,
+RECIPE = Recipe(entry=96, hidden=64, members=3, window_s=0.6, epochs=40.0, fewest_updates=300, most_updates=800,
                 rate=3e-3, decay=0.05, unit_drop=0.2, drop=0.3)  # fmt: skip
-LOOP_RECIPE = dataclasses.replace(MEMORY_RECIPE, window_s=0.16, members=2, epochs=40.0, rate=3e-3, decay=0.05)
+LOOP_RECIPE = dataclasses.replace(MEMORY_RECIPE, window_s=0.28, members=2, epochs=40.0, rate=3e-3, decay=0.05)
 
 
 class ShortHistoryDecoder(NetworkDecoder):

@@ -194,7 +194,7 @@ def test_it_drives_a_session_learns_in_it_and_replays_to_the_bit(calibrated):
     loop = launch.assemble(configuration.load(None, [*WORLD, *chosen, f"recording.path='{path}'"]), "max")
     decoder = loop.session.decoder.decoder.decoder
     before, unit = decoder.weights.copy(), decoder.model.weights.copy()
-    assert decoder.precision == pytest.approx((0.1 / 0.15) ** 2)
+    assert decoder.precision == 0.25 and decoder.unit == 0.1
     launch.run(loop, 600)
     assert loop.session.task.successes >= 10
     assert not np.array_equal(decoder.weights, before) and not np.array_equal(decoder.model.weights, unit)
