@@ -110,7 +110,7 @@ class Soak:
                 self.states.append(message["safety"])
                 self.bins.add(message["bin"])
 
-    def happen(self, fault):
+    def fault(self, fault):
         """Let one fault happen."""
         getattr(self, fault.replace("-", "_"))()
 
@@ -182,7 +182,7 @@ def soak(hours, every_s, folder):
     while time.monotonic() - begin < hours * 3600.0:
         fault = FAULTS[number % len(FAULTS)]
         at, before = time.monotonic(), len(run.arrivals)
-        run.happen(fault)
+        run.fault(fault)
         run.listen(every_s)
         memory.append(resident_mb(run.runtime()))
         rows[fault].append(aftermath(run, at, before))

@@ -138,7 +138,7 @@ EVENT_ADVICE = {
     "stability": "Stop (F9) and start untrained with assistance, or watch whether adaptation catches up",
     "runtime-restarted": "Check that decoder and recording are the ones you expect; the bar names the new file",
     "decoder-not-finite": "The decoder starts again at the cursor; Hold (F6) if it happens again",
-    "covariance-lost": "These units learn anew; if there are many, hold and look at the raster",
+    "covariance-lost": "These units learn again; if there are many, hold and look at the raster",
     "source-unreachable": "Is the acquisition program running? Check source.address",
 }
 
@@ -214,7 +214,7 @@ class Alarms:
         )
 
     def acknowledge(self) -> int:
-        """Take note of all that is shown; return how many there were. What lasts is shown on, small and silent."""
+        """Acknowledge all that is shown; return how many there were. What lasts is shown on, small and silent."""
         fresh = [alarm for alarm in self.by_key.values() if not alarm.acknowledged]
         for alarm in fresh:
             alarm.acknowledged = True

@@ -140,7 +140,7 @@ class Client:
             answered(reply)
 
     def _give_up(self, reason: str) -> None:
-        """Answer with the reason, and start the request socket anew (a REQ socket cannot skip an answer)."""
+        """Answer with the reason, and start the request socket again (a REQ socket cannot skip an answer)."""
         _, answered, _ = self._asked  # type: ignore[misc]
         self._asked = None
         self._close_requester()
@@ -170,7 +170,7 @@ def check_version(message: Any) -> None:
 
 
 def describe(command: dict[str, Any]) -> str:
-    """Return a command in words, for answers and the log."""
+    """Return a command as text, for answers and the log."""
     if "set" in command:
         return f"set {command['set']} to {command.get('value')}"
     key, value = next(iter(command.items()), ("nothing", ""))

@@ -369,7 +369,7 @@ class Console(QtWidgets.QMainWindow):
         self.commands.next_block()
 
     def do_acknowledge(self) -> None:
-        """Take note of all alarms: they are silent, and go when they are over."""
+        """Acknowledge all alarms: they are silent, and go when they are over."""
         count = self.alarms.acknowledge()
         self.do_say(f"{count} acknowledged" if count else "there is no alarm to acknowledge")
         self._state_shown = ()

@@ -1,4 +1,4 @@
-"""Why a runtime does not let this window in: the handshake of an encrypted connection, watched and said in words."""
+"""Why a runtime does not let this window in: the handshake of an encrypted connection, watched and explained."""
 
 from __future__ import annotations
 

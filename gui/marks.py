@@ -15,7 +15,7 @@ DASHES = np.linspace(0.0, 1.0, 14)
 
 
 class MarkLines:
-    """Upright lines over one plot, each with its word; drawn anew only when they or the plot's ranges change.
+    """Upright lines over one plot, each with its word; redrawn only when they or the plot's ranges change.
 
     Parameters
     ----------

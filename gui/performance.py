@@ -67,7 +67,7 @@ def group(label: str, rows: np.ndarray) -> Group:
 
 
 def block_name(block) -> str:
-    """Return a block in words."""
+    """Return a block as text."""
     parts = [block.name] if block.name else []
     parts += [block.task or "task", "adapting" if block.adapting else "not adapting"]
     parts += ["decoder frozen"] if block.frozen else []

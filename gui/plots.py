@@ -1,4 +1,4 @@
-"""Plots in the house's style, and export of what they show."""
+"""Plots in the project's style, and export of what they show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS, MARGIN = 0.2, 0.02  # of a range that is shown in round steps: at least f
 class Plot(pyqtgraph.PlotWidget):
     """A plot with quiet axes and a grid, whose right click belongs to its panel.
 
-    Axes are kept as pictures and drawn anew only when their range changes; panels that change all the time give ranges
+    Axes are kept as pictures and redrawn only when their range changes; panels that change all the time give ranges
     in round steps (:func:`round_range`), so that this is seldom.
 
     Parameters
@@ -52,7 +52,7 @@ class Plot(pyqtgraph.PlotWidget):
         return item
 
     def name_axis(self, side: str, text: str) -> None:
-        """Name an axis; what it is called already costs nothing (a name lays the whole plot out anew)."""
+        """Name an axis; what it is called already costs nothing (a name lays the whole plot out again)."""
         setattr(self, side, text)
         wanted = (self._fitting(text) if side == "left" else text, theme.current().muted)
         if self._names.get(side) != wanted:
@@ -221,7 +221,7 @@ class FixedWidthLabel(QtWidgets.QLabel):
     """A label for text that changes all the time: it keeps its room, so that a change does not lay the window out.
 
     The room grows when a text needs more, and never shrinks. (A label of fixed size is the one kind that Qt does not
-    lay out anew for each text.)
+    lay out again for each text.)
     """
 
     def show_text(self, text: str) -> None:
@@ -289,7 +289,7 @@ class Figures(QtWidgets.QWidget):
             caption.setStyleSheet(f"color: {theme.current().muted}")
 
     def resizeEvent(self, event):
-        """Choose the letters' size anew."""
+        """Choose the letters' size again."""
         super().resizeEvent(event)
         self._fit()
 

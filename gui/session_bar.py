@@ -127,7 +127,7 @@ class SessionBar(QtWidgets.QWidget):
         self.row.setSpacing(spacing)
 
     def resizeEvent(self, event):
-        """Choose the size of the words anew."""
+        """Choose the size of the words again."""
         super().resizeEvent(event)
         self._fit()
 

@@ -100,7 +100,7 @@ def _why_not_adapting(store, state: str, rate: float) -> str:
 
 
 def block(store) -> str:
-    """Return the block in words: its number, its name, its task, the assist."""
+    """Return the block as text: its number, its name, its task, the assist."""
     if store.step is None:
         return ""
     task = str(store.live.get("task.kind") or store.config.get("task", {}).get("kind", ""))

@@ -31,7 +31,7 @@ class Night:
     baseline_sd: float = 0.1
 
     def pass_over(self, population: Population, rng: np.random.Generator) -> np.ndarray:
-        """Let a night pass; return which units are others (units,). The day's own misbehaviour begins anew."""
+        """Let a night pass; return which units are others (units,). The day's own misbehaviour begins again."""
         axes = slice(1, 1 + population.regressors.n_axes)
         weights = population.weights
         weights[axes] = turned(weights[axes], self.turn_rad, rng)

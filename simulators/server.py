@@ -165,7 +165,7 @@ class SpikeServer:
         self.bins += 1
 
     def stop(self) -> None:
-        """End after the bin in hand."""
+        """End after the current bin."""
         self.running = False
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Answer:
     binding_unit : int
         The unit that decides.
     wish : str
-        What was asked for, in words.
+        What was asked for, as text.
     """
 
     learning_rate: float

@@ -161,7 +161,7 @@ class Monitor:
         ])  # fmt: skip
 
     def reset(self, covariance: np.ndarray) -> None:
-        """Start anew from the covariance of the weights' error, (pairs, units): the filter's initial covariance."""
+        """Start again from the covariance of the weights' error, (pairs, units): the filter's initial covariance."""
         self.count = 0
         for array in self._arrays().values():
             array[...] = 0

@@ -12,7 +12,7 @@ def share(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], worker
     """Return what `function` answers to each of `calls`, in their order.
 
     Through joblib: threads of this process, since kernels release the interpreter's lock and a process of its own would
-    load them anew; within ``joblib.parallel_config(backend="dask")`` the cluster's processes. The base install has no
+    load them again; within ``joblib.parallel_config(backend="dask")`` the cluster's processes. The base install has no
     joblib; the same threads then come from the standard library.
 
     Parameters

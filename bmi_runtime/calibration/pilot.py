@@ -133,7 +133,7 @@ class PilotFit:
         """Return the interval of a calibration's quantity that reflects the pilot's uncertainty.
 
         A bootstrap over blocks of the pilot: each draw weighs the blocks as often as they are drawn, moves the weights
-        by one Newton step (the one-step bootstrap) and averages the information anew over the drawn states. The
+        by one Newton step (the one-step bootstrap) and averages the information again over the drawn states. The
         interval is moved, in the logarithm, so that its middle is the estimate itself: unequal blocks make the worst
         direction of a draw worse than that of the whole pilot, which would shift all draws to one side.
 

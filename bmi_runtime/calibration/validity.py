@@ -47,7 +47,7 @@ def validity(design: Design, closed: SteadyState, exact_covariance: np.ndarray |
         ``sweep_time_s``; ``memory_s`` (the shortest memory of any mode of any unit, 1 over its gain per bin);
         ``ratio`` of the two; ``trustworthy`` (ratio at most 1); ``closed_form_departure`` (the largest relative
         difference between the variances of the closed form and of the exact recursion, None if that was not run);
-        ``verdict`` in words.
+        ``verdict`` as text.
     """
     sweep = sweep_bins(design.states)
     memory = 1.0 / closed.gain.max()

@@ -1,4 +1,4 @@
-"""Decoder gain and smoothing in ``bmi calibrate``: what was asked, the answer in words, what is written."""
+"""Decoder gain and smoothing in ``bmi calibrate``: what was asked, the answer as text, what is written."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def dial_settings(dials: dict[str, Any], origin: str) -> dict[str, tuple[float, 
 
 
 def dial_text(dials: dict[str, Any] | None) -> str:
-    """Return the answer about gain and smoothing in words."""
+    """Return the answer about gain and smoothing as text."""
     if dials is None:
         return ""
     best, configured, subject = dials["expected"], dials["configured"], dials["subject"]

@@ -1,4 +1,4 @@
-"""What ``bmi calibrate`` says to a person: the answer in words, and the few units that decide."""
+"""What ``bmi calibrate`` says to a person: the answer as text, and the few units that decide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PILOT_NAMES = {
 
 
 def summary(prediction, found, method, result, all_units: bool) -> str:
-    """Return the answer in words: rate, what it does, the units that decide, whether it holds, what the pilot says.
+    """Return the answer as text: rate, what it does, the units that decide, whether it holds, what the pilot says.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ FORMATS = {
 @click.option("--subject", default=None, metavar="FILE", help="TOML file with the keys of [metadata] (nwb).")
 @answer_options
 def export(recording, form, out, subject, as_json):
-    """Export REC to an NWB file, or to Parquet tables for pandas and polars. Nothing is ever written over.
+    """Export REC to an NWB file, or to Parquet tables for pandas and polars. Existing files are never overwritten.
 
     Of the subject an NWB file says what the session's [metadata] or FILE says, and nothing that was not given.
     """

@@ -17,7 +17,7 @@ from bmi_runtime.cli.common import answer, answer_options, say
 )
 @click.option("--screenshot", default=None, metavar="PNG", help="Render off-screen into this file instead of opening.")
 @click.option("--panel", default=None, help="Render only this panel (subject, raster, tuning, ...).")
-@click.option("--figures", default=None, metavar="FOLDER", help="Draw every picture of the documentation anew.")
+@click.option("--figures", default=None, metavar="FOLDER", help="Draw every picture of the documentation again.")
 @click.option("--size", default=None, metavar="WxH", help="Pixels of the picture, e.g. 1600x1000.")
 @click.option("--telemetry", default="tcp://127.0.0.1:5581", help="Address that the runtime publishes on.")
 @click.option("--control", default="tcp://127.0.0.1:5582", help="Address of the runtime's control socket.")

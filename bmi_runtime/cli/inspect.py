@@ -142,7 +142,7 @@ def _state(facts: dict) -> str:
     if facts["complete"]:
         return "[green]complete[/green]"
     if facts["damage"]:
-        return f"[red]not whole[/red]: {facts['lost_bytes']} bytes cannot be read (bmi recover saves the rest)"
+        return f"[red]incomplete[/red]: {facts['lost_bytes']} bytes cannot be read (bmi recover saves the rest)"
     return "[yellow]never closed[/yellow]: the session was killed, or is still running; every byte can be read"
 
 

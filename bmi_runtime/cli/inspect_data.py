@@ -90,7 +90,7 @@ def _bin_rows(facts):
     rates = sorted(facts["rates_hz"])
     rate = f"{rates[0]:.2f} to {rates[-1]:.2f} Hz, median {rates[len(rates) // 2]:.2f} Hz"
     yield "units", f"{facts['units']}, {rate}"
-    yield "starts", f"{facts['trial_starts']:,} (bins at which the trajectory starts anew)"
+    yield "starts", f"{facts['trial_starts']:,} (bins at which the trajectory starts again)"
     origin = {what: f" ({name})" for what, name in facts["origins"].items()}
     derived = " (the change of the position)" if "position" in origin else ""
     yield "velocity", f"in {facts['velocity_unit']}, fastest {facts['fastest']:.3g}{origin.get('velocity', derived)}"

@@ -92,7 +92,7 @@ def describe(result: dict) -> str:
 
 
 def settings_name(settings: dict) -> str:
-    """Return a candidate in words."""
+    """Return a candidate as text."""
     return " ".join(f"{key}={value}" for key, value in settings.items()) or "as it is"
 
 

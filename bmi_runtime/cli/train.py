@@ -12,7 +12,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path())
-@click.option("--out", required=True, type=click.Path(), help="The decoder's file (.npz); never written over.")
+@click.option("--out", required=True, type=click.Path(), help="The decoder's file (.npz), never overwritten.")
 @click.option("--kind", type=click.Choice(["recurrent", "short-history", "joined"]), default="recurrent",
               show_default=True, help="joined: a short history beside units that adapt, best in a loop.")  # fmt: skip
 @click.option("--for", "purpose", type=click.Choice(["recording", "closed-loop"]), default="recording",

@@ -72,7 +72,7 @@ class AdaptingKalman(DecoderBase):
         self._velocity, self._covariance = np.zeros(self.n_axes), np.zeros((self.n_axes, self.n_axes))
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return NaN for the positions, then velocities."""
+        """Process one bin and return NaN for the positions, then velocities."""
         centred = np.asarray(counts, dtype=float)[self.units] - self.tuning[:, 0]
         linear.advance(self.transition, self.drive, self._velocity, self._covariance, self._work)
         linear.weighted_sums(self._gain_form, centred, self._evidence)

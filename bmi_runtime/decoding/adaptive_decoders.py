@@ -73,7 +73,7 @@ class LearnedHistoryDecoder(HistoryDecoder):
         return {"ring": self._ring.copy(), "head": self._head, "experts": experts}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self._ring[:], self._head = snapshot["ring"], snapshot["head"]
         for (_, expert), kept in zip(self._experts, snapshot["experts"], strict=True):
             expert.restore(kept)
@@ -168,7 +168,7 @@ class PointProcessDecoder(DecoderBase):
         self._delay.reset()
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return NaN for the positions, then velocities."""
+        """Process one bin and return NaN for the positions, then velocities."""
         state = self.filter.predict(self._delay(np.asarray(counts, dtype=float)))
         n = self.n_axes
         self.variance[n:] = self.filter.variance[n:] * (DM_PER_M * self.unit) ** 2

@@ -22,7 +22,7 @@ class Decoder(Protocol):
     """
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in and return velocity, or position and velocity. May take ``valid`` (units,) beside it."""
+        """Process one bin and return velocity, or position and velocity. May take ``valid`` (units,) beside it."""
 
 
 @runtime_checkable
@@ -38,7 +38,7 @@ class Observes(Protocol):
     """Takes bins in that nobody wants decoded."""
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in."""
+        """Process one bin."""
 
 
 @runtime_checkable
@@ -46,7 +46,7 @@ class NotesTrials(Protocol):
     """Wants to know when a trial ended."""
 
     def on_done(self) -> None:
-        """Take note that a trial ended."""
+        """Notify the decoder that a trial ended."""
 
 
 @runtime_checkable
@@ -73,7 +73,7 @@ class Snapshots(Protocol):
         """Return copies: arrays, numbers, texts, and lists and dicts of them."""
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
 
 
 @runtime_checkable
@@ -110,7 +110,7 @@ class SessionDecoder(Protocol):
         features: np.ndarray | None = None,
         features_valid: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Take one bin in and return position (m) and velocity (m/s)."""
+        """Process one bin and return position (m) and velocity (m/s)."""
 
     def coast(self) -> None:
         """Go on one bin without data."""
@@ -122,13 +122,13 @@ class SessionDecoder(Protocol):
         """Take the cursor's position as known."""
 
     def on_done(self) -> None:
-        """Take note that a trial ended."""
+        """Notify the decoder that a trial ended."""
 
     def is_kin_of(self, other: Any) -> bool:
-        """Return whether another decoder's snapshot can be put back here."""
+        """Return whether another decoder's snapshot can be restored here."""
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on."""
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""

@@ -110,13 +110,13 @@ class FittedDecoder(Protocol):
         """Forget the state; keep the parameters."""
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities, NaN where the decoder does not decode it."""
+        """Process one bin and return positions, then velocities, NaN where the decoder does not decode it."""
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
 
     def on_done(self) -> None:
-        """Take note that a trial ended."""
+        """Notify the decoder that a trial ended."""
 
 
 class DecoderBase:
@@ -146,15 +146,15 @@ class DecoderBase:
         raise NotImplementedError
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         raise NotImplementedError
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         self.predict(counts)
 
     def on_done(self) -> None:
-        """Take note that a trial ended: nothing changes."""
+        """Notify the decoder that a trial ended: nothing changes."""
 
     def parameters(self) -> dict[str, Any]:
         """Return the numbers and arrays that the decoder is made from."""
@@ -177,7 +177,7 @@ class DecoderBase:
         return {name: copied(getattr(self, name)) for name in (*self.STATE, "variance")}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         for name, value in snapshot.items():
             put_back(self, name, value)
 
@@ -261,7 +261,7 @@ class Delay:
         return [self._ring.copy(), self._head]
 
     def restore(self, snapshot: list[Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self._ring[:], self._head = snapshot
 
 

@@ -50,7 +50,7 @@ class ClosedLoopDecoder:
         decoder.reset()
 
     def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """Take one bin in; return the cursor's position (m) and the decoded velocity (m/s), the decoder's own array.
+        """Process one bin and return the cursor's position (m) and the decoded velocity (m/s), the decoder's own array.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class ClosedLoopDecoder:
         """Keep the velocity for a bin without data."""
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         self.predict(counts)
 
     def reset(self) -> None:
@@ -94,7 +94,7 @@ class ClosedLoopDecoder:
             self.decoder.set_position(*(x_m / self.unit for x_m in position_m))
 
     def on_done(self) -> None:
-        """Take note that a trial ended: the decoder goes on."""
+        """Notify the decoder that a trial ended: the decoder goes on."""
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on, and the name of the parameters.
@@ -110,7 +110,7 @@ class ClosedLoopDecoder:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back; one of another decoder gives the cursor's position alone (a "what if").
+        """Restore a :meth:`snapshot`; one of another decoder gives the cursor's position alone (a "what if").
 
         Raises
         ------
@@ -202,5 +202,5 @@ def _stamp(path: str) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=4)
 def _loaded(path: str, _stamp: tuple[int, int]) -> Fitted:
-    """Read a file once: a command to the session makes its decoder anew, between two bins."""
+    """Read a file once: a command to the session makes its decoder again, between two bins."""
     return load_fitted(path)

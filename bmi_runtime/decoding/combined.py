@@ -79,14 +79,14 @@ class CombinedDecoder:
             self.recurrent.reset()
 
     def on_done(self) -> None:
-        """Take note that a trial ended: the trajectory jumps before the next bin."""
+        """Notify the decoder that a trial ended: the trajectory jumps before the next bin."""
         self._mark = (True, self._mark[1])
         self.history.on_done()
         if self.recurrent is not None:
             self.recurrent.on_done()
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return the kinematics, mixed."""
+        """Process one bin and return the kinematics, mixed."""
         state = self.history.predict(counts)
         self.answers["history"].append(state)
         if self.recurrent is None:

@@ -94,7 +94,7 @@ class FalconDecoder:
         self._call("reset", *([[self.name]] if takes else []))  # FALCON: which data set begins
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities; NaN positions where only velocities are answered."""
+        """Process one bin and return positions, then velocities; NaN positions where only velocities are answered."""
         given, n = np.asarray(counts, dtype=float), self.n_axes
         answer = np.asarray(self._call("predict", given if self.of_session else given[None, :]))
         if answer.dtype.kind not in "iuf" or answer.size not in (n, 2 * n):
@@ -109,7 +109,7 @@ class FalconDecoder:
         return answer if len(answer) == 2 * n else np.concatenate([np.full(n, np.nan), answer])
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         if isinstance(self.decoder, Observes):
             given = np.asarray(counts, dtype=float)
             self._call("observe", given if self.of_session else given[None, :])
@@ -117,6 +117,6 @@ class FalconDecoder:
             self.predict(counts)
 
     def on_done(self) -> None:
-        """Take note that a trial ended."""
+        """Notify the decoder that a trial ended."""
         takes, _ = registry.keywords(self.decoder.on_done) if hasattr(self.decoder, "on_done") else (set(), False)
         self._call("on_done", *([np.array([True])] if takes else []))  # FALCON: which of a batch have ended

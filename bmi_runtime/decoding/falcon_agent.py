@@ -58,7 +58,7 @@ class FalconAgent:
         self.set_batch_size(batch_size)
 
     def set_batch_size(self, batch_size: int) -> None:
-        """Begin anew with so many rows."""
+        """Restart with so many rows."""
         self.batch_size = int(batch_size)
         self.decoders = [copy.deepcopy(self._first) for _ in range(self.batch_size)]
 
@@ -82,7 +82,7 @@ class FalconAgent:
         return np.array([answer[-size:] for answer in decoded])
 
     def observe(self, neural_observations: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         for decoder, row in zip(self.decoders, self._rows(neural_observations), strict=False):
             decoder.observe(row)
 

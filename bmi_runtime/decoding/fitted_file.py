@@ -66,7 +66,7 @@ def check_free(path: pathlib.Path) -> None:
     if not path.parent.is_dir():
         raise BadInput(f"{path} cannot be written: there is no folder {path.parent}")
     if path.exists():
-        raise BadInput(f"{path} exists; give another name (nothing is ever written over)")
+        raise BadInput(f"{path} exists; give another name (existing files are never overwritten)")
 
 
 def load_fitted(path) -> Fitted:

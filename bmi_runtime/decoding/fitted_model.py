@@ -63,7 +63,7 @@ class Fitted:
         try:
             decoder = registry.load_row(tables.FROM_FILES[self.kind]).from_parameters(self.parameters | own)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise BadInput(f"{self.name} is not a whole fitted decoder: {type(error).__name__}: {error}") from None
+            raise BadInput(f"{self.name} is not a complete fitted decoder: {type(error).__name__}: {error}") from None
         decoded = len(decoder.variance) // 2
         if n_axes is not None and decoded != n_axes:
             raise BadInput(f"{self.name} decodes {decoded} axes; this session has {n_axes}")

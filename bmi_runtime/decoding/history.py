@@ -114,7 +114,7 @@ class HistoryDecoder:
         self._starting = True
 
     def on_done(self) -> None:
-        """Take note that a trial ended: the trajectory jumps before the next bin."""
+        """Notify the decoder that a trial ended: the trajectory jumps before the next bin."""
         self._starting = True
         if self.has_position and self._published and len(self._starts) >= max(5, self.n_axes + 2):
             starts = np.array(self._starts)
@@ -122,7 +122,7 @@ class HistoryDecoder:
                 expert.jump(starts.mean(axis=0), np.atleast_2d(np.cov(starts.T)))
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         self.predict(counts)
 
     def predict(self, counts: np.ndarray) -> np.ndarray:

@@ -140,7 +140,7 @@ class LaggedTuning:
         return {"mean": self._mean.copy(), "path": path}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self._mean[:], self._path = snapshot["mean"], None
         if snapshot["path"] is not None:
             covariance, self._along = snapshot["path"]
@@ -209,7 +209,7 @@ class LaggedTuning:
         self._follow(self._after_jump)
 
     def step(self, windows: np.ndarray) -> np.ndarray:
-        """Take one bin in; return the kinematics of the present bin, shape (dims,)."""
+        """Process one bin and return the kinematics of the present bin, shape (dims,)."""
         used = windows[: self.layout.units * (self.history + 1)]
         evidence = self._evidence @ used - self._evidence_offset
         predicted = self._transition @ self._mean
@@ -317,12 +317,12 @@ class DelayedKalman(LaggedTuning):
         return super().snapshot() | {"queue": [counts.copy() for counts in self._queue]}
 
     def restore(self, snapshot):
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         super().restore(snapshot)
         self._queue = [counts.copy() for counts in snapshot["queue"]]
 
     def step(self, windows):
-        """Take one bin in."""
+        """Process one bin."""
         self._queue.append(windows[: self.layout.units].copy())
         ready = self._queue.pop(0) if len(self._queue) > self.delay_bins else self._blank
         return super().step(ready)

@@ -53,7 +53,7 @@ class HostedDecoder:
     variance : ndarray, (2 axes,)
         Of the state, NaN where the decoder does not say.
     failure : str
-        What the decoder raised, in words; empty while it is sound.
+        What the decoder raised, as text; empty while it is sound.
     """
 
     def __init__(self, decoder: Any, name: str, n_units: int, n_axes: int):
@@ -91,7 +91,7 @@ class HostedDecoder:
         features: np.ndarray | None = None,
         features_valid: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Take one bin in and return position (m) and velocity (m/s), the host's own array.
+        """Process one bin and return position (m) and velocity (m/s), the host's own array.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class HostedDecoder:
             self.state[:] = state.ravel()
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         self.predict(counts)
 
     def reset(self) -> None:
@@ -162,12 +162,12 @@ class HostedDecoder:
             self._ask("set_position", *position_m)
 
     def on_done(self) -> None:
-        """Take note that a trial ended."""
+        """Notify the decoder that a trial ended."""
         if self._told:
             self._ask("on_done")
 
     def is_kin_of(self, other: Any) -> bool:
-        """Return whether another decoder's snapshot can be put back here."""
+        """Return whether another decoder's snapshot can be restored here."""
         return isinstance(other, HostedDecoder) and type(other.decoder) is type(self.decoder)
 
     def snapshot(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class HostedDecoder:
         return {"state": self.state.copy(), "attributes": _plain_attributes(self.decoder)} | own
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back.
+        """Restore state saved by :meth:`snapshot`.
 
         Raises
         ------

@@ -149,11 +149,11 @@ class JoinedDecoder(DecoderBase):
         self.units.reset()
 
     def on_done(self) -> None:
-        """Take note that a trial ended."""
+        """Notify the decoder that a trial ended."""
         self.network.on_done()
 
     def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """Take one bin in; return the network's positions, NaN where there are none, then velocities.
+        """Process one bin and return the network's positions, NaN where there are none, then velocities.
 
         Parameters
         ----------

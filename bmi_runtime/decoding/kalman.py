@@ -25,7 +25,7 @@ _MODEL = tuple(field.name for field in dataclasses.fields(StaticKalman))
 class KalmanDecoder(DecoderBase):
     """``x[t] = A x[t-1] + w, y[t] = C x[t] + q``, filtered bin by bin with its full covariance.
 
-    The counts lead the state by `lead` bins. After a trial start the state is drawn anew from where trials start.
+    The counts lead the state by `lead` bins. After a trial start the state is redrawn from where trials start.
 
     Parameters
     ----------
@@ -86,12 +86,12 @@ class KalmanDecoder(DecoderBase):
         self._delay.reset()
 
     def on_done(self) -> None:
-        """Start the state anew; the counts go on."""
+        """Start the state again; the counts go on."""
         self._mean, self._covariance = self.model.start_mean.copy(), self.model.start_covariance.copy()
         self._fresh = True
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         paired = self._delay(np.asarray(counts, dtype=float)[self.units])
         if not self._fresh:
             self._advance()

@@ -165,7 +165,7 @@ class LinearKalmanDecoder:
         return self.offset + self.gain @ values
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return x, y, vx, vy (a state of two is a velocity, whose integral is the position)."""
+        """Process one bin and return x, y, vx, vy (a state of two is a velocity, whose integral is the position)."""
         state = self.step(np.asarray(counts, dtype=float))
         if len(state) == 2:
             self._position = self._position + self.position_scale * state
@@ -173,8 +173,8 @@ class LinearKalmanDecoder:
         return state[:4].copy()
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         self.predict(counts)
 
     def on_done(self) -> None:
-        """Take note that a trial ended: nothing changes."""
+        """Notify the decoder that a trial ended: nothing changes."""

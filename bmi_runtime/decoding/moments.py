@@ -35,7 +35,7 @@ class JointMoments:
         self._waiting = 0
 
     def add(self, z: np.ndarray) -> None:
-        """Take one bin in."""
+        """Process one bin."""
         self._block[:, self._waiting] = z
         self._waiting += 1
         if self._waiting == BLOCK_BINS:

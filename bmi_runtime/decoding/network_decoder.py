@@ -262,11 +262,11 @@ class NetworkDecoder(DecoderBase):
         self._phase, self._marked = 0, 0
 
     def on_done(self) -> None:
-        """Take note that a trial ended: the next bins are marked, where the networks were trained with marks."""
+        """Notify the decoder that a trial ended: the next bins are marked if the networks were trained with marks."""
         self._marked = self.stride
 
     def predict(self, counts: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        """Take one bin in; return kinematics, NaN where they are not decoded.
+        """Process one bin and return kinematics, NaN where they are not decoded.
 
         Parameters
         ----------

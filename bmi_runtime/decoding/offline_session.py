@@ -62,7 +62,7 @@ class OpenLoopSession:
         self._counts = np.empty(units)
 
     def respond(self, input_bytes) -> StepRecord:
-        """Take one bin in (the ``input`` part of a step): predict, and in the training part learn."""
+        """Process one bin (the ``input`` part of a step): predict, and in the training part learn."""
         record = self.record
         record.input_bytes[:] = input_bytes
         self._counts[:] = record.input.counts
@@ -74,7 +74,7 @@ class OpenLoopSession:
         """Do what may wait until the command has left: nothing here."""
 
     def advance(self, counts: np.ndarray, kinematics: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         index, decoder = self.bins, self.decoder
         if self.restart[index]:
             decoder.reset()

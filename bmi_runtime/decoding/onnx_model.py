@@ -80,7 +80,7 @@ class OnnxDecoder(DecoderBase):
         self._states = [np.zeros(shape, kind) for shape, kind in zip(self._shapes, self._kinds[1:], strict=True)]
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return position and velocity, the position NaN where only a velocity is answered."""
+        """Process one bin and return position and velocity, the position NaN where only a velocity is answered."""
         self._window[:-1] = self._window[1:]
         self._window[-1] = counts
         inputs = [self._window if self._flat else self._window[None], *self._states]
@@ -117,7 +117,7 @@ class OnnxDecoder(DecoderBase):
         return states
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self._window[:] = snapshot["_window"]
         self._states = [np.array(state) for state in snapshot["_states"]]
 

@@ -81,7 +81,7 @@ class LinearEstimator(DecoderBase):
         self._seen = 0
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return NaN for the positions, then velocities."""
+        """Process one bin and return NaN for the positions, then velocities."""
         self._ring[self._seen % self.window] = counts
         self._seen += 1
         mean = self._ring[: min(self._seen, self.window)].mean(axis=0)

@@ -54,7 +54,7 @@ class Sequences:
     inputs : float32, shape (bins, inputs)
     target, weight : float32, shape (bins, outputs)
     keep : float32, shape (bins,)
-        0 where the chain of this bin starts anew.
+        0 where the chain of this bin starts again.
     """
 
     inputs: np.ndarray

@@ -11,7 +11,7 @@ from bmi_runtime.decoding.recurrent_data import Sequences
 
 
 class Sampler:
-    """Random windows of sequences, one step every `stride` bins, with what is dropped drawn anew."""
+    """Random windows of sequences, one step every `stride` bins, with what is dropped redrawn."""
 
     def __init__(self, network: Shape, data: Sequences, stride: int, step_s: float, recipe: Recipe, marks: int):
         bins = len(data.inputs)

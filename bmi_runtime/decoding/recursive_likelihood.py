@@ -29,7 +29,7 @@ class RecursiveLikelihood(AdaptingKalman):
         self.take(*maximum_likelihood(self._sums))
 
     def adapt(self, counts: np.ndarray, velocity: np.ndarray) -> None:
-        """Take one bin in, and decode the next with the new optimum."""
+        """Process one bin, and decode the next with the new optimum."""
         y, x = np.asarray(counts, dtype=float)[self.units], np.array([1.0, velocity[0], velocity[1]])
         kept = weight_kept(self.bin_s, self.half_life_s)
         newest = moments(y[None], x[None])

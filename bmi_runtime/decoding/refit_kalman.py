@@ -98,7 +98,7 @@ class RefitKalmanDecoder(DecoderBase):
         self._position[:] = position_m
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         n = self.n_axes
         self._position = self._position + self.bin_s * (self._velocity + self.mean[n:])
         linear.advance(self.transition, self.transition_covariance, self._velocity, self._covariance, self._work)

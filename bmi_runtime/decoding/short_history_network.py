@@ -106,7 +106,7 @@ def earlier_rows(keep: np.ndarray, stride: int, steps: int) -> np.ndarray:
     Parameters
     ----------
     keep : float32, shape (bins,)
-        0 where the chain of a bin starts anew.
+        0 where the chain of a bin starts again.
     """
     bins = len(keep)
     index = np.arange(bins)
@@ -121,7 +121,7 @@ def earlier_rows(keep: np.ndarray, stride: int, steps: int) -> np.ndarray:
 
 
 class WindowSampler:
-    """Random bins with the steps before them, units and activations dropped anew each time."""
+    """Random bins with the steps before them, units and activations dropped again each time."""
 
     def __init__(self, network: Shape, data: Sequences, stride: int, recipe: Recipe, marks: int):
         self.network, self.recipe, self.units = network, recipe, network.inputs - marks

@@ -121,7 +121,7 @@ class SubspaceStabiliser(DecoderBase):
         self._smooth = self.factors.mean.copy()
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         self._smooth += _share(self.bin_s) * (counts - self._smooth)
         return self.decoder.predict(self._map @ (self._smooth - self.factors.mean))
 

@@ -87,7 +87,7 @@ class VelocityFilter:
         features: np.ndarray | None = None,
         features_valid: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Take one bin in and return positions (m), then velocities (m/s), the decoder's own array.
+        """Process one bin and return positions (m), then velocities (m/s), the decoder's own array.
 
         Parameters
         ----------
@@ -162,11 +162,11 @@ class VelocityFilter:
         state_filter.predict_state(self.state, self.covariance, self.model.bin_s, self.keep, self.noise, 0.0)
 
     def observe(self, counts: np.ndarray) -> None:
-        """Take one bin in; nothing is wanted back."""
+        """Process one bin and discard the estimate."""
         self.predict(counts)
 
     def on_done(self) -> None:
-        """Take note that a trial ended; this filter carries on."""
+        """Notify the decoder that a trial ended; this filter carries on."""
 
     def set_position(self, *position_m: float) -> None:
         """Put the position where the cursor is (assist, walls), with certainty; the velocity stays as decoded."""
@@ -175,7 +175,7 @@ class VelocityFilter:
         state_filter.place(self.state, self.covariance, self._position)
 
     def is_kin_of(self, other: Any) -> bool:
-        """Return whether another decoder's snapshot can be put back here."""
+        """Return whether another decoder's snapshot can be restored here."""
         return type(other) is type(self)
 
     def snapshot(self) -> dict[str, np.ndarray]:
@@ -183,6 +183,6 @@ class VelocityFilter:
         return {"state": self.state.copy(), "covariance": self.covariance.copy()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self.state[:] = snapshot["state"]
         self.covariance[:] = snapshot["covariance"]

@@ -76,7 +76,7 @@ class WienerDecoder(DecoderBase):
         self._history = np.zeros((HISTORY_BINS, self.units))
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         self._history[1:] = self._history[:-1].copy()
         self._history[0] = counts
         state = np.full(2 * self.n_axes, np.nan)
@@ -114,7 +114,7 @@ class WienerCascadeDecoder(RidgeDecoder):
         return cls(linear.weights, linear.columns, np.array(polynomials), range_)
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
-        """Take one bin in; return positions, then velocities."""
+        """Process one bin and return positions, then velocities."""
         state = super().predict(counts)
         inside = np.clip(state[self.columns], *self.range_)
         state[self.columns] = [np.polyval(p, x) for p, x in zip(self.polynomials, inside, strict=True)]

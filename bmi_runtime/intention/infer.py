@@ -40,7 +40,7 @@ class OptimalControlIntention:
         return list(self.velocity)
 
     def restore(self, snapshot: list[float]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self.velocity = list(snapshot)
 
 

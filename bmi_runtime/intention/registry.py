@@ -41,7 +41,7 @@ class Intention(Protocol):
         """Return what the next bin depends on: numbers, lists and dicts of them, arrays."""
 
     def restore(self, snapshot: Any) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
 
 
 class BaseIntention:
@@ -66,7 +66,7 @@ class BaseIntention:
         return []
 
     def restore(self, snapshot: Any) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
 
 
 def names() -> list[str]:

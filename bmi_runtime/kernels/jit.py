@@ -76,7 +76,7 @@ def kernel(function=None, **options):
 
 @functools.cache
 def _writable(folder: pathlib.Path) -> bool:
-    """Return whether the cache can be kept: without one, every process compiles anew, and runs all the same."""
+    """Return whether the cache can be kept: without one, every process compiles again, and runs all the same."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -189,7 +189,7 @@ class Player:
     # -- moving ----------------------------------------------------------------------------------------------------
 
     def seek(self, bin_index: int) -> None:
-        """Go to a bin; windows are told to ask for the state anew."""
+        """Go to a bin; windows are told to ask for the state again."""
         self.position.go_to(int(bin_index))
         self.epoch += 1
         self._owed_bins = 0.0

@@ -28,7 +28,7 @@ def _of_recording(path) -> EncodingModel:
     if recording.stream_counts.get("snapshot"):
         last = collections.deque(recording.messages("snapshot"), maxlen=1)[0][1]
     if not isinstance(data, dict) or last is None:
-        raise BadInput(f"{path} holds no whole model: it ends before its first snapshot, or its header is damaged")
+        raise BadInput(f"{path} holds no complete model: it ends before its first snapshot, or its header is damaged")
     config = configuration.from_dict(configuration.as_recorded(data), str(path))
     model = EncodingModel.of_state(last["model"], config)
     model.axes = config.state.axes

@@ -56,7 +56,7 @@ def export_nwb(recording: Recording, out, subject: dict[str, Any] | None = None)
         raise BadInput("export to NWB needs pynwb; install bmi-runtime[nwb]") from None
     path = Path(out)
     if path.exists():
-        raise BadInput(f"{path} exists; give another name (nothing is ever written over)")
+        raise BadInput(f"{path} exists; give another name (existing files are never overwritten)")
     if not recording.n_steps:
         raise BadInput(f"{recording.path} holds no bin, so there is nothing to export")
     builder = _Builder(recording, subject or {}, path.resolve().parent)

@@ -62,7 +62,7 @@ def recover(path, out) -> dict:
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:
-        raise BadInput(f"{out} exists already; a recording is never written over, so choose another name") from None
+        raise BadInput(f"{out} exists already; recordings are never overwritten, so choose another name") from None
     except OSError as error:
         if error.errno is not None and out.exists():
             out.unlink()
@@ -79,7 +79,7 @@ def _write(recording: Recording, note: dict, file) -> None:
     described = {**recording.header.get("recording_format", {}), **described, "copies": COPIES}
     configuration = {**recording.header, "recording_format": described, "recovered": note}
     times_ns = np.concatenate([recording.step_log_times_ns(), recording.message_log_times_ns()])
-    first_ns = opening.log_time_ns if recording.header else int(times_ns.min())  # written anew when it was damaged
+    first_ns = opening.log_time_ns if recording.header else int(times_ns.min())  # rewritten when it was damaged
     file.write(start + COPIES * frames.message_frame(opening.configuration[0], first_ns, pack(configuration)))
     for piece in _pieces(recording):
         file.write(piece)

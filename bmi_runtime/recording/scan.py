@@ -32,7 +32,7 @@ def scan(data, past_damage: bool = False) -> Contents:
     data : bytes or mmap
         The whole file.
     past_damage : bool
-        False stops at the first record that is not whole; True goes on at the next whole step behind it.
+        False stops at the first incomplete record; True goes on at the next whole step behind it.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _scan_closing(view: memoryview, start: int, contents: Contents) -> int:
         if bytes(view[end:]) != frames.MAGIC:
             raise Broken(end, "the file does not end with MCAP's magic")
     except Broken as broken:
-        raise Broken(start, f"the summary behind the last message is not whole: {broken.args[1]}") from None
+        raise Broken(start, f"the summary behind the last message is incomplete: {broken.args[1]}") from None
     contents.closed = True
     return len(view)
 

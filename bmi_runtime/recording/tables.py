@@ -31,7 +31,7 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
         raise BadInput("export to tables needs pyarrow; install bmi-runtime[tables]") from None
     target = Path(folder)
     if target.exists():
-        raise BadInput(f"{target} exists; give another name (nothing is ever written over)")
+        raise BadInput(f"{target} exists; give another name (existing files are never overwritten)")
     header = {key: json.dumps(value, default=str) for key, value in recording.header.items()}
     target.mkdir(parents=True)
     pq.write_table(_bins(recording, pa).replace_schema_metadata(header), target / "bins.parquet")

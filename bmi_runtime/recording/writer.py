@@ -232,7 +232,7 @@ def _create(path: Path) -> int:
     """Create `path` for appending and return its file descriptor."""
     try:
         if path.exists():
-            raise BadInput(f"{path} exists already; a recording is never written over, so choose another name")
+            raise BadInput(f"{path} exists already; recordings are never overwritten, so choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:

@@ -95,7 +95,7 @@ def run_here(
 def answer(rehearsal: Rehearsal, found: dict[tuple[int, int], dict[str, float]]) -> dict[str, Any]:
     """Return what to expect of every setting, and which to take.
 
-    A setting's interval is for one session of this length in the laboratory: over seeds the world is drawn anew from
+    A setting's interval is for one session of this length in the laboratory: over seeds the world is redrawn from
     what the pilot leaves open, so the spread holds that, the subject's and the units' noise (Student t, prediction of
     one).
     ``mean_interval`` is that of the mean. Differences are paired by seed.

@@ -2,7 +2,7 @@
 
 The intention is not in a recording, but a controller with given parameters, shown the recorded cursor and targets, has
 one; the units' counts say how well they follow it. So the parameters are those under which the units, with tuning
-fitted anew each time, are likeliest (a profile likelihood).
+refitted each time, are likeliest (a profile likelihood).
 """
 
 from __future__ import annotations

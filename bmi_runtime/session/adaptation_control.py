@@ -137,7 +137,7 @@ class AdaptationController:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self.monitor.restore(snapshot["monitor"])
         if self.schedule and snapshot["schedule"]:
             self.schedule.restore(snapshot["schedule"])

@@ -26,7 +26,7 @@ from bmi_runtime.session.goal import Goal
 from bmi_runtime.session.inputs import Inputs
 from bmi_runtime.session.learning import Learning
 from bmi_runtime.session.live_parameters import kept, put_back
-from bmi_runtime.session.safety import Happening, Safety
+from bmi_runtime.session.safety import Safety, SafetyEvent
 from bmi_runtime.session.start_checks import check_model, stimulation_schedule
 from bmi_runtime.tasks.base import ReachTask
 
@@ -244,7 +244,7 @@ class Session:
     def _repair(self) -> None:
         if lost := self.learning.repair():
             self.events.append({"name": "covariance-lost", "units": lost})
-            self.safety.happen(Happening.FAULT)
+            self.safety.handle(SafetyEvent.FAULT)
 
     def _stimulate(self) -> bool:
         """Ask for the stimulation trials whose onset falls into the next bin; return whether there was one."""

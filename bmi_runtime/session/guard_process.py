@@ -86,7 +86,7 @@ class GuardProcess:
         self._send(self.guard.end("the guard was ended"))
 
     def stop(self) -> None:
-        """End :meth:`run` after the message in hand."""
+        """End :meth:`run` after the current message."""
         self._running = False
 
     def _take(self) -> bool:

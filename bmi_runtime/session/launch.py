@@ -19,7 +19,7 @@ __all__ = ["apply_realtime", "assemble", "run", "stopped_by_signals", "total_bin
 
 
 def apply_realtime(loop: Loop, say: Callable[[str], None]) -> None:
-    """Pin, raise and lock as configured; what could not be had is said and recorded."""
+    """Pin, raise and lock as configured; what was not available is said and recorded."""
     missing = realtime.apply(loop.session.config.realtime)
     for sentence in missing:
         say(f"without: {sentence}")
@@ -40,7 +40,7 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
 
 @contextlib.contextmanager
 def stopped_by_signals(loop: Loop) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the run after the bin in hand; a second Ctrl-C ends it at once."""
+    """Ctrl-C, SIGTERM and a closed terminal end the run after the current bin; a second Ctrl-C ends it at once."""
     if threading.current_thread() is not threading.main_thread():  # a sweep's worker thread: signals are not its own
         yield
         return

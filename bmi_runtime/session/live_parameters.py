@@ -17,7 +17,7 @@ from bmi_runtime.intention import registry as intentions
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.session.blocks import checked_number
 from bmi_runtime.session.inputs import parsed_left_out
-from bmi_runtime.session.safety import Happening
+from bmi_runtime.session.safety import SafetyEvent
 from bmi_runtime.tasks import registry as tasks
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def _set(name: str) -> Callable[[Session, Any], None]:
 
 def _stop(session: Session, wanted: bool) -> None:
     if wanted:
-        session.safety.happen(Happening.STOP)
+        session.safety.handle(SafetyEvent.STOP)
 
 
 def _decoder_setting(name: str, low: float, high: float, unit: str, about: str, kind: type = float) -> LiveParameter:
-    """Return the row of a setting of the decoder, which is made anew with it."""
+    """Return the row of a setting of the decoder, which is made again with it."""
     return LiveParameter(
         unit,
         low,
@@ -202,7 +202,7 @@ def kept(session: Session) -> dict[str, Any]:
 
 
 def put_back(session: Session, values: Any) -> None:
-    """Put :func:`kept` back; older recordings hold a list in the order of `IN_SNAPSHOTS`."""
+    """Restore what :func:`kept` returned; older recordings hold a list in the order of `IN_SNAPSHOTS`."""
     if not isinstance(values, dict):
         values = dict(zip(IN_SNAPSHOTS, values, strict=False))
     for key in IN_SNAPSHOTS:

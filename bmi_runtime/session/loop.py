@@ -104,7 +104,7 @@ class Loop:
             self._finish()
 
     def stop(self) -> None:
-        """End the run after the bin in hand (or before the first one)."""
+        """End the run after the current bin (or before the first one)."""
         self.running, self._stop_wanted = False, True
 
     def _start(self) -> None:

@@ -19,7 +19,7 @@ from bmi_runtime.messages import TrialState
 from bmi_runtime.session.core import Session
 
 ASKS_INTENTION = ("adapter.intention", "adapter.intention_frequency_hz")
-"""Settings that ask for another teacher: inferred anew, from the cursor and the target that were recorded."""
+"""Settings that ask for another teacher: inferred again, from the cursor and the target that were recorded."""
 
 
 class ShownTask:
@@ -74,7 +74,7 @@ class OpenLoopSession(Session):
     config : Config
     model : EncodingModel
     infers : bool
-        Whether the intention is inferred anew, by ``adapter.intention``, from what was recorded as shown; otherwise
+        Whether the intention is inferred again, by ``adapter.intention``, from what was recorded as shown; otherwise
         the recorded intention teaches.
     """
 

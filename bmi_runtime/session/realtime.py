@@ -17,7 +17,7 @@ _MCL_ONFAULT = 4  # pages are locked when first touched: address space that is o
 
 
 def apply(config: RealtimeConfig) -> list[str]:
-    """Pin, raise and lock as configured; return what could not be had, one sentence each."""
+    """Pin, raise and lock as configured; return what was not available, one sentence each."""
     missing = []
     if config.core >= 0:
         missing += _attempt(lambda: os.sched_setaffinity(0, {config.core}), f"realtime.core = {config.core}")
@@ -47,7 +47,7 @@ def _attempt(action, what: str) -> list[str]:
     try:
         action()
     except (OSError, ValueError, AttributeError) as error:
-        return [f"{what} could not be had: {error}"]
+        return [f"{what} is not available: {error}"]
     return []
 
 

@@ -268,7 +268,7 @@ def next_path(path) -> Path:
 def configuration_of(path, overrides) -> tuple[Config, int]:
     """Return the configuration of a session that goes on from a recording, and how many bins are done.
 
-    The duration counts from now when it is given anew; otherwise what is left of the old one remains, and when nothing
+    The duration counts from now when it is given again; otherwise what is left of the old one remains, and when nothing
     is left the session runs until it is stopped.
 
     Raises

@@ -76,7 +76,7 @@ def summary(result: dict[str, Any]) -> str:
     ]
     lines += source_lines(result.get("source") or {})
     if result.get("recording_failed"):
-        lines.append(f"THE RECORDING IS NOT WHOLE: {result['recording_failed']}")
+        lines.append(f"THE RECORDING IS INCOMPLETE: {result['recording_failed']}")
     if result.get("restarts"):
         lines.append(
             f"the runtime was started again {result['restarts']} times; recordings: " + ", ".join(result["recordings"])

@@ -24,10 +24,10 @@ from bmi_runtime.messages import SafetyState
 STARTING, CALIBRATING, ACTIVE, DEGRADED, FROZEN, STOPPED = SafetyState
 
 
-class Happening(enum.Enum):
+class SafetyEvent(enum.Enum):
     """What the safety states react to."""
 
-    FIRST = "first usable bin"
+    FIRST_USABLE_BIN = "first usable bin"
     CALIBRATED = "calibration time is over"
     TROUBLE = "bins unusable or a rate exploded"
     SILENCE = "no usable bin for too long"
@@ -36,24 +36,24 @@ class Happening(enum.Enum):
     STOP = "operator stop"
 
 
-TABLE: dict[tuple[SafetyState, Happening], SafetyState] = {
-    (STARTING, Happening.FIRST): CALIBRATING,
-    (STARTING, Happening.STOP): STOPPED,
-    (CALIBRATING, Happening.CALIBRATED): ACTIVE,
-    (CALIBRATING, Happening.TROUBLE): DEGRADED,
-    (CALIBRATING, Happening.SILENCE): FROZEN,
-    (CALIBRATING, Happening.FAULT): FROZEN,
-    (CALIBRATING, Happening.STOP): STOPPED,
-    (ACTIVE, Happening.TROUBLE): DEGRADED,
-    (ACTIVE, Happening.SILENCE): FROZEN,
-    (ACTIVE, Happening.FAULT): FROZEN,
-    (ACTIVE, Happening.STOP): STOPPED,
-    (DEGRADED, Happening.SILENCE): FROZEN,
-    (DEGRADED, Happening.FAULT): FROZEN,
-    (DEGRADED, Happening.RECOVERED): ACTIVE,
-    (DEGRADED, Happening.STOP): STOPPED,
-    (FROZEN, Happening.RECOVERED): ACTIVE,
-    (FROZEN, Happening.STOP): STOPPED,
+TABLE: dict[tuple[SafetyState, SafetyEvent], SafetyState] = {
+    (STARTING, SafetyEvent.FIRST_USABLE_BIN): CALIBRATING,
+    (STARTING, SafetyEvent.STOP): STOPPED,
+    (CALIBRATING, SafetyEvent.CALIBRATED): ACTIVE,
+    (CALIBRATING, SafetyEvent.TROUBLE): DEGRADED,
+    (CALIBRATING, SafetyEvent.SILENCE): FROZEN,
+    (CALIBRATING, SafetyEvent.FAULT): FROZEN,
+    (CALIBRATING, SafetyEvent.STOP): STOPPED,
+    (ACTIVE, SafetyEvent.TROUBLE): DEGRADED,
+    (ACTIVE, SafetyEvent.SILENCE): FROZEN,
+    (ACTIVE, SafetyEvent.FAULT): FROZEN,
+    (ACTIVE, SafetyEvent.STOP): STOPPED,
+    (DEGRADED, SafetyEvent.SILENCE): FROZEN,
+    (DEGRADED, SafetyEvent.FAULT): FROZEN,
+    (DEGRADED, SafetyEvent.RECOVERED): ACTIVE,
+    (DEGRADED, SafetyEvent.STOP): STOPPED,
+    (FROZEN, SafetyEvent.RECOVERED): ACTIVE,
+    (FROZEN, SafetyEvent.STOP): STOPPED,
 }
 """Every pair that is not here leaves the state as it is."""
 
@@ -101,38 +101,38 @@ class Safety:
     def part_failed(self, part: str, kind: str, error: Any, goes_on_with: str) -> dict[str, Any]:
         """Freeze the output because somebody's part failed; return the event that says so."""
         said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
-        self.happen(Happening.FAULT)
+        self.handle(SafetyEvent.FAULT)
         return {"name": f"{part}-failed", "kind": kind, "error": said[:300], "goes_on_with": goes_on_with}
 
     def before_decoding(self, usable: bool) -> None:
-        """Take note of a bin before it is decoded: the output stops being trusted before it moves the cursor."""
+        """Judge a bin before it is decoded: the output stops being trusted before it moves the cursor."""
         if usable:
             self.good, self.bad, self.seen = self.good + 1, 0, self.seen + 1
         else:
             self.good, self.bad = 0, self.bad + 1
         if self.state is STARTING:
             if usable:
-                self.happen(Happening.FIRST)
+                self.handle(SafetyEvent.FIRST_USABLE_BIN)
         elif self.bad >= self.frozen_after:
-            self.happen(Happening.SILENCE)
+            self.handle(SafetyEvent.SILENCE)
         elif self.bad >= self.config.degraded_after_bins:
-            self.happen(Happening.TROUBLE)
+            self.handle(SafetyEvent.TROUBLE)
         if self.state is CALIBRATING and self.seen > self.calibrating:
-            self.happen(Happening.CALIBRATED)
+            self.handle(SafetyEvent.CALIBRATED)
         if self.state is not ACTIVE and self.good >= self.config.recover_after_bins and not self.exploded:
-            self.happen(Happening.RECOVERED)
+            self.handle(SafetyEvent.RECOVERED)
 
     def after_decoding(self, exploded: bool, broken: bool) -> None:
-        """Take note of what decoding a bin showed."""
+        """Judge what decoding a bin showed."""
         self.exploded = self.exploded + 1 if exploded else 0
         if broken:
             self.good = 0
-            self.happen(Happening.FAULT)
+            self.handle(SafetyEvent.FAULT)
         elif self.exploded >= self.config.degraded_after_bins:
             self.good = 0
-            self.happen(Happening.TROUBLE)
+            self.handle(SafetyEvent.TROUBLE)
 
-    def happen(self, what: Happening) -> None:
+    def handle(self, what: SafetyEvent) -> None:
         """Follow the table; a change of state is an event."""
         new = TABLE.get((self.state, what), self.state)
         if new is not self.state:
@@ -152,7 +152,7 @@ class Safety:
         return [int(self.state), *(int(getattr(self, name)) for name in self.COUNTS)]
 
     def restore(self, snapshot: list[int]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         self.state = SafetyState(snapshot[0])
         for name, value in zip(self.COUNTS, snapshot[1:], strict=True):
             setattr(self, name, value)

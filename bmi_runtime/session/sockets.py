@@ -79,7 +79,7 @@ class Publisher:
 
     A slow reader loses messages. A subscription longer than `MAX_SUBSCRIPTION_BYTES` ends that reader's connection;
     few are taken in at once, so that a flood of them costs a bin microseconds; and when there are more than
-    `MAX_SUBSCRIPTIONS` different ones the socket is closed and opened anew, which frees them: honest readers come back
+    `MAX_SUBSCRIPTIONS` different ones the socket is closed and opened again, which frees them: honest readers come back
     by themselves.
 
     Parameters
@@ -96,7 +96,7 @@ class Publisher:
     Attributes
     ----------
     resets : int
-        How often the socket was opened anew.
+        How often the socket was opened again.
     """
 
     def __init__(

@@ -110,7 +110,7 @@ class Helper:
 
 
 def died_of(status: int) -> str:
-    """Return an exit status of `subprocess` in words."""
+    """Return an exit status of `subprocess` as text."""
     if status >= 0:
         return f"exit code {status}"
     with contextlib.suppress(ValueError):

@@ -32,7 +32,7 @@ class Telemetry:
     """Publishes the streams of `STREAMS`, thinned as the table says, each with a sequence number per stream.
 
     A message is two frames: the stream's name, and msgpack ``{"v", "seq", "run", "bin", ...}``; another ``run`` means
-    that the runtime was started again and counts anew. A frozen viewer costs the loop
+    that the runtime was started again and counts again. A frozen viewer costs the loop
     nothing: past the high-water mark ZeroMQ drops what it would have sent to that viewer alone.
     """
 

@@ -1,4 +1,4 @@
-"""What the runtime's process does under a supervisor: assemble, run, report; begin anew or go on from a recording."""
+"""What the runtime's process does under a supervisor: assemble, run, report; begin again or go on from a recording."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Ended(BaseException):
 
 
 def _end_on_signal(loop: Loop) -> None:
-    """On SIGTERM end after the bin in hand; when there is none within `PATIENCE_S`, leave the source's waiting."""
+    """On SIGTERM end after the current bin; when there is none within `PATIENCE_S`, leave the source's waiting."""
 
     def out_of_patience(*_) -> None:
         raise _Ended
@@ -96,7 +96,7 @@ def _resumption(assignment: Assignment, report: Report) -> Resumption | None:
     except BadInput as error:
         if not assignment.why:
             raise
-        report.send(say=f"nothing to go on from, so the session begins anew: {error}")
+        report.send(say=f"nothing to go on from, so the session begins again: {error}")
         return None
 
 

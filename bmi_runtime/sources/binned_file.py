@@ -89,7 +89,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
     name : str
         Of the file.
     parts : sequence of Part
-        Each starts anew: nothing is known of what was before it.
+        Each starts again: nothing is known of what was before it.
     bin_s : float
 
     Returns

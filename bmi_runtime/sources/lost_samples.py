@@ -27,7 +27,7 @@ def lost_samples(position: np.ndarray, starts: np.ndarray | None = None) -> np.n
     Parameters
     ----------
     position : ndarray, shape (samples, axes)
-        NaN where nothing was recorded, which is not lost anew.
+        NaN where nothing was recorded, which is not lost again.
     starts : ndarray of bool, shape (samples,), optional
         Where a trial starts: a jump there is none.
 

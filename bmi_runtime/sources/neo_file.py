@@ -270,7 +270,7 @@ def _spike_file(acquisition: Acquisition) -> SpikeFile:
 
 
 def described(channel) -> str:
-    """Return an analog channel in words."""
+    """Return an analog channel as text."""
     return f"{channel['name']}: {channel['sampling_rate']:g} Hz, {channel['units'] or 'no unit'}"
 
 

@@ -206,7 +206,7 @@ def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, np.nda
     """Return velocity and position without lost markers, the starts of trials, and what was odd.
 
     Where there is no velocity it is the change of the position, which is none where the position jumps: there the
-    trajectory starts anew.
+    trajectory starts again.
     """
     odd = []
     if position is not None:

@@ -135,7 +135,7 @@ class RedisFeed:
         return True
 
     def _look_for_restart(self, binner: Binner, now: float) -> None:
-        """Start again with a stream that was deleted and is written anew: its numbers are smaller than ours."""
+        """Start again with a stream that was deleted and is rewritten: its numbers are smaller than ours."""
         self._seen_at = now
         newest = self._newest_id()
         if _order(newest) < _order(self._last):

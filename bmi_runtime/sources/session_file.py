@@ -15,7 +15,7 @@ VELOCITIES = ("intended", "cursor", "rotated")
 def session_recording(path: pathlib.Path, velocity: str = "intended"):
     """Return counts, cursor and targets of a session that was recorded by the runtime.
 
-    Bins without data have no kinematics; a gap or a reset of the device's clock starts anew.
+    Bins without data have no kinematics; a gap or a reset of the device's clock starts again.
 
     Parameters
     ----------

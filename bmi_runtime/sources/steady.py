@@ -51,7 +51,7 @@ class SteadyStream:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew with the next entry."""
+        """Restart with the next entry."""
         self.until_ns: float | None = None
         self.jitter_ns = 0.0
         self._entries = 0

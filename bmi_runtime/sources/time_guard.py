@@ -1,4 +1,4 @@
-"""Which packets' times are believed: one that nothing agrees with moves no bin, a jump of the clock begins anew."""
+"""Which packets' times are believed: one that nothing agrees with moves no bin, a jump of the clock begins again."""
 
 from __future__ import annotations
 

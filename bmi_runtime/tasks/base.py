@@ -115,7 +115,7 @@ class ReachTask:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a :meth:`snapshot` back."""
+        """Restore state saved by :meth:`snapshot`."""
         for name in self.STATE:
             setattr(self, name, snapshot[name])
         self.trial_state = TrialState(snapshot["trial_state"])

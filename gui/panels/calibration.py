@@ -84,7 +84,7 @@ class CalibrationPanel(Panel):
         return design | {"likelihood": "poisson", "counts": "poisson"}
 
     def calculate(self) -> None:
-        """Calculate the curves anew and show them."""
+        """Calculate the curves again and show them."""
         from bmi_runtime.calibration.design import Design
         from bmi_runtime.calibration.trade_off_curves import Curves
 

@@ -128,7 +128,7 @@ class RasterPanel(Panel):
         self._drawn = None
 
     def _others(self) -> bool:
-        """Return whether the image must be drawn anew, and note what it is drawn from."""
+        """Return whether the image must be redrawn, and note what it is drawn from."""
         store, kind = self.store, self.sort.currentText()
         moves = store.continuous or kind == "rate"
         sources = (store.raster, store.weights if kind == "preferred direction" else None)

@@ -147,7 +147,7 @@ class RecordingsPanel(Panel):
             self.read()
 
     def read(self) -> None:
-        """List the folder anew, in another process."""
+        """List the folder again, in another process."""
         self._wanted = False
         if self._lister:
             self._lister.stop()

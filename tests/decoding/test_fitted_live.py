@@ -162,7 +162,7 @@ def test_another_file_in_the_same_place_is_refused(files, tmp_path):
         ),
         (("decoder.kind=fitted", "decoder.fitted_file=OLE", "session.bin_s=0.05"), "bins of 20 ms; these are 50 ms"),
         (("decoder.kind=fitted", "decoder.fitted_file=OTHER"), "other.npz is not a fitted decoder"),
-        (("decoder.kind=fitted", "decoder.fitted_file=HALF"), "half.npz is not a whole fitted decoder"),
+        (("decoder.kind=fitted", "decoder.fitted_file=HALF"), "half.npz is not a complete fitted decoder"),
         (("decoder.kind=fitted", "decoder.fitted_file=UNKNOWN"), "does not say in which unit it decodes velocity"),
     ],
 )

@@ -34,7 +34,7 @@ NOT_RUN = {  # pattern of commands: why
     r"pause_correct|mine\.mat|\.gdf": "data of others; tests/sources reads some of the kind",
     r"session\.lab|mean-direction|decoders mine|straight|task\.kind=line": "a part of somebody else's; tests/session",
     r"rig\.toml|session\.toml$|best\.toml$|check\.mcap|\.onnx": "files that the page has its reader make",
-    r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan fit": "minutes; tests/perturbation go the same way",
+    r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan fit|plan --pilot": "minutes; tests/perturbation go the same way",
     r"figures|study|--seeds 8|--closed-loop|branches": "minutes; the benchmarks and tests of the module",
     r"fokker-planck (hopf|polarise|learn|elapsed)": "minutes; tests/fokker_planck",
     r"--method readout|^bmi (learn|train|sync|rehearse)|instrument|--world|source rehearsal": "wants a recording of its"
@@ -85,14 +85,12 @@ def bmi(words):
 
 
 MADE = (  # what the pages have their readers make first
-    "run --headless --speed max --duration 62 --seed 1 --record session.mcap --set session.units=18 "
-    "--set session.bin_s=0.02",
-    "run --headless --speed max --duration 20 --seed 2 --record later.mcap --set session.units=18 "
-    "--set session.bin_s=0.02",
+    "run --headless --speed max --duration 62 --seed 1 --record session.mcap --set session.bin_s=0.02",
+    "run --headless --speed max --duration 20 --seed 2 --record later.mcap --set session.bin_s=0.02",
     "glm simulate --units 6 --bins 6000 --bin-s 0.002 --out data.npz",
     "glm fit data.npz --history-bins 10 --basis raised-cosine:4 --out fit.npz",
     "perturb simulate --out trial.npz",
-    "compare session.npz --decoders ole --write ole.npz",
+    "compare session.mcap --decoders ole --write ole.npz",
     "fokker-planck run --b 0.5 --duration 2 --out run.npz",
     "networks make net.npz --size 60 --strength-uv-per-hz 50 --inhibitory-fraction 0.2",
 )
@@ -136,7 +134,10 @@ def test_it_runs_as_typed(command, files, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "120")
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    printed, code = bmi(small(command))
+    words = small(command)
+    for option in {"--out", "--write"} & set(words):  # files are never overwritten
+        pathlib.Path(words[words.index(option) + 1]).unlink(missing_ok=True)
+    printed, code = bmi(words)
     assert code == 0, f"{command}: {printed[-500:]}"
 
 

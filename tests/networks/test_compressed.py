@@ -95,7 +95,7 @@ def test_rate_table_agrees_with_the_curve(span):
     np.testing.assert_allclose(table(inputs), exact, atol=1e-12 * exact.max())
     coarse = RateTable(neuron, 1e-5)
     np.testing.assert_allclose(coarse(inputs), exact, atol=1e-4 * exact.max())
-    moved = inputs + 3.0  # beyond its range it is made anew
+    moved = inputs + 3.0  # beyond its range it is made again
     np.testing.assert_allclose(table(moved), neuron.rate_hz(moved), atol=1e-12 * neuron.rate_hz(moved).max())
 
 

@@ -8,12 +8,12 @@ import pytest
 from bmi_runtime import config as configuration
 from bmi_runtime.messages import Bin, SafetyState
 from bmi_runtime.session.core import Session
-from bmi_runtime.session.safety import ADAPTS, MOVES, TABLE, Happening, Safety
+from bmi_runtime.session.safety import ADAPTS, MOVES, TABLE, Safety, SafetyEvent
 from simulators.world import World
 
-S, H = SafetyState, Happening
+S, H = SafetyState, SafetyEvent
 EXPECTED = {  # written out again, by state, so that a slip in the table shows
-    S.STARTING: {H.FIRST: S.CALIBRATING, H.STOP: S.STOPPED},
+    S.STARTING: {H.FIRST_USABLE_BIN: S.CALIBRATING, H.STOP: S.STOPPED},
     S.CALIBRATING: {
         H.CALIBRATED: S.ACTIVE,
         H.TROUBLE: S.DEGRADED,
@@ -32,7 +32,7 @@ EXPECTED = {  # written out again, by state, so that a slip in the table shows
 def test_every_cell_of_the_table(state, what):
     safety = Safety(configuration.load().safety, 0.005)
     safety.state = state
-    safety.happen(what)
+    safety.handle(what)
     expected = EXPECTED[state].get(what, state)
     assert safety.state is expected
     assert bool(safety.drain()) == (expected is not state), "a change of state is an event, and nothing else is"

@@ -107,7 +107,7 @@ def _moments(table, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def column_name(design: Design, row: int, names: list[str], covariate_names: list[str] | None = None) -> str:
-    """Return what a coefficient is, in words."""
+    """Return what a coefficient is, as text."""
     if row == 0:
         return "the intercept"
     if row <= design.history_columns:

@@ -24,7 +24,7 @@ def _transform() -> tuple[np.ndarray, np.ndarray]:
 class RateTable:
     """Rates r(E) of many like neurons by a polynomial of degree 64 (at most) over the range of their inputs.
 
-    The polynomial is made anew when the inputs leave its range; where it would not be good to rounding (a range too
+    The polynomial is made again when the inputs leave its range; where it would not be good to rounding (a range too
     wide for the degree) the rates are computed one by one. Its error, about ten times `accuracy` of the largest rate,
     is for whoever calls to check: a solution found with it is confirmed with ``neuron.rate_hz``.
 

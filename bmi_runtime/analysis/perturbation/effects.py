@@ -85,7 +85,7 @@ class EffectAccumulator:
         assignments, outcomes = np.asarray(assignments), np.asarray(outcomes)
         self._check(assignments, outcomes)
         for start in range(0, len(assignments), BLOCK_STEPS):
-            with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused in words, below
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused with a sentence below
                 self._add(assignments[start : start + BLOCK_STEPS], outcomes[start : start + BLOCK_STEPS])
             if not np.isfinite(self._square).all():
                 raise BadInput("outcomes holds values so large that their squares overflow; check its unit")
