@@ -6,7 +6,8 @@ from bmi_runtime.calibration.experiments import Table
 from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot
 
 ROWS = (0, 1, 2, 4, -2, -1)  # of the adaptation times: growing, then two close stops
-COLUMNS = 5  # rates whose trajectories are drawn
+SHOWN = {"s": (5e-5, 5e-4, 5e-3, 5e-2, 5e-1), "r": (1e-7, 1e-5, 1e-3, 1e-2, 1e-1)}
+"""Rates whose trajectories are drawn: the caption's three, and more of the fast ones."""
 HALF = 0.27  # m: what a panel shows, the whole workspace
 
 
@@ -19,7 +20,7 @@ def decoding_figure(number: int, table: Table, examined: Table | None, symbol: s
     times = sorted({row["adaptation_s"] for row in table.rows})
     figure = plt.figure(figsize=(12, 9.0))
     _trajectories(figure, table, rates, times, symbol)
-    grid = figure.add_gridspec(3, 2, height_ratios=[1.25, 1.0, 1.0], hspace=0.5, wspace=0.3,
+    grid = figure.add_gridspec(3, 2, height_ratios=[1.25, 1.0, 1.0], hspace=0.5, wspace=0.4,
                                left=0.56, right=0.945, top=0.925, bottom=0.14)  # fmt: skip
     error = _errors(table, rates, times, "rmse_m")
     _against_rate(figure.add_subplot(grid[0, :]), rates, times[:5], error[:, :5], symbol)
@@ -47,9 +48,7 @@ def _errors(table, rates, times, column):
 
 def _trajectories(figure, table, rates, times, symbol):
     """Draw the cursor's last period: rows of adaptation times, columns of rates, in the rate's colour."""
-    chosen = rates[-COLUMNS:] if len(rates) <= COLUMNS + 1 else rates[max(0, len(rates) - COLUMNS - 2) :][:COLUMNS]
-    if symbol == "s":
-        chosen = rates[-COLUMNS:]
+    chosen = [rate for rate in SHOWN[symbol] if rate in rates] or rates
     grid = figure.add_gridspec(len(ROWS), len(chosen), hspace=0.06, wspace=0.04,
                                left=0.065, right=0.505, top=0.915, bottom=0.11)  # fmt: skip
     for row, index in enumerate(ROWS):

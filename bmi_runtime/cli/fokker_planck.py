@@ -7,6 +7,7 @@ import click
 from bmi_runtime.cli.common import answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_blow_up import border, calm, through
 from bmi_runtime.cli.fokker_planck_coupled import coupled
+from bmi_runtime.cli.fokker_planck_lecture import discriminate, entropy, particles, represent, wilson_cowan
 from bmi_runtime.cli.fokker_planck_models import elapsed, hopf, learn, polarise
 from bmi_runtime.cli.fokker_planck_options import model_options, parse_initial, parse_range
 from bmi_runtime.errors import BadInput
@@ -90,8 +91,11 @@ def run(model, initial, duration, tolerance, cells, step, upper_end, snapshots, 
 @click.option("--duration", type=float, default=0.0, help="Also run every point for this long.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the rows to this .csv file.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the rows into this .png (.pdf, .svg).")
 @answer_options
-def study(connectivities, refractory_times, a0, a1, threshold_eps, delay, initial, duration, jobs, out, as_json):
+def study(
+    connectivities, refractory_times, a0, a1, threshold_eps, delay, initial, duration, jobs, out, picture, as_json
+):
     """Steady states, and on demand runs, over a grid of b and tau, in parallel."""
     from bmi_runtime.analysis.fokker_planck import study as studies
     from bmi_runtime.analysis.fokker_planck.model import Model
@@ -104,6 +108,11 @@ def study(connectivities, refractory_times, a0, a1, threshold_eps, delay, initia
     if out:
         studies.write(out, rows)
         say(f"wrote {out}", as_json)
+    if picture:
+        from bmi_runtime.analysis.fokker_planck import figures_results
+
+        figures_results.study(rows).savefig(picture)
+        say(f"wrote {picture}", as_json)
     result = {"points": len(values) * len(taus), "rows": rows}
     lines = [f"b = {row['b']:<8.5g} tau = {row['refractory']:<7.4g} {_row_text(row)}" for row in rows]
     answer(result, as_json, "\n".join(lines))
@@ -156,4 +165,6 @@ def plot(kind, file, out, gui, as_json):
 
 
 for _command in (learn, polarise, elapsed, hopf, coupled, through, border, calm):
+    fokker_planck.add_command(_command)
+for _command in (particles, entropy, represent, discriminate, wilson_cowan):
     fokker_planck.add_command(_command)

@@ -6,6 +6,9 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_options import parse_decay, parse_function, parse_range
 
 OUT = click.option("--out", type=click.Path(dir_okay=False), help="Keep the arrays of the run in this .npz file.")
+PICTURE = click.option(
+    "--picture", type=click.Path(dir_okay=False), help="Draw the result into this .png (.pdf, .svg)."
+)
 DURATION = click.option("--duration", type=float, required=True, metavar="T", help="Time to integrate.")
 
 
@@ -15,6 +18,15 @@ def _keep(out, as_json, **arrays):
     if out:
         write_npz(npz_path(out), compressed=True, **arrays)
         say(f"wrote {out}", as_json)
+
+
+def _draw(kind, picture, as_json, *what):
+    """Draw a result of one's own."""
+    from bmi_runtime.analysis.fokker_planck import figures_results
+
+    if picture:
+        getattr(figures_results, kind)(*what).savefig(picture)
+        say(f"wrote {picture}", as_json)
 
 
 @click.command()
@@ -28,8 +40,9 @@ def _keep(out, as_json, **arrays):
 @click.option("--speed", type=float, default=0.1, show_default=True, help="epsilon, how slow learning is.")
 @click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion.")
 @OUT
+@PICTURE
 @answer_options
-def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed, a0, out, as_json):
+def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed, a0, out, picture, as_json):
     """Hebbian learning of an inhibitory network: p(v, w, t), the connectivity it generates, what it tells apart."""
     from bmi_runtime.analysis.fokker_planck import related
     from bmi_runtime.analysis.fokker_planck.model import Model
@@ -50,6 +63,7 @@ def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed
             advance=advance,
         )
     _keep(out, as_json, **arrays)
+    _draw("learning", picture, as_json, arrays)
     answer(result, as_json, related.learning_text(result))
 
 
@@ -65,8 +79,9 @@ def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed
 @click.option("--cells", type=int, default=400, show_default=True, help="Cells of the grid.")
 @click.option("--tolerance", type=float, default=1e-5, show_default=True, help="Largest error of one time step.")
 @OUT
+@PICTURE
 @answer_options
-def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance, out, as_json):
+def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance, out, picture, as_json):
     """Cell polarisation: spreading below the critical mass, blow-up above it."""
     from bmi_runtime.analysis.fokker_planck import related
 
@@ -84,6 +99,7 @@ def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance
             advance=advance,
         )
     _keep(out, as_json, times=run.times, edge=run.edge, mu=run.mu, z=run.z, density=run.density)
+    _draw("polarisation", picture, as_json, run)
     answer(result, as_json, related.polarisation_text(result))
 
 
@@ -98,8 +114,9 @@ def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance
 )
 @click.option("--initial", default="exponential:1", show_default=True, help="Density of the ages: exponential:SCALE.")
 @OUT
+@PICTURE
 @answer_options
-def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, as_json):
+def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, picture, as_json):
     """Neurons by the time since their last spike: steady rates, instantaneous roots, oscillations."""
     from bmi_runtime.analysis.fokker_planck import related
 
@@ -108,6 +125,7 @@ def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, as
         coupling, density, step, duration, rule=rule, delay=delay, filter_time=filter_time
     )
     _keep(out, as_json, times=run.times, rate=run.rate, roots=run.roots, ages=run.ages, density=run.density)
+    _draw("elapsed", picture, as_json, run, result["steady_rates"])
     answer(result, as_json, related.elapsed_text(result))
 
 
@@ -120,8 +138,9 @@ def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, as
     "--rates", default="0.2:4.2:21", show_default=True, help="Steady rates that are searched: START:STOP:COUNT."
 )
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
+@PICTURE
 @answer_options
-def hopf(refractory, threshold_eps, a0, a1, rates, jobs, as_json):
+def hopf(refractory, threshold_eps, a0, a1, rates, jobs, picture, as_json):
     """Where the steady state of a random threshold with a refractory state starts (or ceases) to oscillate."""
     import numpy as np
 
@@ -136,4 +155,5 @@ def hopf(refractory, threshold_eps, a0, a1, rates, jobs, as_json):
         f"tau = {row['refractory']:<7.4g} b = {row['b']:<9.6g} N = {row['rate']:<9.6g} period {row['period']:.6g}"
         for row in rows
     ]
+    _draw("hopf", picture, as_json, rows)
     answer({"hopf_points": rows}, as_json, "\n".join(lines) or "no Hopf point at these rates")

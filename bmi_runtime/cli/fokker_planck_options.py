@@ -111,3 +111,19 @@ def parse_decay(text: str):
     if kind != "exponential" or not 0 < scale < float("inf"):
         raise BadInput(f"--initial {text}: the initial density is exponential:SCALE with a positive scale")
     return lambda x: np.exp(-np.asarray(x) / scale) / scale
+
+
+def parse_activation(text: str, name: str):
+    """Return a function from ``logistic:STEEPNESS,MIDDLE``, ``tanh:STEEPNESS,MIDDLE`` or straight lines ``x:y,x:y``."""
+    import numpy as np
+
+    kind, _, numbers = text.partition(":")
+    if kind not in ("logistic", "tanh"):
+        return parse_function(text, name)
+    try:
+        steepness, middle = (float(part) for part in numbers.split(","))
+    except ValueError:
+        raise BadInput(f"--{name} {text}: {kind} takes a steepness and a middle, such as {kind}:4,1") from None
+    if kind == "logistic":
+        return lambda x: 0.5 * (1.0 + np.tanh(0.5 * steepness * (np.asarray(x) - middle)))
+    return lambda x: np.tanh(steepness * (np.asarray(x) - middle))

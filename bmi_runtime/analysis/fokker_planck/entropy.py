@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from bmi_runtime.analysis.fokker_planck import spectral, steady
+from bmi_runtime.analysis.fokker_planck.convex import NAMED, Convex
 from bmi_runtime.analysis.fokker_planck.evolve import Solution
 
 
@@ -16,9 +17,9 @@ class Decay:
     ----------
     times : float64 array (s,)
     entropy : float64 array (s,)
-        ``int P H(p / P)`` with ``H(x) = (x - 1)^2``.
+        ``int P H(p / P)`` with a convex H, ``(x - 1)^2`` unless another is given.
     dissipation : float64 array (s,)
-        Its rate of decrease, the sum of the diffusive part ``2 a int P ((p/P)')^2`` and of the jump part.
+        Its rate of decrease, the sum of the diffusive part ``a int P H''(p/P) ((p/P)')^2`` and of the jump part.
     measured_rate, spectral_gap : float
         Exponential rate of the square root of the entropy over the second half of the run, and minus the leading
         eigenvalue.
@@ -31,7 +32,7 @@ class Decay:
     spectral_gap: float
 
 
-def decay(solution: Solution) -> Decay:
+def decay(solution: Solution, convex: Convex = NAMED["square"]) -> Decay:
     """Return the entropy of a run with b = 0, a1 = 0, a constant current and a sharp threshold without refractory
     state.
 
@@ -44,15 +45,16 @@ def decay(solution: Solution) -> Decay:
     ratio = solution.density / rest
     mass = rest * grid.width
     safe = mass > 1e-12
-    entropy = ((ratio - 1) ** 2)[:, safe] @ mass[safe]
+    entropy = convex.value(ratio)[:, safe] @ mass[safe]
     rate = np.interp(solution.times, solution.rate_times, solution.rate)
     gap = grid.edges[1]
     at_end = np.column_stack([ratio[:, 1:], rate / rest_rate])
     middle = steady.density(model, rest_rate, grid.edges[0])
     used = safe & (middle > 0)
-    diffusive = 2 * model.a0 * ((at_end - ratio) ** 2)[:, used] @ (middle / gap)[used]
+    bent = (convex.slope(at_end) - convex.slope(ratio)) * (at_end - ratio)
+    diffusive = model.a0 * bent[:, used] @ (middle / gap)[used]
     ends, resets = rate / rest_rate, ratio[:, grid.reset]
-    jump = rest_rate * (ends - resets) ** 2
+    jump = rest_rate * (convex.value(ends) - convex.value(resets) - (ends - resets) * convex.slope(resets))
     late = (solution.times >= 0.5 * solution.times[-1]) & (entropy > 1e-22)
     slope = np.polyfit(solution.times[late], 0.5 * np.log(entropy[late]), 1)[0]
     gap_value = -float(spectral.spectrum(model, rest_rate, 1)[0].real)

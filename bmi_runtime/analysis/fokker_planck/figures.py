@@ -36,8 +36,12 @@ def run(v, times, density, rate_times, rate, title: str = "", raster=None):
 def particle_run(model: Model, initial, duration: float, count: int = 5000, seed: int = 1):
     """Return the figure of a run beside the particle system from the same initial data."""
     solution = evolve.evolve(model, initial, duration)
-    swarm = particles.simulate(model, initial, duration, count, seed, bins=40)
-    title = f"b = {model.b:g}"
+    return beside_particles(solution, particles.simulate(model, initial, duration, count, seed, bins=40), count)
+
+
+def beside_particles(solution: evolve.Solution, swarm: particles.Particles, count: int):
+    """Return the figure of a run beside a particle system of `count` neurons."""
+    title = f"b = {solution.model.b:g}"
     figure = run(
         solution.grid.v, solution.times, solution.density, solution.rate_times, solution.rate, title, swarm.raster
     )
