@@ -3,6 +3,7 @@
 import click
 
 from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.networks_noise import noise
 from bmi_runtime.cli.networks_options import PATH, say_assumed, seed_option
 from bmi_runtime.cli.networks_studies import branches, plot, study
 
@@ -122,5 +123,5 @@ def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, 
     answer(result, as_json, check.describe())
 
 
-for _command in (study, branches, plot):
+for _command in (study, branches, noise, plot):
     networks.add_command(_command)

@@ -1,5 +1,7 @@
 """What `bmi networks` answers: states, graphs, branches and studies, for JSON, as text and as arrays."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 from typing import Any
@@ -10,6 +12,7 @@ from bmi_runtime.analysis.networks import graphs, study
 from bmi_runtime.analysis.networks.continuation import Branch
 from bmi_runtime.analysis.networks.fixed_points import Solution, solve
 from bmi_runtime.analysis.networks.network import RateNetwork, load_network
+from bmi_runtime.analysis.networks.self_consistent import SelfConsistent
 from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.errors import BadInput
 
@@ -128,3 +131,86 @@ def write_table(path: pathlib.Path, table: dict[str, np.ndarray]) -> None:
     """Write the table of a study as CSV, a row per network."""
     rows = np.column_stack([table[name].astype(float) for name in study.COLUMNS])
     np.savetxt(path, rows, delimiter=",", header=",".join(study.COLUMNS), comments="", fmt="%.10g")
+
+
+def own_noise(found: SelfConsistent, theory_hz: np.ndarray, simulated: Simulated | None) -> dict:
+    """Return a state with the network's own noise, for JSON; `theory_hz` (n,) are the rates without it."""
+    result = {
+        "mean_rate_hz": found.rates_hz.mean(),
+        "rate_theory_mean_hz": theory_hz.mean(),
+        "poisson_mean_hz": found.shot_rates_hz.mean(),
+        "mean_covariance_hz": found.mean_covariance_hz,
+        "mean_fano": found.mean_fano,
+        "mean_cv": float(np.sqrt(found.cv2).mean()),
+        "covariance_by_motif_hz": found.orders_hz,
+        "corrected": found.corrected,
+        "residual_hz": found.residual_hz,
+        "rates_hz": found.rates_hz,
+    }
+    return result if simulated is None else result | {"simulated": simulated.against(found)}
+
+
+def own_noise_arrays(found: SelfConsistent) -> dict[str, Any]:
+    """Return a state as arrays for a file; the covariance (n, n) only where it is known."""
+    arrays = {"rates_hz": found.rates_hz, "cv2": found.cv2}
+    return arrays if found.covariance_hz is None else arrays | {"covariance_hz": found.covariance_hz}
+
+
+def own_noise_text(result: dict) -> str:
+    """Return the answer of :func:`own_noise` as text."""
+    lines = [
+        f"mean rate {result['mean_rate_hz']:.4g} Hz with the network's own noise (rate theory without it: "
+        f"{result['rate_theory_mean_hz']:.4g} Hz)",
+        f"counts in long windows: Fano factor {result['mean_fano']:.3g}, mean covariance over pairs "
+        f"{result['mean_covariance_hz']:.3g} per s",
+    ]
+    if result["covariance_by_motif_hz"]:
+        parts = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3g}" for name, value in result["covariance_by_motif_hz"].items()
+        )
+        lines.append(f"  by motif: {parts}")
+    if not result["corrected"]:
+        lines.append("the input's spectrum is so far from Poisson's that only its jumps are accounted for")
+    if "simulated" in result:
+        known = result["simulated"]
+        lines.append(
+            f"simulated: {known['mean_rate_hz']:.4g} +- {known['mean_error_hz']:.2g} Hz (theory "
+            f"{known['rate_percent']:+.1f} %, without own noise {known['rate_theory_percent']:+.1f} %); "
+            f"mean covariance {known['mean_covariance_hz']:.3g} +- {known['covariance_error_hz']:.1g} per s"
+        )
+        if known["covariance_slope"] is not None:
+            lines.append(f"  covariances over pairs, simulated against theory: slope {known['covariance_slope']:.3g}")
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulated:
+    """Counts of a simulation, (bins, n), and the rates of the rate theory, (n,), to hold a state against."""
+
+    counts: np.ndarray
+    bin_s: float
+    theory_hz: np.ndarray
+
+    def against(self, found: SelfConsistent) -> dict:
+        """Return simulated rates and covariances beside those of `found`; errors are over ten parts of the time."""
+        rate = self.counts.mean() / self.bin_s
+        n = self.counts.shape[1]
+        means, covariances = [], []
+        for part in np.array_split(self.counts, 10):
+            means.append(part.mean() / self.bin_s)
+            total, single = part.sum(axis=1).var(ddof=1), part.var(axis=0, ddof=1).sum()
+            covariances.append((total - single) / (n * (n - 1)) / self.bin_s)
+        slope = None
+        if found.covariance_hz is not None and n > 1:
+            pairs = ~np.eye(n, dtype=bool)
+            seen = np.cov(self.counts.T) / self.bin_s
+            slope = float(np.polyfit(found.covariance_hz[pairs], seen[pairs], 1)[0])
+        return {
+            "mean_rate_hz": rate,
+            "mean_error_hz": float(np.std(means, ddof=1) / np.sqrt(10)),
+            "rate_percent": 100 * (found.rates_hz.mean() / rate - 1),
+            "rate_theory_percent": 100 * (self.theory_hz.mean() / rate - 1),
+            "mean_covariance_hz": float(np.mean(covariances)),
+            "covariance_error_hz": float(np.std(covariances, ddof=1) / np.sqrt(10)),
+            "covariance_slope": slope,
+        }
