@@ -27,7 +27,7 @@ def share(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], worker
     try:
         import joblib
     except ImportError:
-        with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             return list(pool.map(lambda call: function(*call), calls))
     work = (joblib.delayed(function)(*call) for call in calls)
     return joblib.Parallel(n_jobs=workers or -1, prefer="threads")(work)

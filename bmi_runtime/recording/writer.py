@@ -3,6 +3,7 @@
 import contextlib
 import os
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -222,10 +223,18 @@ class RecordingWriter:
     def _keep_synchronised(self, interval_s: float) -> None:
         while not self._closing.wait(interval_s):
             try:
-                os.fdatasync(self._file)
+                _to_disk(self._file)
             except OSError as error:
                 self._fail(error)
                 return
+
+
+def _to_disk(file: int) -> None:
+    """Wait until what was written is durable."""
+    if sys.platform.startswith("linux"):
+        os.fdatasync(file)
+    else:  # macOS has the slower call alone
+        os.fsync(file)
 
 
 def _create(path: Path) -> int:
