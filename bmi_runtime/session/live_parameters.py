@@ -242,12 +242,16 @@ def checked(key: Any, value: Any) -> Any:
         if not isinstance(value, str):
             raise BadInput(f"{key} wants a name, got {shown(value)}")
         return value
-    if not isinstance(value, int | float):
+    if parameter.kind is bool:
+        if not isinstance(value, int | float) or value not in (0, 1):
+            raise BadInput(f"{key} wants true or false, got {shown(value)}")
+        return bool(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise BadInput(f"{key} wants a number, got {shown(value)}")
     number = float(value)
     if not math.isfinite(number) or not parameter.low <= number <= parameter.high:
         raise BadInput(f"{key} must lie between {parameter.low:g} and {parameter.high:g}, got {shown(value)}")
-    return bool(number) if parameter.kind is bool else number
+    return number
 
 
 def apply(session: Session, command: dict[str, Any]) -> dict[str, Any]:

@@ -216,6 +216,8 @@ def test_features_that_are_not_finite_are_refused():
     [
         ({"set": "adapter.learning_rate", "value": -1}, "between 0 and 1"),
         ({"set": "adapter.learning_rate", "value": "fast"}, "wants a number"),
+        ({"set": "task.assist", "value": True}, "wants a number"),
+        ({"set": "adapter.enabled", "value": 0.5}, "true or false"),
         ({"set": "adapter.learning_rate", "value": math.nan}, "between 0 and 1"),
         ({"set": "session.units", "value": 3}, "cannot change during a session"),
         ({"set": "task.kind", "value": "chess"}, "no task 'chess'"),
