@@ -246,3 +246,12 @@ def test_a_spike_of_a_blocks_end_that_comes_with_the_next_block_is_kept(script, 
     rows = started(bench(script, "realtime.wait_limit_s=0.05", *given).run())
     assert rows["late"].sum() == 1
     assert rows["counts"].sum() == kept
+
+
+def test_an_event_of_the_device_keeps_the_host_time_that_its_protocol_knows():
+    binner = Binner(configuration.load(None, ["session.units=2"]), BinnerOptions())
+    binner.mark("ttl", 5_000_000, {"line": 3}, host_ns=HOST + 7)
+    binner.mark("ttl", 6_000_000, {"line": 4})
+    known, unknown = [event for event in binner.events if event["name"] == "device-event"]
+    assert known["host_time_ns"] == HOST + 7 and known["line"] == 3 and known["device_time_s"] == 0.005
+    assert "host_time_ns" not in unknown, "the clock is not known yet, so nothing is said"

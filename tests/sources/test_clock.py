@@ -103,3 +103,17 @@ def test_a_slow_reader_is_not_mistaken_for_a_clock_that_stood():
     clock = _fit(*_arrivals(0.0, 0, 5.0, 5_000_000, 50_000, 1))
     base = 10**10 + 5 * 10**9
     assert not any(_behind(clock, base + k * 5_000_000, base + k * 6_000_000) for k in range(400))
+
+
+def test_an_offset_is_known_from_two_blocks_on_and_a_skew_from_four():
+    """Where a block holds one message, the line through them is exact."""
+    clock, skews, known = ClockFit(), [], []
+    for number in range(6):
+        device = number * 600_000_000
+        clock.observe(device, 10**12 + device + device // 2000)
+        skews.append(clock.skew)
+        known.append(np.isfinite(clock.uncertainty_s(device)))
+    # the message that begins a block ends the one before: after the third there are two blocks
+    assert known == [False, False, True, True, True, True]
+    assert skews[:4] == [0.0] * 4 and skews[4:] == pytest.approx([1 / 2000] * 2, rel=1e-6)
+    assert clock.offset_ns(2_400_000_000) - 10**12 == pytest.approx(1_200_000, abs=2)
