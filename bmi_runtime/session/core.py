@@ -27,7 +27,7 @@ from bmi_runtime.session.inputs import Inputs
 from bmi_runtime.session.learning import Learning
 from bmi_runtime.session.live_parameters import kept, put_back
 from bmi_runtime.session.safety import Safety, SafetyEvent
-from bmi_runtime.session.start_checks import check_model, stimulation_schedule
+from bmi_runtime.session.start_checks import check_model, stimulation_due, stimulation_schedule
 from bmi_runtime.tasks.base import ReachTask
 
 COVARIANCE_CHECK_S = 1.0  # how often lost covariances are looked for
@@ -196,8 +196,10 @@ class Session:
         else:
             self.learning.pass_by(intended, position)
         self._tell_news()
-        stimulated = self._stimulate() if self.stimulation and safety.moves and not self.hold else False
-        self._fill(decoded, intended, assist, likelihood, may_adapt, stimulated)
+        due = self.stimulation and safety.moves and not self.hold
+        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s) if due else []
+        self.events += pulses
+        self._fill(decoded, intended, assist, likelihood, may_adapt, bool(pulses))
         self.bins += 1
         if self.blocks:
             block_control.after_bin(self, self.blocks, may_move)
@@ -245,13 +247,6 @@ class Session:
         if lost := self.learning.repair():
             self.events.append({"name": "covariance-lost", "units": lost})
             self.safety.handle(SafetyEvent.FAULT)
-
-    def _stimulate(self) -> bool:
-        """Ask for the stimulation trials whose onset falls into the next bin; return whether there was one."""
-        start = (self.bins + 1) * self.config.bin_s
-        due = list(self.stimulation.events_between(start, start + self.config.bin_s))
-        self.events += [{"name": "stimulation", **event} for event in due]
-        return bool(due)
 
     def _fill(
         self,

@@ -7,21 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bmi_runtime.decoding.recorded_files import content_of
-from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin
-from bmi_runtime.session import stability_report
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.event_limiter import EventLimiter
-from bmi_runtime.session.learner_watch import LearnerWatch
-from bmi_runtime.session.live_parameters import is_word, shown
+from bmi_runtime.session.operator_commands import OperatorCommands
 from bmi_runtime.session.pacing import NoPacer, Pacer
 from bmi_runtime.session.status import Status
 from bmi_runtime.session.tally import Tally
 from bmi_runtime.sources.base import KnowsCompletion, Stimulates
 
-NOTE_CHARACTERS = 2000
-UNKNOWN_COMMAND = "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
 SOURCE, RECORD, PUBLISH = (STAGES.index(name) for name in ("source", "record", "publish"))
 
 
@@ -79,9 +73,7 @@ class Loop:
         self._marks, self._begun, self._missed = [0] * len(STAGES), 0, 0
         self._stimulates, self._knows_completion = isinstance(source, Stimulates), isinstance(source, KnowsCompletion)
         self._alarms = EventLimiter(config.bin_s)
-        self._verbs = {"set": self._set, "do": self._do, "note": self._note, "get": self._get}
-        self._verbs |= {"stability": self._stability, "learner": self._learner}
-        self._learners = LearnerWatch()
+        self._commands = OperatorCommands(session, self.status, recorder, self._both, self._stop_for_operator)
         session.mark = self._mark
         if resumed:
             self._go_on_from(resumed)
@@ -107,13 +99,17 @@ class Loop:
         """End the run after the current bin (or before the first one)."""
         self.running, self._stop_wanted = False, True
 
+    def _stop_for_operator(self) -> None:
+        self.stop()
+        self.stopped_by_operator = True
+
     def _start(self) -> None:
         self.running, self.started_ns = not self._stop_wanted, time.monotonic_ns()
         if self.resumed:
             self._missed = self.resumed.missed_bins(self.source.paced)
             self.opening_events.append(self._resumed_event(self.resumed))
         if file := self.session.decoder_settings()["fitted_file"]:
-            self._keep_file(file, self.started_ns)
+            self._commands.keep_file(file, self.started_ns)
         self._snapshot(self.started_ns)
         for event in self.opening_events:
             self._both("event", {**event, "bin": self.session.bins}, self.started_ns)
@@ -193,7 +189,7 @@ class Loop:
 
     def _keep(self, now_ns: int) -> None:
         """Record a snapshot when one is due; notice a recording that has failed, and a learner that is silent."""
-        if self._learners.lost(now_ns):
+        if self._commands.learners.lost(now_ns):
             self._both("event", {"name": "learner-lost", "bin": self.session.bins}, now_ns)
         recorder = self.recorder
         if not recorder:
@@ -260,74 +256,13 @@ class Loop:
             "down_s": down_s if 0 < down_s < 86400 else None,  # None: from before the machine was started
         }
 
+    def handle(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Answer one command of the operator; see `OperatorCommands.handle`."""
+        return self._commands.handle(command)
+
     def _take_commands(self) -> None:
         if self.control:
             self.control.poll(self.handle)
-
-    def handle(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Answer one command of the operator; what touches the session is recorded with the bin it takes effect.
-
-        Raises
-        ------
-        BadInput
-            When there is no such command.
-        """
-        for verb, answer in self._verbs.items():
-            if verb in command:
-                return answer(command)
-        raise BadInput(UNKNOWN_COMMAND)
-
-    def _set(self, command: dict[str, Any]) -> dict[str, Any]:
-        answer, now_ns = self.session.apply(command), time.monotonic_ns()
-        if is_word(command["set"], "decoder.fitted_file") and answer["new"]:
-            self._keep_file(answer["new"], now_ns)
-        self._both("command", answer, now_ns)
-        return answer
-
-    def _keep_file(self, path: str, now_ns: int) -> None:
-        """Record the file of a decoder, so that the session replays where only its recording was taken to."""
-        if not self.recorder:
-            return
-        try:
-            content = content_of(path)
-        except OSError:  # it was there a moment ago, when the decoder was made
-            self._both("event", {"name": "decoder-file-not-recorded", "file": path, "bin": self.session.bins}, now_ns)
-            return
-        self.recorder.write("decoder_file", {"path": path, "bin": self.session.bins, "content": content}, now_ns)
-
-    def _learner(self, command: dict[str, Any]) -> dict[str, Any]:
-        now_ns = time.monotonic_ns()
-        if name := self._learners.heard(command["learner"], now_ns):
-            self._both("event", {"name": name, "bin": self.session.bins}, now_ns)
-        return {"learner": command["learner"], "bin": self.session.bins}
-
-    def _do(self, command: dict[str, Any]) -> dict[str, Any]:
-        if not is_word(command["do"], "stop"):
-            raise BadInput(UNKNOWN_COMMAND)
-        self.stop()
-        self.stopped_by_operator = True
-        answer = {"do": "stop", "bin": self.session.bins}
-        self._both("command", answer, time.monotonic_ns())
-        return answer
-
-    def _note(self, command: dict[str, Any]) -> dict[str, Any]:
-        note = command["note"]
-        if not isinstance(note, str):
-            raise BadInput(f"a note is a text, got {shown(note)}")
-        answer = {"note": note[:NOTE_CHARACTERS], "bin": self.session.bins}
-        self._both("event", {"name": "note", **answer}, time.monotonic_ns())
-        return answer
-
-    def _stability(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Record and publish what a process beside the loop found out of the array."""
-        answer = {**stability_report.checked(command["stability"]), "bin": self.session.bins}
-        self._both("event", {"name": "stability", **answer}, time.monotonic_ns())
-        return answer
-
-    def _get(self, command: dict[str, Any]) -> dict[str, Any]:
-        if not is_word(command["get"], "hello"):
-            raise BadInput(UNKNOWN_COMMAND)
-        return self.status.hello()
 
     def result(self) -> dict[str, Any]:
         """Return the figures of the run."""

@@ -55,6 +55,12 @@ def stimulation_schedule(config: Config) -> Any:
     return StimulationDesign(**design).draw()
 
 
+def stimulation_due(design: Any, bin_number: int, bin_s: float) -> list[dict[str, Any]]:
+    """Return the events of the stimulation trials whose onset falls into a bin."""
+    start_s = bin_number * bin_s
+    return [{"name": "stimulation", **event} for event in design.events_between(start_s, start_s + bin_s)]
+
+
 def frozen_copy(path: str, config: Config, model: EncodingModel) -> EncodingModel:
     """Return the model of a file for the units of this session, to decode with and never to be adapted.
 
