@@ -5,6 +5,7 @@
                                                     # (FAULTS_FIFO=20 before it asks for SCHED_FIFO)
     python benchmarks/faults.py --memory 1000000    # so many bins in one process: memory of the hot loop
     python benchmarks/faults.py --endings 10        # Ctrl-C, SIGTERM and SIGHUP: seconds until everything is down
+    python benchmarks/faults.py --floods 6          # control, subscriptions and source flooded for so many seconds each
     python benchmarks/faults.py --start 3           # first start from an empty kernel cache, and later ones
 
 Each prints a table and one line of JSON.
@@ -26,6 +27,7 @@ import time
 import msgpack
 import numpy as np
 import zmq
+from floods import floods
 
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.replay import Replay
@@ -46,7 +48,8 @@ class Session:
         for opened in sockets:
             opened.close()
         keys = ("telemetry.publish_address", "telemetry.control_address", "telemetry.output_address", "source.address")
-        self.folder, self.output, self.source = pathlib.Path(folder), addresses[2], addresses[3]
+        self.folder = pathlib.Path(folder)
+        self.publish, self.control, self.output, self.source = addresses
         flags = [text for pair in zip(keys, addresses, strict=True) for text in ("--set", "=".join(pair))]
         command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--json", *flags]
         command += ["--record", str(self.folder / "a.mcap"), *arguments]
@@ -304,6 +307,7 @@ def start(count, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     modes = {"kills": kills, "sustained": sustained, "memory": memory, "endings": endings, "start": start}
+    modes["floods"] = floods
     for name, function in modes.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=function.__doc__)
     parser.add_argument("--sender", help=argparse.SUPPRESS)

@@ -18,6 +18,7 @@ WAIT_S = 60.0
 LONGEST_SLEEP_S = 0.1
 OPENING_NS = 500_000_000
 REFUSED_PER_S = 40_000  # messages refused faster than this are not all read: about half of a processor
+REFUSED_AT_ONCE_S = 0.5  # of that pace saved up: a burst is read through, so that what is behind it comes in time
 READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
 LISTEN_NS = 1_000_000_000
 
@@ -77,7 +78,8 @@ class LiveSource:
         self.wait_s = config.source.options.get("wait_s", WAIT_S)
         spin_s = config.realtime.spin_s if now_ns is time.monotonic_ns else 0.0  # only a real clock runs while watched
         self.expectation = Expectation(round(config.bin_s * 1e9), round(spin_s * 1e9))
-        self._refused_limit = round(config.bin_s * REFUSED_PER_S)
+        self._refused_limit, self._refused_most = config.bin_s * REFUSED_PER_S, REFUSED_AT_ONCE_S * REFUSED_PER_S
+        self._may_refuse = self._refused_most
         self.completed_ns = 0  # host time at which the newest bin's data were complete, or given up waiting for
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
@@ -147,6 +149,7 @@ class LiveSource:
         """Read until the next bin is complete or has waited long enough; return whether it was waited for."""
         binner, waited = self.binner, False
         began_ns, refused = self.now_ns(), binner.totals["refused"]
+        self._may_refuse = min(self._may_refuse + self._refused_limit, self._refused_most)
         while not binner.complete():
             if self._receive(0.0):
                 if self._flooded(began_ns, refused):
@@ -159,6 +162,7 @@ class LiveSource:
             waited = True
             if sleep_s := self.expectation.sleep_s(now_ns, min(left_ns * 1e-9, LONGEST_SLEEP_S)):
                 self._receive(sleep_s)
+        self._may_refuse -= binner.totals["refused"] - refused
         return waited
 
     def _flooded(self, began_ns: int, refused: int) -> bool:
@@ -173,7 +177,7 @@ class LiveSource:
         left_ns = binner.deadline_ns() - now_ns
         if left_ns <= 0:
             return True
-        if binner.totals["refused"] - refused < self._refused_limit:
+        if binner.totals["refused"] - refused < self._may_refuse:
             return False
         time.sleep(min(left_ns * 1e-9, LONGEST_SLEEP_S))
         return True
