@@ -109,7 +109,7 @@ def _assignment(path, overrides, recording, tell):
     from bmi_runtime.errors import BadInput
     from bmi_runtime.session import launch, resume
     from bmi_runtime.session.compile_cache import precompile
-    from bmi_runtime.session.supervisor import Assignment
+    from bmi_runtime.session.supervisor import RuntimeJob
     from bmi_runtime.sources.base import source_class
 
     if recording and path:
@@ -123,7 +123,7 @@ def _assignment(path, overrides, recording, tell):
     config = _fitted(config)
     precompile(config, tell)
     where = resume.next_path(recording) if recording and not config.recording.path else None
-    return Assignment(config, launch.total_bins(config, done), where, recording)
+    return RuntimeJob(config, launch.total_bins(config, done), where, recording)
 
 
 def _simulated_time(assignment, as_json):
@@ -147,14 +147,14 @@ def _simulated_time(assignment, as_json):
 def _supervised(assignment, as_json, source_command, headless):
     """Run in real time: the runtime, the window and the sender as processes under one supervisor."""
     from bmi_runtime.session import launch
-    from bmi_runtime.session.supervisor import Helper, Supervisor, start_helper
+    from bmi_runtime.session.supervisor import ChildProcess, Supervisor, start_helper
     from bmi_runtime.session.worker import work
 
     with Screen(assignment.total_bins, as_json) as screen:
         window = launch.window_command(assignment.config, headless, screen.say)
         commands = {"window": window, "source": source_command, "stability": _stability_command(assignment)}
         helpers = tuple(
-            Helper(name, lambda command=command: start_helper(command))  # type: ignore[misc]
+            ChildProcess(name, lambda command=command: start_helper(command))  # type: ignore[misc]
             for name, command in commands.items()
             if command
         )

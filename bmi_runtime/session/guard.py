@@ -26,7 +26,7 @@ ROUNDING = 1e-9  # relative: a velocity that is at its limit but for the last di
 TRUSTED = frozenset({SafetyState.CALIBRATING, SafetyState.ACTIVE, SafetyState.DEGRADED})
 
 
-class Standing(enum.Enum):
+class GuardState(enum.Enum):
     """What the guard is doing."""
 
     WAITING = "waiting for a healthy stream"
@@ -60,7 +60,7 @@ class Wanted:
 class Leaving:
     """What leaves for the effector: position and velocity, nothing when both are None; and why it is not as asked."""
 
-    standing: Standing
+    state: GuardState
     position: tuple[float, ...] | None = None
     velocity: tuple[float, ...] | None = None
     why: str = ""
@@ -77,50 +77,52 @@ class Guard:
 
     Attributes
     ----------
-    standing : Standing
+    state : GuardState
     passed, limited, stopped, withheld : int
         Messages that left as they came, that left limited, that left standing still, and that did not leave.
     changes : list of dict
-        The changes of `standing` since they were last taken: ``from``, ``to``, ``why``.
+        The changes of `state` since they were last taken: ``from``, ``to``, ``why``.
     """
 
     def __init__(self, config: GuardConfig, bin_s: float):
         self.config, self.bin_s = config, bin_s
-        self.standing = Standing.WAITING
+        self.state = GuardState.WAITING
         self.passed = self.limited = self.stopped = self.withheld = 0
         self.changes: list[dict[str, str]] = []
         self._healthy = 0
         self._position: tuple[float, ...] = ()
         self._velocity: tuple[float, ...] = ()
 
-    def look(self, wanted: Wanted) -> Leaving:
+    def judge(self, wanted: Wanted) -> Leaving:
         """Return what leaves for one message."""
-        if self.standing is Standing.ENDED:
-            return self._stand("the operator has stopped it")
+        if self.state is GuardState.ENDED:
+            return self._hold_still("the operator has stopped it")
         if wanted.safety == SafetyState.STOPPED:
             return self.end("the operator has stopped the runtime")
         fault = self._fault(wanted)
         if fault:
             self._healthy = 0
-            return self._silent() if self.standing is Standing.WAITING else self._stop(fault)
+            return self._silent() if self.state is GuardState.WAITING else self._stop(fault)
         self._healthy += 1
-        if self.standing in (Standing.WAITING, Standing.STOPPED) and self._healthy < self.config.healthy_bins:
-            return self._silent() if self.standing is Standing.WAITING else self._stand("not yet sound for long enough")
+        if self.state in (GuardState.WAITING, GuardState.STOPPED) and self._healthy < self.config.healthy_bins:
+            if self.state is GuardState.WAITING:
+                return self._silent()
+            return self._hold_still("not yet sound for long enough")
         return self._move(tuple(wanted.position), tuple(wanted.velocity))
 
     def missed(self) -> Leaving:
         """Return what leaves when no message has come for ``heartbeat_s``."""
         self._healthy = 0
-        if self.standing is Standing.WAITING:
-            return Leaving(self.standing)
-        if self.standing is Standing.ENDED:
-            return self._stand("the operator has stopped it")
+        if self.state is GuardState.WAITING:
+            return Leaving(self.state)
+        if self.state is GuardState.ENDED:
+            return self._hold_still("the operator has stopped it")
         return self._stop(f"no message for {self.config.heartbeat_s:g} s")
 
     def end(self, why: str = "the operator has stopped it") -> Leaving:
         """Stop the output at once and for good; return what leaves."""
-        self._turn(Standing.ENDED, why)
-        return self._stand(why)
+        self._turn(GuardState.ENDED, why)
+        return self._hold_still(why)
 
     def _fault(self, wanted: Wanted) -> str:
         """Return why a message cannot be believed, or nothing."""
@@ -147,15 +149,15 @@ class Guard:
         too_sudden = max(_apart(step, self._velocity), _apart(velocity, self._velocity)) > change
         at_rest = not any(step) and not any(velocity)
         if at_rest or not (too_fast or too_sudden):
-            self._turn(Standing.PASSING, "within the limits")
+            self._turn(GuardState.PASSING, "within the limits")
             self.passed += 1
             self._position, self._velocity = position, velocity
-            return Leaving(self.standing, position, velocity)
+            return Leaving(self.state, position, velocity)
         why = f"faster than {limits.max_speed:g} m/s" if too_fast else f"more than {limits.max_acceleration:g} m/s^2"
-        self._turn(Standing.LIMITING, why)
+        self._turn(GuardState.LIMITING, why)
         self.limited += 1
         self._follow(position)
-        return Leaving(self.standing, self._position, self._velocity, why)
+        return Leaving(self.state, self._position, self._velocity, why)
 
     def _follow(self, goal: tuple[float, ...]) -> None:
         """Go one bin toward a position, within the limits: no faster than may still be braked before it."""
@@ -174,25 +176,25 @@ class Guard:
 
     def _silent(self) -> Leaving:
         self.withheld += 1
-        return Leaving(self.standing)
+        return Leaving(self.state)
 
     def _stop(self, why: str) -> Leaving:
-        self._turn(Standing.STOPPED, why)
-        return self._stand(why)
+        self._turn(GuardState.STOPPED, why)
+        return self._hold_still(why)
 
-    def _stand(self, why: str) -> Leaving:
+    def _hold_still(self, why: str) -> Leaving:
         """Stand still where the effector is; before anything has left, nothing does."""
         if not self._position:
             self.withheld += 1
-            return Leaving(self.standing, why=why)
+            return Leaving(self.state, why=why)
         self.stopped += 1
         self._velocity = (0.0,) * len(self._position)
-        return Leaving(self.standing, self._position, self._velocity, why)
+        return Leaving(self.state, self._position, self._velocity, why)
 
-    def _turn(self, to: Standing, why: str) -> None:
-        if self.standing is not to:
-            self.changes.append({"from": self.standing.name.lower(), "to": to.name.lower(), "why": why})
-            self.standing = to
+    def _turn(self, to: GuardState, why: str) -> None:
+        if self.state is not to:
+            self.changes.append({"from": self.state.name.lower(), "to": to.name.lower(), "why": why})
+            self.state = to
 
     def drain(self) -> list[dict[str, str]]:
         """Return the changes since the last call."""
@@ -244,7 +246,7 @@ def guarded(guard: Guard, record: StepRecord, copy: StepRecord, bin_s: float) ->
     cursor = record.output.cursor.tolist()
     half = len(cursor) // 2
     age_s = int(record.input.stale[0]) * bin_s
-    leaving = guard.look(Wanted(cursor[:half], cursor[half:], age_s, int(record.output.safety[0])))
+    leaving = guard.judge(Wanted(cursor[:half], cursor[half:], age_s, int(record.output.safety[0])))
     if leaving.position is None or leaving.velocity is None:
         return False
     copy.bytes[:] = record.bytes

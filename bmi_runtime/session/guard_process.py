@@ -107,7 +107,7 @@ class GuardProcess:
                 continue
             sound = True
             self._message = message.body
-            self._send(self.guard.look(wanted))
+            self._send(self.guard.judge(wanted))
         return sound
 
     def _wanted(self, body: dict[str, Any]) -> Wanted:
@@ -132,7 +132,7 @@ class GuardProcess:
             self._send(self.guard.end())
         elif not is_word(command.get("get"), "hello"):
             raise BadInput("the guard takes {'do': 'stop'} and {'get': 'hello'}")
-        return {"standing": self.guard.standing.name.lower(), **self.guard.counts(), "refused": self.refused}
+        return {"standing": self.guard.state.name.lower(), **self.guard.counts(), "refused": self.refused}
 
     def _send(self, leaving: Leaving) -> None:
         """Publish what leaves; say what changed."""
@@ -145,7 +145,7 @@ class GuardProcess:
         self._sequence += 1
         body = self._message | {
             "cursor": [*leaving.position, *leaving.velocity],
-            "guard": leaving.standing.name.lower(),
+            "guard": leaving.state.name.lower(),
         }
         for own in ("v", "start", "seq"):
             body.pop(own, None)
@@ -187,6 +187,6 @@ def over_recording(path, config: Config) -> dict[str, Any]:
     cursors, states, ages = steps["output"]["cursor"], steps["output"]["safety"], steps["input"]["stale"] * bin_s
     half = cursors.shape[1] // 2
     for number, (cursor, safety, age_s) in enumerate(zip(cursors.tolist(), states.tolist(), ages.tolist())):
-        guard.look(Wanted(cursor[:half], cursor[half:], age_s, safety))
+        guard.judge(Wanted(cursor[:half], cursor[half:], age_s, safety))
         changes += [{**change, "bin": number} for change in guard.drain()]
     return {**guard.counts(), "refused": 0, "changes": changes[:SHOWN_CHANGES]}

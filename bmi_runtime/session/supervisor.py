@@ -57,7 +57,7 @@ class Report:
 
 
 @dataclasses.dataclass
-class Helper:
+class ChildProcess:
     """A process beside the runtime, started by a command: restarted when it dies, ended with the session.
 
     Attributes
@@ -78,7 +78,7 @@ class Helper:
         """Start the process."""
         self.process, self.started_s = self.start(), time.monotonic()
 
-    def look(self, say: Callable[[str], None]) -> None:
+    def restart_if_dead(self, say: Callable[[str], None]) -> None:
         """Start the process again if it died; when it keeps dying, say so and leave it."""
         if self.process is None or (status := self.process.poll()) is None:
             return
@@ -133,7 +133,7 @@ def _death_with_parent() -> Callable[[], None]:
 
 
 @dataclasses.dataclass
-class Standing:
+class RuntimeStatus:
     """What the supervisor knows of the runtime: from its reports."""
 
     ready: bool = False
@@ -146,7 +146,7 @@ class Standing:
 
 
 @dataclasses.dataclass
-class Assignment:
+class RuntimeJob:
     """What a runtime process is to do: begin, or go on where a recording ends."""
 
     config: Config
@@ -164,18 +164,18 @@ class Supervisor:
 
     Parameters
     ----------
-    assignment : Assignment
+    assignment : RuntimeJob
         What the first runtime process is to do.
     work : callable
         ``work(assignment, report)`` runs in the runtime's process (`worker.work`).
     screen : object
         ``say(text)`` and ``advance(bins)``, toward the operator.
-    helpers : sequence of Helper
+    helpers : sequence of ChildProcess
     """
 
-    def __init__(self, assignment: Assignment, work, screen, helpers: tuple[Helper, ...] = ()):
+    def __init__(self, assignment: RuntimeJob, work, screen, helpers: tuple[ChildProcess, ...] = ()):
         self.assignment, self.work, self.screen, self.helpers = assignment, work, screen, helpers
-        self.standing = Standing()
+        self.runtime = RuntimeStatus()
         self.pid, self.pipe, self._unread = 0, -1, b""
         self.recordings: list[str] = []
         self.restarts = 0
@@ -216,7 +216,7 @@ class Supervisor:
             self._ending_s = time.monotonic() + END_WITHIN_S
         if self._ending_s is None:
             for helper in self.helpers:
-                helper.look(self.screen.say)
+                helper.restart_if_dead(self.screen.say)
 
     def _take_signals(self) -> None:
         for number in os.read(self._wake_up, 512):
@@ -242,24 +242,24 @@ class Supervisor:
                 self._take(json.loads(line))
 
     def _take(self, message: dict[str, Any]) -> None:
-        standing = self.standing
+        runtime = self.runtime
         if "say" in message:
             self.screen.say(message["say"])
         if "bins" in message:
-            self.screen.advance(message["bins"] - standing.bins)
-            standing.bins = message["bins"]
+            self.screen.advance(message["bins"] - runtime.bins)
+            runtime.bins = message["bins"]
         if "snapshot" in message:
-            standing.snapshot_offset = message["snapshot"]
+            runtime.snapshot_offset = message["snapshot"]
         if "ready" in message:
-            standing.ready, standing.recording = True, message["recording"]
+            runtime.ready, runtime.recording = True, message["recording"]
             if message["recording"]:
                 self.recordings.append(message["recording"])
             self.screen.say(message["ready"])
         if "result" in message:
-            standing.result = message["result"]
-            standing.stopped_by_operator = message["stopped_by_operator"]
+            runtime.result = message["result"]
+            runtime.stopped_by_operator = message["stopped_by_operator"]
         if "error" in message or "crash" in message:
-            standing.failure = message
+            runtime.failure = message
 
     def _start_runtime(self) -> None:
         """Fork the runtime; it is warm at once, because this process is."""
@@ -295,14 +295,14 @@ class Supervisor:
         os.close(self.pipe)
         _, waited = os.waitpid(self.pid, 0)
         status, self.pid = os.waitstatus_to_exitcode(waited), 0
-        standing = self.standing
-        if standing.result or self._ending_s is not None or (standing.failure and "error" in standing.failure):
+        runtime = self.runtime
+        if runtime.result or self._ending_s is not None or (runtime.failure and "error" in runtime.failure):
             return
-        outside = status < 0 and -status in KILLED_FROM_OUTSIDE and standing.ready
+        outside = status < 0 and -status in KILLED_FROM_OUTSIDE and runtime.ready
         quick = time.monotonic() - self._started_s < QUICK_DEATH_S
         self._quick_deaths = self._quick_deaths + 1 if quick and not outside else 0
         if self._quick_deaths >= QUICK_DEATHS:
-            standing.failure = {"error": f"the runtime died {QUICK_DEATHS} times at once ({self._cause(status)})"}
+            runtime.failure = {"error": f"the runtime died {QUICK_DEATHS} times at once ({self._cause(status)})"}
             return
         cause = self._cause(status)
         again = cause == self._last_death and not outside
@@ -310,13 +310,13 @@ class Supervisor:
         self._restart(cause, again)
 
     def _cause(self, status: int) -> str:
-        failure = self.standing.failure
+        failure = self.runtime.failure
         return f"{failure['crash']}" if failure and "crash" in failure else died_of(status)
 
     def _restart(self, cause: str, again: bool) -> None:
         from bmi_runtime.session.resume import next_path
 
-        before, old = self.standing, self.assignment
+        before, old = self.runtime, self.assignment
         resume = before.recording or old.resume
         offset = before.snapshot_offset if before.recording else old.snapshot_offset
         path = next_path(resume) if resume else old.path
@@ -329,7 +329,7 @@ class Supervisor:
             why=cause,
             cautious=again or old.cautious,
         )
-        self.standing = Standing(bins=before.bins)
+        self.runtime = RuntimeStatus(bins=before.bins)
         self.restarts += 1
         self._start_runtime()
         how = " for the second time, so with the last decoder that worked before" if again else ""
@@ -343,7 +343,7 @@ class Supervisor:
             os.waitpid(self.pid, 0)
             os.close(self.pipe)
             self.pid = 0
-        if self._ending_s is None and self.standing.stopped_by_operator:
+        if self._ending_s is None and self.runtime.stopped_by_operator:
             self._wait_for_windows()
             deadline_s = time.monotonic() + END_WITHIN_S
         for helper in self.helpers:
@@ -361,18 +361,18 @@ class Supervisor:
                 self._take_signals()
 
     def _outcome(self) -> dict[str, Any]:
-        standing = self.standing
-        if standing.failure and "error" in standing.failure and not standing.result:
-            error = BmiError(standing.failure["error"])
-            error.exit_code = standing.failure.get("code", 1)
+        runtime = self.runtime
+        if runtime.failure and "error" in runtime.failure and not runtime.result:
+            error = BmiError(runtime.failure["error"])
+            error.exit_code = runtime.failure.get("code", 1)
             raise error
-        if standing.result is None:
-            if standing.ready:
+        if runtime.result is None:
+            if runtime.ready:
                 raise BmiError(
                     f"the runtime did not end within {END_WITHIN_S:g} s and was killed; the recording can be read"
                 )
             raise KeyboardInterrupt
-        return standing.result | {"restarts": self.restarts, "recordings": self.recordings}
+        return runtime.result | {"restarts": self.restarts, "recordings": self.recordings}
 
 
 @contextlib.contextmanager

@@ -12,14 +12,14 @@ from bmi_runtime.session import launch, realtime, run_report
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.resume import Resumption, resume, with_own_filter
-from bmi_runtime.session.supervisor import CRASHED, Assignment, Report
+from bmi_runtime.session.supervisor import CRASHED, Report, RuntimeJob
 
 REPORT_S = 0.5
 NEWS_S = 60.0
 PATIENCE_S = 0.5
 
 
-def work(assignment: Assignment, report: Report) -> int:
+def work(assignment: RuntimeJob, report: Report) -> int:
     """Run one runtime process to its end; return its exit code."""
     try:
         realtime.raise_threads_to_come(assignment.config.realtime)
@@ -61,7 +61,7 @@ def _end_on_signal(loop: Loop) -> None:
     signal.signal(signal.SIGTERM, on_signal)
 
 
-def assemble_assignment(assignment: Assignment, report: Report) -> Loop:
+def assemble_assignment(assignment: RuntimeJob, report: Report) -> Loop:
     """Return the loop of this process, and connect it to the supervisor."""
     again, source = assignment.why != "", assignment.config.source
     resumption = _resumption(assignment, report)
@@ -87,7 +87,7 @@ def assemble_assignment(assignment: Assignment, report: Report) -> Loop:
     return loop
 
 
-def _resumption(assignment: Assignment, report: Report) -> Resumption | None:
+def _resumption(assignment: RuntimeJob, report: Report) -> Resumption | None:
     """Return the session to go on with; after a death nothing that can be read is no reason to stop."""
     if not assignment.resume:
         return None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bmi_runtime import config as configuration
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.guard import Guard, Standing, Wanted, braking_speed
+from bmi_runtime.session.guard import Guard, GuardState, Wanted, braking_speed
 from bmi_runtime.session.guard_process import over_recording
 from bmi_runtime.session.replay import recorded_config
 
@@ -27,8 +27,8 @@ def guard(**limits):
 def started(at=(0.0, 0.0), **limits):
     watch = guard(**limits)
     for _ in range(watch.config.healthy_bins):
-        left = watch.look(Wanted(at, (0.0,) * len(at), 0.0, ACTIVE))
-    assert left.standing is Standing.PASSING and left.position == at
+        left = watch.judge(Wanted(at, (0.0,) * len(at), 0.0, ACTIVE))
+    assert left.state is GuardState.PASSING and left.position == at
     watch.drain()
     return watch
 
@@ -36,10 +36,10 @@ def started(at=(0.0, 0.0), **limits):
 def test_it_is_silent_until_the_stream_has_been_healthy():
     watch = guard()
     for _ in range(2):
-        assert watch.look(Wanted((0.1,), (0.0,), 0.0, ACTIVE)).position is None
-    assert watch.look(Wanted((0.1,), (0.0,), 9.0, ACTIVE)).position is None  # too old: it starts counting anew
+        assert watch.judge(Wanted((0.1,), (0.0,), 0.0, ACTIVE)).position is None
+    assert watch.judge(Wanted((0.1,), (0.0,), 9.0, ACTIVE)).position is None  # too old: it starts counting anew
     assert watch.missed().position is None
-    left = [watch.look(Wanted((0.1,), (0.0,), 0.0, ACTIVE)).position for _ in range(3)]
+    left = [watch.judge(Wanted((0.1,), (0.0,), 0.0, ACTIVE)).position for _ in range(3)]
     assert left == [None, None, (0.1,)]
     assert watch.counts() == {"passed": 1, "limited": 0, "stopped": 0, "withheld": 5}
 
@@ -49,7 +49,7 @@ def test_what_is_within_the_limits_leaves_to_the_bit():
     for k in range(200):
         v = 0.3 * math.sin(0.02 * k)
         x += BIN_S * v
-        left = watch.look(Wanted((x, -x), (v, -v), 0.0, ACTIVE))
+        left = watch.judge(Wanted((x, -x), (v, -v), 0.0, ACTIVE))
         assert (left.position, left.velocity, left.why) == ((x, -x), (v, -v), "")
     assert watch.counts()["passed"] == 201 and not watch.drain()
 
@@ -57,14 +57,14 @@ def test_what_is_within_the_limits_leaves_to_the_bit():
 def test_a_jump_is_followed_within_the_limits_and_without_overshoot():
     watch, path, goal = started(), [(0.0, 0.0)], (0.3, -0.4)
     for _ in range(400):
-        left = watch.look(Wanted(goal, (0.0, 0.0), 0.0, ACTIVE))
+        left = watch.judge(Wanted(goal, (0.0, 0.0), 0.0, ACTIVE))
         path.append(left.position)
     path = np.array(path)
     velocity = np.diff(path, axis=0) / BIN_S
     assert np.hypot(*velocity.T).max() <= 1.0 + 1e-9
     assert np.hypot(*np.diff(velocity, axis=0, prepend=[[0, 0]]).T).max() <= 20.0 * BIN_S + 1e-9
     assert np.hypot(*path.T).max() <= 0.5 + 1e-9  # never past it
-    assert left.position == goal and left.standing is Standing.PASSING
+    assert left.position == goal and left.state is GuardState.PASSING
     assert [change["to"] for change in watch.drain()] == ["limiting", "passing"]
 
 
@@ -83,11 +83,11 @@ def test_a_jump_is_followed_within_the_limits_and_without_overshoot():
 )
 def test_what_cannot_be_believed_stops_it_where_it_is_until_the_stream_is_sound_again(wanted, why):
     watch = started((0.05, 0.02))
-    left = watch.look(wanted)
-    assert left.standing is Standing.STOPPED and why in left.why
+    left = watch.judge(wanted)
+    assert left.state is GuardState.STOPPED and why in left.why
     assert left.position == (0.05, 0.02) and left.velocity == (0.0, 0.0)
     sound = Wanted((0.05, 0.02), (0.0, 0.0), 0.0, ACTIVE)
-    assert [watch.look(sound).standing for _ in range(3)] == [Standing.STOPPED] * 2 + [Standing.PASSING]
+    assert [watch.judge(sound).state for _ in range(3)] == [GuardState.STOPPED] * 2 + [GuardState.PASSING]
     changes = watch.drain()
     assert [change["to"] for change in changes] == ["stopped", "passing"] and why in changes[0]["why"]
     assert watch.counts() == {"passed": 2, "limited": 0, "stopped": 3, "withheld": 2}
@@ -96,54 +96,54 @@ def test_what_cannot_be_believed_stops_it_where_it_is_until_the_stream_is_sound_
 def test_a_missing_heartbeat_stops_it():
     watch = started((0.05,))
     left = watch.missed()
-    assert left.standing is Standing.STOPPED and left.velocity == (0.0,) and "no message for 0.1 s" in left.why
+    assert left.state is GuardState.STOPPED and left.velocity == (0.0,) and "no message for 0.1 s" in left.why
     assert watch.missed().position == (0.05,) and len(watch.drain()) == 1
 
 
 @pytest.mark.parametrize("how", ["guard", "runtime"])
 def test_the_operator_stops_it_at_once_and_nothing_starts_it_again(how):
     watch = started()
-    watch.look(Wanted((0.0005, 0.0), (0.1, 0.0), 0.0, ACTIVE))
+    watch.judge(Wanted((0.0005, 0.0), (0.1, 0.0), 0.0, ACTIVE))
     stop = Wanted((0.001, 0.0), (0.1, 0.0), 0.0, int(SafetyState.STOPPED))
-    left = watch.end() if how == "guard" else watch.look(stop)
-    assert left.standing is Standing.ENDED and left.velocity == (0.0, 0.0) and left.position == (0.0005, 0.0)
+    left = watch.end() if how == "guard" else watch.judge(stop)
+    assert left.state is GuardState.ENDED and left.velocity == (0.0, 0.0) and left.position == (0.0005, 0.0)
     for _ in range(100):
-        left = watch.look(Wanted((0.1, 0.0), (0.1, 0.0), 0.0, ACTIVE))
-        assert left.standing is Standing.ENDED and left.position == (0.0005, 0.0) and left.velocity == (0.0, 0.0)
-    assert watch.missed().standing is Standing.ENDED and watch.counts()["stopped"] == 102
+        left = watch.judge(Wanted((0.1, 0.0), (0.1, 0.0), 0.0, ACTIVE))
+        assert left.state is GuardState.ENDED and left.position == (0.0005, 0.0) and left.velocity == (0.0, 0.0)
+    assert watch.missed().state is GuardState.ENDED and watch.counts()["stopped"] == 102
 
 
 def test_before_anything_has_left_a_stop_says_nothing():
     watch = guard()
     assert watch.end().position is None
     for _ in range(5):
-        assert watch.look(Wanted((0.1,), (0.0,), 0.0, ACTIVE)).position is None
+        assert watch.judge(Wanted((0.1,), (0.0,), 0.0, ACTIVE)).position is None
     assert watch.missed().position is None and watch.counts()["withheld"] == 7
 
 
 def test_the_limits_hold_one_above_and_one_below():
     step = 1.0 * BIN_S
     watch = started(max_acceleration=1e6)
-    assert watch.look(Wanted((step, 0.0), (1.0, 0.0), 0.0, ACTIVE)).standing is Standing.PASSING
+    assert watch.judge(Wanted((step, 0.0), (1.0, 0.0), 0.0, ACTIVE)).state is GuardState.PASSING
     watch = started(max_acceleration=1e6)
-    assert watch.look(Wanted((step * 1.001, 0.0), (1.0, 0.0), 0.0, ACTIVE)).standing is Standing.LIMITING
+    assert watch.judge(Wanted((step * 1.001, 0.0), (1.0, 0.0), 0.0, ACTIVE)).state is GuardState.LIMITING
     watch = started(max_acceleration=1e6)
-    assert watch.look(Wanted((step, 0.0), (1.001, 0.0), 0.0, ACTIVE)).why == "faster than 1 m/s"
-    for slower, standing in ((1.0, Standing.PASSING), (1.01, Standing.LIMITING)):
+    assert watch.judge(Wanted((step, 0.0), (1.001, 0.0), 0.0, ACTIVE)).why == "faster than 1 m/s"
+    for slower, state in ((1.0, GuardState.PASSING), (1.01, GuardState.LIMITING)):
         speed = 20.0 * BIN_S * slower
-        left = started().look(Wanted((speed * BIN_S, 0.0), (speed, 0.0), 0.0, ACTIVE))
-        assert left.standing is standing
-    left = started().look(Wanted((0.0, 0.0), (0.2, 0.0), 0.0, ACTIVE))  # the velocity alone jumps
-    assert left.standing is Standing.LIMITING and left.why == "more than 20 m/s^2"
-    assert started().look(Wanted((0.0, 0.0), (0.0, 0.0), 0.1, ACTIVE)).standing is Standing.PASSING  # age at its limit
+        left = started().judge(Wanted((speed * BIN_S, 0.0), (speed, 0.0), 0.0, ACTIVE))
+        assert left.state is state
+    left = started().judge(Wanted((0.0, 0.0), (0.2, 0.0), 0.0, ACTIVE))  # the velocity alone jumps
+    assert left.state is GuardState.LIMITING and left.why == "more than 20 m/s^2"
+    assert started().judge(Wanted((0.0, 0.0), (0.0, 0.0), 0.1, ACTIVE)).state is GuardState.PASSING  # age at its limit
 
 
 def test_standing_still_is_never_limited():
     watch = started(max_acceleration=1e6)
-    watch.look(Wanted((0.005, 0.0), (1.0, 0.0), 0.0, ACTIVE))
+    watch.judge(Wanted((0.005, 0.0), (1.0, 0.0), 0.0, ACTIVE))
     watch.config = configuration.GuardConfig(**LIMITS)
-    left = watch.look(Wanted((0.005, 0.0), (0.0, 0.0), 0.0, ACTIVE))
-    assert left.standing is Standing.PASSING and left.velocity == (0.0, 0.0)
+    left = watch.judge(Wanted((0.005, 0.0), (0.0, 0.0), 0.0, ACTIVE))
+    assert left.state is GuardState.PASSING and left.velocity == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("distance", "acceleration", "dt"), [(0.1, 20.0, 0.005), (1e-5, 3.0, 0.05), (0.0, 1.0, 0.01)])
@@ -173,7 +173,7 @@ def test_whatever_arrives_the_two_requirements_hold(messages, stop_at):
     watch = started((0.0, 0.0))
     before, speed_before, ended = (0.0, 0.0), (0.0, 0.0), False
     for number, (position, velocity, age_s, safety) in enumerate(messages):
-        left = watch.end() if number == stop_at else watch.look(Wanted(position, velocity, age_s, safety))
+        left = watch.end() if number == stop_at else watch.judge(Wanted(position, velocity, age_s, safety))
         ended = ended or number == stop_at or safety == SafetyState.STOPPED
         assert left.position is not None and all(map(math.isfinite, (*left.position, *left.velocity)))
         step = math.dist(left.position, before) / BIN_S

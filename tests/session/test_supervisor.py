@@ -9,7 +9,7 @@ import pytest
 
 from bmi_runtime.errors import BmiError
 from bmi_runtime.session import supervisor
-from bmi_runtime.session.supervisor import Assignment, Helper, Supervisor, died_of, start_helper
+from bmi_runtime.session.supervisor import ChildProcess, RuntimeJob, Supervisor, died_of, start_helper
 
 
 class Screen:
@@ -25,7 +25,7 @@ class Screen:
 
 def supervise(work, *helpers):
     screen = Screen()
-    made = Supervisor(Assignment(None, 0, None), work, screen, helpers)
+    made = Supervisor(RuntimeJob(None, 0, None), work, screen, helpers)
     return made, screen
 
 
@@ -117,8 +117,8 @@ def test_a_helper_that_keeps_dying_is_left_and_one_that_ends_well_is_not_started
         time.sleep(2.5)
         return finish(assignment, report)
 
-    dying = Helper("window", lambda: start_helper([sys.executable, "-S", "-c", "import os; os._exit(3)"]))
-    ending = Helper("source", lambda: start_helper([sys.executable, "-S", "-c", "pass"]))
+    dying = ChildProcess("window", lambda: start_helper([sys.executable, "-S", "-c", "import os; os._exit(3)"]))
+    ending = ChildProcess("source", lambda: start_helper([sys.executable, "-S", "-c", "pass"]))
     made, screen = supervise(work, dying, ending)
     made.run()
     assert screen.said.count("the window died (exit code 3) and was started again") <= 3

@@ -63,10 +63,10 @@ def test_only_what_can_be_is_told():
 
 
 def test_it_is_started_only_where_it_can_say_something(tmp_path):
-    class Assignment:
+    class RuntimeJob:
         resume = None
         config = configured(tmp_path / "a.mcap", encoding={"initial": "REF.mcap"})
 
-    assert _stability_command(Assignment)[-2] == "REF.mcap"
-    Assignment.config = configured(tmp_path / "a.mcap")
-    assert _stability_command(Assignment) is None
+    assert _stability_command(RuntimeJob)[-2] == "REF.mcap"
+    RuntimeJob.config = configured(tmp_path / "a.mcap")
+    assert _stability_command(RuntimeJob) is None
