@@ -116,6 +116,25 @@ def test_blow_up_in_the_second_population_is_found_at_its_time():
     assert abs(event.time - alone.time) < event.error + alone.error and event.feedback > 0.9
 
 
+def test_a_blow_up_passed_on_starts_from_the_population_that_feeds_itself():
+    chain = make([[0.0, 3.0], [0.0, 3.0]], names="follows,leads")
+    event = coupled_run.locate(chain, [Gaussian(0.0, 0.25)] * 2, 5.0, cells=200)
+    assert event is not None and event.which == 1 and event.time == pytest.approx(2.07808, abs=2e-3)
+    noisy = make([[0.0, -3.0], [0.0, -3.0]], a=[[0.0, 1.0], [0.0, 1.0]])
+    event = coupled_run.locate(noisy, [Gaussian(1.7, 0.003, taper=1e-3)] * 2, 1.0, cells=200)
+    assert event is not None and event.which == 1 and event.feedback > 0.9
+
+
+def test_the_leading_eigenvalue_moves_continuously_with_a_delay():
+    before = None
+    for delay in (0.0, 0.01, 0.03, 0.06):
+        net = make([[3.0, -2.0], [3.0, -1.0]], refractory=0.025, delay=delay)
+        (rates,) = coupled_states.search(net).rates
+        leading = coupled_spectrum.stability(net, rates).leading
+        assert leading is not None and (before is None or abs(leading - before) < 0.2)
+        before = leading
+
+
 def test_neurons_follow_the_densities():
     net = make(
         [[0.8, -1.75], [1.5, -0.25]], a=0.05, refractory=[0.1, 0.0], current=[1.5, 1.0], delay=[[0, 0.3], [0.1, 0]]

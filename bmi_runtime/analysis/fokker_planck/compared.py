@@ -130,6 +130,8 @@ def discriminated(model: Model, one: Callable, other: Callable, known: Callable 
     connectivity = known(w) if known is not None else learning.learned(model, w, one, rule).connectivity
     if np.any(connectivity < 0):
         raise BadInput("a connectivity C(w) counts connections: it cannot be negative")
+    if not connectivity.any():
+        raise BadInput("no weight is connected: the learned weights are narrower than a cell, raise the lowest weight")
     left, right = learning.discrimination(model, w, connectivity, one(w), other(w))
     outputs = [learning.output(model, w, connectivity, each(w)) for each in (one, other)]
     result = {"contrast": left, "contrast_bound": right, "holds": bool(left >= right * (1 - 1e-9))}

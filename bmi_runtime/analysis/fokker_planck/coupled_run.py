@@ -232,8 +232,8 @@ def _finished(run, each, times, density, why, which, seconds):
 
 @dataclasses.dataclass(frozen=True)
 class CoupledBlowUp:
-    """A blow-up: population, time, error bar, and the feedback ``b_kk p_k`` below its layer, which tends to 1 where
-    the population excites itself alone.
+    """A blow-up: the population that it starts from, time, error bar, and the largest eigenvalue of the feedback of
+    rates on rates through the layers below V_F, which tends to 1.
     """
 
     which: int
@@ -255,9 +255,8 @@ def locate(net: Populations, initial: list, duration: float, cells: int = 400) -
     ]
     if any(run.ended == "finished" for run in runs):
         return None
-    which = runs[0].which
+    feedback, which = _feedback(net, runs[0])
     found = [blow_up.extrapolate(run.rate_times, run.rates[:, which]) for run in runs]
-    feedback = _feedback(net, runs[0], which)
     if feedback < blow_up.CLOSE:
         raise BmiError(
             f"the rate of {net.names[which]} outgrew the grid at t = {runs[0].times[-1]:.6g} without the "
@@ -269,10 +268,20 @@ def locate(net: Populations, initial: list, duration: float, cells: int = 400) -
     return CoupledBlowUp(which, best, error, feedback)
 
 
-def _feedback(net, run, k):
-    """Return the feedback of a population on itself at the end of a run, and through a_kk its noise."""
-    rates, density = run.rates[-1], run.density[-1, k]
-    diffusion, gain = float(net.diffusion(rates)[k]), float(max(net.b[k, k], 0.0))
-    layer = diffusion / max(float(net.drift(rates)[k]), 1e-300)
-    at = np.interp(net.v_threshold[k] - min(8.0 * layer, 0.1), run.v[k], density) if gain > 0 else 0.0
-    return float(gain * at + net.a[k, k] * rates[k] / diffusion)
+def _feedback(net, run):
+    """Return the largest eigenvalue of the feedback at the end of a run, and the population that its loop starts from.
+
+    A spike of population l takes ``b_kl p_k`` neurons of k across V_F, p_k the density below the layer that a strong
+    drive leaves there, and ``a_kl |dp_k/dv|`` by noise.
+    """
+    rates, density = run.rates[-1], run.density[-1]
+    drift, diffusion = net.drift(rates), net.diffusion(rates)
+    gain = net.a * (rates / diffusion)[:, None]
+    for k in range(net.count):
+        layer = float(diffusion[k] / max(drift[k] - net.v_threshold[k], 1e-300))
+        if layer < 0.02 * (net.v_threshold[k] - net.v_reset[k]):
+            below = np.interp(net.v_threshold[k] - 8.0 * layer, run.v[k], density[k])
+            gain[k] += net.b[k] * below
+    values, vectors = np.linalg.eig(gain.T)
+    leading = int(np.argmax(values.real))
+    return float(values[leading].real), int(np.argmax(np.abs(vectors[:, leading])))

@@ -136,7 +136,9 @@ def _roots(system, count):
     longest = float(system.net.delay.max())
     heights = np.r_[0.0, 1.5, 4.0, 9.0, np.arange(1, 6) * math.pi / longest]
     found: list[complex] = []
-    for start in [complex(re, im) for re in (0.5, -0.7) for im in heights if im < 80]:
+    undelayed = Coupled(dataclasses.replace(system.net, delay=np.zeros_like(system.net.delay)), system.rates)
+    starts = [complex(x) for x in leading(undelayed, 4)]
+    for start in [*starts, *(complex(re, im) for re in (0.5, -0.7) for im in heights if im < 80)]:
         root = polish_root(system, start)
         if root is not None and all(abs(root - other) > 1e-6 for other in found):
             found.append(complex(root.real, abs(root.imag)) if abs(root.imag) > 1e-9 else complex(root.real, 0.0))

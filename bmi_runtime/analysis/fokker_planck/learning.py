@@ -157,10 +157,16 @@ def learned(model: Model, w: np.ndarray, given: Function, rule: Function, sigma:
     def parts(extent):
         at, weight = -0.5 * extent * (1 - x), 0.5 * extent * q
         mean = math.sqrt(float(weight @ (at / rule(at))))
-        c = at / (rule(at) * mean * response(model, given(at) + at * sigma(mean)))
+        with np.errstate(divide="ignore", over="ignore"):  # a neuron that never fires needs endlessly many connections
+            c = at / (rule(at) * mean * response(model, given(at) + at * sigma(mean)))
         return mean, float(weight @ c)
 
-    extent = float(optimize.brentq(lambda a: parts(a)[1] - 1, 1e-6, _upper(parts), xtol=1e-14))
+    low = 1e-6
+    while parts(low)[1] >= 1:  # a neuron that hardly fires needs hardly any inhibition
+        low *= 1e-3
+        if low < 1e-200:
+            raise BadInput("the neurons do not fire under this input: nothing is learned; raise the input")
+    extent = float(optimize.brentq(lambda a: parts(a)[1] - 1, low, max(_upper(parts), 2 * low), xtol=1e-14 * low))
     mean = parts(extent)[0]
     inside = (w < 0) & (w >= -extent)
     rate, connectivity = np.zeros(w.size), np.zeros(w.size)
