@@ -140,6 +140,12 @@ class Binner:
         self._duplicates += 1
         self.totals["duplicates"] += 1
 
+    def take_tally(self) -> tuple[int, int]:
+        """Return how many messages were doubled, and refused, since the last bin; a bin is filled elsewhere."""
+        tally = self._duplicates, self._refused
+        self._duplicates = self._refused = 0
+        return tally
+
     def lose(self, count: int) -> None:
         """Count messages that were never seen (negative: one of them came after all)."""
         self.totals["lost"] += count

@@ -25,6 +25,7 @@ MODES = ("sub", "pull")
 JUDGED_BY = 40  # messages of counts
 UNEVEN = 0.02  # of their mean: widths that differ by more
 NO_HOLE_NS = 1000  # rounding of edges
+MOST_MISSING = 100_000  # messages in pull mode
 
 
 class Pieces:
@@ -239,6 +240,8 @@ class ZeroMQSource(LiveSource):
         self.lossless = mode == "pull"
         super().__init__(config, ZeroMQFeed(config, self.lossless))
         self._bins = 0
+        self._start: int | None = None  # of the sender, in pull mode
+        self._expected, self._missing = 1, 0  # its next number, and how many never came
 
     def open(self) -> None:
         """Connect; live, also wait for the first data."""
@@ -250,25 +253,58 @@ class ZeroMQSource(LiveSource):
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin; False after the ``end`` of lossless data.
 
+        Lossless, a message that is no bin is refused, and one that is missing counts as a gap before the next.
+
         Raises
         ------
         BmiError
-            Lossless only: when a message is refused, lost, or none came for ``source.options.wait_s``.
+            Lossless only: when nothing came for ``source.options.wait_s``.
         """
         if not self.lossless:
             return super().next_bin(into, cursor, target)
-        frames = self._next_frames()
-        message = wire.decode(frames, self.feed.n_units)  # type: ignore[attr-defined]
-        if message.seq != self._bins + 1:
-            raise BmiError(f"message {message.seq} came from {self.config.source.address}, {self._bins + 1} was next")
-        if message.kind == "end":
+        missing = self._missing
+        message = self._next_message()
+        if message is None:
             return False
-        if message.values is None:
-            raise BadInput(
-                f"a message of kind '{message.kind}' came; in pull mode every message is 'counts' or 'features'"
-            )
-        self.feed._suits(message)  # type: ignore[attr-defined]
-        self._fill(into.fields, message)
+        self._fill(into.fields, message, self._missing - missing)
+        return True
+
+    def _next_message(self) -> wire.WireMessage | None:
+        """Return the next message that is a bin, None at the end; what is none is refused and counted."""
+        while True:
+            frames = self._next_frames()
+            try:
+                message = wire.decode(frames, self.feed.n_units)  # type: ignore[attr-defined]
+                self.feed._suits(message)  # type: ignore[attr-defined]
+                if message.kind != "end" and message.values is None:
+                    raise BadInput(
+                        f"a message of kind '{message.kind}' came; in pull mode every message is 'counts' or 'features'"
+                    )
+            except BadInput as error:
+                self.binner.refuse(str(error))
+                continue
+            if message.kind == "end":
+                return None
+            if self._in_turn(message):
+                return message
+
+    def _in_turn(self, message: wire.WireMessage) -> bool:
+        """Account for a message's number; return whether it is to be used: not when it was here before."""
+        if message.start != self._start:
+            if self._start is not None:
+                self.binner.events.append({"name": "source-restarted"})
+            self._start, self._expected = message.start, message.seq if self._start is not None else 1
+        ahead = message.seq - self._expected
+        if ahead < 0:
+            self.binner.duplicate()
+            return False
+        if ahead > MOST_MISSING:
+            self.binner.refuse(f"message {message.seq} came, {self._expected} is next: no sender loses so many")
+            return False
+        if ahead:
+            self.binner.lose(ahead)
+            self._missing += ahead
+        self._expected = message.seq + 1
         return True
 
     def _next_frames(self) -> list[bytes]:
@@ -278,8 +314,10 @@ class ZeroMQSource(LiveSource):
                 raise BmiError(f"no data came from {self.config.source.address} for {self.wait_s or WAIT_S:g} s")
         return frames
 
-    def _fill(self, fields: Any, message: wire.WireMessage) -> None:
+    def _fill(self, fields: Any, message: wire.WireMessage, missing: int) -> None:
         fields.bin_index[0] = self._bins
+        fields.gap_bins[0] = missing
+        fields.duplicates[0], fields.invalid[0] = self.binner.take_tally()
         self._bins += 1
         fields.device_time_s[0] = message.until_ns * 1e-9
         fields.host_time_ns[0] = time.monotonic_ns()
