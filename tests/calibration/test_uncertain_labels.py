@@ -114,3 +114,34 @@ def test_command(tmp_path):
     assert np.trace(unit["error_covariance_labels"]) > np.trace(unit["error_covariance"])
     with pytest.raises(BadInput, match="probability"):
         CliRunner().invoke(calibrate, [*arguments, "--label-error", "1.2"], catch_exceptions=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
+@pytest.mark.parametrize("error", [0.0, 0.1, 0.3])
+def test_steady_error_within_a_tenth_and_settling_within_a_fifth(likelihood, error, rate=1e-5):
+    rng = np.random.default_rng(11)
+    design = _design(likelihood, rng)
+
+    def taught(seed):
+        return wrong_labels(design.states, error, 10.0, seed=seed) if error else Taught(design.states, design.states)
+
+    # one sequence of labels has 200 wrong runs of 2,000: its own prediction is off by 7 % of the error's variance
+    made = [LabelCalibration(design, taught(seed)) for seed in range(16 if error else 1)]
+    found = [one.predict(rate) for one in made]
+    settled = np.mean([one.weights[0] for one in found], axis=0)
+    predicted = np.mean([np.trace(one.error_covariance[0]) for one in found])
+    memory = int(np.mean([one.settling_bins[0].max() for one in found]))
+    sequences = [taught(50 + k) for k in range(240)]
+    shortest = min(len(one.states) for one in sequences)
+    sequences = [Taught(one.states[:shortest], one.labels[:shortest], 10.0) for one in sequences]
+    covariance = steady_state(made[0].info, rate).filter_covariance[0]
+    _, scatter = _filtered(design, sequences, (settled, covariance), rate, 4 * memory, 2 * memory, rng)
+    assert np.trace(scatter) / predicted == pytest.approx(1.0, abs=0.1)
+    info = made[0].info
+    slowest = info.directions[0][:, int(np.argmin(info.eigenvalues[0]))]
+    half = memory // 2
+    mean, _ = _filtered(design, sequences, (settled + 0.3 * slowest, covariance), rate, half + 1, half, rng)
+    left = float((mean - settled) @ slowest) / 0.3
+    # the mean error falls geometrically, to 0.05 after the settling time
+    assert np.log(left) / np.log(0.05) * memory / half == pytest.approx(1.0, abs=0.2)
