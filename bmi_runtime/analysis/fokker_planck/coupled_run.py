@@ -75,7 +75,7 @@ def _padded(alone: Model, grid: grids.Grid, size: int) -> grids.Grid:
         return grid
     first = grid.v[1] - grid.v[0]
     below = grid.v[0] - first * np.arange(missing, 0, -1)
-    return grids._cells(alone, np.r_[below, grid.v, alone.v_threshold], False)
+    return grids.of_nodes(alone, np.r_[below, grid.v, alone.v_threshold], False)
 
 
 def stopping_rates(net: Populations, each: list[grids.Grid]) -> np.ndarray:

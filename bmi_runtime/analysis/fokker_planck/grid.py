@@ -77,7 +77,7 @@ def build(
     layers = [] if finest is None else [(model.v_threshold, finest), (model.v_reset, 10 * finest)]
     knots = [v_min, model.v_reset, model.v_threshold] + ([top] if soft else [])
     nodes = _place(knots, layers, cells)
-    return _cells(model, nodes, soft)
+    return of_nodes(model, nodes, soft)
 
 
 def _place(knots, layers, cells):
@@ -128,8 +128,8 @@ def _count(v, layers):
     return total
 
 
-def _cells(model, nodes, soft):
-    """Return the grid of the given nodes."""
+def of_nodes(model: Model, nodes: np.ndarray, soft: bool) -> Grid:
+    """Return the grid of nodes (n,) that end at V_F, or at the upper end with a random threshold (`soft`)."""
     gap = np.diff(nodes)
     if soft:
         v = nodes
