@@ -94,42 +94,56 @@ def test_candidates_are_weighed_by_bayes_rule():
     np.testing.assert_array_equal(apart, before)
 
 
-def steered(
-    keep, pull, delay, shaking, smoothing, passed, error, gain, bin_s, places, radius, hold, timeout, pause, noise
-):
-    """Steer as `steering.steer` says, with whole paths kept and looked up."""
-    path, aim, decoded = [np.zeros(2)], np.zeros(2), np.zeros(2)
-    trials, time, held, rest, goal = [], 0, 0, 0, places[0]
-    for draw in noise:
-        late = path[-1 - delay] if len(path) > delay else np.zeros(2)
-        aim = keep * aim + pull * (goal - late)
-        meant = aim + shaking * np.linalg.norm(aim) * draw[1]
-        decoded = smoothing * decoded + passed * meant + error * draw[0]
-        path.append(path[-1] + bin_s * gain * decoded)
+def steered(subject, lateness, prior, gain, reading, information, noise, bins, goals, task):
+    """Trials of a subject behind a Kalman filter of the velocity, whole paths kept and looked up; standard."""
+    (keep, pull, fastest), (decay, drift), (radius, hold, timeout, pause, wall, bin_s) = subject, prior, task
+    cursors, shown, aim, decoded, squares = [np.zeros(2)], [], np.zeros(2), np.zeros(2), 0.0
+    variance = drift / (1 - decay**2) * np.eye(2)
+    trials, trial, time, held, rest = [], 0, 0, 0, 0
+    for t in range(bins):
+        goal = goals[trial % len(goals)]
+        shown.append(goal)
+        seen = cursors[t - lateness[0]] if t >= lateness[0] else np.zeros(2)
+        known = shown[t - lateness[1]] if t >= lateness[1] else goals[0]
+        aim = keep * aim + pull * (known - seen)
+        aim *= min(1.0, fastest / max(np.linalg.norm(aim), 1e-300))
+        prior_mean, prior_variance = decay * decoded, decay**2 * variance + drift * np.eye(2)
+        variance = np.linalg.inv(np.linalg.inv(prior_variance) + information)
+        z = reading @ aim + noise[t % len(noise)]
+        decoded = prior_mean + variance @ (z - reading @ prior_mean)
+        squares += np.sum((decoded - aim) ** 2)
+        cursors.append(np.clip(cursors[-1] + bin_s * gain * decoded, -wall, wall))
+        away = np.sum((cursors[-1] - goal) ** 2)
         if rest:
             rest -= 1
             if rest == 0:
-                time, held = 0, 0
-                goal = np.zeros(2) if len(trials) % 2 else places[len(trials) // 2 % len(places)]
+                trial, time, held = trial + 1, 0, 0
             continue
         time += 1
-        held = held + 1 if np.sum((path[-1] - goal) ** 2) <= radius**2 else 0
-        reached = held >= hold and held > 0
-        if reached or time >= timeout:
-            trials.append((time * bin_s, float(reached)))
-            rest = max(pause, 1)
-    return trials
+        held = held + 1 if away <= radius**2 else 0
+        success = held > 0 and held >= hold
+        if success or time >= timeout:
+            trials.append((time * bin_s, float(success)))
+            rest = max(int(pause), 1)
+    return trials, trial, squares / bins
 
 
-@pytest.mark.parametrize(("delay", "pause"), [(0, 0), (3, 5), (10, 1)])
-def test_trials_are_steered_as_the_rule_says(delay, pause):
-    noise = RNG.normal(size=(900, 2, 2))
-    places = np.array([[0.08, 0.0], [0.0, 0.08], [-0.08, 0.0]])
-    setting = (0.8, 1.2, delay, 0.2, 0.7, 0.3, 0.02, 1.0, 0.05, places, 0.02, 4, 60, pause)
-    outcome = np.zeros((200, 2))
-    done = steering.steer(*setting, noise, np.zeros((delay + 1, 2)), outcome)
-    expected = steered(*setting, noise)
-    assert 5 < done <= len(expected) <= done + 1  # the last trial may end without its pause
+@pytest.mark.parametrize(("lateness", "pause"), [((0, 0), 0), ((3, 5), 5), ((6, 2), 1)])
+def test_trials_are_steered_as_by_a_kalman_filter(lateness, pause):
+    """Where nothing grows with speed and nothing is learned again, `steer` is the textbook filter in a loop."""
+    reading, bins = np.array([[40.0, 5.0], [-3.0, 50.0]]), 900
+    subject, prior = np.array([0.8, 1.2, 0.5]), np.array([0.95, 2e-4])
+    noise = RNG.normal(0.0, 6.0, (300, 2))
+    goals = np.array([[0.08, 0.0], [0.0, 0.0], [0.0, 0.08], [-0.08, 0.0]])
+    task = np.array([0.02, 4.0, 60.0, pause, 0.2, 0.05])
+    maps, information = np.zeros((6, 2, 3)), 0.5 * (reading + reading.T)
+    maps[0, :, :2], maps[2, :, :2], maps[4, :, :2] = reading, reading, information
+    outcome, late = np.zeros((200, 2)), np.array(lateness)
+    done, squares = steering.steer(
+        subject, late, np.zeros(4), prior, 1.1, maps, noise, 0.0, 1e9, 0, bins, goals, task, outcome
+    )
+    expected, trials, mean = steered(subject, lateness, prior, 1.1, reading, information, noise, bins, goals, task)
+    assert done == trials > 5 and squares == pytest.approx(mean, rel=1e-8)
     np.testing.assert_allclose(outcome[:done], expected[:done], rtol=1e-9)
 
 
