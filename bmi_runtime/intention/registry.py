@@ -52,10 +52,19 @@ class BaseIntention:
     config : AdapterConfig
     bin_s : float
     n_axes : int
+
+    Attributes
+    ----------
+    options : Options
+        What ``adapter.intention_options`` says, checked.
     """
+
+    class Options(registry.Options):
+        """What ``adapter.intention_options`` may say: nothing. An intention with options has typed fields here."""
 
     def __init__(self, config: AdapterConfig, bin_s: float, n_axes: int = 2):
         self.config, self.bin_s, self.n_axes = config, bin_s, n_axes
+        self.options = registry.checked_options(type(self), config.intention_options, "adapter.intention_options")
 
     def infer(self, cursor: Sequence[float], target: Sequence[float], trial_state: int) -> Sequence[float]:
         """Return the intended velocity (m/s)."""
@@ -86,4 +95,8 @@ def make_intention(kind: str, config: AdapterConfig, bin_s: float, n_axes: int) 
         return None
     if kind not in TABLE.names():
         raise registry.unknown("intention", kind, names())
-    return registry.made("intention", kind, TABLE.find(kind), config, bin_s, n_axes)
+    found = TABLE.find(kind)
+    if kind != config.intention:  # chosen live: the options are those of another
+        config = config.model_copy(update={"intention_options": {}})
+    registry.checked_options(found, config.intention_options, "adapter.intention_options")
+    return registry.made("intention", kind, found, config, bin_s, n_axes)

@@ -116,6 +116,7 @@ class AdapterConfig(Section):
     label_confidence: float = Field(
         0.6, gt=0.0, le=1.0, description="inferred-target: a bin teaches when its likeliest goal has this probability"
     )
+    intention_options: dict[str, Any] = Field(default_factory=dict, description="what only one intention knows")
     missing_axis: Literal["rest", "skip"] = Field(
         "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"
     )

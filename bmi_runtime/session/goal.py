@@ -175,6 +175,14 @@ class Goal:
             raise BadInput(f"the task {shown(kind)} cannot begin: {type(error).__name__}: {error}") from None
         return kind, task
 
+    def prepare_trial(self, what: str) -> str:
+        """Check that a trial can be told to begin or to end; raise `BadInput` when not."""
+        if what not in ("begin", "end"):
+            raise BadInput(f"task.trial wants 'begin' or 'end', got {shown(what)}")
+        if not isinstance(self.task, ReachTask):
+            raise BadInput(f"the task '{self.task_kind}' cannot be told when a trial begins or ends")
+        return what
+
     def take_task(self, prepared: tuple[str, ReachTask]) -> None:
         """Let a prepared task take over."""
         if self.recorded:

@@ -71,6 +71,12 @@ def _stop(session: Session, wanted: bool) -> None:
         session.safety.handle(SafetyEvent.STOP)
 
 
+def _tell_trial(session: Session, what: str) -> None:
+    if event := session.task.tell(what):
+        session.events.append(event)
+        session.decoder.on_done()
+
+
 def _decoder_setting(name: str, low: float, high: float, unit: str, about: str, kind: type = float) -> LiveParameter:
     """Return the row of a setting of the decoder, which is made again with it."""
     return LiveParameter(
@@ -141,6 +147,16 @@ LIVE_PARAMETERS = {
         get=lambda session: session.goal.task_kind,
         prepare=lambda session, value: session.goal.prepare_task(value),
         commit=lambda session, prepared: session.goal.take_task(prepared),
+        kind=str,
+    ),
+    "task.trial": LiveParameter(
+        "",
+        0,
+        0,
+        "begin a trial, or end the one that runs, now",
+        get=lambda session: session.task.trial_state.name.lower(),
+        prepare=lambda session, value: session.goal.prepare_trial(value),
+        commit=_tell_trial,
         kind=str,
     ),
     "adapter.intention": LiveParameter(
@@ -287,7 +303,7 @@ def live_parameters(session: Session) -> dict[str, dict[str, Any]]:
     """
     values, likelihood = current_values(session), session.model.likelihood
     choices = {"task.kind": tasks.names(), "decoder.kind": decoder_kinds(session)}
-    choices["adapter.intention"] = intentions.names()
+    choices["adapter.intention"], choices["task.trial"] = intentions.names(), ["begin", "end"]
     return {
         key: {
             "unit": parameter.unit,

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import STAGES, Bin
 from bmi_runtime.session.core import Session
+from bmi_runtime.session.device_triggers import DeviceTriggers
 from bmi_runtime.session.event_limiter import EventLimiter
 from bmi_runtime.session.operator_commands import OperatorCommands
 from bmi_runtime.session.pacing import NoPacer, Pacer
@@ -74,6 +76,7 @@ class Loop:
         self._stimulates, self._knows_completion = isinstance(source, Stimulates), isinstance(source, KnowsCompletion)
         self._alarms = EventLimiter(config.bin_s)
         self._commands = OperatorCommands(session, self.status, recorder, self._both, self._stop_for_operator)
+        self._triggers = DeviceTriggers(session)
         session.mark = self._mark
         if resumed:
             self._go_on_from(resumed)
@@ -184,6 +187,7 @@ class Loop:
             event["bin"] = session.bins - 1
             if event["name"] == "stimulation" and self._stimulates:
                 self.source.stimulate(event)
+            self._triggers.see(event)
             if self._alarms.admits(event, session.bins):
                 self._both("event", event, now_ns)
 
@@ -261,6 +265,12 @@ class Loop:
         return self._commands.handle(command)
 
     def _take_commands(self) -> None:
+        for command in self._triggers.take():
+            try:
+                self._commands.handle(command)
+            except BadInput as error:
+                event = {"name": "trigger-refused", "reason": str(error), "bin": self.session.bins}
+                self._both("event", event, time.monotonic_ns())
         if self.control:
             self.control.poll(self.handle)
 

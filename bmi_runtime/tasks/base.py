@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from bmi_runtime import registry
 from bmi_runtime.config import TaskConfig
 from bmi_runtime.messages import TrialState
+
+
+def begins_with(pattern: str, event: dict[str, Any]) -> bool:
+    """Return whether an event of the device is the one that a pattern of ``task.options`` names."""
+    kind, *wanted = pattern.split() or [""]
+    pairs = (word.partition("=") for word in wanted)
+    return event.get("kind") == kind and all(str(event.get(name)) == value for name, _, value in pairs)
 
 
 class ReachTask:
@@ -28,7 +36,26 @@ class ReachTask:
     """
 
     class Options(registry.Options):
-        """What ``task.options`` may say: nothing. A task with options has a class of this name with typed fields."""
+        """What ``task.options`` may say; a task with options of its own has a class of this name that inherits this.
+
+        Attributes
+        ----------
+        begin_on, end_on, block_on : str
+            The event of the device with which a trial begins, ends, or the next block begins: its kind, and what else
+            must be so, such as ``ttl line=3 state=1`` or ``marker value=go``. Empty: none. With `begin_on` a trial
+            begins with its event alone, after the pause.
+        """
+
+        begin_on: str = ""
+        end_on: str = ""
+        block_on: str = ""
+
+        @pydantic.field_validator("begin_on", "end_on", "block_on")
+        @classmethod
+        def _pattern(cls, value: str) -> str:
+            if not all("=" in word for word in value.split()[1:]) or "=" in value.split(" ")[0]:
+                raise ValueError("an event is its kind, then name=value pairs, for example 'ttl line=3 state=1'")
+            return value
 
     def __init__(self, config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes: int = 2):
         self.config, self.bin_s, self.rng, self.n_axes = config, bin_s, rng, n_axes
@@ -40,6 +67,9 @@ class ReachTask:
         self.trial = self.successes = self.timeouts = 0
         self.trial_state = TrialState.REACH
         self.bins_in_trial = self.bins_held = self.bins_paused = 0
+        self.waits = bool(getattr(self.options, "begin_on", ""))
+        if self.waits:
+            self.trial_state = TrialState.PAUSE
         self.position = self.next_target()
 
     def next_target(self) -> tuple[float, ...]:
@@ -89,14 +119,24 @@ class ReachTask:
             "time_to_target_s": self.bins_in_trial * self.bin_s,
             "target_m": list(self.position),
         }
-        if not self.pause_bins:
+        if not self.pause_bins and not self.waits:
             self.begin()
         return event
 
     def _pause(self) -> None:
         self.bins_paused += 1
-        if self.bins_paused >= self.pause_bins:
+        if self.bins_paused >= self.pause_bins and not self.waits:
             self.begin()
+
+    def tell(self, what: str) -> dict[str, Any] | None:
+        """Begin a trial when none runs (``begin``), or end the one that runs (``end``); return the event of its end."""
+        runs = self.trial_state < TrialState.SUCCESS
+        if what == "begin" and not runs:
+            self.begin()
+        if what != "end" or not runs:
+            return None
+        event = self._end(TrialState.PAUSE)
+        return {**event, "result": "stopped"}
 
     def begin(self) -> None:
         """Begin the next trial."""

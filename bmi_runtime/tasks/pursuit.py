@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import TrialState
 from bmi_runtime.tasks.base import ReachTask
 
@@ -12,6 +13,11 @@ FREQUENCIES_HZ = (0.11, 0.17, 0.13, 0.19, 0.07, 0.23, 0.15, 0.09)
 
 class Pursuit(ReachTask):
     """A target that moves on a smooth path; inside its radius counts as hold, every ``timeout_s`` is one trial."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        if self.waits:
+            raise BadInput("task.options.begin_on: pursuit has no pause in which it could wait for an event")
 
     def next_target(self) -> tuple[float, ...]:
         """Return the target's position at this bin of this trial."""

@@ -23,7 +23,8 @@ NAMES = {  # in this order; parameters that are not named here come behind, by t
     "session.left_out": "Units left out",
 }
 SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
-HIDDEN = ("session.hold", "session.stopped", "session.block", "adapter.intention")  # have buttons and keys of their own
+HIDDEN = ("session.hold", "session.stopped", "session.block", "adapter.intention", "task.trial")
+"""Have buttons and keys of their own, or are told by the device."""
 
 
 def in_words(key: str, value: Any) -> str:

@@ -1,6 +1,7 @@
 """A stranger's package: a part of every kind by entry points, used as docs/howto.md says, and parts that go wrong."""
 
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -254,3 +255,20 @@ def test_a_panel_of_theirs_is_shown_and_a_broken_one_says_why(qapp):
     assert panel.title == "Spike meter" and panel.words.text() == "no bin yet"
     broken = panels.made("gone", panels.Row("their_lab.gone", "Panel"), context)
     assert "the panel 'gone' of their_lab.gone cannot be shown: ModuleNotFoundError" in broken.about
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{speed_m_z=0.2}", "unknown key 'adapter.intention_options.speed_m_z'; the nearest valid one is 'speed_m_s'"),
+        ("{speed_m_s=-1.0}", "adapter.intention_options.speed_m_s"),
+    ],
+)
+def test_options_of_an_intention_are_typed(options, said):
+    config = configuration.load(None, ["adapter.intention=straight", f"adapter.intention_options={options}"])
+    with pytest.raises(BadInput, match=re.escape(said)):
+        intentions.make_intention("straight", config.adapter, 0.005, 2)
+    assert intentions.make_intention("optimal-control", config.adapter, 0.005, 2)  # chosen live, it has none of them
+    good = configuration.load(None, ["adapter.intention=straight", "adapter.intention_options={speed_m_s=0.5}"])
+    made = intentions.make_intention("straight", good.adapter, 0.005, 2)
+    assert made.infer([0.0] * 4, [0.1, 0.0, 0.01], 0) == pytest.approx([0.5, 0.0])

@@ -8,6 +8,7 @@ import pytest
 from bmi_runtime.config import TaskConfig
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import TrialState
+from bmi_runtime.tasks.base import begins_with
 from bmi_runtime.tasks.registry import TASKS, make_task
 
 BIN_S = 0.01
@@ -107,3 +108,38 @@ def test_a_snapshot_goes_on_to_the_bit(kind):
 def test_an_unknown_task_names_the_known_ones():
     with pytest.raises(BadInput, match="centre-out, random-centre-out, centre-out-click, random-target, pursuit"):
         make("chess")
+
+
+def test_a_trial_begins_and_ends_with_events_where_the_options_say_so():
+    task = make(pause_s=0.02, options={"begin_on": "ttl line=3 state=1", "end_on": "ttl line=4"})
+    assert task.trial_state is TrialState.PAUSE
+    assert [task.advance(0.1, 0.0) for _ in range(50)] == [None] * 50  # nothing begins by itself
+    assert task.tell("end") is None and task.tell("begin") is None
+    assert task.trial_state is TrialState.REACH and task.trial == 1
+    task.tell("begin")
+    assert task.trial == 1  # one that runs goes on
+    task.advance(0.0, 0.1)
+    event = task.tell("end")
+    assert (event["result"], event["trial"]) == ("stopped", 1) and (task.successes, task.timeouts) == (0, 0)
+    assert task.trial_state is TrialState.PAUSE
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event", "is_it"),
+    [
+        ("ttl line=3 state=1", {"kind": "ttl", "line": 3, "state": 1}, True),
+        ("ttl line=3 state=1", {"kind": "ttl", "line": 3, "state": 0}, False),
+        ("ttl", {"kind": "ttl", "line": 3}, True),
+        ("marker value=go", {"kind": "ttl", "value": "go"}, False),
+        ("", {"kind": "ttl"}, False),
+    ],
+)
+def test_an_event_is_told_by_its_kind_and_values(pattern, event, is_it):
+    assert begins_with(pattern, event) is is_it
+
+
+def test_a_pattern_that_is_none_is_refused_by_name():
+    with pytest.raises(BadInput, match=r"task\.options\.begin_on.*name=value"):
+        make(options={"begin_on": "ttl three"})
+    with pytest.raises(BadInput, match="pursuit has no pause"):
+        make("pursuit", options={"begin_on": "ttl"})
