@@ -1,14 +1,21 @@
 """Open-loop decoding: held-out R2 of the adaptive decoder beside ridge and Kalman, and what one bin costs.
 
 usage: python benchmarks/decode.py [FILE ...] [--simulated N]
+       python benchmarks/decode.py FILE ... --networks [--peer "PYTHON SCRIPT"]
 
 Without a FILE, simulated recordings alone: smooth movements, log-linear Poisson units that lead the hand by 0 to 4
 bins, 20 to 100 ms bins, 8 to 120 units, half of them with drifting tuning, some with silent and duplicate units.
+With --networks: the decoders of ``bmi train`` trained on the first four fifths, frozen, scored on the rest, what their
+training and a bin of inference cost; --peer runs another program on the same arrays (as .npz) with the same split.
 """
 
 import argparse
+import dataclasses
 import json
 import os
+import pathlib
+import subprocess
+import tempfile
 import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,8 +24,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from bmi_runtime.decoding import baselines
+from bmi_runtime.decoding.batch_decoder import Training, decode_all
+from bmi_runtime.decoding.comparison import training_of
 from bmi_runtime.decoding.history import HistoryDecoder
-from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config, scores
+from bmi_runtime.decoding.network_kinds import KINDS, trained
+from bmi_runtime.decoding.offline_session import OpenLoopSession, coefficient_of_determination, open_loop_config, scores
 from bmi_runtime.sources.datafile import load_recording, recording_from_arrays
 
 
@@ -72,6 +82,59 @@ def measure(recording):
     return row
 
 
+def inference_us(kind, for_loop, units=256, bins=2000):
+    """Return the CPU time of a bin of the landed size at 256 units, us, untrained: the arithmetic is the same."""
+    rng = np.random.default_rng(0)
+    velocity = np.cumsum(rng.standard_normal((bins, 2)), axis=0) * 0.01
+    starts = np.arange(bins) == 0
+    counts = rng.poisson(0.4, (bins, units)).astype(float)
+    data = Training(
+        counts, np.hstack([np.full((bins, 2), np.nan), velocity]), starts, starts, 0.02 if for_loop else 0.05
+    )
+    row = KINDS[kind]
+    recipe = dataclasses.replace(row.loop if for_loop else row.recording, fewest_updates=1, most_updates=1)
+    decoder = trained(kind, data, recipe, for_loop=for_loop)
+    decode_all(decoder, data.part(slice(0, 50)))
+    spent = np.empty(bins)
+    for index, bin_counts in enumerate(counts):
+        before = time.perf_counter_ns()
+        decoder.predict(bin_counts)
+        spent[index] = time.perf_counter_ns() - before
+    return float(np.median(spent)) / 1e3
+
+
+def networks(files, peer):
+    """Print held-out R2 and costs of every network decoder on each file, and what a peer prints of the same data."""
+    rows = []
+    for file in files:
+        recording = load_recording(file)
+        first = recording.split(0.8)
+        data = training_of(recording.to_learn(first))
+        train, test = data.part(slice(0, first)).bridged(), data.part(slice(first, None))
+        for kind in KINDS:
+            before = time.process_time()
+            decoder = trained(kind, train)
+            spent = time.process_time() - before
+            states = decode_all(decoder, test)
+            score = coefficient_of_determination(test.velocity, states[:, test.n_axes :])
+            rows.append({"file": recording.name, "decoder": kind, "r2_velocity": score, "training_cpu_s": spent})
+            print(
+                f"{recording.name[:30]:30s} {kind:14s} {score[0]:.3f} / {score[1]:.3f}  {spent:.1f} CPU s", flush=True
+            )
+        if peer:
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "data.npz"
+                np.savez(path, counts=recording.counts, velocity=recording.velocity, bin_s=recording.bin_s)
+                said = subprocess.run([*peer.split(), str(path)], capture_output=True, text=True, check=True).stdout
+            print(f"{recording.name[:30]:30s} peer: {said.splitlines()[0]}", flush=True)
+            rows.append({"file": recording.name, "decoder": "peer", "said": said})
+    for kind in KINDS:
+        us = {purpose: inference_us(kind, purpose == "loop") for purpose in ("recording", "loop")}
+        print(f"{kind:14s} 256 units, us a bin: {us['recording']:.0f} for recordings, {us['loop']:.0f} for a loop")
+        rows.append({"decoder": kind, "inference_us": us})
+    print(json.dumps({"networks": rows}))
+
+
 def line(row):
     def pair(name, what):
         return " ".join(f"{value:6.3f}" for value in row[name][f"r2_{what}"])
@@ -88,7 +151,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*")
     parser.add_argument("--simulated", type=int, default=8)
+    parser.add_argument("--networks", action="store_true")
+    parser.add_argument("--peer", default="")
     options = parser.parse_args()
+    if options.networks:
+        networks(options.files, options.peer)
+        return
     recordings = [load_recording(file) for file in options.files] + [simulated(s) for s in range(options.simulated)]
     print(
         f"{'held-out velocity R2 (x y)':<42} {'adaptive':>13} | {'ridge':>13} | {'Kalman':>13} | CPU per bin, us: "

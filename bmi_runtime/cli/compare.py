@@ -12,7 +12,11 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa
 OPEN_LOOP = (
     "history,point-process,kalman,kalman-velocity,kalman-steady,ole,population-vector,wiener,ridge,wiener-cascade"
 )
-CLOSED_LOOP = "adaptive,smoothbatch,rml,refit-kalman,point-process,kalman-velocity,ole,ridge"
+NETWORKS = "joined,recurrent"
+MOST_COUNTS = 4_000_000  # bins x units: beyond it five folds of networks take more than a few minutes
+CLOSED_LOOP = (
+    "adaptive,joined,short-history,recurrent,smoothbatch,rml,refit-kalman,point-process,kalman-velocity,ole,ridge"
+)
 DAYS = "inferred,supervised,frozen,pri-t,stabiliser"
 NEEDS_TARGETS = ("refit-kalman",)
 
@@ -62,7 +66,8 @@ def compare(data, closed_loop, days, figure, as_json, decoders, **options):
     closed_loop = closed_loop or options["pilot"] is not None
     if closed_loop == bool(data):
         raise BadInput("give recordings to compare on, or --closed-loop or --world, and not both")
-    names = [name.strip() for name in (decoders or (CLOSED_LOOP if closed_loop else OPEN_LOOP)).split(",")]
+    by_default = CLOSED_LOOP if closed_loop else f"{NETWORKS},{OPEN_LOOP}"
+    names = [name.strip() for name in (decoders or by_default).split(",")]
     names = [name for name in names if name]
     if not names:
         raise BadInput("--decoders names none")
@@ -74,6 +79,7 @@ def compare(data, closed_loop, days, figure, as_json, decoders, **options):
         from bmi_runtime.cli.compare_figures import check_writable
 
         check_writable(figure)
+    options["chosen"] = decoders is not None
     result = _closed(names, options) if closed_loop else _open(data, names, options, as_json)
     if figure:
         from bmi_runtime.cli.compare_figures import draw
@@ -135,12 +141,23 @@ def _open(paths, names, options, as_json):
         say(recording.described, True)
         for sentence in (odd := of_bins(recording)):
             say(f"odd: {sentence}", True)
-        with progress(recording.name, options["folds"] * len(names)) as advance:
-            rows = compare_decoders(recording, names, options["folds"], options["seed"], advance)
+        here = names if options["chosen"] else _affordable(names, recording)
+        with progress(recording.name, options["folds"] * len(here)) as advance:
+            rows = compare_decoders(recording, here, options["folds"], options["seed"], advance)
         title = path if recording.name in tables else recording.name
         tables[title], oddities[title], axes[title] = rows, odd, list(recording.axes)
     result = {"mode": "open-loop", "folds": options["folds"], "tables": tables, "axes": axes, "odd": oddities}
     return result | ({"written": _write(options["write"], names[0], recording)} if options["write"] else {})
+
+
+def _affordable(names, recording):
+    """Return the default decoders without the networks where training them would take too long; say so."""
+    if recording.counts.size <= MOST_COUNTS:
+        return names
+    left_out = NETWORKS.split(",")
+    say(f"left out, {recording.n_bins} bins of {recording.n_units} units take long to train on: {NETWORKS}; "
+        "name them in --decoders to have them", True)  # fmt: skip
+    return [name for name in names if name not in left_out]
 
 
 def _write(path, name, recording):

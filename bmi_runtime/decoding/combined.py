@@ -16,6 +16,7 @@ from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
+from bmi_runtime.decoding.shares import best_share, mixed
 
 RUN_IN_S = 10.0  # of training bins that fill the states before the first test bin
 
@@ -164,21 +165,3 @@ class CombinedDecoder:
         starts = np.array(self._starts)
         starts[0] = True
         return Training(np.array(self._counts), np.array(self._kinematics), starts[:, 0], starts[:, 1], self.bin_s)
-
-
-def mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return `second` by its share and `first` for the rest; where one is not known, the other."""
-    both = (1.0 - share) * first + share * second
-    return np.where(np.isfinite(second), np.where(np.isfinite(first), both, second), first)
-
-
-def best_share(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the share in [0, 1] of `second` that minimises the squared error, per column; 0 where none is known.
-
-    With ``d = second - first`` the error ``|truth - first - share d|^2`` is least at ``d'(truth - first) / d'd``.
-    """
-    known = np.isfinite(truth) & np.isfinite(first) & np.isfinite(second)
-    step = np.where(known, second - first, 0.0)
-    wanted = np.where(known, truth - first, 0.0)
-    size = (step**2).sum(axis=0)
-    return np.clip((step * wanted).sum(axis=0) / np.where(size > 0.0, size, 1.0), 0.0, 1.0)

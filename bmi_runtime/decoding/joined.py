@@ -35,7 +35,7 @@ from bmi_runtime.kernels import readout
 LARGEST_OBSERVED = 50.0  # dm/s: a filter that goes astray must not teach its scale to the covariance R
 OWN = (
     "unit_weights", "unit_covariance", "unit_noise", "poisson", "observer_weights", "observer_covariance",
-    "observer_noise", "rate", "noise_share", "precision", "mean", "unit", "bin_s",
+    "observer_noise", "rate", "noise_share", "precision", "mean", "unit", "bin_s", "share",
 )  # fmt: skip
 
 
@@ -68,6 +68,9 @@ class JoinedDecoder(DecoderBase):
     unit : float
         Of the velocity inside, in the decoder's own.
     bin_s : float
+    share : ndarray, shape (axes,)
+        Of what the observers speak of in the answer, beside what the network says by itself: 1 in a loop; what
+        validation says on recordings, where a small error counts.
     """
 
     TAKES_MISSING = True
@@ -79,6 +82,7 @@ class JoinedDecoder(DecoderBase):
         self.mean, self.unit = np.atleast_1d(np.asarray(own["mean"], float)), float(own["unit"])
         self.rate, self.noise_share = float(own["rate"]), float(own["noise_share"])
         self.precision, bin_s = float(own["precision"]), float(own["bin_s"])
+        self.share = np.atleast_1d(np.asarray(own["share"], float))
         n, observers = self.n_axes, 2 * self.n_axes
         likelihood = "poisson" if own["poisson"] else "gaussian"
         self.model = EncodingModel(
@@ -172,7 +176,8 @@ class JoinedDecoder(DecoderBase):
             self._velocity, self._variance,
         )  # fmt: skip
         state[:n] = said[:n]
-        state[n:] = self._velocity * self.unit + self.mean
+        inverted = self._velocity * self.unit + self.mean
+        state[n:] = said[n:] + self.share * (inverted - said[n:])
         self.variance[n:] = self._variance * self.unit**2
         return state.copy()
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
-from bmi_runtime.decoding.combined import best_share, mixed
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.decoding.network_training import Member, Recipe
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.recurrent_data import known_samples, scales_of, sequences_of, summed_counts
 from bmi_runtime.decoding.recurrent_training import run_member
+from bmi_runtime.decoding.shares import best_share, mixed
 from bmi_runtime.decoding.wiener import RidgeDecoder
 
 SMALL = Recipe(entry=24, hidden=24, members=2, batch=32, window_s=1.0, epochs=20, fewest_updates=150, most_updates=150)
