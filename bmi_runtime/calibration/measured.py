@@ -207,7 +207,10 @@ class MeasuredScores:
     def dispersion(self) -> np.ndarray:
         """Return the variance of each unit's score over the model's, (units,): 1 for Poisson counts, bursts above."""
         u, info = self.regressors, self.info
-        squares = np.einsum("ti,tj,nt->nij", u, u, self.innovation**2, optimize=True) / self.bins
+        lower, upper = np.tril_indices(u.shape[1])
+        sums = self.innovation**2 @ (u[:, lower] * u[:, upper]) / self.bins
+        squares = np.empty((len(sums), u.shape[1], u.shape[1]))
+        squares[:, lower, upper] = squares[:, upper, lower] = sums
         inverse = np.linalg.inv(info.mean)
         return np.trace(inverse @ squares, axis1=1, axis2=2) / u.shape[1]
 

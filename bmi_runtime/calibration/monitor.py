@@ -12,11 +12,15 @@ from bmi_runtime.errors import BadInput
 BLOCK_S = 1.5  # of the delayed statistics: scores that repeat themselves within it have not drifted
 REFERENCE_WINDOWS = 10.0  # of the windows that the usual mean squared innovation is averaged over
 DISPERSION = {"poisson": 2.0, "gaussian": 1.4}
-"""Squared innovations over the prediction that are off, or their inverse: eight real spiking units in ten have 0.66 to
-1.35, and nearly all lie within a factor of two; the noise of a feature is what the filter was told or found."""
+"""Squared innovations over the prediction that are off: eight real spiking units in ten have 0.66 to 1.35; the noise of
+a feature is what the filter was told or found."""
+REGULAR = {"poisson": 5.0, "gaussian": 1.4}
+"""Prediction over squared innovations that is off: busy units that fire more regularly than Poisson ones have 2 to 3
+(refractory time), which is how they are and makes their weights err less."""
 MOVED = 30.0  # squared distance of the gains from their usual value, in units of their usual scatter, that is a change
 SUSPECT, SUSPECT_SHARE = 9.0, 0.2  # squared distance beyond which the usual hardly follows (one in ninety by chance)
 USUAL_S, USUAL_MEMORIES = 200.0, 10.0  # over which the usual is averaged: the longer of both
+SMOOTH_S = 20.0  # gains of filters that forget faster are averaged, so that one memory's scatter does not hide a change
 DRIFT_Z = 3.5  # of J over blocks, of which a window holds twenty: more than twice what the rate assumes, as well
 MOST_LOSS = 0.6  # of the filter's memory over the delay: a filter that forgets faster cannot tell drift from scores
 
@@ -153,11 +157,11 @@ class Monitor:
         self._ones = np.ones(units)
         self._block = max(1, round(BLOCK_S / bin_s))
         self._traces = 3 * regressors
-        self._usual = np.zeros((2 * regressors + 2, units))
+        self._usual, self._recent = np.zeros((2 * regressors + 2, units)), np.zeros((regressors, units))
         self._late = np.zeros((units, self._traces + correlated.N_LATE))
         self._own = np.array([
             self._block, np.exp(-bin_s / (REFERENCE_WINDOWS * window_s)), window_s / (self._block * bin_s),
-            DISPERSION[likelihood], MOST_LOSS, DRIFT_Z,
+            DISPERSION[likelihood], MOST_LOSS, DRIFT_Z, REGULAR[likelihood],
         ])  # fmt: skip
 
     def reset(self, covariance: np.ndarray) -> None:
@@ -201,9 +205,11 @@ class Monitor:
     def watch(self, weights: np.ndarray) -> int:
         """Compare every unit's gains with what they usually are; return how many units moved away or came back.
 
-        To be called in every bin, after :meth:`update`; works once a block. The usual is a leaky mean over `USUAL_S` or
-        `USUAL_MEMORIES` of the filter, the scatter around it the larger of what was seen and what is predicted, so that
-        neither correlated nor overdispersed scores look like a change (a squared distance of `MOVED` is one).
+        To be called in every bin, after :meth:`update`; works once a block. Weights of a filter whose memory is shorter
+        than `SMOOTH_S` are averaged over the rest of that time; of what scatters with memory T, an average over A
+        keeps the variance T / (T + A) (derived). The usual is a leaky mean over `USUAL_S` or `USUAL_MEMORIES` of the
+        filter, the scatter around it the larger of what was seen and what is predicted, so that neither correlated nor
+        overdispersed scores look like a change (a squared distance of `MOVED` is one).
 
         Parameters
         ----------
@@ -216,11 +222,15 @@ class Monitor:
         loss = np.maximum(late[self._late_kernel.LOSS], 1e-12)
         usual_blocks = np.maximum(USUAL_S / (self._block * self._bin_s), USUAL_MEMORIES / (loss * self._block))
         ready = self.statistics[self._kernel.SEEN] >= self.limits.memories
+        memory_blocks = 1.0 / (loss * self._block)
+        averaged = np.maximum(SMOOTH_S / (self._block * self._bin_s) - memory_blocks, 0.0)
+        smoothed = np.where(ready & (seen > 0), 1.0 / (1.0 + averaged), 1.0)
+        self._recent += smoothed * (weights - self._recent)
         mean[:] = np.where(ready & (seen == 0), weights, mean)
         seen += ready
         share = np.where(ready, np.maximum(1.0 / usual_blocks, 1.0 / np.maximum(seen, 1.0)), 0.0)
-        away = weights - mean
-        spread = np.maximum(scatter, self.error_cov[self._diagonal])
+        away = self._recent - mean
+        spread = np.maximum(scatter, memory_blocks / (memory_blocks + averaged) * self.error_cov[self._diagonal])
         distance = (away[1:] ** 2 / np.maximum(spread[1:], 1e-300)).sum(axis=0)
         limit = MOVED * np.where(moved > 0, self.limits.ease, 1.0)
         now = (seen > usual_blocks) & (distance > limit)
@@ -307,10 +317,12 @@ class Monitor:
         self.count = state["count"]
         for name, array in self._arrays().items():
             array[...] = state.get(name, 0)  # recordings from before the delayed statistics have none
+        if "recent" not in state:
+            self._recent[...] = self._usual[: len(self._recent)]
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {"units": self._state, "status": self.status, "covered": self.covered, "reported": self._reported}
-        arrays |= {"late": self._late, "usual": self._usual}
+        arrays |= {"late": self._late, "usual": self._usual, "recent": self._recent}
         return arrays if self._written_out else arrays | {"matrices": self._rows.T}
 
     def _detail(self, unit: int, bit: int) -> str:

@@ -39,7 +39,7 @@ Q_BLOCK, Q_SPREAD, REFERENCE, REFERENCE_PREDICTED, BLOCKS, N_LATE = range(7, 13)
 """What a unit's row of the late state holds after its three traces: mean gain; the leaky sums before this bin; leaky
 sums of J - J_0, of -J_0, of the blocks' squared deviations; this block's sums; the reference's squares and
 predictions; blocks."""
-DELAY, KEEP_REFERENCE, WINDOW_BLOCKS, DISPERSION, SLOWEST, Z_BLOCKS, N_LATE_SETTINGS = range(7)
+DELAY, KEEP_REFERENCE, WINDOW_BLOCKS, DISPERSION, SLOWEST, Z_BLOCKS, REGULAR, N_LATE_SETTINGS = range(8)
 """The settings: bins of a block; what is left of the reference after a bin; blocks of a window; ratio of the squares to
 the prediction that is real units' dispersion; largest loss over the delay at which the delayed statistic is used; z of
 the drift over blocks."""
@@ -178,7 +178,7 @@ def _rate_off(row, base, state, i, before, settings, own):
     spread = np.sqrt(max(row[base + Q_SPREAD], state[i, SPREAD]))
     ratio = state[i, SQUARES] / state[i, PREDICTED]
     off = abs(state[i, SQUARES] - state[i, PREDICTED])
-    far = ratio > 1.0 + ease * (own[DISPERSION] - 1.0) or ratio < 1.0 / (1.0 + ease * (own[DISPERSION] - 1.0))
+    far = ratio > 1.0 + ease * (own[DISPERSION] - 1.0) or ratio < 1.0 / (1.0 + ease * (own[REGULAR] - 1.0))
     if far and off > ease * settings[Z_SQUARES] * spread:
         return True
     if row[base + BLOCKS] < 3.0 * own[WINDOW_BLOCKS]:
