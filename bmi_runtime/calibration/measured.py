@@ -124,6 +124,18 @@ class MeasuredScores:
         shrunk, uncertainty = _shrunk(log_ratio, noise, steady)
         return Inflation(in_modes, log_ratio, noise, shrunk, uncertainty, memories)
 
+    def block_inflation(self, bins: float) -> np.ndarray:
+        """Return the variance of the scores' sum over a block over the model's, in every mode, (units, d).
+
+        Shrunk toward the other units', as :meth:`inflation`; drifting units get that of the others. A block of which
+        the pilot holds fewer than `LEAST_MEMORIES` inherits the inflation of the longest that it shows.
+        """
+        gain = np.full_like(self.info.eigenvalues, min(max(2.0 / bins, LEAST_MEMORIES / self.bins), 1.0))
+        found = np.diagonal(self._lagged(gain), axis1=1, axis2=2) / self.info.eigenvalues
+        steady = ~self.drifting if not self.drifting.all() else np.ones(len(found), dtype=bool)
+        noise = np.log1p(NOISE / (gain * self.bins))
+        return np.exp(_shrunk(np.log(np.maximum(found, 1e-6)), noise, steady)[0])
+
     @functools.cached_property
     def drifting(self) -> np.ndarray:
         """Which units' scores stay correlated for so long that their tuning must have changed meanwhile, (units,)."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import click
 
+from bmi_runtime.cli.calibrate_block import block_answer, block_options
 from bmi_runtime.cli.calibrate_dials import check_dials, dial_options, dial_settings, dials_answer, why_not_written
 from bmi_runtime.cli.calibrate_text import summary
 from bmi_runtime.cli.common import answer, answer_options, say
@@ -67,6 +68,7 @@ from bmi_runtime.cli.common import answer, answer_options, say
     metavar="S",
     help="With inferred labels: how long a wrong one lasts on average, s.",
 )
+@block_options
 @dial_options
 @click.option("--force", is_flag=True, help="Take what is refused for being outside its validity.")
 @click.option("--all-units", is_flag=True, help="Print every unit, not just the few that decide.")
@@ -101,6 +103,7 @@ def calibrate(as_json, **options):
     threshold, initial = options["threshold"], options["initial_covariance"]
     prediction = predict(design, rate, threshold, initial, options["exact"], info, scores)
     result = _result(prediction, found) | _drifting(info, rate, options["drift"]) | {"method": method}
+    result |= block_answer(design, info, options, scores, rate)
     if fit is not None:
         result["pilot"] = _pilot(fit, scores, options, rate)
         result["expected"] = dataclasses.asdict(outcomes.at(rate, options["gain"], options["smoothing"]))

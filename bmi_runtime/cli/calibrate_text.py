@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from bmi_runtime.cli.calibrate_block import block_text
 from bmi_runtime.cli.calibrate_dials import dial_text
 
 FEW = 5
@@ -33,6 +34,7 @@ def summary(prediction, found, method, result, all_units: bool) -> str:
         _table(prediction, all_units),
         _validity(prediction, method),
         _pilot(result.get("pilot")),
+        block_text(result),
         dial_text(result.get("dials")),
         _written(result),
     ]
