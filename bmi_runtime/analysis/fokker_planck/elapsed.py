@@ -104,6 +104,8 @@ def simulate(
             felt = coupling * rate[k] + (felt - coupling * rate[k]) * np.exp(-step / filter_time)
         else:
             found = _roots(lambda x: firing(coupling * x) - x, scan)
+            if found.size == 0:  # a root at an end, 0 or 1, that rounding leaves on one side
+                found = scan[[int(np.argmin(np.abs(firing(coupling * scan) - scan)))]]
             roots[k] = found.size
             rate[k] = _choose(found, rate[k - 1] if k else found[0], rule)
         drive = (

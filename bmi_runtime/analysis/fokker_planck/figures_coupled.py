@@ -45,7 +45,8 @@ def hopf(net: Populations, rows: list[dict], name: str, other: str | None):
         axes[0].set(xlabel=name, ylabel="rate N", title="Hopf points")
         axes[0].legend()
     axes[1].plot(across, [row["period"] for row in rows], "o", ms=4, color=GREEN)
-    axes[1].set(xlabel=other or name, ylabel="period (membrane time constants)", ylim=(0, None))
+    axes[1].set(xlabel=other or name, ylabel="period (membrane time constants)")
+    axes[1].set_ylim(0, 1.1 * max((row["period"] for row in rows), default=1.0))
     return figure
 
 

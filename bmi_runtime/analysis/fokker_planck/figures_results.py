@@ -81,7 +81,8 @@ def hopf(rows: list[dict]):
         axis.plot([row["refractory"] for row in rows], [row[name] for row in rows], "o", ms=4, color=colour)
         axis.set(xlabel="refractory time tau")
     axes[0].set(ylabel="connectivity b of the Hopf point")
-    axes[1].set(ylabel="period (membrane time constants)", ylim=(0, None))
+    axes[1].set_ylabel("period (membrane time constants)")
+    axes[1].set_ylim(0, 1.1 * max((row["period"] for row in rows), default=1.0))
     return figure
 
 
