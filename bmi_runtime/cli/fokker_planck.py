@@ -7,6 +7,7 @@ import click
 from bmi_runtime.cli.common import answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_blow_up import border, calm, through
 from bmi_runtime.cli.fokker_planck_coupled import coupled
+from bmi_runtime.cli.fokker_planck_fit import fit
 from bmi_runtime.cli.fokker_planck_lecture import discriminate, entropy, particles, represent, wilson_cowan
 from bmi_runtime.cli.fokker_planck_models import elapsed, hopf, learn, polarise
 from bmi_runtime.cli.fokker_planck_options import model_options, parse_initial, parse_range
@@ -166,5 +167,5 @@ def plot(kind, file, out, gui, as_json):
 
 for _command in (learn, polarise, elapsed, hopf, coupled, through, border, calm):
     fokker_planck.add_command(_command)
-for _command in (particles, entropy, represent, discriminate, wilson_cowan):
+for _command in (fit, particles, entropy, represent, discriminate, wilson_cowan):
     fokker_planck.add_command(_command)
