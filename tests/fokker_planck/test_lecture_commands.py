@@ -82,3 +82,16 @@ def test_commands_and_their_pictures(tmp_path):
 def test_bad_input_gets_one_sentence(arguments, word):
     with pytest.raises(BadInput, match=word):
         CliRunner().invoke(fokker_planck, arguments, catch_exceptions=False)
+
+
+def test_a_rate_at_the_end_of_its_range_is_found():
+    found = call("elapsed", "--coupling", "8.00278", "--duration", "0.173444", "--step", "0.0335819",
+                 "--initial", "exponential:12.8867")  # fmt: skip
+    assert found["rate_final"] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_neurons_that_hardly_fire_are_refused_with_a_reason():
+    with pytest.raises(BadInput, match="do not fire"):
+        call("discriminate", "--input=-8", "--new-input=-0.78", "--rule=-37.3", "--a0=0.06")
+    with pytest.raises(BadInput, match="narrower than a cell"):
+        call("discriminate", "--input=0.124867", "--new-input=-0.782369", "--rule=-37.3374", "--a0=0.0600437")

@@ -99,9 +99,10 @@ def _spreading(model, grid, mass, steps: int = 4000):
     """Return the fraction and the masses of the others where kicks also spread: implicit steps in s on the grid."""
     gap, width = grid.edges[1], grid.width
     b, spread = model.b, model.a1
-    with np.errstate(over="ignore"):
-        y = b * gap / spread
-        back = np.where(np.abs(y) < 1e-8, 1.0 - 0.5 * y, y / np.expm1(np.clip(y, -700, 700))) * spread / gap
+    y = b * gap / spread
+    small = np.abs(y) < 1e-8
+    steep = np.where(small, 1.0, np.clip(y, -700.0, 700.0))
+    back = np.where(small, 1.0 - 0.5 * y, y / np.expm1(steep)) * spread / gap
     onward = back + b  # exponentially fitted fluxes right and left
     fired, s, now = 0.0, 0.0, mass.copy()
     step = 1.0 / steps
