@@ -64,7 +64,7 @@ def log_interval_slope(model: Model, rate: float, log_interval: float) -> float:
     low, high = (model.v_reset - drift) / scale, (model.v_threshold - drift) / scale
     if high < -ASYMPTOTIC:  # phi(y) = 1 / (sqrt(pi) |y|) (1 - 1 / 2y^2 + ...): its differences without cancellation
         by_drift = (high - low) / (math.sqrt(math.pi) * low * high)
-        by_diffusion = (low * low - high * high) / (2.0 * math.sqrt(math.pi) * (low * high) ** 2)
+        by_diffusion = (low - high) / (low * high) * ((low + high) / (low * high)) / (2.0 * math.sqrt(math.pi))
         peak = 0.0
     else:
         peak = max(high, 0.0) ** 2
