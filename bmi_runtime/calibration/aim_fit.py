@@ -30,7 +30,7 @@ ASSUMED = np.array([0.95, 0.15, 0.05])
 ASSUMED_SD = np.array([0.15, 0.03, 0.03])
 """Of reaching with vision: the literature's usual ranges."""
 LEAST_GAIN = 8.0  # nats by which the reading must be likelier with the intention than without
-LEAST_TARGETS = 4
+LEAST_TARGETS = 3  # both ends of a line and its middle
 MEMORY_S = 0.2  # of the autoregression
 TURNS = 3
 

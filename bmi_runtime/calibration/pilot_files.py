@@ -53,6 +53,11 @@ def load_pilot(
         counts, states, bin_s, unit = data.counts, velocity_scale * data.velocity, data.bin_s, data.velocity_unit
         whole = bool(np.all(counts == np.round(counts)) and counts.min() >= 0)
         kind = likelihood or ("poisson" if whole else "gaussian")
+    if not np.isfinite(states).all(axis=1).any():
+        raise BadInput(
+            f"{path.name}: no bin says what was intended, so no unit can be calibrated; record a pilot whose intention "
+            "is known, or wait until it can be inferred"
+        )
     if not any_speed:
         check_speed(states, velocity_scale, unit)
     names = tuple(str(unit) for unit in range(counts.shape[1]))

@@ -50,6 +50,7 @@ def dials_answer(outcomes, rate: float) -> dict[str, Any]:
         "velocity_time_constant_s": found.time_constant_s,
         "velocity_time_constant_interval_s": found.time_constant_interval_s,
         "velocity_sd_m_s": section.velocity_sd_m_s,
+        "at_edge": _at_edge(found),
         "expected": dataclasses.asdict(found.best),
         "configured": {
             "gain": section.gain,
@@ -69,6 +70,14 @@ def dials_answer(outcomes, rate: float) -> dict[str, Any]:
             "hits_per_minute": found.hits_per_minute,
         },
     }
+
+
+def _at_edge(found) -> list[str]:
+    """Return which dials are best at the end of what was tried."""
+    from bmi_runtime.calibration.dials import GAINS, TIME_CONSTANTS_S
+
+    ends = {"gain": (found.gain, GAINS), "velocity_time_constant_s": (found.time_constant_s, TIME_CONSTANTS_S)}
+    return [name for name, (value, grid) in ends.items() if not 1.01 * grid[0] < value < 0.99 * grid[-1]]
 
 
 def why_not_written(dials: dict[str, Any], config) -> str:
@@ -115,5 +124,6 @@ def dial_text(dials: dict[str, Any] | None) -> str:
             f"{configured['gain']:g} and {configured['velocity_time_constant_s']:g}, as configured, "
             f"{now['hits_per_minute']:.3g} and {now['time_to_target_s']:.3g} s",
             f"  {subject['assumed'] or aim}",
+            *(f"  {name} is at the end of what was tried: beyond it may be better" for name in dials["at_edge"]),
         ]
     )
