@@ -6,6 +6,7 @@ import click
 
 from bmi_runtime.cli.calibrate_block import block_answer, block_options
 from bmi_runtime.cli.calibrate_dials import check_dials, dial_options, dial_settings, dials_answer, why_not_written
+from bmi_runtime.cli.calibrate_drift import drift_options, pilots_drift
 from bmi_runtime.cli.calibrate_text import summary
 from bmi_runtime.cli.common import answer, answer_options, say
 
@@ -68,6 +69,7 @@ from bmi_runtime.cli.common import answer, answer_options, say
     metavar="S",
     help="With inferred labels: how long a wrong one lasts on average, s.",
 )
+@drift_options
 @block_options
 @dial_options
 @click.option("--force", is_flag=True, help="Take what is refused for being outside its validity.")
@@ -103,6 +105,9 @@ def calibrate(as_json, **options):
     threshold, initial = options["threshold"], options["initial_covariance"]
     prediction = predict(design, rate, threshold, initial, options["exact"], info, scores)
     result = _result(prediction, found) | _drifting(info, rate, options["drift"]) | {"method": method}
+    if options["also"]:
+        load = lambda path: _design(options | {"pilot": path})[2]  # noqa: E731
+        result["drift_between_pilots"] = pilots_drift(options, scores, load)
     result |= block_answer(design, info, options, scores, rate)
     if fit is not None:
         result["pilot"] = _pilot(fit, scores, options, rate)

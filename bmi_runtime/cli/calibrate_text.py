@@ -6,6 +6,7 @@ import io
 
 from bmi_runtime.cli.calibrate_block import block_text
 from bmi_runtime.cli.calibrate_dials import dial_text
+from bmi_runtime.cli.calibrate_drift import drift_text
 
 FEW = 5
 PILOT_NAMES = {
@@ -35,6 +36,7 @@ def summary(prediction, found, method, result, all_units: bool) -> str:
         _validity(prediction, method),
         _pilot(result.get("pilot")),
         block_text(result),
+        drift_text(result.get("drift_between_pilots")),
         dial_text(result.get("dials")),
         _written(result),
     ]
