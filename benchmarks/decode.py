@@ -108,7 +108,7 @@ def networks(files, peer):
     rows = []
     for file in files:
         recording = load_recording(file)
-        first = recording.split(0.8)
+        first = int(0.8 * recording.n_bins)
         data = training_of(recording.to_learn(first))
         train, test = data.part(slice(0, first)).bridged(), data.part(slice(first, None))
         for kind in KINDS:

@@ -64,4 +64,5 @@ def trained(
         return JoinedDecoder.fit(training, recipe, seed, advance, unit)
     decoder = row.decoder.fit(training, recipe, seed, advance)
     assert isinstance(decoder, NetworkDecoder)
-    return decoder.unshrunk(training) if for_loop else decoder
+    # with the memory of a recurrent network, faster answers only overshoot (docs/compare.md)
+    return decoder.unshrunk(training) if for_loop and row.decoder is ShortHistoryDecoder else decoder
