@@ -6,7 +6,7 @@ usage: python benchmarks/decode.py [FILE ...] [--simulated N]
 Without a FILE, simulated recordings alone: smooth movements, log-linear Poisson units that lead the hand by 0 to 4
 bins, 20 to 100 ms bins, 8 to 120 units, half of them with drifting tuning, some with silent and duplicate units.
 With --networks: the decoders of ``bmi train`` trained on the first four fifths, frozen, scored on the rest, what their
-training and a bin of inference cost; --peer runs another program on the same arrays (as .npz) with the same split.
+training and a bin of inference cost; --peer runs another program on the same arrays (as .npz) with its own split.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def networks(files, peer):
     rows = []
     for file in files:
         recording = load_recording(file)
-        first = int(0.8 * recording.n_bins)
+        first = recording.split(0.8)
         data = training_of(recording.to_learn(first))
         train, test = data.part(slice(0, first)).bridged(), data.part(slice(first, None))
         for kind in KINDS:

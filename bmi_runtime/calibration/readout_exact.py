@@ -1,7 +1,7 @@
 """What an adaptive read-out costs along given features: the exact recursion, in place of averages over the features.
 
-The filter of :mod:`bmi_runtime.calibration.readout` has the gain ``k_t = P_t g_t / (Z + g_t' P_t g_t)``, which depends on
-the features alone. With the error ``e = w - w*`` of its weights and the residual z of the best fixed read-out,
+The filter of :mod:`bmi_runtime.calibration.readout` has the gain ``k_t = P_t g_t / (Z + g_t' P_t g_t)``, which depends
+on the features alone. With the error ``e = w - w*`` of its weights and the residual z of the best fixed read-out,
 
     e_(t+1) = (I - k_t g_t') e_t + k_t z_t,    z_(t+1) = a_1 z_t + ... + a_p z_(t+1-p) + noise,
 
