@@ -93,9 +93,10 @@ def percentiles(values):
     return {"p50": float(np.median(values)), "p99": float(np.percentile(values, 99)), "max": float(np.max(values))}
 
 
-def kills(count, folder):
+def kills(count, folder, settings=()):
     """Kill the runtime at random moments; check every file, and what a receiver outside saw."""
-    session = Session(folder, "--set", "recording.snapshot_s=1.0", "--set", "task.kind=random-target")
+    settings = ("recording.snapshot_s=1.0", "task.kind=random-target", *settings)
+    session = Session(folder, *(text for key in settings for text in ("--set", key)))
     witness = zmq.Context.instance().socket(zmq.SUB)
     witness.linger, witness.rcvhwm, witness.reconnect_ivl = 0, 0, 5
     witness.subscribe(b"")
@@ -310,6 +311,7 @@ def main():
     modes["floods"] = floods
     for name, function in modes.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=function.__doc__)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the session that is killed")
     parser.add_argument("--sender", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--diary", help=argparse.SUPPRESS)
@@ -322,7 +324,8 @@ def main():
     for name, amount in chosen.items():
         folder = tempfile.mkdtemp()
         try:
-            report[name] = modes[name](amount, folder)
+            more = {"settings": tuple(options.set)} if name == "kills" else {}
+            report[name] = modes[name](amount, folder, **more)
         finally:
             shutil.rmtree(folder)
         for key, value in report[name].items():

@@ -10,6 +10,7 @@ left in peace.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import tempfile
@@ -27,6 +28,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.session import telemetry
 from bmi_runtime.session.assemble import assemble
 
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 AT_ONCE = 32  # messages after a bin
 ANEW = 500  # messages of one connection to telemetry
 WINDOW = 60  # commands that wait for their answers at most
@@ -96,6 +98,13 @@ class Attack:
         socket.connect(self.addresses["control" if control else "publish"])
         return socket
 
+    @staticmethod
+    def memory_mb():
+        """Return the memory in use, without what the allocator keeps for later (the attacker lives here, too)."""
+        if _trim:
+            _trim(0)
+        return resident_mb()
+
     def after_bin(self, loop):
         """Send the next messages and read the answers."""
         for _ in range(AT_ONCE):
@@ -116,7 +125,7 @@ class Attack:
             self.viewer.recv_multipart()
             self.seen += 1
         if self.early_mb is None and self.sent > self.quarter:
-            self.early_mb = resident_mb()
+            self.early_mb = self.memory_mb()
         if not self.left and (self.name != "control" or self.answers == self.sent):
             loop.stop()
 
@@ -160,7 +169,8 @@ def attack(name, messages, seed=1):
         took_s, bins = time.process_time() - begin, loop.session.bins
         published, digest = loop.telemetry.sequence["step"], loop.tally.digest.hexdigest()
         reopened = loop.telemetry.publisher.resets
-        grown_mb = resident_mb() - (attacker.early_mb or resident_mb())
+        now_mb = attacker.memory_mb()
+        grown_mb = now_mb - (attacker.early_mb or now_mb)
         close(loop)
         attacker.close()
         alone, _ = a_loop(folder, "alone")

@@ -9,6 +9,7 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
+from simulators.standins.habits import Habits, WithHabits
 
 STANDINS = {  # name, as in source.kind: "module:class"
     "zeromq": "simulators.server:OwnWire",
@@ -30,5 +31,8 @@ def emitter(name: str, config: Config, what: str = "spikes", replay: str | None 
             raise BadInput("--replay plays .nev files, which only --as blackrock can")
         return importlib.import_module("simulators.standins.blackrock").NevReplay(config, replay)
     module, _, attribute = STANDINS[name].partition(":")
-    rng = np.random.default_rng(np.random.SeedSequence([config.session.seed, 2]))
-    return getattr(importlib.import_module(module), attribute)(config, rng, what)
+    kind, habits = getattr(importlib.import_module(module), attribute), Habits.of(config)
+    rng, whims = (np.random.default_rng(np.random.SeedSequence([config.session.seed, k])) for k in (2, 3))
+    if habits == Habits():
+        return kind(config, rng, what)
+    return WithHabits(lambda: kind(config, rng, what), habits, config.continuous, whims)

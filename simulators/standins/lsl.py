@@ -16,7 +16,7 @@ class LSLStandIn:
     Parameters
     ----------
     config : Config
-        As for the source: ``source.options`` ``stream`` and ``kind``.
+        As for the source: ``source.options`` ``stream``, ``kind`` and ``first_channel``.
     rng : numpy.random.Generator
     what : str
         Unused: ``source.options.kind`` decides.
@@ -30,6 +30,7 @@ class LSLStandIn:
         feed = LSLFeed(config)
         self.kind, self.rng, self.bin_s = feed.kind, rng, config.bin_s
         self.messages = self.spikes = 0
+        self.first = int(config.source.options.get("first_channel", 1))
         events = self.kind == "events"
         info = pylsl.StreamInfo(
             feed.stream,
@@ -49,7 +50,7 @@ class LSLStandIn:
         if self.kind == "events":
             times, units = spread(values, from_ns, until_ns, self.rng)
             for time_ns, unit in zip(times.tolist(), units.tolist(), strict=True):
-                self.outlet.push_sample([unit + 1, 0], self._origin_s + time_ns * 1e-9)
+                self.outlet.push_sample([unit + self.first, 0], self._origin_s + time_ns * 1e-9)
                 self.messages += 1
             self.spikes += times.size
             return
