@@ -56,7 +56,8 @@ def _ends(grid):
 def _shifted(model, grid, mass, rate):
     """Return the fraction and the masses of the others, all shifted by ``b eta``, for noise that does not grow."""
     ends = _ends(grid)
-    below = PchipInterpolator(ends, np.r_[0.0, np.cumsum(mass)])
+    with np.errstate(over="ignore"):  # harmonic means of slopes that are next to nothing in the far tail
+        below = PchipInterpolator(ends, np.r_[0.0, np.cumsum(mass)])
     total, top = float(mass.sum()), model.v_threshold
     layer = LAYERS * model.a0 / max(model.b * rate, 1e-300)
     inner = top - min(layer, 0.05 * (top - model.v_reset))
