@@ -5,7 +5,7 @@ import zlib
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,6 +16,7 @@ from bmi_runtime.messages import pack
 NO_SPIKES = {"times_ns": np.empty(0, np.int64), "units": np.empty(0, np.uint16)}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_spikes_survive_the_wire(data):
     start, seq = data.draw(st.integers(0, 2**64 - 1)), data.draw(st.integers(1, 2**62))
