@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pyqtgraph.Qt import QtCore, QtGui
 
+from bmi_runtime.constants import Z_95
 from gui import panels, theme
 from gui.panels.base import Context
 from gui.panels.decoder_error import running_errors
@@ -127,7 +128,7 @@ def test_the_tuning_curve_is_that_of_the_model(qtbot, context):
     angle, weights = np.deg2rad(x), context.store.weights[:, 0]
     np.testing.assert_allclose(y, np.exp(weights[0] + weights[1] * np.cos(angle) + weights[2] * np.sin(angle)))
     sd = np.sqrt(np.array([1, np.cos(angle[0]) ** 2, np.sin(angle[0]) ** 2]) @ context.store.covariance[[0, 2, 5], 0])
-    assert tuning.bands[0].high.getData()[1][0] == pytest.approx(y[0] * np.exp(1.96 * sd))
+    assert tuning.bands[0].high.getData()[1][0] == pytest.approx(y[0] * np.exp(Z_95 * sd))
 
 
 def test_traces_say_how_many_parameters_are_inside_the_prediction(qtbot, context):
