@@ -61,7 +61,7 @@ def readout_answer(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], 
     from bmi_runtime.decoding.fitted_file import load_fitted
 
     fitted = load_fitted(path)
-    if fitted.kind != "recurrent":
+    if fitted.kind not in ("recurrent", "short-history"):
         raise BadInput(f"{path} holds the decoder '{fitted.kind}'; --method readout takes a file of 'bmi train'")
     plan = ReadoutPlan.from_parameters(fitted.parameters)
     pilot, drift = plan.pilot, plan.drift
