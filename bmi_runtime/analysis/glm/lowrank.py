@@ -67,6 +67,7 @@ def fit_low_rank(
     full.solution_.weights = weights
     full.solution_.values, full.solution_.gradient = objective.evaluate(weights, np.arange(objective.units))
     full.gradient_max_ = np.full(objective.units, np.abs(found.jac).max())
+    full.gap_nats_ = np.full(objective.units, np.nan)
     full._unpack()
     full._summarise()
     filters = left.T.reshape(rank, design.events.units, design.basis.shape[1])

@@ -12,6 +12,7 @@ import numpy as np
 from bmi_runtime.analysis.glm.bases import parse_basis
 from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Design, finite_part
 from bmi_runtime.analysis.glm.events import Events, from_counts
+from bmi_runtime.analysis.glm.gap import certified_gap
 from bmi_runtime.analysis.glm.likelihood import LINKS, Objective, rates
 from bmi_runtime.analysis.glm.prepare import make_covariates, prepare, unit_labels
 from bmi_runtime.analysis.glm.solver import one_blas_thread, solve, start_weights
@@ -75,6 +76,8 @@ class PoissonGLM:
         In the order intercept, basis weights (source by source), covariate weights.
     log_likelihood_ : ndarray, shape (units,)
         Over the fitted bins, without ``ln count!``; `log_factorial_` is the sum of that term.
+    gap_nats_ : ndarray, shape (units,)
+        How far below its maximum the penalised log-likelihood can be at most; NaN where that is not certified.
     separated_, notes_ : list
         What was found wrong or odd with the data, and what was done about it.
     """
@@ -266,6 +269,9 @@ class PoissonGLM:
         self.iterations_ = solution.iterations
         self.converged_, self.interrupted_ = solution.converged, solution.interrupted
         self.gradient_max_ = np.abs(design.user_gradient(solution.gradient)).max(axis=0)
+        self.gap_nats_ = np.full(objective.units, np.nan)
+        if type(self) is PoissonGLM and not (self.lasso or self.group_lasso):  # other objectives have other bounds
+            self.gap_nats_ = design.rows * certified_gap(objective, solution.weights, solution.gradient)
         unfinished = np.flatnonzero(~self.converged_ & ~self.silent_)
         if unfinished.size:
             worst = unfinished[np.argmax(self.gradient_max_[unfinished])]

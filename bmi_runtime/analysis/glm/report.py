@@ -26,6 +26,7 @@ def fit_result(model) -> dict:
         "bits_per_spike": model.bits_per_spike_,
         "gradient_max": float(model.gradient_max_.max(initial=0.0)),
         "gradient_max_per_unit": model.gradient_max_,
+        "gap_nats": model.gap_nats_,
         "iterations": int(model.iterations_.max(initial=0)),
         "converged": model.converged_,
         "interrupted": model.interrupted_,
@@ -65,6 +66,10 @@ def fit_text(model, result, out) -> str:
         f"{result['seconds']:.2f} s, {result['peak_memory_mb']:.0f} MB; "
         f"standard errors: {model.standard_errors_method_}"
     )
+    if np.isfinite(result["gap_nats"]).any():
+        lines.append(
+            f"log-likelihoods (penalised) are within {np.nanmax(result['gap_nats']):.1e} nats of the best: proved"
+        )
     if result["shape"] is not None and model.family != "bernoulli":
         what = "excess a of the variance mu + a mu^2" if model.family == "negative-binomial" else "residual variance"
         lines.append(f"{model.family}: {what}, median {np.median(result['shape']):.4g}")
