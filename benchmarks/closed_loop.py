@@ -1,7 +1,7 @@
 """The simulated closed loop: from an untrained model, and in the hard world with and without adaptation.
 
     python benchmarks/closed_loop.py [--seeds 5] [--jobs 2]
-    python benchmarks/closed_loop.py --decoders [--seeds 8] [--jobs 2]
+    python benchmarks/closed_loop.py --decoders [--seeds 8] [--jobs 2] [--set decoder.gain=2.5]
 
 Rows: the default configuration with adaptation (targets reached per minute, beside a decoder that knows the truth), and
 ``configs/hard_world.toml`` with adaptation and with the true initial model but no adaptation. With ``--decoders``: the
@@ -52,19 +52,19 @@ MEASURES = {  # key: heading, factor, digits
 }
 
 
-def decoders_of(world, seed, names):
+def decoders_of(world, seed, names, settings):
     """Return the runs of every decoder with one subject."""
     path, overrides, test_s = WORLDS[world]
     options = {"seeds": 1, "seed": seed, "calibration_s": 120.0, "test_s": test_s, "config_path": path}
-    rows = compare_closed_loop(names, options | {"overrides": overrides})["table"]
+    rows = compare_closed_loop(names, options | {"overrides": [*overrides, *settings]})["table"]
     return {row["decoder"]: row["runs"][0] for row in rows}
 
 
-def compare(names, seeds, jobs, worlds):
+def compare(names, seeds, jobs, worlds, settings):
     """Print one table a world: means over subjects, and differences from the first decoder with 95 % intervals."""
     work = [(world, seed) for world in worlds for seed in range(1, seeds + 1)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        futures = {pool.submit(decoders_of, *pair, names): pair for pair in work}
+        futures = {pool.submit(decoders_of, *pair, names, settings): pair for pair in work}
         done = {}
         for future in concurrent.futures.as_completed(futures):
             done[futures[future]] = future.result()
@@ -113,9 +113,11 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--decoders", nargs="?", const=",".join(DECODERS), help="compare these in both worlds")
     parser.add_argument("--worlds", default=",".join(WORLDS))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every decoder's session")
     options = parser.parse_args()
     if options.decoders:
-        compare(options.decoders.split(","), options.seeds, options.jobs, options.worlds.split(","))
+        names, worlds = options.decoders.split(","), options.worlds.split(",")
+        compare(names, options.seeds, options.jobs, worlds, options.set)
         return
     work = [(case, seed) for case in CASES for seed in range(1, options.seeds + 1)]
     with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:

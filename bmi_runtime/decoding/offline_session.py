@@ -1,6 +1,7 @@
 """Decoding a recording: learn in its first part, decode the rest causally, score both kinematic dimensions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,10 @@ class OpenLoopSession:
         state = self.advance(self._counts, record.input.kinematics)
         record.output.decoded[:] = state
         return record
+
+    def decoder_settings(self) -> dict[str, Any]:
+        """Return what decodes, as a closed-loop session says it: no decoder of a file."""
+        return {"kind": self.config.decoder.kind, "fitted_file": ""}
 
     def settle(self) -> None:
         """Do what may wait until the command has left: nothing here."""

@@ -72,7 +72,7 @@ def test_first_crossing():
 
 
 def test_unknown_figure(tmp_path):
-    with pytest.raises(BadInput, match="there is no figure '12'; choose from 3, 4"):
+    with pytest.raises(BadInput, match="there is no figure '12'; choose from 2, 3, 4"):
         CliRunner().invoke(figures, ["12"], catch_exceptions=False, standalone_mode=False)
 
 

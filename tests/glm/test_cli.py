@@ -131,7 +131,7 @@ def test_plot_draws_every_kind(files):
     pytest.importorskip("matplotlib")
     folder, _, _ = files
     drawn = run("plot", folder / "fit.npz", folder / "data.npz", "--prefix", folder / "picture_")
-    assert len(drawn["files"]) == 5
+    assert len(drawn["files"]) == 6
     for name in drawn["files"]:
         assert pathlib.Path(name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 

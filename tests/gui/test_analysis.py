@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from pyqtgraph.Qt import QtCore
 
+from bmi_runtime.constants import Z_95
 from bmi_runtime.errors import BadInput
 from gui import panels, theme
 from gui.analysis_window import AnalysisWindow
@@ -71,7 +72,7 @@ def test_a_click_on_a_pair_shows_its_filter_and_band(qtbot, qapp):
     lag_ms, kernel = panel.curve.getData()
     np.testing.assert_allclose(lag_ms, 2.0 * np.arange(1, LAGS + 1))
     np.testing.assert_array_equal(kernel, arrays["coupling"][0, 4])
-    np.testing.assert_allclose(panel.band.high.getData()[1] - kernel, 1.96 * 0.05)
+    np.testing.assert_allclose(panel.band.high.getData()[1] - kernel, Z_95 * 0.05)
     assert f"summed {arrays['coupling'][0, 4].sum():+.3g}" in panel.picker.words.text()
     assert "2 of 20 pairs" in panel.words.text()
     panel.choose(2, 2)
