@@ -10,6 +10,27 @@ from bmi_runtime.analysis.perturbation.schedule import LEFT_OUT, SHAM, STIMULATE
 from bmi_runtime.errors import BadInput
 
 
+def stimulation_of(recording: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Return the units that were stimulated, the assignments (trials, units), the bins stimulated, and the events.
+
+    Raises
+    ------
+    BadInput
+        When the recording holds no stimulation.
+    """
+    events = [message for _, message in recording.messages("event") if message["name"] == "stimulation"]
+    if not events:
+        raise BadInput(f"{recording.path} holds no stimulation (stimulation.enabled was off)")
+    units = np.unique([unit for event in events for unit in (*event["stimulate"], *event["sham"])]).astype(int)
+    column = {unit: index for index, unit in enumerate(units.tolist())}
+    assignments = np.full((len(events), len(units)), LEFT_OUT, np.int8)
+    for trial, event in enumerate(events):
+        assignments[trial, [column[unit] for unit in event["stimulate"]]] = STIMULATE
+        assignments[trial, [column[unit] for unit in event["sham"]]] = SHAM
+    bins = np.array([event["bin"] for event in events]) + 1  # asked for in one bin, done in the next
+    return units, assignments, bins, events
+
+
 def recorded_trials(recording: Any, after_s: float = 0.05, delay_s: float = 0.0) -> dict[str, np.ndarray]:
     """Return assignments, treatments and outcomes of the stimulation trials in a recording.
 
@@ -31,18 +52,10 @@ def recorded_trials(recording: Any, after_s: float = 0.05, delay_s: float = 0.0)
     BadInput
         When the recording holds no stimulation, or no trial with its whole window.
     """
-    events = [message for _, message in recording.messages("event") if message["name"] == "stimulation"]
-    if not events:
-        raise BadInput(f"{recording.path} holds no stimulation (stimulation.enabled was off)")
-    units = np.unique([unit for event in events for unit in (*event["stimulate"], *event["sham"])]).astype(int)
-    column = {unit: index for index, unit in enumerate(units.tolist())}
-    assignments = np.full((len(events), len(units)), LEFT_OUT, np.int8)
-    for trial, event in enumerate(events):
-        assignments[trial, [column[unit] for unit in event["stimulate"]]] = STIMULATE
-        assignments[trial, [column[unit] for unit in event["sham"]]] = SHAM
+    units, assignments, bins, _ = stimulation_of(recording)
     inputs = recording.steps()["input"]
     bin_s = float(np.median(np.diff(inputs["device_time_s"])))
-    onsets_s = (np.array([event["bin"] for event in events]) + 1) * bin_s  # asked for in one bin, done in the next
+    onsets_s = bins * bin_s
     usable = inputs["stale"] == 0
     found = trial_responses(inputs["counts"], bin_s, onsets_s, after_s, delay_s, valid=usable)
     return {

@@ -8,7 +8,8 @@ import numpy as np
 
 from bmi_runtime.analysis.glm.files import open_npz
 from bmi_runtime.analysis.perturbation.judging import StimulatedCounts, Truth, truth_of
-from bmi_runtime.analysis.perturbation.schedule import LEFT_OUT, SHAM, STIMULATE, load_schedule
+from bmi_runtime.analysis.perturbation.recorded import stimulation_of
+from bmi_runtime.analysis.perturbation.schedule import load_schedule
 from bmi_runtime.errors import BadInput
 
 
@@ -39,18 +40,9 @@ def _of_session(path: pathlib.Path) -> StimulatedCounts:
     from bmi_runtime.recording.reader import Recording
 
     recording = Recording(path)
-    events = [message for _, message in recording.messages("event") if message["name"] == "stimulation"]
-    if not events:
-        raise BadInput(f"{path} holds no stimulation (stimulation.enabled was off)")
-    units = np.unique([unit for event in events for unit in (*event["stimulate"], *event["sham"])]).astype(int)
-    column = {unit: k for k, unit in enumerate(units.tolist())}
-    assignments = np.full((len(events), len(units)), LEFT_OUT, np.int8)
-    for trial, event in enumerate(events):
-        assignments[trial, [column[unit] for unit in event["stimulate"]]] = STIMULATE
-        assignments[trial, [column[unit] for unit in event["sham"]]] = SHAM
+    units, assignments, bins, events = stimulation_of(recording)
     inputs = recording.steps()["input"]
     bin_s = float(np.median(np.diff(inputs["device_time_s"])))
-    bins = np.array([event["bin"] for event in events]) + 1  # asked for in one bin, done in the next
     stale = np.concatenate([[0], np.cumsum(inputs["stale"] != 0)])
     ends = np.minimum(bins + round(0.2 / bin_s), len(stale) - 1)
     fresh = stale[ends] == stale[np.minimum(bins, len(stale) - 1)]  # no gap in the response
