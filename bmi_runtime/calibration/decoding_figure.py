@@ -5,10 +5,11 @@ import numpy as np
 from bmi_runtime.calibration.experiments import Table
 from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot
 
-ROWS = (0, 1, 2, 4, -2, -1)  # of the adaptation times: growing, then two close stops
+ROWS = (0, 2, 3, 4, -2, -1)  # of the adaptation times: growing, then two close stops
 SHOWN = {"s": (5e-5, 5e-4, 5e-3, 5e-2, 5e-1), "r": (1e-7, 1e-5, 1e-3, 1e-2, 1e-1)}
 """Rates whose trajectories are drawn: the caption's three, and more of the fast ones."""
 HALF = 0.27  # m: what a panel shows, the whole workspace
+STUCK = 0.02  # m: a cursor that moves less in a period is marked, or its panel would look empty
 
 
 def decoding_figure(number: int, table: Table, examined: Table | None, symbol: str, note: str):
@@ -50,14 +51,17 @@ def _trajectories(figure, table, rates, times, symbol):
     """Draw the cursor's last period: rows of adaptation times, columns of rates, in the rate's colour."""
     chosen = [rate for rate in SHOWN[symbol] if rate in rates] or rates
     grid = figure.add_gridspec(len(ROWS), len(chosen), hspace=0.06, wspace=0.04,
-                               left=0.065, right=0.505, top=0.915, bottom=0.11)  # fmt: skip
+                               left=0.065, right=0.49, top=0.915, bottom=0.11)  # fmt: skip
     for row, index in enumerate(ROWS):
         time = times[index]
         for column, rate in enumerate(chosen):
             axis = figure.add_subplot(grid[row, column])
-            colour = COLOURS[rates.index(rate) % len(COLOURS)]
+            colour = COLOURS[column % len(COLOURS)]  # of the rates that are drawn, so that no two are alike
+            cursor = table.extra["cursor"][rate, time]
             axis.plot(*table.extra["perfect"].T, color="0.75", lw=0.5)
-            axis.plot(*table.extra["cursor"][rate, time].T, color=colour, lw=0.6)
+            axis.plot(*cursor.T, color=colour, lw=0.6)
+            if np.ptp(cursor, axis=0).max() < STUCK:
+                axis.plot(*cursor[-1], "o", ms=4, color=colour, clip_on=False)
             axis.set(xlim=(-HALF, HALF), ylim=(-HALF, HALF), aspect="equal", xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(visible=True, color="0.85", lw=0.5)
@@ -67,6 +71,15 @@ def _trajectories(figure, table, rates, times, symbol):
                 axis.set_ylabel(f"after {time:.3g} s", size=7)
     axis.plot([0.14, 0.24], [-0.24, -0.24], color="k", lw=1.5)
     axis.text(0.19, -0.23, "10 cm", ha="center", va="bottom", size=6)
+
+
+def _plain_numbers(axis):
+    """Label a logarithmic axis of errors 1, 2, 5, 10: over less than a decade powers of ten leave it without labels."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _shades(count):
@@ -79,6 +92,7 @@ def _against_rate(axis, rates, times, error, symbol):
         axis.plot(rates, np.median(error[:, k], axis=1), "o-", ms=3.5, color=shade, label=f"{time:.3g} s")
         axis.fill_between(rates, *np.quantile(error[:, k], [0.25, 0.75], axis=1), color=shade, alpha=0.15, lw=0)
     axis.set(xscale="log", yscale="log", xlabel=f"learning rate {symbol}", ylabel="RMSE of the cursor (cm)")
+    _plain_numbers(axis)
     title = "adapted for (median and quartiles over realisations)"
     axis.legend(title=title, title_fontsize=8, ncols=len(times), loc="lower center", bbox_to_anchor=(0.5, 0.98))
 
@@ -88,6 +102,7 @@ def _close_stops(axis, rates, error, symbol):
     for k, shade in enumerate(_shades(error.shape[1])):
         axis.plot(rates, error[:, k, 0], "o", ms=3, mfc="none", color=shade)
     axis.set(xscale="log", yscale="log", xlabel=f"learning rate {symbol}", ylabel="RMSE (cm)")
+    _plain_numbers(axis)
     axis.set_title("one realisation, stopped at close times", size=8)
 
 
@@ -98,6 +113,7 @@ def _ratio(axis, rates, times, simulated, computed):
         axis.plot(rates, ratio, "o-", ms=3.5, color=shade, label=f"{times[k]:.3g} s")
     axis.axhline(1.0, color="0.5", lw=0.8, ls="--")
     axis.set(xscale="log", yscale="log", xlabel="learning rate s", ylabel="ratio")
+    _plain_numbers(axis)
     axis.set_title("simulated over computed", size=8)
     axis.legend(fontsize=6)
 
@@ -110,6 +126,7 @@ def _units(axis, examined, symbol):
                   label=f"{units} units")  # fmt: skip
     axis.axhline(1.0, color="0.5", lw=0.8, ls="--")
     axis.set(xscale="log", yscale="log", xlabel=f"learning rate {symbol}", ylabel="90th / 10th percentile")
+    _plain_numbers(axis)
     axis.set_title("RMSE over stops every 2 s", size=8)
     axis.legend(fontsize=6)
 

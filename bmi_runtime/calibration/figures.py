@@ -124,7 +124,7 @@ def _decoding(number, effort, advance):
         COMMON
         + (FEATURES if gaussian else SPIKES)
         + "Start: half the gains of other units, shuffled; steady covariance of each rate. The frames are the whole "
-        "workspace, at whose edge the cursor stops. "
+        "workspace, at whose edge the cursor stops (a dot: it never left). "
         "Error: root mean square distance over two periods from a cursor that obeys perfectly (grey). Computed: "
         "weights drawn from the averaged closed form, then the same test. "
         f"{max(2, effort.realisations // 2)} realisations."

@@ -13,7 +13,10 @@ from bmi_runtime.analysis.fokker_planck import particles as swarms
 from bmi_runtime.analysis.fokker_planck import wilson_cowan as networks
 from bmi_runtime.analysis.fokker_planck.convex import Convex
 from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.analysis.numbers import with_error
 from bmi_runtime.errors import BadInput, BmiError
+
+SHORTEST = 1e-6  # time over which the decay of an entropy stands out of its rounding
 
 
 def particles(model: Model, initial, duration: float, count: int, seed: int, step: float):
@@ -66,6 +69,8 @@ def entropy(model: Model, initial, duration: float, convex: Convex):
     """Return the answer and the decay; ``balance`` is the largest difference between the decrease of the entropy over a
     step of the output and its mean dissipation, relative to the latter.
     """
+    if not duration >= SHORTEST:
+        raise BadInput(f"the duration {duration:g} is too short to see the entropy fall: give at least {SHORTEST:g}")
     solution = evolve.evolve(model, initial, duration, cells=800, tolerance=1e-9, snapshots=400)
     found = entropies.decay(solution, convex)
     late = found.times > 0.1 * duration
@@ -79,6 +84,7 @@ def entropy(model: Model, initial, duration: float, convex: Convex):
         "decreases": bool((np.diff(found.entropy) <= 1e-12 * found.entropy[0]).all()),
         "balance": float(np.abs(slope / middle - 1.0)[used].max()) if used.any() else math.nan,
         "measured_rate": found.measured_rate,
+        "measured_rate_error": found.measured_rate_error,
         "spectral_gap": found.spectral_gap,
     }
     return result, found
@@ -90,9 +96,17 @@ def entropy_text(result: dict) -> str:
     return (
         f"relative entropy with H = {result['convex']}: from {result['entropy_initial']:.5g} to "
         f"{result['entropy_final']:.3g}, {way}\nits decrease is its dissipation within "
-        f"{result['balance']:.1g} (relative)\nhalf its exponential rate {result['measured_rate']:.4g}, spectral gap "
-        f"{result['spectral_gap']:.4g} (they agree where H is smooth and curved at 1)"
+        f"{result['balance']:.1g} (relative)\n{_rate_text(result)}; in the end at {result['spectral_gap']:.4g}, "
+        "the spectral gap, where H is smooth and curved at 1"
     )
+
+
+def _rate_text(result: dict) -> str:
+    """Return the rate that was seen, which is that of the second half and not yet that of all times."""
+    rate, error = result["measured_rate"], result["measured_rate_error"]
+    if not math.isfinite(rate):
+        return "the entropy is gone before a rate can be read off it"
+    return f"its root falls at the rate {with_error(rate, error)} over the second half of the run"
 
 
 def _weights(lowest: float, count: int) -> np.ndarray:

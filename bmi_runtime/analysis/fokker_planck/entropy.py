@@ -20,8 +20,9 @@ class Decay:
         ``int P H(p / P)`` with a convex H, ``(x - 1)^2`` unless another is given.
     dissipation : float64 array (s,)
         Its rate of decrease, the sum of the diffusive part ``a int P H''(p/P) ((p/P)')^2`` and of the jump part.
-    measured_rate, spectral_gap : float
-        Exponential rate of the square root of the entropy over the second half of the run, and minus the leading
+    measured_rate, measured_rate_error, spectral_gap : float
+        Exponential rate of the square root of the entropy over the second half of the run, by how much it still
+        changes between the two halves of that (both NaN if the entropy is gone by then), and minus the leading
         eigenvalue.
     """
 
@@ -29,6 +30,7 @@ class Decay:
     entropy: np.ndarray
     dissipation: np.ndarray
     measured_rate: float
+    measured_rate_error: float
     spectral_gap: float
 
 
@@ -55,7 +57,17 @@ def decay(solution: Solution, convex: Convex = NAMED["square"]) -> Decay:
     diffusive = model.a0 * bent[:, used] @ (middle / gap)[used]
     ends, resets = rate / rest_rate, ratio[:, grid.reset]
     jump = rest_rate * (convex.value(ends) - convex.value(resets) - (ends - resets) * convex.slope(resets))
-    late = (solution.times >= 0.5 * solution.times[-1]) & (entropy > 1e-22)
-    slope = np.polyfit(solution.times[late], 0.5 * np.log(entropy[late]), 1)[0]
+    measured, error = _rate(solution.times, entropy)
     gap_value = -float(spectral.spectrum(model, rest_rate, 1)[0].real)
-    return Decay(solution.times, entropy, diffusive + jump, -float(slope), gap_value)
+    return Decay(solution.times, entropy, diffusive + jump, measured, error, gap_value)
+
+
+def _rate(times: np.ndarray, entropy: np.ndarray) -> tuple[float, float]:
+    """Return the exponential rate of the root of the entropy over the second half, and by how much it changes there."""
+    late = np.flatnonzero((times >= 0.5 * times[-1]) & (entropy > 1e-22))
+    if len(late) < 8:
+        return float("nan"), float("nan")
+    slopes = [
+        -float(np.polyfit(times[part], 0.5 * np.log(entropy[part]), 1)[0]) for part in (late, *np.array_split(late, 2))
+    ]
+    return slopes[0], abs(slopes[2] - slopes[1])

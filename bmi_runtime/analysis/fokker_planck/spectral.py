@@ -233,7 +233,7 @@ def spectrum(model: Model, rate: float, count: int = 6) -> np.ndarray:
     BmiError
         If none agrees.
     """
-    if model.delay > 0:
+    if model.delay > 0 and (model.b != 0 or model.a1 > 0):  # without feedback nothing is felt, early or late
         return _delayed(model, rate, count)
     coarse, fine = eigenvalues(model, rate, 24), eigenvalues(model, rate, 30)
     agreed = [x for x in fine if np.abs(coarse - x).min() < 1e-6 * (1 + abs(x))]
@@ -264,7 +264,10 @@ def _delayed(model, rate, count):
     for start in [complex(re, im) for re in (0.5, -0.5, -1.5) for im in np.r_[0.0, 1.5, 4.0, imaginary[1:]] if im < 60]:
         x = start
         for _ in range(25):
-            change = excess(x) / slopes[x]
+            above = excess(x)
+            if slopes[x] == 0:
+                break
+            change = above / slopes[x]
             x -= change
             if not np.isfinite(x) or x.real < -30 or abs(x) > 300:
                 break
@@ -272,6 +275,8 @@ def _delayed(model, rate, count):
                 if all(abs(x - y) > 1e-6 for y in found):
                     found += [x] if abs(x.imag) < 1e-8 else [x, x.conjugate()]
                 break
+    if not found:
+        raise BmiError(f"no eigenvalue about the steady state of rate {rate:g} was found with this delay")
     return np.array(sorted(found, key=lambda x: -x.real)[:count])
 
 
