@@ -509,6 +509,7 @@ def test_every_option_has_a_sensible_value():
         for path, command in COMMANDS
         for p in command.params
         if name_of(p) not in NEVER and not getattr(p, "is_flag", False) and not isinstance(p.type, click.Choice)
-        and name_of(p) not in SENSIBLE and not any(name_of(p) in t for key, t in SPECIAL.items() if " ".join(path).startswith(key))
+        and name_of(p) not in SENSIBLE
+        and not any(name_of(p) in t for key, t in SPECIAL.items() if " ".join(path).startswith(key))
     }  # fmt: skip
     assert not missing
