@@ -71,7 +71,7 @@ def make(
 
     out = checked_npz(out)
     wanted = graphs.MotifStatistics(probability, reciprocal, convergent, divergent, chain)
-    graph = graphs.sonet(size, wanted, np.random.default_rng(seed))
+    graph = graphs.random_graph(size, wanted, np.random.default_rng(seed))
     weights = graphs.signed_weights(graph, strength_uv_per_hz / 1e3, inhibitory_fraction, inhibition)
     save_network(out, RateNetwork(weights, external_mv))
     result = report.made(out, graph, wanted)

@@ -74,7 +74,7 @@ def test_printed_errors_hold_in_95_percent_of_random_sets():
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_periods_hold_within_their_errors():
-    for model, duration in ((Model(3.0, refractory=0.2, threshold_eps=0.02), 12.0),
+    for model, duration in ((Model(3.0, refractory=0.2, threshold_eps=0.02), 20.0),
                             (Model(-8.0, current=8.0, delay=0.3), 10.0)):  # fmt: skip
         start = Gaussian(0.0, 0.15)
         swing = report.run(model, start, duration, snapshots=2)[0]["oscillation"]

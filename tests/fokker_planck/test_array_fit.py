@@ -57,6 +57,17 @@ def test_the_likelihood_is_largest_near_the_truth():
         assert likelihood(TRUTH | {name: other}).sum() < top - 1, name
 
 
+def test_a_small_fit_finds_noise_and_connectivity():
+    data = array_fit.recorded(simulated(12, 3, 3), 1e-3)
+    given = {name: TRUTH[name] for name in ("a1", "eps", "delay_s", "tau_s")}
+    found = array_fit.fit_array(data, fixed=given)
+    for name in ("b", "a0"):
+        assert abs(found.values[name] - TRUTH[name]) < 3.5 * found.errors[name], name
+    assert np.isnan(found.errors["a1"]) and np.isnan(found.errors["eps"])
+    assert found.log_likelihood > found.poisson_log_likelihood
+
+
+@pytest.mark.slow
 def test_a_fit_finds_the_truth_within_its_errors_and_knows_how_far_synchrony_is():
     data = array_fit.recorded(simulated(16, 6, 1), 1e-3)
     found = array_fit.fit_array(data, fixed={"a1": 0.0, "eps": 0.15})

@@ -172,3 +172,21 @@ def test_solver_stops_at_the_start_when_nothing_is_free(problem):
     objective.free[:] = False
     start = start_weights(objective)
     assert np.array_equal(solve(objective, start).weights, start)
+
+
+def test_groups_of_units_give_the_fit_of_all_together(monkeypatch):
+    """Groups keep memory flat in large arrays; here they are made small."""
+    from bmi_runtime.analysis.glm import design, parallel
+
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(0.05, (30_000, 14))
+    counts[1:, 1] += rng.poisson(0.5 * counts[:-1, 0])
+    settings = {"history_bins": 10, "basis": "raised-cosine:3", "ridge": 1e-5, "standard_errors": "none"}
+    whole = PoissonGLM(**settings, method="shared").fit(counts)
+    monkeypatch.setattr(parallel, "PAIRS_BYTES", 1.0)
+    monkeypatch.setattr(parallel, "LEAST_TOGETHER", 5)
+    monkeypatch.setattr(design, "GROUP_BYTES", 8.0 * 14 * 19 * 3)
+    parts = PoissonGLM(**settings, method="shared").fit(counts)
+    assert whole.converged_.all() and parts.converged_.all()
+    np.testing.assert_allclose(parts.weights_, whole.weights_, atol=1e-6)
+    np.testing.assert_allclose(parts.gap_nats_, whole.gap_nats_, atol=1e-5)

@@ -15,6 +15,16 @@ IMPOSSIBLE = -1e8
 """Log-rate that stands for minus infinity: its exponential is exactly zero, its products stay finite."""
 
 
+GROUP_BYTES = 1.5e8
+"""Of the cross-correlograms that are held at once."""
+
+
+def _groups(units: int, values_each: int) -> list[tuple[int, int]]:
+    """Return the ranges of units whose values, so many each, are held at once."""
+    size = max(1, int(GROUP_BYTES / (8 * max(values_each, 1))))
+    return [(begin, min(begin + size, units)) for begin in range(0, units, size)]
+
+
 def finite_part(weights: np.ndarray) -> np.ndarray:
     """Return coefficients with those that stand for infinity set to zero."""
     return np.where(np.abs(weights) < -0.1 * IMPOSSIBLE, weights, 0.0)
@@ -284,11 +294,14 @@ class Design:
         kept = self.fitted(targets)
         if self.crowded():
             return sum(self.features(*block).T @ kept.dense(*self._bins(*block)) for block in self.blocks())
-        lags = len(self.basis)
-        pairs = np.zeros((self.events.units, kept.units, lags))
+        lags, functions = self.basis.shape
         ours = (self.events.starts, self.events.times, self.events.values)
-        kernels.correlogram(*ours, kept.starts, kept.times, kept.values, 1, pairs)
-        history = np.matmul(self.basis.T, pairs.transpose(0, 2, 1)).reshape(self.history_columns, pairs.shape[1])
+        history = np.empty((self.history_columns, kept.units))
+        for begin, end in _groups(kept.units, self.events.units * lags):
+            pairs = np.zeros((self.events.units, end - begin, lags))
+            kernels.correlogram(*ours, kept.starts[begin : end + 1], kept.times, kept.values, 1, pairs)
+            taken = np.matmul(self.basis.T, pairs.transpose(0, 2, 1))
+            history[:, begin:end] = taken.reshape(self.events.units * functions, end - begin)
         plain = np.zeros((self.parameters - self.history_columns, kept.units))
         plain[0] = kept.totals()
         for begin, end in self.blocks() if self.covariates else []:
@@ -332,14 +345,20 @@ class Design:
         sources = self.events.units
         if not self.history_columns:
             return np.zeros((0, 0))
-        pairs = np.zeros((sources, sources, 2 * lags - 1))
-        ours = (self.events.starts, self.events.times, self.events.values)
-        kernels.correlogram(*ours, *ours, 1 - lags, pairs)
         shifts = np.zeros((2 * lags - 1, functions, functions))
         for shift in range(-(lags - 1), lags):
             late, early = max(0, shift), max(0, -shift)
             size = lags - abs(shift)
             shifts[shift + lags - 1] = self.basis[late : late + size].T @ self.basis[early : early + size]
-        blocks = pairs.reshape(sources * sources, -1) @ shifts.reshape(2 * lags - 1, -1)
-        shaped = blocks.reshape(sources, sources, functions, functions).transpose(0, 2, 1, 3)
-        return np.ascontiguousarray(shaped.reshape(self.history_columns, self.history_columns))
+        events = self.events
+        gram = np.empty((sources, functions, sources, functions))
+        for begin, end in _groups(sources, sources * (2 * lags - 1)):  # c_jl(d) = c_lj(-d): the other half is a mirror
+            later = sources - begin
+            pairs = np.zeros((end - begin, later, 2 * lags - 1))
+            ours, others = events.starts[begin : end + 1], events.starts[begin:]
+            kernels.correlogram(ours, events.times, events.values, others, events.times, events.values, 1 - lags, pairs)
+            blocks = pairs.reshape(-1, 2 * lags - 1) @ shifts.reshape(2 * lags - 1, -1)
+            part = blocks.reshape(end - begin, later, functions, functions).transpose(0, 2, 1, 3)
+            gram[begin:, :, begin:end] = part.transpose(2, 3, 0, 1)
+            gram[begin:end, :, begin:] = part
+        return gram.reshape(self.history_columns, self.history_columns)

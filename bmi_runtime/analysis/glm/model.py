@@ -15,7 +15,7 @@ from bmi_runtime.analysis.glm.events import Events, from_counts
 from bmi_runtime.analysis.glm.gap import certified_gap
 from bmi_runtime.analysis.glm.likelihood import LINKS, Objective, rates
 from bmi_runtime.analysis.glm.prepare import make_covariates, prepare, unit_labels
-from bmi_runtime.analysis.glm.solver import one_blas_thread, solve, start_weights
+from bmi_runtime.analysis.glm.solver import one_blas_thread, start_weights
 from bmi_runtime.errors import BadInput
 
 COUPLINGS = ("all", "own", "none")
@@ -187,7 +187,7 @@ class PoissonGLM:
 
     def _solve(self, prepared, start, report, options):
         """Minimise: smoothly or by proximal steps, here or across processes."""
-        from bmi_runtime.analysis.glm.parallel import solve_in_processes
+        from bmi_runtime.analysis.glm.parallel import solve_in_processes, solve_in_turns
         from bmi_runtime.analysis.glm.proximal import solve_sparse
 
         if self.lasso or self.group_lasso:
@@ -195,7 +195,7 @@ class PoissonGLM:
             return solve_sparse(*parts, lasso=self.lasso, group_lasso=self.group_lasso, report=report)
         if self.jobs != 1:
             return solve_in_processes(prepared.objective, start, prepared.gram, self.jobs, options)
-        return solve(prepared.objective, start, gram=prepared.gram, report=report, **options)
+        return solve_in_turns(prepared.objective, start, prepared.gram, report, options)
 
     def _prepare(self, counts, covariates, unit_names, within=None, excluded=(0, 0)):
         self._check()

@@ -14,6 +14,8 @@ from bmi_runtime.errors import BadInput
 
 MOTIFS = ("reciprocal", "convergent", "divergent", "chain")
 _X, _W = np.polynomial.legendre.leggauss(40)
+DENSE_SIZE = 10_000  # neurons up to which every pair is looked at
+MOST_CONNECTIONS = 4e8  # about 5 GB
 _ROWS = 256
 
 
@@ -36,6 +38,53 @@ class MotifStatistics:
 def _checked_size(n: int) -> None:
     if n < 3:
         raise BadInput(f"a network of {n} neurons is too small: motifs need at least 3")
+
+
+def random_graph(n: int, wanted: MotifStatistics, rng: np.random.Generator) -> np.ndarray | sparse.csr_array:
+    """Return a graph with the wanted statistics: :func:`sonet`, or sparse where it is large and its connections are
+    independent.
+
+    Raises
+    ------
+    BadInput
+        When it has more connections, or more pairs to decide on, than this takes on.
+    """
+    _checked_size(n)
+    expected = wanted.probability * n * (n - 1)
+    if expected > MOST_CONNECTIONS:
+        raise BadInput(
+            f"{n} neurons connected with probability {wanted.probability:g} have about {expected:.2g} connections; at "
+            f"most {MOST_CONNECTIONS:.2g} are kept in memory: choose fewer neurons or a smaller probability"
+        )
+    if n <= DENSE_SIZE:
+        return sonet(n, wanted, rng)
+    if wanted == MotifStatistics(wanted.probability):
+        return independent_connections(n, wanted.probability, rng)
+    raise BadInput(
+        f"motif statistics are decided pair by pair, for up to {DENSE_SIZE} neurons, not {n}: leave them out, or "
+        "choose fewer neurons"
+    )
+
+
+def independent_connections(n: int, probability: float, rng: np.random.Generator) -> sparse.csr_array:
+    """Return an Erdos-Renyi graph as CSR of ones, drawn connection by connection: the gaps between present ones among
+    all n (n - 1) ordered pairs are geometric.
+    """
+    _checked_size(n)
+    if not 0 < probability < 1:
+        raise BadInput(f"the connection probability is {probability}: it must lie between 0 and 1")
+    pairs, parts, last = n * (n - 1), [], -1
+    while last < pairs:
+        left = probability * (pairs - last)
+        gaps = rng.geometric(probability, int(left + 5 * np.sqrt(left) + 10))
+        parts.append(last + np.cumsum(gaps))
+        last = int(parts[-1][-1])
+    places = np.concatenate(parts)
+    places = places[places < pairs]
+    targets, sources = np.divmod(places, n - 1)
+    sources += sources >= targets
+    indptr = np.searchsorted(targets, np.arange(n + 1))
+    return sparse.csr_array((np.ones(len(places)), sources.astype(np.int32), indptr), shape=(n, n))
 
 
 def erdos_renyi(n: int, probability: float, rng: np.random.Generator) -> np.ndarray:

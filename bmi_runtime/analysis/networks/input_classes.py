@@ -23,6 +23,7 @@ NODES = 4  # sizes per sign between which all others are shared out
 POINTS = 10  # of interpolation per class
 DENSE = 1500
 PROBES = 2
+EXACT, PROBED = 1e-6, 1e-3  # residuals; random vectors leave more than a thousandth
 STATIC = np.zeros(0)  # no frequencies
 
 
@@ -90,17 +91,22 @@ class InputClasses:
         """Return G (n, n) full: the response of every neuron to spikes of every other, from its `gains` (n, q)."""
         return sum(matrix.multiply(gains[:, q, None]).toarray() for q, matrix in enumerate(self.connections))
 
-    def _sparse(self, gains: np.ndarray) -> sparse.csr_array:
-        return sparse.csr_array(sum(sparse.diags_array(gains[:, q]) @ m for q, m in enumerate(self.connections)))
+    def passed_on(self, gains: np.ndarray, x: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """Return ``G x`` (or with G transposed) for x (n,), which may be complex, without forming G."""
+        out = np.zeros(self.size, np.result_type(gains, x))
+        for q, matrix in enumerate(self.connections):
+            if transposed:
+                out += _product(matrix.T, gains[:, q] * x)
+            else:
+                out += gains[:, q] * _product(matrix, x)
+        return out
 
     def solved(self, gains: np.ndarray, right: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Return ``(I - G)^-1 right`` (or with G transposed)."""
         if self.size <= DENSE:
             whole = np.eye(self.size) - self.matrix(gains)
             return np.linalg.solve(whole.T if transposed else whole, right)
-        matrix = self._sparse(gains)
-        matrix = matrix.T.tocsr() if transposed else matrix
-        return _krylov(matrix, right)
+        return _krylov(lambda x: self.passed_on(gains, x, transposed), right, EXACT)
 
     def private(self, gains: np.ndarray, spectrum: np.ndarray, rates: np.ndarray) -> np.ndarray:
         """Return the part (n,) of every train's `spectrum` that Poisson input at the `rates` does not explain."""
@@ -121,12 +127,13 @@ class InputClasses:
             through = np.linalg.inv(np.eye(self.size) - self.matrix(gains))
             weights = tau_s * sum(jump * matrix.toarray() for jump, matrix in zip(self.jumps_mv, self.connections))
             return (np.abs(weights @ through) ** 2) @ train
-        matrix = self._sparse(gains)
-        weights = tau_s * sum(jump * matrix for jump, matrix in zip(self.jumps_mv, self.connections))
         power = np.zeros(self.size)
+        weights = np.broadcast_to(tau_s * self.jumps_mv, gains.shape)
         for _ in range(PROBES):
             signs = rng.choice([-1.0, 1.0], self.size)
-            power += np.abs(weights @ _krylov(matrix, (np.sqrt(train) * signs).astype(complex))) ** 2 / PROBES
+            right = (np.sqrt(train) * signs).astype(complex)
+            through = _krylov(lambda x: self.passed_on(gains, x), right, PROBED)
+            power += np.abs(self.passed_on(weights, through)) ** 2 / PROBES
         poisson = self.squared @ train
         return poisson * power.sum() / poisson.sum()
 
@@ -143,10 +150,17 @@ def _share_out(jumps: np.ndarray, sizes: np.ndarray, parts: list[np.ndarray]) ->
         parts[q] += np.where(right == q, upper, 0.0) + np.where((left == q) & (left != right), 1 - upper, 0.0)
 
 
-def _krylov(matrix: sparse.csr_array, right: np.ndarray) -> np.ndarray:
-    shape = matrix.shape
-    operator = sparse_linalg.LinearOperator(shape, matvec=lambda x: x - matrix @ x, dtype=right.dtype)
-    found, failed = sparse_linalg.gmres(operator, right, rtol=1e-6, restart=40, maxiter=20)
+def _product(matrix, x: np.ndarray) -> np.ndarray:
+    """Return a real sparse matrix times x (n,): a complex x as two real columns, so that no complex matrix is made."""
+    if not np.iscomplexobj(x):
+        return matrix @ x
+    return np.ascontiguousarray(matrix @ np.ascontiguousarray(x).view(float).reshape(-1, 2)).view(complex).ravel()
+
+
+def _krylov(product, right: np.ndarray, accuracy: float) -> np.ndarray:
+    """Return ``(I - G)^-1 right`` by GMRES, to a relative residual."""
+    operator = sparse_linalg.LinearOperator((right.size,) * 2, matvec=lambda x: x - product(x), dtype=right.dtype)
+    found, failed = sparse_linalg.gmres(operator, right, rtol=accuracy, restart=40, maxiter=20)
     if failed:
         raise BmiError("the linear response of the network does not converge: its state is close to unstable")
     return found
