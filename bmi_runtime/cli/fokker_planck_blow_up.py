@@ -84,11 +84,11 @@ def calm(kind, b, current, initial, coupling, duration, as_json):
 
     if kind == "deterministic":
         model = Model(b=b, current=parse_current(current))
-        run = without_noise.deterministic(model, parse_initial(initial, model), duration)
-        result = {"largest_cascade": run.largest_cascade, "cascade_time": run.cascade_time, "rate_final": run.rate[-1]}
-        answer(result | {"top_final": run.top}, as_json, without_noise.deterministic_text(run))
+        start = parse_initial(initial, model)
+        run, coarse = (without_noise.deterministic(model, start, duration, count) for count in (20000, 10000))
+        result = without_noise.deterministic_result(run, coarse)
+        answer(result, as_json, without_noise.deterministic_text(result))
         return
-    found = without_noise.kinetic(coupling, duration)
-    result = {"rate_final": found.rate[-1], "rate_largest": found.rate.max(), "time_final": found.times[-1]}
-    result |= {"largest_growth": found.growth, "mass_error": found.mass_error}
-    answer(result, as_json, without_noise.kinetic_text(found, duration))
+    found, rougher = (without_noise.kinetic(coupling, duration, cells=cells) for cells in (60, 30))
+    result = without_noise.kinetic_result(found, rougher)
+    answer(result, as_json, without_noise.kinetic_text(result, duration))

@@ -106,11 +106,15 @@ def test_commands(tmp_path):
     assert len(found["avalanches"]) == 1 and sum(found["particles"]["size_counts"]) > 0
     assert np.load(kept)["fractions"].shape == (1,) and picture.stat().st_size > 5000
     assert call("calm", "deterministic")["rate_final"] == 0
+    kinetic = call("calm", "kinetic", "--duration", "0.3")
+    assert 0 < kinetic["rate_final_error"] < 0.1 * kinetic["rate_final"]
 
 
 @pytest.mark.parametrize("arguments", [["continue", "--b", "1", "--delay", "1", "--duration", "1"],
                                        ["continue", "--b", "1", "--threshold-eps", "0.1", "--duration", "1"],
-                                       ["calm", "kinetic", "--coupling", "-1"]])  # fmt: skip
+                                       ["calm", "kinetic", "--coupling", "-1"],
+                                       ["calm", "kinetic", "--coupling", "nan"],
+                                       ["calm", "kinetic", "--duration", "1e-9"]])  # fmt: skip
 def test_bad_input_gets_one_sentence(arguments):
     with pytest.raises(BadInput):
         CliRunner().invoke(fokker_planck, arguments, catch_exceptions=False)

@@ -18,7 +18,11 @@ def through(model: Model, run: continued.Continued, neurons=None):
     axes[0].set(ylim=(max(float(np.percentile(run.rate, 2)), 1e-4) / 3, upper))
     for when, share in zip(run.times, run.fractions, strict=True):
         axes[0].axvline(when, color=RED, lw=0.9, alpha=float(0.25 + 0.75 * min(share, 1.0)))
-    axes[0].set(xlabel="time (membrane time constants)", ylabel="rate N(t)", title=f"{len(run.times)} avalanches (red)")
+    axes[0].set(
+        xlabel="time (membrane time constants)",
+        ylabel="rate N(t)",
+        title=f"{len(run.times)} avalanches (upright lines)",
+    )
     if len(run.times):
         for density, colour, name in ((run.before[0], BLUE, "just before"), (run.after[0], RED, "just after")):
             axes[1].plot(run.v, density, color=colour, label=name)
@@ -36,8 +40,10 @@ def through(model: Model, run: continued.Continued, neurons=None):
         found = continued.sizes(*neurons)
         edges = np.r_[3e-5, found["size_edges"][1:]]
         axes[2].stairs(found["size_counts"], edges, color=ORANGE, fill=True)
-        for share in run.fractions:
-            axes[2].axvline(share, color=RED, lw=0.8)
+        for k, share in enumerate(run.fractions):
+            axes[2].axvline(share, color=RED, lw=0.8, label="avalanches of the density" if k == 0 else None)
+        if len(run.fractions):
+            axes[2].legend(fontsize=7, loc="upper right", bbox_to_anchor=(0.9, 1.0))
         axes[2].set(xscale="log", yscale="log", xlabel="fraction firing in a step", ylabel="steps", title="neurons")
     return figure
 
@@ -52,14 +58,16 @@ def calm():
     """Return three neighbours that do not blow up: no noise, slow conductances, a membrane that binds and releases."""
     figure, axes = canvas(1, 3, (10.5, 3.0))
     noisy = continued.through(Model(b=3.0), Gaussian(0.0, 0.25), 2.2)
-    axes[0].semilogy(noisy.rate_times, noisy.rate, color=RED, label="noise: blow-up")
+    axes[0].plot(noisy.rate_times, noisy.rate, color=RED, label="noise: blow-up")
     still = without_noise.deterministic(Model(b=3.0), Gaussian(0.0, 0.25), 2.2)
-    axes[0].plot(still.times, np.full(still.times.size, 1e-3), color=BLUE, label=f"no noise: N = {still.rate.max():g}")
-    axes[0].set(xlabel="time", ylabel="rate N(t)", title="deterministic, b = 3", ylim=(5e-4, 1e4))
+    axes[0].plot(still.times, still.rate, color=BLUE, label=f"no noise: N = {still.rate.max():g}")
+    axes[0].set_yscale("symlog", linthresh=1e-2)  # zero has its place on it
+    axes[0].set(xlabel="time", ylabel="rate N(t)", title="deterministic, b = 3", ylim=(-2e-3, 1e4))
     axes[0].legend(fontsize=7)
     for coupling, colour in ((0.0, GREY), (0.2, BLUE), (0.35, RED)):
         run = without_noise.kinetic(coupling, 2.0, cells=50)
-        axes[1].semilogy(run.times, run.rate, color=colour, label=f"S = {coupling:g}")
+        ended = "" if run.times[-1] > 1.99 else ", to the end of the range"
+        axes[1].semilogy(run.times, run.rate, color=colour, label=f"S = {coupling:g}{ended}")
     axes[1].set(xlabel="time", ylabel="rate N(t)", title="kinetic: exponential at most")
     axes[1].legend(fontsize=7)
     for exchange, colour in ((0.0, RED), (1.0, BLUE)):

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import solve_banded
 
 from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.analysis.numbers import with_error
 from bmi_runtime.errors import BadInput, BmiError
 
 
@@ -135,7 +136,8 @@ def kinetic(
     most : float
         Largest conductance; a run whose input leaves it is refused.
     """
-    if coupling < 0 or min(duration, drive, noise, synaptic_time, leak, most) <= 0 or reversal <= 1 or cells < 20:
+    positive = [duration, drive, noise, synaptic_time, leak, most]
+    if not (coupling >= 0 and min(positive) > 0 and reversal > 1 and cells >= 20 and math.isfinite(sum(positive))):
         raise BadInput("the kinetic model takes positive numbers, a reversal potential above 1 and at least 20 cells")
     v = (np.arange(cells + 1)) / cells
     dg = most / cells
@@ -144,6 +146,7 @@ def kinetic(
     density = np.exp(-((g[:, None] - drive) ** 2) / (2 * noise)) * np.ones(cells)[None, :]
     mass = density / density.sum()
     now, times, rates = 0.0, [], []
+    longest = 0.4 / (cells * float(np.abs(speed).max()))
     while now < duration:
         up, down = np.maximum(speed, 0.0), np.minimum(speed, 0.0)
         flux = np.zeros((cells, cells + 1))
@@ -155,15 +158,19 @@ def kinetic(
         input_ = drive + coupling * rate
         if input_ > 0.6 * most:
             break
-        step = min(0.4 / (cells * float(np.abs(speed).max())), duration - now)
+        step = min(longest, duration - now)
         mass = mass - step * np.diff(flux, axis=1)
         mass = _conductances(mass, step / synaptic_time, g, dg, input_, noise * input_ / drive)
         now += step
         times.append(now)
         rates.append(rate)
     found, seen = np.array(times), np.array(rates)
+    if found.size < 10 and now < duration:
+        raise BadInput(f"the input of conductances, {input_:.3g}, leaves their range at once: lower the coupling")
     if found.size < 10:
-        raise BadInput("the drive leaves the range of conductances at once: give a larger range")
+        raise BadInput(
+            f"the duration {duration:g} is only {found.size} steps of the run: give at least {10 * step:.1g}"
+        )
     late = found > 0.5 * found[-1]
     even = np.linspace(found[late][0], found[-1], 41)
     growth = np.diff(np.log(np.interp(even, found, seen))) / np.diff(even)
@@ -186,23 +193,60 @@ def _conductances(mass, step, g, dg, input_, noise):
     return solve_banded((1, 1), bands, mass)
 
 
-def deterministic_text(run: Deterministic) -> str:
+def deterministic_result(run: Deterministic, coarse: Deterministic) -> dict:
+    """Return a run without noise for programs; errors are differences from a run of half as many neurons."""
+    times = None if run.cascade_time is None or coarse.cascade_time is None else run.cascade_time - coarse.cascade_time
+    return {
+        "largest_cascade": run.largest_cascade,
+        "largest_cascade_error": abs(run.largest_cascade - coarse.largest_cascade),
+        "cascade_time": run.cascade_time,
+        "cascade_time_error": None if times is None else abs(times),
+        "rate_final": run.rate[-1],
+        "rate_final_error": abs(run.rate[-1] - coarse.rate[-1]),
+        "top_final": run.top,
+        "top_final_error": abs(run.top - coarse.top),
+    }
+
+
+def deterministic_text(result: dict) -> str:
     """Return a run without noise for a person."""
-    if run.rate.max() == 0:
-        return (
-            f"nobody fires: without noise the potentials fall away from V_F (the highest is {run.top:.6g} at the end)"
-        )
+    if result["cascade_time"] is None:
+        top = with_error(result["top_final"], result["top_final_error"])
+        return f"nobody fires: without noise the potentials fall away from V_F (the highest is {top} at the end)"
+    rate = with_error(result["rate_final"], result["rate_final_error"])
+    share = with_error(result["largest_cascade"], result["largest_cascade_error"])
+    when = with_error(result["cascade_time"], result["cascade_time_error"])
     return (
-        f"N = {run.rate[-1]:.4g} at the end; the largest fraction that fires at one instant is "
-        f"{run.largest_cascade:.4g}, at t = {run.cascade_time:.5g} (a current above V_F makes oscillators, which pull "
-        "each other into step)"
+        f"N = {rate} at the end; the largest fraction that fires at one instant is {share}, at t = {when} (a current "
+        "above V_F makes oscillators, which pull each other into step)"
     )
 
 
-def kinetic_text(run: Kinetic, duration: float) -> str:
+def kinetic_result(run: Kinetic, coarse: Kinetic) -> dict:
+    """Return a run of the kinetic model for programs; errors are differences from a run of half the cells, which is of
+    first order: about twice the error of this one, or as much.
+    """
+    until = min(run.times[-1], coarse.times[-1])
+    ends = [float(np.interp(until, one.times, one.rate)) for one in (run, coarse)]
+    peaks = [float(one.rate[one.times <= until].max()) for one in (run, coarse)]
+    return {
+        "rate_final": run.rate[-1],
+        "rate_final_error": abs(ends[0] - ends[1]) * run.rate[-1] / ends[0],
+        "rate_largest": run.rate.max(),
+        "rate_largest_error": abs(peaks[0] - peaks[1]) * run.rate.max() / peaks[0],
+        "time_final": run.times[-1],
+        "largest_growth": run.growth,
+        "largest_growth_error": abs(run.growth - coarse.growth),
+        "mass_error": run.mass_error,
+    }
+
+
+def kinetic_text(result: dict, duration: float) -> str:
     """Return a run of the kinetic model for a person."""
-    ended = "" if run.times[-1] > 0.999 * duration else " (there the input leaves the range of conductances)"
+    ended = "" if result["time_final"] > 0.999 * duration else " (there the input leaves the range of conductances)"
+    rate = with_error(result["rate_final"], result["rate_final_error"])
+    growth = with_error(result["largest_growth"], result["largest_growth_error"])
     return (
-        f"N = {run.rate[-1]:.4g} at t = {run.times[-1]:.4g}{ended}; d log N / dt is at most {run.growth:.3g} over the "
-        f"second half: exponential growth, no blow-up; mass error {run.mass_error:.1e}"
+        f"N = {rate} at t = {result['time_final']:.4g}{ended}; d log N / dt is at most {growth} over the second half: "
+        f"exponential growth, no blow-up; mass error {result['mass_error']:.1e}"
     )
