@@ -33,20 +33,20 @@ def simulated(units: int, seconds: float, seed: int, b: float = TRUTH["b"], bin_
     return np.concatenate(parts)
 
 
-def test_the_hazard_of_unconnected_units_gives_the_steady_rate():
-    """With b = 0 the mean number of spikes per interval of the hazard is 1, at the rate of the closed form."""
-    model = Model(0.0, 0.8, 0.0, threshold_eps=0.15)
-    rate = steady.steady_states(model)[0].rate
-    bins, step = 20_000, 0.02
+@pytest.mark.parametrize(("a0", "eps"), [(0.8, 0.15), (1.2, 0.15), (1.2, 1.0), (3.0, 0.3)])
+def test_the_hazard_of_unconnected_units_gives_the_steady_rate(a0, eps):
+    """With b = 0 the mean interval of the hazard is one over the rate of the closed form."""
+    rate = steady.steady_states(Model(0.0, a0, 0.0, threshold_eps=eps))[0].rate
+    bins, step = 20_000, 0.05
     counts = np.zeros((bins, 1), np.uint8)
     counts[0] = 1
     data = array_fit.Recorded(counts, step * 0.02)
     hazards = np.empty(counts.shape)
-    values = {"b": 0.0, "a0": 0.8, "a1": 0.0, "tau_s": 0.02, "eps": 0.15, "delay_s": 0.001}
+    values = {"b": 0.0, "a0": a0, "a1": 0.0, "tau_s": 0.02, "eps": eps, "delay_s": 0.001}
     array_fit.Likelihood(data)(values, hazards)
     survival = np.exp(-np.cumsum(hazards[1:, 0]))
-    mean_interval = step * (0.5 + survival.sum())
-    assert 1 / mean_interval == pytest.approx(rate, rel=0.01)
+    mean_interval = step * (1.0 + survival.sum())  # half a bin after the spike, and half of the trapezium's first
+    assert 1 / mean_interval == pytest.approx(rate, rel=0.008)
 
 
 def test_the_likelihood_is_largest_near_the_truth():

@@ -58,6 +58,7 @@ def test_rates_of_random_sets_hold_to_ten_digits():
     assert not failures, "\n".join(failures)
 
 
+@pytest.mark.slow
 def test_an_eigenvalue_with_delays_holds_to_eight_digits():
     net = make(
         [[0.5, -1.0], [1.0, -0.5]], a=0.05, refractory=[0.1, 0.0], delay=[[0.1, 0.2], [0.05, 0.0]], current=[2, 1]

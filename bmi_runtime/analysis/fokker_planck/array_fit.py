@@ -27,7 +27,9 @@ LOGARITHMIC = ("a0", "tau_s", "eps")
 LOWEST = {"b": -50.0, "a0": 0.01, "a1": 0.0, "tau_s": 5e-4, "eps": 0.02, "delay_s": 0.0}
 HIGHEST = {"b": 50.0, "a0": 20.0, "a1": 20.0, "tau_s": 1.0, "eps": 5.0, "delay_s": 0.1}
 BLOCKS = 200
-CELL = 1 / 10.5  # of the potential: V_R is the middle of a cell, V_F the edge of one
+CELL = 1 / 12.5  # of the potential: V_R is the middle of a cell, V_F the edge of one
+REACH_SD, DECAYS = 4.0, 5.0  # how far the cells go: in standard deviations, and in lengths of decay above V_F
+MOST = 400  # cells below and above V_F
 ITERATIONS = 25
 ENOUGH_SPIKES = 200
 LARGEST_BINS_IN_TAU = 0.34  # a wider bin blurs the membrane
@@ -78,9 +80,11 @@ class ArrayFit:
     ----------
     values, errors : dict of float
         By name: b, a0, a1, tau_s (membrane), eps (in membrane time constants), delay_s; errors are NaN where a value
-        was given, or stands at the end of its range.
+        was given, stands at the end of its range, or no maximum was found.
     low, high : dict of float
-        Confidence intervals.
+        Confidence intervals (NaN where errors are).
+    at_end : tuple of str
+        Fitted parameters that stand at an end of their range: the likelihood asks for more, or for less.
     log_likelihood, poisson_log_likelihood : float
         Of the fit, and of units at constant rates (after their first spike).
     rate_hz, predicted_rate_hz : float
@@ -108,6 +112,7 @@ class ArrayFit:
     units: int
     spikes: int
     converged: bool
+    at_end: tuple[str, ...]
 
     @property
     def distance_in_errors(self) -> float:
@@ -122,8 +127,6 @@ class Likelihood:
         self.data, self.refractory_s, self.current = data, refractory_s, current
         self.lowest = LOWEST | {"delay_s": data.bin_s}  # a spike is heard in the next bin, or later
         self._mean = data.counts.mean(axis=1)
-        self._v = 2.0 + CELL * (np.arange(-42, 13) + 0.5)
-        self._reset = int(np.argmin(np.abs(self._v - 1.0)))
         self._none = np.zeros((0, data.counts.shape[1]))
 
     def activity(self, delay_s: float) -> np.ndarray:
@@ -135,6 +138,16 @@ class Likelihood:
         out[whole + 1 :] += rest * self._mean[: len(out) - whole - 1]
         return out
 
+    def cells(self, values: dict[str, float]) -> np.ndarray:
+        """Return the cells of the potential (k,): as wide as noise and drive need: a wall that is felt biases a0."""
+        rate = self.data.rate_hz * values["tau_s"]
+        noise, drift = values["a0"] + values["a1"] * rate, self.current + values["b"] * rate
+        reach = REACH_SD * np.sqrt(noise)
+        above = max(drift - 2.0, 0.0) + min(reach, DECAYS * np.sqrt(noise * values["eps"]))
+        below = max(1.0, 2.0 - drift) + reach
+        low, high = (min(int(np.ceil(length / CELL)), MOST) for length in (below, above))
+        return 2.0 + CELL * (np.arange(-low, high) + 0.5)
+
     def __call__(self, values: dict[str, float], hazards: np.ndarray | None = None) -> np.ndarray:
         """Return the log-likelihood of every stretch (blocks,); `hazards` (bins, units) is written if given."""
         tau = values["tau_s"]
@@ -144,7 +157,9 @@ class Likelihood:
         blocks = np.zeros(BLOCKS)
         room = self._none if hazards is None else hazards
         step, activity = self.data.bin_s / tau, self.activity(values["delay_s"])
-        block_log_likelihoods(self.data.counts, activity, step, self._v, CELL, self._reset, parameters, blocks, room)
+        v = self.cells(values)
+        reset = int(np.argmin(np.abs(v - 1.0)))
+        block_log_likelihoods(self.data.counts, activity, step, v, CELL, reset, parameters, blocks, room)
         return blocks
 
 
@@ -289,8 +304,9 @@ def _described(likelihood, values, free, information, converged, confidence) -> 
     scores = _scores(likelihood, values, free)
     gradient = scores.sum(axis=0)
     inside = _inside(likelihood, values, free, gradient)
+    at_end = tuple(name for k, name in enumerate(free) if k not in inside)
     covariance = np.full((len(free), len(free)), np.nan)
-    if inside.size:
+    if inside.size and converged:  # elsewhere than at a maximum curvature says nothing about errors
         covariance[np.ix_(inside, inside)] = np.linalg.pinv((scores.T @ scores)[np.ix_(inside, inside)])
     spread = dict(zip(free, np.sqrt(np.diag(covariance))))
     z = float(stats.norm.ppf(0.5 + confidence / 2))
@@ -309,6 +325,7 @@ def _described(likelihood, values, free, information, converged, confidence) -> 
     return ArrayFit(
         values, errors, low, high, total, _poisson(data, hazards), data.rate_hz, _predicted(values, likelihood),
         critical, distance, error, _rescaled(data, hazards), data.counts.shape[1], int(data.counts.sum()), converged,
+        at_end,
     )  # fmt: skip
 
 
@@ -355,6 +372,8 @@ def _synchrony(values, free, covariance, likelihood) -> tuple[float | None, floa
     if "b" in free:
         slope[free.index("b")] = -1.0
     known = ~np.isnan(np.diag(covariance))
+    if not known.any():
+        return critical, critical - values["b"], float("nan")
     variance = slope[known] @ covariance[np.ix_(known, known)] @ slope[known]
     return critical, critical - values["b"], float(np.sqrt(variance))
 

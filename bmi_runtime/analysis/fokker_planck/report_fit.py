@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from bmi_runtime.analysis.fokker_planck.array_fit import NAMES, ArrayFit
+from bmi_runtime.analysis.numbers import digits, with_error
 from bmi_runtime.errors import BadInput
 
 UNITS = {
@@ -78,34 +79,59 @@ def result(found: ArrayFit, confidence: float) -> dict:
         "distance_error": found.distance_error,
         "distance_in_errors": found.distance_in_errors,
         "converged": found.converged,
+        "at_end_of_range": list(found.at_end),
     }
 
 
 def text(found: ArrayFit, confidence: float) -> str:
     """Return a fit as text."""
     lines = [f"{found.units} units, {found.spikes:,} spikes; {100 * confidence:g} % intervals"]
+    if not found.converged:
+        lines = [
+            f"{found.units} units, {found.spikes:,} spikes",
+            "no maximum of the likelihood was found: these values are where the climb stopped, they have no intervals, "
+            "and nothing follows from them; give a parameter with --fix",
+        ]
     for name in NAMES:
-        value = f"  {name:8s}{found.values[name]:10.4g}"
+        value = f"  {name:8s}{_digits(found, name):>10s}"
         if np.isfinite(found.errors[name]):
-            value += f"  {found.low[name]:.4g} to {found.high[name]:.4g}"
-        else:
-            value += "  (given, or at the end of its range: no interval)"
+            value += f"  {found.low[name]:.3g} to {found.high[name]:.3g}"
+        elif name in found.at_end:
+            value += "  (the end of its range)"
         lines.append(f"{value:44s}{UNITS[name]}")
     bits = (found.log_likelihood - found.poisson_log_likelihood) / found.spikes / np.log(2)
-    fits = "not refuted" if found.rescaled_p > 0.05 else "refuted"
     lines.append(
-        f"rate {found.rate_hz:.4g} Hz, of the fitted population {found.predicted_rate_hz:.4g} Hz; {bits:.3g} bits per "
+        f"rate {found.rate_hz:.4g} Hz, of the fitted population {found.predicted_rate_hz:.3g} Hz; {bits:.3g} bits per "
         "spike over constant rates"
     )
-    lines.append(f"as a description of the intervals it is {fits} (time rescaling, p = {found.rescaled_p:.2g})")
-    if found.critical_b is None:
-        lines.append("steady states do not end at this noise however strong the connections: no distance to synchrony")
-    else:
-        apart = f"{found.distance:.3g} +- {found.distance_error:.2g}"
-        lines.append(
-            f"steady states end at b = {found.critical_b:.4g}: {apart} away, {found.distance_in_errors:.3g} standard "
-            "errors"
-        )
-    if not found.converged:
-        lines.append("the maximum was not reached; take the numbers as rough, or give a parameter with --fix")
+    lines.append(_verdict(found))
+    lines += _synchrony(found) if found.converged else []
     return "\n".join(lines)
+
+
+def _digits(found: ArrayFit, name: str) -> str:
+    """Return a value with the digits that its error leaves, or three."""
+    error = found.errors[name]
+    return digits(found.values[name], error) if np.isfinite(error) else f"{found.values[name]:.3g}"
+
+
+def _verdict(found: ArrayFit) -> str:
+    """Return whether the spikes can be those of such a population."""
+    if found.rescaled_p > 0.05:
+        return f"as a description of the intervals it is not refuted (time rescaling, p = {found.rescaled_p:.2g})"
+    refuted = f"as a description of the intervals it is refuted (time rescaling, p = {found.rescaled_p:.1g})"
+    return f"{refuted}: the recording is not such a population" + (
+        ", and the intervals are those of the likeliest one all the same" if found.converged else ""
+    )
+
+
+def _synchrony(found: ArrayFit) -> list[str]:
+    """Return how far it is to where steady states end."""
+    if found.critical_b is None:
+        return ["steady states do not end at this noise however strong the connections: no distance to synchrony"]
+    if not np.isfinite(found.distance_error):
+        return [f"steady states end at b = {found.critical_b:.3g}, {found.distance:.3g} away"]
+    return [
+        f"steady states end at b = {digits(found.critical_b, found.distance_error)}: "
+        f"{with_error(found.distance, found.distance_error)} away, {found.distance_in_errors:.2g} standard errors"
+    ]
