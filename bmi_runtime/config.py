@@ -29,6 +29,7 @@ from bmi_runtime.schema.step import (
 )
 from bmi_runtime.schema.task import BlockConfig, TaskConfig
 from bmi_runtime.schema.world import PopulationConfig, SourceConfig, StimulationConfig, SubjectConfig
+from bmi_runtime.toml_text import toml_value
 
 
 class Config(Section):
@@ -236,3 +237,17 @@ def valid_keys() -> list[str]:
         section: Any = BlockConfig if name in TABLES else field.annotation
         keys.extend(f"{name}.{key}" for key in section.model_fields)
     return keys
+
+
+def as_toml(config: Config) -> str:
+    """Return what a configuration says beyond the defaults, as TOML that `load` reads back as it was."""
+    data, fresh = config.model_dump(), load(None).model_dump()
+    lines: list[str] = []
+    for name in TABLES:
+        for table in data.pop(name):
+            lines += ["", f"[[{name}]]", *(f"{key} = {toml_value(v)}" for key, v in table.items() if v is not None)]
+    for name, values in data.items():
+        differing = {key: value for key, value in values.items() if value != fresh[name].get(key)}
+        if differing:
+            lines += ["", f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in differing.items())]
+    return "\n".join(lines[1:]) + "\n" if lines else ""

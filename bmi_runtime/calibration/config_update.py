@@ -1,13 +1,12 @@
 """Put calculated settings into a TOML configuration, keeping the rest of the file and its comments."""
 
 import copy
-import os
 import pathlib
 import re
-import tempfile
 import tomllib
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import whole_text
 
 MARK = "# calculated by bmi calibrate"
 LARGEST_RATE = 1.0  # as `adapter.learning_rate` allows
@@ -25,7 +24,10 @@ def write_learning_rate(path: str | pathlib.Path, rate: float, origin: str, bin_
 
 
 def write_settings(
-    path: str | pathlib.Path, settings: dict[str, tuple[float, str]], bin_s: float | None = None
+    path: str | pathlib.Path,
+    settings: dict[str, tuple[float, str]],
+    bin_s: float | None = None,
+    otherwise: str | None = None,
 ) -> None:
     """Set numbers in a TOML file, each with a comment above it that says where it came from.
 
@@ -34,11 +36,13 @@ def write_settings(
     Parameters
     ----------
     path : path
-        An existing configuration.
+        A configuration.
     settings : dict of (float, str)
         By ``section.key``: the value, and in one line what it was calculated for.
     bin_s : float, optional
         The bin that the values are for: a configuration whose session.bin_s differs is refused.
+    otherwise : str, optional
+        What a file that is not there yet starts from, TOML; None: it must be there.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def write_settings(
     path = pathlib.Path(path)
     _check_rate(settings, path)
     names = next(iter(settings)).partition(".")[2].replace("_", " ")
-    text, before = _read(path, names)
+    text, before = _read(path, names, otherwise)
     session = before.get("session", {})
     configured = session.get("bin_s") if isinstance(session, dict) else None
     if bin_s is not None and isinstance(configured, int | float) and abs(configured / bin_s - 1) > 1e-9:
@@ -71,7 +75,8 @@ def write_settings(
             f"{path} writes its {' or '.join(sections)} in a form that cannot be changed safely; write it as a table "
             f"[{sections[0]}]"
         )
-    _replace(path, changed)
+    with whole_text(path) as file:
+        file.write(changed)
 
 
 def _check_rate(settings: dict[str, tuple[float, str]], path: pathlib.Path) -> None:
@@ -83,12 +88,14 @@ def _check_rate(settings: dict[str, tuple[float, str]], path: pathlib.Path) -> N
         )
 
 
-def _read(path: pathlib.Path, names: str) -> tuple[str, dict]:
-    """Return a configuration's text and what it says."""
+def _read(path: pathlib.Path, names: str, otherwise: str | None) -> tuple[str, dict]:
+    """Return a configuration's text and what it says; `otherwise` for a file that is not there yet."""
     try:
         text = path.read_bytes().decode("utf-8")
         return text, tomllib.loads(text)
     except FileNotFoundError:
+        if otherwise is not None and path.parent.is_dir():
+            return otherwise, tomllib.loads(otherwise)
         raise BadInput(f"there is no configuration {path} to write the {names} into") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path} cannot be read as TOML ({error}); nothing was written") from None
@@ -126,14 +133,3 @@ def _swapped(lines: list[str], at: int, setting: str, comment: str) -> list[str]
     indent = re.match(r"\s*", lines[at]).group()  # type: ignore[union-attr]
     new = [indent + comment, indent + setting + (trailing.group() if trailing else "")]
     return [*lines[:start], *new, *lines[at + 1 :]]
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """Replace a file in one step, keeping its permissions."""
-    target = path.resolve()
-    with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.name}-", delete=False) as file:
-        file.write(text.encode("utf-8"))
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, target.stat().st_mode & 0o7777)
-    os.replace(file.name, target)

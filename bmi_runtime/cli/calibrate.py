@@ -89,6 +89,8 @@ def calibrate(as_json, **options):
     _one_error_bound(options)
     _check_task_wishes(options)
     check_dials(options)
+    _check_target(options["write"])
+    _take_own_rate(options)
     if options["method"] != "adaptive":
         _other_method(options, as_json)
         return
@@ -115,8 +117,9 @@ def calibrate(as_json, **options):
         if options["dials"]:
             result["dials"] = dials_answer(outcomes, rate)
     if options["write"] is not None:
-        _check_writable(prediction, method, options)
-        result |= _write(options["write"], options["pilot"] or options["design"], prediction, found, result, outcomes)
+        if not options["own_rate"]:
+            _check_writable(prediction, method, options)
+        result |= _write(options, prediction, found, result, outcomes)
     if not prediction.validity["trustworthy"] and method in ("given", "closed form"):
         say(f"note: {prediction.validity['verdict']}", as_json=True)
     answer(result, as_json, "" if as_json else summary(prediction, found, method, result, options["all_units"]))
@@ -159,6 +162,45 @@ def _one_error_bound(options) -> None:
     if not sd > 0:
         raise BadInput(f"an error of sd {sd:g} cannot be; give a standard deviation above zero")
     options["max_error"] = sd**2
+
+
+def _check_target(path) -> None:
+    """Refuse a configuration that could not be written, before the work."""
+    import pathlib
+
+    from bmi_runtime.errors import BadInput
+
+    if path is not None and not pathlib.Path(path).resolve().parent.is_dir():
+        raise BadInput(f"{path} cannot be written: there is no folder {pathlib.Path(path).parent}")
+
+
+def _take_own_rate(options) -> None:
+    """Without a rate and without a wish, answer for the rate at which the pilot's session learned."""
+    from bmi_runtime.errors import BadInput
+
+    options["own_rate"] = False
+    asked = ("learning_rate", "max_error", "max_convergence_time", "half_life", *TASK_WISHES)
+    if options["method"] != "adaptive" or any(options[name] is not None for name in asked):
+        return
+    config = _session_config(options["pilot"])
+    if config is None:
+        return
+    adapter = config.adapter
+    if not adapter.enabled or not adapter.learning_rate > 0:
+        raise BadInput(f"{options['pilot']} did not adapt; give --learning-rate, or a wish such as --max-error")
+    options |= {"learning_rate": adapter.learning_rate, "own_rate": True}
+    say(f"learning rate {adapter.learning_rate:g}: the session's own, for no other was asked for", as_json=True)
+
+
+def _session_config(pilot):
+    """Return the configuration of the session that a pilot is, None where it is none."""
+    from bmi_runtime import config as configuration
+    from bmi_runtime.recording.reader import Recording
+
+    if pilot is None or not str(pilot).lower().endswith(".mcap"):
+        return None
+    recorded = configuration.as_recorded(Recording(pilot).header.get("config") or {})
+    return configuration.from_dict(recorded, str(pilot))
 
 
 def _check_writable(prediction, method, options) -> None:
@@ -221,14 +263,12 @@ def _outcomes(scores, fit, options):
 
     if scores is None:
         return None
-    path = str(options["pilot"])
-    if not path.lower().endswith(".mcap"):
+    config = _session_config(options["pilot"])
+    if config is None:
         return Outcomes(scores, configuration.load())
     from bmi_runtime.calibration.pilot_files import load_screen
-    from bmi_runtime.recording.reader import Recording
 
-    recorded = configuration.as_recorded(Recording(path).header.get("config") or {})
-    return Outcomes(scores, configuration.from_dict(recorded, path), load_screen(path, fit.pilot.usable))
+    return Outcomes(scores, config, load_screen(str(options["pilot"]), fit.pilot.usable))
 
 
 def _task_rate(design, outcomes, options):
@@ -356,7 +396,7 @@ def _show(design, options) -> None:
 
     def write(rate):
         prediction = predict(design, rate, options["threshold"], options["initial_covariance"], exact=False)
-        _write(options["write"], options["pilot"] or options["design"], prediction, None)
+        _write(options, prediction, None)
         say(f"learning rate {rate:.6g} written to {options['write']}")
 
     if options["picture"]:
@@ -379,22 +419,32 @@ def _drifting(info, rate, drift) -> dict:
     }
 
 
-def _write(path, design, prediction, found, result=None, outcomes=None) -> dict:
+def _new_configuration(pilot, design) -> str:
+    """Return what a configuration that is not there yet starts from: the session's own, or the bins of the design."""
+    from bmi_runtime import config as configuration
+
+    config = _session_config(pilot)
+    if config is None:
+        given = {"bin_s": design.bin_s, "likelihood": design.likelihood, "units": design.units}
+        return configuration.as_toml(configuration.from_dict({"session": given}))
+    recording = config.recording.model_copy(update={"path": ""})  # tomorrow's is another file
+    return configuration.as_toml(config.model_copy(update={"recording": recording}))
+
+
+def _write(options, prediction, found, result=None, outcomes=None) -> dict:
     """Write the rate, and what else was calculated, into a configuration whose bins are those of the design."""
     import datetime
     import pathlib
 
     from bmi_runtime.calibration.config_update import write_settings
 
-    why = (
-        "a given learning rate"
-        if found is None
-        else f"{found.wish}; unit {prediction.design.names[found.binding_unit]} binds"
-    )
-    origin = (
-        f"{datetime.date.today().isoformat()}, from {pathlib.Path(design).name} ({prediction.design.likelihood}, "
-        f"{prediction.design.units} units)"
-    )
+    path, pilot = options["write"], options["pilot"]
+    why = "the session's own learning rate" if options["own_rate"] else "a given learning rate"
+    if found is not None:
+        why = f"{found.wish}; unit {prediction.design.names[found.binding_unit]} binds"
+    source = pathlib.Path(pilot or options["design"]).name
+    design = prediction.design
+    origin = f"{datetime.date.today().isoformat()}, from {source} ({design.likelihood}, {design.units} units)"
     told = (
         f"{origin}, {why}; predicted error sd {prediction.largest_error.max() ** 0.5:.3g}, "
         f"converges in {prediction.convergence_bins.max() * prediction.design.bin_s:.3g} s"
@@ -404,7 +454,7 @@ def _write(path, design, prediction, found, result=None, outcomes=None) -> dict:
     reason = why_not_written(dials, outcomes.config) if dials else ""
     if dials and not reason:
         settings |= dial_settings(dials, origin)
-    write_settings(path, settings, prediction.design.bin_s)
+    write_settings(path, settings, prediction.design.bin_s, _new_configuration(pilot, prediction.design))
     told_of = {"written": path, "written_keys": list(settings)}
     return told_of | ({"not_written": f"gain and smoothing were not written: {reason}"} if reason else {})
 

@@ -61,8 +61,3 @@ def progress(title: str, total: float | None = None) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda amount=1: bar.advance(task, amount)
-
-
-def as_toml(text: str) -> str:
-    """Return a text as a TOML string, whatever quotes are in it."""
-    return json.dumps(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import pathlib
 import shlex
@@ -107,28 +106,12 @@ def write_recommended(path: str | os.PathLike, base: dict[str, Any], chosen: dic
     BadInput
         When the file exists already or cannot be written.
     """
-    data = session_config(base, chosen["settings"], base["session"]["seed"]).model_dump()
-    fresh = configuration.load(None).model_dump()
-    lines = [f"# rehearsed on {pilot}: {chosen['why']}"]
-    for section in configuration.TABLES:
-        for table in data.pop(section):
-            lines += ["", f"[[{section}]]", *(f"{key} = {_toml(v)}" for key, v in table.items() if v is not None)]
-    for section, values in data.items():
-        differing = {key: value for key, value in values.items() if value != fresh[section].get(key)}
-        if differing:
-            lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in differing.items())]
+    config = session_config(base, chosen["settings"], base["session"]["seed"])
+    text = f"# rehearsed on {pilot}: {chosen['why']}\n\n{configuration.as_toml(config)}"
     try:
         with open(pathlib.Path(path), "x", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write(text)
     except FileExistsError:
         raise BadInput(f"{path} exists already; give --write another name") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value)

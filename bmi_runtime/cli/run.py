@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, as_toml, progress, say
+from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.toml_text import toml_value
 
 
 @click.command()
@@ -39,9 +40,9 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
     """Run a closed-loop session: decode, move the cursor, adapt, record."""
     extra = [f"session.duration_s={options['duration']}"] if options["duration"] is not None else []
     extra += [f"session.seed={seed}"] if seed is not None else []
-    extra += [f"source.kind={as_toml(source)}"] if source else []
+    extra += [f"source.kind={toml_value(source)}"] if source else []
     extra += (
-        [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path={as_toml(record)}"]
+        [f"recording.enabled={'false' if record == 'none' else 'true'}", f"recording.path={toml_value(record)}"]
         if record
         else []
     )
@@ -63,13 +64,11 @@ def run(path, overrides, seed, source, record, speed, resume, as_json, **options
 
 def _metadata(file):
     """Return what a file says of the subject as overrides of the configuration."""
-    import json
-
     from bmi_runtime.config import read_metadata
 
     if file is None:
         return []
-    return [f"metadata.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in read_metadata(file).items()]
+    return [f"metadata.{key}={toml_value(value)}" for key, value in read_metadata(file).items()]
 
 
 def _ask_for_metadata(config, as_json):
@@ -185,23 +184,12 @@ def _source_command(options, config):
         raise BadInput("--with-simulator is for a source in its own process; say which with --source (zeromq, ...)")
     sections = ("session", "source", "subject", "population", "encoding", "task", "telemetry")
     settings = [
-        f"{section}.{key}={_toml(value)}"
+        f"{section}.{key}={toml_value(value)}"
         for section in sections
         for key, value in getattr(config, section).model_dump(exclude_unset=True).items()
     ]
     flags = [text for setting in settings for text in ("--set", setting)]
     return [sys.executable, "-m", "bmi_runtime.cli.main", "simulate", "--as", config.source.kind, *flags]
-
-
-def _toml(value):
-    """Return a value as TOML reads it."""
-    import json
-
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value)
 
 
 class Screen:

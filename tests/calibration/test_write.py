@@ -1,11 +1,15 @@
 """Writing a rate into every form a configuration can take, and refusing what cannot be changed safely."""
 
+import json
 import tomllib
 
 import pytest
+from click.testing import CliRunner
 
 from bmi_runtime import config
-from bmi_runtime.calibration.config_update import LARGEST_RATE, write_learning_rate
+from bmi_runtime.calibration.config_update import LARGEST_RATE, write_learning_rate, write_settings
+from bmi_runtime.cli.calibrate import calibrate
+from bmi_runtime.cli.run import run
 from bmi_runtime.errors import BadInput
 
 
@@ -68,3 +72,43 @@ def test_a_rate_that_no_configuration_takes_is_not_written(tmp_path):
     assert config.load(path).adapter.learning_rate == LARGEST_RATE
     with pytest.raises(BadInput):
         config.load(None, [f"adapter.learning_rate={1.001 * LARGEST_RATE}"])
+
+
+def test_a_configuration_that_is_not_there_is_made_from_what_is_given(tmp_path):
+    path = tmp_path / "new.toml"
+    write_settings(path, {"adapter.learning_rate": (1e-5, "x")}, 0.01, "[session]\nbin_s = 0.01\n")
+    made = config.load(path)
+    assert (made.session.bin_s, made.adapter.learning_rate) == (0.01, 1e-5)
+    with pytest.raises(BadInput, match="there is no configuration"):
+        write_settings(tmp_path / "no" / "c.toml", {"adapter.learning_rate": (1e-5, "x")}, None, "")
+
+
+def test_yesterdays_session_gives_tomorrows_configuration(tmp_path):
+    """As the first page has it: no rate, no wish, no file; the session's own rate and settings are taken."""
+    recorded, wanted = tmp_path / "a.mcap", tmp_path / "tomorrow.toml"
+    settings = ("adapter.learning_rate=3e-6", "task.hold_s=0.2", "session.units=12")
+    arguments = ["--headless", "--speed", "max", "--duration", "20", "--seed", "4", "--record", str(recorded)]
+    flags = [part for setting in settings for part in ("--set", setting)]
+    assert CliRunner().invoke(run, [*arguments, *flags], catch_exceptions=False).exit_code == 0
+    done = CliRunner().invoke(
+        calibrate, ["--from", str(recorded), "--write", str(wanted), "--no-exact", "--json"], catch_exceptions=False
+    )
+    answer, made = json.loads(done.stdout.splitlines()[-1]), config.load(wanted)
+    assert answer["learning_rate"] == made.adapter.learning_rate == 3e-6
+    assert (made.task.hold_s, made.session.units, made.recording.path) == (0.2, 12, "")
+    assert made.decoder.gain == pytest.approx(answer["dials"]["gain"], rel=0.01)  # written with three digits
+
+
+def test_a_configuration_says_what_it_read(tmp_path):
+    """Text, tables and numbers that TOML writes in its own way come back as they were."""
+    path = tmp_path / "c.toml"
+    before = config.from_dict(
+        {
+            "metadata": {"subject_id": 'é "quoted" \\ \U0001f600 \x7f'},
+            "source": {"kind": "zeromq", "options": {"a": {"b c": [1, 2.5, True]}}},
+            "block": [{"kind": "observe", "length_s": 5.0}, {"kind": "adapt"}],
+        }
+    )
+    path.write_text(config.as_toml(before), encoding="utf-8")
+    assert config.load(path) == before
+    assert config.as_toml(config.load(None)) == ""
