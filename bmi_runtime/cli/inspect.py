@@ -15,7 +15,7 @@ INSPECTORS = {
     ".mcap": RECORDING,
     ".npz": BINS,
     ".mat": BINS,
-    **dict.fromkeys((".nwb", ".gdf", ".h5"), SPIKES),
+    **dict.fromkeys((".nwb", ".gdf"), SPIKES),
 }
 """Which function looks into files of a suffix, as ``module:function``; of all others that of spikes. It takes a path
 and returns the facts (a dict that JSON can hold) and something that rich can print."""
@@ -57,6 +57,10 @@ def _inspector(file: Path) -> str:
     with open(file, "rb") as opened:
         if opened.read(len(MCAP_MAGIC)) == MCAP_MAGIC:
             return RECORDING
+    if file.suffix.lower() in (".h5", ".hdf5"):
+        from bmi_runtime.sources.array_file import holds_spike_times
+
+        return SPIKES if holds_spike_times(file) else BINS
     return INSPECTORS.get(file.suffix.lower(), SPIKES)
 
 

@@ -15,6 +15,7 @@ from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
 SHORTEST_PART_BINS = 2
+LEAST_SHARED = 0.02  # of the spikes, or of the kinematics' time
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
 Finder = Callable[[np.ndarray], np.ndarray]
 FINDERS: dict[str, Finder] = {"position": lost_samples, "velocity": far_samples}
@@ -107,6 +108,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
     counts = np.concatenate([np.column_stack([counted(train, edges) for train in p.trains_s]) for p, edges in found])
     if not counts.any() and any(len(train) for part, _ in found for train in part.trains_s):
         raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)}): they are on different clocks")
+    odd = _shared_time(name, parts, int(counts.sum()))
     signals = found[0][0].sampled
     lost: dict[str, list[int]] = {what: [] for what in signals}
     averages = {
@@ -126,9 +128,34 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
         starts,
         anew,
         origins=origins,
-        odd=lost_sentences(lost),
+        odd=(*odd, *lost_sentences(lost)),
         **units_of(signals),
     )
+
+
+def _shared_time(name: str, parts: Sequence[Part], inside: int) -> tuple[str, ...]:
+    """Return a sentence where most spikes lie outside of the kinematics.
+
+    Raises
+    ------
+    BadInput
+        When hardly any time is shared, as of milliseconds beside seconds.
+    """
+    trains = [train for part in parts for train in part.trains_s if len(train)]
+    if not trains:
+        return ()
+    extents = [[signal.span_s for signal in part.sampled.values()] for part in parts]
+    moved_s = sum(min(stop for _, stop in spans) - max(start for start, _ in spans) for spans in extents)
+    fired_s = max(float(train.max()) for train in trains) - min(float(train.min()) for train in trains)
+    number = len({id(train) for train in trains})
+    spikes = sum(len(train) for train in {id(train): train for train in trains}.values())
+    alone = number == len(trains)  # the same trains stand in every part of a file whose parts are stretches of one time
+    texts = _spans(parts)
+    if inside < LEAST_SHARED * spikes or (alone and len(parts) == 1 and fired_s < LEAST_SHARED * moved_s):
+        raise BadInput(f"{name}: spikes and kinematics hardly share a time ({texts}); is one of them in ms or samples?")
+    if inside < spikes / 2:
+        return (f"only {inside:,} of {spikes:,} spikes lie within the time of the kinematics ({texts})",)
+    return ()
 
 
 def lost_sentences(lost: dict[str, list[int]]) -> tuple[str, ...]:
@@ -158,9 +185,9 @@ def _spans(parts: Sequence[Part]) -> str:
     times = [edge for part in parts for train in part.trains_s if len(train) for edge in (train.min(), train.max())]
     if times and not first <= min(times) <= max(times) <= last:
         first, last = min(times), max(times)
-    texts = [f"spikes from {first:.15g} to {last:.15g} s"]
+    texts = [f"spikes from {first:.3f} to {last:.3f} s"]
     for what, signal in parts[0].sampled.items():
-        texts.append(f"{what} from {signal.span_s[0]:.15g} to {parts[-1].sampled[what].span_s[1]:.15g} s")
+        texts.append(f"{what} from {signal.span_s[0]:.3f} to {parts[-1].sampled[what].span_s[1]:.3f} s")
     return ", ".join(texts)
 
 

@@ -10,6 +10,8 @@ BLOCK_NS = 500_000_000
 BLOCKS = 60  # the fit looks back half a minute
 CONFIRM_NS = 50_000_000
 CONFIRM_MESSAGES = 10  # of blocks of 23 ms: a quarter of a second, so that a starved sender is not a clock that stood
+STEADY_SHARE = 5  # of a jump, as a divisor: delays that differ by more are those of a starved sender or reader
+STARVED_NS = 400_000_000  # and are confirmed after so long only
 MAX_SKEW = 1e-3
 _SECOND, _FIRST = np.tril_indices(BLOCKS, -1)  # all pairs; those of the first n blocks come first
 _TO_SD = 1.4826  # median absolute deviation to standard deviation of a normal
@@ -53,7 +55,7 @@ class ClockFit:
         self._intercept = self.skew = 0.0
         self._mean_device, self._variance_mean, self._variance_slope = 0.0, math.inf, 0.0
         self._residual = 0
-        self._step: tuple[int, int, int] | None = None
+        self._step: tuple[int, int, int, int] | None = None  # lowest, since, messages, highest
         self._messages = 0
         self.newest_device_ns = 0
 
@@ -111,17 +113,21 @@ class ClockFit:
             self._step = None
         elif self._step is None:
             if residual - self._residual > self.jump_ns:
-                self._step = (residual, host_ns, 1)
-        else:
-            first, since, count = self._step
-            if residual < first - self.jump_ns // 4:  # catching up: wait for it to settle
-                self._step = (residual, host_ns, 1)
-            elif host_ns - since >= CONFIRM_NS and count + 1 >= CONFIRM_MESSAGES:
-                return True
-            else:
-                self._step = (first, since, count + 1)
+                self._step = (residual, host_ns, 1, residual)
+        elif residual < self._step[0] - self.jump_ns // 4:  # catching up: wait for it to settle
+            self._step = (residual, host_ns, 1, residual)
+        elif self._confirmed(residual, host_ns):
+            return True
         self._residual = residual
         return False
+
+    def _confirmed(self, residual: int, host_ns: int) -> bool:
+        """Take one more message after a step; return whether it has lasted: delays that vary must last longer."""
+        assert self._step is not None
+        lowest, since, count, highest = self._step
+        self._step = (lowest, since, count, highest) = lowest, since, count + 1, max(highest, residual)
+        steady = highest - lowest <= self.jump_ns // STEADY_SHARE
+        return count >= CONFIRM_MESSAGES and host_ns - since >= (CONFIRM_NS if steady else STARVED_NS)
 
     def observe(self, device_ns: int, host_ns: int) -> None:
         """Take the device time and the host arrival time of one message into the fit."""

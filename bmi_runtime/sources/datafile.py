@@ -1,20 +1,32 @@
-"""Open-loop recordings in files: binned counts with the kinematics that were recorded beside them.
+"""Open-loop recordings in files: counts, or spike times, with the kinematics that were recorded beside them.
 
 A ``.mat`` file is read through a mapping (:mod:`bmi_runtime.sources.mapping`), given or found by the names of the
 variables it must hold; an ``.nwb`` file is binned (:mod:`bmi_runtime.sources.nwb_kinematics`), and so are files of
-acquisition systems (:mod:`bmi_runtime.sources.neo_kinematics`); a ``.npz`` file has the names of the command
-``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`).
+acquisition systems (:mod:`bmi_runtime.sources.neo_kinematics`); a ``.npz`` or HDF5 file has the names of the command
+``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`), or a mapping.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime import registry
-from bmi_runtime.errors import BadInput, first_line
-from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, arrays_of, load_mapping, shipped_mappings
+from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.array_file import NAMES, SPIKE_TIMES, Arrays
+from bmi_runtime.sources.array_file import SUFFIXES as ARRAY_SUFFIXES
+from bmi_runtime.sources.mapped_spikes import recording_of_spikes
+from bmi_runtime.sources.mapping import (
+    FILE_UNIT,
+    FileMapping,
+    arrays_of,
+    lies_turned,
+    load_mapping,
+    shipped_mappings,
+    turned,
+)
 from bmi_runtime.sources.mat_file import described_variables, mat_variables
 from bmi_runtime.sources.open_loop import OpenLoopRecording, recording_from_arrays
 from bmi_runtime.sources.recognised import NOT_READ, suffixes
@@ -78,19 +90,16 @@ def _read(path, mapping=None, velocity="intended"):
         from bmi_runtime.sources.neo_kinematics import binned_acquisition
 
         return None, binned_acquisition(path, None if mapping is None else load_mapping(mapping))
-    if mapping is not None and suffix in (".npz", ".mcap"):
+    if mapping is not None and suffix == ".mcap":
         raise BadInput(f"{path.name}: a {suffix} file says itself what is what; leave --mapping out")
-    if suffix == ".npz":
-        return None, _from_npz(path)
+    if suffix in ARRAY_SUFFIXES:
+        return read_arrays(path, mapping)
     if suffix == ".mcap":
         from bmi_runtime.sources.session_file import session_recording
 
         return None, session_recording(path, velocity)
-    if suffix in (".gdf", ".h5"):
-        raise BadInput(
-            f"{path.name}: a {suffix} file holds spikes and no kinematics; for a GLM of spikes alone count them with "
-            "'bmi glm bin', to decode save counts, bin_s, velocity and position as .npz"
-        )
+    if suffix == ".gdf":
+        raise _no_kinematics(path)
     if suffix.removeprefix(".") in READERS.names():
         return None, _from_reader(path, suffix.removeprefix("."))
     if suffix in NOT_READ:
@@ -112,42 +121,42 @@ def _from_reader(path, suffix):
     if not isinstance(arrays, dict):
         raise BadInput(f"{path.name}: the reader '{suffix}' gave a {type(arrays).__name__}, not a dict of arrays")
     for name in arrays:
-        if name not in NPZ_NAMES:
-            raise registry.unknown(f"array of a recording (reader '{suffix}')", str(name), NPZ_NAMES)
+        if name not in NAMES:
+            raise registry.unknown(f"array of a recording (reader '{suffix}')", str(name), NAMES)
     missing = [name for name in ("counts", "bin_s") if name not in arrays]
     if missing:
         raise BadInput(f"{path.name}: the reader '{suffix}' gave no {' and no '.join(missing)}")
     return recording_from_arrays(path.name, **arrays)
 
 
-NPZ_NAMES = ("counts", "bin_s", "velocity", "position", "trial_start")
+def read_arrays(path, mapping=None) -> tuple[FileMapping | None, OpenLoopRecording]:
+    """Read a ``.npz`` or HDF5 file: by our own names, or through a mapping; return the mapping, if any, and what it is.
 
-
-def _from_npz(path):
-    """Read the arrays that are used here and no others: what else a laboratory keeps in the file is its own."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            held = list(archive.files)
-            arrays = {name: _plain_array(path, archive, name) for name in NPZ_NAMES if name in held}
-    except BadInput:
-        raise
-    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
-        raise BadInput(f"{path.name}: not a readable .npz file ({first_line(error)})") from None
+    Raises
+    ------
+    BadInput
+        When it lacks an array, or holds impossible values.
+    """
+    held = Arrays(path)
+    if mapping is not None:
+        chosen = load_mapping(mapping)
+        return chosen, _mapped(path.name, held, chosen)
+    if set(held) >= SPIKE_TIMES:
+        raise _no_kinematics(path)
+    arrays = held.of_names(NAMES)
     missing = [name for name in ("counts", "bin_s") if name not in arrays]
     if "velocity" not in arrays and "position" not in arrays:
         missing.append("velocity (or position)")
     if missing:
-        raise BadInput(f"{path.name}: lacks {', '.join(missing)}; it holds {', '.join(sorted(held)) or 'nothing'}")
-    return recording_from_arrays(path.name, **arrays)
+        raise held.missing(missing)
+    return None, recording_from_arrays(path.name, **arrays)
 
 
-def _plain_array(path, archive, name):
-    try:
-        return archive[name]
-    except ValueError:  # numpy's own words recommend pickles
-        raise BadInput(
-            f"{path.name}: '{name}' holds Python objects, which are never loaded; save it as a plain array of numbers"
-        ) from None
+def _no_kinematics(path) -> BadInput:
+    return BadInput(
+        f"{path.name}: this {path.suffix} file holds spikes and no kinematics; for a GLM of spikes alone count them "
+        "with 'bmi glm bin', to decode save counts, bin_s, velocity and position as .npz"
+    )
 
 
 def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
@@ -175,10 +184,18 @@ def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
             raise BadInput(
                 f"{path.name}: holds {names}, which fits no known layout ({described_variables(variables)}); "
                 f"write a mapping into {path.name}.toml beside it, or save it as .npz. A mapping has [counts] "
-                "variable, [bin] width_s, and [velocity] or [position] variable and unit (docs/formats.md)"
+                "variable or [spikes] variable, [bin] width_s, and [velocity] or [position] variable and unit "
+                "(docs/formats.md)"
             )
-        chosen = fitting[0]
-    recording = recording_from_arrays(path.name, **arrays_of(path.name, variables, chosen))
+        chosen = turned(fitting[0]) if fitting[0].counts and lies_turned(variables, fitting[0]) else fitting[0]
+    return chosen, _mapped(path.name, variables, chosen)
+
+
+def _mapped(name: str, variables: Mapping[str, Any], chosen: FileMapping) -> OpenLoopRecording:
+    """Return what a mapping says is in a file's variables."""
+    if chosen.spikes is not None:
+        return recording_of_spikes(name, variables, chosen)
+    recording = recording_from_arrays(name, **arrays_of(name, variables, chosen))
     in_pieces = chosen.counts is not None and "[*]" in chosen.counts.variable
     restart = recording.restart | (recording.trial_start if in_pieces else False)
     units: dict[str, Any] = {}
@@ -187,7 +204,7 @@ def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
             units[f"{what}_unit"] = unit
     if chosen.velocity is None and "position_unit" in units:
         units["velocity_unit"] = "m/s"
-    return chosen, dataclasses.replace(recording, restart=restart, **units)
+    return dataclasses.replace(recording, restart=restart, **units)
 
 
 def _partner(path, words):

@@ -26,9 +26,13 @@ SPEEDS = {f"{unit}/s": scale for unit, scale in LENGTHS.items()}
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 FILE_UNIT = "file"
 MOST_AXES = 8
+FEWEST_BINS = 40
 FASTEST_HAND_M_S = 20.0
 LARGEST_MISMATCH = 4.0
 ONE_QUANTITY = 0.9  # correlation above which the velocity is plainly that of the position
+
+
+Order = Literal["bins x units", "units x bins"]
 
 
 class _Part(pydantic.BaseModel):
@@ -39,7 +43,38 @@ class Counts(_Part):
     """Where the counts are."""
 
     variable: str
-    order: Literal["bins x units", "units x bins"] = "bins x units"
+    order: Order = "bins x units"
+
+
+class Spikes(_Part):
+    """Where spike times are, in place of counts.
+
+    ``spikes[*]`` goes through the units of an array of cells; ``trial[*].spikes[*]`` through trials, and the units of
+    each. One long list of times has `units` beside it: whose each of them is.
+    """
+
+    variable: str
+    units: str | None = None
+    time_unit: Literal["s", "ms", "us", "samples"] = "s"
+    rate_hz: float | None = pydantic.Field(default=None, gt=0.0)
+
+    @pydantic.model_validator(mode="after")
+    def _of_units(self):
+        if (self.time_unit == "samples") != (self.rate_hz is not None):
+            raise ValueError("times in samples, and they alone, need a rate_hz")
+        if self.units is None and not self.variable.endswith("[*]"):
+            raise ValueError("one list of times needs the variable that says whose they are (units); cells end in [*]")
+        return self
+
+    @property
+    def scale(self) -> float:
+        """What one of its times is, s."""
+        return TIMES[self.time_unit] if self.rate_hz is None else 1.0 / self.rate_hz
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The variables that it names."""
+        return (self.variable,) if self.units is None else (self.variable, self.units)
 
 
 class Width(_Part):
@@ -53,7 +88,8 @@ class Width(_Part):
 class Kinematics(_Part):
     """Where a velocity or position is, and in which unit it is after multiplication with `scale`.
 
-    One `variable` with several `columns`, several `variables` of one column each, or several `channels`.
+    One `variable` with several `columns`, several `variables` of one column each, or several `channels`. Beside spike
+    times `time` is the variable that says when its samples were taken.
     """
 
     variable: str | None = None
@@ -62,6 +98,8 @@ class Kinematics(_Part):
     columns: tuple[int, ...] = pydantic.Field(default=(0, 1), min_length=1, max_length=MOST_AXES)
     unit: str = FILE_UNIT
     scale: float = 1.0
+    time: str | None = None
+    time_unit: Literal["s", "ms", "us"] = "s"
 
     @pydantic.model_validator(mode="after")
     def _one_place(self):
@@ -91,6 +129,7 @@ class FileMapping(_Part):
 
     name: str
     counts: Counts | None = None
+    spikes: Spikes | None = None
     bin: Width
     velocity: Kinematics | None = None
     position: Kinematics | None = None
@@ -100,7 +139,10 @@ class FileMapping(_Part):
     def variables(self) -> list[str]:
         """Paths that a file of this layout must hold."""
         counts = [] if self.counts is None else [self.counts.variable]
-        return counts + [name for part in (self.velocity, self.position) if part is not None for name in part.places]
+        spikes = [] if self.spikes is None else [*self.spikes.places]
+        kinematics = [part for part in (self.velocity, self.position) if part is not None]
+        times = [part.time for part in kinematics if part.time is not None]
+        return counts + spikes + times + [name for part in kinematics for name in part.places]
 
     def fits(self, variables: Mapping[str, Any]) -> bool:
         """Say whether a file's variables have everything this mapping names."""
@@ -130,9 +172,25 @@ def load_mapping(path: str | pathlib.Path) -> FileMapping:
     _check_unit(path, "position", mapping.position, LENGTHS)
     if mapping.velocity is None and mapping.position is None:
         raise BadInput(f"the mapping {path.name} names neither a velocity nor a position")
+    _check_spikes(path, mapping)
     if mapping.bin.time_unit not in TIMES:
         raise BadInput(f"the mapping {path.name}: bin.time_unit is '{mapping.bin.time_unit}'; give {', '.join(TIMES)}")
     return mapping
+
+
+def _check_spikes(path, mapping: FileMapping) -> None:
+    kinematics = [part for part in (mapping.velocity, mapping.position) if part is not None]
+    if mapping.spikes is None:
+        if any(part.time is not None for part in kinematics):
+            raise BadInput(f"the mapping {path.name}: kinematics have a time of their own beside [spikes] only")
+        return
+    if mapping.counts is not None:
+        raise BadInput(f"the mapping {path.name} names both [counts] and [spikes]; one of them is decoded")
+    if any(part.variable is None or part.time is None for part in kinematics):
+        raise BadInput(
+            f"the mapping {path.name}: beside [spikes] a velocity or position is one variable, with the time of its "
+            "samples (time)"
+        )
 
 
 def _said(message: str) -> str:
@@ -204,15 +262,18 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
         When a variable is missing, has too few columns, or holds values that its unit makes impossible.
     """
     if mapping.counts is None or any(part and part.channels for part in (mapping.velocity, mapping.position)):
-        raise BadInput(f"{name}: a .mat file needs a mapping with [counts], and variables in place of channels")
-    turned = mapping.counts.order == "units x bins"
+        raise BadInput(f"{name}: it needs a mapping with [counts] or [spikes], and variables in place of channels")
+    flipped = mapping.counts.order == "units x bins"
+    if lies_turned(variables, mapping):
+        other = "bins x units" if flipped else "units x bins"
+        raise BadInput(f"{name}: its tables lie the other way than the mapping says; give counts.order = '{other}'")
 
     def joined(path):
         try:
             parts = pieces(variables, path)
         except KeyError:
             raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
-        parts = [np.atleast_2d(part).T if turned else np.atleast_2d(part) for part in parts if np.size(part)]
+        parts = [part for whole in parts if np.size(whole) for part in _tables(whole, flipped)]
         if not parts:
             raise BadInput(f"{name}: '{path}' is empty")
         try:
@@ -233,6 +294,38 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
             arrays[what] = table.astype(float) * part.scale * scales.get(part.unit, 1.0)
     check_plausible(name, mapping, arrays["velocity"], arrays["position"], arrays["bin_s"])
     return arrays
+
+
+def _tables(table: np.ndarray, turned: bool) -> list[np.ndarray]:
+    """Return a table as (bins, columns); of three dimensions one for each trial: the first of them, turned the last."""
+    if table.ndim == 3:
+        return [part.T for part in np.moveaxis(table, 2, 0)] if turned else list(table)
+    return [np.atleast_2d(table).T if turned else np.atleast_2d(table)]
+
+
+def lies_turned(variables: Mapping[str, Any], mapping: FileMapping) -> bool:
+    """Return whether the kinematics lie the other way than the mapping's order says: at most eight bins, many columns.
+
+    Parameters
+    ----------
+    variables : mapping
+        Of the file, which the mapping fits.
+    mapping : FileMapping
+        With ``counts``.
+    """
+    turned = mapping.counts is not None and mapping.counts.order == "units x bins"
+    paths = [part.variable for part in (mapping.velocity, mapping.position) if part is not None and part.variable]
+    if not paths or not mapping.fits(variables):
+        return False
+    tables = [table for path in paths for whole in pieces(variables, path) for table in _tables(whole, turned)]
+    return all(table.ndim == 2 and len(table) <= MOST_AXES < FEWEST_BINS <= table.shape[1] for table in tables)
+
+
+def turned(mapping: FileMapping) -> FileMapping:
+    """Return the mapping, one with ``counts``, with its tables the other way."""
+    assert mapping.counts is not None
+    order: Order = "bins x units" if mapping.counts.order == "units x bins" else "units x bins"
+    return mapping.model_copy(update={"counts": Counts(variable=mapping.counts.variable, order=order)})
 
 
 def _columns(name, part: Kinematics, joined) -> np.ndarray:

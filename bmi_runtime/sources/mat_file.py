@@ -110,6 +110,8 @@ def _described(prefix: str, fields: dict[str, Any]) -> list[str]:
         if cells:
             inner = value.ravel()[0]
             path += "[*]" if value.size > 1 else ""
+            while isinstance(inner, np.ndarray) and inner.dtype == object and inner.size == 1:
+                inner = inner.item()
         if hasattr(inner, "_fieldnames"):
             inner = {field: getattr(inner, field) for field in inner._fieldnames}
         if isinstance(inner, dict) and prefix.count(".") < DEEPEST:

@@ -177,6 +177,7 @@ def recording_from_arrays(
     BadInput
         When a shape or a value is impossible.
     """
+    counts, velocity, position, trial_start, restart = _unfolded(counts, velocity, position, trial_start, restart)
     _check_turned(name, counts, {"velocity": velocity, "position": position})
     counts = _checked_counts(name, counts)
     bins = len(counts)
@@ -200,6 +201,22 @@ def recording_from_arrays(
             raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
     known["odd"] = (*known.get("odd", ()), *odd)
     return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
+
+
+def _unfolded(counts, velocity, position, trial_start, restart) -> tuple[Any, Any, Any, Any, Any]:
+    """Return counts of one unit as a table, and counts and kinematics of trials x bins one trial after the other."""
+    shape, tables = np.shape(counts), [np.shape(table) for table in (velocity, position) if table is not None]
+    if len(shape) == 1 and tables and all(table[:1] == shape for table in tables):
+        return np.asarray(counts)[:, None], velocity, position, trial_start, restart
+    if (
+        len(shape) != 3
+        or trial_start is not None
+        or not all(table[:2] == shape[:2] and len(table) in (2, 3) for table in tables)
+    ):
+        return counts, velocity, position, trial_start, restart
+    starts, bins = np.arange(shape[0]) * shape[1], shape[0] * shape[1]
+    joined = [None if table is None else np.reshape(table, (bins, -1)) for table in (counts, velocity, position)]
+    return *joined, starts, np.isin(np.arange(bins), starts)
 
 
 def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, np.ndarray, list[str]]:
@@ -249,11 +266,19 @@ def checked_width_s(name: str, bin_s: Any) -> float:
     BadInput
         When it is none, or cannot be seconds; milliseconds are named as such.
     """
-    width = np.asarray(bin_s, dtype=float) if np.asarray(bin_s).dtype.kind in "iuf" else np.array(np.nan)
-    value = float(width.reshape(())) if width.size == 1 else float("nan")
+    given = np.asarray(bin_s)
+    width = given.astype(float) if given.dtype.kind in "iuf" else np.array(np.nan)
+    alike = width.size and (width == width.flat[0]).all()
+    value = float(width.flat[0]) if alike else float("nan")
     if NARROWEST_BIN_S <= value <= WIDEST_BIN_S:
         return value
-    hint = f"; it is {value:g}: if these are milliseconds, save {value / 1e3:g}" if 1.0 < value <= 1000.0 else ""
+    hint = f"; it is {given.dtype}" if given.size == 1 else f"; it is {given.size} different ones"
+    if np.isfinite(value):
+        hint = f"; it is {value:g}"
+        for most, divisor, what in ((1e3, 1e3, "milliseconds"), (1e6, 1e6, "microseconds"), (1e9, 1e9, "nanoseconds")):
+            if 1.0 < value <= most:
+                hint += f": if these are {what}, save {value / divisor:g}"
+                break
     raise BadInput(
         f"{name}: bin_s must be one number of seconds between {NARROWEST_BIN_S:g} and {WIDEST_BIN_S:g}{hint}"
     )
@@ -347,15 +372,34 @@ def _checked_kinematics(name, what, values, bins):
     values = np.asarray(values)
     values = values[:, None] if values.ndim == 1 else values
     fits = values.ndim == 2 and len(values) == bins and 1 <= values.shape[1] <= MOST_AXES
-    if values.dtype.kind not in "biuf" or not fits:
+    if values.dtype.kind not in "biuf":
+        raise BadInput(f"{name}: {what} must hold numbers, bins x axes; it holds {values.dtype}")
+    if not fits:
+        one_off = abs(len(values) - bins) == 1 and values.ndim == 2
+        hint = "; a difference leaves one out: repeat its first row" if one_off and len(values) < bins else ""
         raise BadInput(
             f"{name}: {what} must have the shape ({bins}, axes), 1 to {MOST_AXES} of them, as counts has {bins} bins; "
-            f"it has {values.shape}"
+            f"it has {values.shape}{hint}"
         )
     values = np.ascontiguousarray(values, dtype=float)
+    _check_no_clock(name, what, values)
     if np.isinf(values).any():
         raise BadInput(f"{name}: {what} of bin {int(np.argwhere(np.isinf(values))[0][0])} is infinite")
     return np.where(np.isfinite(values).all(axis=1)[:, None], values, np.nan)
+
+
+def _check_no_clock(name: str, what: str, values: np.ndarray) -> None:
+    """Refuse a column that grows by the same in every bin: a time or a number of the bin, and no axis of a movement."""
+    if len(values) < MIN_BINS or values.shape[1] < 2:
+        return
+    for column, row in enumerate(values.T):
+        steps = np.diff(row)
+        if np.isfinite(steps).all() and steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-3, atol=0.0):
+            others = [other for other in range(values.shape[1]) if other != column]
+            raise BadInput(
+                f"{name}: column {column} of {what} grows by {steps[0]:g} in every bin: it is a clock and no movement; "
+                f"save columns {others} without it"
+            )
 
 
 def _checked_starts(name, trial_start, bins):

@@ -89,6 +89,7 @@ FORMATS = (
     Format("NeuroNexus", "NeuroNexusRawIO", (".xdat",)),
 )  # fmt: skip
 NO_SPIKES = "this format holds field potentials and no spikes; count threshold crossings, and save .npz or NWB"
+TABLE = "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz"
 ONE_FILE = {".nwb": "NWB", ".mcap": "a session of the runtime"}
 NOT_READ = {
     ".nex5": "neo does not read .nex5; save it as .nex in NeuroExplorer",
@@ -101,11 +102,13 @@ NOT_READ = {
     ".brw": "3Brain's .brw is not read; sort it and save the spikes as NWB or phy folder",
     ".mda": "MountainSort's .mda is not read; export the sorting to phy or NWB with SpikeInterface",
     ".pkl": "a pickle can run any program when it is opened, so it never is; save arrays as .npz",
+    ".joblib": "a pickle can run any program when it is opened, so it never is; save arrays as .npz",
     ".pickle": "a pickle can run any program when it is opened, so it never is; save arrays as .npz",
-    ".csv": "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz",
-    ".tsv": "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz",
-    ".xlsx": "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz",
+    ".csv": TABLE,
+    ".tsv": TABLE,
+    ".xlsx": TABLE,
     ".npy": "one array without a name; save counts, bin_s, velocity and position together as .npz",
+    **dict.fromkeys((".parquet", ".feather", ".arrow", ".json", ".jsonl", ".ods", ".txt"), TABLE),
     **dict.fromkeys((".edf", ".bdf", ".fif", ".set", ".cnt", ".eeg", ".vmrk"), NO_SPIKES),
     ".zarr": "NWB in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr",
 }

@@ -12,11 +12,13 @@ from bmi_runtime.errors import BadInput, first_line
 
 UNIT_RATIO = 5.0
 GDF_TICK_S = 1e-3
+FEWEST_LINES, OFTEN_BACK = 20, 0.1
 BIOSIG = b"GDF "
 READERS = {
     ".nwb": "bmi_runtime.sources.nwb_spikes:read_nwb",
     ".gdf": "bmi_runtime.sources.spike_file:read_gdf",
     ".h5": "bmi_runtime.sources.spike_file:read_spike_h5",
+    ".hdf5": "bmi_runtime.sources.spike_file:read_spike_h5",
 }
 ACQUISITION = "bmi_runtime.sources.neo_file:read_acquisition"
 
@@ -118,9 +120,11 @@ def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
                 f"{path.name}: a .gdf of BioSig, which holds field potentials; here .gdf is a table of spikes"
             )
     try:
-        table = np.loadtxt(path, ndmin=2)
+        table = np.array([line.split() for line in _lines(path)], dtype=float, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({first_line(error)})") from None
+    turned = _times_first(table)
+    table = table[:, ::-1] if turned else table
     if table.shape[1] != 2 or len(table) == 0 or not np.isfinite(table).all() or (table[:, 0] % 1).any():
         raise BadInput(f"{path.name}: a .gdf line is a whole identifier and a time; this has {table.shape[1]} columns")
     assumed = tick_s is None
@@ -136,8 +140,23 @@ def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
     }
     back = int((np.diff(times) < 0).sum())
     odd = [f"{back} lines go back in time"] if back else []
+    odd += ["the first column is in order and the second is not: taken for time and identifier"] * turned
     span = [(float(times.min()), float(times.max()))]
     return SpikeFile("gdf", trains, [str(code) for code in codes[units]], span, events=events, notes=notes, odd=odd)
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    """Return the lines of a table without comments, its columns apart by space, tab, comma or semicolon."""
+    bare = (line.partition("#")[0] for line in path.read_text().splitlines())
+    return [line.replace(",", " ").replace(";", " ") for line in bare if line.strip()]
+
+
+def _times_first(table: np.ndarray) -> bool:
+    """Return whether the columns are time and identifier: the first never goes back, the second does all the time."""
+    if table.ndim != 2 or table.shape[1] != 2 or len(table) < FEWEST_LINES:
+        return False
+    first, second = (float((np.diff(column) < 0).mean()) for column in table.T)
+    return first == 0.0 and second > OFTEN_BACK and np.unique(table[:, 1]).size < np.unique(table[:, 0]).size
 
 
 def _far_more_frequent(number: np.ndarray) -> np.ndarray:

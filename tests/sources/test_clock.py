@@ -98,6 +98,17 @@ def test_a_clock_that_stood_is_told_from_a_burst_after_a_stall():
     assert not any(_behind(stalled, later + k * 5_000_000, later + 40_000_000 + k * 5_000_000) for k in range(100))
 
 
+def test_a_starved_sender_is_no_clock_that_stood():
+    """It sends a little, waits for its processor, sends a little: delays that vary by tens of ms for a third of a s."""
+    clock, rng = _fit(*_arrivals(0.0, 0, 5.0, 5_000_000, 50_000, 1)), np.random.default_rng(3)
+    base = 10**10 + 5 * 10**9
+    delays = 100_000_000 + rng.integers(0, 60_000_000, 70)
+    assert not any(_behind(clock, base + k * 5_000_000, base + k * 5_000_000 + int(delays[k])) for k in range(70))
+    assert any(
+        _behind(clock, base + k * 5_000_000, base + k * 5_000_000 + int(delays[k % 70])) for k in range(70, 200)
+    )  # for over half a second: then bins would wait in vain
+
+
 def test_a_slow_reader_is_not_mistaken_for_a_clock_that_stood():
     """Delays that grow gradually are ours, not the device's."""
     clock = _fit(*_arrivals(0.0, 0, 5.0, 5_000_000, 50_000, 1))

@@ -469,7 +469,9 @@ def test_a_line_is_no_plane(style, tmp_path):
 
 def test_spikes_and_behaviour_of_different_times(style, tmp_path):
     file = style.units([train + 1000 for train in spikes()], obs_intervals=[np.array([[1000.0, 1040.0]])] * 6)
-    with pytest.raises(BadInput, match=r"share no time \(spikes from 1000 to 1040 s, position from 0 to 40 s\)"):
+    with pytest.raises(
+        BadInput, match=r"share no time \(spikes from 1000.000 to 1040.000 s, position from 0.000 to 40.000 s\)"
+    ):
         load_recording(file.position(spatial()).write(tmp_path))
 
 
