@@ -1,6 +1,7 @@
 """Small files of acquisition systems, written byte by byte after their published layouts."""
 
 import json
+import struct
 
 import numpy as np
 
@@ -312,16 +313,78 @@ def neuroscope(folder, rate_hz=20_000):
     return [trains[2], trains[4], trains[5]]
 
 
+def words(text):
+    """Return a text as Intan's software writes it."""
+    raw = text.encode("utf-16-le")
+    return np.array([len(raw)], "<u4").tobytes() + raw
+
+
+def numbers(kind, *values):
+    """Return numbers of one kind as bytes."""
+    return np.array(values, kind).tobytes()
+
+
+def intan_stimulation(path, seconds=2.0, rate_hz=30_000.0, channels=2):
+    """Write a .rhs of version 3.0: amplifiers, their stimulation, the hand on two analog inputs, one digital input."""
+    head = b"\xac\x27\x91\xd6" + numbers("<i2", 3, 0) + numbers("<f4", rate_hz) + numbers("<i2", 1)
+    head += numbers("<f4", 1.0, 0.1, 1000.0, 7500.0, 1.0, 0.1, 1000.0, 7500.0) + numbers("<i2", 0)
+    head += numbers("<f4", 1000.0, 1000.0) + numbers("<i2", 0, 0) + numbers("<f4", 1e-6, 1e-8, 0.0)
+    head += 3 * words("") + numbers("<i2", 0, 0) + words("") + numbers("<i2", 3)
+    groups = [("Port A", "A", [(f"A-{k:03d}", 0) for k in range(channels)])]
+    groups += [("Board ADC Inputs", "ANALOG-IN", [(f"ANALOG-IN-{k + 1}", 3) for k in range(2)])]
+    groups += [("Board Digital Inputs", "DIGITAL-IN", [("DIGITAL-IN-01", 5)])]
+    for name, prefix, members in groups:
+        amplifiers = sum(kind == 0 for _, kind in members)
+        head += words(name) + words(prefix) + numbers("<i2", 1, len(members), amplifiers)
+        for order, (channel, kind) in enumerate(members):
+            head += 2 * words(channel) + numbers("<i2", order, order, kind, 1, order, 0, 0, 0, 0, 0, 0)
+            head += numbers("<f4", 1e6, 0.0)
+    samples = 128 * (int(seconds * rate_hz) // 128)
+    kinds = [("time", "<i4", 128), ("amplifier", "<u2", (channels, 128)), ("stimulus", "<u2", (channels, 128))]
+    blocks = np.zeros(samples // 128, [*kinds, ("analog", "<u2", (2, 128)), ("digital", "<u2", 128)])
+    blocks["time"], blocks["amplifier"] = np.arange(samples).reshape(-1, 128), 32_768
+    hand = np.round(hand_m(np.arange(samples) / rate_hz) * 10.0 / 0.0003125) + 32_768  # 10 V a metre
+    blocks["analog"] = hand.reshape(-1, 128, 2).transpose(0, 2, 1)
+    path.write_bytes(head + blocks.tobytes())
+    return samples
+
+
+def alpha_omega(folder, stop_s=4.0, start_s=10.0, rate_hz=22_321.42857):
+    """Write an .mpx of version 4: spikes of two electrodes (the first with two units), field potential, a TTL line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trains = trains_s(start_s, start_s + stop_s, units=3, seed=6)
+
+    def block(kind, body):
+        return struct.pack("<Hc", 3 + len(body), kind) + body
+
+    def defined(number, name, analog, body):
+        return block(b"2", struct.pack("<xlhhhxBBB", 0, analog, 1, number, 0, 0, 0) + body + name.encode() + b"\0")
+
+    first = struct.pack("<xlhBBBBBBHBxddlB10s4sxl", 0, 1, 9, 30, 0, 0, 5, 6, 2024, 3, start_s, start_s + stop_s, 0, 4,
+                        b"ARS".ljust(10, b"\0"), bytes(4), 0)  # fmt: skip
+    out = block(b"h", first)
+    for number, name in ((1, "SEG 01"), (2, "SEG 02")):
+        shape = struct.pack("<hffhh", 1, 38.147, rate_hz / 1e3, 34, 0) + struct.pack("<ffhhhh", 1, 2, 0, 0, 0, 2000)
+        out += defined(number, name, 1, shape)
+    lfp_hz = 1000.0
+    out += defined(3, "LFP 01", 1, struct.pack("<hffhhfh", 0, 38.147, lfp_hz / 1e3, 100, 0, 0, 2000))
+    out += defined(4, "TTL 01", 0, struct.pack("<fhfh", rate_hz / 1e3, 0, 0, 0))
+    marks = [(t, 1 + unit // 2, 1 + unit % 2) for unit, train in enumerate(trains) for t in train]
+    for time_s, number, sorted_as in sorted(marks):
+        data = bytes(2 * 30) + struct.pack("<L", round(time_s * rate_hz))
+        out += block(b"5", struct.pack("<ch", bytes([sorted_as]), number) + data)
+    for k in range(int(stop_s * 10)):
+        at = struct.pack("<L", round(start_s * lfp_hz) + 100 * k)
+        out += block(b"5", struct.pack("<ch", b"\0", 3) + np.full(100, k, "<i2").tobytes() + at)
+        out += block(
+            b"5", struct.pack("<ch", b"\0", 4) + struct.pack("<Lh", round((start_s + k / 10) * rate_hz), k % 2)
+        )
+    (folder / "F240605-0001.mpx").write_bytes(out + struct.pack("<Hc", 65_535, b"\0"))
+    return [np.sort(np.concatenate(trains[:2])), trains[2]]
+
+
 def intan(path, seconds=1.0, rate_hz=20_000.0, channels=4):
     """Write a .rhd of version 2.0 with amplifier channels; return how many samples it holds."""
-
-    def words(text):
-        raw = text.encode("utf-16-le")
-        return np.array([len(raw)], "<u4").tobytes() + raw
-
-    def numbers(kind, *values):
-        return np.array(values, kind).tobytes()
-
     head = b"\x02\x27\x91\xc6" + numbers("<i2", 2, 0) + numbers("<f4", rate_hz)
     head += numbers("<i2", 1) + numbers("<f4", 1.0, 0.1, 7500.0, 1.0, 0.1, 7500.0)
     head += numbers("<i2", 0) + numbers("<f4", 1000.0, 1000.0) + 3 * words("") + numbers("<i2", 0, 0) + words("")

@@ -145,6 +145,27 @@ def test_raw_recordings_of_intan_and_spikegadgets(tmp_path):
         load_recording(tmp_path / "a.rhd")
 
 
+def test_intan_with_stimulation(tmp_path):
+    samples = made.intan_stimulation(tmp_path / "a.rhs")
+    found = read_spikes(tmp_path / "a.rhs")
+    np.testing.assert_allclose(found.segments_s, [(0.0, samples / 30_000)])
+    assert found.signals[0] == "A-000: 30000 Hz, uV" and "ANALOG-IN-1: 30000 Hz, V" in found.signals
+    assert found.trains_s == []
+    with pytest.raises(BadInput, match="no spikes in it"):
+        load_recording(tmp_path / "a.rhs")
+
+
+def test_alpha_omega(tmp_path):
+    """The clock runs at 22,321.43 Hz; the whole number that neo takes is 20 ms off after a quarter of an hour."""
+    trains = made.alpha_omega(tmp_path / "day", start_s=1000.0)
+    for given in (tmp_path / "day", tmp_path / "day" / "F240605-0001.mpx"):
+        found = read_spikes(given)
+        check_trains(found, trains)
+        np.testing.assert_allclose(found.segments_s, [(1000.0, 1004.0)])
+        assert found.events == {"TTL 01": 40}
+        assert "every unit that was sorted on it" in found.notes["units"]
+
+
 def test_nix(tmp_path):
     pytest.importorskip("nixio", reason="nixio is not installed (pip install nixio)")
     import quantities as pq
