@@ -78,6 +78,11 @@ class Arrays(Mapping[str, Any]):
                 f"{self.path.name}: a sparse matrix by itself (scipy.sparse.save_npz); save its toarray() as counts, "
                 "with bin_s, velocity and position beside it"
             )
+        if "spike_indexes_seg0" in self.shapes:
+            return BadInput(
+                f"{self.path.name}: a sorting of SpikeInterface, without kinematics; save it as a folder "
+                "(sorting.save(folder=...)), which 'bmi inspect' and 'bmi glm bin' read"
+            )
         near = {name: close[0] for name in names if (close := difflib.get_close_matches(name, self.shapes, 1, 0.5))}
         hint = "".join(f"; '{held}' may be the {name}" for name, held in near.items())
         return BadInput(

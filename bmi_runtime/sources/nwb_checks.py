@@ -10,7 +10,7 @@ import numpy as np
 from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.lost_samples import jumps
 from bmi_runtime.sources.mapping import FASTEST_HAND_M_S, LARGEST_MISMATCH, ONE_QUANTITY
-from bmi_runtime.sources.nwb_pairs import RANKS, Pair, chosen, kind_of, length_of, pairs_of, rank_of
+from bmi_runtime.sources.nwb_pairs import RANKS, Pair, chosen, kind_of, length_of, lies_turned, pairs_of, rank_of
 
 GAP_STEPS, SHORTEST_GAP_S = 5.0, 0.1
 MOST_SAMPLES = 20_000_000
@@ -27,6 +27,10 @@ def of_pairs(pairs: Iterable[Pair]) -> list[str]:
     odd = []
     for pair in pairs:
         kind = kind_of(pair)
+        if kind is not None and lies_turned(pair.series):
+            size = " x ".join(map(str, pair.series.data.shape))
+            odd.append(f"{pair.origin}: it is {size}: its samples lie in columns, not in rows")
+            continue
         if kind is None or len(pair.series.data) < 3 or len(pair.series.data) > MOST_SAMPLES or not pair.together:
             continue
         times_s, values = nwb_file.times_of(pair.series), pair.values(slice(None))

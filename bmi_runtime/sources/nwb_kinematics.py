@@ -25,7 +25,7 @@ from bmi_runtime.sources.binned_file import (
 )
 from bmi_runtime.sources.gaps import LONGEST_GAP_S
 from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
-from bmi_runtime.sources.nwb_pairs import Pair, chosen, columns_of, length_of, named
+from bmi_runtime.sources.nwb_pairs import Pair, chosen, columns_of, length_of, lies_turned, named, others
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 ROWS = 1_000_000  # read at once
@@ -50,9 +50,10 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
         if not pairs:
             raise BadInput(
                 f"{path.name}: no velocity or position of two columns is among its series "
-                f"({', '.join(series) or 'none'}); it can be inspected, not decoded"
+                f"({', '.join(series) or 'none'}); where one of these is, a mapping says so (docs/formats.md)"
             )
         parts = {"velocity": mapping.velocity, "position": mapping.position} if mapping else {}
+        open_choices = others(series, pairs) if mapping is None else []
         for pair in pairs.values():
             _check_times(path, pair)
         kept = _kept(series)
@@ -65,7 +66,9 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
             recording = binned(
                 path.name, [Part(one, trains, sampled) for one in stretches], mapping.bin.width_s if mapping else BIN_S
             )
-        recording = dataclasses.replace(recording, odd=(*recording.odd, *nwb_checks.of_pairs(pairs.values())))
+        recording = dataclasses.replace(
+            recording, odd=(*recording.odd, *open_choices, *nwb_checks.of_pairs(pairs.values()))
+        )
     if mapping is not None:
         check_plausible(path.name, mapping, recording.velocity, recording.position, recording.bin_s)
     return recording
@@ -122,6 +125,12 @@ def _row_by_row(path, counts, pairs, sampled):
 
 def _check_times(path, pair: Pair) -> None:
     for series, _ in pair.parts:
+        if lies_turned(series):
+            rows, columns = series.data.shape
+            raise BadInput(
+                f"{path.name}: {pair.origin} is {rows} x {columns}: its samples lie in columns, "
+                "and NWB has them in rows; it must be transposed"
+            )
         times_s, samples = nwb_file.times_of(series), len(series.data)
         if len(times_s) != samples:
             raise BadInput(f"{path.name}: {pair.origin} has {samples} samples and {len(times_s)} times")

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources import nwb_file
-from bmi_runtime.sources.mapping import LENGTHS, FileMapping, Kinematics
+from bmi_runtime.sources.mapping import FEWEST_BINS, LENGTHS, MOST_AXES, FileMapping, Kinematics
 
 POSITION = ("pos", "cursor", "hand", "finger", "trajectory")
 NO_POSITION = ("acc", "force", "torque", "angle", "compass")
@@ -26,6 +26,7 @@ LENGTH_WORDS = {
     **dict.fromkeys(("decimeter", "decimeters", "decimetre", "decimetres"), 0.1),
     **dict.fromkeys(("centimeter", "centimeters", "centimetre", "centimetres"), 0.01),
     **dict.fromkeys(("millimeter", "millimeters", "millimetre", "millimetres"), 1e-3),
+    **dict.fromkeys(("in", "inch", "inches"), 0.0254),
     **dict.fromkeys(("um", "micrometer", "micrometers", "micrometre", "micrometres"), 1e-6),
 }
 PER_SECOND = re.compile(r"\s*(?:/|per|\*?\s*(?=s(?:ec\w*)?\s*\^?-1))\s*s(?:ec(?:ond)?s?)?(?:\s*\^?-1)?\.?$")
@@ -174,6 +175,28 @@ def chosen(series: dict[str, Any]) -> dict[str, Pair]:
         like = rank_of(velocities[0]) if velocities else rank_of(positions[0])
         found["position"] = min(positions, key=lambda pair: (rank_of(pair) != like, rank_of(pair)))
     return found
+
+
+def others(series: dict[str, Any], taken: dict[str, Pair]) -> list[str]:
+    """Return a sentence on each choice that the names left open: two hands, or two cursors, of one file."""
+    odd = []
+    for what, pair in taken.items():
+        alike = [
+            other.origin
+            for other in pairs_of(series)
+            if kind_of(other) == what and rank_of(other) == rank_of(pair) != max(RANKS) and other.origin != pair.origin
+        ]
+        if alike:
+            odd.append(
+                f"{pair.origin} is taken for the {what}; as likely by their names are {', '.join(alike[:4])} (a "
+                "mapping chooses)"
+            )
+    return odd
+
+
+def lies_turned(item: Any) -> bool:
+    """Return whether a series has its samples in columns: a few rows of many."""
+    return item.data.ndim == 2 and item.data.shape[0] <= MOST_AXES < FEWEST_BINS <= item.data.shape[1]
 
 
 def named(path, series: dict[str, Any], mapping: FileMapping) -> dict[str, Pair]:

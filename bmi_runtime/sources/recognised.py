@@ -67,6 +67,7 @@ OURS = "bmi_runtime.sources.sorted_folder:"
 FORMATS = (
     Format("Phy or Kilosort", OURS + "read_phy", files=("spike_times.npy",),
            beside=("params.py", "spike_templates.npy"), is_folder=True),
+    Format("SpikeInterface", OURS + "read_spikeinterface", files=("numpysorting_info.json",), is_folder=True),
     Format("Open Ephys (binary)", "OpenEphysBinaryRawIO", files=("structure.oebin",), is_folder=True, above=2),
     Format("Open Ephys", "OpenEphysRawIO", (".continuous", ".spikes"), (b"header.",), is_folder=True),
     Format("SpikeGLX", "SpikeGLXRawIO", (".meta",), is_folder=True),
@@ -145,7 +146,7 @@ def _names() -> list[str]:
 
 def _file(path: pathlib.Path) -> Recognised:
     suffix, head = path.suffix.lower(), _head(path)
-    if suffix in NOT_READ and path.name.lower() != "spike_times.npy":
+    if suffix in NOT_READ and not any(path.name.lower() in one.files for one in FORMATS):
         raise BadInput(f"{path.name}: {NOT_READ[suffix]}")
     if suffix == ".bin":
         if not path.with_suffix(".meta").is_file():

@@ -1,11 +1,12 @@
-"""What sorters leave behind: folders of phy and Kilosort, and the .res and .clu files of Neuroscope and Klusters.
+"""What sorters leave behind: folders of phy, Kilosort, SpikeInterface, the .res and .clu of Neuroscope and Klusters.
 
-Both hold sample numbers and a cluster for each spike. Clusters that were marked as noise are no units.
+All hold sample numbers and a cluster for each spike. Clusters that were marked as noise are no units.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +19,7 @@ from bmi_runtime.sources.spike_file import SpikeFile
 LABELS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_info.tsv", "cluster_KSLabel.tsv")
 LABEL_COLUMNS = ("group", "KSLabel", "quality")
 NOISE = "noise"
+SPIKEINTERFACE = "numpysorting_info.json"
 ARTEFACTS, UNSORTED = 0, 1  # clusters of Klusters that are no neuron
 
 
@@ -48,6 +50,42 @@ def read_phy(path: pathlib.Path) -> SpikeFile:
         notes["left out"] = f"{len(noise)} clusters that were marked as noise"
     span = (0.0, float(samples.max(initial=0.0)) / rate_hz)
     return SpikeFile("phy", [train for _, train in wanted], names, [span], notes=notes)
+
+
+def read_spikeinterface(path: pathlib.Path) -> SpikeFile:
+    """Read a sorting that SpikeInterface saved as a folder: ``spikes.npy`` and ``numpysorting_info.json``.
+
+    Raises
+    ------
+    BadInput
+        When they do not fit each other, or it has several segments, whose times say nothing of each other.
+    """
+    folder = path if path.is_dir() else path.parent
+    try:
+        about = json.loads((folder / SPIKEINTERFACE).read_text())
+        rate_hz, names = float(about["sampling_frequency"]), [str(name) for name in about["unit_ids"]]
+        segments = int(about["num_segments"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder}: {SPIKEINTERFACE} is not what SpikeInterface writes ({first_line(error)})") from None
+    if segments != 1:
+        raise BadInput(
+            f"{folder}: {segments} segments, whose times begin at 0 each; save one of them (sorting.select_segments)"
+        )
+    try:
+        spikes = np.load(folder / "spikes.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(f"{folder / 'spikes.npy'}: not a readable array ({first_line(error)})") from None
+    fields = spikes.dtype.names or ()
+    if not {"sample_index", "unit_index"} <= set(fields) or rate_hz <= 0:
+        raise BadInput(
+            f"{folder}: spikes.npy has no sample_index and unit_index, or the sampling rate is {rate_hz:g} Hz"
+        )
+    if len(spikes) and not 0 <= spikes["unit_index"].min() <= spikes["unit_index"].max() < len(names):
+        raise BadInput(f"{folder}: spikes.npy has units that {SPIKEINTERFACE} does not name")
+    times_s = spikes["sample_index"] / rate_hz
+    trains = [times_s[spikes["unit_index"] == unit] for unit in range(len(names))]
+    span = (0.0, float(times_s.max(initial=0.0)))
+    return SpikeFile("SpikeInterface", trains, names, [span], notes={"sample rate": f"{rate_hz:g} Hz"})
 
 
 def read_neuroscope(path: pathlib.Path) -> SpikeFile:

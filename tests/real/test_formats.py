@@ -222,4 +222,4 @@ def test_paths_and_shipped_mappings():
     assert [piece.tolist() for piece in pieces({"a": np.arange(3)}, "a[*]")] == [0, 1, 2]
     with pytest.raises(KeyError):
         pieces({"a": np.arange(3)}, "a.b")
-    assert len({mapping.name for mapping in shipped_mappings()}) == 4
+    assert len({mapping.name for mapping in shipped_mappings()}) == 6

@@ -294,6 +294,19 @@ def phy(folder, shape=(-1,), labels=("good", "mua", "noise", "good"), rate_hz=RA
     return trains
 
 
+def spikeinterface(folder, rate_hz=RATE_HZ, segments=1, names=("a", "b", "c", "d")):
+    """Write a sorting as SpikeInterface 0.105 saves one; return the spike times."""
+    folder.mkdir(parents=True)
+    trains = trains_s(0.0, 4.0)
+    rows = sorted((round(t * rate_hz), unit, 0) for unit, train in enumerate(trains) for t in train)
+    kind = [("sample_index", "<i8"), ("unit_index", "<i8"), ("segment_index", "<i8")]
+    np.save(folder / "spikes.npy", np.array(rows, kind))
+    about = {"sampling_frequency": float(rate_hz), "unit_ids": list(names), "num_segments": segments}
+    (folder / "numpysorting_info.json").write_text(json.dumps(about))
+    (folder / "si_folder.json").write_text("{}")
+    return trains
+
+
 def neuroscope(folder, rate_hz=20_000):
     """Write session.xml with the .res and .clu of two groups, each with artefacts (0) and unsorted spikes (1)."""
     trains = trains_s(0.0, 4.0, units=6, seed=8)

@@ -61,6 +61,20 @@ def test_phy_and_kilosort(tmp_path, shape):
         read_spikes(tmp_path)
 
 
+def test_spikeinterface(tmp_path):
+    trains = made.spikeinterface(tmp_path / "sorting")
+    for given in (tmp_path, tmp_path / "sorting", tmp_path / "sorting" / "numpysorting_info.json"):
+        found = read_spikes(given)
+        check_trains(found, trains)
+        assert found.names == ["a", "b", "c", "d"]
+    made.spikeinterface(tmp_path / "two", segments=2)
+    with pytest.raises(BadInput, match="2 segments, whose times begin at 0 each"):
+        read_spikes(tmp_path / "two")
+    made.spikeinterface(tmp_path / "odd", names=("a", "b"))
+    with pytest.raises(BadInput, match=r"units that numpysorting_info\.json does not name"):
+        read_spikes(tmp_path / "odd")
+
+
 def test_neuroscope(tmp_path):
     trains = made.neuroscope(tmp_path)
     found = read_spikes(tmp_path / "session.xml")

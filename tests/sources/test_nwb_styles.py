@@ -484,3 +484,28 @@ def test_a_units_table_written_in_one_piece(style, tmp_path):
     facts = facts_of(style.write(tmp_path))
     assert list(facts["rates_hz"]) == ["3", "5", "8", "9", "11", "20"]
     assert facts["spikes"] == sum(map(len, trains))
+
+
+def test_of_two_hands_the_one_that_is_taken_is_said(style, tmp_path):
+    other = spatial(name="left_hand", data=0.3 * path_m(TIMES_S))
+    recording = load_recording(
+        style.units().position(other, spatial(name="right_hand", data=path_m(TIMES_S))).write(tmp_path)
+    )
+    assert recording.origins == {"position": "behavior/Position/left_hand"}
+    assert any("as likely by their names are behavior/Position/right_hand" in text for text in recording.odd)
+
+
+def test_samples_in_columns_are_refused_and_said(style, tmp_path):
+    turned = TimeSeries(name="hand_pos", data=path_m(TIMES_S).T, unit="m", rate=RATE_HZ)
+    style.units().behavior.add(turned)
+    file = style.write(tmp_path)
+    with pytest.raises(BadInput, match="hand_pos is 2 x 4000: its samples lie in columns"):
+        load_recording(file)
+    assert any("samples lie in columns" in text for text in facts_of(file)["odd"])
+
+
+def test_inches(style, tmp_path):
+    inches = spatial(name="hand", data=path_m(TIMES_S) / 0.0254, unit="inches")
+    recording = load_recording(style.units().position(inches).write(tmp_path))
+    np.testing.assert_allclose(recording.position[10], path_m(np.array([0.52]))[0], atol=2e-3)
+    assert recording.position_unit == "m"
