@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,21 +141,20 @@ def _shared_time(name: str, parts: Sequence[Part], inside: int) -> tuple[str, ..
     BadInput
         When hardly any time is shared, as of milliseconds beside seconds.
     """
-    trains = [train for part in parts for train in part.trains_s if len(train)]
-    if not trains:
-        return ()
-    extents = [[signal.span_s for signal in part.sampled.values()] for part in parts]
-    moved_s = sum(min(stop for _, stop in spans) - max(start for start, _ in spans) for spans in extents)
-    fired_s = max(float(train.max()) for train in trains) - min(float(train.min()) for train in trains)
-    number = len({id(train) for train in trains})
-    spikes = sum(len(train) for train in {id(train): train for train in trains}.values())
-    alone = number == len(trains)  # the same trains stand in every part of a file whose parts are stretches of one time
-    texts = _spans(parts)
-    if inside < LEAST_SHARED * spikes or (alone and len(parts) == 1 and fired_s < LEAST_SHARED * moved_s):
+    trains = {id(train): train for part in parts for train in part.trains_s if len(train)}.values()  # each once
+    spikes, texts = sum(map(len, trains)), _spans(parts)
+    if inside < LEAST_SHARED * spikes or (len(parts) == 1 and spikes and _fired_briefly(trains, parts[0])):
         raise BadInput(f"{name}: spikes and kinematics hardly share a time ({texts}); is one of them in ms or samples?")
     if inside < spikes / 2:
         return (f"only {inside:,} of {spikes:,} spikes lie within the time of the kinematics ({texts})",)
     return ()
+
+
+def _fired_briefly(trains: Iterable[np.ndarray], part: Part) -> bool:
+    """Return whether all spikes fell into a small part of the kinematics' time."""
+    fired_s = max(float(train.max()) for train in trains) - min(float(train.min()) for train in trains)
+    starts, stops = zip(*(signal.span_s for signal in part.sampled.values()), strict=True)
+    return fired_s < LEAST_SHARED * (min(stops) - max(starts))
 
 
 def lost_sentences(lost: dict[str, list[int]]) -> tuple[str, ...]:

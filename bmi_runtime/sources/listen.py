@@ -19,6 +19,7 @@ from bmi_runtime.sources.packet import Packet
 MOST_STALE = 0.001
 MOST_ROWS = 400
 SETTLE_S = 1.0
+LONGEST_WAIT_S = 0.3  # of a bin for its data: what comes later is a stall, and no block of a device
 
 
 class ListeningBinner(Binner):
@@ -99,6 +100,11 @@ def _report(
     }
     report["settings"] = _settings(config, report)
     report["why_not"] = [f"{refusals[0]}"] if refusals else []
+    if report["wait_wanted_s"] > LONGEST_WAIT_S:
+        report["why_not"].append(
+            f"data came up to {report['wait_wanted_s']:.2g} s late, longer than a bin should wait: is the sender, or "
+            "this machine, out of processors?"
+        )
     if stale.mean() > MOST_STALE:
         share = f"{100 * stale.mean():.2g} % of the bins had no data"
         report["why_not"].append(f"{share}, more than {100 * MOST_STALE:g} %")
@@ -132,8 +138,11 @@ def _by_number(counts: np.ndarray, config: Config) -> list[dict[str, Any]]:
 
 def _settings(config: Config, report: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that what came asks for."""
-    settings: dict[str, Any] = {"source.kind": config.source.kind, "source.address": report["address"]}
-    if report["wait_wanted_s"] > config.realtime.wait_limit_s:
+    settings: dict[str, Any] = {"source.kind": config.source.kind}
+    if "://" in report["address"]:  # a stream of LSL has a name and no address
+        settings["source.address"] = report["address"]
+    settings |= {f"source.options.{key}": value for key, value in config.source.options.items()}
+    if config.realtime.wait_limit_s < report["wait_wanted_s"] <= LONGEST_WAIT_S:
         settings["realtime.wait_limit_s"] = round(report["wait_wanted_s"] * 1.2, 3)
     for key in ("field", "dtype", "first_channel", "protocol", "clock", "instrument"):
         if report.get(key) is not None:

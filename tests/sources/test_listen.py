@@ -13,6 +13,7 @@ from bmi_runtime.cli.doctor import doctor
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.listen import listen
 from simulators.standins.open_ephys import OpenEphysStandIn
+from tests.sources.redis_server import server
 from tests.sources.test_closing_the_loop import free_ports
 
 
@@ -73,3 +74,55 @@ def test_the_command_answers_with_json_and_for_people(gui):
 def test_a_source_that_makes_its_own_data_is_refused():
     with pytest.raises(BadInput, match="there is nothing to listen to in it"):
         listen(configuration.load(None, ["source.kind=simulated"]), 0.1)
+
+
+def sent_every(period_s, send):
+    """Call `send` in a thread every so many seconds until the event that is returned is set."""
+    go = threading.Event()
+
+    def run():
+        begun, k = time.monotonic(), 0
+        while not go.is_set():
+            k += 1
+            time.sleep(max(begun + k * period_s - time.monotonic(), 0.0))
+            send(k)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return go, thread
+
+
+def test_what_was_given_stands_among_the_settings_to_use():
+    redis = pytest.importorskip("redis", reason="the package redis is not installed")
+    with server() as port:
+        node = redis.Redis(port=port)
+        row = np.ones(2, np.int16).tobytes()
+
+        def send(_):
+            node.xadd("crossed", {"crossings": row, "ts": np.uint64(time.monotonic_ns()).tobytes()})
+
+        go, thread = sent_every(0.005, send)
+        try:
+            options = [f"source.address=redis://127.0.0.1:{port}", "source.options.stream=crossed", "session.units=2"]
+            settings = listen(configuration.load(None, ["source.kind=redis", *options]), 0.5)["settings"]
+        finally:
+            go.set()
+            thread.join()
+            node.close()
+    assert settings["source.options.stream"] == "crossed" and settings["source.options.field"] == "crossings"
+
+
+def test_a_stream_of_lsl_is_named_and_has_no_address():
+    pylsl = pytest.importorskip("pylsl", reason="pylsl is not installed", exc_type=(ImportError, RuntimeError))
+    name = f"listen-{time.monotonic_ns()}"
+    outlet = pylsl.StreamOutlet(pylsl.StreamInfo(name, "counts", 2, 100, "float32", name))
+    go, thread = sent_every(0.01, lambda k: outlet.push_sample([1.0, 2.0]))
+    try:
+        options = [f"source.options.stream={name}", "source.options.kind=counts", "session.units=2"]
+        report = listen(configuration.load(None, ["source.kind=lsl", "session.bin_s=0.02", *options]), 0.5)
+    finally:
+        go.set()
+        thread.join()
+    assert "source.address" not in report["settings"]
+    assert report["settings"]["source.options.stream"] == name
+    assert report["settings"]["source.options.kind"] == "counts"
