@@ -72,7 +72,6 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
         answers[name] = scores(recording, np.array(said), bins_train)
     taught = _taught(decoder, answers, recording, bins_train, teach_delay) if teach_delay else {}
     answers |= _baselines(recording, bins_train, as_json)
-    answers["joined"] = _joined(recording, bins_train, seed)
     report = {
         **answers["best"],
         "bins_train": bins_train,
@@ -83,30 +82,13 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
         "position_unit": recording.position_unit if recording.position is not None else "displacement since a start",
         **taught,
         "decoders": {name: answers[name] for name in ("recurrent", "joined", "history")},
-        "recurrent_share": decoder.share,
-        "r2_validation": decoder.recurrent.validation.r2_velocity,
+        "joined_share": decoder.share,
+        "short_history_share": decoder.networks.share,
+        "r2_validation": decoder.joined.validation.r2_velocity,
         "baselines": {name: answers[name] for name in ("ridge", "kalman")},
         "odd": odd,
     }
     answer(report, as_json, _table(answers, report))
-
-
-def _joined(recording, bins_train, seed):
-    """Return the scores of the joined decoder as it would drive a loop: trained once, then frozen."""
-    import numpy as np
-
-    from bmi_runtime.decoding.batch_decoder import decode_all
-    from bmi_runtime.decoding.comparison import training_of
-    from bmi_runtime.decoding.network_kinds import KINDS, trained
-    from bmi_runtime.decoding.offline_session import scores
-
-    data = training_of(recording)
-    train, test = data.part(slice(0, bins_train)).bridged(), data.part(slice(bins_train, None))
-    with progress("joined", KINDS["joined"].recording.members + 1) as advance:
-        decoder = trained("joined", train, seed=seed, advance=advance)
-    states = np.full(data.kinematics.shape, np.nan)
-    states[bins_train:] = decode_all(decoder, test)
-    return scores(recording, states, bins_train)
 
 
 def _baselines(recording, bins_train, as_json):

@@ -1,8 +1,8 @@
-"""The best decoder of a recording: the adaptive history decoder and the recurrent one, mixed as validation says.
+"""The best decoder of a recording: the adaptive history decoder and the joined one, mixed as validation says.
 
-During the training part the history decoder adapts bin by bin; at its end the recurrent ensemble is trained on the same
+During the training part the history decoder adapts bin by bin; at its end the joined decoder is trained on the same
 bins. The share of each is the one that decodes the last fifth of the training part best, per kinematic column: there
-the history decoder had published its parameters before, and a network was trained on the first four fifths alone.
+the history decoder had published its parameters before, and networks were trained on the first four fifths alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, ReadoutPlan
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.history import HistoryDecoder
+from bmi_runtime.decoding.joined import JoinedDecoder
+from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.shares import best_share, mixed
@@ -22,7 +24,7 @@ RUN_IN_S = 10.0  # of training bins that fill the states before the first test b
 
 
 class CombinedDecoder:
-    """History decoder and recurrent ensemble side by side, for `decoding.offline_session.OpenLoopSession`.
+    """History decoder and joined decoder side by side, for `decoding.offline_session.OpenLoopSession`.
 
     Parameters
     ----------
@@ -32,15 +34,17 @@ class CombinedDecoder:
     seed : int
     advance : callable
         Told of the training, in networks.
+    short_recipe : Recipe, optional
 
     Attributes
     ----------
-    recurrent : RecurrentDecoder or None
+    joined : JoinedDecoder or None
         Once it is trained.
     share : ndarray, shape (columns,)
-        Of the recurrent decoder in the answer.
+        Of the joined decoder in the answer.
     answers : dict of list
-        What was said of every bin: ``history``, ``recurrent``, and ``taught``, the mixture with its adapted read-out.
+        What was said of every bin: ``history``, ``recurrent`` (the recurrent networks of the joined decoder alone),
+        ``joined``, and ``taught``, the mixture with its adapted read-out.
     plan : ReadoutPlan
         What validation said about adapting the mixture's read-out.
     readout : AdaptiveReadout or None
@@ -56,11 +60,13 @@ class CombinedDecoder:
         recipe: Recipe | None = None,
         seed: int = 1,
         advance: Callable[[float], None] = lambda amount: None,
+        short_recipe: Recipe | None = None,
     ):
         self.history, self.bin_s, self.recipe, self.seed, self.advance = history, bin_s, recipe, seed, advance
-        self.recurrent: RecurrentDecoder | None = None
+        self.short_recipe = short_recipe
+        self.joined: JoinedDecoder | None = None
         self.share = np.zeros(4)
-        self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": [], "taught": []}
+        self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": [], "joined": [], "taught": []}
         self.readout: AdaptiveReadout | None = None
         self._lessons: list[tuple[np.ndarray, np.ndarray]] = []
         self._counts: list[np.ndarray] = []
@@ -76,33 +82,34 @@ class CombinedDecoder:
         """Forget the states and the counts before."""
         self._mark = (True, True)
         self.history.reset()
-        if self.recurrent is not None:
-            self.recurrent.reset()
+        if self.joined is not None:
+            self.joined.reset()
 
     def on_done(self) -> None:
         """Notify the decoder that a trial ended: the trajectory jumps before the next bin."""
         self._mark = (True, self._mark[1])
         self.history.on_done()
-        if self.recurrent is not None:
-            self.recurrent.on_done()
+        if self.joined is not None:
+            self.joined.on_done()
 
     def predict(self, counts: np.ndarray) -> np.ndarray:
         """Process one bin and return the kinematics, mixed."""
         state = self.history.predict(counts)
         self.answers["history"].append(state)
-        if self.recurrent is None:
-            for name in ("recurrent", "taught"):
+        if self.joined is None:
+            for name in ("recurrent", "joined", "taught"):
                 self.answers[name].append(np.full_like(state, np.nan))
             return state
-        other = self.recurrent.predict(counts)
-        self.answers["recurrent"].append(other)
+        other = self.joined.predict(counts)
+        self.answers["recurrent"].append(self.networks.said[0].copy())
+        self.answers["joined"].append(other)
         both = mixed(state, other, self.share)
         self.answers["taught"].append(self._taught(both))
         return both
 
     def _taught(self, state: np.ndarray) -> np.ndarray:
         """Return the mixture with the velocity corrected by the adapted read-out; keep what a teacher needs."""
-        if self.readout is None or self.recurrent is None:
+        if self.readout is None:
             return state
         half = len(state) // 2
         features = self.recurrent.readout.features.copy()
@@ -110,13 +117,22 @@ class CombinedDecoder:
         correction = self.readout.weights.T @ features
         return np.concatenate([state[:half], state[half:] + self._spread() * correction])
 
+    @property
+    def networks(self) -> NetworkMixture:
+        """The networks of the joined decoder, once it is trained."""
+        assert self.joined is not None and isinstance(self.joined.network, NetworkMixture)
+        return self.joined.network
+
+    @property
+    def recurrent(self) -> RecurrentDecoder:
+        """The recurrent networks among them, whose states are the features of what is taught."""
+        return self.networks.recurrent
+
     def _spread(self) -> np.ndarray:
-        assert self.recurrent is not None
         return self.recurrent.spread[self.recurrent.moving]
 
     def teach_from(self, bins: int, delay: int) -> float:
         """Prepare to be taught over the next `bins`, each `delay` bins late; return the calculated rate."""
-        assert self.recurrent is not None
         rate = self.plan.rate(bins, delay)
         outputs = len(self.recurrent.moving)
         self.readout = AdaptiveReadout(self.recurrent.directions, self.plan.pilot.noise, outputs, rate)
@@ -138,12 +154,12 @@ class CombinedDecoder:
         self._mark = (False, False)
 
     def freeze(self) -> None:
-        """End learning: train the networks, measure the shares, and fill the states with the last training bins."""
+        """End learning: train the joined decoder, measure the shares, and fill the states with the last training bins."""
         mark, self._mark = self._mark, (False, False)
         training = self._training()
         self.history.freeze()
-        self.recurrent = RecurrentDecoder.fit(training, self.recipe, self.seed, self.advance)
-        validation = self.recurrent.validation
+        joined = JoinedDecoder.fit(training, self.recipe, self.seed, self.advance, short_recipe=self.short_recipe)
+        self.joined, validation = joined, joined.validation
         if validation is not None:
             before = np.array(self.answers["history"])[validation.first :]
             truth = training.kinematics[validation.first :]
@@ -152,14 +168,14 @@ class CombinedDecoder:
             self.plan = validation.plan(both, truth, self.bin_s)
         for index in range(max(0, len(training.counts) - round(RUN_IN_S / self.bin_s)), len(training.counts)):
             if training.restart[index]:
-                self.recurrent.reset()
+                joined.reset()
             elif training.trial_start[index]:
-                self.recurrent.on_done()
-            self.recurrent.predict(training.counts[index])
+                joined.on_done()
+            joined.predict(training.counts[index])
         if mark[1]:
-            self.recurrent.reset()
+            joined.reset()
         elif mark[0]:
-            self.recurrent.on_done()
+            joined.on_done()
 
     def _training(self) -> Training:
         starts = np.array(self._starts)

@@ -1,7 +1,7 @@
-"""The joined decoder: a short-history network and the adaptive units, both observers of one velocity.
+"""The joined decoder: networks and the adaptive units, both observers of one velocity.
 
-Two estimates are made of every bin: what a network says of the last few tenths of a second, and what the velocity
-filter says from the encoding model of the units, which adapts. Both are taken as encodings of the intended velocity,
+Two estimates are made of every bin: what networks say (in a loop of the last few tenths of a second), and what the
+velocity filter says from the encoding model of the units, which adapts. Both are taken as encodings of the intended velocity,
 
     o = b + H v + n,   n with covariance R,
 
@@ -24,6 +24,7 @@ import numpy as np
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
 from bmi_runtime.decoding.joined_fit import FILTER_CONSTANT_S, FILTER_SD_M_S, fitted_parameters
+from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
@@ -47,7 +48,7 @@ class JoinedDecoder(DecoderBase):
     Parameters
     ----------
     network : dict
-        Parameters of the `ShortHistoryDecoder`.
+        Parameters of the `ShortHistoryDecoder` (for a loop) or the `NetworkMixture` (for recordings).
     unit_weights, unit_covariance, unit_noise : ndarray
         Arrays of the units' encoding model.
     poisson : int
@@ -76,7 +77,8 @@ class JoinedDecoder(DecoderBase):
     TAKES_MISSING = True
 
     def __init__(self, network: dict[str, Any], **own):
-        self.network = ShortHistoryDecoder.from_parameters(network)
+        made = NetworkMixture if any(name.startswith("recurrent.") for name in network) else ShortHistoryDecoder
+        self.network: NetworkMixture | ShortHistoryDecoder = made.from_parameters(network)
         super().__init__(self.network.width // 2)
         self._own = own
         self.mean, self.unit = np.atleast_1d(np.asarray(own["mean"], float)), float(own["unit"])
@@ -98,7 +100,7 @@ class JoinedDecoder(DecoderBase):
         self._velocity, self._variance = np.zeros(n), np.zeros(n)
         self._features, self._residual = np.zeros(1 + n), np.zeros(observers)
         self._all_valid = np.ones(self.model.n_units)
-        self._state = np.full(2 * n, np.nan)
+        self._state, self._origin = np.full(2 * n, np.nan), (0.0,) * n
 
     @classmethod
     def fit(
@@ -108,8 +110,13 @@ class JoinedDecoder(DecoderBase):
         seed: int = 1,
         advance: Callable[[float], None] = lambda amount: None,
         unit: float | None = None,
+        for_loop: bool | None = None,
+        short_recipe: Recipe | None = None,
     ) -> Self:
         """Return the decoder fitted to `training`; its observers are weighed on its last fifth.
+
+        For a recording its networks are a mixture of recurrent ones and short histories. For a loop they are short
+        histories alone: what remembers the trajectories of its training misleads a loop (docs/compare.md).
 
         Parameters
         ----------
@@ -117,9 +124,17 @@ class JoinedDecoder(DecoderBase):
         recipe, seed, advance
             As for `NetworkDecoder.fit`.
         unit : float, optional
-            What 1 dm/s is in the unit of the velocity; by default the velocity's standard deviation.
+            What 1 dm/s is in the unit of the velocity; by default the velocity's standard deviation is taken for it.
+        for_loop : bool, optional
+            Whether it is to drive a loop; by default where `unit` is given.
+        short_recipe : Recipe, optional
+            Of the short histories of a recording.
         """
-        network = ShortHistoryDecoder.fit(training, recipe, seed, advance)
+        network: NetworkMixture | ShortHistoryDecoder
+        if not (unit is not None if for_loop is None else for_loop):
+            network = NetworkMixture.fit(training, recipe, seed, advance, short_recipe)
+        else:
+            network = ShortHistoryDecoder.fit(training, recipe, seed, advance)
         decoder = cls(network.parameters(), **fitted_parameters(training, network, unit))
         decoder.network.validation = network.validation
         return decoder
@@ -165,21 +180,15 @@ class JoinedDecoder(DecoderBase):
         valid : ndarray, shape (units,), optional
             0 where a count is missing.
         """
-        n, state = self.n_axes, self._state
-        self.units.set_position(*([0.0] * n))
+        units = self.units
+        units.set_position(*self._origin)
         said = self.network.predict(counts, valid)
-        np.multiply(self.units.predict(np.asarray(counts, float), valid)[n:], DM_PER_M, out=self.observed[:n])
-        np.divide(said[n:] - self.mean, self.unit, out=self.observed[n:])
-        np.clip(self.observed, -LARGEST_OBSERVED, LARGEST_OBSERVED, out=self.observed)
-        kernels.invert_observers(
-            self.weights, self.noise, self.precision, self.observed, self._work, self._system,
-            self._velocity, self._variance,
+        kernels.joined_answer(
+            units.predict(np.asarray(counts, float), valid), said, self.mean, self.unit, self.unit**2, DM_PER_M,
+            LARGEST_OBSERVED, self.share, self.weights, self.noise, self.precision, self.observed, self._work,
+            self._system, self._velocity, self._variance, self._state, self.variance,
         )  # fmt: skip
-        state[:n] = said[:n]
-        inverted = self._velocity * self.unit + self.mean
-        state[n:] = said[n:] + self.share * (inverted - said[n:])
-        self.variance[n:] = self._variance * self.unit**2
-        return state.copy()
+        return self._state.copy()
 
     def adapt(
         self, counts: np.ndarray, velocity: np.ndarray, learning_rate: float, valid: np.ndarray | None = None

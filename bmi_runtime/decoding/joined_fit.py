@@ -10,6 +10,7 @@ from bmi_runtime.calibration.readout import ReadoutPilot, rate_for_excess, stead
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.adaptive_decoders import poisson_tuning
 from bmi_runtime.decoding.batch_decoder import Training
+from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.shares import best_share
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
@@ -25,13 +26,13 @@ SHORTEST_MEMORY_S = 30.0
 """A read-out that forgets within a trial or two would be told by its teacher, who knows the target, where to go."""
 
 
-def fitted_parameters(training: Training, network: ShortHistoryDecoder, unit: float | None) -> dict[str, Any]:
+def fitted_parameters(training: Training, network: NetworkMixture | ShortHistoryDecoder, unit: float | None) -> dict[str, Any]:
     """Return the parameters of a `JoinedDecoder` beside those of its network.
 
     Parameters
     ----------
     training : Training
-    network : ShortHistoryDecoder
+    network : NetworkMixture or ShortHistoryDecoder
         Fitted to it, with its validation.
     unit : float, optional
         Of the velocity inside, in that of the training. Then it is for a loop: its mean is taken as 0, and its prior

@@ -19,6 +19,7 @@ from bmi_runtime.decoding.network_training import BatchSampler, Member, Recipe, 
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent_data import LARGEST_INPUT, Scales, Sequences, scales_of, sequences_of
 from bmi_runtime.kernels import gru
+from bmi_runtime.kernels import readout as kernels
 
 SMALLEST_SLOPE = 0.1  # of the largest: what the network hardly tells is not blown up
 DIRECTIONS = ("direction_mean", "direction_basis", "direction_power")
@@ -119,7 +120,6 @@ class NetworkDecoder(DecoderBase):
         self.moving = np.flatnonzero(self.columns >= self.width // 2)
         self.readout = AdaptiveReadout(self.directions, self.plan.pilot.noise, len(self.moving))
         self._said = np.zeros(len(self.columns))
-        self._corrected = np.zeros(len(self.moving))
         self._blank = self.mean.astype(float) / self.stride
         self.reset()
 
@@ -280,13 +280,11 @@ class NetworkDecoder(DecoderBase):
         hidden = self._step(phase)
         self._phase = (phase + 1) % self.stride
         self._marked = max(self._marked - 1, 0)
-        said, corrected = self._said, self._corrected
-        said[:] = self.outputs.mean(axis=0, dtype=np.float64)
-        corrected[:] = said[self.moving]
-        self.readout.correct(hidden, corrected)
-        state = np.full(self.width, np.nan)
-        state[self.columns] = self.centre + self.spread * said
-        state[self.columns[self.moving]] = self.centre[self.moving] + self.spread[self.moving] * corrected
+        state, readout = np.full(self.width, np.nan), self.readout
+        kernels.answer(
+            self.outputs, hidden, self.directions.mean, self.directions.basis, readout.features, readout.weights,
+            self.centre, self.spread, self.columns, self.moving, self._said, state,
+        )  # fmt: skip
         return state
 
     def lesson(self) -> Lesson:

@@ -26,7 +26,7 @@ class NetworkKind(NamedTuple):
 KINDS = {
     "recurrent": NetworkKind(RecurrentDecoder, Recipe(), network_training.LOOP_RECIPE),
     "short-history": NetworkKind(ShortHistoryDecoder, short_history.RECIPE, short_history.LOOP_RECIPE),
-    "joined": NetworkKind(JoinedDecoder, short_history.RECIPE, short_history.LOOP_RECIPE),
+    "joined": NetworkKind(JoinedDecoder, Recipe(), short_history.LOOP_RECIPE),
 }
 
 
@@ -61,7 +61,7 @@ def trained(
     recipe = recipe or (row.loop if for_loop else row.recording)
     if row.decoder is JoinedDecoder:
         unit = 1.0 / DM_PER_M if for_loop and in_m_s else None
-        return JoinedDecoder.fit(training, recipe, seed, advance, unit)
+        return JoinedDecoder.fit(training, recipe, seed, advance, unit, for_loop)
     decoder = row.decoder.fit(training, recipe, seed, advance)
     assert isinstance(decoder, NetworkDecoder)
     # with the memory of a recurrent network, faster answers only overshoot (docs/compare.md)

@@ -65,6 +65,59 @@ def invert_observers(weights, noise, precision, observed, work, system, velocity
 
 
 @kernel
+def joined_answer(
+    unit_state, said, mean, unit, unit_squared, per_m, largest, share, weights, noise, precision,
+    observed, work, system, velocity, velocity_variance, state, variance,
+):  # fmt: skip
+    """Write what the units' filter and the networks speak of together, and its variance.
+
+    Parameters
+    ----------
+    unit_state : float64, shape (2 axes,)
+        Of the units' filter, position and velocity, in m and m/s.
+    said : float64, shape (2 axes,)
+        What the networks say, in the decoder's unit.
+    mean : float64, shape (axes,)
+    unit, unit_squared : float
+        What 1 dm/s is in the decoder's unit of velocity, and its square.
+    per_m : float
+        Decimetres of a metre.
+    largest : float
+        Bound of the size of what is observed.
+    share : float64, shape (axes,)
+        Of the observers' inverse in the answer.
+    weights, noise, precision, observed, work, system, velocity
+        As :func:`invert_observers`; `observed` is written.
+    velocity_variance : float64, shape (axes,)
+        Work.
+    state : float64, shape (2 axes,)
+        Out, in the decoder's unit.
+    variance : float64, shape (2 axes,)
+        Out: the velocities' part.
+    """
+    n = len(mean)
+    for i in range(n):
+        observed[i] = bounded(unit_state[n + i] * per_m, largest)
+        observed[n + i] = bounded((said[n + i] - mean[i]) / unit, largest)
+    invert_observers(weights, noise, precision, observed, work, system, velocity, velocity_variance)
+    for i in range(n):
+        state[i] = said[i]
+        inverted = velocity[i] * unit + mean[i]
+        state[n + i] = said[n + i] + share[i] * (inverted - said[n + i])
+        variance[n + i] = velocity_variance[i] * unit_squared
+
+
+@kernel
+def bounded(value, largest):
+    """Return a value within ``[-largest, largest]``; one that is not a number stays."""
+    if value > largest:
+        return largest
+    if value < -largest:
+        return -largest
+    return value
+
+
+@kernel
 def solve_positive(system):
     """Solve, in place, for the right-hand sides beside a positive definite matrix, shape (n, n + sides)."""
     n, width = system.shape

@@ -105,3 +105,41 @@ def taught_error(features, residual, known, first, delay, rate, noise, weights, 
         if rate > 0.0 and past >= 0 and known[past]:
             teach(features[past], residual[past], rate, noise, weights, covariance, work)
     return total / max(number, 1)
+
+
+@kernel
+def answer(outputs, hidden, mean, basis, features, weights, centre, spread, columns, moving, said, state):
+    """Write what an ensemble says of a bin: the mean of its members, velocities corrected by the adapted read-out.
+
+    Parameters
+    ----------
+    outputs : float32, shape (members, outputs)
+    hidden : float32, shape (size,)
+        Of all members.
+    mean, basis, features, weights
+        As :func:`project` and :func:`read_out`; `features` is written.
+    centre, spread : float64, shape (outputs,)
+        Scale of the kinematics.
+    columns : int64, shape (outputs,)
+        Where they stand in `state`.
+    moving : int64, shape (velocities,)
+        Which of the outputs are velocities.
+    said : float64, shape (outputs,)
+        Out: the mean of the members.
+    state : float64, shape (width,)
+        Out, in the decoder's unit; columns that are not decoded stay as they are.
+    """
+    members = len(outputs)
+    for j in range(len(said)):
+        total = 0.0
+        for member in range(members):
+            total += outputs[member, j]
+        said[j] = total / members
+        state[columns[j]] = centre[j] + spread[j] * said[j]
+    project(hidden, mean, basis, features)
+    for axis in range(len(moving)):
+        j = moving[axis]
+        corrected = said[j]
+        for i in range(len(features)):
+            corrected += features[i] * weights[i, axis]
+        state[columns[j]] = centre[j] + spread[j] * corrected

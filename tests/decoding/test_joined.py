@@ -10,6 +10,7 @@ from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.network_kinds import trained
+from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
@@ -47,7 +48,7 @@ def velocity_r2(data, states):
 def fitted():
     data = recorded()
     learned, test = data.part(slice(0, 2400)), data.part(slice(2400, None))
-    return learned, test, JoinedDecoder.fit(learned, SMALL, seed=5)
+    return learned, test, JoinedDecoder.fit(learned, SMALL, seed=5, short_recipe=SMALL)
 
 
 def test_both_decode_what_a_linear_decoder_cannot(fitted):
@@ -55,6 +56,24 @@ def test_both_decode_what_a_linear_decoder_cannot(fitted):
     ridge = velocity_r2(test, decode_all(RidgeDecoder.fit(learned), test))
     alone = velocity_r2(test, decode_all(joined.network, test))
     assert alone > ridge + 0.03 and velocity_r2(test, decode_all(joined, test)) > alone - 0.02
+
+
+def test_on_a_recording_no_part_is_better_where_the_parts_were_weighed(fitted):
+    learned, test, joined = fitted
+    networks = joined.network
+    assert isinstance(networks, NetworkMixture) and (networks.share[2:] > 0.0).any()
+    whole, *parts = (velocity_r2(test, decode_all(d, test)) for d in (joined, networks.recurrent, networks.short_history))
+    assert whole > max(parts) - 0.01
+    mixture = NetworkMixture.fit(learned, BRIEF, short_recipe=BRIEF)
+    last = learned.part(slice(mixture.validation.first, None))
+    for part in (mixture.recurrent, mixture.short_history):
+        assert mixture.validation.r2 >= velocity_r2(last, part.validation.states)
+
+
+def test_in_a_loop_nothing_remembers_its_training():
+    data = recorded(bins=400)
+    assert isinstance(trained("joined", data, BRIEF, for_loop=True).network, ShortHistoryDecoder)
+    assert isinstance(trained("joined", data, BRIEF, for_loop=True, in_m_s=False).network, ShortHistoryDecoder)
 
 
 def test_a_file_is_the_decoder_and_a_snapshot_goes_on_to_the_bit(fitted, tmp_path):
@@ -126,7 +145,7 @@ def test_a_velocity_that_is_not_known_teaches_nothing(fitted):
 @pytest.mark.parametrize("axes", [1, 3, 8])
 def test_any_number_of_axes(axes):
     data = recorded(bins=500, axes=axes)
-    joined = JoinedDecoder.fit(data, BRIEF)
+    joined = JoinedDecoder.fit(data, BRIEF, short_recipe=BRIEF)
     states = decode_all(joined, data)
     assert states.shape == (500, 2 * axes) and np.isfinite(states[:, axes:]).all() and len(joined.variance) == 2 * axes
 
@@ -136,7 +155,7 @@ def test_features_that_are_no_counts_have_gaussian_units():
     rng = np.random.default_rng(0)
     features = 10.0 * data.velocity @ rng.standard_normal((2, 25)) + rng.standard_normal((800, 25))
     data = dataclasses.replace(data, counts=features)
-    joined = JoinedDecoder.fit(data, BRIEF)
+    joined = JoinedDecoder.fit(data, BRIEF, short_recipe=BRIEF)
     assert joined.model.likelihood == "gaussian" and velocity_r2(data, decode_all(joined, data)) > 0.8
 
 

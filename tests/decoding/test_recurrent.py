@@ -197,7 +197,7 @@ def test_teaching_never_uses_what_a_loop_could_not_yet_know(trained):
         kinematics = recording.kinematics.copy()
         if changed is not None:
             kinematics[changed, 2:] += 10.0
-        decoder = CombinedDecoder(HistoryDecoder(25, 0.05, False), 0.05, small)
+        decoder = CombinedDecoder(HistoryDecoder(25, 0.05, False), 0.05, small, short_recipe=small)
         session = OpenLoopSession(
             open_loop_config(recording), decoder, recording.trial_start, recording.restart, 800, teach_delay=20
         )
