@@ -2,11 +2,13 @@
 
 usage: python benchmarks/decode.py [FILE ...] [--simulated N]
        python benchmarks/decode.py FILE ... --networks [--peer "PYTHON SCRIPT"]
+       python benchmarks/decode.py --inference
 
 Without a FILE, simulated recordings alone: smooth movements, log-linear Poisson units that lead the hand by 0 to 4
 bins, 20 to 100 ms bins, 8 to 120 units, half of them with drifting tuning, some with silent and duplicate units.
-With --networks: the decoders of ``bmi train`` trained on the first four fifths, frozen, scored on the rest, what their
-training and a bin of inference cost; --peer runs another program on the same arrays (as .npz) with its own split.
+With --networks: the decoders of ``bmi train`` trained on the first four fifths, frozen, scored on the rest, and what
+their training costs; --peer runs another program on the same arrays (as .npz) with its own split. With --inference:
+what a bin takes with 256 units.
 """
 
 import argparse
@@ -27,8 +29,10 @@ from bmi_runtime.decoding import baselines
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.comparison import training_of
 from bmi_runtime.decoding.history import HistoryDecoder
+from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.network_kinds import KINDS, trained
 from bmi_runtime.decoding.offline_session import OpenLoopSession, coefficient_of_determination, open_loop_config, scores
+from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.sources.datafile import load_recording, recording_from_arrays
 
 
@@ -83,7 +87,10 @@ def measure(recording):
 
 
 def inference_us(kind, for_loop, units=256, bins=2000):
-    """Return the CPU time of a bin of the landed size at 256 units, us, untrained: the arithmetic is the same."""
+    """Return the time of a bin at 256 units, us: median, and median of the quietest tenth of stretches of 20 bins.
+
+    The sizes are those of the recipes; the networks are hardly trained: the arithmetic is the same.
+    """
     rng = np.random.default_rng(0)
     velocity = np.cumsum(rng.standard_normal((bins, 2)), axis=0) * 0.01
     starts = np.arange(bins) == 0
@@ -91,16 +98,31 @@ def inference_us(kind, for_loop, units=256, bins=2000):
     data = Training(
         counts, np.hstack([np.full((bins, 2), np.nan), velocity]), starts, starts, 0.02 if for_loop else 0.05
     )
-    row = KINDS[kind]
-    recipe = dataclasses.replace(row.loop if for_loop else row.recording, fewest_updates=1, most_updates=1)
-    decoder = trained(kind, data, recipe, for_loop=for_loop)
+    row, brief = KINDS[kind], {"fewest_updates": 1, "most_updates": 1}
+    recipe = dataclasses.replace(row.loop if for_loop else row.recording, **brief)
+    if kind == "joined" and not for_loop:
+        decoder = JoinedDecoder.fit(data, recipe, short_recipe=dataclasses.replace(ShortHistoryDecoder.RECIPE, **brief))
+    else:
+        decoder = trained(kind, data, recipe, for_loop=for_loop)
     decode_all(decoder, data.part(slice(0, 50)))
     spent = np.empty(bins)
     for index, bin_counts in enumerate(counts):
         before = time.perf_counter_ns()
         decoder.predict(bin_counts)
         spent[index] = time.perf_counter_ns() - before
-    return float(np.median(spent)) / 1e3
+    stretches = np.sort(np.median(spent.reshape(-1, 20), axis=1))
+    return float(np.median(spent)) / 1e3, float(np.median(stretches[: len(stretches) // 10])) / 1e3
+
+
+def inference():
+    """Print what a bin of inference takes, of every kind, for a recording and for a loop."""
+    rows = []
+    for kind in KINDS:
+        us = {purpose: inference_us(kind, purpose == "loop") for purpose in ("loop", "recording")}
+        said = ", ".join(f"{median:.0f} for a {name} ({quiet:.0f} when quiet)" for name, (median, quiet) in us.items())
+        print(f"{kind:14s} 256 units, us a bin: {said}", flush=True)
+        rows.append({"decoder": kind, "inference_us": us})
+    return rows
 
 
 def networks(files, peer):
@@ -128,10 +150,6 @@ def networks(files, peer):
                 said = subprocess.run([*peer.split(), str(path)], capture_output=True, text=True, check=True).stdout
             print(f"{recording.name[:30]:30s} peer: {said.splitlines()[0]}", flush=True)
             rows.append({"file": recording.name, "decoder": "peer", "said": said})
-    for kind in KINDS:
-        us = {purpose: inference_us(kind, purpose == "loop") for purpose in ("recording", "loop")}
-        print(f"{kind:14s} 256 units, us a bin: {us['recording']:.0f} for recordings, {us['loop']:.0f} for a loop")
-        rows.append({"decoder": kind, "inference_us": us})
     print(json.dumps({"networks": rows}))
 
 
@@ -153,7 +171,11 @@ def main():
     parser.add_argument("--simulated", type=int, default=8)
     parser.add_argument("--networks", action="store_true")
     parser.add_argument("--peer", default="")
+    parser.add_argument("--inference", action="store_true")
     options = parser.parse_args()
+    if options.inference:
+        print(json.dumps({"inference": inference()}))
+        return
     if options.networks:
         networks(options.files, options.peer)
         return

@@ -154,7 +154,7 @@ class CombinedDecoder:
         self._mark = (False, False)
 
     def freeze(self) -> None:
-        """End learning: train the joined decoder, measure the shares, and fill the states with the last training bins."""
+        """End learning: train the joined decoder, measure the shares, fill the states with the last training bins."""
         mark, self._mark = self._mark, (False, False)
         training = self._training()
         self.history.freeze()

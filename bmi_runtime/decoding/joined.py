@@ -1,7 +1,8 @@
 """The joined decoder: networks and the adaptive units, both observers of one velocity.
 
 Two estimates are made of every bin: what networks say (in a loop of the last few tenths of a second), and what the
-velocity filter says from the encoding model of the units, which adapts. Both are taken as encodings of the intended velocity,
+velocity filter says from the encoding model of the units, which adapts. Both are taken as encodings of the intended
+velocity,
 
     o = b + H v + n,   n with covariance R,
 

@@ -26,7 +26,9 @@ SHORTEST_MEMORY_S = 30.0
 """A read-out that forgets within a trial or two would be told by its teacher, who knows the target, where to go."""
 
 
-def fitted_parameters(training: Training, network: NetworkMixture | ShortHistoryDecoder, unit: float | None) -> dict[str, Any]:
+def fitted_parameters(
+    training: Training, network: NetworkMixture | ShortHistoryDecoder, unit: float | None
+) -> dict[str, Any]:
     """Return the parameters of a `JoinedDecoder` beside those of its network.
 
     Parameters

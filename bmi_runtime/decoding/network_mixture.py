@@ -1,8 +1,8 @@
 """The networks of the joined decoder on recordings: recurrent ones and short histories, mixed as validation says.
 
-A recurrent network knows more of the movement than a short history does, but the two err differently. Their errors along
-the last fifth, on which neither was trained, have the covariance C per kinematic column; what is said is the convex
-combination w of least ``w' C w``. So the mixture is, on that part, never worse than the better of the two.
+A recurrent network knows more of the movement than a short history does, but the two err differently. Their errors
+along the last fifth, on which neither was trained, have the covariance C per kinematic column; what is said is the
+convex combination w of least ``w' C w``. So the mixture is, on that part, never worse than the better of the two.
 """
 
 from __future__ import annotations

@@ -29,7 +29,10 @@ from bmi_runtime.sources.session_file import session_recording
 
 NICENESS = 15  # the loop and the operator's window come first
 ANSWER_S = 5.0
-HEARD_EVERY_S, SILENCE_S = 3.0, 15.0  # a training holds the interpreter for seconds on a busy machine
+SILENCE_S, WORDS = (
+    15.0,
+    5,
+)  # of a learner that is heard five times in it; a training holds the interpreter for seconds on a busy machine
 
 
 class Learner:
@@ -47,11 +50,16 @@ class Learner:
         Of the training.
     least_s : float
         Fewer seconds of intention are not learned from.
+    silence_s : float
+        After so long without a word the session takes this process for lost; it speaks five times as often.
     """
 
-    def __init__(self, recording, control_address: str, kind: str = "recurrent", seed: int = 1, least_s: float = 30.0):
+    def __init__(
+        self, recording, control_address: str, kind: str = "recurrent", seed: int = 1, least_s: float = 30.0,
+        silence_s: float = SILENCE_S,
+    ):  # fmt: skip
         self.recording, self.address, self.kind = pathlib.Path(recording), control_address, kind
-        self.seed, self.least_s = seed, least_s
+        self.seed, self.least_s, self.silence_s = seed, least_s, silence_s
         self.refits = 0
 
     def training(self) -> Training:
@@ -130,8 +138,8 @@ class Learner:
 
         def beat() -> None:
             while not ended.is_set():
-                self._asked({"learner": SILENCE_S})
-                ended.wait(HEARD_EVERY_S)
+                self._asked({"learner": self.silence_s})
+                ended.wait(self.silence_s / WORDS)
 
         thread = threading.Thread(target=beat, name="learner-heard", daemon=True)
         thread.start()

@@ -62,7 +62,8 @@ def test_on_a_recording_no_part_is_better_where_the_parts_were_weighed(fitted):
     learned, test, joined = fitted
     networks = joined.network
     assert isinstance(networks, NetworkMixture) and (networks.share[2:] > 0.0).any()
-    whole, *parts = (velocity_r2(test, decode_all(d, test)) for d in (joined, networks.recurrent, networks.short_history))
+    decoders = (joined, networks.recurrent, networks.short_history)
+    whole, *parts = (velocity_r2(test, decode_all(decoder, test)) for decoder in decoders)
     assert whole > max(parts) - 0.01
     mixture = NetworkMixture.fit(learned, BRIEF, short_recipe=BRIEF)
     last = learned.part(slice(mixture.validation.first, None))

@@ -1,10 +1,12 @@
 """The learner beside the loop: what it fits from a recording, what it hands over, and that dying harms nothing."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
@@ -131,3 +133,64 @@ def test_killed_while_it_trains_it_leaves_nothing_and_the_recording_is_whole(rec
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert recorded.read_bytes() == before and not list(recorded.parent.glob("a.learned-*"))
+
+
+def free_port():
+    """Find a port that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+LEARNING = """
+import sys
+from bmi_runtime.session.learner import Learner
+learner = Learner(sys.argv[1], sys.argv[2], "joined", least_s=2.0, silence_s=2.0)
+with learner.heard():
+    learner.refit(lambda text: print(text, flush=True))
+"""
+
+
+def waited_for(condition, seconds=90.0):
+    """Wait for a condition of another process; a busy machine may need long."""
+    ends = time.monotonic() + seconds
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert condition()
+
+
+def test_killed_beside_a_live_session_the_loop_decodes_on_and_the_operator_is_told(tmp_path):
+    path, (address, publish, output) = tmp_path / "live.mcap", (f"tcp://127.0.0.1:{free_port()}" for _ in range(3))
+    sockets = {"control": address, "publish": publish, "output": output}
+    settings = [*WORLD[:2], *(f"telemetry.{name}_address={value}" for name, value in sockets.items())]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    run = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--json", "--record", str(path)]
+    session = subprocess.Popen([*run, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def told():
+        return [m["name"] for _, m in Recording(path).messages("event") if m["name"].startswith("learner")]
+
+    try:
+        waited_for(lambda: path.exists() and Recording(path).n_steps > 80)
+        learner = subprocess.Popen(
+            [sys.executable, "-c", LEARNING, str(path), address], stdout=subprocess.PIPE, text=True
+        )
+        assert "training a joined decoder" in learner.stdout.readline()
+        waited_for(lambda: told() == ["learner-began"])
+        learner.send_signal(signal.SIGKILL)
+        learner.communicate()
+        waited_for(lambda: told() == ["learner-began", "learner-lost"])
+    finally:
+        session.send_signal(signal.SIGINT)
+        session.communicate(timeout=60)
+    recording = Recording(path)
+    assert session.returncode == 0 and not list(tmp_path.glob("*.npz")) and Replay(recording).run()["identical"]
+    (lost,) = (m["bin"] for _, m in recording.messages("event") if m["name"] == "learner-lost")
+    index = recording.column("input", "bin_index")
+    assert (index == np.arange(len(index))).all() and len(index) >= lost  # no bin is missing, before and after
+    alone = tmp_path / "alone.mcap"
+    launch.run(launch.assemble(configuration.load(None, [*settings, f"recording.path='{alone}'"]), "max"), len(index))
+    late = np.flatnonzero(recording.column("input", "behind"))  # a busy machine: the subject moved on meanwhile
+    until = late[0] if len(late) else len(index)
+    with_it, without = (r.column("output", "decoded", 0, int(until)) for r in (recording, Recording(alone)))
+    np.testing.assert_array_equal(with_it, without)
