@@ -9,11 +9,12 @@ modes of ``M = E[g g'] / Z`` the filter settles at
 
 and the adapted weights cost, over the best fixed ones, in units of squared velocity,
 
-    D = Z sum_a k_a / (2 - k_a) F_a,    F_a = 1 + 2 sum_l (1 - k_a)^l r_a(l).
+    D = Z sum_a k_a / (2 - k_a) F_a,    F_a = (G_a(0) + 2 sum_l (1 - k_a)^l G_a(l)) / (Z^2 m_a).
 
-r_a is the autocorrelation of the score ``g_a z``: what a decoder leaves is smooth in time, and so are the features, so
-that F is 2 to 6 on motor cortex and a calibration that takes the residuals as white is as many times too optimistic.
-(Derivation: ``e <- (1 - k) e + p g z / Z`` per mode, squared, summed over the pairs of bins; white scores give F = 1.)
+G_a is the autocovariance of the score ``g_a z``: what a decoder leaves is smooth in time, and so are the features, and
+it leaves more where the features are large, so that F is 2 to 6 on motor cortex and a calibration that takes the
+residuals as white is as many times too optimistic. (Derivation: ``e <- (1 - k) e + p g z / Z`` per mode, squared,
+summed over the pairs of bins; white scores that do not depend on the features give F = 1.)
 
 Where the best weights differ from the trained ones by c (variance per unit of power) and walk by q per bin, the error
 over T bins taught d bins late is the sum of the mean of
@@ -49,11 +50,13 @@ class ReadoutPilot:
         Mean square of the features in the modes of their second moment.
     noise : float
         Variance Z of what the best fixed read-out leaves, mean of the outputs.
-    correlation : ndarray, shape (lags,)
-        Autocorrelation of the scores at lags of 1, 2, ... bins, mean of modes and outputs.
+    correlation : ndarray, shape (lags, modes) or (lags,)
+        Autocorrelation of the scores at lags of 1, 2, ... bins, mean of the outputs (and of the modes).
     bin_s : float
     bins : int
         Length of the stretch.
+    strength : ndarray, shape (modes,), or float
+        Variance of the scores over ``Z^2 m``, which it has where the residual does not depend on the features.
     """
 
     power: np.ndarray
@@ -61,6 +64,7 @@ class ReadoutPilot:
     correlation: np.ndarray
     bin_s: float
     bins: int
+    strength: np.ndarray | float = 1.0
 
     @property
     def information(self) -> np.ndarray:
@@ -90,18 +94,21 @@ class ReadoutPilot:
         scores = np.zeros((len(features), used.shape[1], left.shape[1]))
         scores[rows] = (used @ directions)[:, :, None] * left[:, None, :]
         lags = int(min(round(LONGEST_LAG_S / bin_s), len(used) // 8))
-        return cls(np.maximum(power, 1e-12), noise, _autocorrelation(scores, known, lags), float(bin_s), len(used))
+        power = np.maximum(power, 1e-12)
+        variance = (scores[rows] ** 2).mean(axis=(0, 2))
+        correlation = _autocorrelation(scores, known, lags)
+        return cls(power, noise, correlation, float(bin_s), len(used), variance / (power * noise + 1e-300))
 
 
 def _autocorrelation(scores: np.ndarray, known: np.ndarray, lags: int) -> np.ndarray:
-    """Return the mean autocorrelation of scores (bins, modes, outputs), tapered (Bartlett) against its own noise."""
-    flat = scores.reshape(len(scores), -1)
-    flat = flat / np.sqrt((flat**2).mean(axis=0) + 1e-300)
-    found = np.zeros(lags)
+    """Return the autocorrelation (lags, modes) of scores (bins, modes, outputs), tapered against its noise."""
+    variance = (scores[known] ** 2).mean(axis=(0, 2)) + 1e-300
+    found = np.zeros((lags, scores.shape[1]))
     for lag in range(1, lags + 1):
         pairs = known[lag:] & known[:-lag]
-        found[lag - 1] = (flat[lag:] * flat[:-lag])[pairs].mean() / (flat[known] ** 2).mean() if pairs.any() else 0.0
-    return found * (1.0 - np.arange(1, lags + 1) / (lags + 1.0))
+        if pairs.any():
+            found[lag - 1] = (scores[lag:] * scores[:-lag])[pairs].mean(axis=(0, 2)) / variance
+    return found * (1.0 - np.arange(1, lags + 1) / (lags + 1.0))[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +144,33 @@ def steady(pilot: ReadoutPilot, rate: float) -> ReadoutSteady:
     m = pilot.information
     variance = 0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m))
     gain = np.minimum(variance * m, 1.0)
-    lags = np.arange(1, len(pilot.correlation) + 1)
-    spread = 1.0 + 2.0 * ((1.0 - gain[:, None]) ** lags * pilot.correlation).sum(axis=1)
+    correlation = pilot.correlation if pilot.correlation.ndim == 2 else pilot.correlation[:, None]
+    lags = np.arange(1, len(correlation) + 1)[:, None]
+    spread = pilot.strength * (1.0 + 2.0 * ((1.0 - gain) ** lags * correlation).sum(axis=0))
     spread = np.maximum(spread, 0.1)
     each = pilot.noise * gain / (2.0 - gain)
     return ReadoutSteady(rate, variance, gain, spread, float((each * spread).sum()), float(each.sum()))
+
+
+def halved(pilot: ReadoutPilot, rate: float, block: int) -> tuple[float, float]:
+    """Return the excess squared error of one output that is taught every other block of bins, and with white scores.
+
+    Parameters
+    ----------
+    pilot : ReadoutPilot
+    rate : float
+    block : int
+        Bins of a block.
+    """
+    m, lags = 0.5 * pilot.information, np.arange(1, len(pilot.correlation) + 1)
+    variance = 0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m))
+    gain = np.minimum(variance * m, 1.0)
+    phase = lags % (2 * block)
+    together = np.where(phase < block, 1.0 - phase / block, phase / block - 1.0)  # of the taught bins
+    correlation = pilot.correlation if pilot.correlation.ndim == 2 else pilot.correlation[:, None]
+    sums = ((1.0 - gain) ** lags[:, None] * correlation * together[:, None]).sum(axis=0)
+    each = 2.0 * pilot.noise * gain / (2.0 - gain)  # it is taught half, and costs in every bin
+    return float((each * np.maximum(pilot.strength * (1.0 + 2.0 * sums), 0.1)).sum()), float(each.sum())
 
 
 def rate_for_excess(pilot: ReadoutPilot, wanted: float) -> float:

@@ -61,12 +61,13 @@ def readout_answer(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], 
     from bmi_runtime.decoding.fitted_file import load_fitted
 
     fitted = load_fitted(path)
-    if fitted.kind not in ("recurrent", "short-history"):
+    if fitted.kind not in ("recurrent", "short-history", "joined"):
         raise BadInput(f"{path} holds the decoder '{fitted.kind}'; --method readout takes a file of 'bmi train'")
-    plan = ReadoutPlan.from_parameters(fitted.parameters)
+    parameters = _of_networks(fitted.parameters)
+    plan = ReadoutPlan.from_parameters(parameters)
     pilot, drift = plan.pilot, plan.drift
-    columns, spread = np.atleast_1d(fitted.parameters["columns"]), np.atleast_1d(fitted.parameters["spread"])
-    spread = spread[columns >= int(fitted.parameters["width"]) // 2]
+    columns, spread = np.atleast_1d(parameters["columns"]), np.atleast_1d(parameters["spread"])
+    spread = spread[columns >= int(parameters["width"]) // 2]
     wishes = {name: options[name] for name in ("learning_rate", "max_error", "max_convergence_time")}
     given = [name for name, value in wishes.items() if value is not None]
     if len(given) > 1:
@@ -102,9 +103,47 @@ def readout_answer(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], 
         "excess_error_sd": excess, "excess_error_sd_white": np.sqrt(state.excess_white) * spread,
         "overdispersion": float(state.overdispersion.mean()), "half_life_s": half_life, "convergence_time_s": seconds,
     }  # fmt: skip
+    recorded, along = _along_the_recording(plan, rate, spread)
+    result |= recorded
     return result, (
         f"{text}\nadds an error of sd {', '.join(f'{x:.3g}' for x in excess)} to the decoded velocity (what the "
         f"network leaves has {', '.join(f'{x:.3g}' for x in result['residual_sd'])}); smooth residuals make that "
         f"{math.sqrt(result['overdispersion']):.2g} times what white ones would\nhalf life {half_life:.4g} s, slowest "
-        f"direction converged in {seconds:.4g} s; best for the next {HORIZON_S:g} s: {best:.4g}"
+        f"direction converged in {seconds:.4g} s; best for the next {HORIZON_S:g} s: {best:.4g}{along}"
+    )
+
+
+def _of_networks(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the networks whose read-out adapts: in a joined decoder the recurrent ones, if any."""
+    for prefix in ("network.recurrent.", "network."):
+        if f"{prefix}columns" in parameters:
+            return {key.removeprefix(prefix): value for key, value in parameters.items() if key.startswith(prefix)}
+    return parameters
+
+
+def _along_the_recording(plan, rate: float, spread) -> tuple[dict[str, Any], str]:
+    """Return what the exact recursion and two halves say along the validation part, as keys and as text."""
+    from bmi_runtime.calibration.readout_exact import Residual, excess_along
+    from bmi_runtime.calibration.readout_halves import cost_of
+    from bmi_runtime.decoding.adaptive_readout import steady_covariance
+
+    if plan.features is None:
+        return {}, ""
+    features, residual, pilot = plan.features.astype(float), plan.residual.astype(float), plan.pilot
+    try:
+        left = Residual.measured(residual)
+    except ValueError as error:
+        return {}, f"\nno exact recursion: {error}"
+    power = np.r_[1.0, (features[:, 1:] ** 2).mean(axis=0)]
+    exact = excess_along(features, left, rate, steady_covariance(power, pilot.noise, rate))
+    last = float(exact[len(exact) // 2 :].mean())
+    cost = cost_of(features, residual, rate, pilot.bin_s)
+    sd = np.sqrt(last) * spread
+    return {
+        "excess_error_sd_exact": sd,
+        "halves": {"measured": cost.measured, "expected": cost.expected, "ratio": cost.measured / cost.expected},
+    }, (
+        f"\nthe exact recursion, which takes the residuals as independent of the features, says "
+        f"{', '.join(f'{x:.3g}' for x in sd)} in the second half of the validation part; two read-outs taught by its "
+        f"halves differ by {cost.measured / cost.expected:.2g} times the variance expected of them"
     )

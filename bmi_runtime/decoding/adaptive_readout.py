@@ -71,12 +71,16 @@ class ReadoutPlan:
     drift : Drift
     rates, change : ndarray
         Tried along the last fifth of the training part, and how the mean squared error changed.
+    features, residual : float32, shape (bins, p) and (bins, outputs), optional
+        Of that fifth, for the exact recursion; a residual that is not known is NaN.
     """
 
     pilot: ReadoutPilot
     drift: Drift
     rates: np.ndarray
     change: np.ndarray
+    features: np.ndarray | None = None
+    residual: np.ndarray | None = None
 
     @classmethod
     def measured(
@@ -104,7 +108,8 @@ class ReadoutPlan:
         change = errors[1:] - errors[0]
         drift = fit_drift(pilot, rates, change, len(features), delay)
         unsure = pilot.noise * float(steady(pilot, RATES[0]).overdispersion.mean()) / max(trained_bins, 1)
-        return cls(pilot, Drift(max(drift.start, unsure), drift.walk), rates, change)
+        kept = (features.astype(np.float32), residual.astype(np.float32))
+        return cls(pilot, Drift(max(drift.start, unsure), drift.walk), rates, change, *kept)
 
     def rate(self, bins: int, delay: int) -> float:
         """Return the calculated rate for a stretch of `bins`, taught `delay` bins late; 0: better not at all."""
@@ -112,11 +117,18 @@ class ReadoutPlan:
 
     def parameters(self) -> dict[str, Any]:
         """Return the numbers that it is made from."""
-        return {
+        numbers = {
             "readout_power": self.pilot.power, "readout_noise": self.pilot.noise, "readout_bin_s": self.pilot.bin_s,
             "readout_correlation": self.pilot.correlation, "readout_bins": self.pilot.bins,
-            "readout_start": self.drift.start, "readout_walk": self.drift.walk,
-            "readout_rates": self.rates, "readout_change": self.change,
+            "readout_strength": self.pilot.strength, "readout_start": self.drift.start,
+            "readout_walk": self.drift.walk, "readout_rates": self.rates, "readout_change": self.change,
+        }  # fmt: skip
+        if self.features is None or self.residual is None:
+            return numbers
+        known = np.isfinite(self.residual)  # a file holds no NaN
+        return numbers | {
+            "readout_features": self.features, "readout_residual": np.where(known, self.residual, np.float32(0.0)),
+            "readout_known": known.all(axis=1).astype(np.uint8),
         }  # fmt: skip
 
     @classmethod
@@ -125,10 +137,13 @@ class ReadoutPlan:
         own = {name.removeprefix("readout_"): value for name, value in given.items() if name.startswith("readout_")}
         pilot = ReadoutPilot(
             np.atleast_1d(own["power"]), float(own["noise"]), np.atleast_1d(own["correlation"]),
-            float(own["bin_s"]), int(own["bins"]),
+            float(own["bin_s"]), int(own["bins"]), np.asarray(own.get("strength", 1.0), float),
         )  # fmt: skip
-        drift = Drift(float(own["start"]), float(own["walk"]))
-        return cls(pilot, drift, np.atleast_1d(own["rates"]), np.atleast_1d(own["change"]))
+        drift, tried = Drift(float(own["start"]), float(own["walk"])), (own["rates"], own["change"])
+        if "features" not in own:  # of a file from before
+            return cls(pilot, drift, *(np.atleast_1d(values) for values in tried))
+        residual = np.where(own["known"][:, None] > 0, own["residual"], np.float32(np.nan))
+        return cls(pilot, drift, *(np.atleast_1d(values) for values in tried), own["features"], residual)
 
 
 def steady_covariance(power: np.ndarray, noise: float, rate: float) -> np.ndarray:
