@@ -142,6 +142,8 @@ def _open(paths, names, options, as_json):
         for sentence in (odd := of_bins(recording)):
             say(f"odd: {sentence}", True)
         here = names if options["chosen"] else _affordable(names, recording)
+        if trained := [name for name in here if name in (*NETWORKS.split(","), "short-history")]:
+            say(f"{options['folds']} folds, networks ({', '.join(trained)}) are trained in each", True)
         with progress(recording.name, options["folds"] * len(here)) as advance:
             rows = compare_decoders(recording, here, options["folds"], options["seed"], advance)
         title = path if recording.name in tables else recording.name

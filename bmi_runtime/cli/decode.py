@@ -64,7 +64,7 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
         f"{recording.described}; learning from {bins_train} bins, decoding {recording.n_bins - bins_train}",
         as_json,
     )
-    decoder, states, timing = _stream(recording, bins_train, direct, seed, teach_delay)
+    decoder, states, timing = _stream(recording, bins_train, direct, seed, teach_delay, as_json)
     answers = {"best": scores(recording, states, bins_train)}
     for name, said in decoder.answers.items():
         if name == "taught" and not teach_delay:
@@ -153,7 +153,7 @@ def _taught(decoder, answers, recording, bins_train, delay):
     return report
 
 
-def _stream(recording, bins_train, direct, seed, teach_delay):
+def _stream(recording, bins_train, direct, seed, teach_delay, as_json):
     """Return the decoder, the decoded states, and how long it took."""
     import time
 
@@ -162,7 +162,7 @@ def _stream(recording, bins_train, direct, seed, teach_delay):
     from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
 
     history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None, recording.n_axes)
-    decoder = CombinedDecoder(history, recording.bin_s, seed=seed)
+    decoder = CombinedDecoder(history, recording.bin_s, seed=seed, tell=lambda text: say(text, as_json))
     config = open_loop_config(recording)
     session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train, teach_delay)
     decoder.warm_up()

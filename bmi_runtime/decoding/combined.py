@@ -35,6 +35,8 @@ class CombinedDecoder:
     advance : callable
         Told of the training, in networks.
     short_recipe : Recipe, optional
+    tell : callable
+        Told what takes long.
 
     Attributes
     ----------
@@ -61,9 +63,10 @@ class CombinedDecoder:
         seed: int = 1,
         advance: Callable[[float], None] = lambda amount: None,
         short_recipe: Recipe | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ):
         self.history, self.bin_s, self.recipe, self.seed, self.advance = history, bin_s, recipe, seed, advance
-        self.short_recipe = short_recipe
+        self.short_recipe, self.tell = short_recipe, tell
         self.joined: JoinedDecoder | None = None
         self.share = np.zeros(4)
         self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": [], "joined": [], "taught": []}
@@ -158,6 +161,7 @@ class CombinedDecoder:
         mark, self._mark = self._mark, (False, False)
         training = self._training()
         self.history.freeze()
+        self.tell(f"the training part ends: networks are trained on its {len(training.counts)} bins")
         joined = JoinedDecoder.fit(training, self.recipe, self.seed, self.advance, short_recipe=self.short_recipe)
         self.joined, validation = joined, joined.validation
         if validation is not None:

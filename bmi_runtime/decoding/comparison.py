@@ -18,6 +18,8 @@ import numpy as np
 
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.fitting import fit_decoder
+from bmi_runtime.decoding.joined import JoinedDecoder
+from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.errors import BadInput, BmiError, first_line
 
 PURGE_S = 1.0
@@ -25,6 +27,7 @@ SEGMENT_S = 10.0
 DRAWS = 2000
 LEVEL = 0.95
 FEWEST_TRAINING_BINS = 200
+NETWORKS_OF_JOINED = {"joined": "", "recurrent": "recurrent", "short-history": "short_history"}
 CANNOT_BE_FITTED = (np.linalg.LinAlgError, ArithmeticError, ValueError, IndexError, BmiError)
 
 
@@ -104,18 +107,43 @@ def held_out_states(
         part = f" that fold {fold} of {folds} learns from"
         check_decodable(about, learned.counts, learned.velocity, part)
         origin = centre_of(learned.position)
-        centred = learned.about(origin)
+        fits = Fits(learned.about(origin), names)
         for name in names:
             advance()
             if name in noted:
                 continue
             try:
-                states[name][test] = decode_all(fit_decoder(name, centred), unseen) + np.r_[origin, 0.0 * origin]
+                states[name][test] = decode_all(fits.of(name), unseen) + np.r_[origin, 0.0 * origin]
             except CANNOT_BE_FITTED as error:
                 noted[name] = f"cannot be fitted to the bins{part} ({first_line(error)})"
                 if failed is None:
                     raise BadInput(f"{about}: '{name}' {noted[name]}") from None
     return {name: found for name, found in states.items() if name not in noted}
+
+
+class Fits:
+    """The decoders of one fold; networks that two of them have in common are trained once.
+
+    Parameters
+    ----------
+    training : Training
+    names : sequence of str
+        All that will be asked for.
+    """
+
+    def __init__(self, training: Training, names: Sequence[str]):
+        self.training, self._joined = training, "joined" in names
+        self._networks: NetworkMixture | None = None
+
+    def of(self, name: str) -> Any:
+        """Return the decoder `name`: a recurrent ensemble is to the bit the one in the joined decoder."""
+        if not self._joined or name not in NETWORKS_OF_JOINED:
+            return fit_decoder(name, self.training)
+        if self._networks is None:
+            self._networks = NetworkMixture.fit(self.training)
+        if name == "joined":
+            return JoinedDecoder.of_networks(self.training, self._networks)
+        return getattr(self._networks, NETWORKS_OF_JOINED[name])
 
 
 def segment_sums(true: np.ndarray, decoded: np.ndarray, segment: np.ndarray) -> np.ndarray:

@@ -136,6 +136,13 @@ class JoinedDecoder(DecoderBase):
             network = NetworkMixture.fit(training, recipe, seed, advance, short_recipe)
         else:
             network = ShortHistoryDecoder.fit(training, recipe, seed, advance)
+        return cls.of_networks(training, network, unit)
+
+    @classmethod
+    def of_networks(
+        cls, training: Training, network: NetworkMixture | ShortHistoryDecoder, unit: float | None = None
+    ) -> Self:
+        """Return the decoder of networks that were fitted to `training`, which it weighs beside the units."""
         decoder = cls(network.parameters(), **fitted_parameters(training, network, unit))
         decoder.network.validation = network.validation
         return decoder
