@@ -1,15 +1,18 @@
 """The simulated closed loop: from an untrained model, and in the hard world with and without adaptation.
 
     python benchmarks/closed_loop.py [--seeds 5] [--jobs 2]
-    python benchmarks/closed_loop.py --decoders [--seeds 8] [--jobs 2] [--set decoder.gain=2.5]
+    python benchmarks/closed_loop.py --decoders [--seeds 8] [--jobs 2] [--calculated-gain] [--world PILOT]
 
 Rows: the default configuration with adaptation (targets reached per minute, beside a decoder that knows the truth), and
 ``configs/hard_world.toml`` with adaptation and with the true initial model but no adaptation. With ``--decoders``: the
-decoders of ``bmi compare --closed-loop`` in both worlds, 120 s to learn, 120 s (180 s) scored, as tables.
+decoders of ``bmi compare --closed-loop`` in both worlds, 120 s to learn, 120 s (180 s) scored, as tables; with --world
+also in the world that is fitted to PILOT. With --calculated-gain each is then steered with for a minute, and has the
+gain that is calculated from it.
 """
 
 import argparse
 import concurrent.futures
+import functools
 import json
 import os
 
@@ -19,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from bmi_runtime import config as configuration
 from bmi_runtime.cli.compare_closed_loop import compare_closed_loop, table_row
 from bmi_runtime.messages import Bin
+from bmi_runtime.rehearsal.fit import world_of
 from bmi_runtime.session.core import Session
 from simulators.source import SimulatedSource
 
@@ -49,22 +53,31 @@ MEASURES = {  # key: heading, factor, digits
     "orthogonal_deviation_m": ("orthogonal deviation, mm", 1e3, 2),
     "throughput_bits_s": ("Fitts, bits/s", 1.0, 2),
     "bit_rate_bits_s": ("bits/s", 1.0, 2),
+    "gain": ("gain", 1.0, 2),
 }
 
 
-def decoders_of(world, seed, names, settings):
+def decoders_of(world, seed, names, settings, calculated_gain):
     """Return the runs of every decoder with one subject."""
-    path, overrides, test_s = WORLDS[world]
+    path, overrides, test_s = WORLDS.get(world, (None, [], 120.0))
     options = {"seeds": 1, "seed": seed, "calibration_s": 120.0, "test_s": test_s, "config_path": path}
-    rows = compare_closed_loop(names, options | {"overrides": [*overrides, *settings]})["table"]
-    return {row["decoder"]: row["runs"][0] for row in rows}
+    if world not in WORLDS:
+        options["world"] = fitted(world)
+    options |= {"overrides": [*overrides, *settings], "calculated_gain": calculated_gain}
+    return {row["decoder"]: row["runs"][0] for row in compare_closed_loop(names, options)["table"]}
 
 
-def compare(names, seeds, jobs, worlds, settings):
+@functools.lru_cache(maxsize=1)
+def fitted(pilot):
+    """Return the world fitted to a pilot, once in this process."""
+    return world_of(pilot)[0]
+
+
+def compare(names, seeds, jobs, worlds, settings, calculated_gain):
     """Print one table a world: means over subjects, and differences from the first decoder with 95 % intervals."""
     work = [(world, seed) for world in worlds for seed in range(1, seeds + 1)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        futures = {pool.submit(decoders_of, *pair, names, settings): pair for pair in work}
+        futures = {pool.submit(decoders_of, *pair, names, settings, calculated_gain): pair for pair in work}
         done = {}
         for future in concurrent.futures.as_completed(futures):
             done[futures[future]] = future.result()
@@ -114,10 +127,13 @@ def main():
     parser.add_argument("--decoders", nargs="?", const=",".join(DECODERS), help="compare these in both worlds")
     parser.add_argument("--worlds", default=",".join(WORLDS))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every decoder's session")
+    parser.add_argument("--world", metavar="PILOT", help="also the world fitted to this recording")
+    parser.add_argument("--calculated-gain", action="store_true", help="each decoder has its own calculated gain")
     options = parser.parse_args()
     if options.decoders:
-        names, worlds = options.decoders.split(","), options.worlds.split(",")
-        compare(names, options.seeds, options.jobs, worlds, options.set)
+        names, worlds = options.decoders.split(","), [name for name in options.worlds.split(",") if name]
+        worlds += [options.world] if options.world else []
+        compare(names, options.seeds, options.jobs, worlds, options.set, options.calculated_gain)
         return
     work = [(case, seed) for case in CASES for seed in range(1, options.seeds + 1)]
     with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:

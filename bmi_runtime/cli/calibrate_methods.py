@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from bmi_runtime.decoding.adaptive_readout import ReadoutPlan
 
 HORIZON_S, LATE_S = 600.0, 1.0  # what a read-out's best rate is calculated for
 
@@ -57,14 +60,8 @@ def half_life_answer(design, options: dict[str, Any]) -> tuple[dict[str, Any], s
 def readout_answer(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the answer for the read-out of a network that ``bmi train`` wrote, as keys and as text."""
     from bmi_runtime.calibration.readout import rate_for_convergence, rate_for_excess, steady
-    from bmi_runtime.decoding.adaptive_readout import ReadoutPlan
-    from bmi_runtime.decoding.fitted_file import load_fitted
 
-    fitted = load_fitted(path)
-    if fitted.kind not in ("recurrent", "short-history", "joined"):
-        raise BadInput(f"{path} holds the decoder '{fitted.kind}'; --method readout takes a file of 'bmi train'")
-    parameters = _of_networks(fitted.parameters)
-    plan = ReadoutPlan.from_parameters(parameters)
+    plan, parameters, name = plan_of_file(path)
     pilot, drift = plan.pilot, plan.drift
     columns, spread = np.atleast_1d(parameters["columns"]), np.atleast_1d(parameters["spread"])
     spread = spread[columns >= int(parameters["width"]) // 2]
@@ -92,7 +89,7 @@ def readout_answer(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], 
         "threshold": options["threshold"], "residual_sd": math.sqrt(pilot.noise) * spread,
         "drift": {"start": drift.start, "walk": drift.walk}, "pilot_seconds": pilot.bins * pilot.bin_s, "units": [],
     }  # fmt: skip
-    text = f"read-out of {fitted.name}: learning rate {rate:.4g} per bin of {1e3 * pilot.bin_s:g} ms"
+    text = f"read-out of {name}: learning rate {rate:.4g} per bin of {1e3 * pilot.bin_s:g} ms"
     if rate == 0.0:
         return result, text + ": along its validation part no rate was better than not adapting"
     state = steady(pilot, rate)
@@ -111,6 +108,24 @@ def readout_answer(path: str, options: dict[str, Any]) -> tuple[dict[str, Any], 
         f"{math.sqrt(result['overdispersion']):.2g} times what white ones would\nhalf life {half_life:.4g} s, slowest "
         f"direction converged in {seconds:.4g} s; best for the next {HORIZON_S:g} s: {best:.4g}{along}"
     )
+
+
+def plan_of_file(path: str) -> tuple[ReadoutPlan, dict[str, Any], str]:
+    """Return what a file of ``bmi train`` says about adapting the read-out, the networks' parameters, and its name.
+
+    Raises
+    ------
+    BadInput
+        When it cannot be read, or holds another decoder.
+    """
+    from bmi_runtime.decoding.adaptive_readout import ReadoutPlan
+    from bmi_runtime.decoding.fitted_file import load_fitted
+
+    fitted = load_fitted(path)
+    if fitted.kind not in ("recurrent", "short-history", "joined"):
+        raise BadInput(f"{path} holds the decoder '{fitted.kind}'; a network's file is one of 'bmi train'")
+    parameters = _of_networks(fitted.parameters)
+    return ReadoutPlan.from_parameters(parameters), parameters, fitted.name
 
 
 def _of_networks(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ NEEDS_TARGETS = ("refit-kalman",)
     "--test", "test_s", type=float, default=120.0, show_default=True, help="Seconds that are scored (of a day)."
 )
 @click.option("--half-life", "half_life_s", type=float, help="Seconds, of smoothbatch and rml.  [default: 120]")
+@click.option("--calculated-gain", is_flag=True, help="Closed loop: each decoder has its own calculated gain.")
 @click.option("--config", "config_path", help="Configuration of the closed loop.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the configuration.")
 @click.option("--seed", type=int, default=1, show_default=True, help="First seed (closed loop), or of the bootstrap.")

@@ -16,6 +16,8 @@ import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, paired_interval, summary
+from bmi_runtime.calibration.aim_fit import Screen
+from bmi_runtime.calibration.answer_gain import gain_of_answers
 from bmi_runtime.config import Config
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.closed_loop_decoder import ClosedLoopDecoder
@@ -35,6 +37,7 @@ from simulators.source import SimulatedSource
 
 ADAPTIVE = "adaptive"
 BIN_S = 0.02
+GAIN_PILOT_S = 60.0  # steered with a decoder before its gain is calculated
 
 
 class Subject:
@@ -45,6 +48,7 @@ class Subject:
         self.config, self.session = config, Session(config, self.source.world.initial_model())
         self._given = Bin(config.session.units, config.continuous)
         self._adapting: Any = None
+        self.answers = np.empty((0, 2))  # decoded velocity of the last run, m/s, before any gain
 
     def run(self, seconds: float) -> tuple[Training, list[Trial]]:
         """Run; return counts with the cursor and the targets, and the trials that ended."""
@@ -52,12 +56,13 @@ class Subject:
         bins = round(seconds / bin_s)
         counts = np.empty((bins, self.config.session.units))
         cursor, targets = np.empty((bins, 4)), np.empty((bins, 3))
+        self.answers = np.empty((bins, 2))
         trials: list[Trial] = []
         path = [tuple(session.cursor[:2])]
         for index in range(bins):
             target, trial, seen = task.target, task.trial, np.array(session.cursor)
             self.source.next_bin(self._given, session.cursor, target)
-            session.step(self._given.bytes)
+            self.answers[index] = session.step(self._given.bytes).output.decoded[2:]
             counts[index] = self._given.fields.counts
             cursor[index], targets[index] = session.cursor, target[:3]
             if self._adapting is not None:
@@ -75,6 +80,13 @@ class Subject:
     def _trial(self, path, target, event) -> Trial:
         hold_s = self.config.task.hold_s
         return Trial(np.array(path), target[:2], target[2], self.config.bin_s, hold_s, event["result"] == "success")
+
+    def tune_gain(self) -> None:
+        """Steer for a while, and move the cursor from now on by the gain that is calculated from it."""
+        seen, _ = self.run(GAIN_PILOT_S)
+        assert seen.targets is not None
+        screen = Screen(seen.position, seen.targets[:, :2], np.ones(len(seen.counts), bool))
+        self.session.gain = gain_of_answers(self.answers, seen.counts, screen, self.config).gain
 
     def hand_over(self, decoder: Any) -> None:
         """Give control to a decoder, without assist and without adaptation of the session's own model."""
@@ -122,7 +134,8 @@ def compare_closed_loop(
     names : sequence of str
         ``adaptive`` and rows of the table of fitted decoders; the first is the reference.
     options : dict
-        ``seeds``, ``seed``, ``calibration_s``, ``test_s``, ``config_path``, ``overrides``.
+        ``seeds``, ``seed``, ``calibration_s``, ``test_s``, ``config_path``, ``overrides``; ``calculated_gain``: after
+        learning each decoder is steered with for a minute, and then has the gain that follows from it.
 
     Raises
     ------
@@ -142,9 +155,12 @@ def compare_closed_loop(
         for name in names:
             subject = Subject(config, world)
             learn(name, subject, options["calibration_s"], options.get("half_life_s"))
+            if options.get("calculated_gain"):
+                subject.tune_gain()
             trials = subject.run(options["test_s"])[1]
             per_minute = 60.0 * sum(trial.success for trial in trials) / options["test_s"]
-            runs[name].append({"successes_per_min": per_minute, **summary(trials, config.task.targets)})
+            measured = {"successes_per_min": per_minute, **summary(trials, config.task.targets)}
+            runs[name].append(measured | {"gain": subject.session.gain})
             advance()
     return {
         "mode": "closed-loop",

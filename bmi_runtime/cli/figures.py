@@ -15,13 +15,14 @@ from bmi_runtime.cli.common import answer, answer_options, progress
 @click.option("--quick", is_flag=True, help="A look in under a minute: a tenth of the simulations.")
 @click.option("--cluster", default=None, metavar="ADDRESS|FILE", help="Dask cluster to share the realisations on.")
 @click.option("--recording", "recordings", multiple=True, type=click.Path(), metavar="FILE",
-              help="For `real`: a recording; once for each.")  # fmt: skip
+              help="For `real`: a recording; for `readout`: a file of `bmi train`; once for each.")  # fmt: skip
 @answer_options
 def figures(numbers, out, quick, cluster, recordings, as_json):
     """Redraw figures 2 to 9 (or `all`) of the learning-rate calibration, or `schedule`, from our own simulations.
 
     `real` compares predicted with achieved scatter of the weights on recordings (--recording FILE, several times):
-    data files of `bmi decode` or sessions (.mcap).
+    data files of `bmi decode` or sessions (.mcap). `readout` compares what rates of a network's read-out cost with what
+    is expected (--recording NET.npz, a file of `bmi train`).
 
     Each comes as PNG and SVG, with its data as CSV. The simulation's protocol is written under each; it is ours, and
     so are the numbers. Realisations run on all cores, or on a Dask cluster (tcp://..., or a job-queue file); that
@@ -34,6 +35,9 @@ def figures(numbers, out, quick, cluster, recordings, as_json):
 
     if "real" in numbers:
         _real(numbers, recordings, out, as_json)
+        return
+    if "readout" in numbers:
+        _readout(numbers, recordings, out, as_json)
         return
     chosen = _chosen(numbers)
     pyplot()  # says at once when matplotlib is missing
@@ -71,6 +75,36 @@ def _real(numbers, recordings, out, as_json) -> None:
     answer({"files": paths, "rows": rows}, as_json, "\n".join([*lines, *paths]))
 
 
+def _readout(numbers, files, out, as_json) -> None:
+    """Draw the figure of read-outs from the files of networks, and say what was found at every rate."""
+    import numpy as np
+
+    from bmi_runtime.calibration.figure_readout import RATES, Stretch, draw_readout
+    from bmi_runtime.calibration.plots import pyplot
+    from bmi_runtime.cli.calibrate_methods import plan_of_file
+    from bmi_runtime.errors import BadInput
+
+    if len(numbers) > 1 or not files:
+        raise BadInput("`readout` is drawn alone, from networks; give each with --recording FILE.npz of 'bmi train'")
+    stretches = []
+    for path in files:
+        plan = plan_of_file(path)[0]
+        if plan.features is None:
+            raise BadInput(f"{path} holds no validation part, an older version wrote it; train it again")
+        features, residual = np.asarray(plan.features, float), np.asarray(plan.residual, float)
+        stretches.append(Stretch(pathlib.Path(path).stem, features, residual, plan.pilot.noise, plan.pilot.bin_s))
+    pyplot()
+    with progress("figures readout", len(files) * len(RATES)) as advance:
+        written, rows = draw_readout(stretches, pathlib.Path(out), advance)
+    paths = [str(file) for file in written]
+    lines = [
+        f"{row['network']}, {row['rate']:.1e}: excess {row['measured']:.3g} of the residual variance, expected "
+        f"{row['expected']:.3g} ({row['measured_over_expected']:.2f} of it; {row['white']:.3g} if scores were white)"
+        for row in rows
+    ]
+    answer({"files": paths, "rows": rows}, as_json, "\n".join([*lines, *paths]))
+
+
 def _chosen(numbers) -> list[int]:
     """Return the figures asked for, in order."""
     from bmi_runtime.calibration.figures import NUMBERS, SCHEDULE
@@ -81,5 +115,5 @@ def _chosen(numbers) -> list[int]:
     known = {str(number): number for number in NUMBERS} | {"schedule": SCHEDULE}
     wrong = [text for text in numbers if text not in known]
     if wrong:
-        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(known)}, real, or all")
+        raise BadInput(f"there is no figure '{wrong[0]}'; choose from {', '.join(known)}, real, readout, or all")
     return sorted({known[text] for text in numbers})

@@ -108,8 +108,10 @@ class ReadoutPlan:
         change = errors[1:] - errors[0]
         drift = fit_drift(pilot, rates, change, len(features), delay)
         unsure = pilot.noise * float(steady(pilot, RATES[0]).overdispersion.mean()) / max(trained_bins, 1)
-        kept = (features.astype(np.float32), residual.astype(np.float32))
-        return cls(pilot, Drift(max(drift.start, unsure), drift.walk), rates, change, *kept)
+        return cls(
+            pilot, Drift(max(drift.start, unsure), drift.walk), rates, change,
+            features.astype(np.float32), residual.astype(np.float32),
+        )  # fmt: skip
 
     def rate(self, bins: int, delay: int) -> float:
         """Return the calculated rate for a stretch of `bins`, taught `delay` bins late; 0: better not at all."""
@@ -139,11 +141,12 @@ class ReadoutPlan:
             np.atleast_1d(own["power"]), float(own["noise"]), np.atleast_1d(own["correlation"]),
             float(own["bin_s"]), int(own["bins"]), np.asarray(own.get("strength", 1.0), float),
         )  # fmt: skip
-        drift, tried = Drift(float(own["start"]), float(own["walk"])), (own["rates"], own["change"])
+        drift = Drift(float(own["start"]), float(own["walk"]))
+        plan = cls(pilot, drift, np.atleast_1d(own["rates"]), np.atleast_1d(own["change"]))
         if "features" not in own:  # of a file from before
-            return cls(pilot, drift, *(np.atleast_1d(values) for values in tried))
+            return plan
         residual = np.where(own["known"][:, None] > 0, own["residual"], np.float32(np.nan))
-        return cls(pilot, drift, *(np.atleast_1d(values) for values in tried), own["features"], residual)
+        return dataclasses.replace(plan, features=own["features"], residual=residual)
 
 
 def steady_covariance(power: np.ndarray, noise: float, rate: float) -> np.ndarray:
