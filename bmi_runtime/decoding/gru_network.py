@@ -59,8 +59,20 @@ class Batch:
     hidden_mask: np.ndarray | None = None
 
 
-def hidden_states(shape: Shape, named: dict[str, np.ndarray], batch: Batch) -> dict[str, np.ndarray]:
-    """Run the network forward; return everything that the way back needs, `hidden` and `outputs` among it."""
+def hidden_states(
+    shape: Shape, named: dict[str, np.ndarray], batch: Batch, state: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Run the network forward; return everything that the way back needs, `hidden` and `outputs` among it.
+
+    Parameters
+    ----------
+    shape : Shape
+    named : dict
+        Its parameters.
+    batch : Batch
+    state : float32, shape (batch, hidden), optional
+        Before the first step; zeros by default.
+    """
     steps, size, _ = batch.inputs.shape
     pre = batch.inputs.reshape(steps * size, -1) @ named["enter"] + named["enter_bias"]
     entry = np.maximum(pre, 0.0)
@@ -71,7 +83,7 @@ def hidden_states(shape: Shape, named: dict[str, np.ndarray], batch: Batch) -> d
     candidate = np.empty((steps, size, shape.hidden), np.float32)
     before = np.empty_like(candidate)
     hidden = np.empty_like(candidate)
-    state = np.zeros((size, shape.hidden), np.float32)
+    state = np.zeros((size, shape.hidden), np.float32) if state is None else state
     recurrent = np.empty((size, 3 * shape.hidden), np.float32)
     for step in range(steps):
         np.multiply(state, batch.keep[step, :, None], out=before[step])

@@ -9,6 +9,8 @@ from bmi_runtime.decoding.network_parameters import views
 from bmi_runtime.decoding.network_training import Member, Recipe, kept_and_scaled, varied_units
 from bmi_runtime.decoding.recurrent_data import Sequences
 
+STEPS_AT_ONCE = 4096  # of a run over a recording: what is kept on the way would fill the memory for an hour of bins
+
 
 class Sampler:
     """Random windows of sequences, one step every `stride` bins, with what is dropped redrawn."""
@@ -53,10 +55,14 @@ def run_member(member: Member, data: Sequences, stride: int) -> tuple[np.ndarray
     inputs = np.zeros((steps * stride, data.inputs.shape[1]), np.float32)
     keep = np.ones(steps * stride, np.float32)
     inputs[:bins], keep[:bins] = data.inputs, data.keep
-    nothing = np.zeros((0, 0, 0), np.float32)
-    batch = Batch(inputs.reshape(steps, stride, -1), nothing, nothing, keep.reshape(steps, stride))
-    network = member.network
+    inputs, keep = inputs.reshape(steps, stride, -1), keep.reshape(steps, stride)
+    network, nothing = member.network, np.zeros((0, 0, 0), np.float32)
     assert isinstance(network, Shape)
-    run = hidden_states(network, views(network, member.parameters), batch)
-    outputs, hidden = (run[name].reshape(steps * stride, -1)[:bins] for name in ("outputs", "hidden"))
+    named, parts, state = views(network, member.parameters), [], None
+    for first in range(0, steps, STEPS_AT_ONCE):
+        part = slice(first, first + STEPS_AT_ONCE)
+        run = hidden_states(network, named, Batch(inputs[part], nothing, nothing, keep[part]), state)
+        state = run["hidden"][-1]
+        parts.append([run[name].reshape(len(run[name]) * stride, -1) for name in ("outputs", "hidden")])
+    outputs, hidden = (np.vstack(each)[:bins] for each in zip(*parts, strict=True))
     return outputs, hidden

@@ -214,3 +214,21 @@ def test_teaching_never_uses_what_a_loop_could_not_yet_know(trained):
     np.testing.assert_array_equal(frozen, same)
     differs = np.abs(plain - other)[:, 2:].max(axis=1) > 0
     assert not differs[: 850 + 20 - 800 + 1].any() and differs[850 + 20 - 800 + 1 :].all()
+
+
+def test_a_long_recording_is_run_in_parts_with_the_same_states(monkeypatch):
+    from bmi_runtime.decoding import recurrent_training
+    from bmi_runtime.decoding.gru_network import Shape
+    from bmi_runtime.decoding.network_parameters import initial_parameters
+    from bmi_runtime.decoding.network_training import Member
+    from bmi_runtime.decoding.recurrent_data import scales_of, sequences_of
+
+    data = recorded(bins=700)
+    scales = scales_of(data)
+    network = Shape(scales.inputs, 12, 10, len(scales.columns))
+    member = Member(network, initial_parameters(network, np.random.default_rng(0)), np.zeros(1))
+    sequences = sequences_of(data, scales, 0.3)
+    whole = recurrent_training.run_member(member, sequences, scales.stride)
+    monkeypatch.setattr(recurrent_training, "STEPS_AT_ONCE", 64)
+    for one, other in zip(whole, recurrent_training.run_member(member, sequences, scales.stride), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
