@@ -27,7 +27,7 @@ SEGMENT_S = 10.0
 DRAWS = 2000
 LEVEL = 0.95
 FEWEST_TRAINING_BINS = 200
-NETWORKS_OF_JOINED = {"joined": "", "recurrent": "recurrent", "short-history": "short_history"}
+SHARING = ("joined", "recurrent")
 CANNOT_BE_FITTED = (np.linalg.LinAlgError, ArithmeticError, ValueError, IndexError, BmiError)
 
 
@@ -137,13 +137,13 @@ class Fits:
 
     def of(self, name: str) -> Any:
         """Return the decoder `name`: a recurrent ensemble is to the bit the one in the joined decoder."""
-        if not self._joined or name not in NETWORKS_OF_JOINED:
+        if not self._joined or name not in SHARING:
             return fit_decoder(name, self.training)
         if self._networks is None:
             self._networks = NetworkMixture.fit(self.training)
         if name == "joined":
             return JoinedDecoder.of_networks(self.training, self._networks)
-        return getattr(self._networks, NETWORKS_OF_JOINED[name])
+        return self._networks.recurrent
 
 
 def segment_sums(true: np.ndarray, decoded: np.ndarray, segment: np.ndarray) -> np.ndarray:

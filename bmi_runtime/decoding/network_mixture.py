@@ -19,9 +19,11 @@ from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.shares import best_share, mixed
-from bmi_runtime.decoding.short_history import ShortHistoryDecoder
+from bmi_runtime.decoding.short_history import RECIPE, ShortHistoryDecoder
 
 PARTS = ("recurrent", "short_history")
+SHORT_RECIPE = dataclasses.replace(RECIPE, window_s=0.4, entry=64, fewest_updates=250, most_updates=400)
+"""Alone a longer history is better; beside recurrent networks this one is, at half the cost."""
 
 
 class NetworkMixture(DecoderBase):
@@ -65,10 +67,10 @@ class NetworkMixture(DecoderBase):
         seed, advance
             As for `NetworkDecoder.fit`.
         short_recipe : Recipe, optional
-            Of the short histories.
+            Of the short histories; `SHORT_RECIPE` by default.
         """
         recurrent = RecurrentDecoder.fit(training, recipe, seed, advance)
-        short_history = ShortHistoryDecoder.fit(training, short_recipe, seed, advance)
+        short_history = ShortHistoryDecoder.fit(training, short_recipe or SHORT_RECIPE, seed, advance)
         ours, other = recurrent.validation, short_history.validation
         assert ours is not None and other is not None  # `fit` always validates
         truth = training.kinematics[ours.first :]

@@ -55,13 +55,14 @@ def run_member(member: Member, data: Sequences, stride: int) -> tuple[np.ndarray
     inputs = np.zeros((steps * stride, data.inputs.shape[1]), np.float32)
     keep = np.ones(steps * stride, np.float32)
     inputs[:bins], keep[:bins] = data.inputs, data.keep
-    inputs, keep = inputs.reshape(steps, stride, -1), keep.reshape(steps, stride)
+    chains, kept = inputs.reshape(steps, stride, -1), keep.reshape(steps, stride)
     network, nothing = member.network, np.zeros((0, 0, 0), np.float32)
     assert isinstance(network, Shape)
-    named, parts, state = views(network, member.parameters), [], None
+    named, parts = views(network, member.parameters), []
+    state: np.ndarray | None = None
     for first in range(0, steps, STEPS_AT_ONCE):
         part = slice(first, first + STEPS_AT_ONCE)
-        run = hidden_states(network, named, Batch(inputs[part], nothing, nothing, keep[part]), state)
+        run = hidden_states(network, named, Batch(chains[part], nothing, nothing, kept[part]), state)
         state = run["hidden"][-1]
         parts.append([run[name].reshape(len(run[name]) * stride, -1) for name in ("outputs", "hidden")])
     outputs, hidden = (np.vstack(each)[:bins] for each in zip(*parts, strict=True))

@@ -9,7 +9,7 @@ from bmi_runtime.calibration.answer_gain import GAINS, gain_of_answers
 from bmi_runtime.intention.infer import aim_gains
 
 CONFIG = configuration.load(None, ["session.bin_s=0.02"])
-BINS = 4500
+BINS = 3000
 
 
 def steered(slope, noise_m_s, lag=0, seed=0):
@@ -40,11 +40,7 @@ def test_slope_and_lag_are_found():
     assert not found.aim.note and len(found.hits_per_minute) == len(GAINS)
 
 
-def test_answers_that_are_too_small_want_more_gain():
-    small, whole = (gain_of_answers(*steered(slope, 0.02)).gain for slope in (0.5, 1.0))
-    assert small > 1.5 * whole
-
-
-def test_noise_costs_hits_and_gain():
-    quiet, loud = (gain_of_answers(*steered(1.0, noise)) for noise in (0.02, 0.4))
-    assert loud.gain < quiet.gain and loud.hits_per_minute.max() < 0.9 * quiet.hits_per_minute.max()
+def test_small_answers_want_more_gain_and_noise_costs_gain_and_hits():
+    whole, small, loud = (gain_of_answers(*steered(*given)) for given in ((1.0, 0.02), (0.5, 0.02), (1.0, 0.4)))
+    assert small.gain > 1.5 * whole.gain and loud.gain < whole.gain
+    assert loud.hits_per_minute.max() < 0.9 * whole.hits_per_minute.max()
