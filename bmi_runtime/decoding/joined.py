@@ -71,8 +71,8 @@ class JoinedDecoder(DecoderBase):
         Of the velocity inside, in the decoder's own.
     bin_s : float
     share : ndarray, shape (axes,)
-        Of what the observers speak of in the answer, beside what the network says by itself: 1 in a loop; what
-        validation says on recordings, where a small error counts.
+        Of what the observers speak of in the answer, beside what the networks say by themselves: 1 in a loop; 0 on
+        recordings, where a small error counts and their own answer has it.
     """
 
     TAKES_MISSING = True

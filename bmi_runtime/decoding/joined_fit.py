@@ -11,7 +11,6 @@ from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.adaptive_decoders import poisson_tuning
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.network_mixture import NetworkMixture
-from bmi_runtime.decoding.shares import best_share
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel, pair_indices
@@ -56,7 +55,7 @@ def fitted_parameters(
     observed, told = np.hstack([heard, said]), meant[first:]
     weights, noise, rate, covariance, of_a_bin = weighed(observed, told, training.bin_s)
     model = tuned_model(training.counts, meant, whole, training.bin_s)
-    share = np.ones(training.n_axes) if precision else share_of_inverse(observed, told, training.bin_s)
+    share = np.full(training.n_axes, 1.0 if precision else 0.0)  # on recordings it costs more than it gains
     return {
         "unit_weights": model.weights, "unit_covariance": model.covariance, "unit_noise": model.noise_variance,
         "poisson": int(whole), "observer_weights": weights, "observer_covariance": covariance,
@@ -64,29 +63,6 @@ def fitted_parameters(
         "precision": precision or 1.0 / told_variance(meant[known]), "mean": mean, "unit": unit,
         "bin_s": training.bin_s, "share": share,
     }  # fmt: skip
-
-
-def share_of_inverse(observed: np.ndarray, told: np.ndarray, bin_s: float) -> np.ndarray:
-    """Return the share of the observers' inverse that beside the network's own answer has the least squared error.
-
-    Each half of the part is inverted by observers weighed on the other half.
-
-    Parameters
-    ----------
-    observed : ndarray, shape (bins, 2 axes)
-        The network's own answer last.
-    told : ndarray, shape (bins, axes)
-    bin_s : float
-    """
-    n, half = told.shape[1], len(told) // 2
-    inverted = np.empty_like(told)
-    for learned, decoded in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
-        weights, noise, *_ = weighed(observed[learned], told[learned], bin_s)
-        known = np.isfinite(told[learned]).all(axis=1)
-        gains = weights[1:] @ np.linalg.pinv(noise)
-        system = gains @ weights[1:].T + np.eye(n) / told_variance(told[learned][known])
-        inverted[decoded] = np.linalg.solve(system, gains @ (observed[decoded] - weights[0]).T).T
-    return best_share(told, observed[:, n:], inverted)
 
 
 def told_variance(meant: np.ndarray) -> float:
