@@ -167,7 +167,7 @@ class CombinedDecoder:
         if validation is not None:
             before = np.array(self.answers["history"])[validation.first :]
             truth = training.kinematics[validation.first :]
-            self.share = best_share(truth, before, validation.states)
+            self.share = best_share(truth, before, validation.states, 0.0, validation.less)
             both = mixed(before, validation.states, self.share)
             self.plan = validation.plan(both, truth, self.bin_s)
         for index in range(max(0, len(training.counts) - round(RUN_IN_S / self.bin_s)), len(training.counts)):

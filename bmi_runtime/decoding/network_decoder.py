@@ -46,6 +46,8 @@ class Validation:
         Of its states in training.
     spread : ndarray, shape (axes,)
         Scale of the velocity.
+    less : ndarray, shape (width,), or float
+        Variance that this one network has beyond the average of the decoder's members, by how these differ in training.
     """
 
     first: int
@@ -56,6 +58,7 @@ class Validation:
     hidden: np.ndarray
     directions: Directions
     spread: np.ndarray
+    less: np.ndarray | float = 0.0
 
     def plan(self, states: np.ndarray, kinematics: np.ndarray, bin_s: float) -> ReadoutPlan:
         """Return what these kinematics say about adapting a read-out that decoded `states`, both of the last fifth."""
@@ -147,11 +150,26 @@ class NetworkDecoder(DecoderBase):
         data = sequences_of(training, scales, recipe.position_weight)
         network, sampler = cls._to_train(training, scales, data, recipe)
         members = [train_member(sampler, network, [seed, 1 + k], advance) for k in range(recipe.members)]
-        hidden = np.hstack([cls.run(member, data, scales.stride)[1] for member in members])
+        runs = [cls.run(member, data, scales.stride) for member in members]
+        hidden = np.hstack([states for _, states in runs])
         plan = validation.plan(validation.states, training.kinematics[validation.first :], training.bin_s)
         decoder = cls.of_members(members, scales, training.kinematics.shape[1], Directions.of(hidden), plan)
-        decoder.validation = validation
+        decoder.validation = dataclasses.replace(validation, less=decoder.less_than_one([said for said, _ in runs]))
         return decoder
+
+    def less_than_one(self, said: list[np.ndarray]) -> np.ndarray:
+        """Return how much less variance the mean of members has than one of them, (width,), from what each said.
+
+        Parameters
+        ----------
+        said : list of ndarray, shape (bins, outputs)
+            In the network's scale.
+        """
+        less = np.full(self.width, np.nan)
+        if self.members > 1:
+            scatter = np.var(said, axis=0, ddof=1, dtype=float).mean(axis=0)
+            less[self.columns] = self.spread**2 * scatter * (1.0 - 1.0 / self.members)
+        return less
 
     @classmethod
     def validate(

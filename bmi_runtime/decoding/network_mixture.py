@@ -2,7 +2,8 @@
 
 A recurrent network knows more of the movement than a short history does, but the two err differently. Their errors
 along the last fifth, on which neither was trained, have the covariance C per kinematic column; what is said is the
-convex combination w of least ``w' C w``. So the mixture is, on that part, never worse than the better of the two.
+convex combination w of least ``w' C w``. C is that of one network of each kind; the averages that are mixed have less
+variance, by what the members differ in (`shares.best_share`).
 """
 
 from __future__ import annotations
@@ -74,11 +75,15 @@ class NetworkMixture(DecoderBase):
         ours, other = recurrent.validation, short_history.validation
         assert ours is not None and other is not None  # `fit` always validates
         truth = training.kinematics[ours.first :]
-        mixture = cls(recurrent, short_history, best_share(truth, ours.states, other.states))
+        share = best_share(truth, ours.states, other.states, ours.less, other.less)
+        mixture = cls(recurrent, short_history, share)
         states = mixed(ours.states, other.states, mixture.share)
         n = training.n_axes
         each = coefficient_of_determination(truth[:, n:], states[:, n:])
-        mixture.validation = dataclasses.replace(ours, states=states, r2_velocity=each, r2=float(np.mean(each)))
+        less = (1.0 - share) ** 2 * ours.less + share**2 * other.less
+        mixture.validation = dataclasses.replace(
+            ours, states=states, r2_velocity=each, r2=float(np.mean(each)), less=less
+        )
         return mixture
 
     @property

@@ -68,7 +68,9 @@ def test_on_a_recording_no_part_is_better_where_the_parts_were_weighed(fitted):
     mixture = NetworkMixture.fit(learned, BRIEF, short_recipe=BRIEF)
     last = learned.part(slice(mixture.validation.first, None))
     for part in (mixture.recurrent, mixture.short_history):
-        assert mixture.validation.r2 >= velocity_r2(last, part.validation.states)
+        assert mixture.validation.r2 >= velocity_r2(
+            last, part.validation.states
+        )  # one member each: nothing is taken off
 
 
 def test_in_a_loop_nothing_remembers_its_training():

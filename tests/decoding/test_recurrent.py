@@ -182,6 +182,18 @@ def test_the_best_share_is_that_of_least_squares():
     np.testing.assert_array_equal(mixed(first, second, share)[:, 2], first[:, 2])
 
 
+def test_a_share_is_that_of_the_averages_that_will_be_mixed():
+    rng = np.random.default_rng(4)
+    truth = rng.standard_normal((20_000, 1))
+    other = truth + 0.5 * rng.standard_normal(truth.shape)
+    common, own = 0.3 * rng.standard_normal(truth.shape), 0.5 * rng.standard_normal((4, *truth.shape))
+    one, average = truth + common + own[0], truth + common + own.mean(axis=0)
+    wanted = best_share(truth, other, average)
+    assert best_share(truth, other, one)[0] < wanted[0] - 0.1
+    np.testing.assert_allclose(best_share(truth, other, one, 0.0, 0.25 * (1.0 - 1.0 / 4.0)), wanted, atol=0.02)
+    np.testing.assert_allclose(best_share(truth, one, other, 0.25 * (1.0 - 1.0 / 4.0)), 1.0 - wanted, atol=0.02)
+
+
 def test_teaching_never_uses_what_a_loop_could_not_yet_know(trained):
     from bmi_runtime.decoding.combined import CombinedDecoder
     from bmi_runtime.decoding.history import HistoryDecoder
