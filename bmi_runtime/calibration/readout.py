@@ -152,8 +152,10 @@ def steady(pilot: ReadoutPilot, rate: float) -> ReadoutSteady:
     return ReadoutSteady(rate, variance, gain, spread, float((each * spread).sum()), float(each.sum()))
 
 
-def halved(pilot: ReadoutPilot, rate: float, block: int) -> tuple[float, float]:
+def halved(pilot: ReadoutPilot, rate: float, block: int, stretch: tuple[int, int]) -> tuple[float, float]:
     """Return the excess squared error of one output that is taught every other block of bins, and with white scores.
+
+    It starts at the best weights, so that in bin t the share ``1 - (1 - k)^2t`` of the steady error is there.
 
     Parameters
     ----------
@@ -161,6 +163,8 @@ def halved(pilot: ReadoutPilot, rate: float, block: int) -> tuple[float, float]:
     rate : float
     block : int
         Bins of a block.
+    stretch : (int, int)
+        Bins after the start, the first and one past the last, over which the mean is taken.
     """
     m, lags = 0.5 * pilot.information, np.arange(1, len(pilot.correlation) + 1)
     variance = 0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m))
@@ -169,7 +173,8 @@ def halved(pilot: ReadoutPilot, rate: float, block: int) -> tuple[float, float]:
     together = np.where(phase < block, 1.0 - phase / block, phase / block - 1.0)  # of the taught bins
     correlation = pilot.correlation if pilot.correlation.ndim == 2 else pilot.correlation[:, None]
     sums = ((1.0 - gain) ** lags[:, None] * correlation * together[:, None]).sum(axis=0)
-    each = 2.0 * pilot.noise * gain / (2.0 - gain)  # it is taught half, and costs in every bin
+    begun = 1.0 - ((1.0 - gain) ** (2 * np.arange(*stretch)[:, None])).mean(axis=0)
+    each = 2.0 * pilot.noise * gain / (2.0 - gain) * begun  # it is taught half, and costs in every bin
     return float((each * np.maximum(pilot.strength * (1.0 + 2.0 * sums), 0.1)).sum()), float(each.sum())
 
 

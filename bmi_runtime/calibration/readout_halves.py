@@ -5,10 +5,11 @@ mean squared difference of what the two read out is the excess error of one of t
 are not known, drop out. Each is taught half of the time, and is predicted so: with ``P(l)`` the share of bins that are,
 together with the one l bins later, in the half, ``k = p m / 2`` and
 
-    D = sum_a m_a p_a^2 / (Z (1 - (1 - k_a)^2)) (G_a(0) P(0) + 2 sum_l (1 - k_a)^l G_a(l) P(l)),
+    D = sum_a m_a p_a^2 / (Z (1 - (1 - k_a)^2)) (G_a(0) P(0) + 2 sum_l (1 - k_a)^l G_a(l) P(l))
 
-the form of :mod:`bmi_runtime.calibration.readout` with the scores that are taught. Blocks should be longer than the
-scores are correlated: across an edge the halves err alike, which lowers their difference.
+once it has settled (before, the share that is there by then): the form of :mod:`bmi_runtime.calibration.readout` with
+the scores that are taught. Blocks should be longer than the scores are correlated: across an edge the halves err
+alike, which lowers their difference.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bmi_runtime.calibration.readout import ReadoutPilot, halved
 from bmi_runtime.kernels import readout as kernels
 
 BLOCK_S = 6.0
-SETTLED = 0.25  # of the stretch, left out: the filters start at the best weights
+SETTLED = 0.25  # of the stretch, left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +61,9 @@ def cost_of(features: np.ndarray, residual: np.ndarray, rate: float, bin_s: floa
     block = max(round(block_s / bin_s), 1)
     first = (np.arange(len(features)) // block) % 2 == 0
     said = [_taught_by(features, left, half & known, rate, pilot.noise) for half in (first, ~first)]
-    settled = slice(round(SETTLED * len(features)), None)
-    measured = 0.5 * float(((said[0] - said[1])[settled] ** 2).mean())
-    expected, white = halved(pilot, rate, block)
+    settled = (round(SETTLED * len(features)), len(features))
+    measured = 0.5 * float(((said[0] - said[1])[slice(*settled)] ** 2).mean())
+    expected, white = halved(pilot, rate, block, settled)
     return Cost(rate, measured, expected, white)
 
 
