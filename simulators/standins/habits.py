@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError
+
+LET_GO_TRIES, LET_GO_S = 100, 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +94,15 @@ class WithHabits:
         if self._sent_until is None:
             self._sent_until = self._first_ns = self._began_ns = from_ns
         self._pending.append((from_ns, until_ns, values))
-        block_ns = round(self.habits.block_s * 1e9) or until_ns - self._sent_until
+        block_ns = self._whole_entries(round(self.habits.block_s * 1e9)) or until_ns - self._sent_until
         while self._sent_until + block_ns <= until_ns:
             self._block(self._sent_until, self._sent_until + block_ns)
             self._sent_until += block_ns
+
+    def _whole_entries(self, block_ns: int) -> int:
+        """Return the length of a block; of a protocol whose entries have a width of their own it holds whole ones."""
+        entry_ns = getattr(self.inner, "entry_ns", None)
+        return block_ns if not entry_ns else round(block_ns / entry_ns) * entry_ns
 
     def _block(self, from_ns: int, until_ns: int) -> None:
         values = self._taken(from_ns, until_ns)
@@ -134,8 +141,17 @@ class WithHabits:
     def _restart(self, from_ns: int) -> None:
         self._messages, self._spikes = self.messages, self.spikes
         self.inner.close()
-        self.inner, self._began_ns = self.make(), from_ns
+        self.inner, self._began_ns = self._made_again(), from_ns
         self.restarts += 1
+
+    def _made_again(self) -> Any:
+        """Return a new one; a socket that was closed lets go of its address a moment later."""
+        for _ in range(LET_GO_TRIES):
+            try:
+                return self.make()
+            except BmiError:
+                self.sleep(LET_GO_S)
+        return self.make()
 
     def watch(self, target: list[float]) -> None:
         """See the target that is on the screen now."""

@@ -54,6 +54,11 @@ class RedisStandIn:
         except redis.RedisError as error:
             raise BmiError(f"no Redis server answers at {address} ({error})") from None
 
+    @property
+    def entry_ns(self) -> int:
+        """What one entry stands for, ns."""
+        return round(self.feed.width_ns)
+
     def emit(self, from_ns: int, until_ns: int, values: np.ndarray) -> None:
         """Add the entries of a piece of device time."""
         width = self.feed.width_ns

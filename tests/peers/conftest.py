@@ -11,6 +11,7 @@ PEERS = {  # name: what pip installs
     "nds": ["neural-data-simulator", "pylsl<1.17"],  # it calls pylsl by names that 1.17 dropped
     "lsl": ["pylsl", "numpy"],
     "ezmsg": ["ezmsg", "ezmsg-lsl"],
+    "readers": ["neo", "nixio", "pynwb", "pynapple", "spikeinterface", "zarr<3"],
 }
 FOLDER = pathlib.Path(os.environ.get("BMI_PEERS", pathlib.Path.home() / ".cache" / "bmi-runtime-peers"))
 
