@@ -3,6 +3,8 @@
 import contextlib
 import json
 import math
+import os
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +18,32 @@ def answer_options(function):
     debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
     as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object on the last line.")
     return as_json(debug(function))
+
+
+PICTURES = (".png", ".svg", ".pdf", ".eps", ".ps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+
+
+class OutFile(click.Path):
+    """The name of a file to write; its folder, and its ending if only some will do, are checked before any work."""
+
+    def __init__(self, endings: tuple[str, ...] = (), path_type: type[pathlib.Path] | None = None):
+        super().__init__(dir_okay=False, path_type=path_type)
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or fail in one sentence."""
+        given = pathlib.Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not given.name or given.is_dir():
+            self.fail(f"'{value}' is no name of a file to write", param, ctx)
+        if not given.parent.is_dir():
+            self.fail(f"there is no folder {given.parent} to write {given.name} into", param, ctx)
+        if self.endings and given.suffix.lower() not in self.endings:
+            self.fail(f"{given.name} must end in one of {', '.join(self.endings)}", param, ctx)
+        return given if self.type is pathlib.Path else str(given)
+
+
+PICTURE = OutFile(PICTURES)
+PICTURE_PATH = OutFile(PICTURES, pathlib.Path)
 
 
 def plain(value: Any) -> Any:

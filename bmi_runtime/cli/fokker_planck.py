@@ -4,7 +4,7 @@ import os
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_blow_up import border, calm, through
 from bmi_runtime.cli.fokker_planck_coupled import coupled
 from bmi_runtime.cli.fokker_planck_fit import fit
@@ -48,7 +48,7 @@ def steady(model, as_json):
 @click.option("--step", type=float, default=0.0, help="Fixed time step; by default steps adapt.")
 @click.option("--upper-end", type=float, metavar="V", help="Upper end of the domain, with --threshold-eps.")
 @click.option("--snapshots", type=int, default=200, show_default=True, help="Densities kept in --out.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Keep p(v, t) and N(t) in this .npz file.")
+@click.option("--out", type=OutFile(), help="Keep p(v, t) and N(t) in this .npz file.")
 @answer_options
 def run(model, initial, duration, tolerance, cells, step, upper_end, snapshots, out, as_json):
     """Integrate p(v, t) from an initial density; a blow-up is reported with its time, never integrated through."""
@@ -91,8 +91,8 @@ def run(model, initial, duration, tolerance, cells, step, upper_end, snapshots, 
 )
 @click.option("--duration", type=float, default=0.0, help="Also run every point for this long.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Write the rows to this .csv file.")
-@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the rows into this .png (.pdf, .svg).")
+@click.option("--out", type=OutFile(), help="Write the rows to this .csv file.")
+@click.option("--picture", type=PICTURE, help="Draw the rows into this .png (.pdf, .svg).")
 @answer_options
 def study(
     connectivities, refractory_times, a0, a1, threshold_eps, delay, initial, duration, jobs, out, picture, as_json
@@ -133,7 +133,7 @@ def _row_text(row):
 @fokker_planck.command()
 @click.argument("kind")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--out", type=click.Path(dir_okay=False), help="The .png (or .pdf, .svg) to write.")
+@click.option("--out", type=PICTURE, help="The .png (or .pdf, .svg) to write.")
 @click.option("--gui", "--window", "gui", is_flag=True, help="Open a kept run in a window with a time slider instead.")
 @answer_options
 def plot(kind, file, out, gui, as_json):

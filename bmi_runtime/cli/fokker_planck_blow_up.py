@@ -2,7 +2,7 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_options import model_options, parse_current, parse_initial
 
 INITIAL = click.option(
@@ -19,10 +19,8 @@ CELLS = click.option("--cells", type=int, default=800, show_default=True, help="
 @click.option("--particles", type=int, default=0, metavar="N", help="Also simulate N neurons, cascades resolved.")
 @click.option("--step", type=float, default=1e-3, show_default=True, help="Time step of the neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the neurons.")
-@click.option(
-    "--out", type=click.Path(dir_okay=False), help="Keep rates, and densities about avalanches, in this .npz."
-)
-@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the run into this .png (or .pdf, .svg).")
+@click.option("--out", type=OutFile(), help="Keep rates, and densities about avalanches, in this .npz.")
+@click.option("--picture", type=PICTURE, help="Draw the run into this .png (or .pdf, .svg).")
 @answer_options
 def through(model, initial, duration, cells, particles, step, seed, out, picture, as_json):
     """Integrate through every blow-up: the fraction that fires at once, the jump of the density, the restart."""

@@ -4,7 +4,7 @@ import functools
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_options import parse_initial, parse_range
 from bmi_runtime.errors import BadInput
 
@@ -96,8 +96,8 @@ def steady(net, as_json):
 @click.option("--snapshots", type=int, default=200, show_default=True, help="Densities kept in --out.")
 @click.option("--particles", type=int, default=0, metavar="N", help="Also simulate so many neurons a population.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the neurons.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Keep densities and rates in this .npz file.")
-@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the rates into this .png (or .pdf, .svg).")
+@click.option("--out", type=OutFile(), help="Keep densities and rates in this .npz file.")
+@click.option("--picture", type=PICTURE, help="Draw the rates into this .png (or .pdf, .svg).")
 @answer_options
 def run(net, initial, duration, tolerance, cells, snapshots, particles, seed, out, picture, as_json):
     """Integrate all populations; a blow-up in any of them is reported with its time."""
@@ -127,7 +127,7 @@ def run(net, initial, duration, tolerance, cells, snapshots, particles, seed, ou
 @populations_options
 @click.option("--vary", required=True, metavar="NAME=START:STOP:COUNT", help="e.g. b:E,I=-12:-1:12 or current:E=0:8:9.")
 @click.option("--over", metavar="NAME=START:STOP:COUNT", help="A second parameter: the surface of Hopf points over it.")
-@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the points into this .png (or .pdf, .svg).")
+@click.option("--picture", type=PICTURE, help="Draw the points into this .png (or .pdf, .svg).")
 @answer_options
 def hopf(net, vary, over, picture, as_json):
     """Where steady states start (or cease) to oscillate as one parameter is varied, or over two."""

@@ -2,13 +2,11 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, say
+from bmi_runtime.cli.common import PICTURE, answer, answer_options, say
 from bmi_runtime.cli.fokker_planck_options import model_options, parse_activation, parse_function, parse_initial
 from bmi_runtime.errors import BadInput
 
-PICTURE = click.option(
-    "--picture", type=click.Path(dir_okay=False), help="Draw the result into this .png (.pdf, .svg)."
-)
+DRAWN = click.option("--picture", type=PICTURE, help="Draw the result into this .png (.pdf, .svg).")
 INITIAL = click.option(
     "--initial", default="gaussian:0,0.25", show_default=True, help="gaussian:MEAN,VARIANCE, restricted to v < V_F."
 )
@@ -31,7 +29,7 @@ def _drawn(figure, picture, as_json):
 @click.option("--count", type=int, default=5000, show_default=True, help="Neurons.")
 @click.option("--step", type=float, default=1e-3, show_default=True, help="Time step of the neurons.")
 @click.option("--seed", type=int, default=1, show_default=True)
-@PICTURE
+@DRAWN
 @answer_options
 def particles(model, initial, duration, count, step, seed, picture, as_json):
     """Interacting neurons beside the density that is their limit: rates, and the distance of the potentials."""
@@ -50,7 +48,7 @@ def particles(model, initial, duration, count, step, seed, picture, as_json):
 @click.option("--convex", default="square", show_default=True, metavar="H",
               help="square, x-log-x, absolute, hellinger, power:P, or lines x:H,x:H,...")  # fmt: skip
 @click.option("--duration", type=float, default=6.0, show_default=True, help="Time to integrate.")
-@PICTURE
+@DRAWN
 @answer_options
 def entropy(a0, current, initial, convex, duration, picture, as_json):
     """The relative entropy of unconnected neurons (b = 0) for any convex H, and its dissipation."""
@@ -71,7 +69,7 @@ def entropy(a0, current, initial, convex, duration, picture, as_json):
 @LOWEST
 @WEIGHTS
 @click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion.")
-@PICTURE
+@DRAWN
 @answer_options
 def represent(given, wanted, lowest_weight, weights, a0, picture, as_json):
     """The connectivity C(w) with which a network answers an input I(w) by an output N(w)."""
@@ -92,7 +90,7 @@ def represent(given, wanted, lowest_weight, weights, a0, picture, as_json):
 @LOWEST
 @WEIGHTS
 @click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion.")
-@PICTURE
+@DRAWN
 @answer_options
 def discriminate(given, new_input, connectivity, rule, lowest_weight, weights, a0, picture, as_json):
     """Whether a network tells two inputs apart: both sides of the discrimination inequality."""
@@ -120,7 +118,7 @@ def discriminate(given, new_input, connectivity, rule, lowest_weight, weights, a
 )
 @click.option("--speed", type=float, default=0.1, show_default=True, help="How fast weights change.")
 @click.option("--duration", type=float, default=150.0, show_default=True, help="Time to integrate.")
-@PICTURE
+@DRAWN
 @answer_options
 def wilson_cowan(signal, recall_signal, gain, rule, sigmoid, f, speed, duration, picture, as_json):
     """A Wilson-Cowan rate network that learns by either Hebbian rule, with any sigmoid."""

@@ -2,13 +2,11 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_options import parse_decay, parse_function, parse_range
 
-OUT = click.option("--out", type=click.Path(dir_okay=False), help="Keep the arrays of the run in this .npz file.")
-PICTURE = click.option(
-    "--picture", type=click.Path(dir_okay=False), help="Draw the result into this .png (.pdf, .svg)."
-)
+OUT = click.option("--out", type=OutFile(), help="Keep the arrays of the run in this .npz file.")
+DRAWN = click.option("--picture", type=PICTURE, help="Draw the result into this .png (.pdf, .svg).")
 DURATION = click.option("--duration", type=float, required=True, metavar="T", help="Time to integrate.")
 
 
@@ -40,7 +38,7 @@ def _draw(kind, picture, as_json, *what):
 @click.option("--speed", type=float, default=0.1, show_default=True, help="epsilon, how slow learning is.")
 @click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion.")
 @OUT
-@PICTURE
+@DRAWN
 @answer_options
 def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed, a0, out, picture, as_json):
     """Hebbian learning of an inhibitory network: p(v, w, t), the connectivity it generates, what it tells apart."""
@@ -79,7 +77,7 @@ def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed
 @click.option("--cells", type=int, default=400, show_default=True, help="Cells of the grid.")
 @click.option("--tolerance", type=float, default=1e-5, show_default=True, help="Largest error of one time step.")
 @OUT
-@PICTURE
+@DRAWN
 @answer_options
 def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance, out, picture, as_json):
     """Cell polarisation: spreading below the critical mass, blow-up above it."""
@@ -114,7 +112,7 @@ def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance
 )
 @click.option("--initial", default="exponential:1", show_default=True, help="Density of the ages: exponential:SCALE.")
 @OUT
-@PICTURE
+@DRAWN
 @answer_options
 def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, picture, as_json):
     """Neurons by the time since their last spike: steady rates, instantaneous roots, oscillations."""
@@ -138,7 +136,7 @@ def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, pi
     "--rates", default="0.2:4.2:21", show_default=True, help="Steady rates that are searched: START:STOP:COUNT."
 )
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
-@PICTURE
+@DRAWN
 @answer_options
 def hopf(refractory, threshold_eps, a0, a1, rates, jobs, picture, as_json):
     """Where the steady state of a random threshold with a refractory state starts (or ceases) to oscillate."""

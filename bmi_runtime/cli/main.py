@@ -66,7 +66,7 @@ def main():
     import click
 
     from bmi_runtime.cli.group import bmi
-    from bmi_runtime.errors import BmiError
+    from bmi_runtime.errors import BmiError, first_line
 
     for name in ONE_THREAD_EACH:  # before NumPy is imported; a value that the user has set stays
         os.environ.setdefault(name, "1")
@@ -94,6 +94,11 @@ def main():
             raise
         print(f"bmi: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        if debug:
+            raise
+        print(f"bmi: this needs more memory than there is: ask for less ({first_line(error)})", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -2,7 +2,7 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.common import PICTURE_PATH, answer, answer_options
 from bmi_runtime.cli.networks_noise import noise
 from bmi_runtime.cli.networks_options import PATH, say_assumed, seed_option
 from bmi_runtime.cli.networks_studies import branches, plot, study
@@ -89,7 +89,7 @@ def make(
 )
 @click.option("--crossing", default="bridge", show_default=True, help="bridge (between steps too) or grid.")
 @click.option("--out", type=PATH, help="File to write (.npz): counts (bins x neurons), bin_s.")
-@click.option("--plot", type=PATH, help="Figure to write: simulated rates against theory.")
+@click.option("--plot", type=PICTURE_PATH, help="Figure to write: simulated rates against theory.")
 @seed_option
 @answer_options
 def simulate(network, duration_s, bin_s, dt_ms, delay_ms, synapse_ms, crossing, out, plot, seed, as_json):

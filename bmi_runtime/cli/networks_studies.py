@@ -2,7 +2,7 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress
+from bmi_runtime.cli.common import PICTURE_PATH, answer, answer_options, progress
 from bmi_runtime.cli.networks_options import PATH, WHOLE, say_assumed, seed_option
 
 
@@ -47,7 +47,7 @@ def study(sizes, count, strength_uv_per_hz, external_mv, out, folder, seed, as_j
 @click.option(
     "--checks", default=6, type=WHOLE, show_default=True, help="Strengths at which further branches are sought."
 )
-@click.option("--plot", type=PATH, help="Figure to write.")
+@click.option("--plot", type=PICTURE_PATH, help="Figure to write.")
 @seed_option
 @answer_options
 def branches(network, strength_max, points, checks, plot, seed, as_json):

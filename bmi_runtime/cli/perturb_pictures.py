@@ -2,7 +2,7 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress
+from bmi_runtime.cli.common import PICTURE_PATH, answer, answer_options, progress
 from bmi_runtime.cli.perturb_options import PATH, neurons_option, seed_option, show_tutorial
 
 
@@ -12,7 +12,7 @@ from bmi_runtime.cli.perturb_options import PATH, neurons_option, seed_option, s
 @click.option(
     "--hidden", default="0,1", show_default=True, help="Strengths of the hidden common input, comma-separated."
 )
-@click.option("--plot", type=PATH, help="Figure to write.")
+@click.option("--plot", type=PICTURE_PATH, help="Figure to write.")
 @seed_option
 @answer_options
 def compare(neurons, steps, hidden, plot, seed, as_json):

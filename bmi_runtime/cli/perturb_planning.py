@@ -2,7 +2,7 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.common import PICTURE_PATH, answer, answer_options
 from bmi_runtime.cli.perturb_options import PATH, neurons_option, seed_option
 
 
@@ -17,7 +17,7 @@ from bmi_runtime.cli.perturb_options import PATH, neurons_option, seed_option
     type=click.FloatRange(min=0, min_open=True),
     help="Duration of one perturbation, to answer in hours too.",
 )
-@click.option("--plot", type=PATH, help="Figure to write (without FIT).")
+@click.option("--plot", type=PICTURE_PATH, help="Figure to write (without FIT).")
 @click.option("--minutes", default=30.0, show_default=True, help="With FIT: time for stimulation.")
 @click.option("--pulses", default=1, show_default=True, help="With FIT: spikes that one stimulation adds.")
 @click.option("--at-once", default=4, show_default=True, help="With FIT: most units in one trial.")
@@ -77,7 +77,7 @@ def _for_fit(path, seed, minutes, pulses, at_once, power, fdr, fano, interval_s,
 @click.option("--jitter-s", default=0.1, show_default=True, help="Onsets move by up to half of this either way.")
 @click.option("--pulses", default=1, show_default=True, help="Spikes added by one stimulation.")
 @click.option("--out", type=PATH, help="File to write (.npz).")
-@click.option("--plot", type=PATH, help="Figure to write.")
+@click.option("--plot", type=PICTURE_PATH, help="Figure to write.")
 @seed_option
 @answer_options
 def schedule(units, trials, per_trial, sham_fraction, interval_s, jitter_s, pulses, out, plot, seed, as_json):

@@ -147,15 +147,15 @@ SENSIBLE = {
     "memory": power(1e-2, 10, 0.5),
     "exchange": power(1e-2, 10, 0.5),
     "length": power(1, 80),
-    "coupling": power(1e-2, 30, 0.1, True),
-    "weights": whole(3, 80),
+    "coupling": power(1e-2, 30, 0.1),
+    "weights": whole(10, 80),
     "filter": power(1e-2, 2, 0.4),
     "new_input": table,
     "input": table,
     "output": positive_table,
     "connectivity": positive_table,
     "rule": table,
-    "lowest_weight": power(0.1, 5),
+    "lowest_weight": lambda rng: f"-{power(0.1, 5)(rng)}",
     "speed": power(1e-2, 1),
     "convex": among("square", "x-log-x", "0:1,1:0,3:2", "cube"),
     "signal": values(0.1, 3),
@@ -248,7 +248,7 @@ SENSIBLE = {
     "over": among("1:3", "0:2", "3:1"),
     "inhibition": power(0.5, 20),
     "prefix": among("p_"),
-    "folder": among("pictures"),
+    "folder": among("."),
     "out": among("out.npz"),
     "picture": among("p.png"),
     "plot": among("p.png"),
@@ -272,7 +272,7 @@ SPECIAL = {
     "fokker-planck polarise": {
         "initial": among("exponential:1", "exponential:0.1", "exponential:5"),
         "duration": power(1e-2, 0.4),
-        "cells": whole(20, 80),
+        "cells": whole(40, 80),
     },
     "fokker-planck wilson-cowan": {"rule": among("decay", "product"), "duration": power(0.1, 20)},
     "fokker-planck fit": {
@@ -281,7 +281,10 @@ SPECIAL = {
         "seconds": power(0.5, 3),
         "units": among("1,2"),
     },
-    "fokker-planck plot": {"kind": among("run", "decay", "bifurcation", "calm", "learning", "nothing")},
+    "fokker-planck plot": {
+        "out": among("p.png"),
+        "kind": among("run", "decay", "bifurcation", "calm", "learning", "nothing"),
+    },
     "networks study": {"count": whole(1, 4)},
     "perturb schedule": {"units": among("0,1,2", "5", "a,b", "1-4")},
     "perturb fit": {"data": among("clamped.npz", "stim.npz")},
@@ -388,7 +391,7 @@ def prepare() -> None:
     np.savez("binary.npz", counts=np.minimum(counts, 1), bin_s=0.002)
     np.savez("silent.npz", counts=counts * np.array([1, 0, 1, 0]), bin_s=0.01, velocity=0 * velocity)
     np.savez("wide.npz", counts=rng.poisson(20, (60, 7)), bin_s=0.5, velocity=velocity[:60])
-    np.savez("array.npz", counts=rng.random((4000, 6)) < 0.02, bin_s=1e-3)
+    np.savez("array.npz", counts=rng.random((4000, 6)) < 0.04, bin_s=1e-3)
     np.savez("lots.npz", counts=counts, bin_s=0.01, trial_start=np.arange(0, 2900, 100), target=np.arange(29) % 8)
     np.savez(
         "nan.npz", weights=np.full((3, 3), np.nan), counts=np.full((9, 3), np.nan), bin_s=np.nan, external_mv=np.nan
@@ -457,6 +460,8 @@ def fault(arguments: list[str]) -> tuple[str, str]:
     except TimeUp:
         return "long", ""
     error = done.exception
+    if isinstance(error, MemoryError):  # `bmi` itself says so in one sentence
+        return "memory", ""
     if error is not None and not isinstance(error, BmiError | SystemExit):
         return "fault", repr(error)
     if isinstance(error, BmiError):

@@ -95,3 +95,13 @@ def test_neurons_that_hardly_fire_are_refused_with_a_reason():
         call("discriminate", "--input=-8", "--new-input=-0.78", "--rule=-37.3", "--a0=0.06")
     with pytest.raises(BadInput, match="narrower than a cell"):
         call("discriminate", "--input=0.124867", "--new-input=-0.782369", "--rule=-37.3374", "--a0=0.0600437")
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["plot", "decay", "--out", "decay.npz"], "must end in one of"),
+    (["entropy", "--picture", "nowhere/e.png"], "no folder nowhere"),
+    (["run", "--b", "1", "--duration", "1", "--out", "nowhere/run.npz"], "no folder nowhere"),
+])  # fmt: skip
+def test_where_nothing_can_be_written_is_said_before_any_work(arguments, words):
+    done = CliRunner().invoke(fokker_planck, arguments)
+    assert done.exit_code == 2 and words in done.output

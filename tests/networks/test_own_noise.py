@@ -127,8 +127,11 @@ def test_the_command_compares_with_simulation(tmp_path):
 def test_bad_input_is_said_in_a_sentence(tmp_path):
     path = tmp_path / "net.npz"
     save_network(path, RateNetwork(np.zeros((5, 5)), -50.0))
+    alone = tmp_path / "one.npz"
+    save_network(alone, RateNetwork(np.ones((1, 1)), -50.0))
     for arguments, words in (
         (["noise", str(path)], "no connections"),
+        (["noise", str(alone)], "one neuron"),
         (["noise", str(path), "--delay-ms", "-1"], "must be positive"),
     ):
         done = CliRunner().invoke(networks, arguments)

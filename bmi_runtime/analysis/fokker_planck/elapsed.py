@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from bmi_runtime.errors import BadInput
 
@@ -19,12 +19,18 @@ def refractory_time(x: np.ndarray) -> np.ndarray:
     """Return the default silent time ``sigma(X) = 2 / (1 + exp(9 (X - 0.5)))``: it shortens when the network is
     active.
     """
-    return 2 / (1 + np.exp(9 * (np.asarray(x) - 0.5)))
+    return 2 * special.expit(-9 * (np.asarray(x) - 0.5))
 
 
 def steady_rates(coupling: float, sigma: Callable = refractory_time) -> np.ndarray:
-    """Return all steady rates, the roots of ``N (1 + sigma(J N)) = 1`` on (0, 1]."""
+    """Return the steady rates that a fine search finds, roots of ``N (1 + sigma(J N)) = 1`` on (0, 1].
+
+    The search is fine in N and, where sigma bends, in J N.
+    """
     rate = np.linspace(1e-9, 1.0, 4001)
+    if coupling > 0:
+        bent = np.linspace(0.0, 3.0, 3001)[1:] / coupling
+        rate = np.unique(np.r_[rate, bent[bent < 1]])
     return _roots(lambda x: x * (1 + sigma(coupling * x)) - 1, rate)
 
 

@@ -23,7 +23,7 @@ def rates(net: Populations, solution: coupled_run.CoupledRun, neurons=None):
     late = solution.rates[solution.rate_times > 0.02 * solution.rate_times[-1]]
     if solution.ended != "finished":
         axis.set_yscale("log")
-    else:
+    elif late.max() > 0:
         axis.set_ylim(0, 1.2 * float(late.max()))
     title = "lines: densities" + ("; steps: neurons" if neurons is not None else "")
     axis.set(xlabel="time (membrane time constants)", ylabel="rate N(t)", title=title)

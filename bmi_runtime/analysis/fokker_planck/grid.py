@@ -8,6 +8,7 @@ import numpy as np
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 
+MOST_CELLS = 1_000_000
 GRADING = 0.12  # growth of neighbouring cells away from a layer, before refinement
 
 
@@ -68,6 +69,8 @@ def build(
     """
     if cells < 20:
         raise BadInput(f"{cells} cells cannot resolve a density: use at least 20")
+    if cells > MOST_CELLS:
+        raise BadInput(f"{cells} cells are more than a run can hold: use at most {MOST_CELLS}")
     soft = model.threshold_eps > 0
     top = model.v_threshold if not soft else (v_max if v_max is not None else model.v_threshold + 7.0)
     if v_min >= model.v_reset or (soft and top <= model.v_threshold):

@@ -23,7 +23,7 @@ import numpy as np
 
 from bmi_runtime.analysis.networks.input_classes import InputClasses, Responses, responses
 from bmi_runtime.analysis.networks.network import RateNetwork
-from bmi_runtime.errors import BmiError
+from bmi_runtime.errors import BadInput, BmiError
 
 DENSE = 1500  # up to this size covariances are full matrices
 PROBES = 4  # random vectors that stand for the diagonal of a large covariance
@@ -92,8 +92,10 @@ def solve_self_consistent(
     Raises
     ------
     BmiError
-        When the state cannot be reached, or is unstable.
+        When the state cannot be reached, or is unstable; BadInput for a network of one neuron.
     """
+    if network.size < 2:
+        raise BadInput("covariances are of pairs: a network of one neuron has none")
     classes = InputClasses.of(network)
     rng = np.random.default_rng(seed)
     shift = np.zeros(network.size)
