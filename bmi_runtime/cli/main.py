@@ -58,6 +58,15 @@ def _one_line(message, category, filename, lineno, line=None) -> str:
     return f"bmi: {message}\n" if category is UserWarning else f"bmi: {category.__name__}: {message}\n"
 
 
+def _unexpected(error: Exception) -> str:
+    """Return what to say of an error that nobody foresaw."""
+    from bmi_runtime.errors import first_line
+
+    if isinstance(error, MemoryError):
+        return f"this needs more memory than there is: ask for less ({first_line(error)})"
+    return f"{type(error).__name__}: {error} (run again with --debug for the traceback)"
+
+
 def main():
     """Run the command line; every error is one sentence on standard error and an exit code."""
     if sys.argv[1:] in (["--help"], ["-h"]):
@@ -66,7 +75,7 @@ def main():
     import click
 
     from bmi_runtime.cli.group import bmi
-    from bmi_runtime.errors import BmiError, first_line
+    from bmi_runtime.errors import BmiError
 
     for name in ONE_THREAD_EACH:  # before NumPy is imported; a value that the user has set stays
         os.environ.setdefault(name, "1")
@@ -94,18 +103,13 @@ def main():
             raise
         print(f"bmi: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except MemoryError as error:
-        if debug:
-            raise
-        print(f"bmi: this needs more memory than there is: ask for less ({first_line(error)})", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        print(f"bmi: {type(error).__name__}: {error} (run again with --debug for the traceback)", file=sys.stderr)
+        print(f"bmi: {_unexpected(error)}", file=sys.stderr)
         sys.exit(1)
 
 

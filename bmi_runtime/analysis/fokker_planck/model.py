@@ -7,6 +7,8 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 
+LARGEST = 1e100
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -52,6 +54,8 @@ class Model:
         for name in ("b", "a0", "a1", "v_reset", "v_threshold", "refractory", "threshold_eps", "delay", "rate_before"):
             if not math.isfinite(getattr(self, name)):
                 raise BadInput(f"{name} is {getattr(self, name)}: give a finite number")
+            if abs(getattr(self, name)) > LARGEST:
+                raise BadInput(f"{name} is {getattr(self, name):g}: beyond {LARGEST:g} its square overflows")
         if self.v_reset >= self.v_threshold:
             raise BadInput(
                 f"the reset V_R = {self.v_reset:g} is not below the threshold V_F = {self.v_threshold:g}: "

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from bmi_runtime.analysis.fokker_planck.model import Model
+from bmi_runtime.analysis.fokker_planck.model import LARGEST, Model
 from bmi_runtime.errors import BadInput
 
 MOST = 6  # populations; the certificates divide boxes of that many dimensions
@@ -50,8 +50,8 @@ class Populations:
             if len(getattr(self, field)) != n:
                 raise BadInput(f"{field.replace('_', ' ')} has {len(getattr(self, field))} values for {n} populations")
         for field in ("b", "a", "delay", "a0", "current", "v_reset", "v_threshold", "refractory"):
-            if not np.all(np.isfinite(getattr(self, field))):
-                raise BadInput(f"{field.replace('_', ' ')} must be finite")
+            if not np.all(np.abs(getattr(self, field)) <= LARGEST):
+                raise BadInput(f"{field.replace('_', ' ')} must be finite, and not beyond {LARGEST:g}")
         for field in ("a", "delay", "refractory"):
             if np.any(getattr(self, field) < 0):
                 raise BadInput(f"{field} must be 0 or more")
