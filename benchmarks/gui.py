@@ -81,7 +81,7 @@ def window(telemetry, control):
     view = console.docks["subject"].panel.view
     while console.store.bin < 2.0 / BIN_S:
         turn(app)
-    start = time.perf_counter(), time.process_time(), console.frames, view.frames, resident_mb()
+    start = time.perf_counter(), time.process_time(), console.frames.count, view.frames, resident_mb()
     sizes = []
     while console.store.connection(time.monotonic()) == "connected":
         turn(app)
@@ -89,7 +89,7 @@ def window(telemetry, control):
             sizes.append(((time.perf_counter() - start[0]) / 60, resident_mb()))
     wall_s, cpu_s = time.perf_counter() - start[0] - 1.0, time.process_time() - start[1]
     row = {
-        "frames_per_s": (console.frames - start[2]) / wall_s,
+        "frames_per_s": (console.frames.count - start[2]) / wall_s,
         "subject_frames_per_s": (view.frames - start[3]) / wall_s,
     }
     row |= {"cpu_s_per_s": cpu_s / wall_s, "up_s": up_s, "up_cpu_s": up_cpu_s, "lost": console.store.lost_messages}

@@ -6,6 +6,8 @@ What touches the session is a function key or needs a modifier; the space bar on
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Action:
     Attributes
     ----------
     name : str
-        The console's method that does it: ``do_<name>``.
+        What does it: ``do_<name>`` of the console or of one of its actors.
     text : str
         As menus and the palette show it.
     keys : str
@@ -199,3 +201,15 @@ def enabled(action: Action, mode: str, connection: str, held: bool, paused: bool
         "startable": idle or (session and held) or (replay and paused),
         "holdable": (session and not held) or (replay and not paused),
     }[action.when]
+
+
+def handlers(*actors: object) -> dict[str, Callable[..., Any]]:
+    """Return what does each action: every method ``do_<name>`` of the actors by its name, of which each has one."""
+    found: dict[str, Callable[..., Any]] = {}
+    for actor in actors:
+        for method in (name for name in dir(type(actor)) if name.startswith("do_")):
+            name = method.removeprefix("do_")
+            if name in found:
+                raise ValueError(f"two actors do '{name}'")
+            found[name] = getattr(actor, method)
+    return found

@@ -5,12 +5,16 @@ from pyqtgraph.Qt import QtGui
 
 from gui import actions, layouts, panels
 from gui.console import Console
+from gui.link import Link
 from gui.panels.base import Panel
+from gui.store import Store
 
 
-def test_every_action_is_done_by_the_console_and_has_a_menu_and_a_sentence():
+def test_every_action_is_done_by_something_and_has_a_menu_and_a_sentence(qtbot):
+    console = Console(Link(Store(), None), remember=False, live=False)
+    qtbot.addWidget(console)
     for action in actions.ACTIONS:
-        assert callable(getattr(Console, f"do_{action.name}")), action.name
+        assert callable(console.handlers[action.name]), action.name
         assert action.menu in actions.MENUS and len(action.tip) > 10 and action.text
 
 
@@ -57,3 +61,13 @@ def test_every_layout_names_panels_that_exist_and_shows_the_subject():
         named = [panel for _, cells in columns for _, tabs in cells for panel in tabs]
         assert set(named) <= set(panels.REGISTRY) and "subject" in named and len(named) == len(set(named))
         assert sum(width for width, _ in columns) == 100
+
+
+def test_two_things_cannot_do_one_action():
+    class Doer:
+        def do_start(self):
+            """Start."""
+
+    assert set(actions.handlers(Doer())) == {"start"}
+    with pytest.raises(ValueError, match="two actors do 'start'"):
+        actions.handlers(Doer(), Doer())

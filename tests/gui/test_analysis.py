@@ -157,10 +157,10 @@ def test_the_console_opens_a_file_in_the_panel_that_it_is_for(qtbot, qapp, files
     assert dock.overlay.isHidden()  # it needs no runtime
     console.run("open_analysis", str(files / "nothing.npz"))
     assert "there is no file" in console.statusBar().currentMessage()
-    console.do_palette()
-    qtbot.keyClicks(console.palette_dialog.line, "panel causal")
-    assert console.palette_dialog.list.topLevelItemCount() == 1
-    qtbot.keyClick(console.palette_dialog.line, QtCore.Qt.Key.Key_Return)
+    console.run("palette")
+    qtbot.keyClicks(console.dialog_actions.open.line, "panel causal")
+    assert console.dialog_actions.open.list.topLevelItemCount() == 1
+    qtbot.keyClick(console.dialog_actions.open.line, QtCore.Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: console.docks["causal"].isVisible())
     console.close()
 

@@ -27,7 +27,7 @@ class Probed(gui.console.Console):
         self.probe.start(100)
 
     def tell(self):
-        store, bar = self.store, self.bar
+        store, bar = self.store, self.chrome.bar
         windows = QtWidgets.QApplication.topLevelWidgets()
         dialogs = [w for w in windows if isinstance(w, QtWidgets.QDialog) and w.isVisible()]
         room = self.screen().geometry()
@@ -37,12 +37,12 @@ class Probed(gui.console.Console):
             "state": bar.state, "mode": store.mode, "bin": store.bin, "held": store.held, "layout": self.layout_name,
             "live": {k: v for k, v in store.live.items()}, "notes": [e.text for e in store.events if e.kind == "note"],
             "trials": len(store.trials), "recording": store.recording, "dialogs": [d.windowTitle() for d in dialogs],
-            "alarms": [a.found.title for a in self.alarms.shown], "inside": inside,
+            "alarms": [a.found.title for a in self.chrome.alarms.shown], "inside": inside,
             "size": [self.width(), self.height()],
             "room": [room.width(), room.height()], "status": self.statusBar().currentMessage(),
             "shown": sorted(n for n, d in self.docks.items() if not d.isHidden()),
             "entries": len(self.docks["recordings"].panel.entries), "replay": bool(store.replay),
-            "subject": self.subject is not None and self.subject.isVisible(),
+            "subject": self.view_actions.subject is not None and self.view_actions.subject.isVisible(),
             "active": QtWidgets.QApplication.activeWindow() is self,
         }
         with open(sys.argv[-1] + ".part", "w") as file:

@@ -132,15 +132,15 @@ def window(request, qtbot, qapp, session, keys):
 @pytest.mark.parametrize("window", ["stranger"], indirect=True)
 def test_a_stranger_reads_over_every_panel_why(qtbot, window):
     qtbot.waitUntil(lambda: "its server.key is another one" in window.docks["subject"].overlay.text, timeout=120_000)
-    assert "its server.key is another one" in window.banner.text()
+    assert "its server.key is another one" in window.chrome.banner.text()
 
 
 @pytest.mark.parametrize("window", ["viewer"], indirect=True)
 def test_a_viewers_buttons_are_off(qtbot, window):
     controls = window.docks["controls"].panel
-    qtbot.waitUntil(lambda: window.bar.state == "running" and bool(controls.rows), timeout=120_000)
+    qtbot.waitUntil(lambda: window.chrome.bar.state == "running" and bool(controls.rows), timeout=120_000)
     assert not window.enabled("hold") and not window.enabled("stop") and window.enabled("open_file")
-    assert not controls.rows["task.assist"].editor.isEnabled() and "watching only" in window.counters.text()
+    assert not controls.rows["task.assist"].editor.isEnabled() and "watching only" in window.chrome.counters.text()
 
 
 def test_without_keys_no_address_off_this_machine_and_missing_keys_are_named(tmp_path):

@@ -112,7 +112,7 @@ def test_another_screen_begins_with_the_layout_as_it_comes_and_the_first_one_kee
 def test_hold_and_stop_are_whole_and_inside_at_every_size(opened, qtbot, size):
     console = opened(size)
     assert (console.width(), console.height()) == size
-    for button in console.bar.buttons.values():
+    for button in console.chrome.bar.buttons.values():
         where = QtCore.QRect(button.mapTo(console, QtCore.QPoint(0, 0)), button.size())
         assert console.rect().contains(where) and button.width() >= button.minimumSizeHint().width() - 20
 

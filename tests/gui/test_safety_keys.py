@@ -69,7 +69,7 @@ def test_the_keys_work_in_a_dialog_a_message_box_a_menu_and_another_window(conso
     other = QtWidgets.QWidget()
     menu = QtWidgets.QMenu(console)
     menu.addAction("nothing")
-    for place in (console.sheet, modal, other):
+    for place in (console.dialog_actions.open, modal, other):
         place.show()
         qtbot.keyClick(place, KEYS.Key_F6)
         assert sent(console) == [("session.hold", True)], place
@@ -80,30 +80,30 @@ def test_the_keys_work_in_a_dialog_a_message_box_a_menu_and_another_window(conso
     menu.popup(QtCore.QPoint(10, 10))
     qtbot.keyClick(menu, KEYS.Key_F6)
     assert sent(console) == [("session.hold", True)]
-    for window in (menu, modal, other, console.sheet):
+    for window in (menu, modal, other, console.dialog_actions.open):
         window.close()  # a modal dialog that stays would shut the shortcuts of later tests out
 
 
 def test_stop_goes_on_unless_another_button_is_chosen(console, qtbot):
     qtbot.keyClick(console, KEYS.Key_F9)
-    box = console.question
+    box = console.session_actions.commands.question
     assert box.defaultButton().text() == "Go on"
     qtbot.keyClick(box, KEYS.Key_Return)
     assert sent(console) == []
     qtbot.keyClick(console, KEYS.Key_F9)
-    qtbot.keyClick(console.question, KEYS.Key_Escape)
+    qtbot.keyClick(console.session_actions.commands.question, KEYS.Key_Escape)
     assert sent(console) == []
 
 
 def test_the_output_stop_holds_at_once_and_asks(console, qtbot):
     qtbot.keyClick(console, KEYS.Key_F9, SHIFT)
     assert sent(console) == [("session.hold", True)]
-    assert console.question.defaultButton().text() == "Stay held"
-    qtbot.keyClick(console.question, KEYS.Key_Return)
+    assert console.session_actions.commands.question.defaultButton().text() == "Stay held"
+    qtbot.keyClick(console.session_actions.commands.question, KEYS.Key_Return)
     assert sent(console) == []
     console.store.live["session.hold"] = False
     qtbot.keyClick(console, KEYS.Key_F9, SHIFT)
-    qtbot.keyClick(console.question, KEYS.Key_F9, SHIFT)  # again is the answer
+    qtbot.keyClick(console.session_actions.commands.question, KEYS.Key_F9, SHIFT)  # again is the answer
     assert sent(console) == [("session.hold", True), ("session.stopped", True)]
 
 
@@ -118,7 +118,7 @@ def test_the_output_stop_does_not_ask_in_a_held_session_nor_when_kept_down(conso
     assert sent(console) == [("session.hold", True), ("session.stopped", True)]
     qtbot.keyClick(console, KEYS.Key_F9, SHIFT)
     console.store.live["session.hold"] = False
-    assert console.question is None or console.question.isVisible()
+    assert console.session_actions.commands.question is None or console.session_actions.commands.question.isVisible()
 
 
 def test_a_key_that_can_do_nothing_says_why(console, qtbot):
@@ -132,7 +132,7 @@ def test_a_key_that_can_do_nothing_says_why(console, qtbot):
 
 def test_quit_asks_in_a_session_and_cancel_is_the_default(console, qtbot):
     console.run("quit")
-    box = console.closing
+    box = console.session_actions.closing
     assert console.isVisible() and box.defaultButton().text() == "Cancel"
     assert [b.text() for b in box.buttons()][:2] == [
         "Keep it running, close the window",
@@ -141,7 +141,7 @@ def test_quit_asks_in_a_session_and_cancel_is_the_default(console, qtbot):
     qtbot.keyClick(box, KEYS.Key_Return)
     assert console.isVisible() and sent(console) == []
     console.run("quit")
-    next(b for b in console.closing.buttons() if b.text() == "Stop the session and close").click()
+    next(b for b in console.session_actions.closing.buttons() if b.text() == "Stop the session and close").click()
     assert sent(console) == [("stop", None)] and not console.isVisible()
 
 

@@ -37,7 +37,7 @@ def until(qtbot, condition, timeout=60_000):
 @pytest.mark.timeout(600)
 def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, runtime):
     process, path = runtime
-    store, bar = console.store, console.bar
+    store, bar = console.store, console.chrome.bar
     until(qtbot, lambda: store.bin > 100 and bar.state == "running", READY_MS)
     assert "SIMULATED" in bar.badge.text() and "RUNNING" in bar.word.text() and "RECORDING" in bar.record.text()
     until(qtbot, lambda: store.weights is not None and len(store.raster) > 20)
@@ -83,17 +83,17 @@ def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, ru
 
     # space freezes the display and nothing else
     press(qtbot, console, KEYS.Key_Space)
-    assert (console.frozen and "FROZEN" in console.banner.text()) or console.frozen
+    assert (console.context.frozen and "FROZEN" in console.chrome.banner.text()) or console.context.frozen
     bins = store.bin
-    until(qtbot, lambda: store.bin > bins + 40 and console.banner.isVisible())
+    until(qtbot, lambda: store.bin > bins + 40 and console.chrome.banner.isVisible())
     press(qtbot, console, KEYS.Key_Space)
-    until(qtbot, lambda: console.banner.isHidden())
+    until(qtbot, lambda: console.chrome.banner.isHidden())
 
     # stop: asks, then ends; the recording holds the commands
     qtbot.mouseClick(bar.buttons["stop"], LEFT)
-    until(qtbot, lambda: console.question.isVisible())
-    assert "live.mcap" in console.question.informativeText()
-    yes = next(b for b in console.question.buttons() if b.text() == "Stop the session")
+    until(qtbot, lambda: console.session_actions.commands.question.isVisible())
+    assert "live.mcap" in console.session_actions.commands.question.informativeText()
+    yes = next(b for b in console.session_actions.commands.question.buttons() if b.text() == "Stop the session")
     qtbot.mouseClick(yes, LEFT)
     until(qtbot, lambda: process.poll() is not None)
     until(qtbot, lambda: bar.state == "ended")
@@ -143,9 +143,9 @@ def test_a_window_that_comes_late_shows_the_same_state_and_leaves_the_session_al
 
 def test_a_killed_runtime_greys_the_window_and_says_since_when(qtbot, console, runtime):
     process, _ = runtime
-    until(qtbot, lambda: console.bar.state == "running", READY_MS)
+    until(qtbot, lambda: console.chrome.bar.state == "running", READY_MS)
     process.kill()
-    until(qtbot, lambda: console.bar.state == "lost")
+    until(qtbot, lambda: console.chrome.bar.state == "lost")
     overlay = console.docks["subject"].overlay
     assert overlay.isVisible() and "connection lost: last update" in overlay.text
     assert not console.enabled("hold")
@@ -160,15 +160,15 @@ def test_replay_is_driven_by_mouse_and_keys(qtbot, console, recording):
     first = replay.neighbour(True)
     press(qtbot, console, KEYS.Key_Down, control)  # the next event
     until(qtbot, lambda: store.bin == first)
-    assert console.bar.state == "paused" and "REPLAY" in console.bar.badge.text()
+    assert console.chrome.bar.state == "paused" and "REPLAY" in console.chrome.bar.badge.text()
     press(qtbot, console, KEYS.Key_Right, control)
     until(qtbot, lambda: store.bin == first + 1)
     press(qtbot, console, KEYS.Key_Left, control)
     until(qtbot, lambda: store.bin == first)
     press(qtbot, console, KEYS.Key_F5)
-    until(qtbot, lambda: store.bin > first + 20 and console.bar.state == "playing")
-    qtbot.mouseClick(console.bar.buttons["hold"], LEFT)
-    until(qtbot, lambda: console.bar.state == "paused")
+    until(qtbot, lambda: store.bin > first + 20 and console.chrome.bar.state == "playing")
+    qtbot.mouseClick(console.chrome.bar.buttons["hold"], LEFT)
+    until(qtbot, lambda: console.chrome.bar.state == "paused")
     middle = QtCore.QPoint(replay.timeline.width() // 2, 8)
     qtbot.mouseClick(replay.timeline, LEFT, pos=middle)
     until(qtbot, lambda: abs(store.bin - store.replay["bins"] / 2) < 0.05 * store.replay["bins"])
@@ -221,32 +221,35 @@ def test_a_live_change_is_refused_in_a_replay(qtbot, console, recording):
 
 def test_the_palette_finds_and_does_a_command(qtbot, console):
     press(qtbot, console, KEYS.Key_K, QtCore.Qt.KeyboardModifier.ControlModifier)
-    palette = console.palette_dialog
+    palette = console.dialog_actions.open
     until(qtbot, palette.isVisible)
     qtbot.keyClicks(palette.line, "light dark")
     assert palette.list.topLevelItemCount() == 1
     qtbot.keyClick(palette.line, KEYS.Key_Return)
     assert theme.current() is theme.LIGHT and palette.isHidden()
-    console.apply_theme("dark")
+    console.view_actions.apply_theme("dark")
 
 
 def test_the_sheet_of_keys_opens_with_a_question_mark(qtbot, console):
     press(qtbot, console, KEYS.Key_Question)
-    until(qtbot, lambda: console.sheet.isVisible())
-    assert "F6" in console.sheet.text.toPlainText() and "Hold" in console.sheet.text.toPlainText()
-    qtbot.keyClick(console.sheet, KEYS.Key_Escape)
+    until(qtbot, lambda: console.dialog_actions.open.isVisible())
+    assert (
+        "F6" in console.dialog_actions.open.text.toPlainText()
+        and "Hold" in console.dialog_actions.open.text.toPlainText()
+    )
+    qtbot.keyClick(console.dialog_actions.open, KEYS.Key_Escape)
 
 
 def test_start_opens_a_form_and_runs_a_session(qtbot, console, tmp_path):
-    qtbot.mouseClick(console.bar.buttons["start"], LEFT)
-    form = console.new_session
+    qtbot.mouseClick(console.chrome.bar.buttons["start"], LEFT)
+    form = console.session_actions.starting.form
     until(qtbot, form.isVisible)
     path = tmp_path / "recordings" / "new.mcap"
     qtbot.keyClicks(form.rate, "3e-6")
     qtbot.keyClicks(form.record, str(path))
     ok = form.buttons.button(QtWidgets.QDialogButtonBox.StandardButton.Ok)
     qtbot.mouseClick(ok, LEFT)
-    process = console.session
+    process = console.session_actions.starting.process
     until(qtbot, lambda: console.store.bin > 50 and console.store.step is not None, READY_MS)
     assert float(console.store.step["output"]["learning_rate"]) == 3e-6
     console.link.send({"do": "stop"})
@@ -255,8 +258,8 @@ def test_start_opens_a_form_and_runs_a_session(qtbot, console, tmp_path):
 
 
 def test_a_session_that_cannot_start_says_why(qtbot, console):
-    qtbot.mouseClick(console.bar.buttons["start"], LEFT)
-    form = console.new_session
+    qtbot.mouseClick(console.chrome.bar.buttons["start"], LEFT)
+    form = console.session_actions.starting.form
     qtbot.keyClicks(form.rate, "fast")
     qtbot.mouseClick(form.buttons.button(QtWidgets.QDialogButtonBox.StandardButton.Ok), LEFT)
     until(qtbot, lambda: "adapter.learning_rate" in console.statusBar().currentMessage(), READY_MS)

@@ -22,7 +22,7 @@ window.show()
 for _ in range(20):
     app.processEvents()
     window.refresh()
-print(app.platformName(), window.isVisible(), window.bar.word.text(), window.windowHandle().isExposed())
+print(app.platformName(), window.isVisible(), window.chrome.bar.word.text(), window.windowHandle().isExposed())
 """
 
 
