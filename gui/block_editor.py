@@ -55,9 +55,9 @@ class BlockEditor(QtWidgets.QWidget):
         self.buttons = {}
         for word, action, tip in (
             ("Add &block", self.add, "A block behind the chosen one, like it"),
-            ("Remo&ve", self.remove, "Remove the chosen block"),
+            ("Re&move", self.remove, "Remove the chosen block"),
             ("&Up", lambda: self.move(-1), "The chosen block earlier"),
-            ("Do&wn", lambda: self.move(1), "The chosen block later"),
+            ("&Down", lambda: self.move(1), "The chosen block later"),
         ):
             button = self.buttons[word.replace("&", "")] = QtWidgets.QPushButton(word)
             button.setToolTip(tip)

@@ -78,8 +78,7 @@ class Link:
         if self.client:
             self.client.close()
         self.client, self._refused, self._asked_s, self._locked_out = client, 0, -10.0, ""
-        fresh = Store()
-        self.store.__dict__.update(fresh.__dict__)
+        self.store.start_over()
 
     def close(self) -> None:
         """Close the client; a frame that is still due finds nothing to take in."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from typing import IO
 
 from pyqtgraph.Qt import QtCore
 
@@ -81,9 +84,25 @@ def verify(path: str, on_end: Callable[[dict | None, str], None], parent=None) -
     return Helper(arguments, found.append, lambda code, words: on_end(found[-1] if found else None, words), parent)
 
 
-def start_session(arguments: list[str]) -> subprocess.Popen:
-    """Start a session that lives on when this window closes."""
-    command = [*COMMAND, "run", "--headless", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+def start_session(arguments: list[str]) -> tuple[subprocess.Popen, IO[bytes]]:
+    """Start a session that lives on when this window closes; return it, and the file that its messages go to.
+
+    A file, not a pipe: a pipe that nobody reads any more would stop the session at the first message it writes.
+    """
+    words = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the session
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--headless", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=words,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
+    return process, words
+
+
+def last_words(file: IO[bytes]) -> str:
+    """Return the last line of what a program wrote, and close the file."""
+    file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+    lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    file.close()
+    return lines[-1] if lines else ""

@@ -61,7 +61,8 @@ class SessionStart:
 
     def _start(self) -> None:
         assert self.form is not None
-        self.process, self._begun_s = processes.start_session(self.form.arguments()), time.monotonic()
+        self.process, self._words = processes.start_session(self.form.arguments())
+        self._begun_s = time.monotonic()
         self.say("starting a session: kernels are compiled on the first start, which takes up to half a minute")
 
     def progress(self) -> str:
@@ -74,10 +75,9 @@ class SessionStart:
         """Say why a session that was started here did not run."""
         if self.process is None or self.process.poll() is None:
             return
-        words = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()  # type: ignore[union-attr]
+        words = processes.last_words(self._words)
         if self.process.returncode:
-            told = words[-1] if words else f"the session ended with exit code {self.process.returncode}"
+            told = words or f"the session ended with exit code {self.process.returncode}"
             self.say(f"✕ {told}")
             self.failure = ask(self.window, "The session did not run", told, "Close", {"Change the form": self.ask})
-        self.process.stderr.close()  # type: ignore[union-attr]
         self.process = None

@@ -74,8 +74,8 @@ def test_a_restart_is_an_alarm_once(store):
     found = Alarms()
     found.update(store, store.last_s)
     message = {"name": "runtime-restarted", "why": "it had died", "bin": store.bin}
-    store._fold("event", message)
-    store._fold("event", message)
+    store.fold("event", message)
+    store.fold("event", message)
     found.update(store, store.last_s)
     assert titles(found) == ["RUNTIME RESTARTED"] and "it had died" in found.shown[0].found.reason
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bmi_runtime.messages import STAGES, latency_ns
-from gui import performance, web_state
+from gui import fold_steps, performance, web_state
 from gui.goto import bin_of
 from gui.panels.traces import trailing
 from gui.panels.trajectories import trial_paths
@@ -17,7 +17,7 @@ from gui.ring_buffer import DecimatedHistory
 from gui.rows import step_row, trial_row
 from gui.running_error import running_errors
 from gui.screenshot import store_from
-from gui.store import Block
+from gui.timeline import Block
 from gui.trial_aligned import BIN_S, TrialAligned, bins_of, octant
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -102,7 +102,7 @@ def test_a_replay_that_stands_still_does_not_fill_the_history_with_one_moment():
     store = store_from(synthetic.hello(12))
     rows = len(store.model_rows)
     for _ in range(10):
-        store._take_model({"bin": store.bin, **synthetic.model(12.0)})
+        fold_steps.take_model(store, {"bin": store.bin, **synthetic.model(12.0)})
     assert len(store.model_rows) <= rows + 1
     kept = DecimatedHistory(4)
     kept.append(1.0)

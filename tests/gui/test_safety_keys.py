@@ -149,17 +149,17 @@ def test_undo_takes_back_the_last_change_and_then_the_one_before(console):
     store = console.store
     for old, new in ((1e-6, 2e-6), (2e-6, 3e-6)):
         message = {"seq": 1, "bin": 5, "set": "adapter.learning_rate", "old": old, "new": new}
-        store._fold("command", message)
+        store.fold("command", message)
     console.run("undo")
     assert sent(console) == [("adapter.learning_rate", 2e-6)]
-    store._fold("command", {"bin": 6, "set": "adapter.learning_rate", "old": 3e-6, "new": 2e-6})
+    store.fold("command", {"bin": 6, "set": "adapter.learning_rate", "old": 3e-6, "new": 2e-6})
     console.run("undo")
     assert sent(console) == [("adapter.learning_rate", 1e-6)]
 
 
 def test_markers_go_on_counting_in_a_window_that_comes_late():
     store = Store()
-    store._fold("event", {"name": "note", "note": "marker 4", "bin": 3})
+    store.fold("event", {"name": "note", "note": "marker 4", "bin": 3})
     commands = SessionCommands(Link(store, Wire()), None, lambda text: None)
     commands.marker()
     assert commands.link.client.sent == [{"note": "marker 5"}]

@@ -1,7 +1,7 @@
 """The form of a session, the palette's settings, the subject's options: what they give, and what they refuse."""
 
 import pytest
-from pyqtgraph.Qt import QtCore
+from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import subject_options, summary
 from gui.dialogs import settings
@@ -32,12 +32,39 @@ def test_what_is_typed_reaches_the_command_line_as_the_configuration_wants_it(fo
     form.texts["metadata.subject_id"].setText("M7")
     form.texts["metadata.experimenter"].setText("A. Ito, B. Okabe")
     form.texts["metadata.notes"].setText('says "hi" \\ and = more')
-    form.rate.setText("2e-6")
-    form.task.setCurrentText("pursuit")
+    form.texts["adapter.learning_rate"].setText("2e-6")
+    form.boxes["task.kind"].setCurrentText("pursuit")
     config = load(None, values_of(form.arguments()))
     assert config.metadata.subject_id == "M7" and config.metadata.experimenter == ("A. Ito", "B. Okabe")
     assert config.metadata.notes == 'says "hi" \\ and = more'
     assert config.adapter.learning_rate == 2e-6 and config.task.kind == "pursuit"
+
+
+def test_every_field_is_reached_by_a_letter_of_its_own(form):
+    words = [label.text() for label in form.findChildren(QtWidgets.QLabel) if label.buddy()]
+    words += [button.text() for button in form.findChildren(QtWidgets.QPushButton)]
+    letters = [word[word.index("&") + 1].lower() for word in words if "&" in word]
+    assert len(set(letters)) == len(letters) >= 24
+    assert {word for word in words if "&" not in word} <= {"Start", "Cancel"}, "Enter and Escape"
+
+
+def test_a_decimal_comma_is_a_decimal_point(form):
+    from bmi_runtime.config import load
+
+    form.texts["task.assist"].setText("0,25")
+    form.texts["duration"].setText("1,5")
+    assert not form.fault()
+    given = form.arguments()
+    assert load(None, values_of(given)).task.assist == 0.25 and given[given.index("--duration") + 1] == "1.5"
+
+
+def test_what_was_remembered_in_another_shape_leaves_an_empty_form(form):
+    for text in ("rubbish", "[1]", '{"seed": "x", "block": 3, "task.kind": [1], "duration": null}', '{"seed": 1e99}'):
+        form.memory.put("form", text)
+        again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", form.memory, "none")
+        KEPT.append(again)
+        assert again.seed.value() == 1 and not again.blocks.blocks()
+        again.reject()
 
 
 def test_blocks_are_edited_saved_and_reach_the_command_line(form):
@@ -59,7 +86,7 @@ def test_blocks_are_edited_saved_and_reach_the_command_line(form):
     assert made[2].name == 'with "help"' and made[2].success_rate == 0.85 and made[2].assist == 0.25
     assert made[2].learning_rate == 2e-6 and made[2].length_s == 60.0
     form.accept()
-    again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", form.memory, form.folder)
+    again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", form.memory, "none")
     KEPT.append(again)
     assert again.blocks.blocks() == editor.blocks()
     again.reject()
@@ -84,10 +111,19 @@ def test_what_cannot_be_started_is_said_and_nothing_is_lost(form, tmp_path):
     taken = tmp_path / "there.mcap"
     taken.write_text("")
     for change, words in (
-        (lambda: form.rate.setText("fast"), "'fast' is not a number"),
-        (lambda: form.rate.setText("7"), "7 lies outside 0 to 1"),
-        (lambda: (form.rate.setText(""), form.model.setCurrentText("gone.mcap")), "no file gone.mcap"),
-        (lambda: (form.model.setCurrentText(""), form.record.setText(str(taken))), "never overwritten"),
+        (lambda: form.texts["adapter.learning_rate"].setText("fast"), "'fast' is not a number"),
+        (lambda: form.texts["adapter.learning_rate"].setText("7"), "7 lies outside 0 to 1"),
+        (
+            lambda: (
+                form.texts["adapter.learning_rate"].setText(""),
+                form.boxes["encoding.initial"].setCurrentText("gone.mcap"),
+            ),
+            "no file gone.mcap",
+        ),
+        (
+            lambda: (form.boxes["encoding.initial"].setCurrentText(""), form.record.setText(str(taken))),
+            "never overwritten",
+        ),
     ):
         change()
         form.accept()
@@ -97,23 +133,23 @@ def test_what_cannot_be_started_is_said_and_nothing_is_lost(form, tmp_path):
 
 def test_a_set_and_the_last_session_are_there_again(form):
     form.texts["metadata.subject_id"].setText("M7")
-    form.assist.setText("0.3")
-    form.sets.setCurrentText("morning")
-    form.save.click()
+    form.texts["task.assist"].setText("0.3")
+    form.sets.names.setCurrentText("morning")
+    form.sets.save.click()
     form.accept()
     again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", Memory(), "none")
     KEPT.append(again)
     assert again.texts["metadata.subject_id"].text() == "M7"
     again.take({})
-    assert again.assist.text() == ""
-    again.sets.setCurrentText("morning")
-    again.sets.activated.emit(again.sets.currentIndex())
-    assert again.assist.text() == "0.3"
+    assert again.texts["task.assist"].text() == ""
+    again.sets.names.setCurrentText("morning")
+    again.sets.names.activated.emit(again.sets.names.currentIndex())
+    assert again.texts["task.assist"].text() == "0.3"
     again.reject()
 
 
 def test_an_earlier_session_is_copied_with_its_units_and_its_model(form):
-    form._add_earlier(
+    form.earlier.add(
         {
             "path": "/data/a.mcap",
             "task": "pursuit",
@@ -123,7 +159,7 @@ def test_an_earlier_session_is_copied_with_its_units_and_its_model(form):
             "settings": {"session.units": 32, "task.kind": "pursuit", "adapter.learning_rate": 1e-7},
         }
     )
-    form.earlier.activated.emit(1)
+    form.earlier.names.activated.emit(1)
     given = values_of(form.arguments())
     assert "session.units=32" in given and 'encoding.initial="/data/a.mcap"' in given
     assert 'metadata.experimenter=["A"]' in given and "adapter.learning_rate=1e-07" in given

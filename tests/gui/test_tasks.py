@@ -245,7 +245,7 @@ def test_start_opens_a_form_and_runs_a_session(qtbot, console, tmp_path):
     form = console.session_actions.starting.form
     until(qtbot, form.isVisible)
     path = tmp_path / "recordings" / "new.mcap"
-    qtbot.keyClicks(form.rate, "3e-6")
+    qtbot.keyClicks(form.texts["adapter.learning_rate"], "3e-6")
     qtbot.keyClicks(form.record, str(path))
     ok = form.buttons.button(QtWidgets.QDialogButtonBox.StandardButton.Ok)
     qtbot.mouseClick(ok, LEFT)
@@ -260,7 +260,7 @@ def test_start_opens_a_form_and_runs_a_session(qtbot, console, tmp_path):
 def test_a_session_that_cannot_start_says_why(qtbot, console):
     qtbot.mouseClick(console.chrome.bar.buttons["start"], LEFT)
     form = console.session_actions.starting.form
-    qtbot.keyClicks(form.rate, "fast")
+    qtbot.keyClicks(form.texts["adapter.learning_rate"], "fast")
     qtbot.mouseClick(form.buttons.button(QtWidgets.QDialogButtonBox.StandardButton.Ok), LEFT)
     until(qtbot, lambda: "adapter.learning_rate" in console.statusBar().currentMessage(), READY_MS)
 

@@ -22,9 +22,6 @@ EXCEPTIONS = {  # file: {name: why}
     "bmi_runtime/kernels/wire_body.py": {"read_body": "one pass over the bytes of a message, one branch for each form"},
     "bmi_runtime/sources/binner.py": {"Binner": "still to be divided: packets in and bins out share the clock's trust"},
     "bmi_runtime/analysis/glm/model.py": {"PoissonGLM": "still to be divided: the estimator and its result"},
-    "gui/console.py": {"Console": "still to be divided: menus, docks, replay"},
-    "gui/store.py": {"Store": "still to be divided: what arrives and what is asked of it"},
-    "gui/session_form.py": {"SessionForm": "still to be divided: fields and what they start"},
 }
 
 
