@@ -82,12 +82,12 @@ def window(telemetry, control):
     while console.store.bin < 2.0 / BIN_S:
         turn(app)
     start = time.perf_counter(), time.process_time(), console.frames.count, view.frames, resident_mb()
-    sizes = []
-    while console.store.connection(time.monotonic()) == "connected":
+    sizes, silent_s = [], 60.0 if os.environ.get("BMI_GUI_MEMORY") else 1.0  # a busy machine is silent for seconds
+    while not over(console.store, silent_s):
         turn(app)
         if len(sizes) * 10.0 <= time.perf_counter() - start[0]:
             sizes.append(((time.perf_counter() - start[0]) / 60, resident_mb()))
-    wall_s, cpu_s = time.perf_counter() - start[0] - 1.0, time.process_time() - start[1]
+    wall_s, cpu_s = time.perf_counter() - start[0] - silent_s, time.process_time() - start[1]
     row = {
         "frames_per_s": (console.frames.count - start[2]) / wall_s,
         "subject_frames_per_s": (view.frames - start[3]) / wall_s,
@@ -98,6 +98,11 @@ def window(telemetry, control):
         row["memory_mb"] = sizes
     print(json.dumps(row), flush=True)
     os._exit(0)
+
+
+def over(store, silent_s):
+    """Return whether the session has ended, or nothing has come for so long that it will not go on."""
+    return store.connection(time.monotonic()) == "ended" or store.age_s(time.monotonic()) > silent_s
 
 
 def turn(app):

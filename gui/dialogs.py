@@ -48,8 +48,14 @@ class Palette(QtWidgets.QDialog):
         self.list.setColumnCount(3)
         self.list.setHeaderHidden(True)
         self.list.setRootIsDecorated(False)
+        self.list.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFont(theme.font(10.5))
         self.list.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+        head = self.list.header()
+        head.setStretchLastSection(False)
+        head.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
+        for section in (1, 2):
+            head.setSectionResizeMode(section, QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
         column.addWidget(self.line)
         column.addWidget(self.list)
         self.line.textChanged.connect(self._filter)
@@ -79,8 +85,6 @@ class Palette(QtWidgets.QDialog):
                 item = QtWidgets.QTreeWidgetItem([f"Panel: {title}", "", "Panels"])
                 item.setData(0, QtCore.Qt.ItemDataRole.UserRole, ("show_panel", name))
                 self.list.addTopLevelItem(item)
-        self.list.setColumnWidth(0, 320)
-        self.list.setColumnWidth(1, 130)
         self._select(0)
 
     def _select(self, row: int) -> None:

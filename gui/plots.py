@@ -15,6 +15,27 @@ from gui import theme
 STEPS, MARGIN = 0.2, 0.02  # of a range that is shown in round steps: at least five; and free room at its ends
 
 
+class UprightAxis(pyqtgraph.AxisItem):
+    """A left axis whose numbers never stand on top of each other: in a low plot there are fewer of them.
+
+    pyqtgraph leaves out finer numbers where there is no room, but draws those of the coarsest step whatever the height.
+    """
+
+    def tickValues(self, minVal, maxVal, size):
+        """Return (step, places) of each level of ticks, in Qt's units, for a range and a length of the axis."""
+        levels = super().tickValues(minVal, maxVal, size)
+        line = 1.25 * QtGui.QFontMetrics(self.style["tickFont"] or self.font()).ascent()
+        if self.logMode or not levels or maxVal <= minVal or len(levels[0][1]) * line <= size:
+            return levels
+        apart = (maxVal - minVal) * line / size  # what one line of text takes of the range
+        low, high = minVal + 0.5 * apart, maxVal - 0.5 * apart  # outside of it a number would be cut
+        places = multiples(step := round_step(apart), low, high)
+        if not places.size:
+            within = multiples(step := round_step(0.2 * (maxVal - minVal)), low, high)
+            places = within[np.argsort(abs(within - 0.5 * (minVal + maxVal)))[:1]]
+        return [(step, places.tolist())]
+
+
 class Plot(pyqtgraph.PlotWidget):
     """A plot with quiet axes and a grid, whose right click belongs to its panel.
 
@@ -28,7 +49,7 @@ class Plot(pyqtgraph.PlotWidget):
     """
 
     def __init__(self, left: str = "", bottom: str = ""):
-        super().__init__(enableMenu=False)
+        super().__init__(enableMenu=False, axisItems={"left": UprightAxis("left")})
         self.left, self.bottom = left, bottom
         self.follows = [True, True]
         """Whether :meth:`show_ranges` is obeyed, in x and y: until the operator drags or zooms, and again after a
@@ -64,7 +85,7 @@ class Plot(pyqtgraph.PlotWidget):
         self._room = self.getViewBox().height()
         metrics = QtGui.QFontMetrics(theme.font(8.5))
         for shown in (text, text.partition(" (")[0]):
-            if self._room < 1 or metrics.horizontalAdvance(shown) <= self._room + 4:
+            if self._room < 1 or metrics.horizontalAdvance(shown) <= self._room:
                 return shown
         return ""
 
@@ -166,10 +187,20 @@ def round_range(low: float, high: float, held: tuple[float, float] | None = None
     span = max(high - low, 1e-9, 1e-4 * max(abs(low), abs(high)))
     if held and held[0] <= low and high <= held[1] and held[1] - held[0] <= 2.0 * span:
         return held
-    decade = 10.0 ** math.floor(math.log10(STEPS * span))
-    step = decade * next(multiple for multiple in (1.0, 2.0, 5.0, 10.0) if multiple * decade >= STEPS * span)
+    step = round_step(STEPS * span)
     room = MARGIN * span
     return step * math.floor((low - room * (low != 0.0)) / step), step * math.ceil((high + room) / step)
+
+
+def round_step(least: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is at least `least`, which is positive."""
+    decade = 10.0 ** math.floor(math.log10(least))
+    return decade * next(multiple for multiple in (1.0, 2.0, 5.0, 10.0) if multiple * decade >= least * (1 - 1e-9))
+
+
+def multiples(step: float, low: float, high: float) -> np.ndarray:
+    """Return the multiples of a step from `low` to `high`."""
+    return step * np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
 
 
 def extremes(*values) -> tuple[float, float]:

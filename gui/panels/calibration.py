@@ -7,6 +7,7 @@ one exception from "the window imports messages and the client alone", and the i
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class CalibrationPanel(Panel):
         if self.recalculate.isEnabled():
             self.calculate()
         else:
-            self.words.setText(f"needs {LEAST_S:g} s of movement, has {seen_s:.0f} s")
+            self.words.setText(f"needs {LEAST_S:g} s of movement, has {math.floor(10 * seen_s) / 10:.1f} s")
 
     def _seen_s(self) -> float:
         rows = self.store.steps.view

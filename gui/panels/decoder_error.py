@@ -74,9 +74,9 @@ class DecoderErrorPanel(Panel):
         self.words.setText(
             plots.key(
                 (
-                    ("fourth", "▬", "angle"),
-                    ("first", "▬", "velocity error"),
-                    ("good", "│ ●", "target reached"),
+                    ("fourth", "▬", "angle (°)"),
+                    ("first", "▬", "error (cm/s)"),
+                    ("good", "│ ●", "reached"),
                     ("bad", "┆ ✕", "timed out"),
                     ("second", "┆", "change"),
                     ("text", "┆", "marker"),
@@ -156,8 +156,9 @@ class DecoderErrorPanel(Panel):
             reached = good.any() and not pursuit
             show("time to target", f"{np.median(last['time_s'][good]):.2f} s" if reached else "–")
             show("path efficiency", "–" if pursuit else _percent(last["efficiency"]))
-            bits = float(np.nansum(last["bits"]) / max(last["time_s"].sum(), 1e-9))
-            show("bit rate", f"{bits:.2f} bit/s" if np.isfinite(last["bits"]).all() and not pursuit else "–")
+            known = last[np.isfinite(last["bits"])]  # of the first trial that a late window sees the start is not known
+            bits = float(known["bits"].sum() / max(known["time_s"].sum(), 1e-9))
+            show("bit rate", f"{bits:.2f} bit/s" if len(known) and not pursuit else "–")
         else:
             for name in ("success", "time to target", "on target", "path efficiency", "bit rate"):
                 show(name, "–")

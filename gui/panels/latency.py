@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph
+from pyqtgraph.Qt import QtGui
 
 from bmi_runtime.messages import STAGES, latency_ns
 from gui import plots, theme
@@ -12,6 +13,7 @@ from gui.panels.base import Panel
 EDGES_US = np.geomspace(1.0, 100_000.0, 81)
 LOG_EDGES = np.log10(EDGES_US)
 LOW = 240  # pixels of height that both plots need
+NAME_SIZES = (8, 7, 6, 5)  # of the stages' names, points, where the rows are lower and lower
 
 
 class LatencyPanel(Panel):
@@ -51,7 +53,7 @@ class LatencyPanel(Panel):
         self.deadlines = [pyqtgraph.InfiniteLine(angle=90) for _ in range(2)]
         self.deadline_word = pyqtgraph.TextItem(anchor=(1, 0))
         self.histogram.addItem(self.deadline_word)
-        self._top, self._deadline = 1.0, (0.0, 0.0)
+        self._top, self._deadline, self._name_size = 1.0, (0.0, 0.0), NAME_SIZES[0]
         for plot, line in zip((self.histogram, self.stages), self.deadlines):
             plot.addItem(line)
         self.restyle()
@@ -60,11 +62,24 @@ class LatencyPanel(Panel):
         """Leave the room of a low panel to the stages, whose names would stand on each other."""
         super().resizeEvent(event)
         self.histogram.setVisible(self.height() >= LOW)
+        self._fit_names()
+
+    def _fit_names(self) -> None:
+        """Write the stages' names as small as their rows are low."""
+        self.column.activate()
+        self.stages.getPlotItem().layout.activate()
+        row = self.stages.getViewBox().height() / (len(STAGES) + 0.2)
+        lines = (QtGui.QFontMetrics(theme.font(size)).ascent() for size in NAME_SIZES)
+        size = next((size for size, line in zip(NAME_SIZES, lines) if line <= row), NAME_SIZES[-1])
+        if size != self._name_size:
+            self._name_size = size
+            self.stages.getAxis("left").setTickFont(theme.font(size))
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         super().restyle()
         self.stages.getAxis("left").setGrid(False)
+        self.stages.getAxis("left").setTickFont(theme.font(self._name_size))
         self.bars.setPen(theme.pen("first", 1))
         self.bars.setBrush(theme.colour("first", 0.35))
         plots.restyled(self.ranges, "first", 1.5)

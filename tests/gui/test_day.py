@@ -83,7 +83,7 @@ class Desk:
         command = [sys.executable, "-c", PROBE, *where, str(self.told)]
         self.window = subprocess.Popen(command, env=self.environment, cwd=self.folder, stderr=subprocess.DEVNULL)
         self.processes.append(self.window)
-        self.until(lambda s: s["active"], 90)
+        self.until(lambda s: s["active"], 240)
 
     def state(self):
         try:
@@ -150,9 +150,9 @@ def test_start_tune_hold_mark_change_crash_stop_find_replay_and_the_next_day(des
     desk.until(lambda s: "Start a session" in s["dialogs"])
     config = desk.folder / "quiet.toml"  # the default port for effectors is for one session at a time
     config.write_text("[telemetry]\noutput_address = ''\n")
-    desk.key("alt+c", "ctrl+a")
+    desk.key("alt+g", "ctrl+a")
     desk.type(str(config))
-    desk.key("alt+s")
+    desk.key("alt+j")
     desk.type("M7")
     desk.key("Return")
     state = desk.until(lambda s: s["state"] in ("running", "degraded") and s["trials"] > 1, 240)

@@ -101,7 +101,7 @@ def test_another_screen_begins_with_the_layout_as_it_comes_and_the_first_one_kee
     other = opened((900, 480))
     assert shown(other) == named("run") and other.width() <= 960 and other.height() <= 540
     for name in ("hold", "stop"):
-        button = other.bar.buttons[name]
+        button = other.chrome.bar.buttons[name]
         assert other.rect().contains(QtCore.QRect(button.mapTo(other, QtCore.QPoint(0, 0)), button.size()))
     other.close()
     monkeypatch.undo()

@@ -249,3 +249,23 @@ def test_an_application_that_nobody_holds_stays():
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("height", [14, 25, 40, 60, 90, 150, 400])
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.0, 20.0), (-3.0, 4.5), (0.0, 180.0), (1e-7, 3e-6), (1001.2, 1001.9)])
+def test_the_numbers_of_a_left_axis_do_not_stand_on_each_other(qapp, height, span):
+    plot = plots.Plot("error (cm/s)", "")
+    KEPT.append(plot)
+    axis = plot.getAxis("left")
+    step, places = axis.tickValues(*span, height)[0]
+    pixels = (np.asarray(places) - span[0]) * height / (span[1] - span[0])
+    ascent = QtGui.QFontMetrics(axis.style["tickFont"]).ascent()
+    assert step > 0 and (np.diff(pixels) >= 0.99 * ascent).all()
+    whole = (pixels >= 0.5 * ascent) & (pixels <= height - 0.5 * ascent)  # others are cut, and not drawn
+    assert whole.any() or height < 1.5 * ascent, "where there is room there is a number"
+
+
+def test_a_step_is_round_and_not_smaller_than_wanted():
+    for least in (0.7, 1.0, 1.2, 2.0, 4.9, 5.0, 7.0, 10.0, 3e-7):
+        step = plots.round_step(least)
+        assert step >= least * (1 - 1e-9) and step <= 2.5 * least and float(f"{step:.0e}") == pytest.approx(step)
