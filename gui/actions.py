@@ -213,3 +213,36 @@ def handlers(*actors: object) -> dict[str, Callable[..., Any]]:
                 raise ValueError(f"two actors do '{name}'")
             found[name] = getattr(actor, method)
     return found
+
+
+def with_letters() -> dict[str, str]:
+    """Return the text of every action with the letter marked that chooses it in its menu, each once in a menu."""
+    marked: dict[str, str] = {}
+    for menu in MENUS:
+        texts = {action.name: action.text for action in ACTIONS if action.menu == menu}
+        chosen = _letters(list(texts.values()))
+        for name, text in texts.items():
+            at = text.lower().find(chosen.get(text, " "))
+            marked[name] = f"{text[:at]}&{text[at:]}" if chosen.get(text) else text
+    return marked
+
+
+def _letters(texts: list[str]) -> dict[str, str]:
+    """Return a letter of its own for as many texts as possible (augmenting paths; first letters before others)."""
+    owner: dict[str, str] = {}
+
+    def give(text: str, seen: set[str]) -> bool:
+        words = text.lower().split()
+        wanted = [word[0] for word in words] + list("".join(words))
+        for letter in dict.fromkeys(letter for letter in wanted if letter.isascii() and letter.isalpha()):
+            if letter in seen:
+                continue
+            seen.add(letter)
+            if letter not in owner or give(owner[letter], seen):
+                owner[letter] = text
+                return True
+        return False
+
+    for text in texts:
+        give(text, set())
+    return {text: letter for letter, text in owner.items()}

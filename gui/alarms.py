@@ -156,9 +156,13 @@ class Alarms:
         self.by_key: dict[str, Alarm] = {}
         self._events_seen = 0
         self._quiet_until_s = -math.inf
+        self._of_replay = False
 
     def update(self, store: Store, now_s: float) -> bool:
         """Look at the store; return whether a sound is due."""
+        if bool(store.replay) != self._of_replay:  # what a session had to say is not about a recording
+            self._of_replay = bool(store.replay)
+            self.by_key.clear()
         found = [one for rule in RULES for one in rule(store, now_s)]
         found += self._from_events(store)
         keys = {one.key for one in found}

@@ -107,8 +107,9 @@ class Console(QtWidgets.QMainWindow):
         made = {}
         menus = {name: self.menuBar().addMenu(f"&{name}") for name in actions.MENUS}
         kind = getattr(QtGui, "QAction", None) or QtWidgets.QAction
+        texts = actions.with_letters()
         for action in actions.ACTIONS:
-            entry = made[action.name] = kind(action.text, self)
+            entry = made[action.name] = kind(texts[action.name], self)
             entry.setShortcut(QtGui.QKeySequence(action.keys))
             entry.setToolTip(action.tip)
             entry.setStatusTip(action.tip)
@@ -154,6 +155,8 @@ class Console(QtWidgets.QMainWindow):
             return "no session runs (F5 starts one)"
         if connection == "lost":
             return "the runtime does not answer; the session bar says since when"
+        if store.live.get("session.stopped"):
+            return "the output is stopped for good; Stop (F9), then start a new session"
         return "it is held already" if store.held else "not in a replay" if store.mode == "replay" else "not now"
 
     def do_say(self, text: str) -> None:

@@ -32,7 +32,7 @@ ARRANGEMENTS = {
 }
 
 
-CELL_HEIGHT, COLUMN_WIDTH, BARS_HEIGHT = 180, 300, 150
+CELL_HEIGHT, COLUMN_WIDTH, BARS_HEIGHT = 220, 300, 150
 """What a cell needs to be legible, and what menu, session bar and status bar take of a window, pixels."""
 
 
@@ -180,6 +180,8 @@ class Memory:
         _take_all_off(window, docks)  # else what the state does not know keeps its place, and is shown
         if not window.restoreState(state):
             return False
+        for panel in set(docks) - set(known["placed"]):  # Qt puts what it does not know over everything else
+            window.removeDockWidget(docks[panel])
         for panel, dock in docks.items():
             dock.setVisible(panel in known["shown"])
             if dock.isFloating():

@@ -78,7 +78,9 @@ class Plot(pyqtgraph.PlotWidget):
         wanted = (self._fitting(text) if side == "left" else text, theme.current().muted)
         if self._names.get(side) != wanted:
             self._names[side] = wanted
-            self.getAxis(side).setLabel(wanted[0], color=wanted[1])
+            axis = self.getAxis(side)
+            axis.setLabel(wanted[0], color=wanted[1])
+            axis.resizeEvent(None)  # puts the name in the middle again: another one is as long as it is
 
     def _fitting(self, text: str) -> str:
         """Return the name of the left axis as far as it fits: whole, without its unit, or not at all."""

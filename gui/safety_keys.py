@@ -13,6 +13,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 
 HELD_DOWN_MS = 600
 """How long Shift+F9 is kept down to stop the output without a question."""
+SURE_MS = 60
 
 _KEYS, _MODIFIERS = QtCore.Qt.Key, QtCore.Qt.KeyboardModifier
 ACTIONS = {
@@ -44,7 +45,11 @@ class SafetyKeys(QtCore.QObject):
         self._kept_down = QtCore.QTimer(self)
         self._kept_down.setSingleShot(True)
         self._kept_down.setInterval(HELD_DOWN_MS)
-        self._kept_down.timeout.connect(lambda: self.run("stop_output_now"))
+        self._sure = QtCore.QTimer(self)  # on a busy machine the release may have come, and only wait to be read
+        self._sure.setSingleShot(True)
+        self._sure.setInterval(SURE_MS)
+        self._kept_down.timeout.connect(self._sure.start)
+        self._sure.timeout.connect(lambda: self.run("stop_output_now"))
         QtWidgets.QApplication.instance().installEventFilter(self)
 
     def eventFilter(self, watched, event) -> bool:
@@ -63,7 +68,7 @@ class SafetyKeys(QtCore.QObject):
         if event.isAutoRepeat() or kind == QtCore.QEvent.Type.ShortcutOverride:
             return True
         if kind == QtCore.QEvent.Type.KeyRelease:
-            self._kept_down.stop()
+            self._let_go()
             return True
         if name == "stop_output":
             self._kept_down.start()
@@ -78,9 +83,13 @@ class SafetyKeys(QtCore.QObject):
             return None
         return ACTIONS.get((event.key(), modifiers == _MODIFIERS.ShiftModifier))
 
+    def _let_go(self) -> None:
+        self._kept_down.stop()
+        self._sure.stop()
+
     def close(self) -> None:
         """Leave the keys alone."""
-        self._kept_down.stop()
+        self._let_go()
         application = QtWidgets.QApplication.instance()
         if application is not None:
             application.removeEventFilter(self)

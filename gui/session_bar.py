@@ -97,7 +97,7 @@ class SessionBar(QtWidgets.QWidget):
         row.addWidget(self.badge)
         self._columns = [_column(self.word, self.why), _column(self.adapting, self.rate)]
         self._columns += [_column(self.time, self.block), _column(self.record, self.file)]
-        for column, stretch in zip(self._columns, (4, 3, 3, 3), strict=True):
+        for column, stretch in zip(self._columns, (5, 3, 3, 2), strict=True):
             row.addWidget(column, stretch)
         self.buttons = {}
         for name in ("start", "hold", "stop"):

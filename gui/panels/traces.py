@@ -76,7 +76,7 @@ class TracesPanel(Panel):
         for index in range(len(NAMES)):
             history = rows[:, :, index, unit].astype(float)
             self._draw(index, times, history)
-        self.plots[0].show_ranges(x=(0.0, plots.round_range(0.0, float(times[-1]))[1]))
+        self.plots[0].show_ranges(x=(0.0, plots.round_range(0.0, max(float(times[-1]), 1.0))[1]))
         for lines in self.marks:
             lines.refresh(store)
         self._label(unit)

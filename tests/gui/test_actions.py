@@ -71,3 +71,12 @@ def test_two_things_cannot_do_one_action():
     assert set(actions.handlers(Doer())) == {"start"}
     with pytest.raises(ValueError, match="two actors do 'start'"):
         actions.handlers(Doer(), Doer())
+
+
+def test_every_entry_of_a_menu_has_a_letter_of_its_own():
+    marked = actions.with_letters()
+    for menu in actions.MENUS:
+        texts = [marked[action.name] for action in actions.ACTIONS if action.menu == menu]
+        letters = [text[text.index("&") + 1].lower() for text in texts]
+        assert len(set(letters)) == len(letters), menu
+    assert {name: text.replace("&", "") for name, text in marked.items()} == {a.name: a.text for a in actions.ACTIONS}

@@ -79,6 +79,17 @@ def test_a_panel_that_the_remembered_layout_does_not_know_stays_closed(opened, q
     assert not again.docks["another"].isHidden() and not again.docks["another"].isFloating()
 
 
+def test_a_panel_that_is_called_into_a_remembered_layout_becomes_a_tab_of_it(opened, qtbot):
+    console = opened((1366, 728))
+    for name in ("calibrate", "run", "calibrate", "run"):
+        console.apply_layout(name)
+        qtbot.wait(20)
+    console.show_panel("summary")
+    qtbot.wait(20)
+    summary = console.docks["summary"]
+    assert console.tabifiedDockWidgets(summary) and summary.height() > 150 and summary.width() < console.width() - 200
+
+
 def test_a_panel_that_is_gone_or_a_broken_memory_gives_the_layout_as_it_comes(opened, qtbot, monkeypatch):
     console = opened()
     console.docks["health"].close()

@@ -142,7 +142,7 @@ class FittedGLM:
         leads = fitted.leads if fitted else ()
         first, last = likelihood_bins(events.bins, len(self.basis_), leads)
         table = make_covariates(covariates, leads, events.bins, first, last)
-        if table is not None:
+        if table is not None and fitted is not None:
             if table.table.shape[1] != fitted.table.shape[1]:
                 raise BadInput(
                     f"the model was fitted to {fitted.table.shape[1]} covariates, not {table.table.shape[1]}"
