@@ -32,8 +32,10 @@ ARRANGEMENTS = {
 }
 
 
-CELL_HEIGHT, COLUMN_WIDTH, BARS_HEIGHT = 220, 300, 150
-"""What a cell needs to be legible, and what menu, session bar and status bar take of a window, pixels."""
+COLUMN_WIDTH, BARS_HEIGHT = 300, 150
+"""What a column needs to be legible, and what menu, session bar and status bar take of a window, pixels."""
+ROOM_FOR_CELLS = (360, 640, 860)
+"""What two cells, three and four need below each other, pixels; of three or more also lists must show some rows."""
 
 
 def arrange(window, docks: dict, name: str) -> None:
@@ -73,7 +75,7 @@ def _take_all_off(window, docks: dict) -> None:
 def fitted(columns, width: int, height: int):
     """Return columns of cells that a window of this size has room for; what is too much becomes tabs."""
     most_columns = max(width // COLUMN_WIDTH, 1)
-    most_cells = max((height - BARS_HEIGHT) // CELL_HEIGHT, 1)
+    most_cells = 1 + sum(height - BARS_HEIGHT >= needed for needed in ROOM_FOR_CELLS)
     kept, rest = list(columns[:most_columns]), columns[most_columns:]
     for share, cells in rest:  # their cells go under those of the last column that stays
         kept[-1] = (kept[-1][0] + share, (*kept[-1][1], *cells))
@@ -186,6 +188,7 @@ class Memory:
             dock.setVisible(panel in known["shown"])
             if dock.isFloating():
                 dock.setGeometry(screens.on_a_screen(dock.geometry()))
+        _style_tabs(window)
         return all(window.dockWidgetArea(docks[panel]) or docks[panel].isFloating() for panel in known["shown"])
 
     def _panels(self, key: str) -> dict:

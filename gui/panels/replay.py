@@ -368,6 +368,7 @@ class Setting:
         self.value.setObjectName(f"what_if.{name}.value")
         self.key.editTextChanged.connect(lambda _: self._follow())
         self.key.setCurrentText(key)
+        self.key.lineEdit().setCursorPosition(0)  # where it is cut, its beginning is seen
         self._follow()
 
     def _follow(self) -> None:
@@ -379,6 +380,7 @@ class Setting:
         """Put ``section.key=value`` into the boxes."""
         key, _, value = (settings or [AS_RECORDED])[0].partition("=")
         self.key.setCurrentText(key)
+        self.key.lineEdit().setCursorPosition(0)  # where it is cut, its beginning is seen
         self.value.setText(value)
 
     def settings(self) -> list[str]:
