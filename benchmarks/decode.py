@@ -2,13 +2,15 @@
 
 usage: python benchmarks/decode.py [FILE ...] [--simulated N]
        python benchmarks/decode.py FILE ... --networks [--peer "PYTHON SCRIPT"]
+       python benchmarks/decode.py FILE ... --taught
        python benchmarks/decode.py --inference
 
 Without a FILE, simulated recordings alone: smooth movements, log-linear Poisson units that lead the hand by 0 to 4
 bins, 20 to 100 ms bins, 8 to 120 units, half of them with drifting tuning, some with silent and duplicate units.
 With --networks: the decoders of ``bmi train`` trained on the first four fifths, frozen, scored on the rest, and what
-their training costs; --peer runs another program on the same arrays (as .npz) with its own split. With --inference:
-what a bin takes with 256 units.
+their training costs; --peer runs another program on the same arrays (as .npz) with its own split. With --taught: the
+read-out taught one second late along the test part, at the calculated rate and over a sweep. With --inference: what a
+bin takes with 256 units.
 """
 
 import argparse
@@ -26,13 +28,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from bmi_runtime.decoding import baselines
+from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.comparison import training_of
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.network_kinds import KINDS, trained
+from bmi_runtime.decoding.network_mixture import SHORT_RECIPE, NetworkMixture
 from bmi_runtime.decoding.offline_session import OpenLoopSession, coefficient_of_determination, open_loop_config, scores
-from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.sources.datafile import load_recording, recording_from_arrays
 
 
@@ -101,7 +104,7 @@ def inference_us(kind, for_loop, units=256, bins=2000):
     row, brief = KINDS[kind], {"fewest_updates": 1, "most_updates": 1}
     recipe = dataclasses.replace(row.loop if for_loop else row.recording, **brief)
     if kind == "joined" and not for_loop:
-        decoder = JoinedDecoder.fit(data, recipe, short_recipe=dataclasses.replace(ShortHistoryDecoder.RECIPE, **brief))
+        decoder = JoinedDecoder.fit(data, recipe, short_recipe=dataclasses.replace(SHORT_RECIPE, **brief))
     else:
         decoder = trained(kind, data, recipe, for_loop=for_loop)
     decode_all(decoder, data.part(slice(0, 50)))
@@ -153,6 +156,39 @@ def networks(files, peer):
     print(json.dumps({"networks": rows}))
 
 
+def taught(files, delay_s=1.0):
+    """Print the calculated rate of the read-out beside a sweep along the test part, taught late; return the rows."""
+    rows = []
+    for file in files:
+        recording = load_recording(file)
+        first, delay = recording.split(0.8), max(1, round(delay_s / recording.bin_s))
+        data = training_of(recording.to_learn(first))
+        networks = NetworkMixture.fit(data.part(slice(0, first)).bridged())
+        spread, test = networks.recurrent.spread[networks.recurrent.moving], data.part(slice(first, None))
+        said, features = np.empty_like(test.velocity), []
+        for index, counts in enumerate(test.counts):
+            said[index] = networks.predict(counts)[test.n_axes :]
+            features.append(networks.recurrent.readout.features.copy())
+        residual, along = (test.velocity - said) / spread, np.array(features)
+        plan = networks.validation.plan(
+            networks.validation.states, data.kinematics[networks.validation.first : first], data.bin_s
+        )
+        calculated = plan.rate(len(said), delay)
+        row = {"file": recording.name, "calculated": calculated, "rates": [], "r2_velocity": []}
+        for rate in (0.0, calculated, *10.0 ** np.arange(-9.0, -3.9, 0.5)):
+            readout = AdaptiveReadout(networks.recurrent.directions, plan.pilot.noise, len(spread), rate)
+            corrected = said.copy()
+            for t, g in enumerate(along):
+                corrected[t] += spread * (g @ readout.weights)
+                if t >= delay:
+                    readout.teach(along[t - delay], residual[t - delay])
+            row["rates"].append(rate)
+            row["r2_velocity"].append(coefficient_of_determination(test.velocity, corrected))
+            print(f"{recording.name[:30]:30s} rate {rate:8.1e}: {np.round(row['r2_velocity'][-1], 4)}", flush=True)
+        rows.append(row)
+    return rows
+
+
 def line(row):
     def pair(name, what):
         return " ".join(f"{value:6.3f}" for value in row[name][f"r2_{what}"])
@@ -172,9 +208,13 @@ def main():
     parser.add_argument("--networks", action="store_true")
     parser.add_argument("--peer", default="")
     parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--taught", action="store_true")
     options = parser.parse_args()
     if options.inference:
         print(json.dumps({"inference": inference()}))
+        return
+    if options.taught:
+        print(json.dumps({"taught": taught(options.files)}))
         return
     if options.networks:
         networks(options.files, options.peer)

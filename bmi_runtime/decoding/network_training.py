@@ -19,7 +19,7 @@ from bmi_runtime.kernels import gru
 
 WARM_SHARE = 0.25
 LARGEST_GRADIENT = 1.0
-SCORE_EVERY = 8  # parts of a training between two looks at the validation part
+MOST_EPOCHS, LEAST_UPDATES = 200.0, 100  # what is seen more often is learned by heart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,14 @@ class Recipe:
         Networks whose outputs are averaged, each from a seed of its own.
     window_s, blind_s : float
         Length of a training sequence; its first part only fills the state.
+    fewest_steps : int
+        Of a training sequence, whatever its length in seconds: wide bins need longer ones.
     batch : int
         Sequences of one update.
     epochs : float
         How often each bin is seen.
     fewest_updates, most_updates : int
+        Short recordings are seen at most `MOST_EPOCHS` times, or so often as `LEAST_UPDATES` take.
     rate : float
         Peak of the one-cycle learning rate of AdamW.
     decay : float
@@ -58,6 +61,7 @@ class Recipe:
     members: int = 3
     window_s: float = 2.0
     blind_s: float = 0.5
+    fewest_steps: int = 28
     batch: int = 64
     epochs: float = 75.0
     fewest_updates: int = 250
@@ -72,8 +76,8 @@ class Recipe:
 
 
 LOOP_RECIPE = Recipe(
-    entry=64, hidden=64, members=2, window_s=0.6, blind_s=0.1, epochs=60.0, unit_drop=0.3, gain_sd=0.25,
-    offset_sd=0.25, position_weight=0.0,
+    entry=64, hidden=64, members=2, window_s=0.6, blind_s=0.1, fewest_steps=12, epochs=60.0, unit_drop=0.3,
+    gain_sd=0.25, offset_sd=0.25, position_weight=0.0,
 )  # fmt: skip
 """For a loop: little memory, so that it does not learn the trajectories of its training, and units that come and go."""
 
@@ -85,6 +89,13 @@ class Member:
     network: Network
     parameters: np.ndarray
     loss: np.ndarray
+
+
+def number_of_updates(recipe: Recipe, bins: float, bins_per_update: int) -> int:
+    """Return how many updates a training takes on so many (independent) bins."""
+    most = max(int(MOST_EPOCHS * bins / bins_per_update), LEAST_UPDATES)
+    fewest = min(recipe.fewest_updates, most)
+    return int(np.clip(int(recipe.epochs * bins / bins_per_update), fewest, recipe.most_updates))
 
 
 class BatchSampler(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 
 from bmi_runtime.decoding.gru_network import Batch, Shape, hidden_states, loss_and_gradient
 from bmi_runtime.decoding.network_parameters import views
-from bmi_runtime.decoding.network_training import Member, Recipe, kept_and_scaled, varied_units
+from bmi_runtime.decoding.network_training import Member, Recipe, kept_and_scaled, number_of_updates, varied_units
 from bmi_runtime.decoding.recurrent_data import Sequences
 
 STEPS_AT_ONCE = 4096  # of a run over a recording: what is kept on the way would fill the memory for an hour of bins
@@ -19,12 +19,11 @@ class Sampler:
         bins = len(data.inputs)
         self.network = network
         self.data, self.stride, self.recipe, self.marks = data, stride, recipe, marks
-        self.steps = int(np.clip(round(recipe.window_s / step_s), 12, max(bins // (2 * stride), 4)))
-        self.blind = min(round(recipe.blind_s / step_s), self.steps // 3)
+        wanted = max(round(recipe.window_s / step_s), recipe.fewest_steps)
+        self.steps = int(min(wanted, max(bins // (2 * stride), 4)))
+        self.blind = min(max(round(recipe.blind_s / step_s), recipe.fewest_steps // 5), self.steps // 3)
         self.last = max(bins - (self.steps - 1) * stride, 1)
-        bins_per_update = recipe.batch * self.steps
-        wanted = int(recipe.epochs * bins / stride / bins_per_update)
-        self.updates = int(np.clip(wanted, recipe.fewest_updates, recipe.most_updates))
+        self.updates = number_of_updates(recipe, bins / stride, recipe.batch * self.steps)
 
     def loss(self, rng: np.random.Generator, weights: np.ndarray, gradient: np.ndarray) -> float:
         """Draw a batch; return its loss at these weights and write the gradient."""

@@ -20,8 +20,8 @@ from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
 from bmi_runtime.session.replay import Replay
 
-SMALL = Recipe(entry=24, hidden=16, members=2, window_s=0.3, epochs=40, fewest_updates=250, most_updates=250, rate=5e-3,
-               drop=0.1, unit_drop=0.1)  # fmt: skip
+SMALL = Recipe(entry=24, hidden=16, members=2, window_s=0.3, fewest_steps=12, epochs=40, fewest_updates=250,
+               most_updates=250, rate=5e-3, drop=0.1, unit_drop=0.1)  # fmt: skip
 BRIEF = dataclasses.replace(SMALL, members=1, fewest_updates=40, most_updates=40)
 
 

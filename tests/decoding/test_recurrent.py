@@ -15,7 +15,10 @@ from bmi_runtime.decoding.recurrent_training import run_member
 from bmi_runtime.decoding.shares import best_share, mixed
 from bmi_runtime.decoding.wiener import RidgeDecoder
 
-SMALL = Recipe(entry=24, hidden=24, members=2, batch=32, window_s=1.0, epochs=20, fewest_updates=150, most_updates=150)
+SMALL = Recipe(
+    entry=24, hidden=24, members=2, batch=32, window_s=1.0, fewest_steps=12, epochs=20, fewest_updates=150,
+    most_updates=150,
+)  # fmt: skip
 
 
 def recorded(bins=3000, units=25, bin_s=0.05, seed=0, width=4):
