@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_every_command_has_the_options_that_the_page_gives_it(page):
         assert given <= known | {"--help", "-h"}, f"{page.name}: {line}: {given - known}"
 
 
-@pytest.mark.parametrize("name", ["first_ten_minutes", "howto", "decoding", "fokker_planck"])
+@pytest.mark.parametrize("name", ["first_ten_minutes", "howto", "decoding", "fokker_planck", "own_data_and_decoder"])
 def test_the_python_examples_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
@@ -159,3 +160,32 @@ def test_the_decoder_of_the_how_to_decodes():
     state = decoder.predict(counts)
     assert state[2] > 0.05
     assert abs(state[3]) < 0.01
+
+
+def test_own_recording_and_own_decoder_as_typed(tmp_path):
+    """The files of the page, its commands in their order in an empty folder, and what it shows of their answers."""
+    text = (ROOT / "docs" / "own_data_and_decoder.md").read_text(encoding="utf-8")
+    for body in re.findall(r"```(?:python|toml)\n# (.*?)```", text, re.DOTALL):
+        name, _, content = body.partition("\n")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    subprocess.run([sys.executable, "make_recording.py"], cwd=tmp_path, check=True)
+    installed = tmp_path / "my_lab" / "my_lab-0.1.dist-info"  # what `pip install -e my_lab` leaves, without a network
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lab\nVersion: 0.1\n")
+    points = tomllib.loads((tmp_path / "my_lab" / "pyproject.toml").read_text())["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "\n".join(f"{n} = {v}" for n, v in rows.items()) for group, rows in points.items()]
+    (installed / "entry_points.txt").write_text("\n".join(lines))
+    environment = {**os.environ, "COLUMNS": "120", "PYTHONPATH": os.pathsep.join([*sys.path, str(installed.parent)])}
+    printed = ""
+    for line in re.findall(r"^bmi .*$", text, re.MULTILINE):
+        if line.startswith("bmi decode"):
+            continue  # a minute of training; tests/decoding
+        command = [sys.executable, "-m", "bmi_runtime.cli.main", *line.split()[1:]]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        printed += done.stdout + done.stderr
+    for table in re.findall(r"```\n(decoder .*?)```", text, re.DOTALL):
+        for line in table.splitlines():
+            assert line in [row.rstrip() for row in printed.splitlines()], line
+    assert "21 of 21 targets reached" in printed and "identical to the bit" in printed
