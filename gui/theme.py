@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 
 import pyqtgraph
@@ -82,8 +83,8 @@ def scale() -> float:
 
 
 def set_scale(wanted: float) -> None:
-    """Make text larger or smaller from the next :func:`use` on, within half and twice the size."""
-    _scale[0] = min(max(wanted, 0.7), 2.0)
+    """Make text larger or smaller from the next :func:`use` on, from 0.7 to 2; what is no number is 1."""
+    _scale[0] = min(max(wanted, 0.7), 2.0) if math.isfinite(wanted) else 1.0
 
 
 def current() -> Theme:

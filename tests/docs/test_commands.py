@@ -36,6 +36,7 @@ NOT_RUN = {  # pattern of commands: why
     r"rig\.toml|session\.toml$|best\.toml$|check\.mcap|\.onnx": "files that the page has its reader make",
     r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan (fit|FIT|--pilot)": "minutes; tests/perturbation go the same way",
     r"figures|study|--seeds 8|--closed-loop|branches": "minutes; the benchmarks and tests of the module",
+    r"compare --days": "simulated weeks; benchmarks/days.py",
     r"fokker-planck (hopf|polarise|learn|elapsed)": "minutes; tests/fokker_planck",
     r"--method readout|^bmi (learn|train|sync|rehearse)|instrument|--world|source rehearsal": "wants a recording of its"
     " own kind; the tests of the command",
@@ -62,7 +63,7 @@ def typed():
             command = " ".join(line.partition("  #")[0].split())
             if command not in done and not said(command):
                 done.add(command)
-                marks = () if page.name in QUICK else pytest.mark.slow
+                marks = () if page.name in QUICK else (pytest.mark.slow, pytest.mark.timeout(1800))
                 yield pytest.param(command, id=f"{page.stem}: {command}"[:110], marks=marks)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from gui import layouts, panels, screens
+from gui import app, layouts, panels, screens, theme
 from gui.console import Console
 from gui.link import Link
 from gui.store import Store
@@ -101,6 +101,22 @@ def test_a_panel_that_is_gone_or_a_broken_memory_gives_the_layout_as_it_comes(op
     for key in settings.allKeys():
         settings.setValue(key, "rubbish")
     assert shown(opened()) == named("run")
+
+
+@pytest.mark.parametrize("scale", ["nan", "inf", "-3", "large"])
+def test_settings_of_another_version_open_the_window(opened, qtbot, qapp, scale):
+    settings = layouts.Memory().settings
+    kept = {"theme": "solarized", "text_scale": scale, "muted": "maybe", "subject": [1], "sets": "[1, 2]"}
+    for key, value in kept.items():
+        settings.setValue(key, value)
+    app.follow_system_text()
+    assert 0.7 <= theme.scale() <= 2.0 and app.remembered_theme() in theme.THEMES
+    console = opened()
+    console.run("subject_settings")
+    console.view_actions.settings.reject()
+    assert shown(console) == named("run")
+    theme.set_scale(1.0)
+    theme.use("dark", qapp, again=True)
 
 
 def test_another_screen_begins_with_the_layout_as_it_comes_and_the_first_one_keeps_its_own(opened, qtbot, monkeypatch):
