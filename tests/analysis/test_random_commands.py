@@ -427,9 +427,9 @@ class TimeUp(BaseException):
 
 
 def _stop(_, frame):
-    """Stop the call, but not in the middle of compiling a kernel, which would leave half of one behind."""
+    """Stop the call, but not while it compiles a kernel or imports a module, which would leave half of one behind."""
     while frame is not None:
-        if f"{os.sep}numba{os.sep}" in frame.f_code.co_filename:
+        if f"{os.sep}numba{os.sep}" in frame.f_code.co_filename or "importlib" in frame.f_code.co_filename:
             signal.setitimer(signal.ITIMER_REAL, 1)
             return
         frame = frame.f_back

@@ -57,6 +57,8 @@ def learning_run(
             f"the learned connectivity reaches down to w = {-exact.extent:.4g}, below the lowest weight "
             f"{lowest_weight:g}: lower it"
         )
+    if not (exact.connectivity > 0).any():
+        raise BadInput("no weight is connected: the learned weights are narrower than a cell, raise the lowest weight")
     course = learning.learn(
         model, w, np.ones(weights), given, rule, duration, speed=speed, cells=cells, advance=advance
     )
