@@ -148,9 +148,10 @@ def from_dict(data: dict, origin: str = "configuration") -> Config:
 def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration in a recording's header with what was so before there was a key for it."""
     data, _ = _without_retired(data)
+    adapter = {"drift_scores": "white", **data.get("adapter", {})}
     if "state" in data:
-        return data
-    adapter = {"missing_axis": "skip", **data.get("adapter", {})}
+        return {**data, "adapter": adapter}
+    adapter = {"missing_axis": "skip", **adapter}
     return {**data, "adapter": adapter}
 
 

@@ -118,12 +118,33 @@ def estimate_drift(statistics: np.ndarray, rate: float, units: np.ndarray | None
     return DriftEstimate(rate * ratio, rate * error, ratio, error)
 
 
+def estimate_delayed_drift(delayed: np.ndarray, rate: float) -> DriftEstimate:
+    """Estimate the drift from steps that follow others of more than a block ago (scores need not be white).
+
+    Parameters
+    ----------
+    delayed : ndarray, (3, units)
+        Of `Monitor.delayed_drift`.
+    rate : float
+
+    Raises
+    ------
+    BadInput
+        If no unit's filter remembers long enough to tell.
+    """
+    total, quiet, spread = delayed[:, np.isfinite(delayed[0])]
+    if not quiet.size:
+        raise BadInput("no unit has run long enough, or remembers long enough, to tell how fast its tuning drifts")
+    ratio, error = total.sum() / quiet.sum(), np.sqrt(spread.sum()) / quiet.sum()
+    return DriftEstimate(rate * ratio, rate * error, ratio, error)
+
+
 class Recalibrator:
     """Follow the drift with the learning rate, within bounds, at most by a factor per step: off unless it is made.
 
     The session calls, in every bin, after the monitor::
 
-        proposed = recalibrator.update(bin_number, monitor.statistics, rate)
+        proposed = recalibrator.update(bin_number, monitor.statistics, rate, monitor.delayed_drift())
         if proposed is not None: ...                      # a command to set the rate at the next bin, recorded as such
 
     Parameters
@@ -155,12 +176,37 @@ class Recalibrator:
         self.every = max(1, round(every_s / bin_s))
         self.last: DriftEstimate | None = None
 
-    def update(self, bin_number: int, statistics: np.ndarray, rate: float) -> float | None:
-        """Return the rate to go to, or None to stay."""
-        if bin_number == 0 or bin_number % self.every:
+    def due(self, bin_number: int) -> bool:
+        """Return whether a new rate is considered in this bin."""
+        return bin_number > 0 and bin_number % self.every == 0
+
+    def update(
+        self, bin_number: int, statistics: np.ndarray, rate: float, delayed: np.ndarray | None = None
+    ) -> float | None:
+        """Return the rate to go to, or None to stay.
+
+        Parameters
+        ----------
+        bin_number : int
+        statistics : ndarray
+            Of the monitor.
+        rate : float
+        delayed : ndarray, (3, units), optional
+            Of `Monitor.delayed_drift`: scores are not taken as white then. Where most filters that are judged forget
+            too fast to tell drift from scores, the rate goes down to where they can.
+        """
+        if not self.due(bin_number):
             return None
         try:
+            from bmi_runtime.kernels.monitoring import EXPECTED
+
             self.last = estimate_drift(statistics, rate)
+            if delayed is not None:
+                judged, told = statistics[EXPECTED] > 0, np.isfinite(delayed[0])
+                if 2 * (told & judged).sum() < judged.sum():
+                    lower = max(rate / self.factor, self.smallest)
+                    return None if lower == rate else lower
+                self.last = estimate_delayed_drift(delayed, rate)
         except BadInput:
             return None
         if abs(self.last.ratio - 1.0) < self.certainty * self.last.ratio_error:

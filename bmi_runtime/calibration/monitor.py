@@ -308,6 +308,17 @@ class Monitor:
                 "status": self.conditions,
             }
 
+    def delayed_drift(self) -> np.ndarray:
+        """Return the sums of J, of J where the truth moves as the rate assumes, and of J's spread, (3, units).
+
+        Of steps that follow others of more than `BLOCK_S` ago, so that scores which repeat themselves are no drift;
+        NaN for units that are not judged, are lost, or whose filter forgets too fast to tell.
+        """
+        late, names = self._late[:, self._traces :].T, self._late_kernel
+        told = 1.5 * self._block * late[names.LOSS] < MOST_LOSS
+        told &= (late[names.J_QUIET] > 0) & (self.status & self._kernel.LOST == 0)
+        return np.where(told, late[[names.J_SUM, names.J_QUIET, names.J_SPREAD]], np.nan)
+
     def state(self) -> dict[str, Any]:
         """Return copies of all that the next bin depends on."""
         return {"count": self.count} | {name: array.copy() for name, array in self._arrays().items()}

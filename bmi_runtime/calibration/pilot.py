@@ -38,6 +38,8 @@ class Pilot:
         Units that nothing can be said about, with the reason; see :mod:`bmi_runtime.calibration.screening`.
     usable : ndarray of bool, (recorded bins,)
         Which of the bins that were given are kept: those with finite counts and states.
+    told : tuple of str
+        What was noticed, and done about it, when the pilot was read.
     """
 
     counts: np.ndarray
@@ -48,6 +50,7 @@ class Pilot:
     left_out: tuple[str, ...] = ()
     set_aside: tuple[tuple[str, str], ...] = ()
     usable: np.ndarray | None = None
+    told: tuple[str, ...] = ()
 
     def __post_init__(self):
         counts, states = np.asarray(self.counts, dtype=np.float64), np.asarray(self.states, dtype=np.float64)

@@ -6,9 +6,11 @@ import numpy as np
 
 from bmi_runtime.calibration.aim_fit import Screen
 from bmi_runtime.calibration.pilot import Pilot
-from bmi_runtime.calibration.screening import check_speed, usable_units
+from bmi_runtime.calibration.screening import check_even, check_speed, usable_units, without_glitches
 from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
 from bmi_runtime.errors import BadInput
+
+MISSING_SHARE = 0.05  # of the bins, that may be without a movement before it is worth a word
 
 
 def load_pilot(
@@ -58,15 +60,23 @@ def load_pilot(
             f"{path.name}: no bin says what was intended, so no unit can be calibrated; record a pilot whose intention "
             "is known, or wait until it can be inferred"
         )
+    missing = int(len(states) - np.isfinite(states).all(axis=1).sum())
+    states, glitches = without_glitches(states)
     if not any_speed:
         check_speed(states, velocity_scale, unit)
+    check_even(states)
     names = tuple(str(unit) for unit in range(counts.shape[1]))
     known = np.isfinite(states).all(axis=1)
     aside = usable_units(counts[known], names, kind) if known.any() else {}
     if len(aside) == len(names):
         raise BadInput(f"{path.name}: no unit can be calibrated; unit {names[0]}: {aside[names[0]]}")
     aside = {name: why for name, why in aside.items() if name not in left_out}
-    return Pilot(counts, states, bin_s, kind, names, (*left_out, *aside), tuple(aside.items()))
+    told = []
+    if missing > MISSING_SHARE * len(states):
+        told.append(f"{missing} of {len(states)} bins say nothing of the movement: left out")
+    if glitches:
+        told.append(f"{glitches} bins move far faster than 99 in 100 of the others: taken as glitches and left out")
+    return Pilot(counts, states, bin_s, kind, names, (*left_out, *aside), tuple(aside.items()), told=tuple(told))
 
 
 def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: float):

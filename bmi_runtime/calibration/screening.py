@@ -12,12 +12,8 @@ from bmi_runtime.calibration.pilot import LEAST_SPIKES, Pilot, PilotFit, fit_pil
 from bmi_runtime.errors import BadInput
 
 FASTEST_RMS = 15.0  # dm/s along an axis: 1.5 m/s, faster than hands and cursors move on average
-SLOWEST_RMS = 0.01  # dm/s: 1 mm/s
-OUTLIER_SPREADS = 10.0  # of the middle half's width, from the median
-OUTLIER_SHARE = 0.1  # of a feature's variance, that outliers carry before they are worth a word
-UNSTEADY_Z = 6.0  # of the difference between the halves' means, in standard errors over blocks
-UNSTEADY_BLOCK_S = 10.0
-NAMED = 5
+HARDLY = 0.005  # of the strongest axis' rms, below which an axis is not moved along
+GLITCH = 6.0  # times the speed that 99 bins in 100 keep below: no movement, but its measurement
 
 
 def usable_units(counts: np.ndarray, names: tuple[str, ...], likelihood: str) -> dict[str, str]:
@@ -73,59 +69,34 @@ def check_speed(states: np.ndarray, scale: float, unit: str = "the file's unit")
     )
 
 
+def check_even(states: np.ndarray) -> None:
+    """Refuse states (bins, dims) that hardly move along an axis: no rate teaches gains that are hardly shown.
+
+    Raises
+    ------
+    BadInput
+        Naming the axis.
+    """
+    rms = np.sqrt(np.nanmean(states**2, axis=0))
+    axis = int(np.argmin(rms))
+    if 0 < rms[axis] < HARDLY * rms.max():
+        raise BadInput(
+            f"the pilot hardly moves along axis {axis} (rms {rms[axis] / 10:.2g} m/s, {rms.max() / 10:.2g} m/s along "
+            "another): gains along it cannot be learned; leave that axis out of the file, or vary the task"
+        )
+
+
 def _rounded(value: float) -> float:
     """Return a value rounded to one significant digit."""
     return float(f"{value:.0e}")
 
 
-def remarks(fit: PilotFit) -> list[str]:
-    """Return what about a pilot is to be told: units set aside, slow states, outliers, units that changed."""
-    pilot = fit.pilot
-    told = [f"unit {name} set aside: {why}" for name, why in pilot.set_aside[:NAMED]]
-    if len(pilot.set_aside) > NAMED:
-        told.append(f"{len(pilot.set_aside) - NAMED} more units set aside (all in the JSON)")
-    slow = np.sqrt((pilot.states**2).mean(axis=0)).max()
-    if slow < SLOWEST_RMS:
-        told.append(f"the velocity's rms is {slow / 10:.2g} m/s; if the file is in another unit give --velocity-scale")
-    told += _outliers(pilot) if pilot.likelihood == "gaussian" else []
-    return told + _unsteady(fit)
-
-
-def _outliers(pilot: Pilot) -> list[str]:
-    low, middle, high = np.quantile(pilot.counts, [0.25, 0.5, 0.75], axis=0)
-    off = np.abs(pilot.counts - middle) > OUTLIER_SPREADS * np.maximum(high - low, 1e-300)
-    carried = (off * (pilot.counts - pilot.counts.mean(axis=0)) ** 2).sum(axis=0) / (
-        len(off) * pilot.counts.var(axis=0)
-    )
-    found = np.flatnonzero(carried > OUTLIER_SHARE)
-    told = [
-        f"unit {pilot.names[i]}: {off[:, i].sum()} bins far from all others carry {100 * carried[i]:.0f} % of its "
-        f"variance; its noise, and so its rate, is theirs"
-        for i in found[:NAMED]
-    ]
-    return told + ([f"{len(found) - NAMED} more features with outliers"] if len(found) > NAMED else [])
-
-
-def _unsteady(fit: PilotFit) -> list[str]:
-    """Return the units whose mean score differs between the halves of the pilot by more than chance."""
-    pilot, design = fit.pilot, fit.design
-    if design.likelihood == "gaussian":
-        left = pilot.counts - pilot.regressors @ design.weights.T
-    else:
-        left = pilot.counts - design.expected_counts()
-    block = max(1, round(UNSTEADY_BLOCK_S / pilot.bin_s))
-    blocks = len(left) // block
-    if blocks < 8:
-        return []
-    means = left[: blocks * block].reshape(blocks, block, -1).mean(axis=1)
-    halves = means[: blocks // 2], means[blocks // 2 :]
-    error = np.sqrt(sum(half.var(axis=0, ddof=1) / len(half) for half in halves))
-    difference = halves[1].mean(axis=0) - halves[0].mean(axis=0)
-    found = np.flatnonzero(np.abs(difference) > UNSTEADY_Z * error)
-    if not found.size:
-        return []
-    names = ", ".join(pilot.names[i] for i in found[:NAMED]) + (" ..." if len(found) > NAMED else "")
-    return [
-        f"{len(found)} of {design.units} units changed between the halves of the pilot ({names}): their error holds "
-        f"some drift as well as scatter"
-    ]
+def without_glitches(states: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the states with bins that are no movement as NaN, and how many: a single one would decide every gain."""
+    speed = np.linalg.norm(states, axis=1)
+    known = np.isfinite(speed)
+    moving = speed[known & (speed > 0)]
+    if not moving.size:
+        return states, 0
+    off = known & (speed > GLITCH * np.quantile(moving, 0.99))
+    return np.where(off[:, None], np.nan, states), int(off.sum())

@@ -318,7 +318,7 @@ def _pilot(fit, scores, options, rate) -> dict:
 
     from bmi_runtime.calibration.closed_form import convergence_bins, initial_in_modes, steady_state
     from bmi_runtime.calibration.inverse import answer_wish
-    from bmi_runtime.calibration.screening import remarks
+    from bmi_runtime.calibration.pilot_remarks import remarks
 
     max_error, max_time = options["max_error"], options["max_convergence_time"]
     threshold, initial = options["threshold"], options["initial_covariance"]

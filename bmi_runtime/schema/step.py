@@ -123,6 +123,9 @@ class AdapterConfig(Section):
     estimate_noise: bool = Field(False, description="learn the noise variance of Gaussian features as well")
     drift_tracking: bool = False
     drift_max_learning_rate: float = Field(1e-4, gt=0.0)
+    drift_scores: Literal["correlated", "white"] = Field(
+        "correlated", description="drift_tracking: scores of real units repeat themselves without drift, or are white"
+    )
     rate_search: bool = Field(False, description="filters at other rates run beside; the best predictor's is taken")
     search_range: tuple[float, float] = Field((1e-10, 1e-2), description="rate_search: the rate stays within it")
 

@@ -38,6 +38,7 @@ class AdaptationController:
         self.recalibrator: Recalibrator | None = None
         if section.drift_tracking:
             self.recalibrator = Recalibrator(SMALLEST_RATE, section.drift_max_learning_rate, config.bin_s)
+        self._white = section.drift_scores == "white"
         self.search: RateSearch | None = None
         if section.rate_search:
             self.search = RateSearch(model, section.learning_rate, *section.search_range)
@@ -93,7 +94,10 @@ class AdaptationController:
     def _follow_drift(self, bin_number: int) -> list[dict[str, Any]]:
         assert self.recalibrator
         old = self.learning_rate
-        proposed = self.recalibrator.update(bin_number, self.monitor.statistics, old) if old > 0.0 else None
+        if old <= 0.0 or not self.recalibrator.due(bin_number):
+            return []
+        delayed = None if self._white else self.monitor.delayed_drift()
+        proposed = self.recalibrator.update(bin_number, self.monitor.statistics, old, delayed)
         if proposed is None:
             return []
         self.set_learning_rate(proposed)

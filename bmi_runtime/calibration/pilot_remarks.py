@@ -1,0 +1,196 @@
+"""What about a pilot is to be told before its answer is believed: movements, stretches and units that are odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bmi_runtime.calibration.pilot import Pilot, PilotFit
+
+SLOWEST_RMS, FAST_RMS = 0.01, 5.0  # dm/s along an axis: 1 mm/s, and 0.5 m/s
+ONE_SIDED = 0.98  # of the movement along an axis, that goes one way
+EVEN = 0.02  # of the strongest axis' rms, that the weakest has
+OUTLIER_SPREADS = 10.0  # of the middle half's width, from the median
+OUTLIER_SHARE = 0.1  # of a unit's variance, that outliers carry before they are worth a word
+UNSTEADY_Z = 6.0  # of the difference between the halves' means, in standard errors over blocks
+UNSTEADY_BLOCK_S = 10.0
+EXPECTED = 30.0  # spikes whose absence is no chance, even for units far from Poisson
+SILENT_SHARE, SILENT_S = 0.05, 5.0  # of a pilot, or time, that a silence lasts before it is one
+FEW_FOLLOW = 0.1  # of the units: fewer would follow movements that are not theirs
+FOLLOWS_P = 0.01
+NAMED = 5
+
+
+def remarks(fit: PilotFit) -> list[str]:
+    """Return what about a pilot is to be told, in sentences; every unit that is odd is named, or counted."""
+    pilot = fit.pilot
+    told = list(pilot.told)
+    told += [f"unit {name} set aside: {why}" for name, why in pilot.set_aside[:NAMED]]
+    if len(pilot.set_aside) > NAMED:
+        told.append(f"{len(pilot.set_aside) - NAMED} more units set aside (all in the JSON)")
+    told += _movement(pilot.states)
+    told += _outliers(pilot)
+    told += _twins(pilot)
+    if pilot.likelihood == "poisson":
+        told += _silences(pilot)
+        told += _one_direction(fit)
+    return told + _unsteady(fit) + _untuned(fit)
+
+
+def _named(pilot: Pilot, units) -> str:
+    """Return up to five units' names."""
+    return ", ".join(pilot.names[i] for i in units[:NAMED]) + (" ..." if len(units) > NAMED else "")
+
+
+def _movement(states: np.ndarray) -> list[str]:
+    rms = np.sqrt((states**2).mean(axis=0))
+    told = []
+    if rms.max() < SLOWEST_RMS:
+        told.append(
+            f"the velocity's rms is {rms.max() / 10:.2g} m/s; if the file is in another unit give --velocity-scale"
+        )
+    elif rms.max() > FAST_RMS:
+        told.append(
+            f"the velocity's rms is {rms.max() / 10:.2g} m/s, fast for a hand or a cursor; if the file is in cm/s give "
+            "--velocity-scale 0.1"
+        )
+    for axis in range(states.shape[1]):
+        one_way = np.maximum(states[:, axis], 0.0).sum() / max(np.abs(states[:, axis]).sum(), 1e-300)
+        if max(one_way, 1.0 - one_way) > ONE_SIDED:
+            sign = "positive" if one_way > 0.5 else "negative"
+            told.append(
+                f"the velocity along axis {axis} is {sign} nearly throughout: what units do in movements the other way "
+                "is extrapolated (speeds in the place of velocities?)"
+            )
+        if rms[axis] < EVEN * rms.max():
+            told.append(
+                f"the movement along axis {axis} is {100 * rms[axis] / rms.max():.2g} % of that along the strongest: "
+                "gains along it are hardly taught, and decide the rate; leave that axis out"
+            )
+    return told
+
+
+def _outliers(pilot: Pilot) -> list[str]:
+    low, middle, high = np.quantile(pilot.counts, [0.25, 0.5, 0.75], axis=0)
+    width = np.maximum(high - low, 1e-300)
+    if pilot.likelihood == "poisson":
+        width = np.maximum(width, np.sqrt(middle + 1.0))
+    off = np.abs(pilot.counts - middle) > OUTLIER_SPREADS * width
+    variance = np.maximum(len(off) * pilot.counts.var(axis=0), 1e-300)
+    carried = (off * (pilot.counts - pilot.counts.mean(axis=0)) ** 2).sum(axis=0) / variance
+    found = np.flatnonzero(carried > OUTLIER_SHARE)
+    told = [
+        f"unit {pilot.names[i]}: {off[:, i].sum()} bins far from all others carry {100 * carried[i]:.0f} % of its "
+        f"variance; its noise, and so its rate, is theirs"
+        for i in found[:NAMED]
+    ]
+    return told + ([f"{len(found) - NAMED} more units with outliers"] if len(found) > NAMED else [])
+
+
+def _twins(pilot: Pilot) -> list[str]:
+    """Return which units are the same in every bin: one unit twice teaches nothing twice."""
+    seen: dict[bytes, int] = {}
+    told = []
+    for unit, column in enumerate(np.ascontiguousarray(pilot.counts.T)):
+        first = seen.setdefault(column.tobytes(), unit)
+        if first != unit:
+            told.append(f"units {pilot.names[first]} and {pilot.names[unit]} are the same in every bin; leave one out")
+    return told[:NAMED] + ([f"{len(told) - NAMED} more pairs of equal units"] if len(told) > NAMED else [])
+
+
+def _silences(pilot: Pilot) -> Iterator[str]:
+    """Yield stretches in which the array, or a unit, did not fire though it should have."""
+    bin_s, bins = pilot.bin_s, len(pilot.counts)
+    total = pilot.counts.sum(axis=1)
+    start, length = _longest_silence(total)
+    dead = np.zeros(0, dtype=int)
+    if total.mean() * length > EXPECTED and length * bin_s > 1.0:
+        yield (
+            f"no unit fired from {start * bin_s:.4g} to {(start + length) * bin_s:.4g} s of the usable bins: a lost "
+            "signal, taken as rest; cut it out"
+        )
+    else:
+        dead = np.array([i for i in range(pilot.counts.shape[1]) if _died(pilot.counts[:, i], bin_s, bins)], dtype=int)
+    if dead.size:
+        yield f"{_plural(dead.size, 'unit')} fell silent for long though they fired before ({_named(pilot, dead)})"
+
+
+def _died(counts: np.ndarray, bin_s: float, bins: int) -> bool:
+    length = _longest_silence(counts)[1]
+    return counts.mean() * length > EXPECTED and length > max(SILENT_SHARE * bins, SILENT_S / bin_s)
+
+
+def _longest_silence(counts: np.ndarray) -> tuple[int, int]:
+    """Return where the longest run of zeros begins and how long it is."""
+    edges = np.flatnonzero(np.concatenate([[True], counts > 0, [True]]))
+    runs = np.diff(edges) - 1
+    at = int(np.argmax(runs))
+    return int(edges[at]), int(runs[at])
+
+
+def _one_direction(fit: PilotFit) -> list[str]:
+    """Return which units never fire in movements one way, though the fit expects it."""
+    pilot, states = fit.pilot, fit.pilot.states
+    expected, odd = fit.design.expected_counts(), set()
+    for axis in range(states.shape[1]):
+        for sign in (1.0, -1.0):
+            rows = sign * states[:, axis] > 0.5 * states[:, axis].std()
+            fired, wanted = pilot.counts[rows].sum(axis=0), expected[rows].sum(axis=0)
+            odd |= set(np.flatnonzero((fired < 0.02 * pilot.counts.sum(axis=0)) & (wanted > fired + 10.0)).tolist())
+    units = sorted(odd)
+    if not units:
+        return []
+    return [
+        f"{_plural(len(units), 'unit')} hardly fire in movements one way ({_named(pilot, units)}): a log-linear rate "
+        "does not fit them, and their slow gains decide the rate; leave them out"
+    ]
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" + ("s" if number != 1 else "")
+
+
+def _unsteady(fit: PilotFit) -> list[str]:
+    """Return the units whose mean score differs between the halves of the pilot by more than chance."""
+    pilot, design = fit.pilot, fit.design
+    if design.likelihood == "gaussian":
+        left = pilot.counts - pilot.regressors @ design.weights.T
+    else:
+        left = pilot.counts - design.expected_counts()
+    block = max(1, round(UNSTEADY_BLOCK_S / pilot.bin_s))
+    blocks = len(left) // block
+    if blocks < 8:
+        return []
+    means = left[: blocks * block].reshape(blocks, block, -1).mean(axis=1)
+    halves = means[: blocks // 2], means[blocks // 2 :]
+    error = np.sqrt(sum(half.var(axis=0, ddof=1) / len(half) for half in halves))
+    difference = halves[1].mean(axis=0) - halves[0].mean(axis=0)
+    found = np.flatnonzero(np.abs(difference) > UNSTEADY_Z * error)
+    if not found.size:
+        return []
+    return [
+        f"{len(found)} of {design.units} units changed between the halves of the pilot ({_named(pilot, found)}): their "
+        f"error holds some drift as well as scatter"
+    ]
+
+
+def _untuned(fit: PilotFit) -> list[str]:
+    """Say so where no more units follow the movement than would by chance.
+
+    Wald's test of the gains, with their covariance from the scores of blocks (the sandwich), whatever the noise.
+    """
+    from scipy.stats import chi2
+
+    gains = fit.design.weights[:, 1:]
+    inverse = np.linalg.pinv(fit.curvature.sum(axis=0), hermitian=True)
+    spread = np.einsum("bni,bnj->nij", fit.score, fit.score)
+    covariance = (inverse @ spread @ inverse)[:, 1:, 1:]
+    wald = np.einsum("ni,nij,nj->n", gains, np.linalg.pinv(covariance, hermitian=True), gains)
+    follow = int((chi2.sf(wald, gains.shape[1]) < FOLLOWS_P).sum())
+    if follow > max(1, FEW_FOLLOW * len(gains)):
+        return []
+    return [
+        f"{_plural(follow, 'unit')} of {len(gains)} follow the velocity beyond chance: nothing can be decoded from "
+        "such a pilot (were units and movement recorded in step?)"
+    ]
