@@ -164,7 +164,8 @@ class Soak:
     def disk_full(self):
         """Let the runtime's files grow no further; kill it when it has said so, so that the next one may write."""
         said = len(self.session.lines)
-        pid, size = self.runtime(), max(p.stat().st_size for p in self.session.folder.glob("*.mcap"))
+        newest = max(self.session.folder.glob("*.mcap"), key=lambda path: path.stat().st_mtime)
+        pid, size = self.runtime(), newest.stat().st_size  # of the file that grows: an older one may be larger
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         self.listen(10.0, until=lambda: any("STOPPED" in line for line in self.session.lines[said:]))
         self.noticed_disk = any("STOPPED" in line for line in self.session.lines[said:])
