@@ -186,6 +186,7 @@ def style_sheet(theme: Theme) -> str:
     QMenu::item:disabled {{ color: {theme.muted}; }}
     QMenu::separator {{ height: 1px; background: {theme.line}; margin: 4px 8px; }}
     QTabBar {{ qproperty-drawBase: 0; }}
+    QTabBar QToolButton {{ padding: 0; background: {theme.raised}; }}
     QTabBar::tab {{ background: {theme.window}; color: {theme.muted}; padding: 5px 12px; border: none; }}
     QTabBar::tab:selected {{ background: {theme.panel}; color: {theme.text}; border-top: 2px solid {theme.first}; }}
     QScrollBar:vertical {{ background: {theme.panel}; width: 10px; }}
