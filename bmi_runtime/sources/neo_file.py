@@ -13,6 +13,7 @@ import io
 import logging
 import pathlib
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,9 @@ from bmi_runtime.sources.spike_file import SpikeFile
 
 OPEN_EPHYS_HEADER_BYTES, OPEN_EPHYS_BLOCK_BYTES = 1024, 2070
 GAP_TOLERANCE_MS = 10.0  # a longer gap between samples begins a new segment
+CASE_MATTERS = ("BlackrockRawIO", "IntanRawIO", "AlphaOmegaRawIO", "TdtRawIO")
+SUFFIX_OF_NEO = {".tbk": ".Tbk", ".tdx": ".Tdx"}
+NEV_LENGTHS_AT = 12  # bytes of all headers, bytes of a packet
 ALWAYS_S = 1e12
 ANOTHER_CLOCK_S = 1.0
 Stretch = tuple[int, int]
@@ -45,7 +49,9 @@ def read_acquisition(path: pathlib.Path) -> SpikeFile:
         module, _, function = found.format.reader.partition(":")
         return getattr(importlib.import_module(module), function)(found.path)
     with opened(found) as acquisition:
-        return _spike_file(acquisition)
+        spikes = _spike_file(acquisition)
+    spikes.odd += _cut_short(found.path)
+    return spikes
 
 
 def is_ours(found: Recognised) -> bool:
@@ -164,12 +170,12 @@ def opened(found: Recognised) -> Iterator[Acquisition]:
         raise BadInput(f"{path.name}: reading {found.format.name} needs neo; pip install 'bmi-runtime[nwb]'") from None
     quiet = logging.getLogger("neo")
     before = quiet.level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         warnings.simplefilter("ignore")
-        quiet.setLevel(logging.ERROR)
+        quiet.setLevel(logging.CRITICAL)
         reader = None
         try:
-            reader = _reader(neo.rawio, found)
+            reader = _reader(neo.rawio, _in_usual_case(found, stack))
             with contextlib.redirect_stdout(sys.stderr):  # some of neo's readers print
                 reader.parse_header()
             yield Acquisition(reader)
@@ -187,6 +193,29 @@ def opened(found: Recognised) -> Iterator[Acquisition]:
         finally:
             quiet.setLevel(before)
             _close(reader)
+
+
+def _in_usual_case(found: Recognised, stack: contextlib.ExitStack) -> Recognised:
+    """Return a file or folder under the suffixes that neo wants: from memory cards they come in capitals.
+
+    Nothing is renamed: links under the other names stand in a folder that is removed with the stack.
+    """
+    folder = found.path if found.path.is_dir() else found.path.parent
+    if found.format.reader not in CASE_MATTERS:
+        return found
+    usual = {
+        file: file.with_suffix(SUFFIX_OF_NEO.get(file.suffix.lower(), file.suffix.lower())).name
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in found.format.suffixes
+    }
+    if all(file.name == name for file, name in usual.items()):
+        return found
+    links = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bmi-")))
+    for file in sorted(folder.iterdir()):
+        link = links / usual.get(file, file.name)
+        if not link.exists():
+            link.symlink_to(file.resolve())
+    return Recognised(found.format, links if found.path == folder else links / usual.get(found.path, found.path.name))
 
 
 def _close(reader) -> None:
@@ -286,6 +315,19 @@ def _sorting(acquisition: Acquisition) -> dict[str, str]:
     unsorted, noise = classes.count("0"), classes.count("255")
     parts = [f"{unsorted} unsorted (#0)"] * (unsorted > 0) + [f"{noise} noise (#255)"] * (noise > 0)
     return {"of these": ", ".join(parts)} if parts else {}
+
+
+def _cut_short(path: pathlib.Path) -> list[str]:
+    """Return a sentence where a Blackrock .nev ends within a packet."""
+    if path.suffix.lower() != ".nev" or path.is_dir():
+        return []
+    with open(path, "rb") as file:
+        head = file.read(NEV_LENGTHS_AT + 8)
+    if not head.startswith((b"NEURALEV", b"BREVENTS")):
+        return []
+    headers, packet = np.frombuffer(head, "<u4", 2, NEV_LENGTHS_AT).tolist()
+    left_over = (path.stat().st_size - headers) % packet if packet else 0
+    return [f"the file ends {left_over} bytes into a packet of {packet}: it was cut short"] if left_over else []
 
 
 def _lost_blocks(reader) -> list[str]:

@@ -180,6 +180,38 @@ def test_alpha_omega(tmp_path):
         assert "every unit that was sorted on it" in found.notes["units"]
 
 
+def in_capitals(folder):
+    for file in folder.rglob("*.*"):
+        file.rename(file.with_name(file.name.upper()))
+
+
+def test_suffixes_in_capitals(tmp_path):
+    (tmp_path / "a").mkdir()
+    trains = made.blackrock(tmp_path / "a")
+    made.tdt(tmp_path / "b")
+    electrodes = made.alpha_omega(tmp_path / "c")
+    (tmp_path / "d").mkdir()
+    made.intan_stimulation(tmp_path / "d" / "x.rhs")
+    made.intan(tmp_path / "d" / "y.rhd")
+    for name in ("a", "b/Block-1", "c", "d"):
+        in_capitals(tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    found = read_spikes(tmp_path / "a" / "RIG.NEV")
+    assert found.spikes == [len(train) for train in trains] and any("HandX" in signal for signal in found.signals)
+    check_trains(read_spikes(tmp_path / "b"), made.trains_s(0.0, 4.0, units=3, seed=3))
+    check_trains(read_spikes(tmp_path / "c"), electrodes, 22_321)
+    assert read_spikes(tmp_path / "d" / "X.RHS").signals and read_spikes(tmp_path / "d" / "Y.RHD").signals
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_nev_that_was_cut_short_says_so(tmp_path):
+    made.blackrock(tmp_path)
+    assert read_spikes(tmp_path / "rig.nev").odd == []
+    whole = (tmp_path / "rig.nev").read_bytes()
+    (tmp_path / "rig.nev").write_bytes(whole[: len(whole) - 11])
+    assert any("it was cut short" in sentence for sentence in read_spikes(tmp_path / "rig.nev").odd)
+
+
 def test_nix(tmp_path):
     pytest.importorskip("nixio", reason="nixio is not installed (pip install nixio)")
     import quantities as pq
