@@ -3,7 +3,8 @@
 A recurrent network knows more of the movement than a short history does, but the two err differently. Their errors
 along the last fifth, on which neither was trained, have the covariance C per kinematic column; what is said is the
 convex combination w of least ``w' C w``. C is that of one network of each kind; the averages that are mixed have less
-variance, by what the members differ in (`shares.best_share`).
+variance, by what the members differ in (`shares.best_share`). The least of a minute of errors is uncertain, and a third
+is as good along parts that had no part in the choice, so that short validation parts are drawn to it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from bmi_runtime.decoding.short_history import RECIPE, ShortHistoryDecoder
 PARTS = ("recurrent", "short_history")
 SHORT_RECIPE = dataclasses.replace(RECIPE, window_s=0.4, entry=64, fewest_updates=250, most_updates=400)
 """Alone a longer history is better; beside recurrent networks this one is, at half the cost."""
+USUAL_SHARE, USUAL_S = 1.0 / 3.0, 60.0
+"""The share that short validation parts are drawn to, as if it had been found in so many seconds more."""
 
 
 class NetworkMixture(DecoderBase):
@@ -75,7 +78,9 @@ class NetworkMixture(DecoderBase):
         ours, other = recurrent.validation, short_history.validation
         assert ours is not None and other is not None  # `fit` always validates
         truth = training.kinematics[ours.first :]
-        share = best_share(truth, ours.states, other.states, ours.less, other.less)
+        found = best_share(truth, ours.states, other.states, ours.less, other.less)
+        seconds = len(truth) * training.bin_s
+        share = (seconds * found + USUAL_S * USUAL_SHARE) / (seconds + USUAL_S)
         mixture = cls(recurrent, short_history, share)
         states = mixed(ours.states, other.states, mixture.share)
         n = training.n_axes

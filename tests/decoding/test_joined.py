@@ -13,6 +13,7 @@ from bmi_runtime.decoding.network_kinds import trained
 from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
+from bmi_runtime.decoding.shares import best_share
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.wiener import RidgeDecoder
 from bmi_runtime.errors import BadInput
@@ -66,11 +67,13 @@ def test_on_a_recording_no_part_is_better_where_the_parts_were_weighed(fitted):
     whole, *parts = (velocity_r2(test, decode_all(decoder, test)) for decoder in decoders)
     assert whole > max(parts) - 0.01
     mixture = NetworkMixture.fit(learned, BRIEF, short_recipe=BRIEF)
-    last = learned.part(slice(mixture.validation.first, None))
-    for part in (mixture.recurrent, mixture.short_history):
-        assert mixture.validation.r2 >= velocity_r2(
-            last, part.validation.states
-        )  # one member each: nothing is taken off
+    first = mixture.validation.first
+    last, n = learned.part(slice(first, None)), learned.n_axes
+    states = [part.validation.states for part in (mixture.recurrent, mixture.short_history)]
+    found, seconds = best_share(last.kinematics, *states), len(last.counts) * learned.bin_s
+    np.testing.assert_allclose(mixture.share, (seconds * found + 60.0 / 3.0) / (seconds + 60.0))  # one member each
+    errors = [((said - last.kinematics)[:, n:] ** 2).mean() for said in (*states, mixture.validation.states)]
+    assert errors[2] < max(errors[:2])
 
 
 def test_in_a_loop_nothing_remembers_its_training():
