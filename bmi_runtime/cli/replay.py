@@ -81,7 +81,14 @@ def _decoded(found: dict | None, overrides) -> list[str]:
     where = where_it_arises(found["parts"]) if apart else None
     lines += [where] if where else []
     changed = f"the two decode {100 * found['changed_m_s']:.2f} cm/s rms apart"
-    return [*lines, f"(against the recorded intention, which also teaches; {changed})"]
+    lines.append(f"(against the recorded intention, which also teaches; {changed})")
+    return lines + ([HARDLY_FOLLOWS] if found["hardly_follows"] else [])
+
+
+HARDLY_FOLLOWS = (
+    "decoded like this the cursor would hardly have followed: the subject would have seen and done something else, so "
+    "a session with this setting goes otherwise than the number says; 'bmi rehearse' simulates it"
+)
 
 
 def _hundredths(value: float | None) -> str:

@@ -56,6 +56,9 @@ class ShownTask:
         self._ended = False
         return {"name": "trial", "trial": self.trial}
 
+    def begin(self) -> None:
+        """Do nothing: a block that begins gives up its trial in the recording already."""
+
     def snapshot(self) -> dict[str, Any]:
         """Return the state in which the recording's task began; what followed is in the records."""
         return self._task.snapshot()

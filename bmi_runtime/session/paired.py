@@ -12,6 +12,7 @@ LEAST_BATCH_S = 1.0
 CONFIDENCE = 0.95
 PARTS = 10
 NOTABLE_SHARE = 0.3
+HARDLY = 0.8  # of the intention's root mean square
 
 
 def paired_errors(
@@ -111,6 +112,16 @@ def compared(recorded: np.ndarray, velocity_m_s: np.ndarray) -> dict[str, float 
         for name, value in zip(("recorded", "replayed"), found[f"errors{part}_m_s"], strict=True):
             answer[f"error_{name}{part}_m_s"] = value
     return answer | {name: found[name] for name in ("difference_m_s", "changed_m_s")}
+
+
+def hardly_follows(meant: np.ndarray, error_m_s: float | None) -> bool:
+    """Return whether what was decoded errs by nearly as much as a cursor at rest: with it the subject would have seen,
+    and done, something else than was recorded.
+    """
+    known = meant[np.isfinite(meant).all(axis=1)]
+    if error_m_s is None or not known.size:
+        return False
+    return bool(error_m_s > HARDLY * float(np.sqrt((known**2).sum(axis=1).mean())))
 
 
 def where_it_arises(parts: list[dict[str, Any]]) -> str | None:

@@ -18,7 +18,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import BLOCK_STEPS, Recording
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.open_loop import ASKS_INTENTION, OpenLoopSession, refuse_unknowable
-from bmi_runtime.session.paired import compared, paired_errors
+from bmi_runtime.session.paired import compared, hardly_follows, paired_errors
 
 
 def recorded_config(recording: Recording, overrides=()) -> Config:
@@ -273,7 +273,8 @@ class Replay:
         velocity_m_s = decoded[self.first :, -dimensions:]
         was = recorded["decoded"][:, -dimensions:]
         found = paired_errors(recorded["intended"], was, velocity_m_s, bin_s, self.first * bin_s)
-        return compared(recorded, velocity_m_s) | {name: found[name] for name in ("interval_m_s", "parts")}
+        answer = compared(recorded, velocity_m_s) | {name: found[name] for name in ("interval_m_s", "parts")}
+        return answer | {"hardly_follows": hardly_follows(recorded["intended"], answer["error_replayed_m_s"])}
 
     def difference(self, index: int) -> dict[str, Any]:
         """Return the bin and the first field whose bits differ, with both values."""

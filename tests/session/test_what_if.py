@@ -95,6 +95,33 @@ def test_one_question_leaves_no_trace_in_the_next(recording):
     assert asked(recording, "decoder.velocity_sd_m_s=0.05") == first
 
 
+@pytest.mark.parametrize(
+    ("world", "setting"),
+    [
+        (("task.kind=pursuit",), "decoder.velocity_time_constant_s=0.1"),
+        (("state.axes=['x']",), "adapter.learning_rate=1e-4"),
+        (("state.axes=['x','y','z']",), "decoder.velocity_sd_m_s=0.05"),
+        (("session.features=12",), "decoder.velocity_sd_m_s=0.05"),
+        (
+            ("block=[{kind='observe',length_s=4},{kind='adapt',length_s=6},{kind='fixed'}]",),
+            "adapter.learning_rate=1e-4",
+        ),
+    ],
+)
+def test_other_tasks_axes_mixtures_and_blocks_answer_as_sessions_really_run(tmp_path, world, setting):
+    found = asked(run(tmp_path / "a.mcap", *world), setting)
+    steps = run(tmp_path / "b.mcap", *world, setting).steps()["output"]
+    decoded = steps["decoded"][:, -steps["intended"].shape[1] :]
+    assert found["error_replayed_m_s"] == pytest.approx(rms(decoded - steps["intended"]), rel=0.15)
+    assert not found["hardly_follows"]
+
+
+def test_a_setting_with_which_the_subject_would_have_done_something_else_is_said_to_be_one(recording):
+    found = asked(recording, "adapter.enabled=false")
+    assert found["hardly_follows"], "untrained units decode nothing: the cursor would have stood still"
+    assert not asked(recording, "adapter.learning_rate=1e-5")["hardly_follows"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_ten_settings_against_teaching_and_against_sessions_really_run(tmp_path, seed):
