@@ -125,11 +125,12 @@ class Monitor:
         judge_every_s: float = 0.1,
         limits: Limits | None = None,
     ):
-        from bmi_runtime.kernels import correlated, monitoring, monitoring_any
+        from bmi_runtime.kernels import correlated, monitoring, monitoring_any, monitoring_plane
 
         if min(window_s, short_window_s) <= bin_s:
             raise BadInput(f"the monitor's windows must be longer than a bin of {bin_s:g} s")
         self._kernel, self._any_kernel, self._late_kernel = monitoring, monitoring_any, correlated
+        self._plane_kernel = monitoring_plane
         self.limits = limits or Limits()
         self._bin_s = bin_s
         self._gaussian = likelihood == "gaussian"
@@ -185,22 +186,14 @@ class Monitor:
         """
         self.count += 1
         noise = self._ones if noise_variance is None else noise_variance
-        rows = regressors if regressors.ndim == 2 else regressors[:, None]
-        if self._written_out:
-            self._kernel.monitor_step(
-                regressors, counts, valid, innovation, covariance, noise, self._settings, False, self._state,
-                self.status,
-            )  # fmt: skip
-        else:
-            self._any_kernel.monitor_step_any(
-                rows, counts, valid, innovation, covariance, noise, self._settings, False, self._rows, self._state,
-                self.status, self._work,
-            )  # fmt: skip
         judge, boundary = self.count % self._every == 0, self.count % self._block == 0
-        return self._late_kernel.correlated_step(
-            rows, counts, valid, innovation, covariance, noise, self._settings, self._own, boundary, judge, self._state,
-            self._late, self.status,
-        )  # fmt: skip
+        late = (self._settings, self._own, boundary, judge, self._state, self._late, self.status)
+        if self._written_out:
+            return self._plane_kernel.monitor_plane(regressors, counts, valid, innovation, covariance, noise, *late)
+        rows = regressors if regressors.ndim == 2 else regressors[:, None]
+        seen = (rows, counts, valid, innovation, covariance, noise)
+        self._any_kernel.monitor_step_any(*seen, self._settings, self._rows, self._state, self._work)
+        return self._late_kernel.correlated_step(*seen, *late)
 
     def watch(self, weights: np.ndarray) -> int:
         """Compare every unit's gains with what they usually are; return how many units moved away or came back.

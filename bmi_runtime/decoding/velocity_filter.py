@@ -99,21 +99,31 @@ class VelocityFilter:
         """
         if features is not None or not self._fused:
             return self._predict_from_blocks(counts, valid, features, features_valid)
-        model = self.model
-        seen = (
+        model, valid = self.model, self._all_valid if valid is None else valid
+        if not self._poisson:
+            return self._predict_gaussian(counts, valid)
+        self.largest = decoding_filter.decode_poisson(
             self.state,
             self.covariance,
             model.weights,
             model.covariance,
             counts,
-            self._all_valid if valid is None else valid,
+            valid,
             model.bin_s,
+            self.trust,
+            self.keep,
+            self.noise,
+            DM_PER_M,
+            self._workspace,
+            self._scratch,
         )
+        return self.state
+
+    def _predict_gaussian(self, features: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        model = self.model
+        seen = (self.state, self.covariance, model.weights, model.covariance, features, valid, model.bin_s)
         prior = (self.trust, self.keep, self.noise, DM_PER_M, self._workspace, self._scratch)
-        if self._poisson:
-            self.largest = decoding_filter.decode_poisson(*seen, *prior)
-        else:
-            self.largest = decoding_filter.decode_gaussian(*seen, model.noise_variance, *prior)
+        self.largest = decoding_filter.decode_gaussian(*seen, model.noise_variance, *prior)
         return self.state
 
     def _predict_from_blocks(self, counts, valid, features, features_valid) -> np.ndarray:

@@ -82,20 +82,28 @@ class Adapter:
         click : float
             1 where a click is intended, 0 elsewhere.
         """
-        model, place = self.model, 1
+        return self.learn(counts, valid, velocity_m_s, position_m, click)
+
+    def learn(
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray,
+        velocity_m_s: Sequence[float],
+        position_m: Sequence[float],
+        click: float,
+    ) -> float:
+        """Update the model as :meth:`update` does; the session calls this one, with every argument in its place."""
+        model = self.model
         if self._velocity_alone:
-            for component in velocity_m_s:
-                self._regressors[place] = DM_PER_M * component
-                place += 1
+            regressors = self._regressors
+            for place, component in enumerate(velocity_m_s, 1):
+                regressors[place] = DM_PER_M * component
         else:
             moving, placed = [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m]
             model.regressors.fill(self.regressors, moving, placed, click)
         if self._has_history:
             return self._update_with_history(counts, valid)
-        update: Any = encoding_filter.adapt_poisson
-        scale: Any = model.bin_s
-        if not self._poisson:
-            update, scale = encoding_filter.adapt_gaussian, model.noise_variance
+        update: Any = encoding_filter.adapt_poisson if self._poisson else encoding_filter.adapt_gaussian
         return update(
             model.weights,
             model.covariance,
@@ -103,7 +111,7 @@ class Adapter:
             valid,
             self.regressors,
             self.rate,
-            scale,
+            model.bin_s if self._poisson else model.noise_variance,
             self.innovation,
             self.innovation_variance,
             self._scratch,

@@ -28,10 +28,12 @@ from bmi_runtime.kernels.monitoring import (
     SHORT,
     SILENCE,
     SILENT,
+    SINGLE,
     SPREAD,
     SQUARES,
     WORTH,
     Z_SQUARES,
+    information,
 )
 
 LOSS, HELD_EXPECTED, HELD_PREDICTED, J_SUM, J_QUIET, J_SPREAD, J_BLOCK = range(7)
@@ -68,7 +70,7 @@ def correlated_step(
     ----------
     regressors : ndarray, (d, 1) or (d, units)
     counts, valid, innovation, covariance, noise_variance, settings, judge, status
-        As in :func:`bmi_runtime.kernels.monitoring.monitor_step`.
+        As in :func:`bmi_runtime.kernels.monitoring_plane.monitor_plane`.
     own : ndarray, (N_LATE_SETTINGS,)
     boundary : bool
         Whether a block ends with this bin.
@@ -81,109 +83,106 @@ def correlated_step(
     keep = settings[KEEP]
     changed = 0
     for i in range(innovation.size):
-        row, column = late[i], i if regressors.shape[1] > 1 else 0
+        column = i if regressors.shape[1] > 1 else 0
         nu, mask = innovation[i], valid[i]
-        if settings[GAUSSIAN] > 0.0:
-            w = mask / noise_variance[i]
-            x = nu * w
-        else:
-            w = mask * max(counts[i] - nu, 0.0)
-            x = mask * nu
+        w, _, x = information(nu, counts[i], mask, noise_variance[i], settings[GAUSSIAN], settings[SINGLE])
         newest, middle, oldest, loss = 0.0, 0.0, 0.0, 0.0
         for a in range(d):
             u = regressors[a, column]
-            newest += u * row[a]
-            middle += u * row[d + a]
-            oldest += u * row[2 * d + a]
+            newest += u * late[i, a]
+            middle += u * late[i, d + a]
+            oldest += u * late[i, 2 * d + a]
         for a in range(d):
             g = 0.0
             for b in range(d):
                 pair = a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
                 g += covariance[pair, i] * regressors[b, column]
             loss += w * g * regressors[a, column] / d
-            row[a] += g * (x - w * newest)
-            row[d + a] -= g * w * middle
-            row[2 * d + a] -= g * w * oldest
-        row[base + LOSS] = keep * row[base + LOSS] + (1.0 - keep) * loss
+            late[i, a] += g * (x - w * newest)
+            late[i, d + a] -= g * w * middle
+            late[i, 2 * d + a] -= g * w * oldest
+        late[i, base + LOSS] = keep * late[i, base + LOSS] + (1.0 - keep) * loss
         if mask > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
-            _add(row, base, state, i, nu, x, oldest, settings, own)
-        row[base + HELD_EXPECTED], row[base + HELD_PREDICTED] = state[i, EXPECTED], state[i, PREDICTED]
+            add_bin(late, base, state, i, nu, x, oldest, settings, own)
+        late[i, base + HELD_EXPECTED], late[i, base + HELD_PREDICTED] = state[i, EXPECTED], state[i, PREDICTED]
         if boundary:
-            _end_block(row, base, d, settings, own)
+            end_block(late, i, base, d, settings, own)
         if judge:
             before = status[i]
-            status[i] = _judge(row, base, state, i, before, settings, own)
+            status[i] = judge_unit(late, base, state, i, before, settings, own)
             changed += status[i] != before
     return changed
 
 
 @kernel
-def _add(row, base, state, i, nu, x, along, settings, own):
+def add_bin(late, base, state, i, nu, x, along, settings, own):
     """Add one bin to the sums of a unit."""
     keep, keep_reference = settings[KEEP], own[KEEP_REFERENCE]
-    left = max(1.0 - 1.5 * own[DELAY] * row[base + LOSS], 0.1)
-    quiet = left * (state[i, EXPECTED] - keep * row[base + HELD_EXPECTED])
-    predicted = state[i, PREDICTED] - keep * row[base + HELD_PREDICTED]
+    left = max(1.0 - 1.5 * own[DELAY] * late[i, base + LOSS], 0.1)
+    quiet = left * (state[i, EXPECTED] - keep * late[i, base + HELD_EXPECTED])
+    predicted = state[i, PREDICTED] - keep * late[i, base + HELD_PREDICTED]
     excess = x * along + quiet
-    row[base + J_SUM] = keep * row[base + J_SUM] + excess
-    row[base + J_QUIET] = keep * row[base + J_QUIET] + quiet
-    row[base + J_BLOCK] += excess
+    late[i, base + J_SUM] = keep * late[i, base + J_SUM] + excess
+    late[i, base + J_QUIET] = keep * late[i, base + J_QUIET] + quiet
+    late[i, base + J_BLOCK] += excess
     expected = predicted
-    if row[base + REFERENCE_PREDICTED] > 0.0:
-        expected = predicted * row[base + REFERENCE] / row[base + REFERENCE_PREDICTED]
-    row[base + Q_BLOCK] += nu * nu - expected
-    row[base + REFERENCE] = keep_reference * row[base + REFERENCE] + nu * nu
-    row[base + REFERENCE_PREDICTED] = keep_reference * row[base + REFERENCE_PREDICTED] + predicted
+    if late[i, base + REFERENCE_PREDICTED] > 0.0:
+        expected = predicted * late[i, base + REFERENCE] / late[i, base + REFERENCE_PREDICTED]
+    late[i, base + Q_BLOCK] += nu * nu - expected
+    late[i, base + REFERENCE] = keep_reference * late[i, base + REFERENCE] + nu * nu
+    late[i, base + REFERENCE_PREDICTED] = keep_reference * late[i, base + REFERENCE_PREDICTED] + predicted
 
 
 @kernel
-def _end_block(row, base, d, settings, own):
+def end_block(late, i, base, d, settings, own):
     """Let the traces grow older by a block, and add the block's sums to the spreads."""
     for a in range(d):
-        row[2 * d + a] = row[d + a]
-        row[d + a] = row[a]
+        late[i, 2 * d + a] = late[i, d + a]
+        late[i, d + a] = late[i, a]
     left = settings[KEEP] ** own[DELAY]
-    mean = row[base + J_SUM] * (1.0 - left)
-    away = row[base + J_BLOCK] - mean
-    row[base + J_SPREAD] = left * left * row[base + J_SPREAD] + away * away
-    row[base + Q_SPREAD] = left * left * row[base + Q_SPREAD] + row[base + Q_BLOCK] * row[base + Q_BLOCK]
-    row[base + J_BLOCK], row[base + Q_BLOCK] = 0.0, 0.0
-    row[base + BLOCKS] += row[base + REFERENCE_PREDICTED] > 0.0
+    mean = late[i, base + J_SUM] * (1.0 - left)
+    away = late[i, base + J_BLOCK] - mean
+    late[i, base + J_SPREAD] = left * left * late[i, base + J_SPREAD] + away * away
+    late[i, base + Q_SPREAD] = (
+        left * left * late[i, base + Q_SPREAD] + late[i, base + Q_BLOCK] * late[i, base + Q_BLOCK]
+    )
+    late[i, base + J_BLOCK], late[i, base + Q_BLOCK] = 0.0, 0.0
+    late[i, base + BLOCKS] += late[i, base + REFERENCE_PREDICTED] > 0.0
 
 
 @kernel
-def _judge(row, base, state, i, before, settings, own):
+def judge_unit(late, base, state, i, before, settings, own):
     """Return the status of one unit: a limit starts a condition, a share of the limit ends it."""
     worth = state[i, PREDICTED] * state[i, PREDICTED]
     if state[i, SEEN] < settings[MEMORIES] or worth < settings[WORTH] * state[i, SPREAD]:
         return before
-    if row[base + BLOCKS] < own[WINDOW_BLOCKS]:
+    if late[i, base + BLOCKS] < own[WINDOW_BLOCKS]:
         return before & ~LOST | _lost(state, i, before, settings)
     status = _lost(state, i, before, settings)
-    if _rate_off(row, base, state, i, before, settings, own):
+    if _rate_off(late, base, state, i, before, settings, own):
         status |= RATE_OFF
     ease = settings[EASE] if before & DRIFTING else 1.0
-    quiet = row[base + J_QUIET]
-    if quiet > 0.0 and 1.5 * own[DELAY] * row[base + LOSS] < own[SLOWEST]:
-        z = (row[base + J_SUM] - quiet) / np.sqrt(max(row[base + J_SPREAD], 1e-300))
-        if z > ease * own[Z_BLOCKS] and row[base + J_SUM] > ease * settings[RATIO_DRIFT] * quiet:
+    quiet = late[i, base + J_QUIET]
+    if quiet > 0.0 and 1.5 * own[DELAY] * late[i, base + LOSS] < own[SLOWEST]:
+        z = (late[i, base + J_SUM] - quiet) / np.sqrt(max(late[i, base + J_SPREAD], 1e-300))
+        if z > ease * own[Z_BLOCKS] and late[i, base + J_SUM] > ease * settings[RATIO_DRIFT] * quiet:
             status |= DRIFTING
     return status
 
 
 @kernel
-def _rate_off(row, base, state, i, before, settings, own):
+def _rate_off(late, base, state, i, before, settings, own):
     """Return whether the squared innovations left their reference, or are off by more than dispersion."""
     ease = settings[EASE] if before & RATE_OFF else 1.0
-    spread = np.sqrt(max(row[base + Q_SPREAD], state[i, SPREAD]))
+    spread = np.sqrt(max(late[i, base + Q_SPREAD], state[i, SPREAD]))
     ratio = state[i, SQUARES] / state[i, PREDICTED]
     off = abs(state[i, SQUARES] - state[i, PREDICTED])
     far = ratio > 1.0 + ease * (own[DISPERSION] - 1.0) or ratio < 1.0 / (1.0 + ease * (own[REGULAR] - 1.0))
     if far and off > ease * settings[Z_SQUARES] * spread:
         return True
-    if row[base + BLOCKS] < 3.0 * own[WINDOW_BLOCKS]:
+    if late[i, base + BLOCKS] < 3.0 * own[WINDOW_BLOCKS]:
         return False
-    usual = state[i, PREDICTED] * row[base + REFERENCE] / row[base + REFERENCE_PREDICTED]
+    usual = state[i, PREDICTED] * late[i, base + REFERENCE] / late[i, base + REFERENCE_PREDICTED]
     change = abs(state[i, SQUARES] - usual)
     return change > ease * settings[Z_SQUARES] * spread and change > ease * settings[RATIO_SQUARES] * usual
 

@@ -1,10 +1,11 @@
 """Predicted against achieved, one bin at a time over all units: error covariance, innovations, drift, silence, noise.
 
 Called once a bin after the adaptive filter (:mod:`bmi_runtime.kernels.encoding_filter`), with its covariance after the
-update. The regressors are the baseline and the two components of velocity; everything is written out for three of them
-and unit by unit: some 250 operations on one unit's 27 numbers stay in registers, at half the time of loops over rows
-of units (for any other number of regressors: :mod:`bmi_runtime.kernels.monitoring_any`). With u the regressors, S that
-covariance, nu the innovation and w the information scalar (expected count, or 1/Z), the gain is g = S u and
+update. For three regressors, the baseline and two components of velocity, everything is written out and goes unit by
+unit (:mod:`bmi_runtime.kernels.monitoring_plane`): some 250 operations on one unit's 27 numbers stay in registers, at
+half the time of loops over rows of units (any other number: :mod:`bmi_runtime.kernels.monitoring_any`). With u the
+regressors, S that covariance, nu the innovation and w the information scalar (expected count, or 1/Z), the gain is
+g = S u and
 
     E <- (I - w g u') E (I - w g u')' + v g g'       the error covariance if the truth stands still (Joseph form)
     V  = (v + w^2 u'E u) / (w^2 or 1)                the predicted variance of nu
@@ -15,8 +16,6 @@ J has mean zero where the truth random-walks as fast as the filter assumes, and 
 still. Its mean is linear in the truth's drift in between (derived: every second moment of the recursion is linear in
 the drift). J_0 follows from C = E[a e'], C <- A C A' + g (w u'E A' - v g') with A = I - w g u'.
 """
-
-import numpy as np
 
 from bmi_runtime.kernels.jit import kernel
 
@@ -37,13 +36,13 @@ RATE_OFF, DRIFTING, LOST = 1, 2, 4
 
 
 @kernel
-def _product(p00, p10, p11, p20, p21, p22, u0, u1, u2):
+def product(p00, p10, p11, p20, p21, p22, u0, u1, u2):
     """Return P u for a symmetric P."""
     return p00 * u0 + p10 * u1 + p20 * u2, p10 * u0 + p11 * u1 + p21 * u2, p20 * u0 + p21 * u1 + p22 * u2
 
 
 @kernel
-def _error_step(e, i, g0, g1, g2, h0, h1, h2, w, noise):
+def error_step(e, i, g0, g1, g2, h0, h1, h2, w, noise):
     """Update E (the first six of e's row i) with gain g, h = E u (before the update) and noise = w^2 u'E u + v."""
     e[i, 0] += noise * g0 * g0 - 2.0 * w * g0 * h0
     e[i, 1] += noise * g1 * g0 - w * (g1 * h0 + h1 * g0)
@@ -54,7 +53,7 @@ def _error_step(e, i, g0, g1, g2, h0, h1, h2, w, noise):
 
 
 @kernel
-def _cross_step(state, i, u0, u1, u2, g0, g1, g2, h0, h1, h2, w, noise):
+def cross_step(state, i, u0, u1, u2, g0, g1, g2, h0, h1, h2, w, noise):
     """Update C = E[a e'] (nine numbers, row by row) and return u'C u before the update."""
     c00, c01, c02 = state[i, CROSS], state[i, CROSS + 1], state[i, CROSS + 2]
     c10, c11, c12 = state[i, CROSS + 3], state[i, CROSS + 4], state[i, CROSS + 5]
@@ -81,55 +80,13 @@ def _cross_step(state, i, u0, u1, u2, g0, g1, g2, h0, h1, h2, w, noise):
 
 
 @kernel
-def monitor_step(regressors, counts, valid, innovation, covariance, noise_variance, settings, judge, state, status):
-    """Update every unit's statistics with one bin; return how many units changed their status.
-
-    Parameters
-    ----------
-    regressors : ndarray, (3,)
-    counts, valid, innovation : ndarray, (units,)
-        The bin, 1 where it is to be believed, and count (feature) minus expectation before the update.
-    covariance : ndarray, (6, units)
-        The filter's, after the update.
-    noise_variance : ndarray, (units,)
-        As the filter used it; read for Gaussian features only.
-    settings : ndarray, (N_SETTINGS,)
-    judge : bool
-        Whether conditions are to be judged in this bin.
-    state : ndarray, (units, N_STATE), in place
-    status : ndarray, (units,) of int64, in place
-        Sum of RATE_OFF, DRIFTING, LOST.
-    """
-    u0, u1, u2 = regressors[0], regressors[1], regressors[2]
-    gaussian, single, s = settings[GAUSSIAN], settings[SINGLE], covariance
-    changed = 0
-    for i in range(innovation.size):
-        nu, mask = innovation[i], valid[i]
-        if gaussian > 0.0:
-            w = mask / noise_variance[i]
-            v, x = w, nu * w
-        else:
-            w = mask * max(counts[i] - nu, 0.0)
-            v, x = w * (1.0 - single * min(w, 1.0)), mask * nu
-        g0, g1, g2 = _product(s[0, i], s[1, i], s[2, i], s[3, i], s[4, i], s[5, i], u0, u1, u2)
-        h0, h1, h2 = _product(state[i, 0], state[i, 1], state[i, 2], state[i, 3], state[i, 4], state[i, 5], u0, u1, u2)
-        loss, spread = g0 * u0 + g1 * u1 + g2 * u2, h0 * u0 + h1 * u1 + h2 * u2
-        noise = w * w * spread + v
-        quadratic = _cross_step(state, i, u0, u1, u2, g0, g1, g2, h0, h1, h2, w, noise)
-        _error_step(state, i, g0, g1, g2, h0, h1, h2, w, noise)
-        along = state[i, TRACE] * u0 + state[i, TRACE + 1] * u1 + state[i, TRACE + 2] * u2
-        move = x - w * along
-        state[i, TRACE] += g0 * move
-        state[i, TRACE + 1] += g1 * move
-        state[i, TRACE + 2] += g2 * move
-        state[i, SEEN] += w * loss / REGRESSORS
-        if mask > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
-            _accumulate(state, i, nu, counts[i], w, v, x, spread, along, quadratic, settings)
-        if judge:
-            before = status[i]
-            status[i] = _judge(state, i, before, settings)
-            changed += status[i] != before
-    return changed
+def information(nu, count, mask, noise_variance, gaussian, single):
+    """Return w, v and x of one unit in one bin."""
+    if gaussian > 0.0:
+        w = mask / noise_variance
+        return w, w, nu * w
+    w = mask * max(count - nu, 0.0)
+    return w, w * (1.0 - single * min(w, 1.0)), mask * nu
 
 
 @kernel
@@ -139,7 +96,7 @@ def _pair(a, b):
 
 
 @kernel
-def _accumulate(state, i, nu, count, w, v, x, spread, along, quadratic, settings):
+def accumulate(state, i, nu, count, w, v, x, spread, along, quadratic, settings):
     """Add one bin to the leaky sums of a unit whose filter has forgotten its start."""
     keep, short_keep = settings[KEEP], settings[SHORT_KEEP]
     square = keep * keep
@@ -163,33 +120,6 @@ def _accumulate(state, i, nu, count, w, v, x, spread, along, quadratic, settings
 
 
 @kernel
-def _judge(state, i, before, settings):
-    """Return the status of one unit: a limit starts a condition, a share of the limit ends it."""
-    worth = state[i, PREDICTED] * state[i, PREDICTED]
-    if state[i, SEEN] < settings[MEMORIES] or worth < settings[WORTH] * state[i, SPREAD]:
-        return before
-    status = 0
-    ease = settings[EASE] if before & RATE_OFF else 1.0
-    excess = abs(state[i, SQUARES] - state[i, PREDICTED])
-    z = excess / np.sqrt(state[i, SPREAD])
-    if z > ease * settings[Z_SQUARES] and excess > ease * settings[RATIO_SQUARES] * state[i, PREDICTED]:
-        status |= RATE_OFF
-    ease = settings[EASE] if before & DRIFTING else 1.0
-    quiet = state[i, EXPECTED]
-    if quiet > 0.0:
-        z = (state[i, EXCESS] - quiet) / np.sqrt(max(state[i, EXCESS_SPREAD], 1e-300))
-        if z > ease * settings[Z_DRIFT] and state[i, EXCESS] > ease * settings[RATIO_DRIFT] * quiet:
-            status |= DRIFTING
-    ease = settings[EASE] if before & LOST else 1.0
-    if settings[GAUSSIAN] > 0.0:
-        if state[i, SILENCE] * ease < settings[FLAT] * state[i, SHORT] and state[i, SHORT] > 0.0:
-            status |= LOST
-    elif state[i, SILENCE] > ease * settings[SILENT]:
-        status |= LOST
-    return status
-
-
-@kernel
 def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sums, estimate):
     """Update the estimate of every feature's noise variance with one bin, free of the bias of covariance matching.
 
@@ -204,15 +134,15 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
     sums : ndarray, (3, units), in place
         Weighted sum of nu^2 - u'E u, sum of weights, weighted sum of nu^2.
     estimate : ndarray, (units,), in place
-    Others as in :func:`monitor_step`.
+    Others as in `monitor_plane`.
     """
     u0, u1, u2, s = regressors[0], regressors[1], regressors[2], covariance
     for i in range(innovation.size):
         e, w = error_cov[i], valid[i] / in_use[i]
-        g0, g1, g2 = _product(s[0, i], s[1, i], s[2, i], s[3, i], s[4, i], s[5, i], u0, u1, u2)
-        h0, h1, h2 = _product(e[0], e[1], e[2], e[3], e[4], e[5], u0, u1, u2)
+        g0, g1, g2 = product(s[0, i], s[1, i], s[2, i], s[3, i], s[4, i], s[5, i], u0, u1, u2)
+        h0, h1, h2 = product(e[0], e[1], e[2], e[3], e[4], e[5], u0, u1, u2)
         spread = h0 * u0 + h1 * u1 + h2 * u2
-        _error_step(error_cov, i, g0, g1, g2, h0, h1, h2, w, w * w * (spread + estimate[i]))
+        error_step(error_cov, i, g0, g1, g2, h0, h1, h2, w, w * w * (spread + estimate[i]))
         if valid[i] <= 0.0:
             continue
         trust = estimate[i] / (estimate[i] + spread)
@@ -264,7 +194,7 @@ def schedule_step(regressors, counts, valid, innovation, covariance, noise_varia
     A bin takes w |S u|^2 from the trace of S. Its mean over the last reaches, per regressor, is taken relative to the
     square of the mean variance tr S / regressors (that ratio is steady while S itself shrinks), in ``mean`` (2, units):
     weighted sum and sum of weights, both zero at the start. ``rate`` becomes ``floor`` once what is taken is less than
-    the floor, and stays so. Other shapes as in :func:`monitor_step`; ``floor`` and ``rate`` are (units,).
+    the floor, and stays so. Other shapes as in `monitor_plane`; ``floor`` and ``rate`` are (units,).
     """
     d = regressors.size
     for i in range(rate.size):

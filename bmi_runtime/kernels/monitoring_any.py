@@ -5,11 +5,9 @@ be vectorised, and seven axes cost five times two; over rows of units every oper
 of additions for each unit.
 """
 
-import numpy as np
-
 from bmi_runtime.kernels import rows
 from bmi_runtime.kernels.jit import kernel
-from bmi_runtime.kernels.monitoring import GAUSSIAN, MEMORIES, SEEN, SINGLE, _accumulate, _judge
+from bmi_runtime.kernels.monitoring import GAUSSIAN, MEMORIES, SEEN, SINGLE, accumulate
 
 BLOCK = 256  # units worked on together: the scratch stays in the second-level cache, and a call costs as 60 units do
 W, V, X, LOSS, SPREAD, QUADRATIC, ALONG, NOISE, PULL, N_SCALARS = range(10)
@@ -148,9 +146,9 @@ def _update(matrices, one, g, h, left, right, f, noisy, mixed, start, stop):
 
 @kernel
 def monitor_step_any(
-    regressors, counts, valid, innovation, covariance, noise_variance, settings, judge, matrices, state, status, work
+    regressors, counts, valid, innovation, covariance, noise_variance, settings, matrices, state, work
 ):
-    """Update every unit's statistics with one bin (see `bmi_runtime.kernels.monitoring.monitor_step`).
+    """Update every unit's statistics with one bin (see `bmi_runtime.kernels.monitoring_plane.monitor_plane`).
 
     Parameters
     ----------
@@ -160,13 +158,12 @@ def monitor_step_any(
     state : ndarray, (units, N_STATE), in place
         Its columns from SEEN on are the statistics; those before are not used.
     work : ndarray, of `work_shape`, scratch
-    Others as in `monitor_step`.
+    Others as in `monitor_plane`.
     """
     d, n = regressors.shape[0], innovation.size
     one, vectors = work[:N_SCALARS], work[N_SCALARS:]
     u, g, h, left = vectors[:d], vectors[d : 2 * d], vectors[2 * d : 3 * d], vectors[3 * d : 4 * d]
     right, f, noisy = vectors[4 * d : 5 * d], vectors[5 * d : 6 * d], vectors[6 * d : 7 * d]
-    changed = 0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         width = stop - start
@@ -180,25 +177,18 @@ def monitor_step_any(
         _products(covariance, matrices, u, one[W, :width], g, h, left, right, start, stop)
         _scalars(matrices, one, u, g, h, left, start, stop)
         _update(matrices, one, g, h, left, right, f, noisy, vectors[7 * d], start, stop)
-        changed += _count(counts, valid, innovation, settings, judge, d, one, state, status, start, stop)
-    return changed
+        _count(counts, valid, innovation, settings, d, one, state, start, stop)
 
 
 @kernel
-def _count(counts, valid, innovation, settings, judge, d, one, state, status, start, stop):
-    """Add the bin to the sums of a block of units and judge them where it is time; return how many changed."""
-    changed = 0
+def _count(counts, valid, innovation, settings, d, one, state, start, stop):
+    """Add the bin to the sums of a block of units."""
     for i in range(start, stop):
         j = i - start
         w = one[W, j]
         state[i, SEEN] += w * one[LOSS, j] / d
         if valid[i] > 0.0 and state[i, SEEN] >= settings[MEMORIES]:
-            _accumulate(
+            accumulate(
                 state, i, innovation[i], counts[i], w, one[V, j], one[X, j], one[SPREAD, j], one[ALONG, j],
                 one[QUADRATIC, j], settings,
             )  # fmt: skip
-        if judge:
-            before = status[i]
-            status[i] = _judge(state, i, before, settings)
-            changed += np.int64(status[i] != before)
-    return changed

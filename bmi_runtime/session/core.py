@@ -107,6 +107,7 @@ class Session:
         self._check_every = max(round(COVARIANCE_CHECK_S / config.bin_s), 1)
         self._miss_policy = config.realtime.miss_policy
         self._bin_s, self._workspace_m = config.bin_s, config.task.workspace_m
+        self.intend: Callable[[Any], Sequence[float]] = self.goal.intend
 
     # -- the parts by the names that others know them by -----------------------------------------------------------
 
@@ -168,7 +169,7 @@ class Session:
         record.input_bytes[:] = input_bytes
         given = record.input
         # what the subject saw while it produced these counts is the cursor and target of the bin before
-        intended = self._intend(given)
+        intended = self.intend(given)
         position = goal.encoded_position(given) if self._needs_position else ()
         usable = self.inputs.take(given, self.bins)
         behind = given.behind.item() > 0
@@ -181,12 +182,11 @@ class Session:
         self.mark(DECODE)
         may_move = safety.moves and not self.hold and not (behind and self._miss_policy == "hold")
         assist = self._assist_now()
-        self._move(decoded, intended, not may_move, assist if safety.plausible(intended) else 0.0)
-        if may_move and not goal.asks_nothing and goal.advance():
+        self._move(decoded, intended, not may_move, assist and (assist if safety.plausible(intended) else 0.0))
+        if may_move and not (self.blocks and goal.asks_nothing) and goal.advance():
             self.decoding.decoder.on_done()
         self.mark(TASK)
-        may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind)
-        may_adapt = may_adapt and goal.teaches(intended)
+        may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind) and goal.teaches(intended)
         likelihood = math.nan
         if may_adapt:
             labels = goal.labels.labels() if goal.labels else []
@@ -195,11 +195,12 @@ class Session:
             self.decoding.learn(intended, self.learning.control.learning_rate)
         else:
             self.learning.pass_by(intended, position)
-        self._tell_news()
-        due = self.stimulation and safety.moves and not self.hold
-        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s) if due else []
-        self.events += pulses
-        self._fill(decoded, intended, assist, likelihood, may_adapt, bool(pulses))
+        if self.bins % self._check_every == 0:
+            self._look_after_units()
+        if safety.events:
+            self.events += safety.drain()
+        stimulated = bool(self.stimulation) and self._stimulate()
+        self._fill(decoded, intended, assist, likelihood, may_adapt, stimulated)
         self.bins += 1
         if self.blocks:
             block_control.after_bin(self, self.blocks, may_move)
@@ -213,35 +214,40 @@ class Session:
         """
         self.events += self.learning.settle(self.inputs, self.bins - 1)
 
-    def _intend(self, given: Any) -> Sequence[float]:
-        return self.goal.intend(given)
-
     def _move(self, decoded: np.ndarray, intended: Sequence[float], still: bool, assist: float) -> None:
         """Move the cursor by the decoded velocity, times the gain, blended with the assist; keep it in the workspace.
 
         The gain is of the cursor alone: what was decoded, and what units are taken to encode, stays in its own unit.
         """
         cursor, dt, limit, n, gain = self.cursor, self._bin_s, self._workspace_m, self._n, self.gain
-        velocity = [gain * v for v in decoded.tolist()[n:]]
-        if still:
-            velocity = [0.0] * n
-        elif assist:
-            velocity = [(1.0 - assist) * v + assist * goal for v, goal in zip(velocity, intended)]
-        cursor[:n] = [min(max(x + dt * v, -limit), limit) for x, v in zip(cursor, velocity)]
-        cursor[n:] = velocity
-        self.decoding.decoder.set_position(*cursor[:n])
+        for axis, velocity in enumerate(decoded.tolist()[n:]):
+            velocity = 0.0 if still else gain * velocity
+            if assist and not still:
+                velocity = (1.0 - assist) * velocity + assist * intended[axis]
+            place = cursor[axis] + dt * velocity
+            cursor[axis] = limit if place > limit else -limit if place < -limit else place
+            cursor[n + axis] = velocity
+        if n == 2:  # handed over one by one in half the time
+            self.decoding.decoder.set_position(cursor[0], cursor[1])
+        else:
+            self.decoding.decoder.set_position(*cursor[:n])
 
     def _assist_now(self) -> float:
-        return self.fading.faded(self.assist, self.bins, self.goal.task)
+        return self.assist and self.fading.faded(self.assist, self.bins, self.goal.task)
 
-    def _tell_news(self) -> None:
-        """Look for lost covariances once a second, and collect what the parts have to tell."""
-        if self.bins % self._check_every == 0:
-            self._repair()
-            if self.goal.labels and (news := self.goal.labels.news()):
-                self.events.append(news)
-        if self.safety.events:
-            self.events += self.safety.drain()
+    def _look_after_units(self) -> None:
+        """Start units again whose covariance is lost, and collect what the labels have to tell: once a second."""
+        self._repair()
+        if self.goal.labels and (news := self.goal.labels.news()):
+            self.events.append(news)
+
+    def _stimulate(self) -> bool:
+        """Note the pulses that are due in the next bin, where the cursor may move; return whether there are any."""
+        if not self.safety.moves or self.hold:
+            return False
+        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s)
+        self.events += pulses
+        return bool(pulses)
 
     def _repair(self) -> None:
         if lost := self.learning.repair():
@@ -275,7 +281,7 @@ class Session:
             task.trial,
             task.successes,
             task.timeouts,
-            TrialState.PAUSE if self.hold or self.goal.asks_nothing else task.trial_state,
+            TrialState.PAUSE if self.hold or (self.blocks and self.goal.asks_nothing) else task.trial_state,
             self.safety.state,
             adapting,
             stimulated,

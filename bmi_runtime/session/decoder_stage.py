@@ -89,11 +89,19 @@ class DecoderStage:
 
     def decode(self, may_decode: bool) -> np.ndarray:
         """Return the decoded state; coast on the prior when the bin cannot be used, start again when it went wrong."""
-        decoder = self.decoder
+        decoder, inputs = self.decoder, self.inputs
         if not may_decode:
             decoder.coast()
         else:
-            self._check(self._predicted(decoder))
+            features = inputs.features
+            if features and features.came:
+                state = decoder.predict(inputs.counts, inputs.valid, features.values, features.valid).tolist()
+            else:
+                state = decoder.predict(inputs.counts, inputs.valid).tolist()
+            sound = math.isfinite(sum(state)) and self.safety.plausible(state[self._n :])
+            exploded = self._poisson and decoder.largest > self._rate_limit
+            if exploded or not sound or self.safety.exploded:
+                self._judge(state, exploded, not sound)
         if decoder.failure:
             self._failed(decoder.failure)
         return self.decoder.state
@@ -103,23 +111,15 @@ class DecoderStage:
         if isinstance(self.decoder, HostedDecoder) and self.model is self.live_model:
             self.decoder.learn(self.inputs.counts, self.inputs.valid, velocity_m_s, learning_rate)
 
-    def _predicted(self, decoder: SessionDecoder) -> list[float]:
-        inputs = self.inputs
-        features = inputs.features
-        if features and features.came:
-            return decoder.predict(inputs.counts, inputs.valid, features.values, features.valid).tolist()
-        return decoder.predict(inputs.counts, inputs.valid).tolist()
-
-    def _check(self, state: list[float]) -> None:
+    def _judge(self, state: list[float], exploded: bool, broken: bool) -> None:
+        """Start a decoder again whose answer cannot be, and let the safety states know."""
         decoder = self.decoder
-        finite = math.isfinite(sum(state))
-        broken = not (finite and self.safety.plausible(state[self._n :]))
         if broken and not decoder.failure:
+            finite = math.isfinite(sum(state))
             self.events.append({"name": "decoder-implausible" if finite else "decoder-not-finite"})
             self._repair()
             decoder.reset()
             decoder.set_position(*self.cursor[: self._n])
-        exploded = self._poisson and decoder.largest > self._rate_limit
         self.safety.after_decoding(exploded, broken)
 
     def _failed(self, error: str) -> None:

@@ -67,6 +67,7 @@ class Goal:
         self._n = config.space.n_axes
         self._skips_missing_axes = config.adapter.missing_axis == "skip"
         self.recorded = False
+        self._checked: tuple[float, ...] | None = None  # the position whose target was looked at last
         self.labels: WeighsLabels | None = None
         self.task_kind, self.task = config.task.kind, make_task(config.task, config.bin_s, rng, self._n)
         self.take_intention(*self.prepare_intention(config.adapter.intention))
@@ -79,9 +80,17 @@ class Goal:
     # -- intention -------------------------------------------------------------------------------------------------
 
     def intend(self, given: Any) -> Sequence[float]:
-        """Return the intended velocity (m/s) of a bin's input; whoever infers it may fail."""
+        """Return the intended velocity (m/s) of a bin: inferred from the cursor and the target that the subject saw.
+
+        Whoever infers it may fail; without an intention the source brings it.
+        """
         try:
-            intended = self.infer(given)
+            if self.intention is None:
+                return given.kinematics[self._n :].tolist()
+            if self.blocks and self.asks_nothing and not self.labels:
+                return [math.nan] * self._n  # nobody is asked for anything: what is wanted is not known
+            task = self.task
+            intended = self.intention.infer(self.cursor, task.target, task.trial_state)
             if len(intended) != self._n:
                 raise ValueError(f"infer gave {len(intended)} numbers for {self._n} axes")
             return intended
@@ -90,19 +99,12 @@ class Goal:
             self.take_intention(*self.prepare_intention(FALLBACK_INTENTION))
             return [math.nan] * self._n
 
-    def infer(self, given: Any) -> Sequence[float]:
-        """Return what the intention infers, from the cursor and the target that the subject saw."""
-        if self.intention is None:
-            return given.kinematics[self._n :].tolist()
-        if self.asks_nothing and not self.labels:
-            return [math.nan] * self._n  # nobody is asked for anything: what is wanted is not known
-        return self.intention.infer(self.cursor, self.task.target, self.task.trial_state)
-
     def teaches(self, intended: Sequence[float]) -> bool:
         """Return whether a bin can be learned from: its intention is known, in one axis at least, and can be."""
+        if self.safety.plausible(intended):
+            return True
         known = [v for v in intended if math.isfinite(v)]
-        enough = len(known) == self._n or (bool(known) and not self._skips_missing_axes)
-        return enough and self.safety.plausible(known)
+        return bool(known) and not self._skips_missing_axes and self.safety.plausible(known)
 
     def encoded_position(self, given: Any) -> list[float]:
         """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""
@@ -133,17 +135,24 @@ class Goal:
 
         A task that fails, or whose target cannot be, is followed by the plainest one.
         """
-        try:
-            event = self.task.advance(*self.cursor[: self._n])
-            target = self.task.target
-            if len(target) != self._n + 1 or not math.isfinite(sum(target)):
-                raise ValueError(f"its target is {target}")
+        task, cursor = self.task, self.cursor
+        try:  # two numbers are handed over one by one in half the time
+            event = task.advance(cursor[0], cursor[1]) if self._n == 2 else task.advance(*cursor[: self._n])
+            if task.position is not self._checked or type(task).target is not ReachTask.target:
+                self._check_target(task)
         except Exception as error:
             self._task_failed(error)
             return False
         if event:
             self.events.append(event)
         return event is not None
+
+    def _check_target(self, task: ReachTask) -> None:
+        target, position = task.target, task.position
+        if len(target) != self._n + 1 or not math.isfinite(sum(target)):
+            raise ValueError(f"its target is {target}")
+        # a tuple cannot change, and need not be looked at again; a task may keep its position in something that can
+        self._checked = position if type(position) is tuple else None
 
     def _task_failed(self, error: Exception) -> None:
         self.events.append(self.safety.part_failed("task", self.task_kind, error, FALLBACK_TASK))

@@ -78,22 +78,23 @@ class Inputs:
 
     def take(self, given: Any, bin_number: int) -> bool:
         """Take in one bin; return whether it can be decoded from."""
-        usable = self._take_units(given, bin_number)
-        return self._take_features(self.features, given, usable) if self.features else usable
-
-    def _take_units(self, given: Any, bin_number: int) -> bool:
         refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)
-        missing = 0
-        if refused:
-            missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
-            if refused > missing:
-                self._events.append({"name": "refused-counts", "units": int(refused - missing)})
+        enough = self._enough_left(given, refused) if refused else self.counts.size > 0
+        usable = enough and given.stale.item() == 0
         if self.left_out.size:
             self.valid[self.left_out] = 0.0
         self._newest[bin_number % PROBATION_BINS] = self.counts
-        there = self.counts.size - missing
-        # missing counts are no fault of the others; refused ones are, where they are the majority
-        return 2 * (refused - missing) < there and given.stale.item() == 0
+        return self._take_features(self.features, given, usable) if self.features else usable
+
+    def _enough_left(self, given: Any, refused: int) -> bool:
+        """Return whether a bin is usable without the counts that were refused, and say how many were.
+
+        Missing counts are no fault of the others; refused ones are, where they are the majority.
+        """
+        missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
+        if refused > missing:
+            self._events.append({"name": "refused-counts", "units": int(refused - missing)})
+        return 2 * (refused - missing) < self.counts.size - missing
 
     def _take_features(self, features: FeatureBlock, given: Any, usable: bool) -> bool:
         """Take in the features; return whether the bin can be decoded, from them alone if need be."""

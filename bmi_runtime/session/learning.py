@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.inputs import Inputs
 
 Labels = list[tuple[list[float], float]]
+
+
+def _at_rest_where_missing(values: Sequence[float]) -> list[float]:
+    return [v if v - v == 0.0 else 0.0 for v in values]  # v - v: 0 for finite numbers alone
 
 
 class Learning:
@@ -62,11 +67,12 @@ class Learning:
             Probability that a click was intended.
         """
         counts, valid = inputs.counts, inputs.valid
-        velocity = [v if v - v == 0.0 else 0.0 for v in intended]  # v - v: 0 for finite numbers alone
-        position = [x if x - x == 0.0 else 0.0 for x in position]
+        velocity = intended if math.isfinite(sum(intended)) else _at_rest_where_missing(intended)
+        if position:
+            position = _at_rest_where_missing(position)
         self._unsettled = len(labels) < 2  # predicted against achieved is for bins whose label is known
         if self._unsettled:
-            likelihood = self.adapter.update(counts, valid, *velocity, position_m=position, click=click)
+            likelihood = self.adapter.learn(counts, valid, velocity, position, click)
         else:
             likelihood = self.adapter.update_weighted(counts, valid, labels, position)
         return likelihood + self.features.learn(True, velocity, position) if self.features else likelihood

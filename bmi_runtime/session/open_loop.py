@@ -83,20 +83,16 @@ class OpenLoopSession(Session):
 
     def __init__(self, config: Config, model: EncodingModel, infers: bool = False):
         super().__init__(config, model)
-        self._infers = infers
         self._shown_task = ShownTask(self.task)
         self.goal.task = self._shown_task  # type: ignore[assignment]  # it never begins a trial of its own
         self.goal.recorded = True  # the targets are those of the recording
         self._shown: Any = None
+        if not infers:
+            self.intend = lambda given: tuple(self._shown["intended"].tolist())
 
     def show(self, output: np.void) -> None:
         """Give the recorded output of the bin that comes next."""
         self._shown = output
-
-    def _intend(self, given: Any) -> Any:
-        if self._infers:
-            return super()._intend(given)
-        return tuple(self._shown["intended"].tolist())
 
     def _assist_now(self) -> float:
         return float(self._shown["assist"])

@@ -84,12 +84,12 @@ class Safety:
     @property
     def moves(self) -> bool:
         """Whether the cursor may move."""
-        return self.state in MOVES
+        return self.state is ACTIVE or self.state in MOVES  # the hash of an enumeration takes a call
 
     @property
     def adapts(self) -> bool:
         """Whether the encoding model may adapt (on usable bins)."""
-        return self.state in ADAPTS
+        return self.state is ACTIVE or self.state in ADAPTS
 
     def plausible(self, velocity: Sequence[float]) -> bool:
         """Return whether a velocity (m/s) is finite and within ``safety.max_speed``."""

@@ -84,13 +84,16 @@ class ReachTask:
     @property
     def hold_fraction(self) -> float:
         """How much of the hold is done, 0 to 1."""
-        return min(self.bins_held / self.hold_bins, 1.0) if self.hold_bins else 0.0
+        if self.bins_held < self.hold_bins:
+            return self.bins_held / self.hold_bins
+        return 1.0 if self.hold_bins else 0.0
 
     def inside(self, position_m: Sequence[float]) -> bool:
         """Return whether a position (m, one number per axis) is within the target's radius."""
         apart = 0.0  # not by `sum`, which adds floats in another way from Python 3.12 on
         for x, goal in zip(position_m, self.position):
-            apart += (x - goal) * (x - goal)
+            away = x - goal
+            apart += away * away
         return apart <= self.config.target_radius_m**2
 
     def advance(self, *position_m: float) -> dict[str, Any] | None:

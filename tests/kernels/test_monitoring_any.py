@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.kernels import monitoring, monitoring_any
+from bmi_runtime.kernels import correlated, monitoring, monitoring_any, monitoring_plane
 
 
 def a_run(d, units, gaussian, bins=60, seed=0, own=False):
@@ -31,18 +31,16 @@ def triangle(matrices):
     return np.array([matrices[:, a, b] for a in range(d) for b in range(a + 1)])
 
 
-def run(d, units, gaussian, own=False, judge=True):
+def run(d, units, gaussian, own=False):
     settings, noise, rows = a_run(d, units, gaussian, own=own)
     matrices = np.zeros((monitoring_any.matrices_size(d), units))
-    state, status = np.zeros((units, monitoring.N_STATE)), np.zeros(units, np.int64)
+    state = np.zeros((units, monitoring.N_STATE))
     matrices[: d * (d + 1) // 2] = triangle(rows[0][4])
     work = np.full(monitoring_any.work_shape(d), np.nan)
     for u, counts, valid, innovation, covariance in rows:
         packed = triangle(covariance)
-        monitoring_any.monitor_step_any(
-            u, counts, valid, innovation, packed, noise, settings, judge, matrices, state, status, work
-        )
-    return matrices, state, status
+        monitoring_any.monitor_step_any(u, counts, valid, innovation, packed, noise, settings, matrices, state, work)
+    return matrices, state
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -51,7 +49,7 @@ def run(d, units, gaussian, own=False, judge=True):
 def test_error_cross_and_trace_are_those_of_dense_matrices(d, gaussian, own):
     units = 5
     _, noise, rows = a_run(d, units, gaussian, own=own)
-    matrices, _, _ = run(d, units, gaussian, own=own)
+    matrices, _ = run(d, units, gaussian, own=own)
     for unit in range(units):
         error, cross, trace = rows[0][4][unit].copy(), np.zeros((d, d)), np.zeros(d)
         for u, counts, valid, innovation, covariance in rows:
@@ -73,17 +71,27 @@ def test_error_cross_and_trace_are_those_of_dense_matrices(d, gaussian, own):
 def test_three_regressors_are_as_written_out(gaussian):
     units = 300  # more than one block
     settings, noise, rows = a_run(3, units, gaussian)
-    matrices, state, status = run(3, units, gaussian)
-    written, marks = np.zeros((units, monitoring.N_STATE)), np.zeros(units, np.int64)
+    own = np.array([4.0, 0.999, 2.0, 1.2, 0.9, 0.5, 1.2])
+    matrices, state = run(3, units, gaussian)
+    written = np.zeros((units, monitoring.N_STATE))
     written[:, :6] = triangle(rows[0][4]).T
-    for u, counts, valid, innovation, covariance in rows:
-        monitoring.monitor_step(
-            u[:, 0], counts, valid, innovation, triangle(covariance), noise, settings, True, written, marks
-        )
+    loop_matrices, loop_state = np.zeros_like(matrices), np.zeros_like(state)
+    loop_matrices[:6] = triangle(rows[0][4])
+    late, loop_late = (np.zeros((units, 9 + correlated.N_LATE)) for _ in range(2))
+    marks, loop_marks = np.zeros(units, np.int64), np.zeros(units, np.int64)
+    work, changes = np.empty(monitoring_any.work_shape(3)), []
+    for number, (u, counts, valid, innovation, covariance) in enumerate(rows):
+        seen = (counts, valid, innovation, triangle(covariance), noise)
+        when = (number % 4 == 3, number % 2 == 1)
+        monitoring_any.monitor_step_any(u, *seen, settings, loop_matrices, loop_state, work)
+        by_loop = correlated.correlated_step(u, *seen, settings, own, *when, loop_state, loop_late, loop_marks)
+        changes.append(monitoring_plane.monitor_plane(u[:, 0], *seen, settings, own, *when, written, late, marks))
+        assert changes[-1] == by_loop
     np.testing.assert_allclose(matrices.T, written[:, : matrices.shape[0]], rtol=1e-8, atol=1e-11)
     np.testing.assert_allclose(state[:, monitoring.SEEN :], written[:, monitoring.SEEN :], rtol=1e-7, atol=1e-10)
-    np.testing.assert_array_equal(status, marks)
-    assert 0 < status.astype(bool).sum() < units
+    np.testing.assert_allclose(late, loop_late, rtol=1e-7, atol=1e-10)
+    np.testing.assert_array_equal(marks, loop_marks)
+    assert 0 < marks.astype(bool).sum() < units and sum(changes) > 0
 
 
 @pytest.mark.parametrize("d", [4, 8])
@@ -93,12 +101,12 @@ def test_a_unit_does_not_depend_on_its_block(d):
     for unit in (0, 255, 256, 259):
         matrices = np.zeros((monitoring_any.matrices_size(d), 1))
         matrices[: d * (d + 1) // 2] = triangle(rows[0][4][unit : unit + 1])
-        state, status = np.zeros((1, monitoring.N_STATE)), np.zeros(1, np.int64)
+        state = np.zeros((1, monitoring.N_STATE))
         work, at = np.empty(monitoring_any.work_shape(d)), slice(unit, unit + 1)
         for u, counts, valid, innovation, covariance in rows:
             monitoring_any.monitor_step_any(
-                u, counts[at], valid[at], innovation[at], triangle(covariance[at]), noise[at], settings, True,
-                matrices, state, status, work,
+                u, counts[at], valid[at], innovation[at], triangle(covariance[at]), noise[at], settings,
+                matrices, state, work,
             )  # fmt: skip
         alone.append(matrices[:, 0])
     np.testing.assert_array_equal(np.array(alone).T, together[:, [0, 255, 256, 259]])
