@@ -1,5 +1,9 @@
 """The errors that a person sees: one sentence saying what was wrong, where, and what to do."""
 
+import signal
+
+SAID = 300  # characters of what somebody's part said when it failed
+
 
 class BmiError(Exception):
     """The run failed (exit code 1)."""
@@ -17,6 +21,37 @@ class CheckFailed(BmiError):
     """A check did not hold: a replay diverged, a bound was missed (exit code 3)."""
 
     exit_code = 3
+
+
+class EndNow(KeyboardInterrupt):
+    """A signal asks for the end at once; it is raised wherever the program is, also inside somebody's part."""
+
+
+def is_fault_of_part(error: BaseException) -> bool:
+    """Return whether what came out of somebody's decoder, task, intention or source is a fault of that part.
+
+    Everything is, ``SystemExit`` included, but for a signal that ends the run: `EndNow`, or Ctrl-C where Python itself
+    answers it.
+    """
+    if isinstance(error, EndNow):
+        return False
+    return not isinstance(error, KeyboardInterrupt) or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+
+
+def described(error: BaseException) -> str:
+    """Return kind and text of an error of somebody's part, fit to be recorded, sent and shown."""
+    try:
+        text = str(error)
+    except BaseException as another:
+        if not is_fault_of_part(another):
+            raise
+        text = "(it cannot say what)"
+    return printable(f"{type(error).__name__}: {text}")[:SAID]
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, changes of direction and halves of characters are written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def first_line(error: BaseException) -> str:

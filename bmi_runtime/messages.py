@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, described
 
 WIRE_VERSION = 1
 ARRAY_EXTENSION = 1
@@ -383,6 +383,15 @@ def _decode(code: int, data: bytes) -> Any:
 def pack(message: Any) -> bytes:
     """Return `message` (dicts, lists, strings, numbers, bytes, arrays) as msgpack bytes."""
     return msgpack.packb(message, default=_encode)
+
+
+def why_not_recordable(value: Any) -> str:
+    """Return why something is no content of a message, or nothing where it comes back from one."""
+    try:
+        unpack(pack(value))
+    except Exception as error:
+        return described(error)
+    return ""
 
 
 def unpack(data: bytes) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pydantic
 
-from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
+from bmi_runtime.messages import why_not_recordable
 
 
 class Options(pydantic.BaseModel):
@@ -86,8 +87,11 @@ class Table:
             )
         try:
             part = points[0].load()
-        except Exception as error:
-            raise BadInput(f"the {self.what} '{name}' of {_origin(points[0])} cannot be loaded: {error}") from None
+        except BaseException as error:
+            if not is_fault_of_part(error):
+                raise
+            where = _origin(points[0])
+            raise BadInput(f"the {self.what} '{name}' of {where} cannot be loaded: {described(error)}") from None
         self.check(name, part)
         return part
 
@@ -161,6 +165,10 @@ def checked_options(part: Any, given: Mapping[str, Any], where: str) -> Any:
         first = error.errors(include_url=False)[0]
         name, said = ".".join(map(str, first["loc"])), first["msg"]
         raise BadInput(f"{where}.{name}: {said[0].lower()}{said[1:]} (got {first['input']!r})") from None
+    except BaseException as error:
+        if not is_fault_of_part(error):
+            raise
+        raise BadInput(f"{where} cannot be read by {part.__name__}: {described(error)}") from None
 
 
 def keywords(maker: Callable[..., Any]) -> tuple[set[str], bool]:
@@ -179,5 +187,25 @@ def made(what: str, name: str, maker: Callable[..., Any], *arguments: Any, **by_
         return maker(*arguments, **by_name)
     except BmiError:
         raise
-    except Exception as error:
-        raise BadInput(f"the {what} '{name}' cannot be made: {type(error).__name__}: {error}") from None
+    except BaseException as error:
+        if not is_fault_of_part(error):
+            raise
+        raise BadInput(f"the {what} '{name}' cannot be made: {described(error)}") from None
+
+
+def made_recordable(what: str, name: str, maker: Callable[..., Any], *arguments: Any) -> Any:
+    """Return :func:`made`; another package's part whose snapshot no recording can hold is refused at once."""
+    part = made(what, name, maker, *arguments)
+    if not is_own(maker) and (why := why_not_recordable(made(what, name, part.snapshot))):
+        raise unrecordable(what, name, why)
+    return part
+
+
+def unrecordable(what: str, name: str, why: str) -> BadInput:
+    """Return the error for a part whose state cannot be recorded."""
+    return BadInput(f"the {what} '{name}' cannot be recorded: its snapshot fails ({why})")
+
+
+def is_own(maker: Any) -> bool:
+    """Return whether a part is the project's own, and no other package's."""
+    return getattr(maker, "__module__", "").partition(".")[0] == __name__.partition(".")[0]

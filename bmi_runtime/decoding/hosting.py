@@ -8,7 +8,7 @@ through: the failure is noted, and the session goes on without it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ from bmi_runtime.decoding.base import (
 from bmi_runtime.decoding.falcon import FalconDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, described, is_fault_of_part
+from bmi_runtime.messages import why_not_recordable
 
 PLAIN = (bool, int, float, str)
 
@@ -54,12 +55,17 @@ class HostedDecoder:
         Of the state, NaN where the decoder does not say.
     failure : str
         What the decoder raised, as text; empty while it is sound.
+    untold : str
+        Why its newest snapshot does not hold its state; empty where it does.
+    largest : float
+        The largest log expected count per bin, where the decoder has a model that can explode.
     """
 
     def __init__(self, decoder: Any, name: str, n_units: int, n_axes: int):
         self.decoder, self.name, self.n_axes = decoder, name, n_axes
         self.state, self.variance = np.zeros(2 * n_axes), np.full(2 * n_axes, np.nan)
-        self.failure = ""
+        self.failure = self.untold = ""
+        self.largest = -np.inf
         self._coasts, self._resets = isinstance(decoder, Coasts), isinstance(decoder, Resets)
         self._placed, self._told = isinstance(decoder, TakesPosition), isinstance(decoder, NotesTrials)
         self.learns = isinstance(decoder, Learns)
@@ -67,22 +73,21 @@ class HostedDecoder:
         self._blank = np.zeros(n_units)
         self._takes_valid = _takes_two(decoder.predict)
 
-    @property
-    def largest(self) -> float:
-        """The largest log expected count per bin, where the decoder has a model that can explode."""
-        return float(self.decoder.largest) if self._explodes else -np.inf
-
-    def _ask(self, verb: str, *arguments: Any) -> Any:
-        """Return the answer of the decoder, or None when it fails; then it is asked nothing any more."""
+    def _guarded(self, doing: str, act: Callable[..., Any], *arguments: Any) -> bool:
+        """Return whether something was done without a failure of the decoder, which is asked nothing after one."""
         if self.failure:
-            return None
+            return False
         try:
-            return getattr(self.decoder, verb)(*arguments)
+            act(*arguments)
+            return True
         except NotFinite:
             self.state[self.n_axes :] = np.nan
-        except Exception as error:
-            self.failure = f"{type(error).__name__} in {verb}: {error}"[:300]
-        return None
+        except BaseException as error:
+            if not is_fault_of_part(error):
+                raise
+            kind, _, text = described(error).partition(": ")
+            self.failure = f"{kind} in {doing}: {text}"
+        return False
 
     def predict(
         self,
@@ -93,6 +98,8 @@ class HostedDecoder:
     ) -> np.ndarray:
         """Process one bin and return position (m) and velocity (m/s), the host's own array.
 
+        The decoder gets copies: what it writes into them reaches nobody else.
+
         Parameters
         ----------
         counts : ndarray, (units,)
@@ -101,24 +108,26 @@ class HostedDecoder:
         features, features_valid : ndarray, optional
             Not for a hosted decoder: a session with features beside its units refuses to host one.
         """
-        if self._takes_valid:
-            answer = self._ask("predict", counts, valid)
-        elif valid is None or valid.all():
-            answer = self._ask("predict", counts)
-        else:
-            answer = self._ask("predict", np.where(valid > 0, counts, self._blank))
-        if answer is not None:
-            self._take(answer)
+        if not self._takes_valid and valid is not None and not valid.all():
+            counts = np.where(valid > 0, counts, self._blank)
+        given = (counts.copy(), None if valid is None else valid.copy()) if self._takes_valid else (counts.copy(),)
+        self._guarded("predict", self._predict, *given)
         return self.state
+
+    def _predict(self, *given: Any) -> None:
+        self._take(self.decoder.predict(*given))
+        if self._explodes:
+            self.largest = float(self.decoder.largest)
 
     def _take(self, answer: Any) -> None:
         """Copy an answer into the state; one of another size or kind is a failure."""
         values = np.asarray(answer)
+        wanted = f"a velocity has {self.n_axes} numbers, position and velocity have {2 * self.n_axes}"
+        if answer is None or isinstance(answer, np.ma.MaskedArray):
+            self.failure = f"predict answers {'nothing' if answer is None else 'a masked array'}; {wanted}"
+            return
         if values.dtype.kind not in "iuf" or values.size not in (self.n_axes, 2 * self.n_axes):
-            self.failure = (
-                f"predict answers {values.dtype} of shape {values.shape}; a velocity has {self.n_axes} numbers, "
-                f"position and velocity have {2 * self.n_axes}"
-            )
+            self.failure = f"predict answers {values.dtype} of shape {values.shape}; {wanted}"
             return
         values = values.ravel()
         self.state[self.n_axes :] = values[-self.n_axes :]
@@ -126,19 +135,23 @@ class HostedDecoder:
             known = ~np.isnan(values[: self.n_axes])  # a position that is not decoded is where the cursor is
             self.state[: self.n_axes][known] = values[: self.n_axes][known]
         variance = getattr(self.decoder, "variance", None)
-        if isinstance(variance, np.ndarray) and variance.size == self.variance.size:
+        if isinstance(variance, np.ndarray) and variance.size == self.variance.size and variance.dtype.kind in "iuf":
             self.variance[:] = variance.ravel()
 
     def coast(self) -> None:
         """Go on one bin without data: as the decoder does, or with the velocity that it had."""
         if self._coasts:
-            self._ask("coast")
-            self._read_state()
+            self._guarded("coast", self._coast)
+
+    def _coast(self) -> None:
+        self.decoder.coast()
+        self._read_state()
 
     def learn(self, counts: np.ndarray, valid: np.ndarray, velocity_m_s: Sequence[float], learning_rate: float) -> None:
         """Let the decoder learn from the bin that was just decoded, where it can."""
         if self.learns:
-            self._ask("learn", counts, valid, velocity_m_s, learning_rate)
+            given = (counts.copy(), valid.copy(), list(velocity_m_s), learning_rate)
+            self._guarded("learn", self.decoder.learn, *given)
 
     def _read_state(self) -> None:
         state = getattr(self.decoder, "state", None)
@@ -153,18 +166,18 @@ class HostedDecoder:
         """Forget the state."""
         self.state[:] = 0.0
         if self._resets:
-            self._ask("reset")
+            self._guarded("reset", self.decoder.reset)
 
     def set_position(self, *position_m: float) -> None:
         """Take the cursor's position as known."""
         self.state[: self.n_axes] = position_m
         if self._placed:
-            self._ask("set_position", *position_m)
+            self._guarded("set_position", self.decoder.set_position, *position_m)
 
     def on_done(self) -> None:
         """Notify the decoder that a trial ended."""
         if self._told:
-            self._ask("on_done")
+            self._guarded("on_done", self.decoder.on_done)
 
     def is_kin_of(self, other: Any) -> bool:
         """Return whether another decoder's snapshot can be restored here."""
@@ -174,13 +187,24 @@ class HostedDecoder:
         """Return copies of what the next bin depends on: what the decoder says, or its numbers and arrays.
 
         A decoder without a `snapshot` of its own is taken to keep its state in attributes that are arrays, numbers or
-        texts; the encoding model is none of them.
+        texts; the encoding model is none of them. When it raises, or says what no recording can hold, `untold` says
+        why, and the snapshot holds what the host knows. That is no failure: a replay takes no snapshots.
         """
         own = {"hosted_state": self.state.copy(), "hosted_variance": self.variance.copy()}
-        if isinstance(self.decoder, Snapshots):
-            taken = self._ask("snapshot")
-            return (taken if isinstance(taken, dict) else {"snapshot": taken}) | own
-        return {"state": self.state.copy(), "attributes": _plain_attributes(self.decoder)} | own
+        try:
+            taken = self._told_by_decoder()
+            self.untold = why_not_recordable(taken)
+        except BaseException as error:
+            if not is_fault_of_part(error):
+                raise
+            self.untold = described(error)
+        return own | {"hosted_untold": self.untold} if self.untold else taken | own
+
+    def _told_by_decoder(self) -> dict[str, Any]:
+        if not isinstance(self.decoder, Snapshots):
+            return {"state": self.state.copy(), "attributes": _plain_attributes(self.decoder)}
+        taken = self.decoder.snapshot()
+        return taken if isinstance(taken, dict) else {"snapshot": taken}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`.
@@ -191,22 +215,26 @@ class HostedDecoder:
             When the decoder cannot take it.
         """
         given = {key: value for key, value in snapshot.items() if not key.startswith("hosted_")}
-        if isinstance(self.decoder, Snapshots):
-            try:
-                self.decoder.restore(given.get("snapshot", given) if set(given) == {"snapshot"} else given)
-            except BadInput:
+        try:
+            if "hosted_untold" not in snapshot:
+                self._restore_decoder(given)
+            self._read_state()
+        except BadInput:
+            raise
+        except BaseException as error:
+            if not is_fault_of_part(error):
                 raise
-            except Exception as error:
-                raise BadInput(
-                    f"the decoder '{self.name}' cannot take its snapshot back: {type(error).__name__}: {error}"
-                ) from None
-        else:
-            for name, value in given.get("attributes", {}).items():
-                _put_back(self.decoder, name, value)
-        self._read_state()
+            raise BadInput(f"the decoder '{self.name}' cannot take its snapshot back: {described(error)}") from None
         for key, into in (("hosted_state", self.state), ("hosted_variance", self.variance)):
             if key in snapshot and np.shape(snapshot[key]) == into.shape:
                 into[:] = snapshot[key]
+
+    def _restore_decoder(self, given: dict[str, Any]) -> None:
+        if isinstance(self.decoder, Snapshots):
+            self.decoder.restore(given.get("snapshot", given) if set(given) == {"snapshot"} else given)
+            return
+        for name, value in given.get("attributes", {}).items():
+            _put_back(self.decoder, name, value)
 
 
 def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **session: Any) -> SessionDecoder:
@@ -232,7 +260,7 @@ def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **ses
     named, any_name = registry.keywords(maker)
     if "task_config" in named:  # a decoder of the FALCON benchmark
         theirs = FalconDecoder.of_task(maker, section.kind, model.n_units, model.n_axes, model.bin_s)
-        return HostedDecoder(theirs, section.kind, model.n_units, model.n_axes)
+        return _hosted(theirs, section.kind, model)
     if hasattr(maker, "Options"):
         typed = registry.checked_options(maker, section.options, "decoder.options").model_dump()
         options = {name: typed[name] for name in typed if any_name or name in named or name in section.options}
@@ -244,12 +272,22 @@ def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **ses
                 raise registry.unknown_option("decoder.options", name, free)
     offered = {**settings, **session}
     given = {name: value for name, value in offered.items() if any_name or name in named} | options
-    decoder = registry.made("decoder", section.kind, maker, model, **given)
+    read = model if registry.is_own(maker) else model.read_only()
+    decoder = registry.made("decoder", section.kind, maker, read, **given)
     if type(decoder) is VelocityFilter:
         return decoder
     if not callable(getattr(decoder, "predict", None)):
         raise BadInput(f"the decoder '{section.kind}' has no predict(counts), which every decoder needs")
-    return HostedDecoder(decoder, section.kind, model.n_units, model.n_axes)
+    return _hosted(decoder, section.kind, model)
+
+
+def _hosted(decoder: Any, kind: str, model: EncodingModel) -> HostedDecoder:
+    """Return a decoder in its host; one whose state no recording can hold is refused now, not in the session."""
+    hosted: HostedDecoder = registry.made("decoder", kind, HostedDecoder, decoder, kind, model.n_units, model.n_axes)
+    hosted.snapshot()
+    if hosted.untold:
+        raise registry.unrecordable("decoder", kind, hosted.untold)
+    return hosted
 
 
 def _takes_two(predict: Any) -> bool:

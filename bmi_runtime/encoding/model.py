@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -111,6 +112,16 @@ class EncodingModel:
             self.features.names = tuple(f"feature {feature}" for feature in range(self.features.n_units))
             self.features.axes = self.axes
         return self
+
+    def read_only(self) -> EncodingModel:
+        """Return the same model for somebody who may only look at it: the arrays are shared and cannot be written."""
+        seen = copy.copy(self)
+        for name in STATE:
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            setattr(seen, name, view)
+        seen.features = self.features.read_only() if self.features else None
+        return seen
 
     @property
     def n_axes(self) -> int:

@@ -99,4 +99,4 @@ def make_intention(kind: str, config: AdapterConfig, bin_s: float, n_axes: int) 
     if kind != config.intention:  # chosen live: the options are those of another
         config = config.model_copy(update={"intention_options": {}})
     registry.checked_options(found, config.intention_options, "adapter.intention_options")
-    return registry.made("intention", kind, found, config, bin_s, n_axes)
+    return registry.made_recordable("intention", kind, found, config, bin_s, n_axes)

@@ -189,7 +189,7 @@ class Session:
         may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind) and goal.teaches(intended)
         likelihood = math.nan
         if may_adapt:
-            labels = goal.labels.labels() if goal.labels else []
+            labels = goal.weighed_labels() if goal.labels else []
             click = self.click.intended if self.click else 0.0
             likelihood = self.learning.adapt(self.inputs, intended, position, labels, click)
             self.decoding.learn(intended, self.learning.control.learning_rate)
@@ -200,7 +200,12 @@ class Session:
         if safety.events:
             self.events += safety.drain()
         stimulated = bool(self.stimulation) and self._stimulate()
-        self._fill(decoded, intended, assist, likelihood, may_adapt, stimulated)
+        produced = (decoded, intended, assist, likelihood, may_adapt, stimulated)
+        try:
+            self._fill(*produced)
+        except BaseException as error:  # what a task says of itself is not what the record can hold
+            goal.task_failed(error)
+            self._fill(*produced)
         self.bins += 1
         if self.blocks:
             block_control.after_bin(self, self.blocks, may_move)
@@ -238,8 +243,7 @@ class Session:
     def _look_after_units(self) -> None:
         """Start units again whose covariance is lost, and collect what the labels have to tell: once a second."""
         self._repair()
-        if self.goal.labels and (news := self.goal.labels.news()):
-            self.events.append(news)
+        self.events += self.goal.news()
 
     def _stimulate(self) -> bool:
         """Note the pulses that are due in the next bin, where the cursor may move; return whether there are any."""
@@ -334,7 +338,8 @@ class Session:
         if self.blocks:
             self.blocks.restore(snapshot["blocks"])
             self.fading.start = tuple(snapshot["blocks"]["fade_from"])
-        self.goal.task.restore(snapshot["task"])
+        if snapshot["task"] is not None:
+            self.goal.task.restore(snapshot["task"])
         self.cursor[:] = snapshot["cursor"]
         self.learning.restore(snapshot)
         self.safety.restore(snapshot["safety"])

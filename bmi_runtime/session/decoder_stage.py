@@ -74,9 +74,10 @@ class DecoderStage:
         self._history, self._repair = history, repair
         self._n, self._poisson = config.space.n_axes, not config.continuous
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
-        self.section, frozen = config.decoder, config.decoder.frozen_model
+        self.section, self._configured, frozen = config.decoder, config.decoder, config.decoder.frozen_model
         self.model = frozen_copy(frozen, config, live_model) if frozen else live_model
         self.decoder: SessionDecoder = self._made(self.section, self.model)
+        self._untold: SessionDecoder | None = None  # whose snapshots are known to be without its state
 
     def _made(self, section: DecoderConfig, model: EncodingModel) -> SessionDecoder:
         if model.features and section.kind not in OWN:
@@ -126,7 +127,7 @@ class DecoderStage:
         """Go on with the project's own filter: a decoder that raised is asked nothing any more."""
         kind = FILTER_OF[self.live_model.likelihood]
         self.events.append(self.safety.part_failed("decoder", self.section.kind, error, kind))
-        section = self.section.model_copy(update={"kind": kind})
+        section = self._section(kind=kind)
         self.take(PreparedDecoder(section, self.model, self._made(section, self.model)))
 
     def settings(self) -> dict[str, Any]:
@@ -155,7 +156,7 @@ class DecoderStage:
         if kind is not None and kind not in kinds:
             why = why_these_kinds(self.live_model.likelihood)
             raise BadInput(f"decoder.kind cannot change to {shown(kind)}: {why}; choose from {', '.join(kinds)}")
-        return self._prepared(self.section.model_copy(update=settings), bins)
+        return self._prepared(self._section(**settings), bins)
 
     def prepare_fitted(self, file: str, bins: int) -> PreparedDecoder:
         """Make the decoder of a file and try it on the newest bins; an empty name goes back to the units' own filter.
@@ -166,7 +167,17 @@ class DecoderStage:
             When the file cannot be read, is not for this session, or its decoder fails on the bins.
         """
         kind = "fitted" if file else FILTER_OF[self.live_model.likelihood]
-        return self._prepared(self.section.model_copy(update={"fitted_file": file, "kind": kind}), bins)
+        return self._prepared(self._section(fitted_file=file, kind=kind), bins)
+
+    def _section(self, **settings: Any) -> DecoderConfig:
+        """Return the settings of this moment with some of them changed; the options are those of the kind."""
+        section = self.section.model_copy(update=settings)
+        if section.kind == self.section.kind:
+            return section
+        configured = self._configured
+        of_file = configured.fitted_file and section.fitted_file
+        options = configured.options if section.kind == configured.kind or of_file else {}
+        return section.model_copy(update={"options": options})
 
     def prepare_frozen(self, frozen: bool) -> PreparedDecoder:
         """Make a decoder with the parameters of this moment, or one with the live ones."""
@@ -197,10 +208,15 @@ class DecoderStage:
             self.decoder.set_position(*self.cursor[: self._n])
 
     def snapshot(self) -> dict[str, Any]:
-        """Return copies of what the next bin depends on."""
+        """Return copies of what the next bin depends on; a decoder that cannot tell its state is an event, once."""
+        decoder, kept = self.decoder, self.decoder.snapshot()
+        if isinstance(decoder, HostedDecoder) and decoder.untold and decoder is not self._untold:
+            self._untold = decoder
+            event = {"name": "decoder-not-in-snapshot", "kind": self.section.kind, "error": decoder.untold}
+            self.events.append(event)
         return {
             "decoder_model": None if self.model is self.live_model else self.model.state(),
-            "decoder": self.decoder.snapshot(),
+            "decoder": kept,
             "decoder_settings": self.settings(),
         }
 
@@ -209,8 +225,7 @@ class DecoderStage:
         settings, named = snapshot.get("decoder_settings", {}), isinstance(snapshot["live"], dict)
         if not named and settings.get("kind") in OWN:  # older recordings call every decoder of ours so
             settings = settings | {"kind": self.section.kind}
-        section = self.section.model_copy(update=settings)
-        model = self.live_model
+        section, model = self._section(**settings), self.live_model
         if snapshot["decoder_model"] is not None:
             model = self.live_model.copy()
             model.restore(snapshot["decoder_model"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bmi_runtime.errors import printable
+from bmi_runtime.messages import why_not_recordable
+
 BURST = 50
 PER_S = 1.0
 ALWAYS = frozenset({"trial", "stimulation"})
@@ -45,3 +48,12 @@ class EventLimiter:
         return [
             {"name": name, "suppressed": count, "only_suppressed": True} for name, count in self._suppressed.items()
         ]
+
+
+def checked_event(event: Any) -> dict[str, Any]:
+    """Return what somebody's part calls an event, or raise `ValueError` where no recording can hold it."""
+    if not isinstance(event, dict) or not isinstance(event.get("name"), str):
+        raise ValueError(f"its event is {printable(repr(event))[:100]}, and no dict with a name")
+    if why := why_not_recordable(event):
+        raise ValueError(f"its event cannot be recorded: {why}")
+    return event

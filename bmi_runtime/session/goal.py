@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime import registry
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, described, is_fault_of_part
 from bmi_runtime.intention.inferred_target import OffersCandidates, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
+from bmi_runtime.messages import why_not_recordable
 from bmi_runtime.session.blocks import Blocks
+from bmi_runtime.session.event_limiter import checked_event
 from bmi_runtime.session.live_parameters import shown
 from bmi_runtime.session.safety import Safety
 from bmi_runtime.tasks.base import ReachTask
 from bmi_runtime.tasks.registry import make_task
 
 FALLBACK_TASK, FALLBACK_INTENTION = "centre-out", "optimal-control"
+FARTHEST_M = 1000.0  # a target beyond is a mistake of the task that sets it
 
 
 class Goal:
@@ -69,6 +73,8 @@ class Goal:
         self.recorded = False
         self._checked: tuple[float, ...] | None = None  # the position whose target was looked at last
         self.labels: WeighsLabels | None = None
+        self._foreign_intention = False
+        self._untold: list[Any] = []  # parts whose snapshots are known to fail
         self.task_kind, self.task = config.task.kind, make_task(config.task, config.bin_s, rng, self._n)
         self.take_intention(*self.prepare_intention(config.adapter.intention))
 
@@ -90,14 +96,50 @@ class Goal:
             if self.blocks and self.asks_nothing and not self.labels:
                 return [math.nan] * self._n  # nobody is asked for anything: what is wanted is not known
             task = self.task
-            intended = self.intention.infer(self.cursor, task.target, task.trial_state)
+            intended = self.intention.infer(tuple(self.cursor), task.target, task.trial_state)
+            if self._foreign_intention:
+                intended = [float(v) for v in intended]
             if len(intended) != self._n:
                 raise ValueError(f"infer gave {len(intended)} numbers for {self._n} axes")
             return intended
-        except Exception as error:
-            self.events.append(self.safety.part_failed("intention", self.intention_kind, error, FALLBACK_INTENTION))
-            self.take_intention(*self.prepare_intention(FALLBACK_INTENTION))
+        except BaseException as error:
+            self._intention_failed(error)
             return [math.nan] * self._n
+
+    def _intention_failed(self, error: BaseException) -> None:
+        if not is_fault_of_part(error):
+            raise error
+        self.events.append(self.safety.part_failed("intention", self.intention_kind, error, FALLBACK_INTENTION))
+        self.take_intention(*self.prepare_intention(FALLBACK_INTENTION))
+
+    def weighed_labels(self) -> list[tuple[list[float], float]]:
+        """Return the velocities among which the intention is not sure, with their probabilities; none where it is."""
+        if not self.labels:
+            return []
+        try:
+            labels = self.labels.labels()
+            if self._foreign_intention:
+                labels = [([float(v) for v in velocity], float(share)) for velocity, share in labels]
+                if not all(0.0 <= share <= 1.0 and self._possible(velocity) for velocity, share in labels):
+                    raise ValueError(f"its labels are {labels}")
+            return labels
+        except BaseException as error:
+            self._intention_failed(error)
+            return []
+
+    def _possible(self, velocity: Sequence[float]) -> bool:
+        return len(velocity) == self._n and self.safety.plausible(velocity)
+
+    def news(self) -> list[dict[str, Any]]:
+        """Return what an intention that weighs labels has to tell."""
+        if not self.labels:
+            return []
+        try:
+            news = self.labels.news()
+            return [checked_event(news)] if news else []
+        except BaseException as error:
+            self._intention_failed(error)
+            return []
 
     def teaches(self, intended: Sequence[float]) -> bool:
         """Return whether a bin can be learned from: its intention is known, in one axis at least, and can be."""
@@ -118,6 +160,7 @@ class Goal:
         """Let a prepared intention take over."""
         self.intention_kind, self.intention = kind, intention
         self.labels = intention if isinstance(intention, WeighsLabels) else None
+        self._foreign_intention = not registry.is_own(type(intention)) if intention else False
         self.offer_candidates()
 
     def offer_candidates(self) -> None:
@@ -126,7 +169,10 @@ class Goal:
             return
         free = bool(self.blocks and self.blocks.scores and self.blocks.section.kind == "free")
         places = self.task.candidates if isinstance(self.task, OffersCandidates) and not free else ()
-        self.labels.offer(places, self.config.task.workspace_m)
+        try:
+            self.labels.offer(places, self.config.task.workspace_m)
+        except BaseException as error:
+            self._intention_failed(error)
 
     # -- task ------------------------------------------------------------------------------------------------------
 
@@ -140,25 +186,30 @@ class Goal:
             event = task.advance(cursor[0], cursor[1]) if self._n == 2 else task.advance(*cursor[: self._n])
             if task.position is not self._checked or type(task).target is not ReachTask.target:
                 self._check_target(task)
-        except Exception as error:
-            self._task_failed(error)
+            if event:
+                self.events.append(checked_event(event))
+        except BaseException as error:
+            self.task_failed(error)
             return False
-        if event:
-            self.events.append(event)
         return event is not None
 
     def _check_target(self, task: ReachTask) -> None:
         target, position = task.target, task.position
-        if len(target) != self._n + 1 or not math.isfinite(sum(target)):
+        if len(target) != self._n + 1 or not all(abs(x) <= FARTHEST_M for x in target):
             raise ValueError(f"its target is {target}")
         # a tuple cannot change, and need not be looked at again; a task may keep its position in something that can
         self._checked = position if type(position) is tuple else None
 
-    def _task_failed(self, error: Exception) -> None:
+    def task_failed(self, error: BaseException) -> None:
+        """Go on with the plainest task after an error of the one that runs."""
+        if not is_fault_of_part(error):
+            raise error
         self.events.append(self.safety.part_failed("task", self.task_kind, error, FALLBACK_TASK))
         section = self.config.task.model_copy(update={"kind": FALLBACK_TASK, "options": {}})
         task = make_task(section, self.config.bin_s, self.rng, self._n)
-        task.trial, task.successes, task.timeouts = self.task.trial, self.task.successes, self.task.timeouts
+        for name in ("trial", "successes", "timeouts"):
+            counted = getattr(self.task, name, 0)
+            setattr(task, name, counted if type(counted) is int and 0 <= counted < 2**31 else 0)
         task.begin()
         self.task_kind, self.task = FALLBACK_TASK, task
 
@@ -177,11 +228,11 @@ class Goal:
             task = make_task(section, self.config.bin_s, self.rng, self._n)
             task.restore(self.task.snapshot())
             task.begin()
-        except Exception as error:
+        except BaseException as error:
             self.rng.bit_generator.state = rng_state  # a refused change leaves no trace in what is drawn later
-            if isinstance(error, BadInput):
+            if isinstance(error, BadInput) or not is_fault_of_part(error):
                 raise
-            raise BadInput(f"the task {shown(kind)} cannot begin: {type(error).__name__}: {error}") from None
+            raise BadInput(f"the task {shown(kind)} cannot begin: {described(error)}") from None
         return kind, task
 
     def prepare_trial(self, what: str) -> str:
@@ -205,10 +256,24 @@ class Goal:
         """Return copies of what the next bin depends on."""
         return {
             "intention_kind": self.intention_kind,
-            "intention": self.intention.snapshot() if self.intention else [],
+            "intention": self._told("intention", self.intention_kind, self.intention) if self.intention else [],
             "task_kind": self.task_kind,
-            "task": self.task.snapshot(),
+            "task": self._told("task", self.task_kind, self.task),
         }
+
+    def _told(self, part: str, kind: str, teller: Any) -> Any:
+        """Return a part's snapshot; None, and once an event, where it tells nothing that can be recorded."""
+        try:
+            taken = teller.snapshot()
+            why = "" if registry.is_own(type(teller)) else why_not_recordable(taken)
+        except BaseException as error:
+            if not is_fault_of_part(error):
+                raise
+            why = described(error)
+        if why and not any(teller is known for known in self._untold):
+            self._untold.append(teller)
+            self.events.append({"name": f"{part}-not-in-snapshot", "kind": kind, "error": why})
+        return None if why else taken
 
     def restore_kinds(self, snapshot: dict[str, Any]) -> None:
         """Make task and intention those of a session's snapshot, and restore the intention."""
@@ -216,5 +281,5 @@ class Goal:
             self.take_intention(*self.prepare_intention(snapshot["intention_kind"]))
         if snapshot["task_kind"] != self.task_kind:
             self.take_task(self.prepare_task(snapshot["task_kind"]))
-        if self.intention:  # after the task, which offers candidates again
+        if self.intention and snapshot["intention"] is not None:  # after the task, which offers candidates again
             self.intention.restore(snapshot["intention"])

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from bmi_runtime.config import Config
+from bmi_runtime.errors import EndNow
 from bmi_runtime.session import realtime
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
@@ -47,7 +48,7 @@ def stopped_by_signals(loop: Loop) -> Iterator[None]:
 
     def on_signal(number, frame):
         if not loop.running and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise EndNow
         loop.stop()
 
     kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

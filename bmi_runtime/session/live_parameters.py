@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from bmi_runtime.decoding.tables import DECODERS, FILTER_OF, names
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention import registry as intentions
-from bmi_runtime.messages import SafetyState
+from bmi_runtime.messages import SafetyState, TrialState
 from bmi_runtime.session.blocks import checked_number
+from bmi_runtime.session.event_limiter import checked_event
 from bmi_runtime.session.inputs import parsed_left_out
 from bmi_runtime.session.safety import SafetyEvent
 from bmi_runtime.tasks import registry as tasks
@@ -72,9 +73,12 @@ def _stop(session: Session, wanted: bool) -> None:
 
 
 def _tell_trial(session: Session, what: str) -> None:
-    if event := session.task.tell(what):
-        session.events.append(event)
-        session.decoder.on_done()
+    try:
+        if event := session.task.tell(what):
+            session.events.append(checked_event(event))
+            session.decoder.on_done()
+    except BaseException as error:
+        session.goal.task_failed(error)
 
 
 def _decoder_setting(name: str, low: float, high: float, unit: str, about: str, kind: type = float) -> LiveParameter:
@@ -154,7 +158,7 @@ LIVE_PARAMETERS = {
         0,
         0,
         "begin a trial, or end the one that runs, now",
-        get=lambda session: session.task.trial_state.name.lower(),
+        get=lambda session: TrialState(session.task.trial_state).name.lower(),
         prepare=lambda session, value: session.goal.prepare_trial(value),
         commit=_tell_trial,
         kind=str,

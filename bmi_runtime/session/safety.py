@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bmi_runtime.config import SafetyConfig
+from bmi_runtime.errors import SAID, described, printable
 from bmi_runtime.messages import SafetyState
 
 STARTING, CALIBRATING, ACTIVE, DEGRADED, FROZEN, STOPPED = SafetyState
@@ -100,9 +101,9 @@ class Safety:
 
     def part_failed(self, part: str, kind: str, error: Any, goes_on_with: str) -> dict[str, Any]:
         """Freeze the output because somebody's part failed; return the event that says so."""
-        said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+        said = described(error) if isinstance(error, BaseException) else printable(str(error))[:SAID]
         self.handle(SafetyEvent.FAULT)
-        return {"name": f"{part}-failed", "kind": kind, "error": said[:300], "goes_on_with": goes_on_with}
+        return {"name": f"{part}-failed", "kind": kind, "error": said, "goes_on_with": goes_on_with}
 
     def before_decoding(self, usable: bool) -> None:
         """Judge a bin before it is decoded: the output stops being trusted before it moves the cursor."""

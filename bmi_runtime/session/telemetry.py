@@ -13,7 +13,7 @@ import numpy as np
 import zmq
 
 from bmi_runtime.config import Config
-from bmi_runtime.errors import BmiError
+from bmi_runtime.errors import BmiError, described, is_fault_of_part, printable
 from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack
 from bmi_runtime.peers import PeerCheck
 from bmi_runtime.session.sockets import Publisher, bind
@@ -139,10 +139,12 @@ class Control:
             return {"ok": True, **handle(command)}
         except BmiError as error:
             sentence = str(error)
-        except Exception as error:  # a command must not end a session, whatever it hits
-            sentence = f"the command failed: {type(error).__name__}: {error}"
+        except BaseException as error:  # a command must not end a session, whatever it hits
+            if not is_fault_of_part(error):
+                raise
+            sentence = f"the command failed: {described(error)}"
         self.refused += 1
-        return {"ok": False, "error": sentence[:SHOWN_CHARACTERS]}
+        return {"ok": False, "error": printable(sentence)[:SHOWN_CHARACTERS]}
 
     def close(self) -> None:
         """Close the socket."""

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.errors import BadInput, BmiError, EndNow, described
 from bmi_runtime.session import launch, realtime, run_report
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
@@ -36,14 +36,14 @@ def work(assignment: RuntimeJob, report: Report) -> int:
         return error.exit_code
     except _Ended:  # between the end of the loop and here
         pass
-    except Exception as error:
-        report.send_last(crash=f"{type(error).__name__}: {error}")
+    except BaseException as error:
+        report.send_last(crash=described(error))
         return CRASHED
     report.send_last(result=loop.result(), stopped_by_operator=loop.stopped_by_operator)
     return 0
 
 
-class _Ended(BaseException):
+class _Ended(EndNow):
     """The session is to end, and the source still waits for data."""
 
 

@@ -35,4 +35,4 @@ def make_task(config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes
         When there is none of that name, an option is not one of its own, or it cannot be made.
     """
     kind = TABLE.find(config.kind)
-    return registry.made("task", config.kind, kind, config, bin_s, rng, n_axes)
+    return registry.made_recordable("task", config.kind, kind, config, bin_s, rng, n_axes)

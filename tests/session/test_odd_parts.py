@@ -1,0 +1,132 @@
+"""Parts of other packages that answer, raise, write or tell what nobody expects: the session goes on, and replays."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import SafetyState
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
+from bmi_runtime.session.replay import Replay
+from bmi_runtime.session.resume import configuration_of, resume
+
+FOLDER = pathlib.Path(__file__).parents[1] / "stranger"
+SHORT = ["session.units=12", "recording.snapshot_s=0.5", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
+BINS = 260
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """Put the package where an installation would, for this test alone."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == "their_lab"]:
+        del sys.modules[name]
+
+
+def run(path, *settings):
+    """Run a session with the settings; return it and its events, replayed and with everything finite."""
+    loop = assemble(configuration.load(None, [*SHORT, f"recording.path='{path}'", *settings]), "max")
+    launch.run(loop, BINS)
+    recording = Recording(path)
+    assert recording.n_steps == BINS and Replay(recording).run()["identical"]
+    session = loop.session
+    assert np.isfinite(session.model.weights).all() and np.isfinite(session.cursor).all()
+    return session, [event for _, event in recording.messages("event")]
+
+
+def failures(events, part):
+    return [event["error"] for event in events if event["name"] == f"{part}-failed"]
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("complex", "predict answers complex128 of shape (2,)"),
+        ("objects", "predict answers object of shape (2,)"),
+        ("texts", "predict answers <U3 of shape (2,)"),
+        ("ragged", "ValueError in predict"),
+        ("nothing", "predict answers nothing"),
+        ("masked", "predict answers a masked array"),
+        ("three", "predict answers float64 of shape (3,)"),
+        ("no-array", "ZeroDivisionError in predict: no array"),
+        ("exits", "SystemExit in predict: 3"),
+        ("recursion", "RecursionError in predict"),
+        ("memory", "MemoryError in predict"),
+        ("generator", "GeneratorExit in predict"),
+        ("unspeakable", "Unspeakable in predict: (it cannot say what)"),
+        ("unprintable", r"ValueError in predict: \u202e\x1b[31m\x00\ud800\n"),
+        ("model", "ValueError in predict: assignment destination is read-only"),
+        ("largest", "TypeError in predict"),
+    ],
+)
+def test_a_decoder_that_fails_in_any_way_is_an_event_and_the_filter_goes_on(tmp_path, way, said):
+    session, events = run(tmp_path / "a.mcap", "decoder.kind=odd", f"decoder.options={{way='{way}'}}")
+    (error,) = failures(events, "decoder")
+    assert said in error and error.isprintable()
+    assert session.decoder_settings()["kind"] == "point-process" and session.safety.state is SafetyState.ACTIVE
+
+
+def test_what_a_decoder_writes_into_its_counts_reaches_nobody_else(tmp_path):
+    sound, _ = run(tmp_path / "a.mcap", "decoder.kind=odd")
+    writing, events = run(tmp_path / "b.mcap", "decoder.kind=odd", "decoder.options={way='writes'}")
+    assert not failures(events, "decoder")
+    assert np.array_equal(sound.model.weights, writing.model.weights)
+
+
+def test_a_decoder_that_stops_telling_its_state_is_said_once_and_the_rest_is_resumed(tmp_path):
+    path = tmp_path / "a.mcap"
+    _, events = run(path, "decoder.kind=untold")
+    (event,) = [event for event in events if event["name"] == "decoder-not-in-snapshot"]
+    assert "object cannot travel" in event["error"]
+    short = tmp_path / "cut.mcap"
+    short.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.9)])
+    session = resume(short, configuration_of(short, [])[0]).session
+    assert session.bins == Recording(short).n_steps and session.decoder_settings()["kind"] == "untold"
+
+
+def test_a_decoder_that_cannot_be_recorded_is_refused_before_the_session(tmp_path):
+    with pytest.raises(BadInput, match="the decoder 'untold' cannot be recorded: its snapshot fails"):
+        run(tmp_path / "a.mcap", "decoder.kind=untold", "decoder.options={way='now'}")
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("exits", "SystemExit: 1"),
+        ("text-event", "its event is 'event'"),
+        ("object-event", "its event cannot be recorded"),
+        ("trial-text", "not an integer"),
+        ("trial-negative", "out of range"),
+        ("state", "ubyte"),
+        ("far", "its target is (1e+300"),
+        ("three", "its target is (0.1, 0.1, 0.1"),
+        ("moved", "its target is (0.1, nan"),
+        ("texts", "TypeError"),
+        ("hold", "not a float"),
+    ],
+)
+def test_a_task_that_fails_in_any_way_is_followed_by_the_plainest(tmp_path, way, said):
+    session, events = run(tmp_path / "a.mcap", "task.kind=odd", f"task.options={{way='{way}'}}")
+    (error,) = failures(events, "task")
+    assert said in error
+    assert session.goal.task_kind == "centre-out" and session.safety.state is SafetyState.ACTIVE
+
+
+@pytest.mark.parametrize("way", ["exits", "nothing", "texts", "complex", "square", "writes"])
+def test_an_intention_that_fails_in_any_way_is_followed_by_the_plainest(tmp_path, way):
+    session, events = run(tmp_path / "a.mcap", "adapter.intention=odd", f"adapter.intention_options={{way='{way}'}}")
+    assert len(failures(events, "intention")) == 1
+    assert session.goal.intention_kind == "optimal-control" and session.safety.state is SafetyState.ACTIVE
+
+
+@pytest.mark.parametrize("way", ["shares", "nan", "none", "exits"])
+def test_labels_that_cannot_be_are_a_failure_of_the_intention(tmp_path, way):
+    settings = ("adapter.intention=odd-labels", f"adapter.intention_options={{way='{way}'}}")
+    session, events = run(tmp_path / "a.mcap", *settings)
+    assert len(failures(events, "intention")) == 1 and session.goal.intention_kind == "optimal-control"

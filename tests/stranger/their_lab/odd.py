@@ -1,0 +1,166 @@
+"""A decoder, a task and an intention that behave oddly after a while, each in the way that its option names."""
+
+import sys
+
+import numpy as np
+
+from bmi_runtime.registry import Options
+from bmi_runtime.tasks.centre_out import CentreOut
+
+SOUND_BINS = 60
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError("cannot be said")
+
+
+def raises(error):
+    raise error
+
+
+class NotAnArray:
+    def __array__(self, *_arguments, **_options):
+        raise ZeroDivisionError("no array")
+
+
+def writes(values, value):
+    values[...] = value
+    return [0.0, 0.0]
+
+
+ANSWERS = {
+    "complex": lambda decoder, counts: np.array([1 + 2j, 0]),
+    "objects": lambda decoder, counts: np.array([None, object()], object),
+    "texts": lambda decoder, counts: ["1.0", "2.0"],
+    "ragged": lambda decoder, counts: [[1.0], [1.0, 2.0]],
+    "nothing": lambda decoder, counts: None,
+    "masked": lambda decoder, counts: np.ma.masked_array([1.0, 2.0], [True, False]),
+    "three": lambda decoder, counts: [0.0, 0.0, 0.0],
+    "no-array": lambda decoder, counts: NotAnArray(),
+    "exits": lambda decoder, counts: sys.exit(3),
+    "recursion": lambda decoder, counts: decoder.late(counts),
+    "memory": lambda decoder, counts: raises(MemoryError()),
+    "generator": lambda decoder, counts: raises(GeneratorExit()),
+    "unspeakable": lambda decoder, counts: raises(Unspeakable()),
+    "unprintable": lambda decoder, counts: raises(ValueError("\u202e\x1b[31m\x00\ud800\n")),
+    "model": lambda decoder, counts: writes(decoder.model.weights, np.nan),
+    "sound": lambda decoder, counts: [0.0, 0.0],
+    "writes": lambda decoder, counts: writes(counts, 1e6),
+    "largest": lambda decoder, counts: setattr(decoder, "largest", None) or [0.0, 0.0],
+    "on_done": lambda decoder, counts: [0.0, 0.0],
+}
+
+
+class Decoder:
+    class Options(Options):
+        way: str = "sound"
+
+    largest = 0.0
+
+    def __init__(self, model, way="sound"):
+        self.model, self.way, self.bins = model, way, 0
+
+    def predict(self, counts):
+        self.bins += 1
+        return self.late(counts) if self.bins > SOUND_BINS else [0.0, 0.0]
+
+    def late(self, counts):
+        return ANSWERS[self.way](self, counts)
+
+
+class Untold(Decoder):
+    """Its snapshots hold what no recording can, at once (``now``) or after a while."""
+
+    def snapshot(self):
+        return {"state": object()} if self.way == "now" or self.bins > SOUND_BINS else {}
+
+    def restore(self, snapshot):
+        pass
+
+
+def changed(task, name, value):
+    setattr(task, name, value)
+
+
+ADVANCES = {
+    "exits": lambda task: sys.exit(1),
+    "text-event": lambda task: "event",
+    "object-event": lambda task: {"name": "trial", "what": object()},
+    "trial-text": lambda task: changed(task, "trial", "x"),
+    "trial-negative": lambda task: changed(task, "trial", -5),
+    "state": lambda task: changed(task, "trial_state", 999),
+    "far": lambda task: changed(task, "position", (1e300, 0.0)),
+    "three": lambda task: changed(task, "position", (0.1, 0.1, 0.1)),
+    "moved": lambda task: changed(task, "position", [0.1, float("nan")]),
+    "texts": lambda task: changed(task, "position", ("a", "b")),
+    "hold": lambda task: None,
+}
+
+
+class Task(CentreOut):
+    class Options(CentreOut.Options):
+        way: str = "exits"
+
+    bins = 0
+
+    def advance(self, *position_m):
+        self.bins += 1
+        return super().advance(*position_m) if self.bins <= SOUND_BINS else ADVANCES[self.options.way](self)
+
+    @property
+    def hold_fraction(self):
+        return None if self.bins > SOUND_BINS and self.options.way == "hold" else 0.0
+
+
+INFERS = {
+    "exits": lambda cursor: sys.exit(1),
+    "nothing": lambda cursor: None,
+    "texts": lambda cursor: ["a", "b"],
+    "complex": lambda cursor: [1j, 1j],
+    "square": lambda cursor: np.zeros((2, 2)),
+    "writes": lambda cursor: writes(cursor, float("nan")),
+}
+
+
+class Intention:
+    class Options(Options):
+        way: str = "exits"
+
+    def __init__(self, config, bin_s, n_axes=2):
+        self.way, self.bins = config.intention_options["way"], 0
+
+    def infer(self, cursor, target, trial_state):
+        self.bins += 1
+        return INFERS[self.way](cursor) if self.bins > SOUND_BINS else [0.0, 0.0]
+
+    def snapshot(self):
+        return [self.bins]
+
+    def restore(self, snapshot):
+        (self.bins,) = snapshot
+
+
+LABELS = {
+    "shares": lambda: [([0.0, 0.0], 2.0), ([0.1, 0.0], -1.0)],
+    "nan": lambda: [([float("nan"), 0.0], 0.5), ([0.1, 0.0], 0.5)],
+    "none": lambda: None,
+    "exits": lambda: sys.exit(1),
+}
+
+
+class Labels(Intention):
+    """Weighs labels."""
+
+    def infer(self, cursor, target, trial_state):
+        self.bins += 1
+        return [0.0, 0.0]
+
+    def offer(self, candidates, workspace_m):
+        pass
+
+    def labels(self):
+        return LABELS[self.way]() if self.bins > SOUND_BINS else [([0.0, 0.0], 1.0)]
+
+    def news(self):
+        return None
