@@ -1,6 +1,8 @@
 """The errors that a person sees: one sentence saying what was wrong, where, and what to do."""
 
+import re
 import signal
+from unicodedata import category
 
 SAID = 300  # characters of what somebody's part said when it failed
 
@@ -49,9 +51,21 @@ def described(error: BaseException) -> str:
     return printable(f"{type(error).__name__}: {text}")[:SAID]
 
 
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Kinds of characters (Unicode) that are not seen, or change how others are seen."""
+
+
 def printable(text: str) -> str:
     """Return a text whose control characters, changes of direction and halves of characters are written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if text.isprintable():
+        return text
+    hidden = (category(c) in HIDDEN for c in text)
+    return "".join(c.encode("unicode_escape").decode() if hide else c for c, hide in zip(text, hidden, strict=True))
+
+
+def shown_lines(text: str) -> str:
+    """Return a text of several lines for a terminal: `printable`, but for line ends and tabs."""
+    return "".join(part if part in "\n\t" else printable(part) for part in re.split("([\n\t])", text))
 
 
 def first_line(error: BaseException) -> str:

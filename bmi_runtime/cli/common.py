@@ -1,6 +1,7 @@
 """What every subcommand shares: the options ``--json`` and ``--debug``, the answer, the progress bar."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -11,6 +12,10 @@ from typing import Any
 
 import click
 import numpy as np
+
+from bmi_runtime.errors import BmiError, shown_lines
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def answer_options(function):
@@ -65,15 +70,23 @@ def plain(value: Any) -> Any:
 
 def say(text: str, as_json: bool = False) -> None:
     """Print `text` for a person: to standard output, or to standard error when that must hold JSON alone."""
-    print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
+    print(shown_lines(text), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def answer(result: dict, as_json: bool, text: str | None = None) -> None:
     """Print the result: one JSON line, or `text` (by default the keys and values, one a line)."""
     if as_json:
-        print(json.dumps(plain(result)), flush=True)
+        shown = json.dumps(plain(result))
     else:
-        print(text if text is not None else "\n".join(f"{key}: {plain(value)}" for key, value in result.items()))
+        lines = text if text is not None else "\n".join(f"{key}: {plain(value)}" for key, value in result.items())
+        shown = shown_lines(lines)
+    try:
+        print(shown, flush=True)
+    except OSError as error:
+        if error.errno not in NO_ROOM:  # a reader that is gone is not our fault
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
+        raise BmiError(f"the answer cannot be written to standard output: {error.strerror}") from None
 
 
 @contextlib.contextmanager

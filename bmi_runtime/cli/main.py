@@ -3,6 +3,7 @@
 ``bmi --help`` is answered from the table alone: to import click takes eight times as long as to start Python.
 """
 
+import errno
 import os
 import sys
 import warnings
@@ -58,24 +59,37 @@ def _one_line(message, category, filename, lineno, line=None) -> str:
     return f"bmi: {message}\n" if category is UserWarning else f"bmi: {category.__name__}: {message}\n"
 
 
-def _unexpected(error: Exception) -> str:
-    """Return what to say of an error that nobody foresaw."""
-    from bmi_runtime.errors import first_line
+def _open_streams():
+    """Make the three standard streams usable: closed ones lead nowhere, and no character is too much for the others.
 
-    if isinstance(error, MemoryError):
-        return f"this needs more memory than there is: ask for less ({first_line(error)})"
-    return f"{type(error).__name__}: {error} (run again with --debug for the traceback)"
+    Otherwise the next file that is opened, a recording perhaps, would get the number of standard output.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a test has put something else
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main():
     """Run the command line; every error is one sentence on standard error and an exit code."""
+    closed = sys.stdout is None
+    _open_streams()
+    if closed:
+        print("bmi: standard output is closed, so what would be answered there is not seen", file=sys.stderr)
     if sys.argv[1:] in (["--help"], ["-h"]):
         print(help_text(_columns()))
         sys.exit(0)
     import click
 
     from bmi_runtime.cli.group import bmi
-    from bmi_runtime.errors import BmiError
+    from bmi_runtime.errors import shown_lines
 
     for name in ONE_THREAD_EACH:  # before NumPy is imported; a value that the user has set stays
         os.environ.setdefault(name, "1")
@@ -98,19 +112,32 @@ def main():
     except (click.Abort, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except BmiError as error:
-        if debug:
-            raise
-        print(f"bmi: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        print(f"bmi: {_unexpected(error)}", file=sys.stderr)
-        sys.exit(1)
+        sentence, code = _sentence(error)
+        print(f"bmi: {shown_lines(sentence)}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _sentence(error):
+    """Return what a person reads of an error, and the exit code."""
+    from bmi_runtime.errors import BmiError, first_line
+
+    if isinstance(error, BmiError):
+        return str(error), error.exit_code
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        name = ascii(error.object[:60])
+        return f"the name {name} holds bytes that are no text in this locale; try LANG=C.UTF-8", 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
+        return f"standard output cannot be written: {error.strerror}", 1
+    if isinstance(error, MemoryError):
+        return f"this needs more memory than there is: ask for less ({first_line(error)})", 1
+    return f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1
 
 
 if __name__ == "__main__":

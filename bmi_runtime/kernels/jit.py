@@ -66,7 +66,7 @@ def kernel(function=None, **options):
     path = pathlib.Path(sys.modules[function.__module__].__file__ or "")
     folder = cache_folder(path)
     chosen = {**OPTIONS, **options}
-    chosen["cache"] = chosen["cache"] and _writable(folder)
+    chosen["cache"] = chosen["cache"] and writable(folder)
     _numba_config.CACHE_DIR = str(folder)
     compiled = numba.njit(**chosen)(function)
     if chosen["cache"]:
@@ -75,7 +75,7 @@ def kernel(function=None, **options):
 
 
 @functools.cache
-def _writable(folder: pathlib.Path) -> bool:
+def writable(folder: pathlib.Path) -> bool:
     """Return whether the cache can be kept: without one, every process compiles again, and runs all the same."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

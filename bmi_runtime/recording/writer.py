@@ -243,7 +243,9 @@ def _create(path: Path) -> int:
         if path.exists():
             raise BadInput(f"{path} exists already; recordings are never overwritten, so choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.fchmod(file, os.fstat(file).st_mode & 0o7777 | 0o600)  # whatever the umask: who records can read it again
+        return file
     except OSError as error:
         raise BadInput(f"{path} cannot be created: {error.strerror}; choose a folder that can be written") from None
 

@@ -22,7 +22,9 @@ from bmi_runtime.session.core import Session, warm_up
 def precompile(config: Config, say: Callable[[str], None]) -> None:
     """Load every kernel that a session needs, or compile it."""
     helper = None
-    if not jit.cache_folder(jit.FOLDER / "monitoring.py").exists():
+    if not jit.writable(folder := jit.cache_folder(jit.FOLDER / "monitoring.py")):
+        say(f"compiling the kernels, as at every start: what was compiled cannot be kept in {jit.cache_root()}")
+    elif not any(folder.iterdir()):
         say("compiling the kernels: only the first start on this machine takes this half minute")
         command = [sys.executable, "-m", "bmi_runtime.session.compile_cache", config.model_dump_json()]
         helper = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

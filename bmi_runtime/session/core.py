@@ -196,11 +196,14 @@ class Session:
         else:
             self.learning.pass_by(intended, position)
         if self.bins % self._check_every == 0:
-            self._look_after_units()
+            self._repair()
+            self.events += goal.news()
         if safety.events:
             self.events += safety.drain()
-        stimulated = bool(self.stimulation) and self._stimulate()
-        produced = (decoded, intended, assist, likelihood, may_adapt, stimulated)
+        due = self.stimulation and safety.moves and not self.hold
+        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s) if due else []
+        self.events += pulses
+        produced = (decoded, intended, assist, likelihood, may_adapt, bool(pulses))
         try:
             self._fill(*produced)
         except BaseException as error:  # what a task says of itself is not what the record can hold
@@ -239,19 +242,6 @@ class Session:
 
     def _assist_now(self) -> float:
         return self.assist and self.fading.faded(self.assist, self.bins, self.goal.task)
-
-    def _look_after_units(self) -> None:
-        """Start units again whose covariance is lost, and collect what the labels have to tell: once a second."""
-        self._repair()
-        self.events += self.goal.news()
-
-    def _stimulate(self) -> bool:
-        """Note the pulses that are due in the next bin, where the cursor may move; return whether there are any."""
-        if not self.safety.moves or self.hold:
-            return False
-        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s)
-        self.events += pulses
-        return bool(pulses)
 
     def _repair(self) -> None:
         if lost := self.learning.repair():
