@@ -15,7 +15,7 @@ from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
 SHORTEST_PART_BINS = 2
-LEAST_SHARED = 0.02  # of the spikes, or of the kinematics' time
+LEAST_SHARED = 0.002  # of the spikes, or of the kinematics' time: milliseconds beside seconds share a thousandth
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
 Finder = Callable[[np.ndarray], np.ndarray]
 FINDERS: dict[str, Finder] = {"position": lost_samples, "velocity": far_samples}

@@ -239,3 +239,15 @@ def test_gdf_tables_of_either_order_and_any_separator(tmp_path, made):
         np.testing.assert_allclose(found.trains_s[0], read["a.gdf"].trains_s[0])
     assert any("taken for time and identifier" in sentence for sentence in read["b.gdf"].odd)
     assert not read["a.gdf"].odd
+
+
+def test_a_short_task_within_a_long_recording_is_decoded_and_said(tmp_path, made):
+    """Forty seconds of a hand beside most of an hour of spikes are no milliseconds."""
+    trains, times, position, *_ = made
+    night = np.sort(np.random.default_rng(8).uniform(SECONDS + 1.0, 3600.0, 80_000))
+    spikes, units = flat([*trains[:-1], np.concatenate([trains[-1], night])])
+    np.savez(tmp_path / "a.npz", st=spikes, unit=units, xy=position, t=times)
+    where = mapping(tmp_path, 'variable = "st"\nunits = "unit"', 'unit = "m"')
+    recording = load_recording(tmp_path / "a.npz", mapping=where)
+    check(recording, made)
+    assert any("spikes lie within the time of the kinematics" in text for text in recording.odd)
