@@ -69,6 +69,8 @@ def test_commands_and_their_pictures(tmp_path):
     ("arguments", "word"),
     [
         (["entropy", "--convex", "sinus"], "x-log-x"),
+        (["entropy", "--a0", "0.02", "--initial", "gaussian:0,1"], "beyond numbers"),
+        (["entropy", "--duration", "1e-300"], "too short"),
         (["entropy", "--convex", "0:0,1:1,2:1"], "not convex"),
         (["entropy", "--convex", "power:0.5"], "above 1"),
         (["wilson-cowan", "--signal", "1,x"], "numbers with commas"),

@@ -7,6 +7,7 @@ import numpy as np
 from bmi_runtime.analysis.fokker_planck import spectral, steady
 from bmi_runtime.analysis.fokker_planck.convex import NAMED, Convex
 from bmi_runtime.analysis.fokker_planck.evolve import Solution
+from bmi_runtime.errors import BadInput
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +45,14 @@ def decay(solution: Solution, convex: Convex = NAMED["square"]) -> Decay:
     model, grid = solution.model, solution.grid
     rest_rate = steady.steady_states(model)[0].rate
     rest = steady.density(model, rest_rate, grid.v)
-    ratio = solution.density / rest
     mass = rest * grid.width
     safe = mass > 1e-12
+    if (outside := float((solution.density[0] * grid.width)[~safe].sum())) > 1e-9:
+        raise BadInput(
+            f"{outside:.2g} of the initial density lies where the steady state has nobody (less than 1e-12 a cell): "
+            "their relative entropy is beyond numbers; give a narrower density, or more noise"
+        )
+    ratio = solution.density / np.where(rest > 0, rest, 1.0)
     entropy = convex.value(ratio)[:, safe] @ mass[safe]
     rate = np.interp(solution.times, solution.rate_times, solution.rate)
     gap = grid.edges[1]
