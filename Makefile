@@ -9,7 +9,7 @@ LOWEST := tests/config tests/encoding tests/kernels tests/session tests/recordin
 CONSTRAINTS ?= .ci/known-good.txt
 INSTALL = $(BIN)/pip install --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 
-.PHONY: help run test test-slow newest lowest known-good check setup setup-dev docs release clean
+.PHONY: help run test test-slow mutation newest lowest known-good check setup setup-dev docs release clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -22,6 +22,9 @@ test: setup-dev check  ## set up, then lint, types, import contracts, tests, doc
 
 test-slow: setup-dev  ## the tests that take minutes
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+mutation: setup-dev  ## faults put into the safety states and the guard, one at a time: does a test notice each?
+	$(ONE_THREAD) $(BIN)/python benchmarks/mutation.py --of safety
 
 newest:  ## the fast tests with the newest versions of everything, in an environment of their own
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=

@@ -20,13 +20,13 @@ class SubjectConfig(Section):
     """The simulated subject: an optimal-feedback-control user of a double integrator."""
 
     natural_frequency_hz: float = Field(
-        6.0 / 6.283185307179586, gt=0.0, description="omega / 2 pi of the critically damped aim"
+        6.0 / 6.283185307179586, gt=0.0, le=100.0, description="omega / 2 pi of the critically damped aim"
     )
     feedback_delay_s: float = Field(0.0, ge=0.0, le=2.0)
     intention_noise: float = Field(
-        0.0, ge=0.0, description="signal-dependent noise: sd as a fraction of the intended speed"
+        0.0, ge=0.0, le=10.0, description="signal-dependent noise: sd as a fraction of the intended speed"
     )
-    max_speed_m_s: float = Field(1.0, gt=0.0)
+    max_speed_m_s: float = Field(1.0, gt=0.0, le=1e6)
 
 
 class PopulationConfig(Section):

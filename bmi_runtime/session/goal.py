@@ -22,7 +22,7 @@ from bmi_runtime.tasks.base import ReachTask
 from bmi_runtime.tasks.registry import make_task
 
 FALLBACK_TASK, FALLBACK_INTENTION = "centre-out", "optimal-control"
-FARTHEST_M = 1000.0  # a target beyond is a mistake of the task that sets it
+FARTHEST = 1e6  # in the unit of the axes: a target beyond is a mistake of the task that sets it
 
 
 class Goal:
@@ -195,7 +195,7 @@ class Goal:
 
     def _check_target(self, task: ReachTask) -> None:
         target, position = task.target, task.position
-        if len(target) != self._n + 1 or not all(abs(x) <= FARTHEST_M for x in target):
+        if len(target) != self._n + 1 or not all(abs(x) <= FARTHEST for x in target):
             raise ValueError(f"its target is {target}")
         # a tuple cannot change, and need not be looked at again; a task may keep its position in something that can
         self._checked = position if type(position) is tuple else None

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from bmi_runtime.config import GuardConfig
 from bmi_runtime.messages import SafetyState, StepRecord
 
+BEYOND = 1e6  # m and m/s: no effector is there, and the arithmetic of the limits holds for all that is less
 ROUNDING = 1e-9  # relative: a velocity that is at its limit but for the last digits is within it
 TRUSTED = frozenset({SafetyState.CALIBRATING, SafetyState.ACTIVE, SafetyState.DEGRADED})
 
@@ -130,8 +131,8 @@ class Guard:
             return "position and velocity have different numbers of axes"
         if self._position and len(wanted.position) != len(self._position):
             return "the number of axes has changed"
-        if not all(map(math.isfinite, (*wanted.position, *wanted.velocity))):
-            return "a value is not finite"
+        if not all(abs(value) <= BEYOND for value in (*wanted.position, *wanted.velocity)):
+            return "a value is not finite, or beyond anything that can be"
         if not wanted.age_s <= self.config.max_age_s:
             return f"its data are older than {self.config.max_age_s:g} s"
         if wanted.safety not in TRUSTED:

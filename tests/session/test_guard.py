@@ -73,6 +73,8 @@ def test_a_jump_is_followed_within_the_limits_and_without_overshoot():
     [
         (Wanted((math.nan, 0.0), (0.0, 0.0), 0.0, ACTIVE), "not finite"),
         (Wanted((0.0, 0.0), (0.0, math.inf), 0.0, ACTIVE), "not finite"),
+        (Wanted((1.7e308, 1.7e308), (0.0, 0.0), 0.0, ACTIVE), "beyond anything"),
+        (Wanted((0.0, 0.0), (0.0, -1.01e6), 0.0, ACTIVE), "beyond anything"),
         (Wanted((0.0, 0.0), (0.0, 0.0), 0.2, ACTIVE), "older than"),
         (Wanted((0.0, 0.0), (0.0, 0.0), math.nan, ACTIVE), "older than"),
         (Wanted((0.0, 0.0), (0.0, 0.0), 0.0, int(SafetyState.FROZEN)), "does not trust"),
@@ -91,6 +93,13 @@ def test_what_cannot_be_believed_stops_it_where_it_is_until_the_stream_is_sound_
     changes = watch.drain()
     assert [change["to"] for change in changes] == ["stopped", "passing"] and why in changes[0]["why"]
     assert watch.counts() == {"passed": 2, "limited": 0, "stopped": 3, "withheld": 2}
+
+
+def test_what_is_far_away_and_can_be_is_followed_within_the_limits():
+    watch = started((0.05, 0.02))
+    left = watch.judge(Wanted((1e6, -1e6), (0.0, 0.0), 0.0, ACTIVE))
+    assert left.state is GuardState.LIMITING and all(map(math.isfinite, (*left.position, *left.velocity)))
+    assert math.hypot(*left.velocity) <= 20.0 * BIN_S * (1.0 + 1e-9)
 
 
 def test_a_missing_heartbeat_stops_it():

@@ -44,6 +44,20 @@ def test_nothing_leaves_stopped_and_frozen_moves_nothing():
     assert {S.STARTING, S.FROZEN, S.STOPPED}.isdisjoint(MOVES | ADAPTS)
 
 
+@pytest.mark.parametrize("state", S, ids=str)
+def test_what_a_state_allows_is_what_its_table_says(state):
+    safety = Safety(configuration.load().safety, 0.005)
+    safety.state = state
+    assert (safety.moves, safety.adapts) == (state in MOVES, state in ADAPTS)
+
+
+def test_a_velocity_is_plausible_up_to_the_limit_and_where_it_is_finite():
+    section = configuration.load(None, ["safety.max_speed=0.5"]).safety
+    safety = Safety(section, 0.005)
+    assert safety.plausible([0.3, 0.4]) and safety.plausible([0.0, -0.5]) and safety.plausible([0.0, 0.0])
+    assert not safety.plausible([0.3, 0.4001]) and not safety.plausible([0.0, float("nan")])
+
+
 OVERRIDES = ["session.units=40", "safety.frozen_after_s=0.1", "safety.recover_after_bins=10", "encoding.initial=truth"]
 
 
