@@ -86,7 +86,11 @@ class EmittingUnits:
         self._private = np.zeros(n)
         self._private_step = np.sqrt(units.dispersion * (1.0 - units.private_keep**2))
         self._every = max(round(WALK_EVERY_S / world.bin_s), 1)
-        self._walk_sd = np.sqrt(units.walk * self._every * world.bin_s)[:, None]
+        variance = units.walk * self._every * world.bin_s
+        self._walk_sd = np.sqrt(variance)[:, None]
+        spread = np.maximum((self.weights**2).mean(axis=1), 1e-12)
+        spread[0] = np.inf  # baselines walk freely; of gains as many grow as shrink, so that tuning keeps its spread
+        self._walk_keep = np.sqrt(1.0 - np.minimum(variance / spread, 1.0))[:, None]
 
     def emit(self, velocity_m_s, cursor) -> np.ndarray:
         """Return one bin for an intended velocity (m/s) and the cursor seen (m); the units' own array."""
@@ -94,6 +98,7 @@ class EmittingUnits:
         if row == 0:
             self._draw()
         if self._walk_sd.any() and self.bins and self.bins % self._every == 0:
+            self.weights *= self._walk_keep
             self.weights += self._walk_sd * self._walk_rng.standard_normal(self.weights.shape)
         self._see(velocity_m_s, cursor)
         if self._shared.size:
@@ -103,8 +108,9 @@ class EmittingUnits:
             self._private = units.private_keep * self._private + self._private_step * self._own[row]
             return self._u @ self.weights + self._shared @ units.loadings + self._private
         self.held += emit_counts(
-            self.weights, self._u, units.loadings, self._shared, self._pending, self.bins % len(self._pending),
-            self._filters, units.dispersion, units.ceiling, self._own[row], self._log_rate, self._counts,
+            self.weights, self._u, units.loadings, self._shared, self._pending,
+            self.bins % len(self._pending), self._filters, units.past_range, units.dispersion, units.ceiling,
+            self._own[row], self._log_rate, self._counts,
         )  # fmt: skip
         return self._counts
 

@@ -38,7 +38,19 @@ def count_by_inversion(mean, dispersion, uniform):
 
 @kernel
 def emit_counts(
-    weights, regressors, loadings, shared, pending, slot, filters, dispersion, ceiling, uniforms, log_rate, counts
+    weights,
+    regressors,
+    loadings,
+    shared,
+    pending,
+    slot,
+    filters,
+    past_range,
+    dispersion,
+    ceiling,
+    uniforms,
+    log_rate,
+    counts,
 ):
     """Draw the counts of one bin, and let them act on the bins to come.
 
@@ -55,6 +67,8 @@ def emit_counts(
         A ring: row `slot` holds what past spikes add to the log rate of this bin; zeroed when it has been used.
     filters : ndarray, (sources, lags, targets)
         Empty sources: no unit acts on any.
+    past_range : ndarray, (2, units)
+        Least and most that past spikes may add to the log rate of a bin.
     dispersion, ceiling, uniforms : ndarray, (units,)
         Variance over mean; largest expected count; numbers between 0 and 1.
     log_rate, counts : ndarray, (units,), out
@@ -65,8 +79,9 @@ def emit_counts(
         How many units were held at their ceiling.
     """
     units, ring = weights.shape[1], pending.shape[0]
-    log_rate[:] = pending[slot]
-    pending[slot] = 0.0
+    for i in range(units):
+        log_rate[i] = min(max(pending[slot, i], past_range[0, i]), past_range[1, i])
+        pending[slot, i] = 0.0
     for a in range(weights.shape[0]):
         u = regressors[a]
         for i in range(units):

@@ -7,16 +7,10 @@ import os
 
 import numpy as np
 
-from bmi_runtime.analysis.glm.simulation import branching_ratio
-from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.pilot import Pilot, read_pilot
 from bmi_runtime.rehearsal.subject_fit import ASSUMED, fit_subject
-from bmi_runtime.rehearsal.units_fit import UnitsFit, fit_gaussian, fit_poisson
+from bmi_runtime.rehearsal.units_fit import DISPERSIONS, UnitsFit, fit_gaussian, fit_poisson
 from bmi_runtime.rehearsal.world import FittedSubject, FittedWorld, UnitStatistics, is_world
-
-STABLE = 0.9
-"""Extra spikes that a spike may bring, all told: above it a fluctuation lasts so long that the fit is not believed."""
-LEAST_SCALE = 0.05
 
 
 def world_of(path: str | os.PathLike) -> tuple[FittedWorld, Pilot | None]:
@@ -69,15 +63,14 @@ def _coupled(coupling: np.ndarray) -> bool:
 
 
 def _assembled(pilot: Pilot, subject: FittedSubject, units: UnitsFit, notes: list[str]) -> FittedWorld:
-    coupling, done = stabilised(units, pilot.name)
     return FittedWorld(
         likelihood=pilot.likelihood, bin_s=pilot.bin_s, axes=pilot.axes, subject=subject, name=pilot.name,
-        population=dataclasses.replace(units.population, coupling=coupling), notes=(*notes, *units.notes, *done),
+        population=units.population, notes=(*notes, *units.notes),
     )  # fmt: skip
 
 
 def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
-    """Return the world with baselines at which its units fire as often as the pilot's, and how many ran away.
+    """Return the world in which units fire as often, and as variably, as the pilot's, and how many ran away.
 
     Counts are simulated along the pilot's movement, without drift: the weights are the mean over it. What feeds itself
     only in bursts has a branching ratio below one and still runs away: such a unit is found by its variance.
@@ -86,21 +79,18 @@ def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
 
     rows = pilot.usable
     real, calmed = pilot.counts[rows], np.zeros(world.units, int)
-    for seed in range(CALMING + SETTLING):
+    first, last = SETTLING, SETTLING + CALMING  # what is off at baselines that are off is not wild yet
+    for seed in range(SETTLING + CALMING + SETTLING):
         made = simulated_counts(world.without_drift(), pilot, 100 + seed)[rows]
         means = [np.maximum(counts.mean(axis=0), 1.0 / len(real)) for counts in (real, made)]
-        if seed <= CALMING and world.population.coupling.shape[2]:
+        if first <= seed <= last and world.population.coupling.shape[2]:
             wild = (made.var(axis=0) > RUNAWAY * real.var(axis=0)) | (means[1] > RUNAWAY * means[0])
-            if wild.any():
-                calmed += wild
-                scale = np.where(wild, 0.0 if seed == CALMING else 0.5, 1.0)[:, None, None]
-                coupling = world.population.coupling
-                calmer = coupling * np.where(coupling > 0, scale, 1.0)
-                world = _with(world, dataclasses.replace(world.population, coupling=calmer))
-        weights, shift = world.population.weights.copy(), np.log(means[0] / means[1])
-        error = np.sqrt(sum(1.0 / (len(real) * mean) for mean in means))
-        weights[0] += np.clip(np.sign(shift) * np.maximum(np.abs(shift) - error, 0.0), -0.5, 0.5)
-        world = _with(world, dataclasses.replace(world.population, weights=weights))
+            calmed += wild
+            world = _with(world, _calmer(world.population, wild, 0.0 if seed == last else 0.5))
+        world = _with(world, _as_often(world.population, means[0], means[1], len(real)))
+        if seed > last:
+            dispersion = _as_variable(world.population.dispersion, real, made)
+            world = _with(world, dataclasses.replace(world.population, dispersion=dispersion))
     if calmed.any():
         note = (
             f"{(calmed > 0).sum()} units ran away on their past in simulation: what excites them in it was "
@@ -110,39 +100,40 @@ def settle(world: FittedWorld, pilot: Pilot) -> tuple[FittedWorld, int]:
     return world, int((calmed > 0).sum())
 
 
+def _calmer(units: UnitStatistics, wild: np.ndarray, share: float) -> UnitStatistics:
+    """Return the units with only a share of what excites the wild ones in their past."""
+    scale = np.where(wild, share, 1.0)[:, None, None]
+    return dataclasses.replace(units, coupling=units.coupling * np.where(units.coupling > 0, scale, 1.0))
+
+
+def _as_often(units: UnitStatistics, real: np.ndarray, made: np.ndarray, bins: int) -> UnitStatistics:
+    """Return the units with baselines at which they should fire as the real ones, given mean counts of both, (units,).
+
+    One Newton step: log rates answer to baselines by (I - C R)^-1, with the coupling C summed over lags and the rates
+    R, because the others' change comes back (derived to first order). Less than the counts' own error is left alone.
+    """
+    shift = np.log(real / made)
+    shift = np.sign(shift) * np.maximum(np.abs(shift) - np.sqrt(1.0 / (bins * real) + 1.0 / (bins * made)), 0.0)
+    weights = units.weights.copy()
+    weights[0] += np.clip(shift - units.coupling.sum(axis=2) @ (real * shift), -0.5, 0.5)
+    return dataclasses.replace(units, weights=weights)
+
+
+def _as_variable(dispersion: np.ndarray, real: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """Return dispersions with which simulated counts (bins, units) vary over their mean as the real ones did."""
+    over = [counts.var(axis=0) / np.maximum(counts.mean(axis=0), 1e-9) for counts in (real, made)]
+    known = np.minimum(real.sum(axis=0), made.sum(axis=0)) > KNOWN_SPIKES
+    return np.where(known, np.clip(dispersion + over[0] - over[1], *DISPERSIONS), dispersion)
+
+
 def _with(world: FittedWorld, population: UnitStatistics) -> FittedWorld:
     return dataclasses.replace(world, population=population)
 
 
-CALMING, SETTLING = 4, 3
-"""Simulations in which what runs away is calmed, and further ones that set the baselines."""
+CALMING, SETTLING = 4, 2
+"""Simulations in which what runs away is calmed, and others, before and behind them, that set the baselines."""
 RUNAWAY = 1.5
+KNOWN_SPIKES = 300
+"""Of a unit whose variance over mean is known to a tenth."""
 MOST_UNSTABLE = 0.2
 """Of the units: with more, their past is not what makes them fluctuate."""
-
-
-def stabilised(units: UnitsFit, name: str) -> tuple[np.ndarray, list[str]]:
-    """Return a coupling that does not feed itself, and what was done to it.
-
-    Raises
-    ------
-    BadInput
-        When hardly any of it could be kept.
-    """
-    coupling = units.population.coupling
-    if not coupling.shape[2]:
-        return coupling, []
-    rate = units.expected.mean(axis=0)
-    ratio = branching_ratio(rate, coupling)
-    if ratio <= STABLE:
-        return coupling, []
-    scale = 1.0
-    while branching_ratio(rate, np.where(coupling > 0, scale * coupling, coupling)) > STABLE:
-        scale *= 0.9
-        if scale < LEAST_SCALE:
-            raise BadInput(
-                f"the coupling fitted to {name} runs away: a spike brings {ratio:.2g} others, whatever is taken off "
-                "its excitation; leave out the units that fire together (one unit sorted twice?)"
-            )
-    note = f"the fitted coupling ran away (a spike brings {ratio:.2f} others): its excitation was scaled by {scale:.2f}"
-    return np.where(coupling > 0, scale * coupling, coupling), [note]

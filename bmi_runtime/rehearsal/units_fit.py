@@ -13,23 +13,28 @@ import numpy as np
 
 from bmi_runtime.analysis.glm.model import PoissonGLM
 from bmi_runtime.intention.paths import intended_path
+from bmi_runtime.rehearsal.past import (
+    BLOCK_S,
+    MOST_CHOOSING_UNITS,
+    PAST_RANGE,
+    drive_of,
+    finite_coupling,
+    fit_past,
+    glm,
+    held_out,
+    refitted,
+    stabilised,
+    supported,
+)
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.world import FittedSubject, UnitStatistics
 
-HISTORY_S = 0.1
 LEADS_S = (0.0, 0.1, 0.2)
 """By how much the movement of an arm follows its units, where no cursor says when it was intended."""
-HELD_OUT = 0.25
-RIDGE = 0.03
-"""Of a coupled fit, times the mean count per bin."""
-MOST_CHOOSING_UNITS, MOST_CHOOSING_BINS = 40, 8000
-"""On how much of the pilot the form of the model is decided; it is fitted to all of it."""
-BLOCK_S = 2.0
 DRIFT_PARTS = 6
 LEAST_PART_S = 10.0
 COARSE_S = 0.05
 MOST_FACTORS = 16
-MOST_LAGS = 20
 DISPERSIONS = (0.2, 20.0)
 """Variances over mean that are believed; below one, units that fire more regularly than a Poisson process."""
 
@@ -119,7 +124,7 @@ def fit_poisson(pilot: Pilot, subject: FittedSubject, most: str = "all") -> Unit
     counts = np.where(pilot.usable[:, None], pilot.counts, 0.0)[first:last].astype(np.int64)
     table = {name: (values[first:last], lag) for name, (values, lag) in table.items()}
     chosen = _best_set(counts, table, candidates(list(table), noisy))
-    fitted, coupled = _best_history(counts, _covariates(table, chosen), pilot.bin_s, most)
+    fitted, coupled = fit_past(counts, _covariates(table, chosen), pilot.bin_s, most)
     return _assembled(pilot, subject, counts, table, chosen, fitted, coupled)
 
 
@@ -127,66 +132,18 @@ def _covariates(table, names) -> np.ndarray:
     return np.column_stack([table[name][0] for name in names])
 
 
-def _held_out(model: PoissonGLM, counts, covariates, history: int) -> np.ndarray:
-    """Return the log likelihood of the last quarter, per block of it, under a fit to the rest."""
-    bins = len(counts)
-    split = int((1 - HELD_OUT) * bins)
-    model.fit(counts, covariates, within=(history, split))
-    edges = np.linspace(split, bins, 13).astype(int)
-    with np.errstate(invalid="ignore"):  # no spike where none can be: zero times minus infinity
-        blocks = [model.log_likelihood(counts, covariates, within=ends) for ends in itertools.pairwise(edges)]
-    return np.array([_finite(block).sum() for block in blocks])
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, -1e3)
-
-
-def _supported(simple: np.ndarray, richer: np.ndarray) -> bool:
-    """Return whether the richer model is likelier on held-out blocks by two standard errors."""
-    gain = richer - simple
-    return gain.sum() > 2.0 * gain.std(ddof=1) * np.sqrt(len(gain))
-
-
-def _glm(history: int, coupling: str, ridge: float = 1e-4) -> PoissonGLM:
-    functions = min(4, history)
-    return PoissonGLM(
-        history, f"raised-cosine:{functions}" if functions > 1 else "raw", coupling, ridge=ridge,
-        standard_errors="none", tolerance=1e-4, max_iterations=60,
-    )  # fmt: skip
-
-
 def _best_set(counts, table, sets: list[list[str]]) -> list[str]:
     units = np.linspace(0, counts.shape[1] - 1, min(counts.shape[1], MOST_CHOOSING_UNITS)).astype(int)
     counts = np.ascontiguousarray(counts[:, np.unique(units)])
-    best, scores = sets[0], _held_out(_glm(1, "none"), counts, _covariates(table, sets[0]), 1)
+    best, scores = sets[0], held_out(glm(1, "none"), counts, _covariates(table, sets[0]), 1)
     for names in sets[1:]:
-        found = _held_out(_glm(1, "none"), counts, _covariates(table, names), 1)
-        if _supported(scores, found):
+        found = held_out(glm(1, "none"), counts, _covariates(table, names), 1)
+        if supported(scores, found):
             best, scores = names, found
     return best
 
 
-def _best_history(counts, covariates, bin_s: float, most: str = "all") -> tuple[PoissonGLM, str]:
-    """Return the GLM with as much of the past as held-out bins support, fitted to all bins, and whose past it is."""
-    history = int(np.clip(round(HISTORY_S / bin_s), 3, MOST_LAGS))
-    ridge = float(counts.mean())
-    options = [("none", 1e-4), ("own", 1e-3 * ridge), ("all", RIDGE * ridge)]
-    options = options[: [name for name, _ in options].index(most) + 1]
-    some = slice(max(len(counts) - MOST_CHOOSING_BINS * max(round(0.02 / bin_s), 1), 0), None)
-    best, scores = options[0], _held_out(_glm(history, *options[0]), counts[some], covariates[some], history)
-    for option in options[1:]:
-        found = _held_out(_glm(history, *option), counts[some], covariates[some], history)
-        if _supported(scores, found):
-            best, scores = option, found
-    model = _glm(history, *best)
-    model.fit(counts, covariates)
-    return model, best[0]
-
-
 def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled: str) -> UnitsFit:
-    from bmi_runtime.analysis.glm.design import finite_part
-
     covariates = _covariates(table, chosen)
     weights = np.vstack([model.intercept_, model.covariate_weights_[:, :, 0].T])
     weights = np.where(np.isfinite(weights), weights, -20.0)
@@ -194,6 +151,14 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
     head = len(counts) - np.isfinite(expected).all(axis=1).sum()
     u = np.column_stack([np.ones(len(counts)), covariates])[head:]
     y, expected = counts[head:].astype(float), np.maximum(expected[head:], 1e-9)
+    coupling = finite_coupling(model) if coupled != "none" else np.zeros((y.shape[1],) * 2 + (0,))
+    coupling, said = stabilised(expected, coupling, pilot.name)
+    drive = drive_of(counts, coupling)
+    bounds = np.quantile(drive, PAST_RANGE, axis=0)
+    if said:  # what is taken off the past was the movement's and the baseline's
+        drive = np.clip(drive, *bounds)[head:]
+        weights = refitted(u, y, drive, weights)
+        expected = np.maximum(np.exp(np.minimum(u @ weights + drive, 8.0)), 1e-9)
     covariance = sandwich(u, y, expected, pilot.bin_s)
     kept = [k for k, name in enumerate(chosen) if not name.startswith("square")]
     rows = np.array([0, *(1 + k for k in kept)])
@@ -206,14 +171,14 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
     )
     weights, covariance = shrunk(weights[rows], covariance[:, rows][:, :, rows])
     weights[0] -= 0.5 * (loadings**2).sum(axis=0)
-    coupling = finite_part(model.coupling_) if coupled != "none" else np.zeros((len(weights[0]),) * 2 + (0,))
     names = tuple(chosen[k].partition("@")[0] for k in kept)
     population = UnitStatistics(
         names, tuple(table[chosen[k]][1] for k in kept), weights, covariance,
-        drift(u[:, rows], y, expected, pilot.bin_s), np.maximum(coupling, -8.0), dispersion, loadings, keep,
+        _walk(u, y, expected, pilot.bin_s, chosen)[rows], coupling, dispersion, loadings, keep,
         np.zeros(len(dispersion)), np.maximum(3.0 * expected.max(axis=0), 5.0 * expected.mean(axis=0)),
+        bounds,
     )  # fmt: skip
-    return UnitsFit(population, expected, (f"coupling: {WORDS[coupled]}",))
+    return UnitsFit(population, expected, (f"coupling: {WORDS[coupled]}", *said))
 
 
 WORDS = {
@@ -319,6 +284,19 @@ def shared_factors(
     return made, np.array(keeps), (made**2).sum(axis=0)
 
 
+def _walk(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float, names: list[str]) -> np.ndarray:
+    """Return the walk of every regressor, (1 + regressors,): one lead of the velocity walks for all.
+
+    Leads are so alike that walks of each would be told from noise in their differences alone, and add up.
+    """
+    middle = [name for name in names if name.startswith("v0")]
+    lead = middle[len(middle) // 2].partition("@")[2]
+    rows = [0, *(1 + k for k, name in enumerate(names) if name[0] != "v" or name.endswith(f"@{lead}"))]
+    walk = np.zeros(u.shape[1])
+    walk[rows] = drift(u[:, rows], y, expected, bin_s)
+    return walk
+
+
 def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> np.ndarray:
     """Return the variance per second of the weights' random walk, (regressors,); zero where none is found.
 
@@ -376,7 +354,7 @@ def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> UnitsFit:
     population = UnitStatistics(
         tuple(n.partition("@")[0] for n in chosen), tuple(table[n][1] for n in chosen), mean, covariance,
         np.zeros(u.shape[1]), np.zeros((y.shape[1],) * 2 + (0,)), private, shared, np.full(len(shared), keep),
-        memory, np.full(y.shape[1], np.inf),
+        memory, np.full(y.shape[1], np.inf), np.array([[-np.inf], [np.inf]]) * np.ones(y.shape[1]),
     )  # fmt: skip
     return UnitsFit(population, u @ weights, ())
 

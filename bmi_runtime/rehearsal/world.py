@@ -83,6 +83,8 @@ class UnitStatistics:
         What the private noise of a Gaussian feature keeps from bin to bin.
     ceiling : ndarray, (units,)
         Largest expected count per bin.
+    past_range : ndarray, (2, units)
+        Least and most that past spikes add to the log rate of a bin: what they did in the pilot. Poisson only.
     """
 
     regressors: tuple[str, ...]
@@ -96,6 +98,14 @@ class UnitStatistics:
     keep: np.ndarray
     private_keep: np.ndarray
     ceiling: np.ndarray
+    past_range: np.ndarray
+
+    @classmethod
+    def of_file(cls, fields: dict[str, Any]) -> Self:
+        """Return what a file holds; worlds from before the last field have past spikes without bounds."""
+        units = fields["weights"].shape[1]
+        fields.setdefault("past_range", np.array([[-np.inf], [np.inf]]) * np.ones(units))
+        return cls(**{f.name: fields.pop(f.name) for f in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +239,7 @@ class FittedWorld:
         for name in ("regressors", "lags", "notes"):
             words[name] = tuple(words[name])
         fields = arrays | words
-        population = UnitStatistics(**{f.name: fields.pop(f.name) for f in dataclasses.fields(UnitStatistics)})
+        population = UnitStatistics.of_file(fields)
         return cls(**fields, population=population, subject=subject)
 
 

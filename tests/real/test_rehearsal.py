@@ -10,21 +10,22 @@ from bmi_runtime.rehearsal.pilot import read_pilot
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("name", "margin"), [("wu_midterm_train.mat", 0.05), ("m1_stevenson_2011.mat", 0.08)])
-def test_decoders_score_on_rehearsed_units_as_on_the_real_ones(recordings, name, margin, monkeypatch):
-    monkeypatch.setattr(quality, "DECODERS", ("ridge", "kalman"))  # the third takes minutes and says the same
+@pytest.mark.parametrize(("name", "pairs"), [("wu_midterm_train.mat", 0.85), ("m1_stevenson_2011.mat", 0.75)])
+def test_decoders_score_on_rehearsed_units_as_on_the_real_ones(recordings, name, pairs, monkeypatch):
+    monkeypatch.setattr(quality, "DECODERS", {"ridge": 5, "kalman": 5})  # the third takes minutes and says the same
     pilot = read_pilot(recordings / "reach" / name)
     world = fit_world(pilot)
-    found = [quality.agreement(world, pilot, seed) for seed in (1, 2, 3)]
+    found = [quality.agreement(world, pilot, seed) for seed in (1, 2)]
+    assert world.population.coupling.shape[2], "the past of real units is kept"
     scores = {}
     for decoder in quality.DECODERS:
         real = found[0]["decoders"][decoder]["real"]
         simulated = np.mean([one["decoders"][decoder]["simulated"] for one in found])
-        assert simulated == pytest.approx(real, abs=margin), decoder
+        assert simulated == pytest.approx(real, abs=0.05), decoder
         scores[decoder] = real, simulated
     for which in (0, 1):
         assert scores["ridge"][which] > scores["kalman"][which], "decoders in the same order"
     first = found[0]
     assert first["rate"]["correlation"] > 0.99 and first["variability"]["correlation"] > 0.8
     assert first["variability"]["simulated"] == pytest.approx(first["variability"]["real"], rel=0.15)
-    assert first["correlations"]["correlation"] > 0.85
+    assert first["correlations"]["correlation"] > pairs

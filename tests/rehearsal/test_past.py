@@ -1,0 +1,88 @@
+"""Whose past acts on whom is found where it does, and no fitted coupling runs away."""
+
+import numpy as np
+import pytest
+
+from bmi_runtime.analysis.glm.bases import parse_basis
+from bmi_runtime.analysis.glm.simulation import random_network, simulate, smooth_velocity
+from bmi_runtime.errors import BadInput
+from bmi_runtime.rehearsal import past
+from bmi_runtime.rehearsal.fit import fit_world
+from bmi_runtime.rehearsal.pilot import read_pilot
+from bmi_runtime.rehearsal.quality import simulated_counts
+
+BIN_S, UNITS, BINS = 0.02, 12, 15_000
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Return velocity (dm/s), counts and coupling of a network whose units act on themselves and on each other."""
+    rng = np.random.default_rng(4)
+    network = random_network(UNITS, parse_basis("raised-cosine:4", 5), rng, rate=0.3, links=2.0)
+    velocity = smooth_velocity(BINS, BIN_S, rng)
+    counts = simulate(network.intercept, network.coupling, BINS, rng, velocity @ network.covariate_weights.T)
+    return velocity, counts, network.coupling
+
+
+def test_links_are_found_where_units_act_on_each_other(known):
+    velocity, counts, coupling = known
+    model, whose = past.fit_past(counts, velocity, BIN_S)
+    assert whose == "all"
+    off = ~np.eye(UNITS, dtype=bool)
+    true, found = (np.abs(table).sum(axis=2)[off] > 0 for table in (coupling, past.finite_coupling(model)))
+    assert np.mean(found[~true]) < 0.1
+    strong = np.abs(coupling.sum(axis=2))[off] > 0.3
+    assert np.mean(found[strong]) > 0.8
+    fitted = past.finite_coupling(model)
+    own = np.arange(UNITS)
+    assert np.all(fitted[own, own, 0] < -0.5), "a refractory past stays"
+
+
+def test_units_that_do_not_act_on_each_other_are_not_linked():
+    rng = np.random.default_rng(5)
+    velocity = smooth_velocity(BINS, BIN_S, rng)
+    rate = 0.3 * np.exp(velocity @ rng.normal(0, 0.4, (2, UNITS)))
+    model, whose = past.fit_past(rng.poisson(rate), velocity, BIN_S)
+    assert whose == "none" and not np.any(model.coupling_)
+
+
+def test_the_fitted_world_fires_as_the_coupled_units_did(known, tmp_path):
+    velocity, counts, _ = known
+    np.savez(tmp_path / "coupled.npz", counts=counts, bin_s=BIN_S, velocity=velocity / 10)
+    pilot = read_pilot(tmp_path / "coupled.npz")
+    world = fit_world(pilot)
+    assert any("each other's past" in note for note in world.notes) and world.population.coupling.shape[2]
+    made = simulated_counts(world.without_drift(), pilot)
+    np.testing.assert_allclose(made.mean(axis=0), counts.mean(axis=0), rtol=0.1)
+
+    def memory(rows, lag):
+        rows = rows - rows.mean(axis=0)
+        return rows[lag:].T @ rows[:-lag] / len(rows) / np.outer(rows.std(axis=0), rows.std(axis=0))
+
+    real, simulated = (memory(rows, 1) for rows in (counts, made))
+    assert np.corrcoef(real.ravel(), simulated.ravel())[0, 1] > 0.9
+
+
+def test_a_coupling_that_runs_away_is_brought_to_the_largest_stable_multiple():
+    expected = np.array([[0.5, 0.5], [2.0, 2.0]] * 200)
+    coupling = np.array([[[0.0], [0.7]], [[0.7], [-1.0]]])
+    stable, scale, before = past.largest_stable(expected, coupling)
+    assert before > 1.0 and 0.1 < scale < 1.0
+    assert past.excitation(expected, stable) <= past.STABLE
+    assert past.excitation(expected, np.where(coupling > 0, 1.05 * scale * coupling, coupling)) > past.STABLE
+    np.testing.assert_array_equal(stable[1, 1], coupling[1, 1])
+    calm, scale, _ = past.largest_stable(0.1 * expected, coupling)
+    assert scale == 1.0 and calm is coupling
+    with pytest.raises(BadInput, match="one unit sorted twice"):
+        past.stabilised(100.0 * expected, np.maximum(coupling, 0.0), "twins.mcap")
+
+
+def test_weights_beside_a_scaled_past_take_over_what_it_explained():
+    rng = np.random.default_rng(6)
+    velocity = smooth_velocity(20_000, BIN_S, rng)
+    u = np.column_stack([np.ones(len(velocity)), velocity])
+    truth = np.array([[-1.0, -0.5], [0.4, 0.1], [0.0, -0.3]])
+    drive = rng.normal(0.0, 0.3, (len(u), 2))
+    counts = rng.poisson(np.exp(u @ truth + drive)).astype(float)
+    found = past.refitted(u, counts, drive, np.zeros((3, 2)))
+    np.testing.assert_allclose(found, truth, atol=0.05)
