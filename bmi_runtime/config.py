@@ -148,11 +148,8 @@ def from_dict(data: dict, origin: str = "configuration") -> Config:
 def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration in a recording's header with what was so before there was a key for it."""
     data, _ = _without_retired(data)
-    adapter = {"drift_scores": "white", **data.get("adapter", {})}
-    if "state" in data:
-        return {**data, "adapter": adapter}
-    adapter = {"missing_axis": "skip", **adapter}
-    return {**data, "adapter": adapter}
+    before = {"drift_scores": "white", "label_lag_s": 0.0} | ({} if "state" in data else {"missing_axis": "skip"})
+    return {**data, "adapter": {**before, **data.get("adapter", {})}}
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:

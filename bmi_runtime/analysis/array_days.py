@@ -27,10 +27,11 @@ def read_day(path: pathlib.Path, seconds: float = 0.0) -> Day:
         recording = load_recording(path)
         counts, bin_s = np.asarray(recording.counts), recording.bin_s
         usable, names = np.ones(len(counts), bool), [str(unit) for unit in range(counts.shape[1])]
+        likelihood = "poisson" if (counts >= 0).all() and (counts == np.round(counts)).all() else "gaussian"
     else:
-        counts, usable, bin_s, names = _session(path)
+        counts, usable, bin_s, names, likelihood = _session(path)
     stop = round(seconds / bin_s) if seconds else len(counts)
-    found = day(path.name, counts[:stop], usable[:stop], bin_s, names)
+    found = day(path.name, counts[:stop], usable[:stop], bin_s, names, likelihood)
     if not len(found.counts):
         raise BadInput(f"{path} holds no bin with data")
     return found
@@ -47,7 +48,8 @@ def _session(path):
     counts = recording.column("input", "counts")
     usable = recording.column("input", "stale") == 0
     names = recording.header.get("unit_names") or config.session.unit_names
-    return counts, usable, config.bin_s, names or [str(unit) for unit in range(counts.shape[1])]
+    names = names or [str(unit) for unit in range(counts.shape[1])]
+    return counts, usable, config.bin_s, names, config.session.likelihood
 
 
 def common_units(days: Sequence[Day]) -> tuple[list[Day], list[str], list[str]]:
@@ -56,18 +58,34 @@ def common_units(days: Sequence[Day]) -> tuple[list[Day], list[str], list[str]]:
     Raises
     ------
     BadInput
-        When no unit is in all of them.
+        When no unit is in all of them, or they are counts on one day and features, or features of other bins, on
+        another.
     """
     *references, today = days
+    for one in references:
+        _same_kind(one, today)
     shared = [name for name in today.units if all(name in one.units for one in references)]
     if not shared:
         raise BadInput(f"{today.name} has none of the reference's units: their names differ (session.unit_names)")
     kept = []
     for one in days:
         at = {name: unit for unit, name in enumerate(one.units)}
-        kept.append(Day(one.name, one.counts[:, [at[name] for name in shared]], tuple(shared)))
+        kept.append(dataclasses.replace(one, counts=one.counts[:, [at[n] for n in shared]], units=tuple(shared)))
     before = set().union(*(one.units for one in references))
     return kept, [n for n in today.units if n not in before], sorted(before - set(today.units))
+
+
+def _same_kind(one: Day, today: Day) -> None:
+    kinds = {"poisson": "spike counts", "gaussian": "features"}
+    if one.likelihood != today.likelihood:
+        raise BadInput(
+            f"{one.name} holds {kinds[one.likelihood]}, {today.name} {kinds[today.likelihood]}: they cannot be compared"
+        )
+    if one.likelihood == "gaussian" and abs(one.bin_s - today.bin_s) > 1e-9:
+        raise BadInput(
+            f"{one.name} has features in bins of {1000 * one.bin_s:g} ms, {today.name} of {1000 * today.bin_s:g} ms: "
+            "they have another noise and scale"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from bmi_runtime.analysis import stability as measure
 from bmi_runtime.analysis import stability_cost
 from bmi_runtime.analysis.array_days import common_units, read_day, reference_model
+from bmi_runtime.errors import BadInput
 
 VERDICTS = {
     "go-on": "go on: today's array scores as the reference does",
@@ -36,9 +37,10 @@ def judge(sessions: Sequence[pathlib.Path], seconds: float = 0.0) -> dict[str, A
     Raises
     ------
     BadInput
-        When a file cannot be read, or there is too little in them.
+        When a file cannot be read, there is too little in them, or a reference is given twice.
     """
     days = [read_day(path, seconds if path is sessions[-1] else 0.0) for path in sessions]
+    _distinct_days(days[:-1])
     days, new, gone = common_units(days)
     *references, today = days
     known = reference_model(sessions[:-1], today.units)
@@ -59,6 +61,14 @@ def judge(sessions: Sequence[pathlib.Path], seconds: float = 0.0) -> dict[str, A
         "gone_units": gone,
         "units": [vars(unit) for unit in found.units],
     }
+
+
+def _distinct_days(references: Sequence[measure.Day]) -> None:
+    """Refuse a day that is given twice, under one name or as a copy: the array would seem to be steadier than it is."""
+    for number, one in enumerate(references):
+        for other in references[:number]:
+            if one.counts.shape == other.counts.shape and (one.counts == other.counts).all():
+                raise BadInput(f"{other.name} and {one.name} are the same session: give every reference day once")
 
 
 def sentence(result: dict[str, Any]) -> str:

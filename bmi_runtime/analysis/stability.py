@@ -37,22 +37,58 @@ class Day:
     ----------
     name : str
     counts : ndarray, (windows, units)
-        Counts (or mean features) in windows of `WINDOW_S`; whole windows of usable bins only.
+        Counts (or summed features) in windows of `WINDOW_S`; whole windows of usable bins only.
     units : tuple of str
+    likelihood : {"poisson", "gaussian"}
+    bin_s : float
+        Of the session.
     """
 
     name: str
     counts: np.ndarray
     units: tuple[str, ...]
+    likelihood: str = "poisson"
+    bin_s: float = 0.0
 
 
-def day(name: str, counts: np.ndarray, usable: np.ndarray, bin_s: float, units: Sequence[str]) -> Day:
+def day(
+    name: str,
+    counts: np.ndarray,
+    usable: np.ndarray,
+    bin_s: float,
+    units: Sequence[str],
+    likelihood: str = "poisson",
+) -> Day:
     """Return a day from binned counts (bins, units), with the bins (bins,) that are to be believed."""
+    counts = np.where(usable[:, None], np.asarray(counts, float), np.nan)
+    windows = _in_windows(counts, bin_s) if likelihood == "poisson" else _summed(counts, bin_s)
+    return Day(name, windows[np.isfinite(windows).all(axis=1)], tuple(units), likelihood, bin_s)
+
+
+def _summed(counts: np.ndarray, bin_s: float) -> np.ndarray:
+    """Return sums over as many whole bins as come nearest to a window."""
     per = max(round(WINDOW_S / bin_s), 1)
     whole = len(counts) // per
-    kept = usable[: whole * per].reshape(whole, per).all(axis=1)
-    windows = np.asarray(counts[: whole * per], float).reshape(whole, per, counts.shape[1]).sum(axis=1)
-    return Day(name, windows[kept & np.isfinite(windows).all(axis=1)], tuple(units))
+    return counts[: whole * per].reshape(whole, per, counts.shape[1]).sum(axis=1)
+
+
+def _in_windows(counts: np.ndarray, bin_s: float) -> np.ndarray:
+    """Return counts in windows of exactly `WINDOW_S`, whatever the bins: one that lies in two windows is shared out.
+
+    Days in bins of 30 and of 70 ms are held against each other; windows of 90 and of 70 ms would be other rates.
+    """
+    if abs(WINDOW_S / bin_s - round(WINDOW_S / bin_s)) < 1e-9:
+        return _summed(counts, bin_s)
+    missing = np.isnan(counts).any(axis=1)
+    edges = np.arange(int(len(counts) * bin_s / WINDOW_S + 1e-9) + 1) * (WINDOW_S / bin_s)
+    total = np.vstack([np.zeros(counts.shape[1]), np.where(missing[:, None], 0.0, counts).cumsum(axis=0)])
+    at = np.minimum(edges.astype(int), len(counts) - 1)
+    upto = total[at] + (edges - at)[:, None] * (total[at + 1] - total[at])
+    windows = np.diff(upto, axis=0)
+    lost = np.r_[0, missing.cumsum()]
+    touched = lost[np.minimum(np.ceil(edges[1:] - 1e-9).astype(int), len(counts))] - lost[at[:-1]]
+    windows[touched > 0] = np.nan
+    return windows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,7 +146,8 @@ def compare_days(
     days : int
         After the first one.
     options : dict
-        ``seeds``, ``seed``, ``calibration_s``, ``test_s`` (of a day), ``config_path``, ``overrides``.
+        ``seeds``, ``seed``, ``calibration_s``, ``test_s`` (of a day), ``config_path``, ``overrides``; ``bin_s`` where
+        it is not the usual one.
 
     Raises
     ------
@@ -172,7 +173,8 @@ def compare_days(
 
 
 def _configured(options: dict[str, Any], seed: int) -> Config:
-    usual = [f"session.bin_s={BIN_S}", f"adapter.learning_rate={RATE_PER_S * BIN_S}", f"encoding.carry_sd={CARRY_SD}"]
+    bin_s = options.get("bin_s", BIN_S)
+    usual = [f"session.bin_s={bin_s}", f"adapter.learning_rate={RATE_PER_S * bin_s}", f"encoding.carry_sd={CARRY_SD}"]
     path = options["config_path"] or "hard_world"
     config = configuration.load(path, [*usual, *options["overrides"], f"session.seed={seed}"])
     if config.source.kind != "simulated" or config.session.features or config.state.click or config.space.n_axes != 2:
@@ -226,12 +228,13 @@ def compared(name: str, runs: list[dict[str, np.ndarray]], reference: list[dict[
         "mean": {key: float(value.mean()) for key, value in values.items()},
         "difference": {key: list(paired_interval(values[key], first[key])) for key in values},
         "ratio_of_hits": list(_ratio(first["hits_per_min"], values["hits_per_min"])),
+        "ratio_of_success": list(_ratio(first["success_rate"], values["success_rate"])),
         "success_by_day": [float(x) for x in _by_day(runs)],
     }
 
 
 def _ratio(first: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
-    """Return the first method's hits over this one's: mean over subjects, and the bounds of its interval."""
+    """Return what the first method has over what this one has: mean over subjects, and the bounds of its interval."""
     ratio = first / np.maximum(values, 1e-9)
     return paired_interval(ratio, np.zeros(len(ratio)))
 

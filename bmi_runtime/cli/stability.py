@@ -1,5 +1,6 @@
 """``bmi stability``: has the array changed since the reference days, without labels."""
 
+import math
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ def stability(sessions, seconds, all_units, as_json):
 
     if len(sessions) < 2:
         raise BadInput("give at least one reference session and today's: bmi stability REF.mcap TODAY.mcap")
-    if seconds < 0:
+    if not 0 <= seconds < math.inf:
         raise BadInput(f"--seconds {seconds:g}: give a positive number, or leave it out")
     result = judge(sessions, seconds)
     answer(result, as_json, _text(result, all_units))

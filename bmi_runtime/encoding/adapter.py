@@ -139,19 +139,41 @@ class Adapter:
         """
         if len(labels) == 1:
             return self.update(counts, valid, *labels[0][0], position_m=position_m)
-        rate, noise, expected = self.rate, self.model.noise_variance, 0.0
+        rate, expected = self.rate, 0.0
         try:
-            for number, (velocity, probability) in enumerate(labels):
+            for number, label in enumerate(labels):
                 if number == 1:
                     self.rate = np.zeros_like(rate)
-                if self._poisson:  # a mask below one takes its share of expected count and innovation alike
-                    shared = valid * probability
-                else:
-                    self.model.noise_variance, shared = noise / probability, valid
-                expected += probability * self.update(counts, shared, *velocity, position_m=position_m)
+                expected += label[1] * self.update_share(counts, valid, label, position_m)
         finally:
-            self.rate, self.model.noise_variance = rate, noise
+            self.rate = rate
         return expected
+
+    def update_share(
+        self,
+        counts: np.ndarray,
+        valid: np.ndarray,
+        label: tuple[Sequence[float], float],
+        position_m: Sequence[float] = (),
+    ) -> float:
+        """Update the model with a share of one bin's information and score; return the bin's log likelihood.
+
+        Parameters
+        ----------
+        counts, valid : ndarray, (units,)
+        label : (velocity, share)
+            Velocity in m/s, one number per axis; share above 0.
+        position_m : sequence of float
+        """
+        velocity, share = label
+        if self._poisson:  # a mask below one takes its share of expected count and innovation alike
+            return self.update(counts, valid * share, *velocity, position_m=position_m)
+        noise = self.model.noise_variance
+        try:
+            self.model.noise_variance = noise / share
+            return self.update(counts, valid, *velocity, position_m=position_m)
+        finally:
+            self.model.noise_variance = noise
 
     def _update_with_history(self, counts: np.ndarray, valid: np.ndarray) -> float:
         model = self.model

@@ -71,6 +71,7 @@ def carry(found: EncodingModel, fresh: EncodingModel, sd: float, path: str) -> C
         raise BadInput(f"{path} is a model of {found.likelihood} units, this session's are {fresh.likelihood}")
     notes = _width_notes(found, fresh, path)
     rows = _matching_rows(found, fresh, path)
+    notes += _regressor_notes(found, fresh)
     theirs = {name: unit for unit, name in enumerate(found.names)}
     here = np.array([unit for unit, name in enumerate(fresh.names) if name in theirs], int)
     if not here.size:
@@ -97,6 +98,15 @@ def _width_notes(found: EncodingModel, fresh: EncodingModel, path: str) -> list[
     if fresh.likelihood == "gaussian":
         raise BadInput(f"{path} is a model of features of {widths}: they have another noise and scale")
     return [f"the model was learned in bins of {widths}; its rates are in hertz and hold for both"]
+
+
+def _regressor_notes(found: EncodingModel, fresh: EncodingModel) -> list[str]:
+    """Return what is said of regressors that only one of the models has."""
+    theirs, own = found.labels, fresh.labels
+    new = [label for label in own if label not in theirs]
+    dropped = [label for label in theirs if label not in own]
+    notes = [f"it says nothing of {', '.join(new)}, which starts untrained"] if new else []
+    return notes + ([f"what it says of {', '.join(dropped)} is dropped"] if dropped else [])
 
 
 def _matching_rows(found: EncodingModel, fresh: EncodingModel, path: str) -> list[tuple[int, int]]:

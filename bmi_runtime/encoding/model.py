@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pathlib
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -247,11 +248,21 @@ class EncodingModel:
         BadInput
             When the file is missing, not a model, or holds values that are not finite.
         """
+        path = pathlib.Path(path)
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder: give a model (.npz) or a recording (.mcap) in it")
         try:
-            with np.load(pathlib.Path(path), allow_pickle=False) as data:
+            with np.load(path, allow_pickle=False) as data:
                 return cls._of_arrays({name: data[name] for name in data.files})
-        except (OSError, KeyError, ValueError, IndexError) as error:
-            raise BadInput(f"{path} is not an encoding model: {error}") from None
+        except FileNotFoundError:
+            raise BadInput(f"there is no file {path}") from None
+        except (EOFError, OSError, zipfile.BadZipFile):
+            raise BadInput(f"{path} cannot be read as an encoding model: give a .npz or a recording (.mcap)") from None
+        except KeyError as error:
+            raise BadInput(f"{path} is not an encoding model: it has no {error}") from None
+        except (AttributeError, TypeError, ValueError, IndexError) as error:
+            why = "it is no .npz file" if "pickle" in str(error) else str(error)
+            raise BadInput(f"{path} is not an encoding model: {why}") from None
 
     @classmethod
     def _of_arrays(cls, arrays: dict[str, np.ndarray]) -> EncodingModel:

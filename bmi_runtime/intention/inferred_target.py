@@ -23,7 +23,9 @@ GRID_POINTS = {1: 15, 2: 9, 3: 5}
 UNEXPLAINED = 0.7  # of the mean square speed; a good decoder leaves 0.2, one in the hard world 0.4
 ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells on it
 UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
+UNDER_WAY_LATE = 0.25  # the same where what followed is known
 LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their weight
+LOST_BELOW = 0.1  # share of bins that teach, below which baselines are learned without labels; 0.25 is usual
 SAY_BELOW = 0.02  # share of bins that teach, over the residual's memory
 
 
@@ -50,6 +52,67 @@ class WeighsLabels(Protocol):
         """Return an event when the labels have become too uncertain to teach, or known again."""
 
 
+@runtime_checkable
+class TeachesLate(Protocol):
+    """An intention whose labels are those of an earlier bin: what came since has told which goal was meant."""
+
+    lag_bins: int
+    """How many bins ago; 0: of this bin."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether hardly any label is known."""
+
+
+class Past:
+    """The last bins of the filter over candidates: the oldest of them is weighed by all that came after it.
+
+    Parameters
+    ----------
+    bins, candidates, axes : int
+    """
+
+    ARRAYS = ("forward", "shares", "aims", "smooth", "hazards")
+
+    def __init__(self, bins: int, candidates: int, axes: int):
+        self.forward, self.shares = np.ones((bins, candidates)), np.ones((bins, candidates))
+        self.aims, self.smooth = np.zeros((bins, candidates, axes)), np.zeros((bins, axes))
+        self.hazards, self.smoothed = np.zeros(bins), np.full(candidates, 1.0 / candidates)
+        self.seen = 0
+
+    def keep(self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, hazard: float):
+        """Take in a bin, in the place of the oldest one."""
+        at = self.seen % len(self.hazards)
+        self.forward[at], self.shares[at], self.aims[at], self.smooth[at] = weights, shares, aims, smooth
+        self.hazards[at] = hazard
+        self.seen += 1
+
+    def weigh(self) -> bool:
+        """Weigh the candidates of the oldest bin; return whether there is one."""
+        if self.seen < len(self.hazards):
+            return False
+        newest = (self.seen - 1) % len(self.hazards)
+        targets.smooth(self.forward, self.shares, self.hazards, newest, self.smoothed)
+        return True
+
+    @property
+    def oldest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Aims of the oldest bin, and the velocity, smoothed, that was seen then."""
+        at = self.seen % len(self.hazards)
+        return self.aims[at], self.smooth[at]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the next bin depends on."""
+        arrays = {name: getattr(self, name).copy() for name in self.ARRAYS}
+        return arrays | {"smoothed": self.smoothed.copy(), "seen": self.seen}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore state saved by :meth:`snapshot`."""
+        for name in (*self.ARRAYS, "smoothed"):
+            setattr(self, name, np.array(snapshot[name], float))
+        self.seen = int(snapshot["seen"])
+
+
 class InferredTargetIntention:
     """Posterior over candidate targets from the cursor's own movement, causal; the adapter learns from all of them.
 
@@ -74,7 +137,10 @@ class InferredTargetIntention:
         self.temper, self.memory = min(bin_s / CORRELATION_S, 1.0), min(bin_s / RESIDUAL_MEMORY_S, 1.0)
         self.residual, self.teaching = FIRST_RESIDUAL, 1.0
         self.certain = self._told = False
+        self._label: tuple[np.ndarray, np.ndarray] | None = None  # of the bin that teaches, until the next one
         self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
+        self.lag_bins = round(config.label_lag_s / bin_s)
+        self._least_speed2 = UNDER_WAY_LATE if self.lag_bins else UNDER_WAY
         self.offer((), 1.0)
 
     def offer(self, candidates: Sequence[Sequence[float]], workspace_m: float) -> None:
@@ -98,11 +164,14 @@ class InferredTargetIntention:
         self.candidates = np.array(places)
         self.aims = np.zeros_like(self.candidates)
         self.weights = np.full(len(places), 1.0 / len(places))
+        self._shares = np.ones(len(places))
+        self.past = Past(self.lag_bins + 1, *self.candidates.shape) if self.lag_bins else None
 
     def infer(self, cursor: Sequence[float], target: Sequence[float], trial_state: int) -> list[float]:
         """Return the mean intended velocity (m/s), NaN while no candidate is likely enough; `target` is not read."""
         seen = np.array(cursor)
         n = self.n_axes
+        hazard = self.hazard if self._under_way() else self.arrived_hazard
         known = targets.weigh(
             seen[:n],
             seen[n:],
@@ -110,16 +179,20 @@ class InferredTargetIntention:
             self.keep,
             self.pull,
             self.temper,
-            self.hazard if self._under_way() else self.arrived_hazard,
+            hazard,
             max(self.residual, LEAST_RESIDUAL),
             self.aims,
             self.weights,
             self._apart,
+            self._shares,
         )
         if known:
             self._follow(seen[n:])
         self.certain = self._explains() and self._under_way() and self._confidence() >= self.config.label_confidence
-        self.teaching += self.memory * (self.certain - self.teaching)
+        if self.past:
+            self.past.keep(self.weights, self._shares, self.aims, self.smooth, hazard)
+        self._label = self._taught()
+        self.teaching += self.memory * ((self._label is not None) - self.teaching)
         return (self.weights @ self.aims).tolist() if self.certain else [math.nan] * n
 
     def _follow(self, velocity: np.ndarray) -> None:
@@ -137,35 +210,58 @@ class InferredTargetIntention:
         """
         return bool(self.residual * self.n_axes < UNEXPLAINED * self.speed2)
 
+    def _taught(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return probabilities and aims of the bin that teaches, or None where its goal is not settled."""
+        if not self.past:
+            return (self.weights, self.aims) if self.certain else None
+        if not (self.past.weigh() and self._explains()):
+            return None
+        weights, (aims, smooth) = self.past.smoothed, self.past.oldest
+        sure = self._confidence_of(weights, aims) >= self.config.label_confidence
+        return (weights, aims) if sure and self._ahead(weights, aims, smooth) else None
+
     def _under_way(self) -> bool:
-        """Return whether the likeliest goal is still ahead.
+        """Return whether the likeliest goal is still ahead."""
+        return self._ahead(self.weights, self.aims, self.smooth)
+
+    def _ahead(self, weights: np.ndarray, aims: np.ndarray, smooth: np.ndarray) -> bool:
+        """Return whether the likeliest goal of a bin is still ahead.
 
         Where the cursor dwells on a candidate the next goal may already be meant: for a reaction time the posterior
         cannot know. Taught as rest, those bins shrink the tuning, the decoder overshoots, and it feeds itself.
         """
-        aim = self.aims[int(np.argmax(self.weights))]
-        return float(aim @ aim) > UNDER_WAY * self.speed2 and float(aim @ self.smooth) > 0.0
+        aim = aims[int(np.argmax(weights))]
+        return float(aim @ aim) > self._least_speed2 * self.speed2 and float(aim @ smooth) > 0.0
 
     def _confidence(self) -> float:
+        return self._confidence_of(self.weights, self.aims)
+
+    def _confidence_of(self, weights: np.ndarray, aims: np.ndarray) -> float:
         """Return the probability of the likeliest candidate and of those whose aim is nearly the same.
 
         On a grid several neighbours share the probability of one direction, which teaches the same.
         """
-        best = int(np.argmax(self.weights))
-        apart = ((self.aims - self.aims[best]) ** 2).sum(axis=1)
-        near = apart <= 0.1 * max(float((self.aims[best] ** 2).sum()), 1e-6)
-        return float(self.weights[near].sum())
+        best = int(np.argmax(weights))
+        apart = ((aims - aims[best]) ** 2).sum(axis=1)
+        near = apart <= 0.1 * max(float((aims[best] ** 2).sum()), 1e-6)
+        return float(weights[near].sum())
 
     def labels(self) -> list[tuple[list[float], float]]:
         """Return intended velocities (m/s) with their probabilities, the likeliest last; none while uncertain."""
-        if not self.certain:
+        if self._label is None:
             return []
-        order = np.argsort(self.weights)
-        kept = order[self.weights[order] >= min(LEAST_WEIGHT, self.weights[order[-1]])]
+        weights, aims = self._label
+        order = np.argsort(weights)
+        kept = order[weights[order] >= min(LEAST_WEIGHT, weights[order[-1]])]
         if len(kept) > 4:  # a grid: neighbours are as good as their mean
-            return [((self.weights @ self.aims).tolist(), 1.0)]
-        share = self.weights[kept] / self.weights[kept].sum()
-        return [(self.aims[c].tolist(), float(p)) for c, p in zip(kept, share, strict=True)]
+            return [((weights @ aims).tolist(), 1.0)]
+        share = weights[kept] / weights[kept].sum()
+        return [(aims[c].tolist(), float(p)) for c, p in zip(kept, share, strict=True)]
+
+    @property
+    def lost(self) -> bool:
+        """Whether hardly any bin teaches."""
+        return self.teaching < LOST_BELOW
 
     def news(self) -> dict[str, Any] | None:
         """Return an event when hardly a bin teaches any more, or bins teach again."""
@@ -193,6 +289,7 @@ class InferredTargetIntention:
             "teaching": float(self.teaching),
             "told": self._told,
             "certain": self.certain,
+            **({"past": self.past.snapshot()} if self.past else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -202,3 +299,5 @@ class InferredTargetIntention:
         self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])
         self.speed2 = float(snapshot["speed2"])
         self._told, self.certain = bool(snapshot["told"]), bool(snapshot["certain"])
+        if self.past:
+            self.past.restore(snapshot["past"])

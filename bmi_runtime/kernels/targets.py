@@ -6,7 +6,7 @@ from bmi_runtime.kernels.jit import kernel
 
 
 @kernel
-def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, aims, weights, apart):
+def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, aims, weights, apart, shares):
     """Move the aims on by a bin and weigh the candidates by the velocity that was seen; return whether it was.
 
     Every candidate has the aim of a critically damped controller that sees the cursor (the velocity that a subject who
@@ -34,6 +34,8 @@ def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, ai
         Posterior probabilities.
     apart : ndarray, (2,), out
         Mean square deviation per axis of the seen velocity from the aims, by the posterior, and from the nearest aim.
+    shares : ndarray, (candidates,), out
+        The bin's likelihood of each candidate, over that of the likeliest.
 
     Returns
     -------
@@ -50,16 +52,51 @@ def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, ai
             aims[c, axis] = keep * aims[c, axis] + pull * (candidates[c, axis] - position[axis])
         weights[c] = (1.0 - hazard) * weights[c] + hazard / k
         least = min(least, _apart(velocity, aims[c]))
+        shares[c] = 1.0
     if not known:
         return False
     for c in range(k):
-        weights[c] *= math.exp(-0.5 * temper * (_apart(velocity, aims[c]) - least) / spread)
+        shares[c] = math.exp(-0.5 * temper * (_apart(velocity, aims[c]) - least) / spread)
+        weights[c] *= shares[c]
         total += weights[c]
     for c in range(k):
         weights[c] /= total
         mean_square += weights[c] * _apart(velocity, aims[c])
     apart[0], apart[1] = mean_square / n, least / n
     return True
+
+
+@kernel
+def smooth(forward, shares, hazards, newest, smoothed):
+    """Weigh the candidates of the oldest bin of a ring by all that came after it (forward and backward, as usual).
+
+    Parameters
+    ----------
+    forward, shares : ndarray, (bins, candidates)
+        Posteriors and likelihoods of :func:`weigh`, a ring; the oldest bin follows the newest one.
+    hazards : ndarray, (bins,)
+        With which each bin's posterior was made.
+    newest : int
+        Place of the newest bin.
+    smoothed : ndarray, (candidates,), out
+        Posterior probabilities.
+    """
+    bins, k = forward.shape
+    smoothed[:] = 1.0
+    for back in range(bins - 1):
+        at = (newest - back) % bins
+        total = 0.0
+        for c in range(k):
+            smoothed[c] *= shares[at, c]
+            total += smoothed[c]
+        for c in range(k):
+            smoothed[c] = (1.0 - hazards[at]) * smoothed[c] / total + hazards[at] / k
+    oldest, total = (newest + 1) % bins, 0.0
+    for c in range(k):
+        smoothed[c] *= forward[oldest, c]
+        total += smoothed[c]
+    for c in range(k):
+        smoothed[c] /= total
 
 
 @kernel

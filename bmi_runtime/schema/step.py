@@ -114,7 +114,13 @@ class AdapterConfig(Section):
     )
     goal_s: float = Field(2.0, gt=0.0, description="inferred-target: how long a goal is held, on average")
     label_confidence: float = Field(
-        0.6, gt=0.0, le=1.0, description="inferred-target: a bin teaches when its likeliest goal has this probability"
+        0.9, gt=0.0, le=1.0, description="inferred-target: a bin teaches when its likeliest goal has this probability"
+    )
+    label_lag_s: float = Field(
+        1.0,
+        ge=0.0,
+        le=5.0,
+        description="inferred-target: a bin teaches so late, when what followed says which goal it had",
     )
     intention_options: dict[str, Any] = Field(default_factory=dict, description="what only one intention knows")
     missing_axis: Literal["rest", "skip"] = Field(

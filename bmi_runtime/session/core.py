@@ -186,15 +186,18 @@ class Session:
         if may_move and not (self.blocks and goal.asks_nothing) and goal.advance():
             self.decoding.decoder.on_done()
         self.mark(TASK)
-        may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind) and goal.teaches(intended)
-        likelihood = math.nan
-        if may_adapt:
-            labels = goal.weighed_labels() if goal.labels else []
+        may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind)
+        teaches = may_adapt and goal.teaches(intended)
+        if goal.lag_bins:
+            likelihood = self.learning.adapt_late(self.inputs, position, may_adapt, goal.lag_bins, *goal.late_labels())
+            may_adapt = not math.isnan(likelihood)
+        elif may_adapt := teaches:
             click = self.click.intended if self.click else 0.0
-            likelihood = self.learning.adapt(self.inputs, intended, position, labels, click)
-            self.decoding.learn(intended, self.learning.control.learning_rate)
+            likelihood = self.learning.adapt(self.inputs, intended, position, goal.weighed_labels(), click)
         else:
-            self.learning.pass_by(intended, position)
+            likelihood = self.learning.pass_by(intended, position)
+        if teaches:
+            self.decoding.learn(intended, self.learning.control.learning_rate)
         if self.bins % self._check_every == 0:
             self._repair()
             self.events += goal.news()
@@ -216,10 +219,7 @@ class Session:
         return record
 
     def settle(self) -> None:
-        """Do what follows from the bin and may wait until its command has left: predicted against achieved.
-
-        A live loop calls it between sending the command and the next bin.
-        """
+        """Do what may wait until the bin's command has left, before the next bin: predicted against achieved."""
         self.events += self.learning.settle(self.inputs, self.bins - 1)
 
     def _move(self, decoded: np.ndarray, intended: Sequence[float], still: bool, assist: float) -> None:

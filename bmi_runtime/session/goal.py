@@ -11,7 +11,7 @@ import numpy as np
 from bmi_runtime import registry
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, described, is_fault_of_part
-from bmi_runtime.intention.inferred_target import OffersCandidates, WeighsLabels
+from bmi_runtime.intention.inferred_target import OffersCandidates, TeachesLate, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.messages import why_not_recordable
 from bmi_runtime.session.blocks import Blocks
@@ -48,6 +48,8 @@ class Goal:
         None: the source brings recorded kinematics.
     labels : WeighsLabels or None
         The intention, where it weighs several candidates.
+    lag_bins : int
+        How many bins ago the bin was that these labels are of.
     recorded : bool
         The task is that of a recording: it is not exchanged.
     """
@@ -148,19 +150,29 @@ class Goal:
         known = [v for v in intended if math.isfinite(v)]
         return bool(known) and not self._skips_missing_axes and self.safety.plausible(known)
 
+    def late_labels(self) -> tuple[list[tuple[list[float], float]], bool]:
+        """Return the labels of the bin of `lag_bins` ago, and whether hardly any label is known."""
+        labels = self.weighed_labels()
+        return labels, self._late.lost if self._late else False
+
     def encoded_position(self, given: Any) -> list[float]:
         """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""
         return given.kinematics[: self._n].tolist() if self.intention is None else self.cursor[: self._n]
 
     def prepare_intention(self, kind: str) -> tuple[str, Intention | None]:
         """Make the intention of this name; raise `BadInput` when there is none, or it cannot be made."""
-        return kind, make_intention(kind, self.config.adapter, self.config.bin_s, self._n)
+        config, section = self.config, self.config.adapter
+        if config.session.features or config.state.click or "history" in config.encoding.regressors:
+            section = section.model_copy(update={"label_lag_s": 0.0})  # they are learned with the bin that has come
+        return kind, make_intention(kind, section, config.bin_s, self._n)
 
     def take_intention(self, kind: str, intention: Intention | None) -> None:
         """Let a prepared intention take over."""
         self.intention_kind, self.intention = kind, intention
         self.labels = intention if isinstance(intention, WeighsLabels) else None
         self._foreign_intention = not registry.is_own(type(intention)) if intention else False
+        self._late = intention if self.labels and isinstance(intention, TeachesLate) else None
+        self.lag_bins = self._late.lag_bins if self._late else 0
         self.offer_candidates()
 
     def offer_candidates(self) -> None:

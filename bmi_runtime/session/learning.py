@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
@@ -16,6 +18,55 @@ from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.inputs import Inputs
 
 Labels = list[tuple[list[float], float]]
+REST_SHARE = 0.1  # of a bin without a label, as one at rest: a goal lasts twenty bins and more
+
+
+class LateBins:
+    """The last bins, for labels that are known only later.
+
+    Parameters
+    ----------
+    n_units : int
+    dtype : numpy.dtype
+        Of the counts that are kept.
+    """
+
+    def __init__(self, n_units: int, dtype: np.dtype):
+        self.n_units, self.dtype, self.bins, self.seen = n_units, dtype, 0, 0
+
+    def _begin(self, bins: int, axes: int) -> None:
+        self.bins, self.seen = bins, 0
+        self.counts = np.zeros((bins, self.n_units), self.dtype)
+        self.valid = np.zeros((bins, self.n_units), bool)
+        self.positions, self.allowed = np.zeros((bins, axes)), np.zeros(bins, bool)
+
+    def keep(self, inputs: Inputs, position: Sequence[float], allowed: bool, lag_bins: int) -> None:
+        """Take in a bin, in the place of the oldest one."""
+        if self.bins != lag_bins + 1:
+            self._begin(lag_bins + 1, len(position))
+        at = self.seen % self.bins
+        self.counts[at], self.valid[at], self.allowed[at] = inputs.counts, inputs.valid, allowed
+        self.positions[at] = [x if x - x == 0.0 else 0.0 for x in position]
+        self.seen += 1
+
+    def oldest(self) -> tuple[np.ndarray, np.ndarray, list[float]] | None:
+        """Return counts, validity and position of the oldest bin, where it may teach."""
+        at = self.seen % self.bins
+        if self.seen < self.bins or not self.allowed[at]:
+            return None
+        return self.counts[at].astype(float), self.valid[at].astype(float), self.positions[at].tolist()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the next bin depends on."""
+        names = ("counts", "valid", "positions", "allowed")
+        return {"seen": self.seen, **{name: getattr(self, name).copy() for name in names}}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore state saved by :meth:`snapshot`."""
+        self._begin(*np.shape(snapshot["positions"]))
+        self.seen = int(snapshot["seen"])
+        for name in ("counts", "valid", "positions", "allowed"):
+            getattr(self, name)[...] = snapshot[name]
 
 
 def _at_rest_where_missing(values: Sequence[float]) -> list[float]:
@@ -49,6 +100,8 @@ class Learning:
         if model.regressors.n_history:
             self.history = History(model.regressors, model.n_units, config.bin_s)
             self.adapter.history = self.history.traces
+        self.late = LateBins(model.n_units, np.dtype("f4" if model.likelihood == "poisson" else "f8"))
+        self._taught = (np.zeros(0), np.zeros(0))  # counts and their validity that were learned from last
         self._unsettled = False  # whether the newest bin was adapted to and is still to be watched over
 
     def adapt(
@@ -66,7 +119,7 @@ class Learning:
         click : float
             Probability that a click was intended.
         """
-        counts, valid = inputs.counts, inputs.valid
+        self._taught = counts, valid = inputs.counts, inputs.valid
         velocity = intended if math.isfinite(sum(intended)) else _at_rest_where_missing(intended)
         if position:
             position = _at_rest_where_missing(position)
@@ -77,17 +130,51 @@ class Learning:
             likelihood = self.adapter.update_weighted(counts, valid, labels, position)
         return likelihood + self.features.learn(True, velocity, position) if self.features else likelihood
 
-    def pass_by(self, intended: Sequence[float], position: Sequence[float]) -> None:
-        """Let a bin go by that teaches nothing."""
+    def adapt_late(
+        self, inputs: Inputs, position: Sequence[float], allowed: bool, lag_bins: int, labels: Labels, lost: bool
+    ) -> float:
+        """Keep a bin, and learn from the one of `lag_bins` ago; return its log likelihood, NaN without a label.
+
+        Where hardly a label is known any more (`lost`), bins still tell of baselines: over many goals the intended
+        velocity averages to rest. Units that are others than yesterday push the cursor aside, and where it does not go
+        where it is meant to, no goal can be inferred. Their weight is small because one goal is not many.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        position : sequence of float
+        allowed : bool
+            Whether the bin that has come may ever teach.
+        lag_bins : int
+        labels : list
+            Of the earlier bin; empty where they are not known.
+        lost : bool
+            Whether that is so of nearly all bins.
+        """
+        self.late.keep(inputs, position, allowed, lag_bins)
+        bin_before = self.late.oldest()
+        if bin_before is None:
+            return math.nan
+        counts, valid, place = bin_before
+        if not labels:
+            if lost:
+                self.adapter.update_share(counts, valid, ([0.0] * self.model.regressors.n_axes, REST_SHARE), place)
+            return math.nan
+        self._taught, self._unsettled = (counts, valid), len(labels) < 2
+        return self.adapter.update_weighted(counts, valid, labels, place)
+
+    def pass_by(self, intended: Sequence[float], position: Sequence[float]) -> float:
+        """Let a bin go by that teaches nothing; its log likelihood is not known (NaN)."""
         if self.features:
             self.features.learn(False, intended, position)
+        return math.nan
 
     def settle(self, inputs: Inputs, bin_number: int) -> list[dict[str, Any]]:
         """Hold predicted against achieved in the bin that was adapted to; return the events."""
         events: list[dict[str, Any]] = []
         if self._unsettled:
             self._unsettled = False
-            events = self.control.update(inputs.counts, inputs.valid, bin_number)
+            events = self.control.update(*self._taught, bin_number)
             if self.features:
                 events = events + self.features.settle(bin_number)
         if self.history:
@@ -114,6 +201,7 @@ class Learning:
             "oversight": self.control.snapshot(),
             **({"features": self.features.snapshot()} if self.features else {}),
             **({"history": self.history.traces.copy()} if self.history else {}),
+            **({"late": self.late.snapshot()} if self.late.bins else {}),
         }
 
     def restore_model(self, snapshot: dict[str, Any]) -> None:
@@ -127,3 +215,5 @@ class Learning:
             self.features.restore(snapshot["features"])
         if self.history:
             self.history.traces[...] = snapshot["history"]
+        if "late" in snapshot:
+            self.late.restore(snapshot["late"])

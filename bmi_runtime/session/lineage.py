@@ -43,7 +43,7 @@ def lineage(folder: pathlib.Path) -> dict[str, Any]:
     models = [_model(pathlib.Path(row["path"])) for row in read]
     sessions, changes = [], []
     for number, row in enumerate(read):
-        before = number - 1 if number else None
+        before = _before(read, number)
         change = _change(models[before], models[number]) if before is not None else {}
         changes.append(change)
         sessions.append(_session(row, pathlib.Path(read[before]["path"]) if before is not None else None, change))
@@ -55,6 +55,13 @@ def lineage(folder: pathlib.Path) -> dict[str, Any]:
         "carry_sd": float(np.median(moved)) if moved else None,
         "unread": unread,
     }
+
+
+def _before(rows: list[dict[str, Any]], number: int) -> int | None:
+    """Return the number of the session before, of the same subject, or None."""
+    subject = rows[number]["metadata"].get("subject_id")
+    same = (earlier for earlier in reversed(range(number)) if rows[earlier]["metadata"].get("subject_id") == subject)
+    return next(same, None)
 
 
 def _model(path: pathlib.Path) -> EncodingModel | None:
@@ -99,7 +106,7 @@ def _against(before: pathlib.Path, path: pathlib.Path) -> tuple[float | None, fl
 
 def _change(before: EncodingModel | None, now: EncodingModel | None) -> dict[str, float]:
     """Return by unit the root mean square change of the weights; of units that both models have and learned."""
-    if before is None or now is None or before.labels != now.labels:
+    if before is None or now is None or before.labels != now.labels or before.likelihood != now.likelihood:
         return {}
     there = {name: unit for unit, name in enumerate(before.names)}
     found = {}

@@ -1,5 +1,6 @@
 """Learning from labels known by probability, and the goal inferred from the movement."""
 
+import itertools
 import json
 
 import numpy as np
@@ -13,6 +14,10 @@ from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.inferred_target import InferredTargetIntention
+from bmi_runtime.kernels import targets
+from bmi_runtime.messages import Bin
+from bmi_runtime.session.core import Session
+from simulators.source import SimulatedSource
 
 LABELS = [([0.04, -0.1], 0.25), ([0.12, 0.05], 0.75)]
 
@@ -66,6 +71,7 @@ def _steered(goals, bins_each=240, noise=0.03, seed=0, candidates="task"):
     places = [*(0.1 * np.c_[np.cos(angles), np.sin(angles)]), np.zeros(2)]
     intention.offer(places if candidates == "task" else (), 0.2)
     position, velocity, error, right, taught = np.zeros(2), np.zeros(2), np.zeros(2), 0, 0
+    aims = []
     for goal in goals:
         aim = np.zeros(2)
         for _ in range(bins_each):
@@ -73,10 +79,15 @@ def _steered(goals, bins_each=240, noise=0.03, seed=0, candidates="task"):
             error = 0.98 * error + noise * np.sqrt(1 - 0.98**2) * rng.standard_normal(2)
             velocity = aim + error
             position = position + 0.005 * velocity
-            intended = intention.infer([*position, *velocity], (9.0, 9.0, 9.0), 0)  # a target that is not there
-            if intention.labels():
+            intention.infer([*position, *velocity], (9.0, 9.0, 9.0), 0)  # a target that is not there
+            aims.append(aim)
+            if labels := intention.labels():
                 taught += 1
-                cosine = np.dot(intended, aim) / (np.linalg.norm(intended) * np.linalg.norm(aim) + 1e-12)
+                intended, meant = (
+                    np.sum([p * np.array(label) for label, p in labels], axis=0),
+                    aims[-1 - intention.lag_bins],
+                )
+                cosine = np.dot(intended, meant) / (np.linalg.norm(intended) * np.linalg.norm(meant) + 1e-12)
                 right += cosine > 0.9
     return right / taught, taught / (len(goals) * bins_each)
 
@@ -131,3 +142,66 @@ def _session(world, intention):
 def test_without_a_target_a_session_keeps_the_pace_of_a_supervised_one(world):
     inferred, known = (_session(world, intention) for intention in ("inferred-target", "optimal-control"))
     assert inferred["success_rate"] >= 0.95 and inferred["successes"] >= 0.9 * known["successes"]
+
+
+def test_a_bin_is_weighed_by_what_followed_as_all_paths_of_goals_are():
+    rng, bins, k = np.random.default_rng(8), 5, 3
+    shares, hazards = rng.uniform(0.05, 1.0, (bins, k)), rng.uniform(0.02, 0.4, bins)
+    weights, forward = np.full(k, 1.0 / k), np.empty((bins, k))
+    for t in range(bins):
+        weights = ((1.0 - hazards[t]) * weights + hazards[t] / k) * shares[t]
+        weights /= weights.sum()
+        forward[t] = weights
+    wanted = np.zeros(k)
+    for path in itertools.product(range(k), repeat=bins):  # every path of goals, with its probability
+        chance = shares[0, path[0]] / k  # the goal before the first bin is any
+        for t in range(1, bins):
+            stays = (1.0 - hazards[t]) * (path[t] == path[t - 1])
+            chance *= (stays + hazards[t] / k) * shares[t, path[t]]
+        wanted[path[0]] += chance
+    for newest in range(bins):  # wherever the ring begins
+        places = (np.arange(bins) + newest + 1) % bins
+        ring = [np.empty_like(array) for array in (forward, shares, hazards)]
+        for rolled, array in zip(ring, (forward, shares, hazards), strict=True):
+            rolled[places] = array
+        found = np.empty(k)
+        targets.smooth(*ring, newest, found)
+        np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-12)
+
+
+def _learned(lag_s, bins=240):
+    """A session over so many bins, with everything that it took in, and what was taught in which bin."""
+    settings = ["session.units=12", "session.bin_s=0.05", "encoding.initial=truth", f"adapter.label_lag_s={lag_s}"]
+    config = configuration.load(None, [*settings, "adapter.intention=inferred-target", "adapter.learning_rate=1e-4"])
+    source = SimulatedSource(config)
+    session, given, taught, inputs = Session(config, source.world.initial_model()), Bin(12, False), [], []
+    for _ in range(bins):
+        source.next_bin(given, session.cursor, session.task.target)
+        inputs.append(bytes(given.bytes))
+        session.step(given.bytes)
+        taught.append((session.goal.labels.labels(), given.fields.counts.astype(float).copy()))
+    return session, taught, inputs, source
+
+
+def test_a_late_label_is_taught_with_the_counts_of_its_own_bin():
+    session, taught, _, source = _learned(0.5)
+    model = source.world.initial_model()  # the truth, which does not move in the default world
+    adapter, lag = Adapter(model, 1e-4), round(0.5 / 0.05)
+    for now, (labels, _) in enumerate(taught):
+        if labels:
+            adapter.update_weighted(taught[now - lag][1], np.ones(12), labels)
+    assert sum(bool(labels) for labels, _ in taught) > 30
+    np.testing.assert_allclose(session.model.weights, model.weights, rtol=1e-12)
+
+
+def test_late_labels_go_on_from_a_snapshot_to_the_bit():
+    _, _, inputs, source = _learned(0.5)
+    config = source.world.config
+    whole, second = (Session(config, source.world.initial_model()) for _ in range(2))
+    for number, given in enumerate(inputs):
+        if number == 111:
+            second.restore(whole.snapshot())
+        whole.step(given)
+        if number >= 111:
+            assert second.step(given).output_bytes.tobytes() == whole.record.output_bytes.tobytes()
+    assert second.model.weights.tobytes() == whole.model.weights.tobytes()

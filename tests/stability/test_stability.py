@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bmi_runtime.analysis import stability, stability_cost
+from bmi_runtime.analysis import array_days, stability, stability_cost
 from bmi_runtime.cli.run import run
 from bmi_runtime.cli.stability import stability as command
 from bmi_runtime.encoding.model import EncodingModel
@@ -139,3 +139,37 @@ def test_command_on_sessions(sessions):
     assert changed["verdict"] == "recalibrate" and changed["p"] < 1e-3 and changed["expected_error_ratio"] > 1.3
     with pytest.raises(BadInput, match="at least one reference"):
         CliRunner().invoke(command, [one], catch_exceptions=False)
+
+
+def test_bins_that_do_not_fit_a_window_are_shared_out_so_that_rates_stay():
+    rng = np.random.default_rng(4)
+    for bin_s in (0.03, 0.04, 0.07, 0.12):
+        counts = rng.poisson(20.0 * bin_s, (round(120 / bin_s), 5))
+        found = stability.day("day", counts, np.ones(len(counts), bool), bin_s, list("abcde")).counts
+        assert abs(len(found) - 120 / stability.WINDOW_S) <= 1
+        assert found.sum() == pytest.approx(counts.sum(), rel=0.01)
+    counts = np.arange(12.0)[:, None]  # bins of 40 ms: a window is two and a half of them
+    usable = np.arange(12) != 8
+    found = stability.day("day", counts, usable, 0.04, ["a"]).counts[:, 0]
+    np.testing.assert_allclose(found, [0 + 1 + 0.5 * 2, 0.5 * 2 + 3 + 4, 5 + 6 + 0.5 * 7])  # the fourth has no bin 8
+
+
+def test_days_of_other_kinds_are_not_compared():
+    rng = np.random.default_rng(5)
+    usable, names = np.ones(400, bool), ["a", "b"]
+    counts = stability.day("counts.mcap", rng.poisson(1.0, (400, 2)), usable, 0.05, names)
+    features = [
+        stability.day(f"{w}.mcap", rng.normal(size=(400, 2)), usable, w, names, "gaussian") for w in (0.05, 0.02)
+    ]
+    with pytest.raises(BadInput, match=r"counts.mcap holds spike counts, 0.05.mcap features"):
+        array_days.common_units([counts, features[0]])
+    with pytest.raises(BadInput, match=r"bins of 50 ms, 0.02.mcap of 20 ms"):
+        array_days.common_units(features)
+
+
+def test_a_reference_given_twice_and_a_time_that_is_none_are_refused(sessions):
+    one, other = sessions
+    with pytest.raises(BadInput, match="the same session"):
+        CliRunner().invoke(command, [one, one, other], catch_exceptions=False)
+    with pytest.raises(BadInput, match="give a positive number"):
+        CliRunner().invoke(command, [one, other, "--seconds", "nan"], catch_exceptions=False)
