@@ -196,8 +196,9 @@ class Goal:
         task, cursor = self.task, self.cursor
         try:  # two numbers are handed over one by one in half the time
             event = task.advance(cursor[0], cursor[1]) if self._n == 2 else task.advance(*cursor[: self._n])
-            if task.position is not self._checked or type(task).target is not ReachTask.target:
-                self._check_target(task)
+            own = isinstance(task, ReachTask) and type(task).target is ReachTask.target  # made of its position
+            if not own or task.position is not self._checked:
+                self._check_target(task, own)
             if event:
                 self.events.append(checked_event(event))
         except BaseException as error:
@@ -205,8 +206,8 @@ class Goal:
             return False
         return event is not None
 
-    def _check_target(self, task: ReachTask) -> None:
-        target, position = task.target, task.position
+    def _check_target(self, task: ReachTask, own: bool) -> None:
+        target, position = task.target, task.position if own else None
         if len(target) != self._n + 1 or not all(abs(x) <= FARTHEST for x in target):
             raise ValueError(f"its target is {target}")
         # a tuple cannot change, and need not be looked at again; a task may keep its position in something that can

@@ -57,7 +57,7 @@ def taught(recording, setting):
     session = Session(recorded_config(recording, [setting]), plain.model)
     assert session.decoder_model is session.model
     meant = steps["output"]["intended"]
-    session.goal.infer = lambda given: tuple(meant[session.bins].tolist())
+    session.intend = lambda given: tuple(meant[session.bins].tolist())
     velocity = np.empty_like(meant)
     for index, step in enumerate(steps):
         session.step(step["input"].tobytes())
