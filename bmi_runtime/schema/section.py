@@ -1,10 +1,12 @@
 """What every section of the configuration is."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+
+LONGEST_S = 1e9  # thirty years: a time beyond it is a mistake, and overflows a count of nanoseconds or bins
 
 
 class Section(pydantic.BaseModel):
@@ -16,6 +18,15 @@ class Section(pydantic.BaseModel):
     """Whether the step reads it, so that a session that is resumed must keep it; otherwise it is the shell's."""
     OTHERWISE: ClassVar[tuple[str, ...]] = ()
     """Keys for which the opposite holds."""
+
+    @pydantic.field_validator("*", mode="after")
+    @classmethod
+    def _time_that_can_be(cls, value: Any, field: pydantic.ValidationInfo) -> Any:
+        name = field.field_name or ""
+        is_time = name.endswith("_s") and not name.endswith(("_m_s", "_per_root_s"))
+        if is_time and isinstance(value, float) and value > LONGEST_S:
+            raise PydanticCustomError("time", "A time is at most {most} s", {"most": f"{LONGEST_S:g}"})
+        return value
 
 
 def _ascending(ends: tuple[float, float]) -> tuple[float, float]:

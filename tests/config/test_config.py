@@ -76,6 +76,8 @@ def test_every_key_of_a_shipped_file_is_explained(path):
         ("task.hold_s=-1", "task.hold_s"),
         ("adapter.learning_rate=fast", "adapter.learning_rate"),
         ("adapter.learning_rate=nan", "adapter.learning_rate"),
+        ("recording.snapshot_s=1e308", "recording.snapshot_s: a time is at most 1e+09 s"),
+        ("safety.frozen_after_s=1e10", "safety.frozen_after_s: a time is at most 1e+09 s"),
         ("learning_rate=1", "section.key=value"),
         ("task.kind", "section.key=value"),
         ("session.likelihood=binomial", "session.likelihood"),

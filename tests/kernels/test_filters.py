@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import decoding_filter, soundness, unit_blocks
+from bmi_runtime.kernels import decoding_filter, filters, soundness, unit_blocks
 
 BIN_S = 0.01
+
+
+def test_the_filters_have_one_name_for_those_who_drive_them_by_hand():
+    assert filters.checksum is soundness.checksum
+    assert filters.decode_poisson is decoding_filter.decode_poisson
+    assert all(callable(getattr(filters, name)) for name in filters.__all__)
 
 
 def textbook_poisson(weights, covariance, count, u, rate):
