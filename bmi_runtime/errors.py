@@ -68,6 +68,13 @@ def shown_lines(text: str) -> str:
     return "".join(part if part in "\n\t" else printable(part) for part in re.split("([\n\t])", text))
 
 
+LONGEST_LINE = 240
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing: for sentences about it."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """Return the first line of what an error says, or its kind where it says nothing: for sentences about it.
+
+    What it repeats of a damaged file may be as long as the file, and is cut.
+    """
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."

@@ -21,6 +21,7 @@ LEAST_RESIDUAL = 0.005**2
 GRID_POINTS = {1: 15, 2: 9, 3: 5}
 """Candidates per axis of a grid over the workspace, by the number of axes; three for more axes."""
 UNEXPLAINED = 0.7  # of the mean square speed; a good decoder leaves 0.2, one in the hard world 0.4
+UNEXPLAINED_LATE = 1.0  # the same where what followed is known
 ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells on it
 UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
 UNDER_WAY_LATE = 0.25  # the same where what followed is known
@@ -139,6 +140,8 @@ class InferredTargetIntention:
         self.certain = self._told = False
         self._label: tuple[np.ndarray, np.ndarray] | None = None  # of the bin that teaches, until the next one
         self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
+        self.went2 = 0.0  # as speed2, of the bins in which the cursor really went where its velocity says
+        self.before = np.full(n_axes, math.nan)  # where the cursor was a bin ago
         self.lag_bins = round(config.label_lag_s / bin_s)
         self._least_speed2 = UNDER_WAY_LATE if self.lag_bins else UNDER_WAY
         self.offer((), 1.0)
@@ -187,7 +190,8 @@ class InferredTargetIntention:
             self._shares,
         )
         if known:
-            self._follow(seen[n:])
+            self._follow(seen[n:], seen[:n] - self.before)
+        self.before = seen[:n]
         self.certain = self._explains() and self._under_way() and self._confidence() >= self.config.label_confidence
         if self.past:
             self.past.keep(self.weights, self._shares, self.aims, self.smooth, hazard)
@@ -195,20 +199,29 @@ class InferredTargetIntention:
         self.teaching += self.memory * ((self._label is not None) - self.teaching)
         return (self.weights @ self.aims).tolist() if self.certain else [math.nan] * n
 
-    def _follow(self, velocity: np.ndarray) -> None:
-        """Learn how fast the cursor moves, and how far from the aim."""
+    def _follow(self, velocity: np.ndarray, moved: np.ndarray) -> None:
+        """Learn how fast the cursor moves, how far from the aim, and whether its place follows its velocity."""
         self.smooth += self.temper * (velocity - self.smooth)
         self.speed2 += self.memory * (float(velocity @ velocity) - self.speed2)
         # a wide posterior's own mean would widen the residual, and that the posterior: unsure, the nearest aim counts
         apart = self._apart[0] if self.certain else self._apart[1]
         self.residual += self.memory * (float(apart) - self.residual)
+        missed, speed2 = moved - velocity * self.bin_s, float(velocity @ velocity)
+        went = float(missed @ missed) < 0.25 * speed2 * self.bin_s**2
+        self.went2 += self.memory * (speed2 * went - self.went2)
 
     def _explains(self) -> bool:
         """Return whether aims at candidates explain the movement: what is left of it is small beside what there was.
 
-        A cursor that drifts without a goal also has a nearest candidate.
+        A cursor that drifts without a goal also has a nearest candidate. A decoder that has grown weak moves at a
+        fraction of the aim, which leaves nearly all of it unexplained and is just what is to be learned: where what
+        followed is known more may be left, since a wandering cursor soon leaves the candidate that was nearest. One
+        whose place does not follow its velocity never does, and says nothing.
         """
-        return bool(self.residual * self.n_axes < UNEXPLAINED * self.speed2)
+        left = self.residual * self.n_axes
+        if not self.lag_bins:
+            return bool(left < UNEXPLAINED * self.speed2)
+        return bool(left < UNEXPLAINED_LATE * self.speed2 and self.went2 > 0.5 * self.speed2)
 
     def _taught(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return probabilities and aims of the bin that teaches, or None where its goal is not settled."""
@@ -285,6 +298,8 @@ class InferredTargetIntention:
             "weights": self.weights.copy(),
             "residual": float(self.residual),
             "speed2": float(self.speed2),
+            "went2": float(self.went2),
+            "before": self.before.copy(),
             "smooth": self.smooth.copy(),
             "teaching": float(self.teaching),
             "told": self._told,
@@ -298,6 +313,8 @@ class InferredTargetIntention:
             setattr(self, name, np.array(snapshot[name], float))
         self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])
         self.speed2 = float(snapshot["speed2"])
+        self.went2 = float(snapshot.get("went2", 0.0))
+        self.before = np.array(snapshot.get("before", np.full(self.n_axes, math.nan)), float)
         self._told, self.certain = bool(snapshot["told"]), bool(snapshot["certain"])
         if self.past:
             self.past.restore(snapshot["past"])

@@ -63,7 +63,7 @@ def test_one_certain_label_is_the_usual_update():
     assert both[0].weights.tobytes() == both[1].weights.tobytes()
 
 
-def _steered(goals, bins_each=240, noise=0.03, seed=0, candidates="task"):
+def _steered(goals, bins_each=240, noise=0.03, seed=0, candidates="task", gain=1.0):
     """A cursor that goes from goal to goal; return the share of teaching bins that are right, and how many teach."""
     config = configuration.load(None, [f"adapter.candidates='{candidates}'"]).adapter
     intention, rng = InferredTargetIntention(config, 0.005), np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def _steered(goals, bins_each=240, noise=0.03, seed=0, candidates="task"):
         for _ in range(bins_each):
             aim = intention.keep * aim + intention.pull * (places[goal] - position)
             error = 0.98 * error + noise * np.sqrt(1 - 0.98**2) * rng.standard_normal(2)
-            velocity = aim + error
+            velocity = gain * aim + error
             position = position + 0.005 * velocity
             intention.infer([*position, *velocity], (9.0, 9.0, 9.0), 0)  # a target that is not there
             aims.append(aim)
@@ -97,6 +97,29 @@ def test_teaching_bins_point_where_the_subject_goes(candidates, least):
     goals = np.random.default_rng(1).integers(0, 9, 40)
     right, taught = _steered(goals, candidates=candidates)
     assert right > least and taught > 0.1
+
+
+def test_a_decoder_that_has_grown_weak_goes_on_being_taught():
+    """Half as fast as the subject aims, much of the aim stays unexplained; its goals are as plain as before."""
+    goals = np.random.default_rng(1).integers(0, 9, 40)
+    right, taught = _steered(goals, bins_each=400, gain=0.5)
+    assert right > 0.85 and taught > 0.2
+
+
+@pytest.mark.parametrize("lasts_s", [0.25, 0.6])
+def test_wandering_about_the_workspace_teaches_nothing_for_long(lasts_s):
+    """Unlike a cursor that is held in its place, this one passes by every target."""
+    intention, rng = InferredTargetIntention(configuration.load().adapter, 0.02), np.random.default_rng(3)
+    angles = np.arange(8) * np.pi / 4
+    intention.offer([*(0.1 * np.c_[np.cos(angles), np.sin(angles)]), (0.0, 0.0)], 0.2)
+    keep, position, velocity, taught = np.exp(-0.02 / lasts_s), np.zeros(2), np.zeros(2), 0
+    for _ in range(6000):
+        velocity = keep * velocity + 0.15 * np.sqrt(1 - keep**2) * rng.standard_normal(2)
+        velocity = np.where(np.abs(position + 0.02 * velocity) > 0.2, -velocity, velocity)
+        position = position + 0.02 * velocity
+        intention.infer([*position, *velocity], (9.0, 9.0, 9.0), 0)
+        taught += bool(intention.labels())
+    assert taught < 0.02 * 6000
 
 
 def test_movement_without_a_goal_teaches_nothing_for_long():
