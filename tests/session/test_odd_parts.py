@@ -1,8 +1,5 @@
 """Parts of other packages that answer, raise, write or tell what nobody expects: the session goes on, and replays."""
 
-import pathlib
-import sys
-
 import numpy as np
 import pytest
 
@@ -15,18 +12,9 @@ from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import configuration_of, resume
 
-FOLDER = pathlib.Path(__file__).parents[1] / "stranger"
+pytestmark = pytest.mark.usefixtures("their_lab")
 SHORT = ["session.units=12", "recording.snapshot_s=0.5", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
 BINS = 260
-
-
-@pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    """Put the package where an installation would, for this test alone."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] == "their_lab"]:
-        del sys.modules[name]
 
 
 def run(path, *settings):

@@ -1,8 +1,6 @@
 """A stranger's package: a part of every kind by entry points, used as docs/howto.md says, and parts that go wrong."""
 
-import pathlib
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -22,18 +20,9 @@ from bmi_runtime.sources import base as sources
 from bmi_runtime.sources import datafile
 from bmi_runtime.tasks import registry as tasks
 
-FOLDER = pathlib.Path(__file__).parents[1] / "stranger"
+pytestmark = pytest.mark.usefixtures("their_lab")
 SHORT = ["session.units=24", "recording.snapshot_s=1.0", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
 TABLES = (tables.TABLE, sources.TABLE, tasks.TABLE, intentions.TABLE, datafile.READERS)
-
-
-@pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    """Put the package where an installation would, for this test alone."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] == "their_lab"]:
-        del sys.modules[name]
 
 
 def assembled(path, *settings):
