@@ -90,6 +90,7 @@ def calibrate(as_json, **options):
     _check_task_wishes(options)
     check_dials(options)
     _check_target(options["write"])
+    options["session"] = _session_config(options["pilot"])
     _take_own_rate(options)
     if options["method"] != "adaptive":
         _other_method(options, as_json)
@@ -182,7 +183,7 @@ def _take_own_rate(options) -> None:
     asked = ("learning_rate", "max_error", "max_convergence_time", "half_life", *TASK_WISHES)
     if options["method"] != "adaptive" or any(options[name] is not None for name in asked):
         return
-    config = _session_config(options["pilot"])
+    config = options["session"]
     if config is None:
         return
     adapter = config.adapter
@@ -263,7 +264,7 @@ def _outcomes(scores, fit, options):
 
     if scores is None:
         return None
-    config = _session_config(options["pilot"])
+    config = options["session"]
     if config is None:
         return Outcomes(scores, configuration.load())
     from bmi_runtime.calibration.pilot_files import load_screen
@@ -419,11 +420,10 @@ def _drifting(info, rate, drift) -> dict:
     }
 
 
-def _new_configuration(pilot, design) -> str:
+def _new_configuration(config, design) -> str:
     """Return what a configuration that is not there yet starts from: the session's own, or the bins of the design."""
     from bmi_runtime import config as configuration
 
-    config = _session_config(pilot)
     if config is None:
         given = {"bin_s": design.bin_s, "likelihood": design.likelihood, "units": design.units}
         return configuration.as_toml(configuration.from_dict({"session": given}))
@@ -454,7 +454,7 @@ def _write(options, prediction, found, result=None, outcomes=None) -> dict:
     reason = why_not_written(dials, outcomes.config) if dials else ""
     if dials and not reason:
         settings |= dial_settings(dials, origin)
-    write_settings(path, settings, prediction.design.bin_s, _new_configuration(pilot, prediction.design))
+    write_settings(path, settings, prediction.design.bin_s, _new_configuration(options["session"], prediction.design))
     told_of = {"written": path, "written_keys": list(settings)}
     return told_of | ({"not_written": f"gain and smoothing were not written: {reason}"} if reason else {})
 
