@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.messages import INPUT_HEAD, Bin
-from bmi_runtime.sources.bin_ring import COMPLETE_WITHIN_NS, RING_S, SAME_WIDTH, BinRing
+from bmi_runtime.sources.bin_ring import RING_S, BinRing
 from bmi_runtime.sources.clock import ClockFit
 from bmi_runtime.sources.delays import DelayWindow, LearnedWait
 from bmi_runtime.sources.options import LATE_LIMIT_S, BinnerOptions
 from bmi_runtime.sources.packet import Packet
+from bmi_runtime.sources.tally import SourceTally
 from bmi_runtime.sources.time_guard import TimeGuard
+from bmi_runtime.sources.wait_observer import WaitObserver
 
 CATCH_UP_BINS = 8
-HEARD_BEFORE = ("message-refused", "source-told", "device-event", "messages-lost", "source-unreachable")
-"""Events that matter though they came before the session began."""
-MOST_REASONS = 40
-MOST_MARKS = 100  # events of the device in one bin
-_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 class Binner:
@@ -45,11 +40,9 @@ class Binner:
     sparse : bool
         The protocol sends nothing while no unit fires: what was not heard of by its deadline is taken as silence, until
         nothing at all has come for ``source.stale_after_s``.
-    totals : Counter
-        Of everything that was counted since the start: ``late``, ``late_dropped``, ``duplicates``, ``refused``,
-        ``lost``, ``stale_bins``, ``skipped_bins``, ``segments``, ``contradicted``.
-    events : list of dict
-        Named events since they were last taken.
+    tally : SourceTally
+        What was counted and what happened; its ``refuse``, ``mark``, ``duplicate``, ``lose`` and ``take`` are the
+        binner's too (the last as ``take_tally``), as are its ``totals``, ``events`` and ``refusals``.
     complete : callable
         Returns whether packets cover all of the next bin.
     """
@@ -72,12 +65,19 @@ class Binner:
         self.stale_after_ns, self.sparse = round(config.source.stale_after_s * 1e9), False
         self.clock = ClockFit(self.options.jump_s)
         self.guard = TimeGuard(self.clock)
+        self.waits = WaitObserver(self.wait, self.ring, self.clock)
         self._good_ns = 0  # the end of the last complete bin
         self.closed, self._closed_host_ns = 0, 0
-        self.totals: Counter[str] = Counter()
-        self.events: list[dict[str, Any]] = []
-        self.refusals: dict[str, list[Any]] = {}  # how often and an example, by the reason without its numbers
-        self._late = self._duplicates = self._refused = self._stale = self._gap = self._marks = 0
+        self.tally = tally = SourceTally(self.clock)
+        self.refuse, self.mark, self.duplicate, self.lose = tally.refuse, tally.mark, tally.duplicate, tally.lose
+        self.take_tally, self.drain_events = tally.take, tally.drain
+        self.totals, self.refusals = tally.totals, tally.refusals
+        self._stale = self._gap = 0
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Named events since they were last taken."""
+        return self.tally.events
 
     @property
     def started(self) -> bool:
@@ -88,69 +88,6 @@ class Binner:
     def holding(self) -> bool:
         """True while a packet with an unbelievable time waits for the next one to agree."""
         return self.guard.suspect is not None
-
-    def refuse(self, reason: str) -> None:
-        """Count a message that cannot be used; the first since the last bin becomes an event, every reason is kept."""
-        self._refused += 1
-        self.totals["refused"] += 1
-        kind = reason if reason in self.refusals else _DIGITS.sub("#", reason[:300])
-        if kind in self.refusals or len(self.refusals) < MOST_REASONS:
-            self.refusals.setdefault(kind, [0, reason[:300]])[0] += 1
-        if self._refused == 1:
-            self.events.append({"name": "message-refused", "reason": reason[:300]})
-
-    def mark(
-        self,
-        kind: str,
-        time_ns: int,
-        facts: dict[str, Any],
-        host_ns: int | None = None,
-        own_clock: bool = False,
-    ) -> None:
-        """Take an event of the device (a TTL line, a marker): recorded with its device time and its host time.
-
-        Parameters
-        ----------
-        kind : str
-        time_ns : int
-            Device time.
-        facts : dict
-            What else to record.
-        host_ns : int or None
-            Where the protocol knows it; else it is fitted.
-        own_clock : bool
-            The event's clock is not that of the neural data, so their fit says nothing about it.
-        """
-        self._marks += 1
-        if self._marks > MOST_MARKS:
-            self.totals["events_dropped"] += 1
-            return
-        event: dict[str, Any] = {"name": "device-event", "kind": kind, "device_time_s": time_ns * 1e-9, **facts}
-        if host_ns is not None:
-            event["host_time_ns"] = host_ns
-        elif self.clock.known and not own_clock:
-            event["host_time_ns"] = self.clock.host_ns(time_ns)
-            uncertainty_s = self.clock.uncertainty_s(time_ns)
-            event["uncertainty_s"] = uncertainty_s if math.isfinite(uncertainty_s) else None
-        self.totals["device_events"] += 1
-        self.events.append(event)
-
-    def duplicate(self) -> None:
-        """Count a message that came twice."""
-        self._duplicates += 1
-        self.totals["duplicates"] += 1
-
-    def take_tally(self) -> tuple[int, int]:
-        """Return how many messages were doubled, and refused, since the last bin; a bin is filled elsewhere."""
-        tally = self._duplicates, self._refused
-        self._duplicates = self._refused = 0
-        return tally
-
-    def lose(self, count: int) -> None:
-        """Count messages that were never seen (negative: one of them came after all)."""
-        self.totals["lost"] += count
-        if count > 0:
-            self.events.append({"name": "messages-lost", "count": count})
 
     def restart(self, reason: str) -> None:
         """Begin a new segment with the next packet: the source said that it started again."""
@@ -216,7 +153,7 @@ class Binner:
         self.guard.suspect = None
         self.totals["segments"] += 1
         self.totals["late_dropped"] += dropped
-        self.events.append({"name": reason, "segment": self.clock.segment, "spikes_dropped": dropped, **facts})
+        self.tally.note(reason, segment=self.clock.segment, spikes_dropped=dropped, **facts)
 
     def _accept(self, packet: Packet) -> None:
         ring = self.ring
@@ -226,7 +163,7 @@ class Binner:
         pieces = 0 if packet.values is None else ring.pieces(packet)
         if packet.in_order:
             self.clock.observe(packet.device_ns, packet.host_ns)
-            self._observe_delay(packet, pieces)
+            self.waits.observe(packet, pieces, self.sparse)
         last = ring.index_of(packet.until_ns)
         if last >= ring.next + ring.slots:
             self._skip_to(last - ring.slots // 2)
@@ -241,9 +178,7 @@ class Binner:
 
     def _count_late(self) -> None:
         ring = self.ring
-        self._late += ring.late
-        self.totals["late"] += ring.late
-        self.totals["late_dropped"] += ring.late_dropped
+        self.tally.count_late(ring.late, ring.late_dropped)
         if ring.far:
             self.refuse(f"{ring.far} spikes lie more than {RING_S} s ahead of everything else")
 
@@ -251,40 +186,12 @@ class Binner:
         """Take kinematics (2 axes,) of one moment of device time; they stay until newer ones come."""
         self.ring.kinematics(time_ns, values)
 
-    def _observe_delay(self, packet: Packet, pieces: int) -> None:
-        """Learn how late a packet completes the first bin that it completes; at worst, the bin ends where it begins."""
-        ring = self.ring
-        if packet.times_ns is not None and self.sparse:
-            self._observe_spikes(packet.times_ns, packet.host_ns)
-            return
-        late_ns, width_ns = packet.host_ns - self.clock.host_ns(packet.until_ns), packet.until_ns - packet.from_ns
-        if not pieces and not self._on_grid(packet.until_ns, width_ns):
-            within = ring.index_of(packet.from_ns) == ring.index_of(packet.until_ns)
-            if within and not self.wait.young:
-                return  # it completes no bin; while little is known it tells of those to come
-            late_ns += width_ns
-        self.wait.observe(late_ns)
-
-    def _observe_spikes(self, times_ns: np.ndarray, host_ns: int) -> None:
-        """Learn from spikes alone, of a device that is silent while no unit fires."""
-        if times_ns.size:
-            end_ns = self.ring.origin_ns + (self.ring.index_of(int(times_ns.min())) + 1) * self.bin_ns  # type: ignore[operator]
-            late_ns = host_ns - self.clock.host_ns(end_ns)
-            if late_ns < self.wait.limit_ns:  # waiting would not have helped
-                self.wait.observe(late_ns)
-
-    def _on_grid(self, until_ns: int, width_ns: int) -> bool:
-        """Return whether the end of a packet is the first end of a bin in it."""
-        within = (until_ns - self.ring.origin_ns) % self.bin_ns  # type: ignore[operator]
-        near = within <= COMPLETE_WITHIN_NS or self.bin_ns - within <= COMPLETE_WITHIN_NS
-        return near and width_ns <= self.bin_ns * (1 + SAME_WIDTH)
-
     def _skip_to(self, index: int) -> None:
         """Give up the bins before `index`: nobody may decode them any more."""
         count = self.ring.skip_to(index)
         self._gap += count
         self.totals["skipped_bins"] += count
-        self.events.append({"name": "bins-skipped", "count": int(count)})
+        self.tally.note("bins-skipped", count=int(count))
 
     def _trusted(self) -> bool:
         """Return whether the next bin may be decoded though it was not covered in time: silence of a sparse one."""
@@ -308,10 +215,8 @@ class Binner:
             return
         ring.skip_to(max(ring.index_of(ring.newest_ns), ring.next))
         ring.forget_late()
-        self._late = self._gap = 0
-        for name in ("late", "late_dropped", "skipped_bins"):
-            self.totals.pop(name, None)
-        self.events = [event for event in self.events if event["name"] in HEARD_BEFORE]
+        self._gap = 0
+        self.tally.begin_here()
 
     def drop_backlog(self, now_ns: int) -> None:
         """Skip to the newest complete bin when older data wait than may be decoded (not when all data come late)."""
@@ -341,8 +246,9 @@ class Binner:
             age_s = age_ns * 1e-9
         gap, stale = self._note_gap(device_s, complete)
         times = (self.closed, device_s, now_ns, offset_s, uncertainty_s, age_s)
-        INPUT_HEAD.pack_into(into.bytes, 0, *times, gap, self._late, self._duplicates, self._refused, stale)
-        self._late = self._duplicates = self._refused = self._marks = 0
+        tally = self.tally
+        INPUT_HEAD.pack_into(into.bytes, 0, *times, gap, tally.late, tally.duplicates, tally.refused, stale)
+        tally.begin_bin()
         fields.segment[0] = self.clock.segment
         if ring.late_waiting and stale * self.bin_ns > ring.late_limit_ns:
             self.totals["late_dropped"] += ring.forget_late()
@@ -356,17 +262,12 @@ class Binner:
         if complete:
             gap, self._gap = self._gap, 0
             if self._stale:
-                self.events.append({"name": "data-back", "stale_bins": self._stale})
+                self.tally.note("data-back", stale_bins=self._stale)
                 self._stale = 0
             return gap, 0
         self._stale += 1
         self._gap += self.started  # before the first data nothing was lost
         self.totals["stale_bins"] += 1
         if self._stale == 1:
-            self.events.append({"name": "data-missing", "device_time_s": device_s})
+            self.tally.note("data-missing", device_time_s=device_s)
         return 0, self._stale
-
-    def drain_events(self) -> list[dict[str, Any]]:
-        """Return the events since the last call."""
-        events, self.events = self.events, []
-        return events

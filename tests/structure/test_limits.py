@@ -20,7 +20,6 @@ EXCEPTIONS = {  # file: {name: why}
     "bmi_runtime/kernels/coupled_populations.py": {"step_all": "one step of coupled densities, all work arrays shared"},
     "bmi_runtime/kernels/steering.py": {"steer": "one compiled pass over all trials; a call a bin would cost more"},
     "bmi_runtime/kernels/wire_body.py": {"read_body": "one pass over the bytes of a message, one branch for each form"},
-    "bmi_runtime/sources/binner.py": {"Binner": "still to be divided: packets in and bins out share the clock's trust"},
 }
 
 
