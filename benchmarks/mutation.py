@@ -3,9 +3,10 @@
     python benchmarks/mutation.py --of safety      # safety states and guard; `make mutation`
     python benchmarks/mutation.py --sample 30      # of binner and clock; without: all of them
 
-A fault is one changed operator or constant (`<` to `<=`, `+` to `-`, `and` to `or`, a number by one). Nothing in the
-tree is touched: each process that runs the tests imports the changed module from memory. Printed are the faults that no
-test noticed, and the share that was noticed. Some are no faults at all (a limit moved by a nanosecond): read them.
+A fault is one changed operator or constant (`<` to `<=`, `+` to `-`, `and` to `or`, a number by one, `True` to
+`False`), a `not` or a minus sign left out, a condition turned round, a statement left out. Nothing in the tree is
+touched: each process that runs the tests imports the changed module from memory. Printed are the faults that no test
+noticed, and the share that was noticed. Some are no faults at all (a limit moved by a nanosecond): read them.
 Those of safety and guard that are none stand in `mutation_equivalent.json` with the reason; any other one that is not
 noticed makes the exit code 3.
 """
@@ -13,7 +14,6 @@ noticed makes the exit code 3.
 import argparse
 import ast
 import contextlib
-import copy
 import importlib.abc
 import importlib.util
 import io
@@ -38,34 +38,77 @@ TARGETS = {
 EQUIVALENT = pathlib.Path(__file__).with_name("mutation_equivalent.json")
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult,
-    ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.NotEq: ast.Eq, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult, ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
+DONE = ast.Assign | ast.AugAssign | ast.Expr | ast.Return
+"""Statements that can be left out and leave a module that can still be imported."""
 PATIENCE_S = 120  # a fault that makes the tests hang is noticed as well
 
 
 def places(tree):
-    """Yield (line, what, change) of every fault that can be put into a tree; `change` alters a copy of the node."""
+    """Yield (node's number, kind, line, what) of every fault that can be put into a tree."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
     for number, node in enumerate(ast.walk(tree)):
-        if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
-            yield number, node.lineno, SWAPS[type(node.ops[0])].__name__
-        elif isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
-            yield number, node.lineno, SWAPS[type(node.op)].__name__
-        elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and hasattr(node, "lineno"):
-            yield number, node.lineno, f"{node.value} + 1"
+        for kind, what in faults_of(node, inside):
+            yield number, kind, node.lineno, what
 
 
-def mutated(source, number):
-    """Return the source with the fault at one node of its tree."""
-    tree = copy.deepcopy(ast.parse(source))
+def faults_of(node, inside):
+    """Yield (kind, what) of the faults that one node can be given; `inside` are the statements of functions."""
+    match node:
+        case ast.Compare(ops=[operator, *_]) if type(operator) in SWAPS:
+            yield "operator", SWAPS[type(operator)].__name__
+        case ast.BinOp(op=operator) | ast.BoolOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in SWAPS:
+            yield "operator", SWAPS[type(operator)].__name__
+        case ast.Constant(value=bool() as value):
+            yield "constant", f"{not value}"
+        case ast.Constant(value=int() | float() as value):
+            yield "constant", f"{value} + 1"
+        case ast.UnaryOp(op=ast.Not() | ast.USub() as operator):
+            yield "unary", f"without {type(operator).__name__}"
+        case ast.If() | ast.IfExp():
+            yield "condition", "condition turned round"
+    if isinstance(node, DONE) and id(node) in inside and not is_text(node):
+        yield "statement", "left out"
+
+
+def is_text(node):
+    """Return whether a statement is a docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def mutated(source, number, kind):
+    """Return the source with the fault of a kind at one node of its tree."""
+    tree = ast.parse(source)
     node = list(ast.walk(tree))[number]
-    if isinstance(node, ast.Compare):
-        node.ops[0] = SWAPS[type(node.ops[0])]()
-    elif isinstance(node, ast.Constant):
-        node.value += 1
-    else:
-        node.op = SWAPS[type(node.op)]()
-    return ast.unparse(tree)
+    match kind:
+        case "operator" if isinstance(node, ast.Compare):
+            node.ops[0] = SWAPS[type(node.ops[0])]()
+        case "operator":
+            node.op = SWAPS[type(node.op)]()
+        case "constant":
+            node.value = not node.value if isinstance(node.value, bool) else node.value + 1
+        case "condition":
+            node.test = ast.UnaryOp(ast.Not(), node.test)
+        case _:
+            tree = Without(node).visit(tree)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+class Without(ast.NodeTransformer):
+    """Leaves a statement out, or the sign before a value."""
+
+    def __init__(self, left_out):
+        self.left_out = left_out
+
+    def visit(self, node):
+        """Return the node, or what stands in its place."""
+        if node is not self.left_out:
+            return self.generic_visit(node)
+        return node.operand if isinstance(node, ast.UnaryOp) else ast.Pass()
 
 
 class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -106,23 +149,26 @@ def main():
     os.chdir(ROOT)
     import pytest  # noqa: F401  # once, for every process that is forked
 
-    from bmi_runtime.kernels import binning  # noqa: F401
+    import bmi_runtime.decoding.tables
+    import bmi_runtime.kernels.binning  # noqa: F401
 
     package, modules, tests = TARGETS[options.of]
+    assert not any(f"bmi_runtime.{package}.{module}" in sys.modules for module in modules), "the forks import it"
     folder, faults = ROOT / "bmi_runtime" / package, []
     for module in modules:
         source = (folder / f"{module}.py").read_text(encoding="utf-8")
         lines = source.splitlines()
         faults += [
-            (module, source, number, line, what, lines[line - 1]) for number, line, what in places(ast.parse(source))
+            (module, source, number, kind, line, what, lines[line - 1])
+            for number, kind, line, what in places(ast.parse(source))
         ]
     chosen = random.Random(options.seed).sample(faults, options.sample) if options.sample else faults
     equivalent = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
     begin, missed, none = time.perf_counter(), [], 0
     if noticed(package, modules[0], (folder / f"{modules[0]}.py").read_text(encoding="utf-8"), tests):
         raise SystemExit("the tests fail without any fault")
-    for module, source, number, line, what, text in chosen:
-        if noticed(package, module, mutated(source, number), tests):
+    for module, source, number, kind, line, what, text in chosen:
+        if noticed(package, module, mutated(source, number, kind), tests):
             continue
         if f"{what} in: {text.strip()}" in equivalent.get(f"{module}.py", {}):
             none += 1

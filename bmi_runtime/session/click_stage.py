@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from bmi_runtime.encoding.regressors import History
 from bmi_runtime.errors import BadInput
 from bmi_runtime.session.inputs import Inputs
 from bmi_runtime.tasks.click import CentreOutClick
+
+if TYPE_CHECKING:
+    from bmi_runtime.session.core import Session
 
 
 class ClickStage:
@@ -39,6 +42,12 @@ class ClickStage:
         traces = history.traces if history else None
         self.filter = ClickFilter(model, config.state.click_threshold, traces)
         self.intended, self.clicked = 0.0, False
+
+    def respond(self, session: Session, may_decode: bool, decoded: np.ndarray) -> None:
+        """Decode the click beside the movement, and tell whom it concerns."""
+        task, position_m = session.goal.task, session.cursor[: session.space.n_axes]
+        self.decode(may_decode, session.inputs, decoded, task, position_m)
+        self.tell(session.decoding.decoder, task, session.safety.moves and not session.hold)
 
     def decode(self, usable: bool, inputs: Inputs, decoded: np.ndarray, task: Any, position_m: list[float]) -> None:
         """Decode whether a click begins, beside the decoded state of the same bin."""

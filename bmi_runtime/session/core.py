@@ -16,7 +16,7 @@ from bmi_runtime.decoding.base import SessionDecoder
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.intention.registry import Intention
 from bmi_runtime.messages import STAGES, Bin, StepRecord, TrialState, output_dtype, struct_of
-from bmi_runtime.session import block_control, live_parameters
+from bmi_runtime.session import block_control, live_parameters, session_state
 from bmi_runtime.session.adaptation_control import AdaptationController
 from bmi_runtime.session.assist import Assist
 from bmi_runtime.session.blocks import Blocks
@@ -25,7 +25,6 @@ from bmi_runtime.session.decoder_stage import DecoderStage
 from bmi_runtime.session.goal import Goal
 from bmi_runtime.session.inputs import Inputs
 from bmi_runtime.session.learning import Learning
-from bmi_runtime.session.live_parameters import kept, put_back
 from bmi_runtime.session.safety import Safety, SafetyEvent
 from bmi_runtime.session.start_checks import check_model, stimulation_due, stimulation_schedule
 from bmi_runtime.tasks.base import ReachTask
@@ -36,6 +35,11 @@ DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"
 
 def _no_mark(stage: int) -> None:
     """Ignore the end of a stage; the shell puts its stopwatch here, and nothing of it comes back into the step."""
+
+
+def _no_position(given: Any) -> Sequence[float]:
+    """Return the position that units encode where none does."""
+    return ()
 
 
 class Session:
@@ -80,8 +84,7 @@ class Session:
         self.events: list[dict[str, Any]] = []
         self.cursor = [0.0] * (2 * self.space.n_axes)
         self.mark: Callable[[int], None] = _no_mark
-        self.assist, self.hold, self.bins = config.task.assist, False, 0
-        self.gain = config.decoder.gain
+        self.assist, self.gain, self.hold, self.bins = config.task.assist, config.decoder.gain, False, 0
         self._make_parts(config, model)
         self._keep_constants(config)
         if self.blocks:
@@ -103,11 +106,12 @@ class Session:
         """Take out of the configuration what every bin needs."""
         self._n = self.space.n_axes
         self._write_output = struct_of(output_dtype(self.space)).pack_into
-        self._needs_position = "position" in self.model.regressors.names
         self._check_every = max(round(COVARIANCE_CHECK_S / config.bin_s), 1)
         self._miss_policy = config.realtime.miss_policy
         self._bin_s, self._workspace_m = config.bin_s, config.task.workspace_m
         self.intend: Callable[[Any], Sequence[float]] = self.goal.intend
+        position = "position" in self.model.regressors.names
+        self.encoded_position = self.goal.encoded_position if position else _no_position
 
     # -- the parts by the names that others know them by -----------------------------------------------------------
 
@@ -160,69 +164,57 @@ class Session:
     def respond(self, input_bytes) -> StepRecord:
         """Infer the intention, decode, move the cursor, adapt; the bin's record is complete then.
 
+        Three gates stand before the three: `may_decode`, `may_move`, `may_adapt`. Each is asked when it is reached, as
+        what was decoded may freeze the output.
+
         Parameters
         ----------
         input_bytes : bytes-like
             The ``input`` part of a step (`messages.input_dtype`).
         """
-        record, goal, safety = self.record, self.goal, self.safety
-        record.input_bytes[:] = input_bytes
-        given = record.input
+        self.record.input_bytes[:] = input_bytes
+        given = self.record.input
         # what the subject saw while it produced these counts is the cursor and target of the bin before
         intended = self.intend(given)
-        position = goal.encoded_position(given) if self._needs_position else ()
-        usable = self.inputs.take(given, self.bins)
-        behind = given.behind.item() > 0
-        safety.before_decoding(usable)
+        position = self.encoded_position(given)
+        usable, behind = self.inputs.take(given, self.bins), given.behind.item() > 0
+        self.safety.before_decoding(usable)
+
         may_decode = usable and not (behind and self._miss_policy == "coast")
         decoded = self.decoding.decode(may_decode)
         if self.click:
-            self.click.decode(may_decode, self.inputs, decoded, goal.task, self.cursor[: self._n])
-            self.click.tell(self.decoding.decoder, goal.task, safety.moves and not self.hold)
+            self.click.respond(self, may_decode, decoded)
         self.mark(DECODE)
-        may_move = safety.moves and not self.hold and not (behind and self._miss_policy == "hold")
-        assist = self._assist_now()
-        self._move(decoded, intended, not may_move, assist and (assist if safety.plausible(intended) else 0.0))
-        if may_move and not (self.blocks and goal.asks_nothing) and goal.advance():
-            self.decoding.decoder.on_done()
+
+        may_move = self.safety.moves and not self.hold and not (behind and self._miss_policy == "hold")
+        assist = self._move(decoded, intended, may_move)
         self.mark(TASK)
-        may_adapt = self.adapting and usable and safety.adapts and not (self.hold or behind)
-        teaches = may_adapt and goal.teaches(intended)
-        if goal.lag_bins:
-            likelihood = self.learning.adapt_late(self.inputs, position, may_adapt, goal.lag_bins, *goal.late_labels())
-            may_adapt = not math.isnan(likelihood)
-        elif may_adapt := teaches:
-            click = self.click.intended if self.click else 0.0
-            likelihood = self.learning.adapt(self.inputs, intended, position, goal.weighed_labels(), click)
-        else:
-            likelihood = self.learning.pass_by(intended, position)
-        if teaches:
-            self.decoding.learn(intended, self.learning.control.learning_rate)
-        if self.bins % self._check_every == 0:
-            self._repair()
-            self.events += goal.news()
-        if safety.events:
-            self.events += safety.drain()
-        due = self.stimulation and safety.moves and not self.hold
-        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s) if due else []
-        self.events += pulses
-        produced = (decoded, intended, assist, likelihood, may_adapt, bool(pulses))
-        try:
-            self._fill(*produced)
-        except BaseException as error:  # what a task says of itself is not what the record can hold
-            goal.task_failed(error)
-            self._fill(*produced)
+
+        may_adapt = self.adapting and usable and self.safety.adapts and not (self.hold or behind)
+        adapted, likelihood = self._adapt(intended, position, may_adapt)
+        self._gather_events()
+        stimulated = self._stimulate()
+        self._write(decoded, intended, assist, likelihood, adapted, stimulated)
         self.bins += 1
         if self.blocks:
             block_control.after_bin(self, self.blocks, may_move)
         self.mark(ADAPT)
-        return record
+        return self.record
 
     def settle(self) -> None:
         """Do what may wait until the bin's command has left, before the next bin: predicted against achieved."""
         self.events += self.learning.settle(self.inputs, self.bins - 1)
 
-    def _move(self, decoded: np.ndarray, intended: Sequence[float], still: bool, assist: float) -> None:
+    def _move(self, decoded: np.ndarray, intended: Sequence[float], may_move: bool) -> float:
+        """Move the cursor, or let it stand, and advance the task by it; return the assist of the bin."""
+        assist, goal = self._assist_now(), self.goal
+        blended = assist if assist and self.safety.plausible(intended) else 0.0
+        self._place_cursor(decoded, intended, not may_move, blended)
+        if may_move and not (self.blocks and goal.asks_nothing) and goal.advance():
+            self.decoding.decoder.on_done()
+        return assist
+
+    def _place_cursor(self, decoded: np.ndarray, intended: Sequence[float], still: bool, assist: float) -> None:
         """Move the cursor by the decoded velocity, times the gain, blended with the assist; keep it in the workspace.
 
         The gain is of the cursor alone: what was decoded, and what units are taken to encode, stays in its own unit.
@@ -240,6 +232,38 @@ class Session:
         else:
             self.decoding.decoder.set_position(*cursor[:n])
 
+    def _adapt(self, intended: Sequence[float], position: Sequence[float], may_adapt: bool) -> tuple[bool, float]:
+        """Learn from the bin, or from the one whose label is known now; return whether, and its log likelihood."""
+        goal, learning = self.goal, self.learning
+        teaches = may_adapt and goal.teaches(intended)
+        if goal.lag_bins:
+            likelihood = learning.adapt_late(self.inputs, position, may_adapt, goal.lag_bins, *goal.late_labels())
+            adapted = not math.isnan(likelihood)
+        elif adapted := teaches:
+            click = self.click.intended if self.click else 0.0
+            likelihood = learning.adapt(self.inputs, intended, position, goal.weighed_labels(), click)
+        else:
+            likelihood = learning.pass_by(intended, position)
+        if teaches:
+            self.decoding.learn(intended, learning.control.learning_rate)
+        return adapted, likelihood
+
+    def _gather_events(self) -> None:
+        """Take in what happened in the bin; now and then look for lost covariances."""
+        if self.bins % self._check_every == 0:
+            self._repair()
+            self.events += self.goal.news()
+        if self.safety.events:
+            self.events += self.safety.drain()
+
+    def _stimulate(self) -> bool:
+        """Let the pulses that are due in the next bin be events, unless the output stands still; return whether any."""
+        if not self.stimulation or self.hold or not self.safety.moves:
+            return False
+        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s)
+        self.events += pulses
+        return bool(pulses)
+
     def _assist_now(self) -> float:
         return self.assist and self.fading.faded(self.assist, self.bins, self.goal.task)
 
@@ -247,6 +271,14 @@ class Session:
         if lost := self.learning.repair():
             self.events.append({"name": "covariance-lost", "units": lost})
             self.safety.handle(SafetyEvent.FAULT)
+
+    def _write(self, *produced: Any) -> None:
+        """Write the bin's output into the record (the arguments of :meth:`_fill`)."""
+        try:
+            self._fill(*produced)
+        except BaseException as error:  # what a task says of itself is not what the record can hold
+            self.goal.task_failed(error)
+            self._fill(*produced)
 
     def _fill(
         self,
@@ -302,41 +334,13 @@ class Session:
         self.fading.begin(self.bins, self.goal.task)
         self.events += events
 
-    # -- state -----------------------------------------------------------------------------------------------------
-
     def snapshot(self) -> dict[str, Any]:
         """Return copies of everything that the next step depends on: a session restored from it goes on to the bit."""
-        return {
-            "bins": self.bins,
-            **self.learning.snapshot(),
-            **self.decoding.snapshot(),
-            **self.goal.snapshot(),
-            "cursor": list(self.cursor),
-            "safety": self.safety.snapshot(),
-            "live": kept(self),
-            "rng": _rng_state(self.rng),
-            **({"click": self.click.filter.snapshot()} if self.click else {}),
-            **({"blocks": self.blocks.snapshot() | {"fade_from": list(self.fading.start)}} if self.blocks else {}),
-        }
+        return session_state.snapshot(self)
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
-        self.bins = snapshot["bins"]
-        self.learning.restore_model(snapshot)
-        self.decoding.restore(snapshot)
-        self.goal.restore_kinds(snapshot)
-        if self.blocks:
-            self.blocks.restore(snapshot["blocks"])
-            self.fading.start = tuple(snapshot["blocks"]["fade_from"])
-        if snapshot["task"] is not None:
-            self.goal.task.restore(snapshot["task"])
-        self.cursor[:] = snapshot["cursor"]
-        self.learning.restore(snapshot)
-        self.safety.restore(snapshot["safety"])
-        put_back(self, snapshot["live"])
-        self.rng.bit_generator.state = _rng_parse(snapshot["rng"])
-        if self.click:
-            self.click.restore(snapshot["click"], self.decoding.model, self.decoding.decoder)
+        session_state.restore(self, snapshot)
 
 
 def warm_up(config: Config) -> None:
@@ -347,13 +351,3 @@ def warm_up(config: Config) -> None:
     empty = Bin(*config.layout)
     for _ in range(3):
         session.step(empty.bytes)
-
-
-def _rng_state(rng: np.random.Generator) -> dict[str, Any]:
-    """Return a generator's state with its 128-bit integers as text (msgpack holds 64 bits)."""
-    state = dict(rng.bit_generator.state)
-    return state | {"state": {key: str(value) for key, value in state["state"].items()}}
-
-
-def _rng_parse(state: dict[str, Any]) -> dict[str, Any]:
-    return state | {"state": {key: int(value) for key, value in state["state"].items()}}

@@ -35,18 +35,15 @@ def lineage(folder: pathlib.Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder: give the one that holds the recordings")
-    rows = [entry(path) for path in sorted(folder.glob("*.mcap"))]
-    unread = [{"file": pathlib.Path(row["path"]).name, "why": row["error"]} for row in rows if "error" in row]
-    read = sorted((row for row in rows if "error" not in row), key=lambda row: row["created_s"])
+    read, unread = _entries(folder)
     if not read:
         raise BadInput(f"{folder} holds no recording that can be read")
     models = [_model(pathlib.Path(row["path"])) for row in read]
     sessions, changes = [], []
     for number, row in enumerate(read):
         before = _before(read, number)
-        change = _change(models[before], models[number]) if before is not None else {}
-        changes.append(change)
-        sessions.append(_session(row, pathlib.Path(read[before]["path"]) if before is not None else None, change))
+        changes.append(_change(models[before], models[number]) if before is not None else {})
+        sessions.append(_session(row, pathlib.Path(read[before]["path"]) if before is not None else None, changes[-1]))
     units = _units(models, changes)
     moved = [session["weight_change"] for session in sessions if session["weight_change"] is not None]
     return {
@@ -55,6 +52,13 @@ def lineage(folder: pathlib.Path) -> dict[str, Any]:
         "carry_sd": float(np.median(moved)) if moved else None,
         "unread": unread,
     }
+
+
+def _entries(folder: pathlib.Path) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Return the recordings of a folder that can be read, oldest first, and which cannot, with the reason."""
+    rows = [entry(path) for path in sorted(folder.glob("*.mcap"))]
+    unread = [{"file": pathlib.Path(row["path"]).name, "why": row["error"]} for row in rows if "error" in row]
+    return sorted((row for row in rows if "error" not in row), key=lambda row: row["created_s"]), unread
 
 
 def _before(rows: list[dict[str, Any]], number: int) -> int | None:

@@ -97,7 +97,7 @@ class OpenLoopSession(Session):
     def _assist_now(self) -> float:
         return float(self._shown["assist"])
 
-    def _move(self, *_decoded: Any) -> None:
+    def _place_cursor(self, *_decoded: Any) -> None:
         """Put the cursor where it was seen, whatever was decoded."""
         self.cursor[:] = self._shown["cursor"].tolist()
         self.decoder.set_position(*self.cursor[: self.space.n_axes])

@@ -82,35 +82,44 @@ def _key(text: str) -> str:
     return text.partition("=")[0].strip()
 
 
+OTHER_DECODER = ("decoder.kind", "decoder.fitted_file", "decoder.options")
+FRESH = {  # setting that is named: the parts of a snapshot that are taken from the new session then
+    **dict.fromkeys(ASKS_INTENTION, ("intention_kind", "intention")),
+    **dict.fromkeys(OTHER_DECODER, ("decoder_settings",)),
+    "decoder.frozen_model": ("decoder_model",),
+}
+
+
 def _asked(session: Session, snapshot: dict[str, Any], named: set[str]) -> dict[str, Any]:
     """Return a recorded snapshot with what the settings of these names change taken from the new session."""
     fresh = session.snapshot()
-    recorded_kind = snapshot.get("decoder_settings", fresh["decoder_settings"])
-    given = dict(snapshot)
-    if "adapter.enabled" in named:
-        given["live"] = _fresh_live(snapshot["live"], session)
-    if "session.left_out" in named and isinstance(given["live"], dict):
-        given["live"] = {key: value for key, value in given["live"].items() if key != "session.left_out"}
-    given["decoder_settings"] = recorded_kind | {
-        name: value for name, value in fresh["decoder_settings"].items() if f"decoder.{name}" in named
+    given = snapshot | {
+        "live": _asked_live(snapshot["live"], session, named),
+        "oversight": _asked_oversight(snapshot["oversight"], fresh["oversight"], named),
+        "decoder_settings": snapshot.get("decoder_settings", fresh["decoder_settings"])
+        | {name: value for name, value in fresh["decoder_settings"].items() if f"decoder.{name}" in named},
     }
-    if "adapter.learning_rate" in named:
-        given["oversight"] = given["oversight"] | {"rate": fresh["oversight"]["rate"]}
-    if "adapter.schedule" in named:
-        given["oversight"] = given["oversight"] | {"schedule": fresh["oversight"]["schedule"]}
-    if not named.isdisjoint(ASKS_INTENTION):
-        given |= {name: fresh[name] for name in ("intention_kind", "intention")}
-    if "decoder.frozen_model" in named:
-        given["decoder_model"] = fresh["decoder_model"]
+    given |= {part: fresh[part] for setting in named for part in FRESH.get(setting, ())}
     if not named.isdisjoint(OTHER_DECODER):  # its state is its own; it begins where the cursor is
-        given["decoder_settings"] = fresh["decoder_settings"]
         session.decoder.set_position(*snapshot["cursor"][: session.space.n_axes])
         given["decoder"] = session.decoder.snapshot()
     if any(name.startswith("encoding.") for name in named):
-        model = _initial_model(session.config)
-        given["model"] = model.state()
-        given["oversight"] = fresh["oversight"]
+        given |= {"model": _initial_model(session.config).state(), "oversight": fresh["oversight"]}
     return given
+
+
+def _asked_live(recorded: Any, session: Session, named: set[str]) -> Any:
+    """Return the recorded live parameters without those that the settings of these names change."""
+    live = _fresh_live(recorded, session) if "adapter.enabled" in named else recorded
+    if "session.left_out" in named and isinstance(live, dict):
+        live = {key: value for key, value in live.items() if key != "session.left_out"}
+    return live
+
+
+def _asked_oversight(recorded: dict[str, Any], fresh: dict[str, Any], named: set[str]) -> dict[str, Any]:
+    """Return the recorded learning rate and schedule, or the new session's where the settings name them."""
+    settings = {"adapter.learning_rate": "rate", "adapter.schedule": "schedule"}
+    return recorded | {part: fresh[part] for setting, part in settings.items() if setting in named}
 
 
 def _fresh_live(recorded: Any, session: Session) -> Any:
@@ -118,9 +127,6 @@ def _fresh_live(recorded: Any, session: Session) -> Any:
     if isinstance(recorded, dict):
         return recorded | {"adapter.enabled": session.adapting}
     return [session.adapting, *recorded[1:]]
-
-
-OTHER_DECODER = ("decoder.kind", "decoder.fitted_file", "decoder.options")
 
 
 def _initial_model(config: Config) -> EncodingModel:

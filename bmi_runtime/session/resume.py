@@ -150,32 +150,43 @@ def _tail(data, contents: Contents) -> Tail | None:
     if not found:
         return None
     start = found[-1][1]
-
-    def content(offset: int, size: int) -> dict[str, Any]:
-        return unpack(bytes(data[offset + frames.MESSAGE_HEAD.size : offset + size]))
-
-    commands: dict[int, list[dict[str, Any]]] = {}
-    for channel, offset, size in contents.messages:
-        if offset > start and topics[channel] == "command":
-            message = content(offset, size)
-            if "set" in message:
-                commands.setdefault(int(message["bin"]), []).append({"set": message["set"], "value": message["new"]})
-    frame = np.dtype([("head", f"V{frames.MESSAGE_HEAD.size}"), ("step", opening.layout.dtype)])
-    runs = [np.frombuffer(data, frame, length, offset)["step"] for offset, length in contents.step_runs]
-    behind = [run for run, (offset, _) in zip(runs, contents.step_runs, strict=True) if offset > start]
-    steps = np.concatenate(behind) if behind else np.empty(0, opening.layout.dtype)
-    snapshot = content(*found[-1][1:])
-    last = runs[-1][-1]["input"] if runs else None
+    snapshot = _content(data, found[-1])
+    later = [_content(data, place) for place in contents.messages if place[1] > start and topics[place[0]] == "command"]
+    steps, newest = _steps_behind(data, contents, start)
     known = snapshot.get("shell", {})
     return Tail(
         opening.header,
         snapshot,
         steps,
-        commands,
-        known.get("last_bin_index") if last is None else int(last["bin_index"]),
-        known.get("last_segment", 0) if last is None else int(last["segment"]),
-        known.get("last_host_ns", 0) if last is None else int(last["host_time_ns"]),
+        _settings(later),
+        known.get("last_bin_index") if newest is None else int(newest["bin_index"]),
+        known.get("last_segment", 0) if newest is None else int(newest["segment"]),
+        known.get("last_host_ns", 0) if newest is None else int(newest["host_time_ns"]),
     )
+
+
+def _content(data, place: tuple[int, int, int]) -> dict[str, Any]:
+    """Return what the message at one place (channel, first byte, size) says."""
+    _, offset, size = place
+    return unpack(bytes(data[offset + frames.MESSAGE_HEAD.size : offset + size]))
+
+
+def _settings(commands: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Return the commands that set something, by the bin that they took effect in."""
+    by_bin: dict[int, list[dict[str, Any]]] = {}
+    for command in commands:
+        if "set" in command:
+            by_bin.setdefault(int(command["bin"]), []).append({"set": command["set"], "value": command["new"]})
+    return by_bin
+
+
+def _steps_behind(data, contents: Contents, start: int) -> tuple[np.ndarray, Any]:
+    """Return the steps behind one byte, and the input of the newest step of all (None where there is none)."""
+    layout = contents.opening.layout.dtype
+    frame = np.dtype([("head", f"V{frames.MESSAGE_HEAD.size}"), ("step", layout)])
+    runs = [np.frombuffer(data, frame, length, offset)["step"] for offset, length in contents.step_runs]
+    behind = [run for run, (offset, _) in zip(runs, contents.step_runs, strict=True) if offset > start]
+    return np.concatenate(behind) if behind else np.empty(0, layout), runs[-1][-1]["input"] if runs else None
 
 
 def session_at(config: Config, snapshot: dict[str, Any]) -> Session:
