@@ -101,13 +101,18 @@ class ReadoutPilot:
 
 
 def _autocorrelation(scores: np.ndarray, known: np.ndarray, lags: int) -> np.ndarray:
-    """Return the autocorrelation (lags, modes) of scores (bins, modes, outputs), tapered against its noise."""
+    """Return the autocorrelation (lags, modes) of scores (bins, modes, outputs), tapered against its noise.
+
+    Scores of bins that are not known are 0, so that products with them add nothing; only the divisor counts pairs.
+    """
+    bins, modes, outputs = scores.shape
+    flat = np.ascontiguousarray(scores).reshape(bins, modes * outputs)
     variance = (scores[known] ** 2).mean(axis=(0, 2)) + 1e-300
-    found = np.zeros((lags, scores.shape[1]))
+    found = np.zeros((lags, modes))
     for lag in range(1, lags + 1):
-        pairs = known[lag:] & known[:-lag]
-        if pairs.any():
-            found[lag - 1] = (scores[lag:] * scores[:-lag])[pairs].mean(axis=(0, 2)) / variance
+        pairs = np.count_nonzero(known[lag:] & known[:-lag])
+        products = np.einsum("ij,ij->j", flat[lag:], flat[:-lag]).reshape(modes, outputs).sum(axis=1)
+        found[lag - 1] = products / (max(pairs, 1) * outputs) / variance
     return found * (1.0 - np.arange(1, lags + 1) / (lags + 1.0))[:, None]
 
 

@@ -33,6 +33,7 @@ NOT_RUN = {  # pattern of commands: why
     r"wu_midterm|stevenson|winny|M1\.mat|m1\.npz|monday\.n|tracking\.npz": "data of others; tests/real reads them",
     r"pause_correct|mine\.mat|\.gdf": "data of others; tests/sources reads some of the kind",
     r"session\.lab|mean-direction|decoders mine|straight|task\.kind=line": "a part of somebody else's; tests/session",
+    r"population-vector|own\.mcap": "the decoder that the page has its reader write; tests/docs/test_pages.py",
     r"rig\.toml|session\.toml$|best\.toml$|check\.mcap|\.onnx": "files that the page has its reader make",
     r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan (fit|FIT|--pilot)": "minutes; tests/perturbation go the same way",
     r"figures|study|--seeds 8|--closed-loop|branches": "minutes; the benchmarks and tests of the module",
@@ -73,6 +74,7 @@ STANDS_FOR = {
     "FILE": "session.mcap", "DESIGN.npz": "design.npz", "train.npz": "session.npz", "test.npz": "session.npz",
     "first.mcap": "session.mcap", "calibration.mcap": "session.mcap", "live.mcap": "session.mcap",
     "pilot.mcap": "session.mcap", "monday.mcap": "session.mcap", "before.mcap": "session.mcap",
+    "mine.npz": "session.npz",
 }  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """The documentation: every link resolves, every example of the general pages runs."""
 
+import json
 import os
 import pathlib
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -80,6 +82,38 @@ def test_every_command_has_the_options_that_the_page_gives_it(page):
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         given = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z][\w-]*", word)}
         assert given <= known | {"--help", "-h"}, f"{page.name}: {line}: {given - known}"
+
+
+def test_the_site_has_every_page_in_its_menu_and_every_module_in_its_reference():
+    menu = (ROOT / ".ci" / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    pages = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".md", ".ipynb")}
+    assert {name for name in pages if name not in menu} == set()
+    reference = runpy.run_path(str(ROOT / ".ci" / "reference.py"))
+    found = reference["modules"]()
+    assert all(found.values()), "a package of the reference has no module"
+    named = set((ROOT / "docs" / "reference.md").read_text(encoding="utf-8").split("`"))
+    wanted = {name for name in named if name.startswith("bmi_runtime.")}
+    modules = {name for names in found.values() for name in names}
+    assert {name for name in wanted if name not in modules and name.rpartition(".")[0] not in modules} == set()
+
+
+def test_the_readme_leads_from_own_arrays_and_an_own_decoder_to_a_session(tmp_path, monkeypatch):
+    """The two examples of the first page, as they stand: the file is read, the decoder's session reaches targets."""
+    import numpy as np
+
+    data, decoder = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    exec(data, {"np": np, "counts": rng.poisson(0.5, (2000, 20)), "velocity": rng.normal(size=(2000, 2))})
+    assert "20" in bmi(tmp_path, "inspect mine.npz")
+    (tmp_path / "mine.py").write_text(f"import numpy as np\n\n\n{decoder}")
+    told = tmp_path / "mine-0.1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")
+    (told / "entry_points.txt").write_text("[bmi_runtime.decoders]\nmy-own = mine:PopulationVector\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = "run --headless --speed max --duration 10 --seed 1 --record none --set decoder.kind=my-own --json"
+    assert json.loads(bmi(tmp_path, run).splitlines()[-1])["successes"] >= 8
 
 
 @pytest.mark.parametrize("name", ["first_ten_minutes", "howto", "decoding", "fokker_planck", "own_data_and_decoder"])
