@@ -143,10 +143,14 @@ class BinRing:
             pieces = max(round(self.bin_ns / width), 1) if width else 0
         return pieces if abs(pieces * width - self.bin_ns) <= SAME_WIDTH * self.bin_ns else 0
 
+    def piece_of(self, packet: Packet, pieces: int) -> int:
+        """Return which piece since the grid's origin a packet is, of so many in a bin."""
+        return round((packet.from_ns - self.origin_ns) * pieces / self.bin_ns)  # type: ignore[operator]
+
     def _align(self, packet: Packet, pieces: int) -> int:
         """Return the bin of a packet that is a whole part of one; the grid follows its sender."""
         assert self.origin_ns is not None
-        place = round((packet.from_ns - self.origin_ns) * pieces / self.bin_ns)
+        place = self.piece_of(packet, pieces)
         self.origin_ns += packet.from_ns - (self.origin_ns + place * self.bin_ns // pieces)
         return place // pieces
 

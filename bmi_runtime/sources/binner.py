@@ -215,7 +215,7 @@ class Binner:
             return
         ring.skip_to(max(ring.index_of(ring.newest_ns), ring.next))
         ring.forget_late()
-        self._gap = 0
+        self._gap = self.clock.segment = 0
         self.tally.begin_here()
 
     def drop_backlog(self, now_ns: int) -> None:

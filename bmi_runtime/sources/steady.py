@@ -16,7 +16,7 @@ WIDEST_DRIFT = 0.02  # the pace may differ this much from the nominal one and st
 AGREE = 0.1  # two estimates of a pace that is another one
 SHORT, LONG = (0.4e9, 100, 0.05), (4e9, 800, 0.025)  # stretches that tell a pace: ns, entries, and what is another one
 MOST_JITTER_NS = 250e6
-RECENT = 4  # as many stamps in a row ahead of the count: entries are missing
+RECENT = 6  # as many stamps in a row ahead of the count: entries are missing
 
 
 class SteadyStream:
@@ -110,8 +110,13 @@ class SteadyStream:
         return min(max(PULL * ahead, -most), most)
 
     def _hole(self, ahead: float) -> int:
-        """Return how many entries are missing: the last few stamps are all ahead, and by more than jitter explains."""
-        least = min(*self._ahead, ahead) if len(self._ahead) == RECENT else 0.0
+        """Return how many entries are missing: the last few stamps are all ahead, and by more than jitter explains.
+
+        A sender that was held up and catches up is ahead, too, but with every entry less: nothing of it is missing.
+        """
+        if len(self._ahead) < RECENT or max(self._ahead) - ahead > 0.5 * self.width_ns:
+            return 0
+        least = min(*self._ahead, ahead)
         if least <= max(0.5 * self.width_ns, 4.0 * self.jitter_ns):
             return 0
         return round(least / self.width_ns)

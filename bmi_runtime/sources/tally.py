@@ -124,7 +124,7 @@ class SourceTally:
     def begin_here(self) -> None:
         """Forget what was late or skipped, and the events of it: before now data were only listened to."""
         self.late = 0
-        for name in ("late", "late_dropped", "skipped_bins"):
+        for name in ("late", "late_dropped", "skipped_bins", "segments"):
             self.totals.pop(name, None)
         self.events = [event for event in self.events if event["name"] in HEARD_BEFORE]
 

@@ -39,7 +39,10 @@ class WaitObserver:
             return
         ring = self.ring
         late_ns, width_ns = packet.host_ns - self.clock.host_ns(packet.until_ns), packet.until_ns - packet.from_ns
-        if not pieces and not self._on_grid(packet.until_ns, width_ns):
+        if pieces > 1:
+            if ring.piece_of(packet, pieces) % pieces != pieces - 1 and not self.wait.young:
+                return  # the last piece completes a bin: one delay a bin, however many pieces it comes in
+        elif not pieces and not self._on_grid(packet.until_ns, width_ns):
             within = ring.index_of(packet.from_ns) == ring.index_of(packet.until_ns)
             if within and not self.wait.young:
                 return  # it completes no bin; while little is known it tells of those to come

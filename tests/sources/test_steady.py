@@ -195,6 +195,44 @@ def test_missing_entries_leave_a_hole_of_their_size():
     assert len(holes) == 1 and holes[0][1] - holes[0][0] == pytest.approx(3e6, rel=0.02) and stream.missing == 3
 
 
+def held_up(stamps, at, for_entries, pace):
+    """Return stamps (widths) of a sender that stood still at some entries and caught up, one entry each `pace`."""
+    stamps = np.array(stamps, float)
+    for begun, long in zip(at, for_entries):
+        stamps[begun:] = np.maximum(stamps[begun:], stamps[begun] + long + pace * np.arange(stamps.size - begun))
+    return stamps
+
+
+@pytest.mark.parametrize("pace", [0.0, 0.1, 0.4, 0.8])
+def test_a_sender_that_is_held_up_and_catches_up_has_lost_nothing(pace):
+    """A processor taken away for 2 to 18 ms, then entry upon entry until nothing is owed; jitter of 0.05 ms besides."""
+    rng = np.random.default_rng(5)
+    at = np.arange(500, 20_000, 400) + rng.integers(0, 200, 49)
+    stamps = held_up(np.arange(1.0, 20_001), at, rng.uniform(2, 18, at.size), pace) + rng.uniform(0, 0.05, 20_000)
+    stream = SteadyStream(1e6)
+    pieces = np.array([stream.place(round(stamp * 1e6)) for stamp in np.maximum.accumulate(stamps)])
+    assert stream.missing == 0 and np.all(pieces[1:, 0] == pieces[:-1, 1])
+    assert np.abs(pieces[:, 1] * 1e-6 - np.arange(1, 20_001))[100:].max() < 1.0
+
+
+def test_a_stall_every_six_seconds_makes_no_bin_stale_once_it_is_known():
+    """The waiting time remembers bins, not entries: of entries of 1 ms the last four thousand are four seconds."""
+    true = np.arange(1.0, 40_001)
+    stamps = held_up(true, range(3000, 39_000, 6000), [12] * 6, 0.1)
+    counts = np.random.default_rng(2).poisson(0.02, (true.size, UNITS))
+    feed, config, arguments = by_redis(counts, 0.001, stamps * 1e6, [])
+    rows, _ = deliver(feed, [(HOST + round(t * 1e6) + 300_000, a) for t, a in zip(stamps, arguments)], config)
+    assert (rows["stale"][2000:-20] > 0).sum() == 0  # two stalls have been seen
+
+
+def test_entries_lost_while_the_sender_was_held_up_are_missed():
+    """It stood for 9 ms, gave up four entries, and caught up with the other five."""
+    stamps = np.delete(held_up(np.arange(1.0, 3001), [1000], [9], 0.1), range(1000, 1004))
+    stream = SteadyStream(1e6)
+    pieces = np.array([stream.place(round(stamp * 1e6)) for stamp in stamps])
+    assert stream.missing == 4 and pieces[-1, 1] * 1e-6 == pytest.approx(3000, abs=0.1)
+
+
 def test_bursts_are_jitter_not_loss():
     """512 samples a second handed over 32 at a time, each stamped when it was handed over."""
     rng = np.random.default_rng(1)
