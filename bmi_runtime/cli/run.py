@@ -157,7 +157,7 @@ def _supervised(assignment, as_json, source_command, headless):
             for name, command in commands.items()
             if command
         )
-        return Supervisor(assignment, work, screen, helpers).run()
+        return Supervisor(assignment, work, screen, helpers, assignment.config.realtime.hung_after_s).run()
 
 
 def _stability_command(assignment):

@@ -72,5 +72,8 @@ class RealtimeConfig(Section):
     core: int = Field(-1, ge=-1)
     fifo_priority: int = Field(0, ge=0, le=99)
     lock_memory: bool = True
+    hung_after_s: float = Field(
+        10.0, ge=0.0, description="a runtime that completes no bin for so long is killed and started again; 0: never"
+    )
     late_policy: Literal["next", "drop"] = "next"
     miss_policy: Literal["skip-adaptation", "coast", "hold"] = "skip-adaptation"

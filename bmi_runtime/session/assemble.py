@@ -17,6 +17,7 @@ from bmi_runtime.recording.model_file import load_model
 from bmi_runtime.recording.provenance import provenance
 from bmi_runtime.recording.writer import RecordingWriter
 from bmi_runtime.session.core import Session, warm_up
+from bmi_runtime.session.heartbeat import Heartbeat, Place
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.output import Outputs
 from bmi_runtime.session.resume import Resumption
@@ -75,6 +76,7 @@ def assemble(
     published: bool | None = None,
     must_record: bool = True,
     on_snapshot: Callable[[int], None] | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> Loop:
     """Return a loop that is ready to run: kernels warm, sockets bound, source open, recording begun.
 
@@ -90,7 +92,7 @@ def assemble(
         Whether to open telemetry, control and output sockets; by default in real time only.
     must_record : bool
         False: a recording that cannot be begun is no reason not to run; the loop's ``recording_failed`` says why.
-    on_snapshot : callable, optional
+    on_snapshot, heartbeat : optional
         See `Loop`.
     """
     told: list[str] = []
@@ -103,11 +105,23 @@ def assemble(
         sockets = _sockets(config, opened) if config.telemetry.enabled and published else (None, None, None)
         telemetry, control, output = sockets
         opened.callback(source.close)
+        heartbeat = heartbeat or Heartbeat()
+        heartbeat.beat(Place.CONNECTING)
         source.open()
+        heartbeat.beat(Place.PREPARING)
         recorder, failed = _recorder(session, resumed, path, must_record)
         opened.pop_all()
     loop = Loop(
-        session, source, recorder, telemetry, control, speed, output=output, resumed=resumed, on_snapshot=on_snapshot
+        session,
+        source,
+        recorder,
+        telemetry,
+        control,
+        speed,
+        output=output,
+        resumed=resumed,
+        on_snapshot=on_snapshot,
+        heartbeat=heartbeat,
     )
     loop.tally.recording_failed = failed
     loop.opening_events += [{"name": "model-loaded", "text": text} for text in told]

@@ -226,6 +226,13 @@ class Goal:
         task.begin()
         self.task_kind, self.task = FALLBACK_TASK, task
 
+    def without_others(self, why: str) -> None:
+        """Let the project's own task and intention take over from those of other packages, with an event each."""
+        if self._foreign_intention:
+            self._intention_failed(RuntimeError(why))
+        if not registry.is_own(type(self.task)):
+            self.task_failed(RuntimeError(why))
+
     def prepare_task(self, kind: str) -> tuple[str, ReachTask]:
         """Make another task that goes on counting from the one that runs.
 

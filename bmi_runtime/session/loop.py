@@ -12,6 +12,7 @@ from bmi_runtime.messages import STAGES, Bin
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.device_triggers import DeviceTriggers
 from bmi_runtime.session.event_limiter import EventLimiter
+from bmi_runtime.session.heartbeat import Heartbeat, Place
 from bmi_runtime.session.operator_commands import OperatorCommands
 from bmi_runtime.session.pacing import NoPacer, Pacer
 from bmi_runtime.session.status import Status
@@ -41,6 +42,8 @@ class Loop:
         When this loop goes on where a recording ended.
     on_snapshot : callable or None
         Called with the first byte of each snapshot in the recording.
+    heartbeat : Heartbeat, optional
+        Told in every bin where the loop is; its supervisor looks at it.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Loop:
         output=None,
         resumed=None,
         on_snapshot=None,
+        heartbeat=None,
     ):
         self.session, self.source = session, source
         self.recorder, self.telemetry, self.control, self.on_bin = recorder, telemetry, control, on_bin
@@ -72,6 +76,8 @@ class Loop:
         self.on_trouble: Callable[[str], None] = lambda text: None
         self._bin_ns = round(config.bin_s * 1e9)
         self._snapshot_every = max(round(config.recording.snapshot_s / config.bin_s), 1)
+        self.heartbeat = heartbeat or Heartbeat()
+        self._cell = self.heartbeat.cell
         self._marks, self._begun, self._missed = [0] * len(STAGES), 0, 0
         self._stimulates, self._knows_completion = isinstance(source, Stimulates), isinstance(source, KnowsCompletion)
         self._alarms = EventLimiter(config.bin_s)
@@ -85,14 +91,18 @@ class Loop:
         """Run until `bins` are done (0: until stopped or the source ends)."""
         self._start()
         try:
+            waits_in, beat = Place.FIRST_BIN, self.heartbeat.beat
             while self.running and (not bins or self.session.bins < bins):
                 lateness_ns = self.pacer.wait()
+                beat(Place.COMMANDS)
                 self._take_commands()
+                beat(waits_in)
                 asked_ns = time.monotonic_ns()
                 self.bin.fields.segment[0] = 0
                 if not self.source.next_bin(self.bin, self.session.cursor, self.session.task.target):
                     break
                 self._one_bin(lateness_ns, asked_ns)
+                waits_in = Place.SOURCE
                 if self.session.blocks and self.session.blocks.over:
                     break
         finally:
@@ -133,6 +143,7 @@ class Loop:
 
     def _one_bin(self, lateness_ns: int, asked_ns: int) -> None:
         begin = self._begun = time.monotonic_ns()
+        self.heartbeat.beat(Place.DECODE)
         # a source that waits for data says when the bin's were complete; one that makes them is timed from the question
         completed_ns = self._completed_ns(asked_ns if self.source.paced else begin)
         self._marks[SOURCE] = max(begin - completed_ns, 0)
@@ -164,6 +175,7 @@ class Loop:
         now = time.monotonic_ns()
         self._marks[stage] = now - self._begun
         self._begun = now
+        self._cell[0] = now << 4 | stage + 1  # as `Heartbeat.beat`, without the call
 
     def _time(self, record, begin: int, lateness_ns: int) -> int:
         """Write the bin's durations into its record; return that from its deadline (or arrival) on."""

@@ -5,7 +5,8 @@ the warm standby. A runtime that is killed is forked again, restores the last sn
 behind it again, and goes on in a new recording that names the old one.
 
 The runtime tells how it stands through a pipe that it never waits on (`Report`), so neither a frozen supervisor nor a
-stopped terminal can hold the loop up.
+stopped terminal can hold the loop up. One that says nothing because a part of it never returns is known by its
+`heartbeat`: it is killed, and started again like one that died.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
+from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
 
 END_WITHIN_S = 1.5
 QUICK_DEATH_S = 5.0
@@ -38,10 +40,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Report:
-    """The runtime's end of the pipe to its supervisor: one JSON object a line; what does not fit is dropped."""
+    """The runtime's end of the pipe to its supervisor: one JSON object a line; what does not fit is dropped.
 
-    def __init__(self, pipe: int):
-        self.pipe = pipe
+    Parameters
+    ----------
+    pipe : int
+    heartbeat : Heartbeat, optional
+        Where the supervisor looks whether it moves.
+    """
+
+    def __init__(self, pipe: int, heartbeat: Heartbeat | None = None):
+        self.pipe, self.heartbeat = pipe, heartbeat
         os.set_blocking(pipe, False)
 
     def send(self, **message: Any) -> None:
@@ -143,6 +152,7 @@ class RuntimeStatus:
     result: dict[str, Any] | None = None
     stopped_by_operator: bool = False
     failure: dict[str, Any] | None = None
+    hung_in: Place | None = None
 
 
 @dataclasses.dataclass
@@ -157,6 +167,7 @@ class RuntimeJob:
     fallback: bool = False
     why: str = ""
     cautious: bool = False  # the same death twice: go on with the last decoder that completed a bin before
+    bare: bool = False  # and a third time: without anybody else's task and intention, too
 
 
 class Supervisor:
@@ -171,10 +182,15 @@ class Supervisor:
     screen : object
         ``say(text)`` and ``advance(bins)``, toward the operator.
     helpers : sequence of ChildProcess
+    hung_after_s : float
+        A runtime that does not move for so long is killed and started again; 0: never.
     """
 
-    def __init__(self, assignment: RuntimeJob, work, screen, helpers: tuple[ChildProcess, ...] = ()):
+    def __init__(
+        self, assignment: RuntimeJob, work, screen, helpers: tuple[ChildProcess, ...] = (), hung_after_s: float = 0.0
+    ):
         self.assignment, self.work, self.screen, self.helpers = assignment, work, screen, helpers
+        self.hung_after_s, self._told_waiting = hung_after_s, False
         self.runtime = RuntimeStatus()
         self.pid, self.pipe, self._unread = 0, -1, b""
         self.recordings: list[str] = []
@@ -211,12 +227,26 @@ class Supervisor:
             self._take_signals()
         if self.pipe in ready:
             self._take_reports()
+        self._look_whether_it_moves()
         if self._ending_s is not None and self.pid and time.monotonic() >= self._ending_s:
             os.kill(self.pid, signal.SIGKILL)
             self._ending_s = time.monotonic() + END_WITHIN_S
         if self._ending_s is None:
             for helper in self.helpers:
                 helper.restart_if_dead(self.screen.say)
+
+    def _look_whether_it_moves(self) -> None:
+        """Kill a runtime that hangs. Where it may rightly wait, say so once."""
+        self.watch.look(time.monotonic())
+        limit_s, runtime = self.hung_after_s, self.runtime
+        if not self.pid or not limit_s or runtime.hung_in is not None or self._ending_s is not None:
+            return
+        if self.watch.hangs(limit_s, self.restarts > 0):
+            runtime.hung_in = self.watch.place
+            os.kill(self.pid, signal.SIGKILL)
+        elif self.watch.waits(limit_s) and not self._told_waiting:
+            self._told_waiting = True
+            self.screen.say(f"no bin for {self.watch.still_s:.0f} s: {WHERE[self.watch.place]}; Ctrl-C ends it")
 
     def _take_signals(self) -> None:
         for number in os.read(self._wake_up, 512):
@@ -269,14 +299,16 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is here now stays shared with the child: its collector never looks at it
         parent = os.getpid()
+        heartbeat = Heartbeat()
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            os._exit(self._in_child(parent, writing))
+            os._exit(self._in_child(parent, Report(writing, heartbeat)))
         os.close(writing)
         self.pid, self.pipe, self._unread, self._started_s = pid, reading, b"", time.monotonic()
+        self.watch, self._told_waiting = Watch(heartbeat, self._started_s), False
 
-    def _in_child(self, parent: int, pipe: int) -> int:
+    def _in_child(self, parent: int, report: Report) -> int:
         status = CRASHED
         try:
             signal.set_wakeup_fd(-1)
@@ -285,7 +317,7 @@ class Supervisor:
             os.setpgid(0, 0)
             _death_with_parent()()
             if os.getppid() == parent:
-                status = self.work(self.assignment, Report(pipe))
+                status = self.work(self.assignment, report)
         except BaseException:
             with contextlib.suppress(BaseException):
                 sys.excepthook(*sys.exc_info())
@@ -298,18 +330,29 @@ class Supervisor:
         runtime = self.runtime
         if runtime.result or self._ending_s is not None or (runtime.failure and "error" in runtime.failure):
             return
-        outside = status < 0 and -status in KILLED_FROM_OUTSIDE and runtime.ready
-        quick = time.monotonic() - self._started_s < QUICK_DEATH_S
-        self._quick_deaths = self._quick_deaths + 1 if quick and not outside else 0
+        cause, outside = self._cause(status), self._from_outside(status)
+        self._quick_deaths = self._quick_deaths + 1 if self._was_quick() and not outside else 0
         if self._quick_deaths >= QUICK_DEATHS:
-            runtime.failure = {"error": f"the runtime died {QUICK_DEATHS} times at once ({self._cause(status)})"}
+            runtime.failure = {"error": f"the runtime died {QUICK_DEATHS} times at once ({cause})"}
             return
-        cause = self._cause(status)
-        again = cause == self._last_death and not outside
-        self._last_death = "" if outside else cause
+        of_its_own = not outside and (runtime.hung_in is None or runtime.hung_in.in_step)
+        again = of_its_own and cause == self._last_death
+        self._last_death = cause if of_its_own else ""
         self._restart(cause, again)
 
+    def _was_quick(self) -> bool:
+        """Return whether the runtime died, or began to hang, soon after its start."""
+        hung_s = self.watch.still_s if self.runtime.hung_in is not None else 0.0
+        return time.monotonic() - self._started_s - hung_s < QUICK_DEATH_S
+
+    def _from_outside(self, status: int) -> bool:
+        """Return whether somebody else ended the runtime; a hanging one is killed by its supervisor."""
+        runtime = self.runtime
+        return runtime.hung_in is None and status < 0 and -status in KILLED_FROM_OUTSIDE and runtime.ready
+
     def _cause(self, status: int) -> str:
+        if (place := self.runtime.hung_in) is not None:
+            return f"it completed no bin for {self.hung_after_s:g} s and was killed: it hung in {WHERE[place]}"
         failure = self.runtime.failure
         return f"{failure['crash']}" if failure and "crash" in failure else died_of(status)
 
@@ -328,11 +371,14 @@ class Supervisor:
             fallback=True,
             why=cause,
             cautious=again or old.cautious,
+            bare=(again and old.cautious) or old.bare,
         )
         self.runtime = RuntimeStatus(bins=before.bins)
         self.restarts += 1
         self._start_runtime()
         how = " for the second time, so with the last decoder that worked before" if again else ""
+        if again and old.cautious:
+            how = " once more, so without tasks and intentions of other packages"
         self.screen.say(f"the runtime died ({cause}); starting it again{how}")
 
     def _end_all(self) -> None:

@@ -74,10 +74,13 @@ def assemble_assignment(assignment: RuntimeJob, report: Report) -> Loop:
         path=assignment.path,
         must_record=not again,
         on_snapshot=lambda offset: report.send(snapshot=offset),
+        heartbeat=report.heartbeat,
     )
     if again:
         kind = loop.session.decoder_settings()["kind"]
         loop.opening_events.append({"name": "runtime-restarted", "why": assignment.why, "decoder": kind})
+        if assignment.bare:
+            loop.session.goal.without_others(f"the runtime died three times with it: {assignment.why}")
         if assignment.cautious:
             report.send(say=f"going on with the decoder '{kind}'")
         if loop.tally.recording_failed:

@@ -124,6 +124,10 @@ class LiveRun:
         found = [pid for pid, command in children(self.process.pid).items() if "bmi_runtime.cli.main run" in command]
         return found[0] if found else None
 
+    def newest(self):
+        """Return the newest recording of the session."""
+        return max(self.recording.parent.glob("*.mcap"), key=lambda path: path.stat().st_mtime_ns)
+
     def child(self, word):
         """Return the pid of the child whose command line holds `word`, or None."""
         found = [pid for pid, command in children(self.process.pid).items() if word in command]
@@ -151,6 +155,11 @@ class LiveRun:
         self._reader.join(5)
         self.process.stdout.close()
         self.process.stderr.close()
+
+
+@pytest.fixture(name="free_ports")
+def _free_ports():
+    return free_ports
 
 
 @pytest.fixture

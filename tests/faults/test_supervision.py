@@ -2,15 +2,22 @@
 
 import json
 import os
+import pathlib
 import pty
 import signal
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import zmq
 
+from bmi_runtime import wire
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.replay import Replay
+
+STRANGER = pathlib.Path(__file__).parents[1] / "stranger"
 
 
 def events(path, name):
@@ -162,3 +169,44 @@ def test_what_resume_refuses(tmp_path, arguments, said):
     result = CliRunner().invoke(run, ["--resume", str(path), "--headless", *arguments])
     assert isinstance(result.exception, BadInput)
     assert said in str(result.exception)
+
+
+@pytest.mark.parametrize("way", ["loop", "interpreter"])
+def test_a_decoder_that_never_returns_is_ended_and_the_effector_stands_still_meanwhile(
+    live_run, free_ports, monkeypatch, way
+):
+    """Two deaths, then the session goes on with the fallback; the guard's process speaks for it while it hangs."""
+    free, control = free_ports(2)
+    addresses = [f"guard.output_address=tcp://127.0.0.1:{free}", f"guard.control_address=tcp://127.0.0.1:{control}"]
+    guard_settings = [text for setting in addresses for text in ("--set", setting)]
+    settings = ["decoder.kind=hangs", f"decoder.options.way={way}", "realtime.hung_after_s=2.0", "session.units=24"]
+    flags = [text for setting in settings for text in ("--set", setting)]
+    run = live_run(*flags, *guard_settings, env={"PYTHONPATH": str(STRANGER)})
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "guard", *guard_settings]
+    guard = subprocess.Popen([*command, "--set", f"telemetry.output_address={run.output}"], stderr=subprocess.DEVNULL)
+    effector = zmq.Context.instance().socket(zmq.SUB)
+    try:
+        effector.subscribe(b"decoded")
+        effector.connect(f"tcp://127.0.0.1:{free}")
+        run.wait_for("it hung in decoding); starting it again for the second time")
+        run.wait_for("going on with the decoder 'point-process'")
+        run.until(lambda: "part3" in run.newest().name and run.newest().stat().st_size > 100_000, what="bins after it")
+        left = []
+        while effector.poll(200) and len(left) < 100_000:
+            left.append(wire.decode(effector.recv_multipart(), 1).body)
+            if "passing" in {body["guard"] for body in left[-50:]} and len(left) > 500:
+                break
+    finally:
+        effector.close(0)
+        guard.terminate()
+        guard.wait(20)
+    assert run.runtime(), "it goes on"
+    run.end(signal.SIGTERM)
+    assert run.process.returncode == 0
+    still = [body for body in left if body["guard"] == "stopped"]
+    assert len(still) > 5 and all(body["cursor"][2:] == [0.0, 0.0] for body in still)
+    monkeypatch.syspath_prepend(str(STRANGER))  # the recordings are replayed in this process
+    last = Recording(run.newest())
+    [event] = events(run.newest(), "runtime-restarted")
+    assert event["decoder"] == "point-process" and "completed no bin for 2 s" in event["why"]
+    assert Replay(last).run()["identical"]

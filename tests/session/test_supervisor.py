@@ -9,6 +9,7 @@ import pytest
 
 from bmi_runtime.errors import BmiError
 from bmi_runtime.session import supervisor
+from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
 from bmi_runtime.session.supervisor import ChildProcess, RuntimeJob, Supervisor, died_of, start_helper
 
 
@@ -129,3 +130,95 @@ def test_a_helper_that_keeps_dying_is_left_and_one_that_ends_well_is_not_started
 @pytest.mark.parametrize(("status", "words"), [(-9, "signal SIGKILL"), (3, "exit code 3"), (-250, "signal 250")])
 def test_a_status_in_words(status, words):
     assert died_of(status) == words
+
+
+def hanging(place):
+    """Work of a runtime that hangs at one place after a moment of good work; started again, it finishes."""
+
+    def work(assignment, report):
+        if "hung" in assignment.why:
+            return finish(assignment, report)
+        report.send(ready="ready", recording=None)
+        for _ in range(5):
+            report.heartbeat.beat(Place.DECODE)
+            time.sleep(0.02)
+        report.heartbeat.beat(place)
+        time.sleep(60)
+
+    return work
+
+
+@pytest.mark.parametrize("place", [Place.DECODE, Place.SOURCE, Place.COMMANDS, Place.RECORD])
+def test_a_runtime_that_hangs_is_killed_and_started_again(place):
+    made, screen = supervise(hanging(place))
+    made.hung_after_s = 0.6
+    assert made.run()["restarts"] == 1
+    [said] = [text for text in screen.said if "died" in text]
+    assert said.startswith(
+        f"the runtime died (it completed no bin for 0.6 s and was killed: it hung in {WHERE[place]})"
+    )
+
+
+@pytest.mark.parametrize("place", [Place.FIRST_BIN, Place.CONNECTING, Place.PREPARING])
+def test_one_that_waits_for_its_source_or_is_still_starting_is_said_to_and_left(place):
+    def work(assignment, report):
+        report.heartbeat.beat(place)
+        time.sleep(2.5)
+        return finish(assignment, report)
+
+    made, screen = supervise(work)
+    made.hung_after_s = 0.6
+    assert made.run()["restarts"] == 0
+    assert [text for text in screen.said if WHERE[place] in text and "Ctrl-C ends it" in text], screen.said
+
+
+def test_one_that_hangs_again_and_again_loses_its_decoder_then_other_parts_then_is_given_up():
+    def work(assignment, report):
+        report.send(say=f"{assignment.cautious} {assignment.bare}")
+        report.send(ready="ready", recording=None)
+        report.heartbeat.beat(Place.TASK)
+        time.sleep(60)
+
+    made, screen = supervise(work)
+    made.hung_after_s = 0.6
+    with pytest.raises(BmiError, match=r"died 4 times at once \(it completed no bin .* hung in the task"):
+        made.run()
+    seen = [text for text in screen.said if text.startswith(("True", "False"))]
+    assert seen == ["False False", "False False", "True False", "True True"]
+
+
+def test_a_source_that_hangs_twice_is_not_held_against_the_decoder():
+    def work(assignment, report):
+        if made.restarts == 2:
+            report.send(say=f"cautious {assignment.cautious}")
+            return finish(assignment, report)
+        report.send(ready="ready", recording=None)
+        report.heartbeat.beat(Place.SOURCE)
+        time.sleep(60)
+
+    made, screen = supervise(work)
+    made.hung_after_s = 0.6
+    assert made.run()["restarts"] == 2 and "cautious False" in screen.said
+
+
+def test_a_watch_counts_its_own_looks_and_not_the_time_that_it_stood_still_itself():
+    heartbeat = Heartbeat()
+    watch = Watch(heartbeat, 0.0)
+    heartbeat.beat(Place.DECODE)
+    watch.look(0.5)
+    for now_s in (1.0, 1.5):
+        watch.look(now_s)
+    assert watch.still_s == 1.0 and watch.place is Place.DECODE
+    watch.look(3600.0)  # the machine slept
+    assert watch.still_s == 2.0 and not watch.hangs(2.0, False) and watch.hangs(1.9, False)
+    heartbeat.beat(Place.TASK)
+    watch.look(3600.5)
+    assert watch.still_s == 0.0 and watch.place is Place.TASK
+
+
+def test_a_runtime_that_is_started_again_must_be_ready_at_some_time():
+    watch = Watch(Heartbeat(), 0.0)
+    for now_s in range(1, 62):
+        watch.look(float(now_s))
+    assert not watch.hangs(10.0, False) and watch.waits(10.0)
+    assert watch.hangs(10.0, True) and not watch.hangs(61.0, True)

@@ -1,6 +1,8 @@
 """Decoders as a stranger writes them: the one that docs/howto.md prints, to the letter, and some that go wrong."""
 
 import ctypes
+import time
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -77,3 +79,27 @@ class Segfault(HalfSpeed):
 class NoPredict:
     def __init__(self, model):
         pass
+
+
+class Hangs(HalfSpeed):
+    """Never returns from the bin after its probation, in the way that its option names."""
+
+    class Options(HalfSpeed.Options):
+        way: Literal["loop", "sleep", "interpreter"] = "loop"
+
+    def __init__(self, model, gain=0.001, way="loop"):
+        super().__init__(model, gain)
+        self.way, self.bins = way, 0
+
+    def predict(self, counts):
+        self.bins += 1
+        if self.bins > 100:
+            self.hang()
+        return super().predict(counts)
+
+    def hang(self):
+        if self.way == "interpreter":  # in C, with the interpreter's lock held: no Python runs in this process any more
+            ctypes.PyDLL(None).sleep(1_000_000)
+        while self.way == "loop":
+            pass
+        time.sleep(1e6)
