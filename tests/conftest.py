@@ -1,12 +1,16 @@
 """Settings shared by every test: one thread per numeric library, off-screen Qt, the real recordings if present."""
 
 import contextlib
+import io
+import json
 import os
 import pathlib
 import socket
 import subprocess
 import sys
 import time
+import warnings
+from unittest import mock
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -68,3 +72,51 @@ def cluster(tmp_path):
     made = Cluster(tmp_path, port).start()
     yield made
     made.stop()
+
+
+def typed(*words, cwd=None, columns=None):
+    """Run one command as a shell would, but in this process: a process of its own takes two seconds to start.
+
+    What only a process can show (streams, signals, what dies with it) is in tests/cli/test_streams.py, tests/faults and
+    tests/sweep, which start them.
+
+    Returns
+    -------
+    subprocess.CompletedProcess
+        With the text of both streams.
+    """
+    from bmi_runtime.cli.main import main
+
+    out, err, command = io.StringIO(), io.StringIO(), ["bmi", *map(str, words)]
+    size = {} if columns is None else {"COLUMNS": str(columns)}
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        contextlib.chdir(cwd or "."),
+        mock.patch.object(sys, "argv", command),
+        mock.patch.dict(os.environ, size),
+        mock.patch.object(warnings, "formatwarning", warnings.formatwarning),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")  # a person sees warnings; here they would be errors
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    return subprocess.CompletedProcess(command, stopped.value.code or 0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def bmi():
+    """Return a function that runs a command (words, cwd=None, columns=None) in this process."""
+    return typed
+
+
+@pytest.fixture(scope="session")
+def answered():
+    """Return a function that runs a command with ``--json`` and returns its answer."""
+
+    def run(*words, **where):
+        done = typed(*words, "--json", **where)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run

@@ -26,15 +26,19 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @answer_options
 def rehearse(pilot, path, overrides, grids, tried, seeds, seed, duration, as_json, **options):
     """Fit units and subject to PILOT (.mcap of a session, or data as 'bmi decode' reads) and rehearse settings."""
-    from bmi_runtime.cli.rehearse_candidates import base_configuration, candidates
+    from bmi_runtime.cli.rehearse_candidates import base_configuration, candidates, refuse_early
     from bmi_runtime.errors import BadInput
     from bmi_runtime.rehearsal import study
-    from bmi_runtime.rehearsal.fit import world_of
+    from bmi_runtime.rehearsal.fit import fit_world
+    from bmi_runtime.rehearsal.pilot import read_pilot
+    from bmi_runtime.rehearsal.world import FittedWorld, is_world
 
     if not 10.0 <= duration <= 1e5:
         raise BadInput(f"a rehearsed session lasts 10 to 100000 s, not {duration:g} (--duration)")
+    data = None if is_world(pilot) else read_pilot(pilot)
+    refuse_early(data, path, overrides, grids, tried, options["write"])
     with progress("fitting the world") as _:
-        world, data = world_of(pilot)
+        world = FittedWorld.load(pilot) if data is None else fit_world(data)
     base = base_configuration(world, data, path, overrides)
     settings = candidates(grids, tried, base)
     plan = study.Rehearsal(world, base, settings, seeds, seed, duration)

@@ -9,6 +9,7 @@ import shlex
 from typing import Any
 
 from bmi_runtime import config as configuration
+from bmi_runtime.config import Config
 from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.pilot import Pilot
@@ -19,6 +20,27 @@ from bmi_runtime.sweep import grid_values
 
 RESET = ("recording", "telemetry")
 """Sections whose recorded values have no meaning in a simulated session."""
+
+
+def refuse_early(pilot: Pilot | None, path, overrides, grids, tried, write: str | None) -> None:
+    """Refuse, before a world is fitted for a minute, what would be refused after it.
+
+    Keys are judged whatever the pilot is; values where its own configuration is that of the sessions.
+
+    Raises
+    ------
+    BadInput
+        Naming the key, the value, or the file that is there already.
+    """
+    if write is not None and pathlib.Path(write).exists():
+        raise _there_already(write)
+    check_settings([{text.partition("=")[0].strip(): ""} for text in overrides])
+    found = _spelled(grids, tried)
+    check_settings(found)
+    if path is None and pilot is not None and pilot.config is not None:
+        base = _recorded(pilot.config, overrides).model_dump()
+        for point in found:
+            session_config(base, point, 1)
 
 
 def base_configuration(world: FittedWorld, pilot: Pilot | None, path, overrides) -> dict[str, Any]:
@@ -38,15 +60,20 @@ def base_configuration(world: FittedWorld, pilot: Pilot | None, path, overrides)
         if pilot is not None and pilot.config is None and path is None:
             config = _slower(config, world, overrides)
     else:
-        data = pilot.config.model_dump()
-        for text in overrides:
-            configuration.override(data, text)
-        config = configuration.from_dict(data, "the recorded configuration with --set")
+        config = _recorded(pilot.config, overrides)
     data = adopted(config, world).model_dump()
     fresh = configuration.load(None).model_dump()
     data |= {name: fresh[name] for name in RESET}
     data["source"] = fresh["source"]
     return data
+
+
+def _recorded(config: Config, overrides) -> Config:
+    """Return the configuration of a recording with what is set."""
+    data = config.model_dump()
+    for text in overrides:
+        configuration.override(data, text)
+    return configuration.from_dict(data, "the recorded configuration with --set")
 
 
 def _slower(config, world: FittedWorld, overrides):
@@ -74,6 +101,17 @@ def candidates(grids, tried, base: dict[str, Any]) -> list[Settings]:
     BadInput
         When a text is not of its form, a key or value cannot be, or a rehearsal has no say in it.
     """
+    found = _spelled(grids, tried)
+    if len(found) == 1:
+        found = default_settings(base["adapter"]["learning_rate"])
+    check_settings(found)
+    for point in found:
+        session_config(base, point, 1)
+    return found
+
+
+def _spelled(grids, tried) -> list[Settings]:
+    """Return the candidates that were asked for, the unchanged configuration first."""
     spaces = [grid_values(text) for text in grids]
     found: list[Settings] = [{}]
     if spaces:
@@ -83,11 +121,6 @@ def candidates(grids, tried, base: dict[str, Any]) -> list[Settings]:
         ]
     for text in tried:
         found.append(dict(_pair(part) for part in shlex.split(text)))
-    if len(found) == 1:
-        found = default_settings(base["adapter"]["learning_rate"])
-    check_settings(found)
-    for point in found:
-        session_config(base, point, 1)
     return found
 
 
@@ -112,6 +145,10 @@ def write_recommended(path: str | os.PathLike, base: dict[str, Any], chosen: dic
         with open(pathlib.Path(path), "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise BadInput(f"{path} exists already; give --write another name") from None
+        raise _there_already(path) from None
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _there_already(path: str | os.PathLike) -> BadInput:
+    return BadInput(f"{path} exists already; give --write another name")

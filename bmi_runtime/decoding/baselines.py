@@ -7,7 +7,6 @@ training part, and are then fitted again on all of it.
 import dataclasses
 
 import numpy as np
-import scipy.linalg
 
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 
@@ -68,6 +67,8 @@ def _ridge_path(features, target, penalties):
     cross = centred.T @ (target - target_mean)
     scale = max(float(np.trace(gram)) / len(gram), 1e-12)
     for penalty in penalties:
+        import scipy.linalg  # a tenth of a session's start, which solves nothing
+
         weights = scipy.linalg.solve(gram + penalty * scale * np.eye(len(gram)), cross, assume_a="pos")
         yield penalty, np.vstack([weights, target_mean - mean @ weights])
 

@@ -9,17 +9,18 @@ Decoding (FALCON) Benchmark", NeurIPS Datasets and Benchmarks).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bmi_runtime import registry
 from bmi_runtime.constants import DM_PER_M
-from bmi_runtime.decoding.adaptive_decoders import PointProcessDecoder
 from bmi_runtime.decoding.base import NotFinite, Observes, Resets
-from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.falcon_agent import TaskFacts
 from bmi_runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from bmi_runtime.decoding.batch_decoder import Training
 
 
 class FalconDecoder:
@@ -61,6 +62,8 @@ class FalconDecoder:
                 return cls.of_task(plugin, name, training.counts.shape[1], training.n_axes, training.bin_s)
             if "model" not in named:
                 return cls(plugin(), name, training.n_axes)
+            from bmi_runtime.decoding.adaptive_decoders import PointProcessDecoder  # a session needs none of it
+
             tuned = PointProcessDecoder.with_lead(training, 0)
             made = plugin(tuned.filter.model)
         except BadInput:

@@ -5,13 +5,13 @@ which replay needs. Numba's on-disk cache notices edits of a function's own file
 holds a hash of that file and of every kernel file that it imports.
 """
 
-import ast
 import contextlib
 import functools
 import hashlib
 import os
 import pathlib
 import pickle
+import re
 import sys
 import tempfile
 
@@ -19,6 +19,8 @@ import numba
 from numba.core import config as _numba_config
 
 FOLDER = pathlib.Path(__file__).parent
+_IMPORT = re.compile(r"^\s*from (bmi_runtime\.kernels[\w.]*) import (?:\(([^)]*)\)|(.*))$", re.MULTILINE)
+_NAME = re.compile(r"\w+")  # names too many (of an `as`, a comment) cost nothing: only those that are files count
 OPTIONS = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
 
 
@@ -32,13 +34,11 @@ def cache_root() -> pathlib.Path:
 def _imports(path: pathlib.Path) -> frozenset[pathlib.Path]:
     """Return the kernel files that `path` depends on, itself included."""
     found = {path}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bmi_runtime.kernels"):
-            names = [node.module.rpartition(".")[2], *(alias.name for alias in node.names)]
-            files = {FOLDER / f"{name}.py" for name in names} - {pathlib.Path(__file__), path}
-            for file in files:
-                if file.exists():
-                    found |= _imports(file)
+    for module, listed, rest in _IMPORT.findall(path.read_text(encoding="utf-8")):
+        names = [module.rpartition(".")[2], *_NAME.findall(listed or rest)]
+        for file in {FOLDER / f"{name}.py" for name in names} - {pathlib.Path(__file__), path}:
+            if file.exists():
+                found |= _imports(file)
     return frozenset(found)
 
 

@@ -1,18 +1,11 @@
 """``bmi train``: its answer, its file, and what it refuses."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from bmi_runtime.decoding.fitted_file import load_fitted
-
-
-def bmi(*arguments):
-    command = [sys.executable, "-m", "bmi_runtime.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -26,7 +19,7 @@ def recording(tmp_path):
     return tmp_path / "day.npz"
 
 
-def test_two_days_are_trained_on_and_the_file_is_a_decoder(recording, tmp_path):
+def test_two_days_are_trained_on_and_the_file_is_a_decoder(recording, tmp_path, bmi):
     run = bmi("train", recording, recording, "--out", tmp_path / "net.npz", "--members", 1, "--epochs", 2, "--json")
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout.splitlines()[-1])
@@ -48,7 +41,7 @@ def test_two_days_are_trained_on_and_the_file_is_a_decoder(recording, tmp_path):
         (["absent.npz"], "there is no file"),
     ],
 )
-def test_what_cannot_be_trained_on_gets_one_sentence(recording, tmp_path, arguments, words):
+def test_what_cannot_be_trained_on_gets_one_sentence(recording, tmp_path, arguments, words, bmi):
     given = [tmp_path / word if word.endswith(".npz") else word for word in arguments]
     run = bmi("train", recording, *given, "--out", tmp_path / "net.npz")
     assert run.returncode == 2 and words in run.stderr and "Traceback" not in run.stderr

@@ -97,7 +97,7 @@ def test_the_site_has_every_page_in_its_menu_and_every_module_in_its_reference()
     assert {name for name in wanted if name not in modules and name.rpartition(".")[0] not in modules} == set()
 
 
-def test_the_readme_leads_from_own_arrays_and_an_own_decoder_to_a_session(tmp_path, monkeypatch):
+def test_the_readme_leads_from_own_arrays_and_an_own_decoder_to_a_session(tmp_path, monkeypatch, bmi):
     """The two examples of the first page, as they stand: the file is read, the decoder's session reaches targets."""
     import numpy as np
 
@@ -105,7 +105,7 @@ def test_the_readme_leads_from_own_arrays_and_an_own_decoder_to_a_session(tmp_pa
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(1)
     exec(data, {"np": np, "counts": rng.poisson(0.5, (2000, 20)), "velocity": rng.normal(size=(2000, 2))})
-    assert "20" in bmi(tmp_path, "inspect mine.npz")
+    assert "20" in bmi("inspect", "mine.npz").stdout
     (tmp_path / "mine.py").write_text(f"import numpy as np\n\n\n{decoder}")
     told = tmp_path / "mine-0.1.dist-info"
     told.mkdir()
@@ -113,7 +113,9 @@ def test_the_readme_leads_from_own_arrays_and_an_own_decoder_to_a_session(tmp_pa
     (told / "entry_points.txt").write_text("[bmi_runtime.decoders]\nmy-own = mine:PopulationVector\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     run = "run --headless --speed max --duration 10 --seed 1 --record none --set decoder.kind=my-own --json"
-    assert json.loads(bmi(tmp_path, run).splitlines()[-1])["successes"] >= 8
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", *run.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["successes"] >= 8
 
 
 @pytest.mark.parametrize("name", ["first_ten_minutes", "howto", "decoding", "fokker_planck", "own_data_and_decoder"])
@@ -139,40 +141,28 @@ def test_the_mappings_of_the_formats_page_are_mappings(tmp_path):
         load_mapping(tmp_path / "map.toml")
 
 
-def test_the_first_ten_minutes_as_typed(tmp_path):
+def test_the_first_ten_minutes_as_typed(tmp_path, bmi):
+    """Its commands run, the block is their answer, and the rate that it asks about does that when really run."""
+    import numpy as np
+
+    from bmi_runtime.recording.reader import Recording
+
     text = (ROOT / "docs" / "first_ten_minutes.md").read_text(encoding="utf-8")
     design = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     (tmp_path / "design.py").write_text(design[1])
     subprocess.run([sys.executable, "design.py"], cwd=tmp_path, check=True)
     lines = [line for line in re.findall(r"^bmi .*$", text, re.MULTILINE) if "hard_world" not in line]
     assert len(lines) >= 4
+    printed = ""
     for line in lines:
-        command = [sys.executable, "-m", "bmi_runtime.cli.main", *line.split()[1:]]
-        done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"}
-        )
+        done = bmi(*line.split()[1:], cwd=tmp_path, columns=120)
         assert done.returncode == 0, f"{line}: {done.stderr}"
-
-
-def bmi(folder, line):
-    command = [sys.executable, "-m", "bmi_runtime.cli.main", *line.split()]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
-def test_the_first_ten_minutes_print_what_the_commands_print(tmp_path):
-    """The block is the command's own output, and the rate that it asks about does that when it is really run."""
-    import numpy as np
-
-    from bmi_runtime.recording.reader import Recording
-
-    text = (ROOT / "docs" / "first_ten_minutes.md").read_text(encoding="utf-8")
+        printed += done.stdout
     shown = re.search(r"```\n(error of the decoded velocity.*?)```", text, re.DOTALL)[1]
-    run = "run --headless --speed max --duration 60 --seed 1 --record first.mcap"
-    assert run in text
-    bmi(tmp_path, run)
-    printed = bmi(tmp_path, "replay first.mcap --set adapter.learning_rate=1e-4")
     assert shown in printed
-    bmi(tmp_path, f"{run.replace('first', 'second')} --set adapter.learning_rate=1e-4")
+    first = next(line for line in lines if "first.mcap" in line)
+    again = first.replace("first", "second").split()[1:]
+    assert bmi(*again, "--set", "adapter.learning_rate=1e-4", cwd=tmp_path).returncode == 0
     steps = Recording(tmp_path / "second.mcap").steps()["output"]
     error_m_s = np.sqrt(np.mean(np.sum((steps["decoded"][:, 2:] - steps["intended"]) ** 2, axis=1)))
     assert f"really run at 1e-4 with this seed has {100 * error_m_s:.2f}" in text

@@ -1,9 +1,5 @@
 """Stimulation in the loop: a session runs the schedule, records and replays it; the effects come out again."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -62,11 +58,8 @@ def test_a_stimulated_session_replays_to_the_bit(recording):
     assert Replay(recording).run()["identical"]
 
 
-def test_the_command_line_fits_a_recording(recording):
-    command = [sys.executable, "-m", "bmi_runtime.cli.main", "perturb", "fit", str(recording.path), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["sources"] == 3
+def test_the_command_line_fits_a_recording(recording, answered):
+    assert answered("perturb", "fit", recording.path)["sources"] == 3
 
 
 def test_a_unit_that_is_not_there_is_named():

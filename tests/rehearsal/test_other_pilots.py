@@ -1,8 +1,5 @@
 """Rehearsals on pilots of features and of three axes, over orders of blocks, and in several processes."""
 
-import json
-import subprocess
-import sys
 import tomllib
 
 import numpy as np
@@ -26,18 +23,6 @@ def pilot_of(path, seconds, *overrides):
     return path
 
 
-def bmi(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "bmi_runtime.cli.main", *map(str, arguments)], capture_output=True, text=True
-    )
-
-
-def answered(*arguments):
-    done = bmi(*arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
@@ -47,7 +32,7 @@ def answered(*arguments):
     ],
     ids=["features", "three axes"],
 )
-def test_other_pilots_are_rehearsed(given, tmp_path):
+def test_other_pilots_are_rehearsed(given, tmp_path, answered):
     pilot = pilot_of(tmp_path / "pilot.mcap", 60, *given)
     world, data = world_of(pilot)
     assert world.axes == (3 if "state" in given[0] else 2) and data is not None
@@ -59,7 +44,7 @@ def test_other_pilots_are_rehearsed(given, tmp_path):
     assert agreement["rate"]["correlation"] > 0.95 and agreement["tuning"]["correlation"] > 0.9
 
 
-def test_orders_of_blocks_are_rehearsed_in_several_processes_with_the_same_answer(tmp_path):
+def test_orders_of_blocks_are_rehearsed_in_several_processes_with_the_same_answer(tmp_path, answered):
     pilot = pilot_of(tmp_path / "pilot.mcap", 40, "session.units=30")
     asked = [part for text in BLOCKS for part in ("--try", f'"{text}"')]
     asked += ["--seeds", 2, "--duration", 20, "--no-quality"]

@@ -1,8 +1,6 @@
 """`bmi rehearse`: worlds fitted to pilots of known worlds, and what is answered."""
 
 import json
-import subprocess
-import sys
 import tomllib
 
 import numpy as np
@@ -69,13 +67,7 @@ def test_a_world_is_written_and_read(world, tmp_path):
         FittedWorld.load(tmp_path / "other.npz")
 
 
-def bmi(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "bmi_runtime.cli.main", *map(str, arguments)], capture_output=True, text=True
-    )
-
-
-def test_the_command_answers_and_writes(pilot, tmp_path):
+def test_the_command_answers_and_writes(pilot, tmp_path, bmi):
     asked = ("--try", "adapter.learning_rate=1e-2 decoder.parameter_trust=0", "--seeds", 2, "--duration", 12, "--json")
     written = ("--write", tmp_path / "best.toml", "--world", tmp_path / "world.npz", "--journal", tmp_path / "j.jsonl")
     done = bmi("rehearse", pilot[0], *asked, *written)
@@ -102,7 +94,8 @@ def test_the_command_answers_and_writes(pilot, tmp_path):
         (("--duration", "1"), "--duration"),
     ],
 )
-def test_what_cannot_be_rehearsed_is_refused(pilot, arguments, said):
+def test_what_cannot_be_rehearsed_is_refused_before_a_world_is_fitted(pilot, arguments, said, bmi, monkeypatch):
+    monkeypatch.setattr("bmi_runtime.rehearsal.fit.fit_world", lambda _: pytest.fail("a minute's work, then refused"))
     done = bmi("rehearse", pilot[0], *arguments)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
@@ -122,7 +115,7 @@ def test_pilots_that_lack_something_are_refused_by_name(tmp_path):
         read_pilot(tmp_path / "silent.npz")
 
 
-def test_a_session_runs_on_the_fitted_world_and_replays_to_the_bit(world, tmp_path):
+def test_a_session_runs_on_the_fitted_world_and_replays_to_the_bit(world, tmp_path, bmi):
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.session.replay import Replay
 
@@ -170,12 +163,10 @@ def test_a_pointer_steers_in_the_place_of_the_subject():
         PointerSubject("tcp://0.0.0.0:5584", 0.3)
 
 
-def test_decoders_are_compared_in_the_fitted_world(world, tmp_path):
+def test_decoders_are_compared_in_the_fitted_world(world, tmp_path, answered):
     world.save(tmp_path / "world.npz")
-    asked = ("--decoders", "adaptive,ridge", "--seeds", 1, "--calibration", 20, "--test", 10, "--json")
-    done = bmi("compare", "--world", tmp_path / "world.npz", *asked)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout.splitlines()[-1])["table"]
+    asked = ("--decoders", "adaptive,ridge", "--seeds", 1, "--calibration", 20, "--test", 10)
+    rows = answered("compare", "--world", tmp_path / "world.npz", *asked)["table"]
     assert [row["decoder"] for row in rows] == ["adaptive", "ridge"]
     assert rows[0]["mean"]["successes_per_min"] > 20
 

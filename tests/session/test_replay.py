@@ -237,15 +237,11 @@ def test_a_model_of_the_wrong_size_is_refused():
         Session(configuration.load(None, SHORT), World(small).initial_model())
 
 
-def bmi(*arguments, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-m", "bmi_runtime.cli.main", *arguments], capture_output=True, text=True, **kwargs
-    )
-
-
-def test_the_commands_from_run_to_replay(tmp_path):
+def test_the_commands_from_run_to_replay(tmp_path, bmi):
+    """The session is another process than its replay."""
     path = str(tmp_path / "a.mcap")
-    ran = bmi("run", "--headless", "--speed", "max", "--duration", "3", "--seed", "2", "--record", path, "--json")
+    run = ["run", "--headless", "--speed", "max", "--duration", "3", "--seed", "2", "--record", path, "--json"]
+    ran = subprocess.run([sys.executable, "-m", "bmi_runtime.cli.main", *run], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     first = json.loads(ran.stdout)
     verified = bmi("replay", path, "--verify", "--json")
