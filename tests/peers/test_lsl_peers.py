@@ -1,55 +1,38 @@
 """Sessions fed by other people's programs on Lab Streaming Layer, at default settings."""
 
-import json
 import os
 import pathlib
-import subprocess
 import time
 
 import numpy as np
 import pytest
 
-from bmi_runtime.recording.reader import Recording
-from tests.sources.test_closing_the_loop import BMI, free_ports
+from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, session, shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-SECONDS = 30
-
-
-def session(tmp_path, *settings, seconds=SECONDS):
-    """Run a session and return its JSON and its recording."""
-    publish, control, output = free_ports(3)
-    ports = {"publish": publish, "control": control, "output": output}
-    overrides = [f"telemetry.{name}_address=tcp://127.0.0.1:{port}" for name, port in ports.items()]
-    where = ("--record", tmp_path / "s.mcap", "--json")
-    command = [*BMI, "run", "--headless", "--source", "lsl", "--duration", seconds, *where]
-    command += [part for setting in (*overrides, *settings) for part in ("--set", setting)]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds + 200)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.strip().splitlines()[-1]), Recording(tmp_path / "s.mcap")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 600)]
 
 
 @pytest.mark.parametrize(
-    ("kind", "rate_hz", "jitter", "burst", "bin_s"),
+    ("kind", "rate_hz", "channels", "jitter", "burst", "bin_s"),
     [
-        ("counts", 1000, 1.0, 1, 0.005),
-        ("counts", 512, 0.5, 1, 0.02),
-        ("counts", 500, 0.0, 16, 0.02),
-        ("counts", 50, 0.5, 1, 0.02),
-        ("rates", 100, 0.2, 1, 0.02),
-        ("events", 200, 0.0, 1, 0.005),
+        ("counts", 1000, 8, 1.0, 1, 0.005),
+        ("counts", 1000, 384, 0.2, 1, 0.005),
+        ("counts", 512, 8, 0.5, 1, 0.02),
+        ("counts", 500, 8, 0.0, 16, 0.02),
+        ("counts", 50, 8, 0.5, 1, 0.02),
+        ("rates", 100, 8, 0.2, 1, 0.02),
+        ("events", 200, 8, 0.0, 1, 0.005),
     ],
 )
-def test_an_outlet_with_a_rigs_habits(peer, processes, tmp_path, kind, rate_hz, jitter, burst, bin_s):
+def test_an_outlet_with_a_rigs_habits(peer, processes, tmp_path, kind, rate_hz, channels, jitter, burst, bin_s):
     name = f"peer-{time.monotonic_ns()}"
     program = __file__.replace("test_lsl_peers.py", "lsl_outlet.py")
-    arguments = [name, kind, rate_hz, 8, jitter, burst, SECONDS + 60]
+    arguments = [name, kind, rate_hz, channels, jitter, burst, SECONDS + BEFORE_S]
     processes.start("outlet", [peer("lsl"), program, *arguments])
     options = [f"source.options.stream={name}", f"source.options.kind={kind}"]
-    result, recording = session(tmp_path, "session.units=8", f"session.bin_s={bin_s}", *options)
-    given = recording.steps()["input"]
-    stale = given["stale"] > 0
-    assert stale.mean() < 0.005, result["source"]
+    result, recording = session("lsl", tmp_path, f"session.units={channels}", f"session.bin_s={bin_s}", *options)
+    given, stale = shown(f"LSL, {kind}, {rate_hz} Hz, {channels} channels, bursts of {burst}", result, recording)
+    assert stale.mean() < MOST_STALE, result["source"]
     assert given["counts"][~stale].mean() / bin_s == pytest.approx(20.0, rel=0.05)
     assert result["source"]["refusals"] == [] and np.ptp(given["segment"]) == 0
 
@@ -105,16 +88,17 @@ def test_neural_data_simulator_closes_the_loop(nds, processes, tmp_path):
     processes.start("encoder", command, cwd=tmp_path, env=os.environ | with_our_library())
     behavior, rates = named(overrides, "encoder.input.lsl.stream_name"), named(overrides, "encoder.output.lsl.stream")
     result, recording = session(
+        "lsl",
         tmp_path,
         *("session.units=32", "session.bin_s=0.02", "adapter.learning_rate=1e-4", "task.assist=0.3"),
         *(f"source.options.stream={rates}", "source.options.kind=rates", "source.options.wait_s=0"),
         *(f"telemetry.output_lsl={behavior}", 'output.values=["intended_vx", "intended_vy"]', "output.unit=dm"),
-        seconds=90,
+        seconds=max(SECONDS, 90),
     )
-    given = recording.steps()["input"]
-    came = np.flatnonzero(given["stale"] == 0)
+    given, stale = shown("neural-data-simulator, rates at 50 Hz, 32 channels", result, recording)
+    came = np.flatnonzero(~stale)
     assert len(came) > 3000, processes.said("encoder")[-2000:]
-    assert (given["stale"][came[100] :] > 0).mean() < 0.01, result["source"]
+    assert stale[came[100] :].mean() < 2 * MOST_STALE, result["source"]
     assert 8.0 < given["counts"][came].mean() / 0.02 < 40.0
     assert result["successes"] >= 10
 
@@ -123,10 +107,9 @@ def test_ezmsg_counts(peer, processes, tmp_path):
     """An ezmsg graph whose messages hold ten samples of counts each goes through its own LSL outlet."""
     name = f"ezmsg-{time.monotonic_ns()}"
     program = __file__.replace("test_lsl_peers.py", "ezmsg_graph.py")
-    processes.start("graph", [peer("ezmsg"), program, name, SECONDS + 60])
+    processes.start("graph", [peer("ezmsg"), program, name, SECONDS + BEFORE_S])
     options = [f"source.options.stream={name}", "source.options.kind=counts"]
-    result, recording = session(tmp_path, "session.units=8", "session.bin_s=0.02", *options)
-    given = recording.steps()["input"]
-    stale = given["stale"] > 0
-    assert stale.mean() < 0.005, (result["source"], processes.said("graph")[-2000:])
+    result, recording = session("lsl", tmp_path, "session.units=8", "session.bin_s=0.02", *options)
+    given, stale = shown("ezmsg, counts at 500 Hz, 10 a message", result, recording)
+    assert stale.mean() < MOST_STALE, (result["source"], processes.said("graph")[-2000:])
     assert given["counts"][~stale].mean() / 0.02 == pytest.approx(20.0, rel=0.05)
