@@ -14,7 +14,7 @@ SPIKES, BINS = "bmi_runtime.cli.inspect_data:inspect_spikes", "bmi_runtime.cli.i
 INSPECTORS = {
     ".mcap": RECORDING,
     ".npz": BINS,
-    ".mat": BINS,
+    **dict.fromkeys((".mat", ".csv", ".tsv", ".parquet"), BINS),
     **dict.fromkeys((".nwb", ".gdf"), SPIKES),
 }
 """Which function looks into files of a suffix, as ``module:function``; of all others that of spikes. It takes a path

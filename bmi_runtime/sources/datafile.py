@@ -3,7 +3,8 @@
 A ``.mat`` file is read through a mapping (:mod:`bmi_runtime.sources.mapping`), given or found by the names of the
 variables it must hold; an ``.nwb`` file is binned (:mod:`bmi_runtime.sources.nwb_kinematics`), and so are files of
 acquisition systems (:mod:`bmi_runtime.sources.neo_kinematics`); a ``.npz`` or HDF5 file has the names of the command
-``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`), or a mapping.
+``bmi decode`` (`counts`, `bin_s`, `velocity` and/or `position`, optionally `trial_start`), or a mapping; a table
+(``.csv``, ``.tsv``, ``.parquet``) needs a mapping.
 """
 
 import dataclasses
@@ -30,6 +31,8 @@ from bmi_runtime.sources.mapping import (
 from bmi_runtime.sources.mat_file import described_variables, mat_variables
 from bmi_runtime.sources.open_loop import OpenLoopRecording, recording_from_arrays
 from bmi_runtime.sources.recognised import NOT_READ, suffixes
+from bmi_runtime.sources.table_file import SUFFIXES as TABLE_SUFFIXES
+from bmi_runtime.sources.table_file import Table
 
 
 def load_recording(
@@ -94,6 +97,8 @@ def _read(path, mapping=None, velocity="intended"):
         raise BadInput(f"{path.name}: a {suffix} file says itself what is what; leave --mapping out")
     if suffix in ARRAY_SUFFIXES:
         return read_arrays(path, mapping)
+    if suffix in TABLE_SUFFIXES:
+        return read_table(path, mapping)
     if suffix == ".mcap":
         from bmi_runtime.sources.session_file import session_recording
 
@@ -152,6 +157,24 @@ def read_arrays(path, mapping=None) -> tuple[FileMapping | None, OpenLoopRecordi
     return None, recording_from_arrays(path.name, **arrays)
 
 
+def read_table(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
+    """Read a table through a mapping, which it needs; return the mapping and what it is.
+
+    Raises
+    ------
+    BadInput
+        When there is no mapping, the table lacks a column, or values are impossible.
+    """
+    held = Table(path)
+    if mapping is None:
+        raise held.without_mapping()
+    chosen = load_mapping(mapping)
+    missing = [name for name in chosen.variables if name not in held]
+    if missing:
+        raise BadInput(f"{path.name}: the mapping wants {', '.join(missing)}; it is {held.described()}")
+    return chosen, _mapped(path.name, held, chosen)
+
+
 def _no_kinematics(path) -> BadInput:
     return BadInput(
         f"{path.name}: this {path.suffix} file holds spikes and no kinematics; for a GLM of spikes alone count them "
@@ -196,7 +219,7 @@ def _mapped(name: str, variables: Mapping[str, Any], chosen: FileMapping) -> Ope
     if chosen.spikes is not None:
         return recording_of_spikes(name, variables, chosen)
     recording = recording_from_arrays(name, **arrays_of(name, variables, chosen))
-    in_pieces = chosen.counts is not None and "[*]" in chosen.counts.variable
+    in_pieces = chosen.bin.trial is not None or (chosen.counts is not None and "[*]" in chosen.counts.variable)
     restart = recording.restart | (recording.trial_start if in_pieces else False)
     units: dict[str, Any] = {}
     for what, part, unit in (("velocity", chosen.velocity, "m/s"), ("position", chosen.position, "m")):

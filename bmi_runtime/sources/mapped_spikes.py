@@ -106,8 +106,8 @@ def _joined(name, variables, path) -> np.ndarray:
 
 def _sampled(name, variables, part: Kinematics, trials: int) -> list[Sampled]:
     """Return a signal of every trial, in SI where its unit is known."""
-    assert part.variable is not None and part.time is not None
-    tables, times = _pieces(name, variables, part.variable), _pieces(name, variables, part.time)
+    assert part.time is not None
+    tables, times = _kinematic_tables(name, variables, part), _pieces(name, variables, part.time)
     if len(tables) != len(times) or len(tables) not in (1, trials):
         raise BadInput(
             f"{name}: there are {trials} pieces of spikes, {len(tables)} of '{part.variable}' and {len(times)} of "
@@ -117,20 +117,29 @@ def _sampled(name, variables, part: Kinematics, trials: int) -> list[Sampled]:
     return found if len(found) == trials else found * trials
 
 
+def _kinematic_tables(name, variables, part: Kinematics) -> list[np.ndarray]:
+    """Return the pieces of a velocity or position: of one variable, or columns of several laid side by side."""
+    if part.variable is not None:
+        return _pieces(name, variables, part.variable)
+    columns = [[np.ravel(piece) for piece in _pieces(name, variables, path)] for path in part.places]
+    if any(len({len(piece) for piece in same}) > 1 for same in zip(*columns, strict=False)):
+        raise BadInput(f"{name}: {', '.join(part.places)} must be columns of one length")
+    return [np.column_stack(same) for same in zip(*columns, strict=False)]
+
+
 def _signal(name, table: np.ndarray, time: np.ndarray, part: Kinematics) -> Sampled:
     times_s = np.ravel(time).astype(float) * TIMES[part.time_unit]
     table = np.atleast_2d(np.asarray(table, dtype=float))
+    columns, what = list(part.columns), " and ".join(part.places)
+    if part.variables is not None:
+        columns = list(range(len(part.variables)))
     table = table.T if table.shape[0] != len(times_s) and table.shape[1] == len(times_s) else table
     if len(table) != len(times_s):
         raise BadInput(
-            f"{name}: '{part.variable}' is {' x '.join(map(str, table.shape))}, and '{part.time}' has {len(times_s)} "
-            "times"
+            f"{name}: '{what}' is {' x '.join(map(str, table.shape))}, and '{part.time}' has {len(times_s)} times"
         )
-    if max(part.columns) >= table.shape[1] or min(part.columns) < 0:
-        raise BadInput(
-            f"{name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
-            "(counted from 0)"
-        )
+    if max(columns) >= table.shape[1] or min(columns) < 0:
+        raise BadInput(f"{name}: '{what}' has {table.shape[1]} columns, the mapping wants {columns} (counted from 0)")
     back = np.flatnonzero(np.diff(times_s) < -LONGEST_GAP_S)
     if len(back):
         raise BadInput(
@@ -139,12 +148,12 @@ def _signal(name, table: np.ndarray, time: np.ndarray, part: Kinematics) -> Samp
         )
     scale = part.scale * (SPEEDS | LENGTHS).get(part.unit, 1.0)
     unit = "the file's unit" if part.unit == FILE_UNIT else ("m/s" if part.unit in SPEEDS else "m")
-    values = table[:, list(part.columns)] * scale
+    values = table[:, columns] * scale
     known = times_s[np.isfinite(times_s)]
     step_s = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
     span = (float(known.min()), float(known.max()) + step_s) if len(known) else (0.0, 0.0)
     pieces_of = functools.partial(_whole, times_s, values)
-    return Sampled((Track(pieces_of, span, values.shape[1]),), unit, str(part.variable))
+    return Sampled((Track(pieces_of, span, values.shape[1]),), unit, what)
 
 
 def _whole(times_s: np.ndarray, values: np.ndarray, _from_s: float, _to_s: float) -> Pieces:

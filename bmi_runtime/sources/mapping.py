@@ -3,7 +3,8 @@
 Those shipped for ``.mat`` files stand in ``configs/mappings``; a laboratory writes its own and gives it with
 ``--mapping FILE.toml``. In a ``.mat`` file a variable is a path: ``D.blocks[*].spikes`` goes through structs by name
 and through arrays of structs or cells by ``[*]``, whose pieces are joined along time. In an NWB file it is the path of
-a series. In files of acquisition systems kinematics are two analog ``channels``, by name or number.
+a series. In tables (``.csv``, ``.tsv``, ``.parquet``) it is a column, or several by a pattern. In files of acquisition
+systems kinematics are two analog ``channels``, by name or number.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Width(_Part):
     width_s: float = pydantic.Field(gt=0.0, le=1.0)
     time: str | None = None
     time_unit: str = "s"
+    trial: str | None = None  # a variable that says of every bin which trial it is of
 
 
 class Kinematics(_Part):
@@ -186,10 +188,10 @@ def _check_spikes(path, mapping: FileMapping) -> None:
         return
     if mapping.counts is not None:
         raise BadInput(f"the mapping {path.name} names both [counts] and [spikes]; one of them is decoded")
-    if any(part.variable is None or part.time is None for part in kinematics):
+    if any(part.channels is not None or part.time is None for part in kinematics):
         raise BadInput(
-            f"the mapping {path.name}: beside [spikes] a velocity or position is one variable, with the time of its "
-            "samples (time)"
+            f"the mapping {path.name}: beside [spikes] a velocity or position is one variable, or variables of one "
+            "column each, with the time of its samples (time)"
         )
 
 
@@ -223,6 +225,9 @@ def pieces(variables: Mapping[str, Any], path: str) -> list[np.ndarray]:
     KeyError
         When some part of the path is not there.
     """
+    if path in variables:  # the name as it stands: of tables it may be a pattern, with dots and brackets of its own
+        whole = _only(variables[path])
+        return [whole.toarray() if scipy.sparse.issparse(whole) else np.asarray(whole)]
     found = list(_walk(variables, re.findall(r"[^.\[\]]+|\[\*\]", path)))
     if not found:
         raise KeyError(path)
@@ -286,6 +291,8 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
             ) from None
 
     counts, starts = joined(mapping.counts.variable)
+    if mapping.bin.trial is not None:
+        starts = np.union1d(starts, _trial_starts(name, variables, mapping.bin.trial, len(counts)))
     arrays: dict[str, Any] = {"counts": counts, "trial_start": starts, "bin_s": _width_s(name, variables, mapping.bin)}
     for what, part, scales in (("velocity", mapping.velocity, SPEEDS), ("position", mapping.position, LENGTHS)):
         arrays[what] = None
@@ -294,6 +301,17 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
             arrays[what] = table.astype(float) * part.scale * scales.get(part.unit, 1.0)
     check_plausible(name, mapping, arrays["velocity"], arrays["position"], arrays["bin_s"])
     return arrays
+
+
+def _trial_starts(name: str, variables: Mapping[str, Any], path: str, bins: int) -> np.ndarray:
+    """Return the bins at which another trial begins."""
+    try:
+        whose = np.concatenate([np.ravel(part) for part in pieces(variables, path)])
+    except KeyError:
+        raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
+    if len(whose) != bins:
+        raise BadInput(f"{name}: '{path}' has {len(whose)} values for {bins} bins")
+    return np.flatnonzero(np.r_[True, whose[1:] != whose[:-1]])
 
 
 def _tables(table: np.ndarray, turned: bool) -> list[np.ndarray]:

@@ -90,9 +90,11 @@ FORMATS = (
     Format("NeuroNexus", "NeuroNexusRawIO", (".xdat",)),
 )  # fmt: skip
 NO_SPIKES = "this format holds field potentials and no spikes; count threshold crossings, and save .npz or NWB"
-TABLE = "a table says nothing of units and bins; save counts, bin_s, velocity and position as .npz"
+TABLE = "a table of this kind is not read; save it as .csv with a mapping beside it, or as .npz"
 ONE_FILE = {".nwb": "NWB", ".mcap": "a session of the runtime"}
+COLUMNS = "a table with names of columns is read by 'bmi decode', 'bmi compare' and 'bmi inspect', through a mapping"
 NOT_READ = {
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), COLUMNS),
     ".nex5": "neo does not read .nex5; save it as .nex in NeuroExplorer",
     ".pl2": "neo reads .pl2 with Plexon's Windows library only; export it to .plx or NWB",
     ".smrx": "neo reads .smrx with CED's own library only; export it to .smr or .mat in Spike2",
@@ -105,11 +107,9 @@ NOT_READ = {
     ".pkl": "a pickle can run any program when it is opened, so it never is; save arrays as .npz",
     ".joblib": "a pickle can run any program when it is opened, so it never is; save arrays as .npz",
     ".pickle": "a pickle can run any program when it is opened, so it never is; save arrays as .npz",
-    ".csv": TABLE,
-    ".tsv": TABLE,
     ".xlsx": TABLE,
     ".npy": "one array without a name; save counts, bin_s, velocity and position together as .npz",
-    **dict.fromkeys((".parquet", ".feather", ".arrow", ".json", ".jsonl", ".ods", ".txt"), TABLE),
+    **dict.fromkeys((".feather", ".arrow", ".json", ".jsonl", ".ods", ".txt"), TABLE),
     **dict.fromkeys((".edf", ".bdf", ".fif", ".set", ".cnt", ".eeg", ".vmrk"), NO_SPIKES),
     ".zarr": "NWB in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr",
 }

@@ -41,7 +41,7 @@ for seed in range(3):
     neo.io.NeoMatlabIO(str(folder / f"neo{seed}.mat")).write_block(block_of(trains))
     said[f"neo{seed}.mat"] = "fits no known layout"
     neo.io.AsciiSpikeTrainIO(str(folder / f"neo{seed}.txt")).write_segment(block_of(trains).segments[0])
-    said[f"neo{seed}.txt"] = "a table says nothing"
+    said[f"neo{seed}.txt"] = "a table of this kind"
     sorting = si.generate_sorting(num_units=5, durations=[6.0], sampling_frequency=30_000.0, seed=seed)
     sorting.save(folder=folder / f"si{seed}")
     said[f"si{seed}"] = [len(sorting.get_unit_spike_train(unit)) for unit in sorting.unit_ids]
