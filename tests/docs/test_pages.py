@@ -135,7 +135,7 @@ def test_the_mappings_of_the_formats_page_are_mappings(tmp_path):
     from bmi_runtime.sources.mapping import load_mapping
 
     blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "formats.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     for block in blocks:
         (tmp_path / "map.toml").write_text(block)
         load_mapping(tmp_path / "map.toml")

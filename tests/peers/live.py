@@ -44,16 +44,19 @@ def shown(name, result, recording):
     return given, stale
 
 
-def spikes_not_once(given, stale, times_s, bin_s):
-    """Return decoded minus sent spikes between the first and the last decoded bin, and how many were sent.
+def unaccounted(result, given, stale, times_s, bin_s):
+    """Return how many spikes sent between the first and the last decoded bin are neither decoded nor said to be lost.
 
-    Late spikes go into the next bin that is decoded, so stale bins lose none; what a bin at either edge shares with the
-    next entry is the only slack.
+    Said to be lost are those in bins that were stale (recorded, not decoded) and those that came later than
+    ``late_limit_s``. What a bin at either edge shares with the next entry is the only slack.
     """
     good = np.flatnonzero(~stale)
     first, last = given["device_time_s"][good[0]] - bin_s, given["device_time_s"][good[-1]]
     sent = int(((times_s >= first) & (times_s < last)).sum())
-    return int(given["counts"][good].sum(dtype=int)) - sent, sent
+    in_stale = int(given["counts"][good[0] : good[-1]][stale[good[0] : good[-1]]].sum(dtype=int))
+    decoded, dropped = int(given["counts"][good].sum(dtype=int)), result["source"].get("late_dropped", 0)
+    print(f"of {sent} spikes {decoded} decoded, {in_stale} in stale bins, {dropped} too late")
+    return sent - decoded - in_stale - dropped
 
 
 def in_real_time(*pids):

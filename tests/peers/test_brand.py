@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import redis
 
-from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, in_real_time, session, shown, spikes_not_once
+from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, in_real_time, session, shown, unaccounted
 from tests.sources.redis_server import server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 300)]
@@ -25,8 +25,7 @@ def test_crossings_every_millisecond(processes, tmp_path):
     given, stale = shown("BRAND, 1 ms, 16 channels", result, recording)
     assert stale.mean() < MOST_STALE, result["source"]
     assert given["counts"][~stale].mean() / 0.005 == pytest.approx(20.0, rel=0.05)
-    off, sent = spikes_not_once(given, stale, np.load(log), 0.005)
-    assert abs(off) <= 5 + result["source"].get("late_dropped", 0), (off, sent)
+    assert abs(unaccounted(result, given, stale, np.load(log), 0.005)) <= 5, result["source"]
     told = [event["text"] for _, event in recording.messages("event") if event["name"] == "source-told"]
     assert any("reading 'crossings'" in text for text in told) and any("read as int16" in text for text in told)
     assert any("come every 1 ms" in text for text in told) and result["source"]["refusals"] == []

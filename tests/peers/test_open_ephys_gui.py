@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, session, shown, spikes_not_once
+from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, session, shown, unaccounted
 from tests.sources.test_closing_the_loop import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 300)]
@@ -24,5 +24,4 @@ def test_blocks_of_its_buffer(processes, tmp_path, block, channels):
     gui.wait(30)
     assert stale.mean() < MOST_STALE, result["source"]
     assert np.ptp(given["segment"]) == 0 and result["source"]["refusals"] == []
-    off, sent = spikes_not_once(given, stale, np.load(log), 0.005)
-    assert abs(off) <= 5 + result["source"].get("late_dropped", 0), (off, sent)
+    assert abs(unaccounted(result, given, stale, np.load(log), 0.005)) <= 5, result["source"]
