@@ -10,6 +10,7 @@ from scipy import optimize
 from bmi_runtime.analysis.fokker_planck import (
     blow_up,
     coupled_galerkin,
+    coupled_hopf,
     coupled_particles,
     coupled_run,
     coupled_spectrum,
@@ -81,7 +82,7 @@ def test_hopf_point_agrees_with_the_galerkin_scheme():
     def at(value):
         return make([[2.0, value], [1.0, -0.25]], refractory=0.1, current=[3.0, 1.0])
 
-    (point,) = coupled_spectrum.hopf_points(at, np.array([-1.3, -1.0]))
+    (point,) = coupled_hopf.hopf_points(at, np.array([-1.3, -1.0]))
     value, period = coupled_galerkin.hopf_value(at, point.rates, point.value - 1e-3, point.value + 1e-3, order=12)
     assert point.value == pytest.approx(value, rel=1e-7) and point.period == pytest.approx(period, rel=1e-7)
 

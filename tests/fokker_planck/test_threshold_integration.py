@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from bmi_runtime.analysis.fokker_planck import coupled_spectrum, coupled_states, spectral, steady
+from bmi_runtime.analysis.fokker_planck import coupled_hopf, coupled_spectrum, coupled_states, spectral, steady
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.analysis.fokker_planck.populations import make
 from tests.fokker_planck import threshold_integration as other
@@ -97,7 +97,7 @@ def test_states_and_eigenvalues_of_random_populations_hold_to_six_digits():
             pair = coupled_spectrum.stability(net, rates).leading
             assert other.eigenvalue(net, rates, complex(pair) * 1.0003) == pytest.approx(complex(pair), rel=1e-6)
             states += 1
-        for point in coupled_spectrum.hopf_points(at, np.linspace(0.0, 0.5, 6))[:2]:
+        for point in coupled_hopf.hopf_points(at, np.linspace(0.0, 0.5, 6))[:2]:
             value, period, rates = other.hopf(at, point.value * 1.001, point.period * 0.999, point.rates)
             assert (value, period) == (pytest.approx(point.value, rel=1e-6), pytest.approx(point.period, rel=1e-6))
             np.testing.assert_allclose(rates, point.rates, rtol=1e-6)

@@ -101,7 +101,7 @@ def make(b, names: str | None = None, **fields) -> Populations:
     for name, value in (defaults | fields).items():
         shape = (n, n) if name in ("a", "delay") else (n,)
         given = np.asarray(value, float)
-        full[name] = np.full(shape, float(given)) if given.ndim == 0 or given.size == 1 else given
+        full[name] = np.full(shape, given.item()) if given.size == 1 else given
     return Populations(matrix, **full, names=_names(names, matrix))
 
 

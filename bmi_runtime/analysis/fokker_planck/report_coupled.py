@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bmi_runtime.analysis.fokker_planck import coupled_run, coupled_spectrum, coupled_states
+from bmi_runtime.analysis.fokker_planck import coupled_hopf, coupled_run, coupled_spectrum, coupled_states
 from bmi_runtime.analysis.fokker_planck.populations import Populations
 from bmi_runtime.analysis.numbers import digits, with_error
 from bmi_runtime.errors import BadInput, BmiError
@@ -180,7 +180,7 @@ def hopf(net, name: str, values, other: str | None = None, others=(0.0,), advanc
     rows = []
     for along in others:
         base = second(net, float(along)) if second else net
-        for point in coupled_spectrum.hopf_points(functools.partial(first, base), values, advance):
+        for point in coupled_hopf.hopf_points(functools.partial(first, base), values, advance):
             row = {name: point.value} | ({other: float(along)} if other else {})
             rows.append(row | {"rates": point.rates, "period": point.period})
     return rows

@@ -213,16 +213,38 @@ def eigenvalues(model: Model, rate: float, order: int = 28, shift: float = 1.7) 
     return values[np.argsort(-values.real)]
 
 
-def response(model: Model, rate: float, rates_of_growth: np.ndarray, order: int = 28) -> np.ndarray:
-    """Return the answer of N to a unit change of the felt rate that grows like exp(lambda t), for every lambda (k,).
+class Answers:
+    """What the rate of an uncoupled population answers to small changes that grow like exp(x t), for many x.
 
-    With a delay D the eigenvalues solve ``response(lambda) exp(-lambda D) = 1``.
+    The Schur form of ``left^-1 right`` is made once; for every x a triangular system is left to solve.
+
+    Parameters
+    ----------
+    system : Linearised
+    columns : float64 array (size, j)
+        Through which the changes act.
     """
-    system = linearise(model, rate, order)
-    column = felt(model, system)
-    return np.array(
-        [-np.linalg.solve(system.left - x * system.right, column)[-1] for x in np.atleast_1d(rates_of_growth)]
-    )
+
+    def __init__(self, system: Linearised, columns: np.ndarray):
+        from scipy import linalg
+
+        solved = np.linalg.solve(system.left, np.column_stack([system.right, columns]))
+        size = len(system.left)
+        triangle, turn = linalg.schur(solved[:, :size], output="complex")
+        self._triangle = np.asfortranarray(triangle)
+        self._columns, self._rate = turn.conj().T @ solved[:, size:], turn[-1]
+
+    def __call__(self, growths: np.ndarray) -> np.ndarray:
+        """Return the answers (k, j) for every rate of growth x (k,)."""
+        from scipy.linalg.lapack import ztrtrs
+
+        answers = np.empty((len(growths), self._columns.shape[1]), complex)
+        diagonal = np.arange(len(self._triangle))
+        for k, x in enumerate(growths):
+            system = -x * self._triangle
+            system[diagonal, diagonal] += 1.0
+            answers[k] = -self._rate @ ztrtrs(system, self._columns)[0]
+        return answers
 
 
 def spectrum(model: Model, rate: float, count: int = 6) -> np.ndarray:
