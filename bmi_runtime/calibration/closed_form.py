@@ -126,39 +126,40 @@ def information(design: Design, bernoulli: bool | None = None) -> Information:
     if bernoulli is None:
         bernoulli = design.likelihood == "poisson" and design.counts == "bernoulli"
     if design.likelihood == "gaussian":
-        regressors = design.regressors
-        mean = (regressors.T @ regressors / len(regressors))[None] / design.noise[:, None, None]
+        squares = [regressors.T @ regressors / len(regressors) for _, regressors in design.alike()]
+        mean = np.stack(squares) / design.noise[:, None, None]
         score = mean
     else:
-        mean, score = _poisson_information(design)
+        parts = [_poisson_information(design, *part) for part in design.alike()]
+        mean, score = (np.concatenate(matrices) for matrices in zip(*parts, strict=True))
         score = score if bernoulli else mean
     eigenvalues, directions = np.linalg.eigh(mean)
     _check_conditioned(design, mean)
     return Information(mean, score, eigenvalues, directions)
 
 
-def _poisson_information(design: Design) -> tuple[np.ndarray, np.ndarray]:
-    """Return M and the Bernoulli N of every unit, averaged block by block."""
-    regressors = design.regressors
+def _poisson_information(design: Design, units: slice, regressors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return M and the Bernoulli N of units that have their regressors in common, averaged block by block."""
     d = regressors.shape[1]
     rows, columns = np.tril_indices(d)
-    sums = np.zeros((2, design.units, len(rows)))
+    weights, log_bin = design.weights[units].T, np.log(design.bin_s)
+    sums = np.zeros((2, weights.shape[1], len(rows)))
     for start in range(0, len(regressors), BLOCK_BINS):
         block = slice(start, start + BLOCK_BINS)
         products = regressors[block][:, rows] * regressors[block][:, columns]
-        expected = design.expected_counts(block)
+        expected = np.exp(regressors[block] @ weights + log_bin)
         sums[0] += expected.T @ products
         expected *= expected
         sums[1] += expected.T @ products
-    full = np.zeros((2, design.units, d, d))
+    full = np.zeros((2, weights.shape[1], d, d))
     full[:, :, rows, columns] = sums / len(regressors)
     full[:, :, columns, rows] = sums / len(regressors)
     return full[0], full[0] - full[1]
 
 
 def _check_conditioned(design: Design, mean: np.ndarray) -> None:
-    size = np.sqrt((design.regressors**2).mean(axis=0))
-    values = np.linalg.eigvalsh(mean / np.outer(size, size))
+    sizes = np.stack([np.sqrt((regressors**2).mean(axis=0)) for _, regressors in design.alike()])
+    values = np.linalg.eigvalsh(mean / (sizes[:, :, None] * sizes[:, None, :]))
     spread = values[:, 0] / values[:, -1]
     unit = int(np.argmin(spread))
     if spread[unit] < SINGULAR:

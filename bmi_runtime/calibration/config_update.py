@@ -10,6 +10,8 @@ from bmi_runtime.outputs import whole_text
 
 MARK = "# calculated by bmi calibrate"
 LARGEST_RATE = 1.0  # as `adapter.learning_rate` allows
+BIN_OF_RATE = {"adapter.learning_rate": "bin_s", "adapter.feature_learning_rate": "feature_bin_s"}
+"""The learning rates, and which bins of section session each is for."""
 
 
 def write_learning_rate(path: str | pathlib.Path, rate: float, origin: str, bin_s: float | None = None) -> None:
@@ -40,7 +42,8 @@ def write_settings(
     settings : dict of (float, str)
         By ``section.key``: the value, and in one line what it was calculated for.
     bin_s : float, optional
-        The bin that the values are for: a configuration whose session.bin_s differs is refused.
+        The bin that the values are for: a configuration whose session.bin_s (for features, session.feature_bin_s)
+        differs is refused.
     otherwise : str, optional
         What a file that is not there yet starts from, TOML; None: it must be there.
 
@@ -55,7 +58,8 @@ def write_settings(
     names = next(iter(settings)).partition(".")[2].replace("_", " ")
     text, before = _read(path, names, otherwise)
     session = before.get("session", {})
-    configured = session.get("bin_s") if isinstance(session, dict) else None
+    width = next((BIN_OF_RATE[key] for key in settings if key in BIN_OF_RATE), "bin_s")
+    configured = session.get(width) if isinstance(session, dict) else None
     if bin_s is not None and isinstance(configured, int | float) and abs(configured / bin_s - 1) > 1e-9:
         raise BadInput(
             f"{path} has bins of {configured:g} s, the {names} is for bins of {bin_s:g} s; calibrate with the same bins"
@@ -80,7 +84,7 @@ def write_settings(
 
 
 def _check_rate(settings: dict[str, tuple[float, str]], path: pathlib.Path) -> None:
-    rate = settings.get("adapter.learning_rate", (0.0, ""))[0]
+    rate = max((settings[key][0] for key in BIN_OF_RATE if key in settings), default=0.0)
     if not 0 <= rate <= LARGEST_RATE:
         raise BadInput(
             f"a learning rate of {rate:.4g} is beyond {LARGEST_RATE:g}, the most that a configuration takes: every bin "

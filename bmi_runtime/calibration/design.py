@@ -1,6 +1,7 @@
 """What a calibration needs to know: the task's states, the units' weights and noise, the bin; with the checks."""
 
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,8 +29,9 @@ class Design:
     Attributes
     ----------
     states : ndarray, (bins, dims)
-        One period, or an ergodic sample, of the encoded state (velocity in dm/s in this project's configurations).
-    weights : ndarray, (units, 1 + dims)
+        One period, or an ergodic sample, of the encoded state (velocity in dm/s in this project's configurations; all
+        regressors that units have in common, but the 1).
+    weights : ndarray, (units, 1 + dims + histories)
         Baseline, then gains; log rate in log Hz for the Poisson likelihood.
     bin_s : float
         Width of a bin, s.
@@ -40,6 +42,8 @@ class Design:
         Whether a bin holds at most one spike, or any number. Poisson likelihood only.
     names : tuple of str
         What to call the units in messages; their index by default.
+    own : ndarray, (bins, histories, units), optional
+        Regressors that are each unit's own: its recent counts.
 
     Raises
     ------
@@ -55,6 +59,7 @@ class Design:
     noise_variance: np.ndarray | None = None
     counts: str = "bernoulli"
     names: tuple[str, ...] = field(default=())
+    own: np.ndarray | None = None
 
     def __post_init__(self):
         if self.likelihood not in LIKELIHOODS:
@@ -75,12 +80,16 @@ class Design:
 
     @property
     def regressors(self) -> np.ndarray:
-        """The regressors u = (1, state) of every bin, (bins, 1 + dims)."""
+        """The regressors u = (1, state) of every bin that units have in common, (bins, 1 + dims)."""
         return self._regressors(slice(None))
 
     def _regressors(self, rows: slice) -> np.ndarray:
         states = self.states[rows]
         return np.column_stack([np.ones(len(states)), states])
+
+    def alike(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the units that have all regressors in common, with those regressors, (bins, regressors)."""
+        return alike(self.regressors, self.own, self.units)
 
     @property
     def units(self) -> int:
@@ -100,11 +109,23 @@ class Design:
 
     def expected_counts(self, rows: slice = slice(None)) -> np.ndarray:
         """Return the expected spikes per bin of the bins in `rows`, (bins, units); Poisson likelihood only."""
-        return np.exp(self._regressors(rows) @ self.weights.T + np.log(self.bin_s))
+        return np.exp(self._log_rate(rows) + np.log(self.bin_s))
+
+    def _log_rate(self, rows: slice = slice(None)) -> np.ndarray:
+        """Return u'w of every bin in `rows` and unit, (bins, units)."""
+        common = 1 + self.states.shape[1]
+        log_rate = self._regressors(rows) @ self.weights[:, :common].T
+        if self.own is not None:
+            log_rate += np.einsum("thn,nh->tn", self.own[rows], self.weights[:, common:])
+        return log_rate
 
     def _check_shapes(self):
         bins, dims = self.states.shape
-        if self.weights.shape[1] != dims + 1:
+        if self.own is not None:
+            shape = (bins, self.weights.shape[1] - dims - 1, self.units)
+            if self.own.shape != shape:
+                raise BadInput(f"'own' has shape {self.own.shape}; states and weights want {shape}")
+        elif self.weights.shape[1] != dims + 1:
             raise BadInput(
                 f"'weights' has {self.weights.shape[1]} columns for {dims} state dimensions; "
                 f"give {dims + 1}: the baseline, then one gain per dimension"
@@ -130,7 +151,7 @@ class Design:
         object.__setattr__(self, "noise_variance", variance)
 
     def _check_rates(self):
-        log_rate = self.regressors @ self.weights.T
+        log_rate = self._log_rate()
         mean_hz = np.exp(np.minimum(log_rate, 60.0)).mean(axis=0)
         peak = np.exp(np.minimum(log_rate.max(axis=0), 60.0))
         silent = np.flatnonzero(mean_hz < SMALLEST_RATE_HZ)
@@ -151,6 +172,22 @@ class Design:
                 f"of {1e3 * self.bin_s:g} ms, at most {ceiling:g} can be; {hint}",
                 tuple(self.names[i] for i in crowded),
             )
+
+
+def alike(common: np.ndarray, own: np.ndarray | None, units: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield units with the same regressors, and those: all at once, or one by one where they have some of their own.
+
+    Parameters
+    ----------
+    common : ndarray, (bins, common regressors)
+    own : ndarray, (bins, histories, units), or None
+    units : int
+    """
+    if own is None:
+        yield slice(None), common
+        return
+    for unit in range(units):
+        yield slice(unit, unit + 1), np.column_stack([common, own[:, :, unit]])
 
 
 def load_design(path: str | pathlib.Path, likelihood: str, counts: str = "bernoulli") -> Design:

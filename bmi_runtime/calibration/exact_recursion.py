@@ -69,8 +69,8 @@ class Recursion:
     """
 
     def __init__(self, design: Design, rate: np.ndarray):
-        self.regressors = design.regressors
-        self.d = self.regressors.shape[1]
+        self.parts = [(units, np.ascontiguousarray(regressors)) for units, regressors in design.alike()]
+        self.d = design.weights.shape[1]
         self.units = design.units
         self.rate = np.ascontiguousarray(rate, dtype=np.float64)
         self.still = np.zeros(self.units)
@@ -88,12 +88,17 @@ class Recursion:
         s, e = pack(filter_cov), pack(error_cov)
         total = np.zeros_like(e)
         transition = np.repeat(np.eye(self.d).reshape(-1, 1), self.units, axis=1)
-        covariance_pass(
-            self.regressors, self.gains, self.scale, self.single, self.rate, self.still, s, e, transition, total,
-            self.scratch
-        )  # fmt: skip
+        for units, regressors in self.parts:
+            whole = (s, e, transition, total)
+            gains, *parts = (np.ascontiguousarray(a[:, units]) for a in (self.gains, *whole))
+            covariance_pass(
+                regressors, gains, self.scale[units], self.single, self.rate[units], self.still[units], *parts,
+                self.scratch,
+            )  # fmt: skip
+            for matrices, part in zip(whole, parts, strict=True):
+                matrices[:, units] = part
         left = transition.T.reshape(self.units, self.d, self.d)
-        return unpack(s), unpack(e), left, unpack(total) / len(self.regressors)
+        return unpack(s), unpack(e), left, unpack(total) / len(self.parts[0][1])
 
     def crossings(self, filter_cov: np.ndarray, errors: np.ndarray, threshold: float, limit: int) -> np.ndarray:
         """Return the bins in which mean errors (units, starts, d) reach a threshold, (units, starts); NaN if never."""
@@ -101,11 +106,16 @@ class Recursion:
 
         units, starts, d = errors.shape
         mean_error = np.ascontiguousarray(errors.reshape(units, starts * d).T)
-        first = np.empty((starts, units))
-        crossing_pass(
-            self.regressors, self.gains, self.scale, self.single, self.rate, pack(filter_cov), mean_error,
-            threshold**2, first, limit, self.scratch,
-        )  # fmt: skip
+        first, packed = np.empty((starts, units)), pack(filter_cov)
+        for some, regressors in self.parts:
+            gains, start, left, found = (
+                np.ascontiguousarray(a[:, some]) for a in (self.gains, packed, mean_error, first)
+            )
+            crossing_pass(
+                regressors, gains, self.scale[some], self.single, self.rate[some], start, left, threshold**2, found,
+                limit, self.scratch,
+            )  # fmt: skip
+            first[:, some] = found
         return np.where(first < 0, np.nan, first).T
 
 

@@ -38,7 +38,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
-from bmi_runtime.calibration.pilot import PilotFit
+from bmi_runtime.calibration.pilot import PilotFit, linear_predictor
 
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
 LEAST_MEMORIES = 3.0  # of a mode within the pilot: below, a slower rate inherits the inflation of this one
@@ -89,12 +89,12 @@ class MeasuredScores:
         design, pilot = fit.design, fit.pilot
         self.design = design
         self.info: Information = information(design)
-        self.regressors = np.ascontiguousarray(pilot.regressors)
-        self.bins = len(self.regressors)
+        self.pilot = pilot
+        self.bins = len(pilot.counts)
         self.session_bins = max(session_s / design.bin_s, self.bins)
         if design.likelihood == "gaussian":
             self._gains, self._scale = np.zeros_like(design.weights), 1.0 / design.noise
-            innovation = (pilot.counts - self.regressors @ design.weights.T) / design.noise
+            innovation = (pilot.counts - linear_predictor(pilot, design.weights)) / design.noise
         else:
             self._gains, self._scale = design.weights, np.full(design.units, design.bin_s)
             innovation = pilot.counts - design.expected_counts()
@@ -191,14 +191,15 @@ class MeasuredScores:
         from bmi_runtime.kernels.scores import scatter_ratio
 
         state = self.at(10.0 ** (step / GRID_PER_DECADE))
-        d = self.regressors.shape[1]
+        d = self.design.weights.shape[1]
         burn = int(min(MOST_BURN * self.bins, BURN_MEMORIES / state.gain.min()))
-        ratio = np.empty((self.design.units, d))
-        scatter_ratio(
-            self.regressors, self.innovation, self._gains, self._scale, state.rate, state.filter_covariance.copy(),
-            np.ascontiguousarray(state.information.directions), state.filter_variance, state.kept, burn,
-            np.zeros((8, d)), ratio,
-        )  # fmt: skip
+        ratio, covariance = np.empty((self.design.units, d)), state.filter_covariance
+        for units, regressors in self.pilot.alike():
+            scatter_ratio(
+                regressors, self.innovation[units], self._gains[units], self._scale[units], state.rate[units],
+                covariance[units].copy(), np.ascontiguousarray(state.information.directions[units]),
+                state.filter_variance[units], state.kept[units], burn, np.zeros((8, d)), ratio[units],
+            )  # fmt: skip
         self._ratios[step] = np.clip(ratio, *RATIO_LIMITS)
         return self._ratios[step]
 
@@ -218,13 +219,14 @@ class MeasuredScores:
 
     def dispersion(self) -> np.ndarray:
         """Return the variance of each unit's score over the model's, (units,): 1 for Poisson counts, bursts above."""
-        u, info = self.regressors, self.info
-        lower, upper = np.tril_indices(u.shape[1])
-        sums = self.innovation**2 @ (u[:, lower] * u[:, upper]) / self.bins
-        squares = np.empty((len(sums), u.shape[1], u.shape[1]))
-        squares[:, lower, upper] = squares[:, upper, lower] = sums
-        inverse = np.linalg.inv(info.mean)
-        return np.trace(inverse @ squares, axis1=1, axis2=2) / u.shape[1]
+        units, d = self.design.weights.shape
+        lower, upper = np.tril_indices(d)
+        squares = np.empty((units, d, d))
+        for some, u in self.pilot.alike():
+            sums = self.innovation[some] ** 2 @ (u[:, lower] * u[:, upper]) / self.bins
+            squares[some][:, lower, upper] = squares[some][:, upper, lower] = sums
+        inverse = np.linalg.inv(self.info.mean)
+        return np.trace(inverse @ squares, axis1=1, axis2=2) / d
 
     def _lagged(self, gain: np.ndarray) -> np.ndarray:
         """Return the sum over lags in every mode, what the pilot's length hides put back, (units, d, d)."""
@@ -232,12 +234,13 @@ class MeasuredScores:
 
         units, d = gain.shape
         block = int(max(1, BLOCK_GAIN / gain.max()))
-        out = np.empty((units, d, d))
+        out, kept = np.empty((units, d, d)), 1.0 - gain
         directions = np.ascontiguousarray(self.info.directions)
-        lagged_products(
-            self.regressors, self.innovation, directions, 1.0 - gain, min(block, self.bins), np.zeros(d), np.zeros(d),
-            out,
-        )  # fmt: skip
+        for some, regressors in self.pilot.alike():
+            lagged_products(
+                regressors, self.innovation[some], directions[some], kept[some], min(block, self.bins), np.zeros(d),
+                np.zeros(d), out[some],
+            )  # fmt: skip
         seen = np.sqrt(_left(gain * self.bins) / _left(gain * self.session_bins))
         return out / (seen[:, :, None] * seen[:, None, :])
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information
-from bmi_runtime.calibration.design import Design, UnusableUnits, check_movement
+from bmi_runtime.calibration.design import Design, UnusableUnits, alike, check_movement
+from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
 BLOCK_S = 2.0  # of the bootstrap: about a reach, so that what is correlated within one stays together
@@ -40,6 +41,10 @@ class Pilot:
         Which of the bins that were given are kept: those with finite counts and states.
     told : tuple of str
         What was noticed, and done about it, when the pilot was read.
+    kinds : Regressors, optional
+        What the columns of `states` are, and which histories of its own a unit depends on; velocity by default.
+    own : ndarray, (bins, histories, units), optional
+        Those histories.
     """
 
     counts: np.ndarray
@@ -51,6 +56,8 @@ class Pilot:
     set_aside: tuple[tuple[str, str], ...] = ()
     usable: np.ndarray | None = None
     told: tuple[str, ...] = ()
+    kinds: Regressors | None = None
+    own: np.ndarray | None = None
 
     def __post_init__(self):
         counts, states = np.asarray(self.counts, dtype=np.float64), np.asarray(self.states, dtype=np.float64)
@@ -74,6 +81,10 @@ class Pilot:
             raise BadInput("every unit of the pilot is left out; keep at least one")
         object.__setattr__(self, "counts", counts[usable][:, kept])
         object.__setattr__(self, "names", tuple(names[i] for i in kept))
+        if self.own is not None:
+            object.__setattr__(self, "own", np.ascontiguousarray(self.own[usable][:, :, kept]))
+        if self.kinds is None:
+            object.__setattr__(self, "kinds", Regressors(self.states.shape[1]))
         seconds = len(self.states) * self.bin_s
         if seconds < LEAST_BLOCKS * BLOCK_S:
             raise BadInput(
@@ -84,8 +95,19 @@ class Pilot:
 
     @property
     def regressors(self) -> np.ndarray:
-        """(1, state) of every bin, (bins, 1 + dims)."""
+        """(1, state) of every bin, (bins, 1 + dims); without what is a unit's own."""
         return np.column_stack([np.ones(len(self.states)), self.states])
+
+    def alike(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the units that have all regressors in common, with those regressors, (bins, regressors)."""
+        return alike(self.regressors, self.own, self.counts.shape[1])
+
+    @property
+    def velocity(self) -> slice:
+        """Which columns of `states` are the velocity; none where rates do not depend on it."""
+        assert self.kinds
+        found = self.kinds.places.get("velocity", slice(1, 1))
+        return slice(found.start - 1, found.stop - 1)
 
     @property
     def single(self) -> bool:
@@ -193,7 +215,10 @@ class PilotFit:
     @functools.cached_property
     def _thinned(self) -> Design:
         """The design with as many states as a resampling's information is averaged over."""
-        return self.design.replaced(states=self.design.states[self._rows])
+        own = self.design.own
+        return self.design.replaced(
+            states=self.design.states[self._rows], own=None if own is None else np.ascontiguousarray(own[self._rows])
+        )
 
     @property
     def _rows(self) -> slice:
@@ -221,15 +246,17 @@ class PilotFit:
     def _information(self, design: Design, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return M and N of resampled spikes, averaged over some of the bins."""
         of_bin = np.repeat(weight, self.bins.astype(int))[self._rows]
-        u, expected = design.regressors, design.expected_counts()
-        lower, upper = np.tril_indices(u.shape[1])
-        products = u[:, lower] * u[:, upper] * of_bin[:, None] / of_bin.sum()
-        sums = [expected.T @ products]
-        sums.append(sums[0] - (expected * expected).T @ products if design.counts == "bernoulli" else sums[0])
-        full = np.zeros((2, design.units, u.shape[1], u.shape[1]))
-        for matrix, values in zip(full, sums):
-            matrix[:, lower, upper] = values
-            matrix[:, upper, lower] = values
+        of_bin /= of_bin.sum()
+        expected, d = design.expected_counts(), design.weights.shape[1]
+        lower, upper = np.tril_indices(d)
+        full = np.zeros((2, design.units, d, d))
+        for units, u in design.alike():
+            products = u[:, lower] * u[:, upper] * of_bin[:, None]
+            sums = [expected[:, units].T @ products]
+            fewer = (expected[:, units] ** 2).T @ products if design.counts == "bernoulli" else 0.0
+            for matrix, values in zip(full, (sums[0], sums[0] - fewer)):
+                matrix[units][:, lower, upper] = values
+                matrix[units][:, upper, lower] = values
         return full[0], full[1]
 
 
@@ -247,52 +274,77 @@ def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
     BadInput
         If the states do not span every direction, or a unit's weights do not converge (it fires in one direction only).
     """
-    u, y = pilot.regressors, pilot.counts
+    y = pilot.counts
     kind = counts or ("bernoulli" if pilot.single else "poisson")
     if pilot.likelihood == "gaussian":
-        weights = np.linalg.lstsq(u, y, rcond=None)[0].T
-        residual = y - u @ weights.T
-        noise = (residual**2).sum(axis=0) / max(1, len(u) - u.shape[1])
-        design = Design(pilot.states, weights, pilot.bin_s, "gaussian", noise, names=pilot.names)
+        weights = np.concatenate([np.linalg.lstsq(u, y[:, units], rcond=None)[0].T for units, u in pilot.alike()])
+        residual = y - linear_predictor(pilot, weights)
+        noise = (residual**2).sum(axis=0) / max(1, len(y) - weights.shape[1])
+        design = Design(pilot.states, weights, pilot.bin_s, "gaussian", noise, names=pilot.names, own=pilot.own)
         scalar, innovation = np.broadcast_to(1 / noise, y.shape), residual / noise
     else:
         weights = _poisson_weights(pilot)
-        design = Design(pilot.states, weights, pilot.bin_s, "poisson", counts=kind, names=pilot.names)
+        design = Design(pilot.states, weights, pilot.bin_s, "poisson", counts=kind, names=pilot.names, own=pilot.own)
         scalar = design.expected_counts()
         residual = innovation = y - scalar
-    starts = np.arange(0, len(u), max(1, round(BLOCK_S / pilot.bin_s)))
-    lower, upper = np.tril_indices(u.shape[1])
-    curvature = np.zeros((len(starts), design.units, u.shape[1], u.shape[1]))
-    score, squares = np.zeros((len(starts), design.units, u.shape[1])), np.zeros((len(starts), design.units))
-    ends = np.append(starts[1:], len(u))
-    for block, (start, end) in enumerate(zip(starts, ends)):
-        rows = slice(start, end)
-        values = scalar[rows].T @ (u[rows][:, lower] * u[rows][:, upper])
-        curvature[block][:, lower, upper] = values
-        curvature[block][:, upper, lower] = values
-        score[block] = innovation[rows].T @ u[rows]
-        squares[block] = (residual[rows] ** 2).sum(axis=0)
-    return PilotFit(design, pilot, curvature, score, squares, np.diff(np.append(starts, len(u))).astype(np.float64))
+    bins, d = len(y), weights.shape[1]
+    starts = np.arange(0, bins, max(1, round(BLOCK_S / pilot.bin_s)))
+    lower, upper = np.tril_indices(d)
+    curvature = np.zeros((len(starts), design.units, d, d))
+    score, squares = np.zeros((len(starts), design.units, d)), np.zeros((len(starts), design.units))
+    ends = np.append(starts[1:], bins)
+    for units, u in pilot.alike():
+        for block, (start, end) in enumerate(zip(starts, ends)):
+            rows = slice(start, end)
+            values = scalar[rows, units].T @ (u[rows][:, lower] * u[rows][:, upper])
+            curvature[block, units][:, lower, upper] = values
+            curvature[block, units][:, upper, lower] = values
+            score[block, units] = innovation[rows, units].T @ u[rows]
+            squares[block, units] = (residual[rows, units] ** 2).sum(axis=0)
+    return PilotFit(design, pilot, curvature, score, squares, np.diff(np.append(starts, bins)).astype(np.float64))
+
+
+def linear_predictor(pilot: Pilot, weights: np.ndarray) -> np.ndarray:
+    """Return u'w of every bin and unit of a pilot, (bins, units), for weights (units, regressors)."""
+    out = np.empty_like(pilot.counts)
+    for units, u in pilot.alike():
+        out[:, units] = u @ weights[units].T
+    return out
 
 
 def _poisson_weights(pilot: Pilot) -> np.ndarray:
     """Return log-linear Poisson weights of every unit by Newton's method with halved steps, (units, regressors).
 
-    A long pilot is fitted to some of its bins first, which takes most of the way at a fraction of the cost.
+    Raises
+    ------
+    UnusableUnits
+        Naming all units whose weights do not converge.
     """
-    u, y = pilot.regressors, pilot.counts
+    found, unusable = [], []
+    for units, u in pilot.alike():
+        try:
+            found.append(_from_some_bins_to_all(u, pilot.counts[:, units], pilot, pilot.names[units]))
+        except UnusableUnits as error:
+            unusable.append(error)
+    if unusable:
+        raise UnusableUnits(str(unusable[0]), tuple(name for error in unusable for name in error.units))
+    return np.concatenate(found)
+
+
+def _from_some_bins_to_all(u: np.ndarray, y: np.ndarray, pilot: Pilot, names: tuple[str, ...]) -> np.ndarray:
+    """Return :func:`_newton` of all bins; that of some of them takes most of the way at a fraction of the cost."""
     start = None
     if len(u) > 2 * THIN_BINS:
         rows = slice(None, None, len(u) // THIN_BINS)
         with contextlib.suppress(UnusableUnits):
             if y[rows].any(axis=0).all():
-                start = _newton(u[rows], y[rows], pilot, None)
-    return _newton(u, y, pilot, start)
+                start = _newton(u[rows], y[rows], pilot.bin_s, names, None)
+    return _newton(u, y, pilot.bin_s, names, start)
 
 
-def _newton(u: np.ndarray, y: np.ndarray, pilot: Pilot, start: np.ndarray | None) -> np.ndarray:
+def _newton(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], start: np.ndarray | None) -> np.ndarray:
     """Return the weights that fit counts y (bins, units) to regressors u (bins, regressors), (units, regressors)."""
-    log_bin = np.log(pilot.bin_s)
+    log_bin = np.log(bin_s)
     lower, upper = np.tril_indices(u.shape[1])
     products, target = u[:, lower] * u[:, upper], y.T @ u
     weights = np.zeros((y.shape[1], u.shape[1]))
@@ -326,8 +378,8 @@ def _newton(u: np.ndarray, y: np.ndarray, pilot: Pilot, start: np.ndarray | None
         weights, value = weights + step, likelihood(weights + step) if worse.any() else proposed
     unit = int(np.argmax(np.where(np.isfinite(gain), gain, np.inf)))
     raise UnusableUnits(
-        f"the weights of unit {pilot.names[unit]} do not converge: it seems to fire in some directions only, or the "
+        f"the weights of unit {names[unit]} do not converge: it seems to fire in some directions only, or the "
         f"states "
         f"do not vary; leave it out or record a longer pilot",
-        tuple(pilot.names[i] for i in np.flatnonzero(~(gain < 1e-9))) or (pilot.names[unit],),
+        tuple(names[i] for i in np.flatnonzero(~(gain < 1e-9))) or (names[unit],),
     )

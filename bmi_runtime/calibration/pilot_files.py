@@ -6,8 +6,10 @@ import numpy as np
 
 from bmi_runtime.calibration.aim_fit import Screen
 from bmi_runtime.calibration.pilot import Pilot
+from bmi_runtime.calibration.pilot_states import Recorded, recorded_features, recorded_units
 from bmi_runtime.calibration.screening import check_even, check_speed, usable_units, without_glitches
 from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
+from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
 MISSING_SHARE = 0.05  # of the bins, that may be without a movement before it is worth a word
@@ -19,6 +21,7 @@ def load_pilot(
     velocity_scale: float = DM_PER_M,
     left_out: tuple[str, ...] = (),
     any_speed: bool = False,
+    features: bool = False,
 ) -> Pilot:
     """Read what the units did, and the velocity that they encoded meanwhile; silent units are set aside.
 
@@ -34,6 +37,8 @@ def load_pilot(
         Units to leave out, by name.
     any_speed : bool
         Whether to take velocities that no hand or cursor reaches.
+    features : bool
+        Whether to take the features of a mixed session for its units.
 
     Raises
     ------
@@ -46,15 +51,13 @@ def load_pilot(
             f"a velocity scale of {velocity_scale:g} cannot be; 10 takes m/s to the dm/s of the encoding model"
         )
     if path.suffix.lower() == ".mcap":
-        counts, states, bin_s, kind = _from_recording(path, likelihood, velocity_scale)
+        recorded, kind = _from_recording(path, likelihood, velocity_scale, features)
         unit = "m/s"
+    elif features:
+        raise BadInput(f"--features is for the recording of a mixed session; {path.name} is a data file")
     else:
-        from bmi_runtime.sources.datafile import load_recording
-
-        data = load_recording(path)
-        counts, states, bin_s, unit = data.counts, velocity_scale * data.velocity, data.bin_s, data.velocity_unit
-        whole = bool(np.all(counts == np.round(counts)) and counts.min() >= 0)
-        kind = likelihood or ("poisson" if whole else "gaussian")
+        recorded, kind, unit = _from_data_file(path, likelihood, velocity_scale)
+    counts, states = recorded.counts, recorded.velocity
     if not np.isfinite(states).all(axis=1).any():
         raise BadInput(
             f"{path.name}: no bin says what was intended, so no unit can be calibrated; record a pilot whose intention "
@@ -76,20 +79,38 @@ def load_pilot(
         told.append(f"{missing} of {len(states)} bins say nothing of the movement: left out")
     if glitches:
         told.append(f"{glitches} bins move far faster than 99 in 100 of the others: taken as glitches and left out")
-    return Pilot(counts, states, bin_s, kind, names, (*left_out, *aside), tuple(aside.items()), told=tuple(told))
+    return Pilot(
+        counts, recorded.states(states), recorded.bin_s, kind, names, (*left_out, *aside), tuple(aside.items()),
+        told=tuple(told), kinds=recorded.kinds, own=recorded.own,
+    )  # fmt: skip
 
 
-def _from_recording(path: pathlib.Path, likelihood: str | None, velocity_scale: float):
-    """Return counts, states (NaN where nothing was intended or delivered), bin and likelihood of a session."""
+def _from_data_file(path: pathlib.Path, likelihood: str | None, velocity_scale: float) -> tuple[Recorded, str, str]:
+    """Return the units of a data file, their likelihood, and the unit of its velocity."""
+    from bmi_runtime.sources.datafile import load_recording
+
+    data = load_recording(path)
+    counts, velocity = data.counts, velocity_scale * data.velocity
+    whole = bool(np.all(counts == np.round(counts)) and counts.min() >= 0)
+    nothing = np.zeros((len(counts), 0))
+    recorded = Recorded(counts, velocity, nothing, nothing, None, Regressors(velocity.shape[1]), data.bin_s)
+    return recorded, likelihood or ("poisson" if whole else "gaussian"), data.velocity_unit
+
+
+def _from_recording(
+    path: pathlib.Path, likelihood: str | None, velocity_scale: float, features: bool
+) -> tuple[Recorded, str]:
+    """Return the units, or the features, of a session, and their likelihood."""
     from bmi_runtime.recording.reader import Recording
 
     recording = Recording(path)
-    session = (recording.header.get("config") or {}).get("session", {})
+    config = recording.header.get("config") or {}
+    session = config.get("session", {})
     kind = likelihood or session.get("likelihood") or ("gaussian" if recording.continuous else "poisson")
-    bin_s = session.get("bin_s") or USUAL_BIN_S["gaussian" if kind == "gaussian" else "poisson"]
-    states = velocity_scale * recording.column("output", "intended").astype(np.float64)
-    states[recording.column("input", "stale") > 0] = np.nan
-    return recording.column("input", "counts").astype(np.float64), states, float(bin_s), kind
+    bin_s = float(session.get("bin_s") or USUAL_BIN_S["gaussian" if kind == "gaussian" else "poisson"])
+    if features:
+        return recorded_features(recording, config, bin_s, velocity_scale), "gaussian"
+    return recorded_units(recording, config, bin_s, velocity_scale), kind
 
 
 def load_screen(path: str | pathlib.Path, usable: np.ndarray) -> Screen | None:

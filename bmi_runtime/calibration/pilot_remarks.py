@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bmi_runtime.calibration.pilot import Pilot, PilotFit
+from bmi_runtime.calibration.pilot import Pilot, PilotFit, linear_predictor
 
 SLOWEST_RMS, FAST_RMS = 0.01, 5.0  # dm/s along an axis: 1 mm/s, and 0.5 m/s
 ONE_SIDED = 0.98  # of the movement along an axis, that goes one way
@@ -29,7 +29,7 @@ def remarks(fit: PilotFit) -> list[str]:
     told += [f"unit {name} set aside: {why}" for name, why in pilot.set_aside[:NAMED]]
     if len(pilot.set_aside) > NAMED:
         told.append(f"{len(pilot.set_aside) - NAMED} more units set aside (all in the JSON)")
-    told += _movement(pilot.states)
+    told += _movement(pilot.states[:, pilot.velocity])
     told += _outliers(pilot)
     told += _twins(pilot)
     if pilot.likelihood == "poisson":
@@ -131,7 +131,7 @@ def _longest_silence(counts: np.ndarray) -> tuple[int, int]:
 
 def _one_direction(fit: PilotFit) -> list[str]:
     """Return which units never fire in movements one way, though the fit expects it."""
-    pilot, states = fit.pilot, fit.pilot.states
+    pilot, states = fit.pilot, fit.pilot.states[:, fit.pilot.velocity]
     expected, odd = fit.design.expected_counts(), set()
     for axis in range(states.shape[1]):
         for sign in (1.0, -1.0):
@@ -155,7 +155,7 @@ def _unsteady(fit: PilotFit) -> list[str]:
     """Return the units whose mean score differs between the halves of the pilot by more than chance."""
     pilot, design = fit.pilot, fit.design
     if design.likelihood == "gaussian":
-        left = pilot.counts - pilot.regressors @ design.weights.T
+        left = pilot.counts - linear_predictor(pilot, design.weights)
     else:
         left = pilot.counts - design.expected_counts()
     block = max(1, round(UNSTEADY_BLOCK_S / pilot.bin_s))
@@ -182,10 +182,11 @@ def _untuned(fit: PilotFit) -> list[str]:
     """
     from scipy.stats import chi2
 
-    gains = fit.design.weights[:, 1:]
+    moving = slice(1, 1 + fit.pilot.states.shape[1])  # what a unit's own past says does not follow the movement
+    gains = fit.design.weights[:, moving]
     inverse = np.linalg.pinv(fit.curvature.sum(axis=0), hermitian=True)
     spread = np.einsum("bni,bnj->nij", fit.score, fit.score)
-    covariance = (inverse @ spread @ inverse)[:, 1:, 1:]
+    covariance = (inverse @ spread @ inverse)[:, moving, moving]
     wald = np.einsum("ni,nij,nj->n", gains, np.linalg.pinv(covariance, hermitian=True), gains)
     follow = int((chi2.sf(wald, gains.shape[1]) < FOLLOWS_P).sum())
     if follow > max(1, FEW_FOLLOW * len(gains)):

@@ -27,6 +27,7 @@ from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.config import Config
 from bmi_runtime.constants import DM_PER_M
+from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.paths import intended_path
 
 BURN_S, MOST_BURN = 20.0, 0.2  # the first bins are read with weights that were fitted to them
@@ -80,10 +81,12 @@ class PilotReader:
     def __init__(self, scores: MeasuredScores, config: Config, screen: Screen | None = None):
         self.scores, self.screen, self.trust = scores, screen, config.decoder.parameter_trust
         design = scores.design
-        left = scores.innovation.T
-        expected = scores.regressors @ design.weights.T if design.likelihood == "gaussian" else design.expected_counts()
-        self.counts = np.ascontiguousarray(left * design.noise + expected if self._gaussian else left + expected)
-        self.intended = scores.regressors[:, 1:] / DM_PER_M
+        self.pilot = scores.pilot
+        self.counts = np.ascontiguousarray(self.pilot.counts)
+        self.intended = np.ascontiguousarray(self.pilot.states[:, self.pilot.velocity]) / DM_PER_M
+        if not self.intended.shape[1]:
+            raise BadInput("rates that do not depend on the velocity say nothing of what is decoded")
+        self._own = np.zeros((len(self.counts), 0, 1)) if design.own is None else design.own
         self._rate, self._read = -1.0, (np.empty(0), np.empty(0), 0.0)
 
     @property
@@ -105,7 +108,7 @@ class PilotReader:
         noise = design.noise if self._gaussian else np.ones(design.units)
         reading, predicted, information = np.zeros((bins, axes)), np.zeros((bins, axes)), np.zeros((bins, axes, axes))
         evidence_along(
-            np.ascontiguousarray(design.weights.T), covariance, self.counts, self.scores.regressors,
+            np.ascontiguousarray(design.weights.T), covariance, self.counts, self.pilot.regressors, self._own,
             np.full(design.units, rate), noise, design.bin_s, not self._gaussian, self.trust, reading, predicted,
             information,
         )  # fmt: skip
@@ -143,9 +146,22 @@ class PilotReader:
         """
         if self.screen is None:
             return assumed_aim("the pilot shows no subject that steers to targets: its aim is assumed")
-        design = self.scores.design
-        gains = design.weights[:, 1:] / (design.noise[:, None] if self._gaussian else 1.0)
-        return fit_aim(self.counts @ gains, self.screen, design.bin_s)
+        design, axes = self.scores.design, self.intended.shape[1]
+        gains = design.weights[:, 1 : 1 + axes] / (design.noise[:, None] if self._gaussian else 1.0)
+        return fit_aim(self._as_if_of_velocity() @ gains, self.screen, design.bin_s)
+
+    def _as_if_of_velocity(self) -> np.ndarray:
+        """Return the counts (bins, units), with what else they depend on at its mean in what is expected of them."""
+        design, states, axes = self.scores.design, self.pilot.states, self.intended.shape[1]
+        weights, common = design.weights, 1 + states.shape[1]
+        if weights.shape[1] == 1 + axes:
+            return self.counts
+        value = weights[:, 0] + states[:, axes:].mean(axis=0) @ weights[:, 1 + axes : common].T
+        if design.own is not None:
+            value = value + (design.own.mean(axis=0) * weights[:, common:].T).sum(axis=0)
+        value = value + states[:, :axes] @ weights[:, 1 : 1 + axes].T
+        left = self.scores.innovation.T
+        return left * design.noise + value if self._gaussian else left + design.bin_s * np.exp(value)
 
     def _meant(self, aim: Aim) -> np.ndarray:
         if self.screen is None or aim.note:

@@ -16,7 +16,6 @@ from bmi_runtime.calibration.screening import fit_usable
 from bmi_runtime.constants import DM_PER_M, Z_95
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.encoding.regressors import Regressors
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3)
 BUSIEST = 24  # units of a recording that are looked at, as many as give a stable median
@@ -120,14 +119,29 @@ def compare(
 
 def adapted(pilot: Pilot, weights, covariance, rate: float, noise_variance=None) -> np.ndarray:
     """Run the live adaptive filter along a pilot; return the weights after every bin, (bins, regressors, units)."""
-    kinds = Regressors(pilot.states.shape[1])
+    assert pilot.kinds
     model = EncodingModel(
-        weights.T.copy(), pack(covariance), pilot.likelihood, pilot.bin_s, noise_variance, regressors=kinds
+        weights.T.copy(), pack(covariance), pilot.likelihood, pilot.bin_s, noise_variance, regressors=pilot.kinds
     )
     adapter, valid = Adapter(model, rate), np.ones(len(weights))
     out = np.empty((len(pilot.states), *model.weights.shape))
-    velocity = pilot.states / DM_PER_M
+    velocity, position, click = _encoded(pilot)
     for t, counts in enumerate(pilot.counts):
-        adapter.update(counts, valid, *velocity[t])
+        if pilot.own is not None:
+            adapter.history[:] = pilot.own[t]
+        adapter.update(counts, valid, *velocity[t], position_m=position[t], click=click[t])
         out[t] = model.weights
     return out
+
+
+def _encoded(pilot: Pilot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return velocity (m/s), position (m) and click of every bin of a pilot, as far as its units depend on them."""
+    assert pilot.kinds
+    places, states, axes = pilot.kinds.places, pilot.states, pilot.kinds.n_axes
+    of = {name: states[:, place.start - 1 : place.stop - 1] for name, place in places.items() if name != "history"}
+    nothing = np.zeros((len(states), axes))
+    velocity = of.get("velocity", nothing)
+    if "velocity" not in of and "speed" in of:  # its direction is nothing that such units depend on
+        velocity = np.hstack([of["speed"], nothing[:, 1:]])
+    click = of["click"][:, 0] if "click" in of else nothing[:, 0]
+    return velocity / DM_PER_M, of.get("position", nothing) / DM_PER_M, click

@@ -43,6 +43,7 @@ from bmi_runtime.cli.common import answer, answer_options, say
               help="Variance per bin of the truth's random walk: adds the error and the best rate.")  # fmt: skip
 @click.option("--write", type=click.Path(), metavar="FILE.toml",
               help="Put the rate (and a session's gain and smoothing) into this configuration, commented.")  # fmt: skip
+@click.option("--features", is_flag=True, help="Of a mixed session: calibrate its features, not its units.")
 @click.option("--leave-out", default="", metavar="UNITS", help="Units of the pilot to leave out, as 3,7.")
 @click.option("--velocity-scale", type=float, default=10.0, show_default=True,
               help="Multiplies a pilot's velocity; 10 takes m/s to the dm/s of the encoding model.")  # fmt: skip
@@ -114,8 +115,9 @@ def calibrate(as_json, **options):
     result |= block_answer(design, info, options, scores, rate)
     if fit is not None:
         result["pilot"] = _pilot(fit, scores, options, rate)
-        result["expected"] = dataclasses.asdict(outcomes.at(rate, options["gain"], options["smoothing"]))
-        if options["dials"]:
+        if outcomes is not None:
+            result["expected"] = dataclasses.asdict(outcomes.at(rate, options["gain"], options["smoothing"]))
+        if outcomes is not None and options["dials"]:
             result["dials"] = dials_answer(outcomes, rate)
     if options["write"] is not None:
         if not options["own_rate"]:
@@ -180,6 +182,8 @@ def _take_own_rate(options) -> None:
     from bmi_runtime.errors import BadInput
 
     options["own_rate"] = False
+    if options["features"] and options["pilot"] is None:
+        raise BadInput("--features is of the recording of a mixed session; give one with --from")
     asked = ("learning_rate", "max_error", "max_convergence_time", "half_life", *TASK_WISHES)
     if options["method"] != "adaptive" or any(options[name] is not None for name in asked):
         return
@@ -187,10 +191,11 @@ def _take_own_rate(options) -> None:
     if config is None:
         return
     adapter = config.adapter
-    if not adapter.enabled or not adapter.learning_rate > 0:
+    rate = adapter.feature_learning_rate if options["features"] else adapter.learning_rate
+    if not adapter.enabled or not rate > 0:
         raise BadInput(f"{options['pilot']} did not adapt; give --learning-rate, or a wish such as --max-error")
-    options |= {"learning_rate": adapter.learning_rate, "own_rate": True}
-    say(f"learning rate {adapter.learning_rate:g}: the session's own, for no other was asked for", as_json=True)
+    options |= {"learning_rate": rate, "own_rate": True}
+    say(f"learning rate {rate:g}: the session's own, for no other was asked for", as_json=True)
 
 
 def _session_config(pilot):
@@ -231,7 +236,7 @@ def _design(options):
     from bmi_runtime.calibration.screening import fit_usable
 
     left_out = tuple(name.strip() for name in options["leave_out"].split(",") if name.strip())
-    loaded = load_pilot(pilot, likelihood, options["velocity_scale"], left_out, options["force"])
+    loaded = load_pilot(pilot, likelihood, options["velocity_scale"], left_out, options["force"], options["features"])
     fit = fit_usable(loaded, options["counts"])
     return fit.design, fit, MeasuredScores(fit)
 
@@ -258,18 +263,34 @@ def _check_task_wishes(options) -> None:
 
 
 def _outcomes(scores, fit, options):
-    """Return what predicts decoding and the task from a pilot, None without one."""
+    """Return what predicts decoding and the task from a pilot; None without one, or where nothing can be said."""
     from bmi_runtime import config as configuration
     from bmi_runtime.calibration.outcomes import Outcomes
+    from bmi_runtime.errors import BadInput
 
     if scores is None:
         return None
     config = options["session"]
+    if why := _why_no_outcomes(fit.pilot, config):
+        asked = [name for name in TASK_WISHES if options[name] is not None]
+        if asked:
+            raise BadInput(f"--{asked[0].replace('_', '-')} has no answer here: {why}")
+        say(f"no decoding error, pace, gain or smoothing is told: {why}", as_json=True)
+        return None
     if config is None:
         return Outcomes(scores, configuration.load())
     from bmi_runtime.calibration.pilot_files import load_screen
 
     return Outcomes(scores, config, load_screen(str(options["pilot"]), fit.pilot.usable))
+
+
+def _why_no_outcomes(pilot, config) -> str:
+    """Return why nothing is said of decoding and the task, or nothing where something is."""
+    if config is not None and config.session.features and config.session.units:
+        return "in a mixed session units and features are decoded together, and a pilot is one block of them"
+    if pilot.velocity.start == pilot.velocity.stop:
+        return "these units depend on the position, not on the velocity that is decoded"
+    return ""
 
 
 def _task_rate(design, outcomes, options):
@@ -348,6 +369,7 @@ def _pilot(fit, scores, options, rate) -> dict:
         "units": design.units,
         "counts": design.counts if design.likelihood == "poisson" else None,
         "state_rms": np.sqrt((pilot.states**2).mean(axis=0)),
+        "regressors": list(pilot.kinds.places),
         "mean_rate_hz": pilot.counts.mean(axis=0) / pilot.bin_s if design.likelihood == "poisson" else None,
         "weights": design.weights,
         "noise_variance": design.noise if design.likelihood == "gaussian" else None,
@@ -449,7 +471,8 @@ def _write(options, prediction, found, result=None, outcomes=None) -> dict:
         f"{origin}, {why}; predicted error sd {prediction.largest_error.max() ** 0.5:.3g}, "
         f"converges in {prediction.convergence_bins.max() * prediction.design.bin_s:.3g} s"
     )
-    settings = {"adapter.learning_rate": (float(prediction.closed.rate[0]), told)}
+    key = "adapter.feature_learning_rate" if options["features"] else "adapter.learning_rate"
+    settings = {key: (float(prediction.closed.rate[0]), told)}
     dials = (result or {}).get("dials")
     reason = why_not_written(dials, outcomes.config) if dials else ""
     if dials and not reason:

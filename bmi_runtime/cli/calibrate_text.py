@@ -150,8 +150,8 @@ def _pilot(pilot) -> str:
         return ""
     rms = ", ".join(f"{value:.3g}" for value in pilot["state_rms"])
     lines = [
-        f"pilot: {pilot['seconds']:.4g} s, {pilot['units']} units, encoded state with rms {rms} (dm/s expected: "
-        f"about 1)"
+        f"pilot: {pilot['seconds']:.4g} s, {pilot['units']} units, encoded {', '.join(pilot['regressors'])} with rms "
+        f"{rms} (dm/s expected: about 1)"
     ]
     shortest = min(pilot["memories"])
     if shortest < 3:

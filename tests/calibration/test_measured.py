@@ -113,7 +113,7 @@ def test_lagged_sums_are_those_of_the_formula():
 
     assert BLOCK_GAIN / gain.max() < 1  # bins one by one
     for unit in range(2):
-        s = (scores.regressors * scores.innovation[unit][:, None]) @ scores.info.directions[unit]
+        s = (scores.pilot.regressors * scores.innovation[unit][:, None]) @ scores.info.directions[unit]
         expected = s.T @ s
         for lag in range(1, 600):
             g = s[lag:].T @ s[:-lag]
