@@ -19,6 +19,7 @@ from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl_markers import MarkerStream
 from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
 from bmi_runtime.sources.packet import Packet
+from bmi_runtime.sources.stamp_unit import StampUnit
 from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.unit_names import ChannelNumbers
 
@@ -26,6 +27,8 @@ KINDS = ("events", "counts", "rates", "features")
 CHUNK = 4096
 CORRECTION_EVERY_S = 1.0
 MAX_TIME_S = 4e9
+TEXT_FORMAT = 3  # cf_string
+LONGEST_SAMPLE_NS = 1_000_000_000  # without a rate a sample stands for the time since the one before, up to so long
 
 
 class LSLFeed:
@@ -61,6 +64,7 @@ class LSLFeed:
         self.address = f"the LSL stream '{self.stream}'"
         self.inlet: Any = None
         self.steady = SteadyStream(config.bin_s * 1e9)
+        self.irregular, self.unit = False, StampUnit("seconds")
         self._until_ns: int | None = None
         self._correction: float | None = None
         self._correct_at = 0.0
@@ -88,12 +92,14 @@ class LSLFeed:
 
     def _check(self, info: Any) -> None:
         """Raise `BadInput` when a stream is not what the session was told to read."""
+        if info.channel_format() == TEXT_FORMAT:
+            raise BadInput(f"{self.address} is a stream of text, so of markers; say source.options.markers = its name")
         if self.kind != "events":
             if info.channel_count() != self.n_units:
                 raise BadInput(f"{self.address} has {info.channel_count()} channels, session.units is {self.n_units}")
-            if info.nominal_srate() <= 0:
-                raise BadInput(f"{self.address} has no rate; {self.kind} must come regularly")
-            self.width_s = 1.0 / info.nominal_srate()
+            self.irregular = info.nominal_srate() <= 0
+            if not self.irregular:
+                self.width_s = 1.0 / info.nominal_srate()
         elif info.channel_count() < 2:
             raise BadInput(f"{self.address} has {info.channel_count()} channel; events are (channel, unit)")
         elif info.nominal_srate() > 0 and info.channel_count() == self.n_units:
@@ -157,27 +163,58 @@ class LSLFeed:
     def accept(self, samples: list, stamps: list, arrived_ns: int, binner: Binner) -> None:
         """Check samples that arrived at this host time, and give what they bring to the binner."""
         binner.sparse = self.kind == "events"
+        if not self.unit.settled and stamps:
+            self._told_unit(stamps[-1], arrived_ns, binner)
         if self.kind == "events":
             self._events(samples, stamps, arrived_ns, binner)
             return
         for sample, stamp in zip(samples, stamps, strict=True):
             try:
-                values = self._values(np.asarray(sample, float))
                 end_ns = self._ns(stamp)
+                placed = self._since_last(end_ns) if self.irregular else self.steady.place(end_ns)
+                if placed is None:
+                    continue
+                start, until = placed
+                pace = 0.0 if self.irregular else self.steady.width_ns  # 0: no grid follows it
+                values = self._values(np.asarray(sample, float), pace or until - start)
             except BadInput as error:
                 binner.refuse(str(error))
                 continue
-            start, until = self.steady.place(end_ns)
-            rates, pace = self.kind == "rates", self.steady.width_ns
+            rates = self.kind == "rates"
             binner.take(Packet(start, until, arrived_ns, values=values, fractional=rates, pace_ns=pace))
 
-    def _values(self, values: np.ndarray) -> np.ndarray:
+    def _told_unit(self, stamp: float, arrived_ns: int, binner: Binner) -> None:
+        """Begin anew when stamps are found to be in another unit than seconds."""
+        told = self.unit.observe(stamp * 1e9, arrived_ns)
+        if told:
+            self._until_ns = None
+            self.steady.restart()
+            binner.events.append({"name": "source-told", "text": told})
+            binner.restart("stamps-in-another-unit")
+
+    def _since_last(self, end_ns: int) -> tuple[int, int] | None:
+        """Return the time that a sample of a stream without a rate stands for: since the one before it; None: unknown.
+
+        Raises
+        ------
+        BadInput
+            When it is stamped no later than the one before.
+        """
+        before, self._until_ns = self._until_ns, end_ns
+        if before is None or end_ns < before - LONGEST_SAMPLE_NS:
+            return None  # the first sample: since when it counts is not known
+        if end_ns <= before:
+            self._until_ns = before
+            raise BadInput("a sample stamped no later than the one before it, in a stream without a rate")
+        return max(before, end_ns - LONGEST_SAMPLE_NS), end_ns
+
+    def _values(self, values: np.ndarray, width_ns: float) -> np.ndarray:
         if values.size != self.n_units:
             raise BadInput(f"a sample of {values.size} channels, {self.n_units} are expected")
         if self.kind == "features":
             return values
         if self.kind == "rates":
-            values = values if self.continuous else values * self.steady.width_ns * 1e-9
+            values = values if self.continuous else values * width_ns * 1e-9
         whole = self.kind == "rates" or np.all(values == np.floor(values))
         if not whole or not np.all((values >= 0) & (values <= 65535)):
             raise BadInput(f"a sample of {self.kind} that are negative, broken, or too large")
@@ -203,11 +240,10 @@ class LSLFeed:
         if binner.take(packet):
             self._until_ns = max(until, self._until_ns or until) if start == self._until_ns else until
 
-    @staticmethod
-    def _ns(stamp: float) -> int:
-        if not 0.0 < stamp < MAX_TIME_S:
+    def _ns(self, stamp: float) -> int:
+        if not 0.0 < stamp * self.unit.factor < MAX_TIME_S:
             raise BadInput(f"a time stamp of {stamp!r} s is impossible")
-        return round(stamp * 1e9)
+        return round(stamp * self.unit.factor * 1e9)
 
     def report(self) -> dict[str, Any]:
         """Return what the stream was found to be."""

@@ -1,8 +1,9 @@
 """Redis streams as BRAND writes them: one entry holds the counts of all channels for one short piece of time.
 
 ``binned_spikes`` (field ``samples``) and ``threshold_values`` (field ``crossings``) look alike: raw numbers whose type
-only the configuration knows, ``ts`` (the time of writing: 8 bytes of integer nanoseconds, or decimal seconds as text),
-and ``sync`` (JSON: from which older entries this one was made), which is kept out of the decoding.
+only the configuration knows, ``ts`` (the time of writing: 8 bytes of integer nanoseconds or of float64 seconds, or
+decimal seconds as text; another unit is told by how fast it runs), and ``sync`` (JSON: from which older entries this
+one was made), which is kept out of the decoding.
 
 ``ts`` is a program's time stamp and jitters, while every entry stands for the same piece of time. So device time goes
 on by one entry's width per entry, pulled gently toward ``ts``, and follows ``ts`` at once where the two come apart.
@@ -10,6 +11,7 @@ on by one entry's width per entry, pulled gently toward ``ts``, and follows ``ts
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import Any
 
@@ -21,6 +23,7 @@ from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.brand_entries import EntryReader
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.packet import Packet
+from bmi_runtime.sources.stamp_unit import StampUnit
 from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"
@@ -30,7 +33,7 @@ MAX_TIME_NS = 1 << 62
 
 
 def seconds_or_nanoseconds(ts: bytes) -> int:
-    """Return a BRAND time stamp in ns: 8 bytes of little-endian nanoseconds, or seconds as text.
+    """Return a BRAND time stamp in ns: 8 bytes of little-endian nanoseconds or of float64 seconds, or seconds as text.
 
     Raises
     ------
@@ -40,13 +43,14 @@ def seconds_or_nanoseconds(ts: bytes) -> int:
     """
     try:
         seconds = float(ts.decode("ascii"))
-        if 0.0 <= seconds < 4e9:
+        if 0.0 <= seconds < 4e9 or (len(ts) != 8 and 4e9 <= seconds < 4e18):  # text in ms or us, which its speed tells
             return round(seconds * 1e9)
     except (UnicodeDecodeError, ValueError):
         pass
     if len(ts) != 8:
         raise BadInput(f"a 'ts' of {len(ts)} bytes is neither 8 bytes of nanoseconds nor seconds as text")
-    return int.from_bytes(ts, "little")
+    integer, (seconds,) = int.from_bytes(ts, "little"), struct.unpack("<d", ts)
+    return round(seconds * 1e9) if integer >= MAX_TIME_NS and 1.0 <= seconds < 4e15 else integer
 
 
 class RedisFeed:
@@ -79,7 +83,7 @@ class RedisFeed:
         self.redis: Any = None
         self._last: bytes | str = "$"
         self._waiting: list[tuple[bytes, dict]] = []
-        self.steady = SteadyStream(self.width_ns)
+        self.steady, self.unit = SteadyStream(self.width_ns), StampUnit("the protocol's")
         self._pace_ns = self.steady.nominal_ns
         self._retry_at = self._seen_at = 0.0
 
@@ -146,7 +150,7 @@ class RedisFeed:
     def accept(self, fields: dict[bytes, bytes], arrived_ns: int, binner: Binner) -> None:
         """Check one entry that arrived at this host time, and give what it brings to the binner."""
         try:
-            values, stamp = self.reader.values(fields), self._stamp(fields)
+            values, stamp = self.reader.values(fields), self._stamp(fields, arrived_ns, binner)
         except BadInput as error:
             binner.refuse(str(error))
             return
@@ -179,11 +183,17 @@ class RedisFeed:
                 f"{came}: each is counted for that long (source.options.width_s = {pace_ns * 1e-9:.4g})"
             )
 
-    def _stamp(self, fields: dict[bytes, bytes]) -> int:
+    def _stamp(self, fields: dict[bytes, bytes], arrived_ns: int, binner: Binner) -> int:
         raw = fields.get(b"ts")
         if raw is None:
             raise BadInput("an entry without its time 'ts'")
         stamp = seconds_or_nanoseconds(raw)
+        if not self.unit.settled and (told := self.unit.observe(stamp, arrived_ns)):
+            self.reader.notes.append(told)
+            self.steady.restart()
+            binner.restart("stamps-in-another-unit")
+        if self.unit.factor != 1.0:
+            stamp = round(stamp * self.unit.factor)
         if not 0 <= stamp < MAX_TIME_NS:
             raise BadInput(f"a time of {stamp} ns is impossible")
         return stamp
