@@ -139,14 +139,9 @@ class Adapter:
         """
         if len(labels) == 1:
             return self.update(counts, valid, *labels[0][0], position_m=position_m)
-        rate, expected = self.rate, 0.0
-        try:
-            for number, label in enumerate(labels):
-                if number == 1:
-                    self.rate = np.zeros_like(rate)
-                expected += label[1] * self.update_share(counts, valid, label, position_m)
-        finally:
-            self.rate = rate
+        expected = 0.0
+        for number, label in enumerate(labels):
+            expected += label[1] * self.update_share(counts, valid, label, position_m, walks=number == 0)
         return expected
 
     def update_share(
@@ -155,6 +150,7 @@ class Adapter:
         valid: np.ndarray,
         label: tuple[Sequence[float], float],
         position_m: Sequence[float] = (),
+        walks: bool = True,
     ) -> float:
         """Update the model with a share of one bin's information and score; return the bin's log likelihood.
 
@@ -164,7 +160,15 @@ class Adapter:
         label : (velocity, share)
             Velocity in m/s, one number per axis; share above 0.
         position_m : sequence of float
+        walks : bool
+            Whether the random walk adds its variance, once a bin.
         """
+        if not walks:
+            rate, self.rate = self.rate, np.zeros_like(self.rate)
+            try:
+                return self.update_share(counts, valid, label, position_m)
+            finally:
+                self.rate = rate
         velocity, share = label
         if self._poisson:  # a mask below one takes its share of expected count and innovation alike
             return self.update(counts, valid * share, *velocity, position_m=position_m)

@@ -26,6 +26,7 @@ ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells 
 UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
 UNDER_WAY_LATE = 0.25  # the same where what followed is known
 LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their weight
+FIRST_S = 2.0  # nothing is taught of them: what the cursor does by itself is not known yet
 LOST_BELOW = 0.1  # share of bins that teach, below which baselines are learned without labels; 0.25 is usual
 SAY_BELOW = 0.02  # share of bins that teach, over the residual's memory
 
@@ -63,6 +64,15 @@ class TeachesLate(Protocol):
     @property
     def lost(self) -> bool:
         """Whether hardly any label is known."""
+
+
+@runtime_checkable
+class TellsOfRest(Protocol):
+    """An intention of late labels that knows when the cursor dwelt on its goal."""
+
+    @property
+    def dwells(self) -> bool:
+        """Whether it did in the earlier bin, which has no label."""
 
 
 class Past:
@@ -137,12 +147,14 @@ class InferredTargetIntention:
         self.arrived_hazard = -math.expm1(-bin_s / ARRIVED_S)
         self.temper, self.memory = min(bin_s / CORRELATION_S, 1.0), min(bin_s / RESIDUAL_MEMORY_S, 1.0)
         self.residual, self.teaching = FIRST_RESIDUAL, 1.0
-        self.certain = self._told = False
+        self.certain = self._told = self._dwells = False
         self._label: tuple[np.ndarray, np.ndarray] | None = None  # of the bin that teaches, until the next one
         self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
         self.went2 = 0.0  # as speed2, of the bins in which the cursor really went where its velocity says
         self.before = np.full(n_axes, math.nan)  # where the cursor was a bin ago
         self.lag_bins = round(config.label_lag_s / bin_s)
+        self._uses_rest = config.unlabelled == "rest"
+        self._first_bins = self.lag_bins + (round(FIRST_S / bin_s) if self._uses_rest else 0)
         self._least_speed2 = UNDER_WAY_LATE if self.lag_bins else UNDER_WAY
         self.offer((), 1.0)
 
@@ -227,11 +239,16 @@ class InferredTargetIntention:
         """Return probabilities and aims of the bin that teaches, or None where its goal is not settled."""
         if not self.past:
             return (self.weights, self.aims) if self.certain else None
-        if not (self.past.weigh() and self._explains()):
+        self._dwells = False
+        if not (self.past.weigh() and self.past.seen > self._first_bins and self._explains()):
             return None
         weights, (aims, smooth) = self.past.smoothed, self.past.oldest
-        sure = self._confidence_of(weights, aims) >= self.config.label_confidence
-        return (weights, aims) if sure and self._ahead(weights, aims, smooth) else None
+        if self._confidence_of(weights, aims) < self.config.label_confidence:
+            return None
+        if self._ahead(weights, aims, smooth):
+            return weights, aims
+        self._dwells = self._slow(aims[int(np.argmax(weights))])
+        return None
 
     def _under_way(self) -> bool:
         """Return whether the likeliest goal is still ahead."""
@@ -244,7 +261,10 @@ class InferredTargetIntention:
         cannot know. Taught as rest, those bins shrink the tuning, the decoder overshoots, and it feeds itself.
         """
         aim = aims[int(np.argmax(weights))]
-        return float(aim @ aim) > self._least_speed2 * self.speed2 and float(aim @ smooth) > 0.0
+        return not self._slow(aim) and float(aim @ smooth) > 0.0
+
+    def _slow(self, aim: np.ndarray) -> bool:
+        return float(aim @ aim) <= self._least_speed2 * self.speed2
 
     def _confidence(self) -> float:
         return self._confidence_of(self.weights, self.aims)
@@ -275,6 +295,11 @@ class InferredTargetIntention:
     def lost(self) -> bool:
         """Whether hardly any bin teaches."""
         return self.teaching < LOST_BELOW
+
+    @property
+    def dwells(self) -> bool:
+        """Whether the earlier bin dwelt on its goal, and may teach baselines."""
+        return self._dwells and self._uses_rest
 
     def news(self) -> dict[str, Any] | None:
         """Return an event when hardly a bin teaches any more, or bins teach again."""

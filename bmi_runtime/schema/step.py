@@ -122,6 +122,9 @@ class AdapterConfig(Section):
         le=5.0,
         description="inferred-target: a bin teaches so late, when what followed says which goal it had",
     )
+    unlabelled: Literal["rest", "skip"] = Field(
+        "rest", description="inferred-target: a bin that dwells on a goal tells of baselines, or nothing"
+    )
     intention_options: dict[str, Any] = Field(default_factory=dict, description="what only one intention knows")
     missing_axis: Literal["rest", "skip"] = Field(
         "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"

@@ -11,7 +11,7 @@ import numpy as np
 from bmi_runtime import registry
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, described, is_fault_of_part
-from bmi_runtime.intention.inferred_target import OffersCandidates, TeachesLate, WeighsLabels
+from bmi_runtime.intention.inferred_target import OffersCandidates, TeachesLate, TellsOfRest, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.messages import why_not_recordable
 from bmi_runtime.session.blocks import Blocks
@@ -150,10 +150,10 @@ class Goal:
         known = [v for v in intended if math.isfinite(v)]
         return bool(known) and not self._skips_missing_axes and self.safety.plausible(known)
 
-    def late_labels(self) -> tuple[list[tuple[list[float], float]], bool]:
-        """Return the labels of the bin of `lag_bins` ago, and whether hardly any label is known."""
-        labels = self.weighed_labels()
-        return labels, self._late.lost if self._late else False
+    def late_labels(self) -> tuple[list[tuple[list[float], float]], bool, bool]:
+        """Return the labels of an earlier bin, whether hardly any label is known, and whether it dwelt on a goal."""
+        labels, late = self.weighed_labels(), self._late
+        return labels, bool(late and late.lost), isinstance(late, TellsOfRest) and late.dwells
 
     def encoded_position(self, given: Any) -> list[float]:
         """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""

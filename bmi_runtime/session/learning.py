@@ -18,7 +18,8 @@ from bmi_runtime.session.features import FeatureBlock
 from bmi_runtime.session.inputs import Inputs
 
 Labels = list[tuple[list[float], float]]
-REST_SHARE = 0.1  # of a bin without a label, as one at rest: a goal lasts twenty bins and more
+LOST_SHARE = 0.1  # of a bin, as one at rest, where hardly a label is known: a goal lasts twenty bins and more
+DWELLING_SHARE = 0.5  # of one that dwells on a goal: the next goal may be meant already
 
 
 class LateBins:
@@ -131,13 +132,20 @@ class Learning:
         return likelihood + self.features.learn(True, velocity, position) if self.features else likelihood
 
     def adapt_late(
-        self, inputs: Inputs, position: Sequence[float], allowed: bool, lag_bins: int, labels: Labels, lost: bool
+        self,
+        inputs: Inputs,
+        position: Sequence[float],
+        allowed: bool,
+        lag_bins: int,
+        labels: Labels,
+        lost: bool,
+        dwells: bool = False,
     ) -> float:
         """Keep a bin, and learn from the one of `lag_bins` ago; return its log likelihood, NaN without a label.
 
-        Where hardly a label is known any more (`lost`), bins still tell of baselines: over many goals the intended
-        velocity averages to rest. Units that are others than yesterday push the cursor aside, and where it does not go
-        where it is meant to, no goal can be inferred. Their weight is small because one goal is not many.
+        A bin at rest tells of baselines: while the cursor dwells on a goal, and, where hardly a label is known any
+        more (`lost`), as the intended velocity of many goals averages to rest. Units that are others than yesterday
+        push the cursor aside, and where it does not go where it is meant to, no goal can be inferred.
 
         Parameters
         ----------
@@ -150,6 +158,8 @@ class Learning:
             Of the earlier bin; empty where they are not known.
         lost : bool
             Whether that is so of nearly all bins.
+        dwells : bool
+            Whether it is not the goal that is not known, but whether it is meant still.
         """
         self.late.keep(inputs, position, allowed, lag_bins)
         bin_before = self.late.oldest()
@@ -157,8 +167,11 @@ class Learning:
             return math.nan
         counts, valid, place = bin_before
         if not labels:
+            rest = [0.0] * self.model.regressors.n_axes
             if lost:
-                self.adapter.update_share(counts, valid, ([0.0] * self.model.regressors.n_axes, REST_SHARE), place)
+                self.adapter.update_share(counts, valid, (rest, LOST_SHARE), place)
+            elif dwells:  # gains learn nothing of it, and their covariance shall not grow
+                self.adapter.update_share(counts, valid, (rest, DWELLING_SHARE), place, walks=False)
             return math.nan
         self._taught, self._unsettled = (counts, valid), len(labels) < 2
         return self.adapter.update_weighted(counts, valid, labels, place)

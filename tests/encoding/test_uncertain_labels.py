@@ -13,7 +13,7 @@ from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.intention.inferred_target import InferredTargetIntention
+from bmi_runtime.intention.inferred_target import FIRST_S, InferredTargetIntention
 from bmi_runtime.kernels import targets
 from bmi_runtime.messages import Bin
 from bmi_runtime.session.core import Session
@@ -192,29 +192,53 @@ def test_a_bin_is_weighed_by_what_followed_as_all_paths_of_goals_are():
         np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-12)
 
 
-def _learned(lag_s, bins=240):
+def _learned(lag_s, bins=240, unlabelled="rest"):
     """A session over so many bins, with everything that it took in, and what was taught in which bin."""
+    ways = [f"adapter.unlabelled={unlabelled}", "adapter.intention=inferred-target"]
     settings = ["session.units=12", "session.bin_s=0.05", "encoding.initial=truth", f"adapter.label_lag_s={lag_s}"]
-    config = configuration.load(None, [*settings, "adapter.intention=inferred-target", "adapter.learning_rate=1e-4"])
+    config = configuration.load(None, [*ways, *settings, "adapter.learning_rate=1e-4"])
     source = SimulatedSource(config)
     session, given, taught, inputs = Session(config, source.world.initial_model()), Bin(12, False), [], []
     for _ in range(bins):
         source.next_bin(given, session.cursor, session.task.target)
         inputs.append(bytes(given.bytes))
         session.step(given.bytes)
-        taught.append((session.goal.labels.labels(), given.fields.counts.astype(float).copy()))
+        intention = session.intention
+        taught.append(
+            (intention.labels(), given.fields.counts.astype(float).copy(), (intention.lost, intention.dwells))
+        )
     return session, taught, inputs, source
 
 
-def test_a_late_label_is_taught_with_the_counts_of_its_own_bin():
-    session, taught, _, source = _learned(0.5)
+@pytest.mark.parametrize("unlabelled", ["rest", "skip"])
+def test_a_late_label_is_taught_with_the_counts_of_its_own_bin(unlabelled):
+    """A bin that dwells on a goal tells of baselines, unless skipped; any other without a label tells nothing."""
+    session, taught, _, source = _learned(0.5, unlabelled=unlabelled)
     model = source.world.initial_model()  # the truth, which does not move in the default world
     adapter, lag = Adapter(model, 1e-4), round(0.5 / 0.05)
-    for now, (labels, _) in enumerate(taught):
+    for now, (labels, _, (lost, dwells)) in enumerate(taught[lag:], lag):
+        counts = taught[now - lag][1]
         if labels:
-            adapter.update_weighted(taught[now - lag][1], np.ones(12), labels)
-    assert sum(bool(labels) for labels, _ in taught) > 30
+            adapter.update_weighted(counts, np.ones(12), labels)
+        elif lost:
+            adapter.update_share(counts, np.ones(12), ([0.0, 0.0], 0.1))
+        elif dwells:
+            adapter.update_share(counts, np.ones(12), ([0.0, 0.0], 0.5), walks=False)
+    assert sum(bool(labels) for labels, _, _ in taught) > 30
+    assert unlabelled == "skip" or sum(dwells for labels, _, (lost, dwells) in taught if not labels and not lost) > 30
     np.testing.assert_allclose(session.model.weights, model.weights, rtol=1e-12)
+
+
+def test_nothing_is_taught_of_the_first_seconds():
+    """Units are others than yesterday, and what the cursor does by itself is not known yet."""
+    _, taught, _, _ = _learned(0.5)
+    first = next(bin_number for bin_number, (labels, _, _) in enumerate(taught) if labels)
+    assert (first - round(0.5 / 0.05)) * 0.05 >= FIRST_S
+
+
+def test_a_recording_of_the_time_before_tells_nothing_by_bins_without_a_label():
+    assert configuration.as_recorded({"adapter": {"label_lag_s": 1.0}})["adapter"]["unlabelled"] == "skip"
+    assert configuration.load(None).adapter.unlabelled == "rest"
 
 
 def test_late_labels_go_on_from_a_snapshot_to_the_bit():
