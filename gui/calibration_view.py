@@ -252,15 +252,15 @@ class CalibrationView(QtWidgets.QWidget):
         else:
             verdict = "too fast for the error bound" if self.rate > high else "too slow for the time bound"
         trust = (
-            "closed form trusted"
+            "the closed form (line) holds"
             if point.trustworthy
-            else "closed form not trusted here, see the exact values (circles)"
+            else "too slow for the closed form (line): read the exact values (circles)"
         )
         self.text.setText(
             f"<b>rate {self.rate:.3g}</b> per bin of {1e3 * self.curves.bin_s:g} ms: error sd "
             f"<b>{point.error_sd:.3g}</b> "
             f"(unit {point.worst_unit}), converges in <b>{point.convergence_s:.3g} s</b>; {verdict}.<br>"
-            f"Task's sweep over the filter's memory: {point.sweep_over_memory:.2g}; {trust}."
+            f"The movements go through all directions in {point.sweep_over_memory:.2g} of the filter's memory: {trust}."
         )
 
     def _show_profile(self):

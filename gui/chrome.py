@@ -108,7 +108,7 @@ class Chrome:
         """Have empty panels say what they wait for; after the end all keep their picture."""
         client = self.link.client
         address, locked_out = (client.control_address, client.locked_out) if client else ("", "")
-        text = stale_overlay.sentence(self.store, now_s, address, locked_out)
+        text = stale_overlay.sentence(self.store, now_s, address, locked_out, self.window.replay.opening)
         connection = self.store.connection(now_s)
         none_runs = self.store.mode == "waiting" or connection == "ended"
         idle = connection in ("waiting", "ended") and not text.startswith("the ")

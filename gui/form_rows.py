@@ -15,10 +15,11 @@ from gui.layouts import Memory
 CHECK_S, CHECK_WITHIN_MS = 2, 20_000
 
 
-def box(items, tip: str) -> QtWidgets.QComboBox:
-    """Return a list to choose from, in which something else can be typed."""
+def box(items, tip: str, hint: str = "from the configuration") -> QtWidgets.QComboBox:
+    """Return a list to choose from, in which something else can be typed; `hint` stands in it while it is empty."""
     made = QtWidgets.QComboBox()
     made.setEditable(True)
+    made.lineEdit().setPlaceholderText(hint)
     made.addItems(list(items))
     made.setToolTip(tip)
     made.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
@@ -53,7 +54,7 @@ class SavedSets(Row):
     def __init__(self, memory: Memory, values: Callable[[], dict], take: Callable[[dict], None], tell):
         super().__init__()
         self.memory, self.values, self.take, self.tell = memory, values, take, tell
-        self.names = box((), "Values that were saved under a name")
+        self.names = box((), "Values that were saved under a name", "a name")
         self.save = QtWidgets.QPushButton("Sa&ve as this")
         self.hold(self.names, self.save)
         self.save.setToolTip("Keep what the form holds under the name on the left")

@@ -131,6 +131,14 @@ class Plot(pyqtgraph.PlotWidget):
         self._waiting.setStyleSheet(f"color: {theme.current().muted}; background: transparent;")
         self._waiting.setGeometry(self.rect())
         self._waiting.setVisible(bool(text))
+        self.show_numbers(not text)
+
+    def show_numbers(self, shown: bool, sides: tuple[str, ...] = ("left", "bottom")) -> None:
+        """Show the numbers on the axes, or not while nothing is drawn that they could be read for."""
+        for side in sides:
+            axis = self.getAxis(side)
+            if axis.style["showValues"] != shown and axis.isVisible():
+                axis.setStyle(showValues=shown)
 
     def follow_x(self, other: Plot) -> None:
         """Show the same stretch as another plot, wherever either is dragged."""

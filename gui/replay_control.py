@@ -31,31 +31,38 @@ class ReplayControl(QtCore.QObject):
         self.link, self.store, self.panel, self.say = link, link.store, panel, say
         self.opened, self.failed = opened, failed
         self.helper: processes.Helper | None = None
-        self.opening = ""
+        self._path, self._connected = "", False
         self._seeking, self._next_seek = False, None
+
+    @property
+    def opening(self) -> str:
+        """The recording that is being opened, until its first picture is here; else nothing."""
+        if self._connected and self.store.mode == "replay":
+            self._path = ""
+        return self._path
 
     def open(self, path: str) -> None:
         """Play a recording in this window."""
         self.close()
-        self.opening = str(path)
+        self._path, self._connected = str(path), False
         self.say(f"opening {path} …")
         arguments = ["-m", "bmi_runtime.playback.server", str(path)]
         self.helper = processes.Helper(arguments, self._ready, self._ended, self)
 
     def _ready(self, addresses: dict[str, str]) -> None:
-        self.opening = ""
         self.turn_to(Client(addresses["telemetry"], addresses["control"]))
+        self._connected = True
         self.say("the recording is open; Ctrl+L goes back to the live session")
         self.opened()
 
     def _ended(self, code: int, words: str) -> None:
-        self.helper, self.opening = None, ""
+        self.helper, self._path = None, ""
         self.failed()
         self.say(f"✕ {words}" if words else f"✕ the replay ended with exit code {code}")
 
     def close(self) -> None:
         """End the player."""
-        self.opening = ""
+        self._path = ""
         if self.helper:
             self.helper.stop()
             self.helper = None

@@ -54,6 +54,8 @@ class SessionActions:
             self.window.replay.send({"do": "play"})
         elif self.store.held and self.store.connection(self.link.now_s()) == "connected":
             self.commands.resume()
+        elif self.window.replay.opening:
+            self.window.do_say(f"{self.window.replay.opening} is still being opened")
         else:
             self.starting.ask()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import theme
@@ -66,13 +68,27 @@ def short(text: str) -> str:
     return "waiting" if text.startswith("waiting") else text.splitlines()[0] if text else text
 
 
-def sentence(store, now_s: float, control_address: str, locked_out: str = "") -> str:
-    """Return why the picture is not alive, or nothing when it is; `locked_out`: why the runtime lets nobody in here."""
+def sentence(store, now_s: float, control_address: str, locked_out: str = "", opening: str = "") -> str:
+    """Return why the picture is not alive, or nothing when it is.
+
+    Parameters
+    ----------
+    store : Store
+    now_s : float
+    control_address : str
+    locked_out : str
+        Why the runtime lets nobody in here.
+    opening : str
+        The recording whose first picture is on its way.
+    """
     connection = store.connection(now_s)
+    if connection == "waiting" and opening:
+        return f"opening {os.path.basename(opening)} …"
     if connection == "waiting" and locked_out:
         return locked_out
     if connection == "waiting":
-        return f"waiting for a runtime at {control_address}\nStart (F5) begins a session, or type: bmi run"
+        where = control_address.removeprefix("tcp://")
+        return f"waiting for a session at {where}\nStart (F5) begins one, or type: bmi run"
     if connection == "lost":
         return f"connection lost: last update {store.age_s(now_s):.1f} s ago"
     if connection == "ended":

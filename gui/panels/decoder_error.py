@@ -90,6 +90,7 @@ class DecoderErrorPanel(Panel):
         error, angle = running_errors(rows, window_rows(rows))
         self._curves(rows["t_s"], 100.0 * error, angle)
         self.plot.wait_for("" if len(rows) else "waiting for the first data")
+        self.angle_plot.show_numbers(len(rows) > 0, ("left",))
         self.trials_plot.wait_for("" if len(trials) else "waiting for the first trial to end")
         newest = (len(trials), float(trials["t_s"][-1]) if len(trials) else 0.0)
         if newest != self._drawn_trials or not newest[0]:

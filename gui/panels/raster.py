@@ -111,7 +111,9 @@ class RasterPanel(Panel):
         """Show the newest columns: those that are new join the others, unless rows or brightness are others now."""
         store = self.store
         new = store.raster.total - self._columns
-        if not store.n_units or not len(store.raster):
+        empty = not store.n_units or not len(store.raster)
+        self.plot.show_numbers(not empty)
+        if empty:
             self._clear()
         elif self._others() or not 0 <= new < len(store.raster):
             self._draw_anew()

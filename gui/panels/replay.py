@@ -330,7 +330,8 @@ class ReplayPanel(Panel):
         ]
         interval = paired["interval_m_s"]
         between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
-        difference = "" if paired["difference_m_s"] is None else f"; B − A {_cm_s(paired['difference_m_s'])}{between}"
+        apart = paired["difference_m_s"]
+        difference = "" if apart is None else f"; B − A {100.0 * apart:+.2f} cm/s{between}"
         where = f"<br>{paired['where']}" if paired["where"] else ""
         return plots.key(entries) + f"<br>rms error of the decoded velocity{difference}{where}"
 

@@ -239,6 +239,15 @@ def test_the_name_of_a_low_plot_loses_its_unit_and_then_itself(qtbot, qapp):
     assert plot.getAxis("left").labelText == "angle (°)" and plot.left == "angle (°)"
 
 
+def test_an_empty_plot_says_what_it_waits_for_and_shows_no_numbers_that_mean_nothing(qtbot, qapp):
+    plot = plots.Plot("error (cm/s)", "time (s)")
+    qtbot.addWidget(plot)
+    plot.wait_for("waiting for the first data")
+    assert not any(plot.getAxis(side).style["showValues"] for side in ("left", "bottom"))
+    plot.wait_for("")
+    assert all(plot.getAxis(side).style["showValues"] for side in ("left", "bottom"))
+
+
 def test_an_application_that_nobody_holds_stays():
     script = (
         "from gui.application import application; from pyqtgraph.Qt import QtWidgets\n"

@@ -40,6 +40,11 @@ def test_what_is_typed_reaches_the_command_line_as_the_configuration_wants_it(fo
     assert config.adapter.learning_rate == 2e-6 and config.task.kind == "pursuit"
 
 
+def test_an_empty_field_says_what_holds_then(form):
+    empty = [*form.texts.values(), *(box.lineEdit() for box in form.boxes.values()), form.record]
+    assert all(field.placeholderText() for field in empty)
+
+
 def test_every_field_is_reached_by_a_letter_of_its_own(form):
     words = [label.text() for label in form.findChildren(QtWidgets.QLabel) if label.buddy()]
     words += [button.text() for button in form.findChildren(QtWidgets.QPushButton)]

@@ -40,7 +40,7 @@ def test_the_window_greys_when_nothing_comes(qtbot):
     qtbot.addWidget(window)
     window.show()
     qtbot.waitUntil(lambda: window.overlay.isVisible(), timeout=2000)
-    assert "waiting for a runtime at tcp://127.0.0.1:2" in window.overlay.text
+    assert "waiting for a session at 127.0.0.1:2" in window.overlay.text
     window.link.store.last_s = time.monotonic() - 3.2
     window.refresh()
     assert "last update 3.2 s ago" in window.overlay.text

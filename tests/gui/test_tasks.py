@@ -294,3 +294,17 @@ def test_the_theme_is_remembered(qtbot, qapp):
 def test_an_option_for_pictures_alone_is_not_ignored(option, value):
     done = CliRunner().invoke(gui_command, [option, value], standalone_mode=False)
     assert isinstance(done.exception, BadInput) and f"{option} goes with --screenshot" in str(done.exception)
+
+
+def test_while_a_recording_is_opened_the_window_says_so_and_starts_nothing(console, tmp_path):
+    console.replay.open(str(tmp_path / "monday.mcap"))
+    console.run("start")
+    assert not [
+        w for w in QtWidgets.QApplication.topLevelWidgets() if isinstance(w, QtWidgets.QDialog) and w.isVisible()
+    ]
+    assert "still being opened" in console.statusBar().currentMessage()
+    console.refresh(all_panels=True)
+    assert console.docks["subject"].overlay.text == "opening monday.mcap …"
+    console.replay.close()
+    console.refresh(all_panels=True)
+    assert console.docks["subject"].overlay.text.startswith("waiting for a session at 127.0.0.1")
