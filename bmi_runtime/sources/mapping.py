@@ -269,11 +269,12 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
     if mapping.counts is None or any(part and part.channels for part in (mapping.velocity, mapping.position)):
         raise BadInput(f"{name}: it needs a mapping with [counts] or [spikes], and variables in place of channels")
     flipped = mapping.counts.order == "units x bins"
-    if lies_turned(variables, mapping):
+    apart = lies_turned(variables, mapping)
+    if apart and not _counts_alone_lie_so(variables, mapping):
         other = "bins x units" if flipped else "units x bins"
         raise BadInput(f"{name}: its tables lie the other way than the mapping says; give counts.order = '{other}'")
 
-    def joined(path):
+    def joined(path, flipped=flipped != apart):
         try:
             parts = pieces(variables, path)
         except KeyError:
@@ -290,7 +291,7 @@ def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> 
                 f"{name}: the pieces of '{path}' differ in their number of columns ({sizes}); is counts.order right?"
             ) from None
 
-    counts, starts = joined(mapping.counts.variable)
+    counts, starts = joined(mapping.counts.variable, flipped)
     if mapping.bin.trial is not None:
         starts = np.union1d(starts, _trial_starts(name, variables, mapping.bin.trial, len(counts)))
     arrays: dict[str, Any] = {"counts": counts, "trial_start": starts, "bin_s": _width_s(name, variables, mapping.bin)}
@@ -337,6 +338,18 @@ def lies_turned(variables: Mapping[str, Any], mapping: FileMapping) -> bool:
         return False
     tables = [table for path in paths for whole in pieces(variables, path) for table in _tables(whole, turned)]
     return all(table.ndim == 2 and len(table) <= MOST_AXES < FEWEST_BINS <= table.shape[1] for table in tables)
+
+
+def _counts_alone_lie_so(variables: Mapping[str, Any], mapping: FileMapping) -> bool:
+    """Return whether counts lie as the mapping says and kinematics, of as many bins, the other way."""
+    assert mapping.counts is not None
+    flipped = mapping.counts.order == "units x bins"
+    part = next(part for part in (mapping.velocity, mapping.position) if part is not None and part.variable)
+
+    def bins(path, turn):
+        return [len(table) for whole in pieces(variables, path) for table in _tables(whole, turn)]
+
+    return bins(mapping.counts.variable, flipped) == bins(part.variable, not flipped)
 
 
 def turned(mapping: FileMapping) -> FileMapping:

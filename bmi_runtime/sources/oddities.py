@@ -19,6 +19,7 @@ ROUNDING_S = 1e-6
 JOIN_RATIO = 12.0
 LIKELY_SPIKES = 20
 FEWEST_IDENTICAL = 3
+TINY = 1e-6  # of a count: rounding of numbers that were divided by a bin's width
 
 
 def of_spikes(file: SpikeFile) -> list[str]:
@@ -213,7 +214,23 @@ def _of_all_units(counts) -> list[str]:
         odd.append(f"{int((~np.isfinite(counts)).sum())} counts are not finite numbers")
     if (counts < 0).any():
         odd.append("counts are negative in places: these are features, not spike counts")
-    return odd
+    return odd + _scaled(counts)
+
+
+def _scaled(counts) -> list[str]:
+    """Return a sentence where every count is a whole multiple of a number that is not 1: rates, or scaled counts."""
+    found = counts[np.isfinite(counts) & (counts > 0)]
+    if found.size < LIKELY_SPIKES or (counts < 0).any():
+        return []
+    least, multiples = float(found.min()), found / found.min()
+    if abs(least - 1.0) < TINY or (np.abs(multiples - np.round(multiples)) > TINY * multiples).any():
+        return []
+    if multiples.max() < 1.5:  # one value alone says nothing of a scale
+        return []
+    return [
+        f"every count is a multiple of {least:.6g}: rates in Hz, or counts that were scaled? (counts are wanted: "
+        "spikes in each bin)"
+    ]
 
 
 def _same_columns(counts):

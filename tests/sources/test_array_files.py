@@ -149,6 +149,29 @@ def test_a_shipped_layout_lies_either_way_and_a_mapping_that_says_otherwise_is_t
         load_recording(tmp_path / "a.mat", mapping=where)
 
 
+@pytest.mark.parametrize(("scale", "said"), [(20.0, "multiple of 20"), (1 / 0.03, "multiple of 33.3333"), (1.0, "")])
+def test_rates_in_the_place_of_counts_are_odd(tmp_path, made, scale, said):
+    from bmi_runtime.sources.oddities import of_counts
+
+    found = " ".join(of_counts(made[3] * scale))
+    assert said in found and ("multiple" in found) == bool(said)
+
+
+@pytest.mark.parametrize("order", ["units x bins", "bins x units"])
+def test_counts_may_lie_one_way_and_kinematics_the_other(tmp_path, made, order):
+    _, _, _, counts, position = made
+    turned = order == "units x bins"
+    tables = {"spk": counts.T if turned else counts, "hand": position if turned else position.T}
+    scipy.io.savemat(tmp_path / "a.mat", tables)
+    (tmp_path / "a.mat.toml").write_text(
+        f'name = "rig"\n[counts]\nvariable = "spk"\norder = "{order}"\n[bin]\nwidth_s = 0.05\n'
+        '[position]\nvariable = "hand"\nunit = "m"\n'
+    )
+    recording = load_recording(tmp_path / "a.mat")
+    np.testing.assert_array_equal(recording.counts, counts)
+    np.testing.assert_allclose(recording.position, position)
+
+
 def test_tables_of_trials_and_of_one_unit(tmp_path, made):
     _, _, _, counts, position = made
     np.savez(tmp_path / "a.npz", counts=counts.reshape(8, 100, UNITS), bin_s=0.05, position=position.reshape(8, 100, 2))
