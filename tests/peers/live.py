@@ -60,9 +60,9 @@ def unaccounted(result, given, stale, times_s, bin_s):
 
 
 def in_real_time(*pids):
-    """Let programs go first, where this user may, as BRAND starts its nodes and its Redis server (``run_priority``).
+    """Let programs go first, where this user may, as at a rig: on a machine of their own, or started so (BRAND).
 
-    A node that has to wait for a time slice at every entry falls behind for good on a machine that does other work.
+    A sender that has to wait for a time slice at every message falls behind for good on a machine that does other work.
     """
     with contextlib.suppress(PermissionError):
         for pid in pids:

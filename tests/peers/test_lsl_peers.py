@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, session, shown
+from tests.peers.live import BEFORE_S, MOST_STALE, SECONDS, in_real_time, session, shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 600)]
 
@@ -28,7 +28,7 @@ def test_an_outlet_with_a_rigs_habits(peer, processes, tmp_path, kind, rate_hz, 
     name = f"peer-{time.monotonic_ns()}"
     program = __file__.replace("test_lsl_peers.py", "lsl_outlet.py")
     arguments = [name, kind, rate_hz, channels, jitter, burst, SECONDS + BEFORE_S]
-    processes.start("outlet", [peer("lsl"), program, *arguments])
+    in_real_time(processes.start("outlet", [peer("lsl"), program, *arguments]).pid)
     options = [f"source.options.stream={name}", f"source.options.kind={kind}"]
     result, recording = session("lsl", tmp_path, f"session.units={channels}", f"session.bin_s={bin_s}", *options)
     given, stale = shown(f"LSL, {kind}, {rate_hz} Hz, {channels} channels, bursts of {burst}", result, recording)
