@@ -93,6 +93,12 @@ class Binner:
         """Begin a new segment with the next packet: the source said that it started again."""
         self._new_segment(reason)
 
+    def restart_told(self, reason: str, text: str) -> None:
+        """Begin a new segment because the unit of the device's clock was told; what was read before says nothing."""
+        self.tally.withdraw_refusals()
+        self.tally.note("source-told", text=text)
+        self._new_segment(reason)
+
     def take(self, packet: Packet) -> bool:
         """Take one packet, unless its time is not believable; a jump is believed when the next packet agrees.
 

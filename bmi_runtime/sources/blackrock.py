@@ -222,9 +222,8 @@ class BlackrockFeed:
         self._votes = self._votes + 1 if nearest != self.clock else self._votes - 1
         if self._votes == 2:
             text = f"the device's clock counts {hertz:.4g} a second: read as {nearest} (source.options.clock)"
-            binner.events.append({"name": "source-told", "text": text})
             self.clock, self._judged, self._until_ns = nearest, True, None
-            binner.restart("clock-unit")
+            binner.restart_told("clock-unit", text)
         self._judged = self._judged or self._votes <= -2
 
     def _ns(self, ticks: int) -> int:

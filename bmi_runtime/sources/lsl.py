@@ -173,6 +173,10 @@ class LSLFeed:
                 end_ns = self._ns(stamp)
                 placed = self._since_last(end_ns) if self.irregular else self.steady.place(end_ns)
                 if placed is None:
+                    text = (
+                        f"{self.address} says no rate: a sample of {self.kind} stands for the time since the one before"
+                    )
+                    binner.events.append({"name": "source-told", "text": text})
                     continue
                 start, until = placed
                 pace = 0.0 if self.irregular else self.steady.width_ns  # 0: no grid follows it
@@ -189,8 +193,7 @@ class LSLFeed:
         if told:
             self._until_ns = None
             self.steady.restart()
-            binner.events.append({"name": "source-told", "text": told})
-            binner.restart("stamps-in-another-unit")
+            binner.restart_told("stamps-in-another-unit", told)
 
     def _since_last(self, end_ns: int) -> tuple[int, int] | None:
         """Return the time that a sample of a stream without a rate stands for: since the one before it; None: unknown.
@@ -217,8 +220,16 @@ class LSLFeed:
             values = values if self.continuous else values * width_ns * 1e-9
         whole = self.kind == "rates" or np.all(values == np.floor(values))
         if not whole or not np.all((values >= 0) & (values <= 65535)):
-            raise BadInput(f"a sample of {self.kind} that are negative, broken, or too large")
+            raise BadInput(
+                f"a sample of {self.kind} that are negative, broken, or too large: {self._first_bad(values)}"
+            )
         return values
+
+    def _first_bad(self, values: np.ndarray) -> str:
+        """Return the first value of a sample that cannot be, and its channel."""
+        good = (values >= 0) & (values <= 65535) & ((self.kind == "rates") | (values == np.floor(values)))
+        channel = int(np.argmin(good))
+        return f"channel {channel + 1} of {values.size} is {values[channel]:g}"
 
     def _events(self, samples: list, stamps: list, arrived_ns: int, binner: Binner) -> None:
         times, units = [], []
@@ -247,6 +258,8 @@ class LSLFeed:
 
     def report(self) -> dict[str, Any]:
         """Return what the stream was found to be."""
+        if self.kind != "events" and self.irregular:
+            return {}
         told = {"first_channel": self.numbers.first} if self.kind == "events" else {"pace_s": self.width_s}
         return {**told, "jitter_s": self.steady.jitter_ns * 1e-9, "missing_entries": self.steady.missing}
 

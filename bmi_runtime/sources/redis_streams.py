@@ -189,9 +189,8 @@ class RedisFeed:
             raise BadInput("an entry without its time 'ts'")
         stamp = seconds_or_nanoseconds(raw)
         if not self.unit.settled and (told := self.unit.observe(stamp, arrived_ns)):
-            self.reader.notes.append(told)
             self.steady.restart()
-            binner.restart("stamps-in-another-unit")
+            binner.restart_told("stamps-in-another-unit", told)
         if self.unit.factor != 1.0:
             stamp = round(stamp * self.unit.factor)
         if not 0 <= stamp < MAX_TIME_NS:

@@ -58,6 +58,13 @@ class SourceTally:
         if self.refused == 1:
             self.note("message-refused", reason=reason[:300])
 
+    def withdraw_refusals(self) -> None:
+        """Forget what was refused: it was read in the wrong unit, which was not the sender's fault."""
+        self.refusals.clear()
+        for name in ("refused", "contradicted"):
+            self.totals.pop(name, None)
+        self.events = [event for event in self.events if event["name"] != "message-refused"]
+
     def mark(
         self,
         kind: str,

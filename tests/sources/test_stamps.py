@@ -46,6 +46,7 @@ def test_entries_stamped_in_any_unit(name, start_s):
     rows, source = deliver(RedisFeed(config), arrivals, config)
     assert (settled(rows)["stale"] > 0).sum() == 0
     assert settled(rows)["counts"].mean() == pytest.approx(counts[250:-20].mean(), rel=0.02)
+    assert source.refusals() == [] and source.binner.totals["refused"] == 0
     other_unit = name not in ("nanoseconds", "float64 seconds", "seconds as text")
     assert any("time stamps run" in text for text in told(source)) == other_unit
 
@@ -67,7 +68,16 @@ def test_lsl_samples_stamped_in_another_unit(scale, start):
     rows, source = deliver(feed, chunks, config)
     assert (settled(rows)["stale"] > 0).sum() == 0 and len(rows) > ENTRIES - 60
     assert settled(rows)["counts"].mean() == pytest.approx(counts[250:-20].mean(), rel=0.02)
-    assert len(told(source)) == (scale != 1.0)
+    assert len(told(source)) == (scale != 1.0) and source.refusals() == []
+
+
+def test_a_channel_that_is_broken_is_named():
+    config = setting("source.options.kind=rates")
+    feed = LSLFeed(config)
+    chunks = [(HOST + 5_000_000 * k, ([[20.0, 3.5, float("nan"), 1.0]], [50.0 + 0.005 * k])) for k in range(1, 50)]
+    _, source = deliver(feed, chunks, config)
+    (said,) = source.refusals()
+    assert said.endswith("negative, broken, or too large: channel 3 of 4 is nan")
 
 
 def test_counts_of_a_stream_without_a_rate():
