@@ -25,4 +25,5 @@ def test_blocks_of_its_buffer(processes, tmp_path, block, channels):
     gui.wait(30)
     assert stale.mean() < MOST_STALE, result["source"]
     assert np.ptp(given["segment"]) == 0 and result["source"]["refusals"] == []
-    assert abs(unaccounted(result, given, stale, np.load(log), 0.005)) <= 5, result["source"]
+    missing = unaccounted(result, given, stale, np.load(log), 0.005)
+    assert -5 <= missing <= (5 if not result["source"].get("lost") else 0.001 * given["counts"].sum()), result["source"]
