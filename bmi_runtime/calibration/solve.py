@@ -136,7 +136,7 @@ def _shared(closed: Answer, of_units: Callable[[float], np.ndarray], wanted: flo
         return value if rising else -value
 
     x = float(np.log(closed.learning_rate))
-    low, high = x - FARTHEST, x + FARTHEST
+    low, high = ends = x - FARTHEST, x + FARTHEST
     value, slope = excess(x), 0.5
     for _ in range(MOST_STEPS):
         if abs(value) < TOLERANCE:
@@ -150,7 +150,14 @@ def _shared(closed: Answer, of_units: Callable[[float], np.ndarray], wanted: flo
         slope = rise if rise > 0.05 else 0.5
         if high - low < TOLERANCE:
             break
-    if abs(value) > 1e-3:
+    if abs(value) > 1e-3 and low > ends[0] and high < ends[1]:
+        # errors step where scores are added up in blocks of a bin more: the last rate before the step keeps the bound
+        while high - low > TOLERANCE:
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+        x = low if rising else high
+        excess(x)
+    elif abs(value) > 1e-3:
         raise BadInput(
             f"no rate gives what was asked for ({closed.wish}): the nearest, {np.exp(x):.3g} per bin, misses it by a "
             f"factor of {np.exp(abs(value)):.3g}"

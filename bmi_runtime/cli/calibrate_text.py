@@ -87,10 +87,15 @@ def _expected(expected) -> str:
     """Return what a pilot says about decoding and the task."""
     if expected is None:
         return ""
+    reached = (
+        f"{expected['time_to_target_s']:.3g} s to a target, {expected['hits_per_minute']:.3g} hits a minute, "
+        f"{100 * expected['success_rate']:.0f} % reached"
+        if expected["hits_per_minute"]
+        else "no target is reached"
+    )
     return (
         f"\nexpected with weights that err so: decoded velocity off by {100 * expected['velocity_error_m_s']:.3g} cm/s "
-        f"(rms); {expected['time_to_target_s']:.3g} s to a target, {expected['hits_per_minute']:.3g} hits a minute, "
-        f"{100 * expected['success_rate']:.0f} % reached, by a subject and in a task as configured"
+        f"(rms); {reached}, by a subject and in a task as configured"
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from bmi_runtime.calibration import closed_form, inverse
+from bmi_runtime.calibration import closed_form, inverse, solve
 from bmi_runtime.errors import BadInput
 
 
@@ -88,3 +88,17 @@ def test_solver_reports_unreachable_ends(gaussian_design):
     assert np.all(np.isinf(rates))
     rates = inverse._solve(lambda rate: np.full(4, 0.5), 1.0, info, rising=False)
     assert np.all(rates == 0)
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_where_the_error_steps_the_last_rate_that_keeps_the_bound_is_the_answer(rising):
+    """Measured errors step by up to a hundredth, where scores are added up in blocks of one bin more."""
+
+    def of_units(rate):
+        value = rate**0.5 * (1.0 if rate < 1e-6 else 1.01)
+        return np.array([0.5, 1.0]) * (value if rising else 1.0 / value)
+
+    wanted = 1.005e-3 if rising else 1.0 / 1.005e-3
+    found = solve._shared(inverse.Answer(3e-8, np.zeros(2), 0, ""), of_units, wanted, rising)
+    assert found.learning_rate == pytest.approx(1e-6, rel=1e-5) and found.binding_unit == 1
+    assert of_units(found.learning_rate).max() <= wanted

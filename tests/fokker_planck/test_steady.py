@@ -126,3 +126,8 @@ def test_without_a_fold_states_end_at_the_distance_of_threshold_and_reset(curren
     assert star == v_threshold - v_reset
     counts = [len(steady.steady_states(dataclasses.replace(model, b=star * factor))) for factor in (0.99, 1.01)]
     assert counts == [1, 0]
+
+
+def test_with_hardly_any_noise_nothing_is_taken_for_an_overflow():
+    """The unconnected rate is below 1e-100: where states end is not found, and that is said."""
+    assert steady.critical(Model(b=1.0, a0=1e-3)) == steady.Critical(None, "none-found")

@@ -127,12 +127,23 @@ def test_the_command_compares_with_simulation(tmp_path):
 def test_bad_input_is_said_in_a_sentence(tmp_path):
     path = tmp_path / "net.npz"
     save_network(path, RateNetwork(np.zeros((5, 5)), -50.0))
+    huge = tmp_path / "huge.npz"
+    save_network(huge, RateNetwork(-1e6 * np.ones((4, 4)), -54.0))
     alone = tmp_path / "one.npz"
     save_network(alone, RateNetwork(np.ones((1, 1)), -50.0))
     for arguments, words in (
         (["noise", str(path)], "no connections"),
         (["noise", str(alone)], "one neuron"),
+        (["noise", str(huge)], "3.33e+06 times the distance from reset to threshold"),
         (["noise", str(path), "--delay-ms", "-1"], "must be positive"),
     ):
         done = CliRunner().invoke(networks, arguments)
         assert isinstance(done.exception, BadInput) and words in str(done.exception)
+
+
+@pytest.mark.parametrize(("weight", "said"), [(0.05, False), (0.2, True)])
+def test_jumps_at_which_pairs_answer_themselves_are_remarked(tmp_path, weight, said):
+    path = tmp_path / "pairs.npz"
+    save_network(path, RateNetwork(np.kron(np.eye(3), [[0.0, weight], [weight, 0.0]]), -54.0))
+    text = CliRunner().invoke(networks, ["noise", str(path)]).output
+    assert ("lifts the voltage by 0.67 of the way" in text) == said

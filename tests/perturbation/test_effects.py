@@ -133,3 +133,13 @@ def test_values_that_are_not_finite_are_refused_with_their_place():
     outcomes[7, 1] = np.nan
     with pytest.raises(BadInput, match="not finite"):
         module.difference_in_means(np.arange(20).reshape(10, 2) % 2, outcomes)
+
+
+def test_sources_that_were_never_clamped_apart_are_named():
+    rng = np.random.default_rng(3)
+    assignments = rng.integers(-1, 2, (9000, 5))  # more than a block
+    assignments[:, 3] = assignments[:, 0]
+    assignments[:, 4] = np.where(assignments[:, 1] < 0, -1, 1 - assignments[:, 1])
+    found = module.difference_in_means(assignments, rng.normal(size=(9000, 2)))
+    assert found.together == ((0, 3), (1, 4))
+    assert module.difference_in_means(assignments[:, :3], rng.normal(size=(9000, 2))).together == ()

@@ -57,8 +57,15 @@ class Coupled:
         return np.linalg.det(np.eye(self.net.count) - self.gains(np.asarray(growths, complex)))
 
     def determinant(self, x: complex) -> complex:
-        """Return ``det(I - Q(x))``."""
-        return complex(self.determinants(np.array([x]))[0])
+        """Return ``det(I - Q(x))``; solved by itself unless :attr:`answers`, worth it for many x, are there."""
+        if "answers" in self.__dict__:
+            return complex(self.determinants(np.array([x]))[0])
+        gain = np.empty((self.net.count, self.net.count), complex)
+        for k, part in enumerate(self.parts):
+            columns = np.column_stack([part.by_drift, part.by_diffusion])
+            answer = -np.linalg.solve(part.left - x * part.right, columns)[-1]
+            gain[k] = self.net.b[k] * answer[0] + self.net.a[k] * answer[1]
+        return complex(np.linalg.det(np.eye(self.net.count) - gain * np.exp(-x * self.net.delay)))
 
     def eigenvalues(self, shift: float = 1.7) -> np.ndarray:
         """Return the eigenvalues without delays by decreasing real part, spurious ones among them."""

@@ -15,6 +15,7 @@ from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 
 QUIETEST = 1e-100  # per membrane time constant; a state that fires less often is not looked for
+LOWEST_FOLD = 1e-90  # rate below which no fold is looked for: the connectivity that gives it is beyond all numbers
 
 ROUNDING_OF_INTERVAL = 1e-13  # relative, of the mean time between two spikes
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
@@ -229,7 +230,7 @@ def folds(model: Model) -> list[tuple[float, float]]:
     quiet = unconnected_rate(model)  # the quiet branch passes b = 0 there, and folds at a higher rate
     if quiet < rates[0]:
         count = 2 + math.ceil(16 * math.log10(rates[0] / quiet))
-        rates = np.r_[np.geomspace(0.5 * quiet, rates[0], count)[:-1], rates]
+        rates = np.r_[np.geomspace(max(0.5 * quiet, LOWEST_FOLD), rates[0], count)[:-1], rates]
     slopes = np.array([_slope_along(model, rate) for rate in rates])
     brackets = []
     for i in range(rates.size - 1):
@@ -283,11 +284,12 @@ def critical(model: Model) -> Critical:
     branch ends at b = V_F - V_R, so states exist up to that or to the highest fold, whichever is larger. ``N T`` falls
     with b at every N: where no state exists, none does at a larger b.
     """
-    turns = folds(dataclasses.replace(model, b=0.0))
-    if model.refractory + model.threshold_eps > 0:
-        return Critical(turns[0][0], "quiet-branch") if turns else Critical(None, "none-found")
-    if unconnected_rate(model) <= QUIETEST:
+    sharp = model.refractory + model.threshold_eps == 0
+    if sharp and unconnected_rate(model) <= QUIETEST:
         return Critical(None, "none-found")
+    turns = folds(dataclasses.replace(model, b=0.0))
+    if not sharp:
+        return Critical(turns[0][0], "quiet-branch") if turns else Critical(None, "none-found")
     limit = model.v_threshold - model.v_reset
     highest = max((b for b, _ in turns), default=-math.inf)
     star, kind = (highest, "fold") if highest > limit else (limit, "limit")

@@ -89,4 +89,5 @@ def dispersion(counts: np.ndarray, mean: np.ndarray) -> Dispersion:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = np.where(silent, np.nan, ((y - mu) ** 2 / mu).mean(axis=0))
         z = np.where(silent, np.nan, extra / np.sqrt(2.0 * square))
-    return Dispersion(ratio, np.where(silent, np.nan, extra / square), z, 2.0 * norm.sf(np.abs(z)))
+        excess = np.where(silent, np.nan, extra / square)
+    return Dispersion(ratio, excess, z, 2.0 * norm.sf(np.abs(z)))

@@ -174,7 +174,8 @@ class FamilyGLM(PoissonGLM):
             explained = (found[0] - found[1]) / (found[2] - found[1])
             bits = (found[0] - found[1]) / (self.spikes_ * np.log(2))
         if not family.counts:
-            explained = 1.0 - ((y - eta) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+            with np.errstate(invalid="ignore", divide="ignore"):  # a silent unit
+                explained = 1.0 - ((y - eta) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
             bits = np.full(y.shape[1], np.nan)
         self.deviance_explained_ = np.where(self.silent_, np.nan, explained)
         self.bits_per_spike_ = np.where(self.silent_, np.nan, bits)

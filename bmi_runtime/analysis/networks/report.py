@@ -16,6 +16,8 @@ from bmi_runtime.analysis.networks.self_consistent import SelfConsistent
 from bmi_runtime.analysis.npz import read_npz
 from bmi_runtime.errors import BadInput
 
+LARGE_JUMP = 0.3  # of the way from reset to threshold: pairs that excite each other fire 8 % less than predicted there
+
 
 def assumed_text(network: RateNetwork) -> str:
     """Return a sentence on the neuron's parameters that the file lacks, and the values taken in their place."""
@@ -144,6 +146,7 @@ def own_noise(found: SelfConsistent, theory_hz: np.ndarray, simulated: Simulated
         "mean_cv": float(np.sqrt(found.cv2).mean()),
         "covariance_by_motif_hz": found.orders_hz,
         "corrected": found.corrected,
+        "largest_jump": found.largest_jump,
         "residual_hz": found.residual_hz,
         "rates_hz": found.rates_hz,
     }
@@ -171,6 +174,11 @@ def own_noise_text(result: dict) -> str:
         lines.append(f"  by motif: {parts}")
     if not result["corrected"]:
         lines.append("the input's spectrum is so far from Poisson's that only its jumps are accounted for")
+    if result["largest_jump"] > LARGE_JUMP:
+        lines.append(
+            f"one spike lifts the voltage by {result['largest_jump']:.2g} of the way from reset to threshold: where "
+            "neurons excite each other in pairs, these rates are too high"
+        )
     if "simulated" in result:
         known = result["simulated"]
         lines.append(

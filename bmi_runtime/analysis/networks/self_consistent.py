@@ -31,6 +31,7 @@ FREQUENCIES_HZ = np.concatenate([[0.05], np.geomspace(1.0, 100.0, 11)])
 TOLERANCE_HZ = 1e-6
 SETTLED = 1e-3  # change of the correction, of the mean rate
 REGULAR_CV2 = 0.1  # a neuron that fires like a clock follows no expansion in the spectrum of its input
+LARGEST_JUMP = 100.0  # from reset to threshold: the grid below would be as many times as long
 LARGEST_SHIFT = 0.5  # of the rate: beyond, second order is not enough
 
 
@@ -54,6 +55,8 @@ class SelfConsistent:
     residual_hz : float
     corrected : bool
         False where the correction by the spectrum was too large to be believed.
+    largest_jump : float
+        Of the voltage upwards by one spike, in distances from reset to threshold.
     """
 
     rates_hz: np.ndarray
@@ -65,6 +68,7 @@ class SelfConsistent:
     orders_hz: dict[str, float] | None
     residual_hz: float
     corrected: bool
+    largest_jump: float
 
 
 def solve_self_consistent(
@@ -97,6 +101,13 @@ def solve_self_consistent(
     if network.size < 2:
         raise BadInput("covariances are of pairs: a network of one neuron has none")
     classes = InputClasses.of(network)
+    jumps = classes.jumps_mv / (network.neuron.v_threshold_mv - network.neuron.v_reset_mv)
+    if np.abs(jumps).max() > LARGEST_JUMP:
+        raise BadInput(
+            f"one spike moves the voltage by {np.abs(jumps).max():.3g} times the distance from reset to threshold: "
+            f"at most {LARGEST_JUMP:g} is followed (are the weights in mV per Hz?)"
+        )
+    largest = float(max(jumps.max(), 0.0))
     rng = np.random.default_rng(seed)
     shift = np.zeros(network.size)
     rates = np.maximum(start_hz, 1e-3)
@@ -117,7 +128,9 @@ def solve_self_consistent(
     slow = responses(classes, rates, FREQUENCIES_HZ[:1])
     covariance, mean, fano = _covariance(classes, slow, rates, rng)
     orders = None if covariance is None else _orders(classes, slow, rates) | {"all": mean}
-    return SelfConsistent(rates, found.rates_hz, found.cv2, covariance, mean, fano, orders, residual, corrected)
+    return SelfConsistent(
+        rates, found.rates_hz, found.cv2, covariance, mean, fano, orders, residual, corrected, largest
+    )  # fmt: skip
 
 
 def _rates(classes: InputClasses, rates: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, Responses, float]:

@@ -10,6 +10,7 @@ from scipy import stats
 from bmi_runtime.errors import BadInput
 
 BLOCK_STEPS = 4096
+MARKS = 11  # seed of the numbers that tell sources apart by when they were clamped
 
 
 @dataclasses.dataclass
@@ -18,7 +19,8 @@ class Effects:
 
     All arrays are (sources, targets) except the counts (sources,). ``estimate`` is the mean outcome after the source
     was clamped to 1 minus that after 0; ``low`` and ``high`` bound it with `confidence`; ``p_values`` are two-sided,
-    against no effect.
+    against no effect. ``together`` are groups of sources whose assignments never differed, or always did: the effect of
+    one is as well that of the others.
     """
 
     estimate: np.ndarray
@@ -29,6 +31,7 @@ class Effects:
     ones: np.ndarray
     zeros: np.ndarray
     confidence: float
+    together: tuple[tuple[int, ...], ...] = ()
 
     def discoveries(self, rate: float = 0.05) -> np.ndarray:
         """Return which effects stand when a share `rate` of those named may be false (Benjamini & Hochberg 1995)."""
@@ -65,6 +68,7 @@ class EffectAccumulator:
         self._type = np.float32 if single_precision else np.float64
         self._centre: np.ndarray | None = None
         self.steps = 0
+        self._marks, self._marked = np.zeros((2, sources), np.int64), np.random.default_rng(MARKS)
         self._ones = np.zeros(sources)
         self._clamped = np.zeros(sources)
         self._sum = np.zeros(targets)
@@ -112,6 +116,9 @@ class EffectAccumulator:
         centred = outcomes.astype(self._type) - self._centre
         if not assignments.size:
             return
+        # sums of +-(whole numbers of 31 bits): two sources share both only if clamped alike, or always opposite
+        numbers = self._marked.integers(1, 2**31, (2, len(assignments)))
+        self._marks += numbers @ np.where(assignments < 0, 0, 2 * assignments.astype(np.int64) - 1)
         ones = (assignments == 1).astype(self._type)
         self._sum_ones += ones.T @ centred
         self._ones += ones.sum(axis=0, dtype=float)
@@ -150,8 +157,17 @@ class EffectAccumulator:
             p_values = 2 * stats.t.sf(np.abs(estimate) / error, freedom)
         half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
         return Effects(
-            estimate, error, estimate - half, estimate + half, p_values, ones.astype(int), zeros.astype(int), confidence
-        )
+            estimate, error, estimate - half, estimate + half, p_values, ones.astype(int), zeros.astype(int),
+            confidence, self._together(),
+        )  # fmt: skip
+
+    def _together(self) -> tuple[tuple[int, ...], ...]:
+        """Return the groups of sources that were always clamped alike, or always opposite."""
+        marks = np.where(self._marks[0] < 0, -self._marks, self._marks)
+        groups: dict[bytes, list[int]] = {}
+        for source, mark in enumerate(marks.T):
+            groups.setdefault(mark.tobytes(), []).append(source)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
     def _check_arms(self, ones: np.ndarray, zeros: np.ndarray) -> None:
         for count, words in ((self._clamped, "clamped"), (ones, "clamped to 1"), (zeros, "clamped to 0")):

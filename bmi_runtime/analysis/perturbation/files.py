@@ -143,6 +143,9 @@ def describe(result: dict) -> str:
         lines.append(f"correlation with the true connections: {result['correlation_with_truth']:.5f}")
     if len(result["constant_targets"]):
         lines.append(f"the outcome of these targets never changes: {', '.join(map(str, result['constant_targets']))}")
+    for group in result["clamped_together"]:
+        named = ", ".join(map(str, group))
+        lines.append(f"sources {named} were never clamped apart: whose effect it is cannot be told")
     if len(result.get("weak_instruments", ())):
         weak = ", ".join(map(str, result["weak_instruments"]))
         lines.append(f"stimulation hardly moves these sources, so their effect per spike is unreliable: {weak}")

@@ -50,6 +50,7 @@ def fitted(found: files.Fit, fdr: float) -> tuple[dict, np.ndarray]:
         "median_standard_error": float(np.median(found.effects.standard_error)),
         "largest": found.largest(named),
         "constant_targets": found.constant,
+        "clamped_together": found.effects.together,
     }
     if found.truth is not None:
         result["correlation_with_truth"] = found.correlation_with_truth()
