@@ -375,7 +375,8 @@ def caption(text: str = "") -> QtWidgets.QLabel:
 def key(entries) -> str:
     """Return a legend as rich text: ``(role, sign, words)`` for each curve, so that colour never stands alone."""
     parts = [
-        f'<span style="color:{getattr(theme.current(), role)}">{sign}</span> {words}' for role, sign, words in entries
+        f'<span style="color:{getattr(theme.current(), role)}">{sign}</span>&nbsp;{words.replace(" %", "&nbsp;%")}'
+        for role, sign, words in entries
     ]
     return "&nbsp;&nbsp;&nbsp; ".join(parts)
 

@@ -15,6 +15,7 @@ KINDS = {  # group of the log: sign, name of its filter, role of its sign
     "note": ("✎", "notes", "second"),
     "unit": ("·", "units", "muted"),
 }
+ONLY = "! only"
 SEVERITY_SIGNS = {"alarm": ("✕", "bad"), "warning": ("!", "warn"), "information": ("", "muted")}
 
 
@@ -117,7 +118,7 @@ class EventsPanel(Panel):
             row.addWidget(button)
         self.serious = QtWidgets.QToolButton()
         self.serious.setCheckable(True)
-        self.serious.setText("! only")
+        self.serious.setText(ONLY)
         self.serious.setToolTip("Show alarms and warnings only")
         self.serious.setFont(theme.font(8.5))
         self.serious.setStyleSheet("QToolButton { padding: 3px 4px; border-width: 1px; }")
@@ -130,12 +131,22 @@ class EventsPanel(Panel):
         self.search.textChanged.connect(lambda _: self._filter())
         row.addWidget(self.search, 1)
         self.column.addLayout(row)
+        self._row, self._below = row, QtWidgets.QHBoxLayout()
+        self._below.setContentsMargins(8, 0, 8, 0)
+        self.column.addLayout(self._below)
         self._name_filters()
 
     def resizeEvent(self, event):
-        """Leave the filters' words out where they would stand on each other."""
+        """Leave the filters' words out where they would stand on each other, and put the search field below them."""
         super().resizeEvent(event)
         self._name_filters()
+        signs = sum(button.minimumWidth() + 4 for button in self.kinds.values())
+        needed = signs + self.serious.fontMetrics().horizontalAdvance(ONLY) + 18 + self.search.minimumWidth() + 16
+        line, other = (self._below, self._row) if needed > self.width() else (self._row, self._below)
+        if line.indexOf(self.search) < 0:
+            other.removeWidget(self.search)
+            line.addWidget(self.search, 1)
+            self.serious.setText("!" if line is self._below else ONLY)
 
     def _name_filters(self) -> None:
         texts = {kind: (f"{sign} {name}", sign) for kind, (sign, name, _) in KINDS.items()}

@@ -163,7 +163,7 @@ class RecordingsPanel(Panel):
     def _listed(self, code: int, words: str) -> None:
         self._lister = None
         self._show(self._found)
-        self.words.setText(words if code else f"{len(self._found)} recordings in {self.folder}")
+        self.words.setText(words if code else f"{_counted(len(self._found))} in {self.folder}")
 
     def _show(self, entries: list[dict[str, Any]]) -> None:
         selected = {entry["path"] for entry in self.selected()}
@@ -321,3 +321,7 @@ def cells_of(entry: dict[str, Any]) -> list[str]:
         p99,
         whole,
     ]
+
+
+def _counted(number: int) -> str:
+    return "1 recording" if number == 1 else f"{number} recordings"

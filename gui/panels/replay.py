@@ -83,7 +83,7 @@ class ReplayPanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
-        self.column.setContentsMargins(8, 6, 8, 6)
+        self._scroll()
         self._buttons()
         self.timeline = Timeline()
         self.timeline.sliderMoved.connect(self._seek_to)
@@ -96,6 +96,22 @@ class ReplayPanel(Panel):
         self.column.addLayout(under)
         self._what_if()
         self._polled = 0
+
+    def _scroll(self) -> None:
+        """Let what does not fit into a low cell be scrolled to: a field of half its height cannot be read."""
+        area, inner = QtWidgets.QScrollArea(), QtWidgets.QWidget()
+        area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidgetResizable(True)
+        inner.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred)
+        area.setWidget(inner)
+        area.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+        area.viewport().setAutoFillBackground(False)
+        inner.setAutoFillBackground(False)
+        self.column.addWidget(area)
+        self.column = QtWidgets.QVBoxLayout(inner)
+        self.column.setContentsMargins(8, 6, 8, 6)
+        self.column.setSpacing(0)
 
     def _buttons(self) -> None:
         row = QtWidgets.QHBoxLayout()

@@ -13,9 +13,12 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import panels, plots, theme
 from gui.panels.base import Context
+from gui.panels.events import EventsPanel
+from gui.panels.replay import ReplayPanel
 from gui.ring_buffer import Ring
 from gui.screenshot import store_from
 from gui.scrolling_image import ScrollingImage
+from gui.store import Store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import synthetic
@@ -246,6 +249,33 @@ def test_an_empty_plot_says_what_it_waits_for_and_shows_no_numbers_that_mean_not
     assert not any(plot.getAxis(side).style["showValues"] for side in ("left", "bottom"))
     plot.wait_for("")
     assert all(plot.getAxis(side).style["showValues"] for side in ("left", "bottom"))
+
+
+def in_a_cell(qtbot, kind, width, height):
+    """Return a panel in a cell of a small screen, which gives it no more than this."""
+    cell = QtWidgets.QWidget()
+    panel = kind(Context(Store()))
+    panel.setParent(cell)
+    KEPT.append(cell)
+    cell.resize(width, height)
+    panel.setGeometry(0, 0, width, height)
+    cell.show()
+    qtbot.wait(30)
+    return panel
+
+
+@pytest.mark.parametrize("width", [262, 300, 420])
+def test_no_field_of_a_narrow_event_log_is_cut(qtbot, qapp, width):
+    panel = in_a_cell(qtbot, EventsPanel, width, 240)
+    assert panel.search.geometry().right() < width and panel.search.width() >= panel.search.minimumWidth()
+    assert panel.serious.geometry().right() < width
+
+
+def test_fields_of_a_low_replay_panel_keep_their_height_and_are_scrolled_to(qtbot, qapp):
+    panel = in_a_cell(qtbot, ReplayPanel, 340, 175)
+    assert all(side.key.height() >= side.key.minimumSizeHint().height() for side in panel.sides)
+    assert panel.findChild(QtWidgets.QScrollArea).verticalScrollBar().maximum() > 0
+    assert panel.ask_button.geometry().right() < 340
 
 
 def test_an_application_that_nobody_holds_stays():
