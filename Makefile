@@ -25,6 +25,7 @@ test-slow: setup-dev  ## the tests that take minutes
 
 mutation: setup-dev  ## faults put into the safety states and the guard, one at a time: does a test notice each?
 	$(ONE_THREAD) $(BIN)/python benchmarks/mutation.py --of safety
+	$(ONE_THREAD) $(BIN)/python benchmarks/mutation.py --of guard
 
 newest:  ## the fast tests with the newest versions of everything, in an environment of their own
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=

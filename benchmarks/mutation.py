@@ -1,12 +1,12 @@
 """Do the tests notice a wrong sign? Faults are put into a module, one at a time, and the tests run on each.
 
-    python benchmarks/mutation.py --of safety      # safety states and guard; `make mutation`
+    python benchmarks/mutation.py --of safety      # safety states; `make mutation`: and the guard
     python benchmarks/mutation.py --sample 30      # of binner and clock; without: all of them
 
 A fault is one changed operator or constant (`<` to `<=`, `+` to `-`, `and` to `or`, a number by one, `True` to
 `False`), a `not` or a minus sign left out, a condition turned round, a statement left out. Nothing in the tree is
-touched: each process that runs the tests imports the changed module from memory. Printed are the faults that no test
-noticed, and the share that was noticed. Some are no faults at all (a limit moved by a nanosecond): read them.
+touched: each process that runs the tests gives the functions of the module other code. Printed are the faults that no
+test noticed, and the share that was noticed. Some are no faults at all (a limit moved by a nanosecond): read them.
 Those of safety and guard that are none stand in `mutation_equivalent.json` with the reason; any other one that is not
 noticed makes the exit code 3.
 """
@@ -14,16 +14,16 @@ noticed makes the exit code 3.
 import argparse
 import ast
 import contextlib
-import importlib.abc
-import importlib.util
+import enum
+import importlib
 import io
 import json
 import os
 import pathlib
 import random
 import signal
-import sys
 import time
+import types
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TARGETS = {
@@ -32,9 +32,11 @@ TARGETS = {
         ("clock", "time_guard", "bin_ring", "binner"),
         ("tests/sources/test_binner.py", "tests/sources/test_clock.py", "tests/faults/test_clock_faults.py"),
     ),
-    "safety": ("session", ("safety", "guard"), ("tests/session/test_safety.py", "tests/session/test_guard.py")),
+    "safety": ("session", ("safety",), ("tests/session/test_safety.py",)),
+    "guard": ("session", ("guard",), ("tests/session/test_guard.py",)),
 }
 """Package, modules, and the tests that are to notice."""
+COMPLETE = ("safety", "guard")  # every fault must be noticed
 EQUIVALENT = pathlib.Path(__file__).with_name("mutation_equivalent.json")
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -111,33 +113,59 @@ class Without(ast.NodeTransformer):
         return node.operand if isinstance(node, ast.UnaryOp) else ast.Pass()
 
 
-class Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Imports one module from a text."""
+def transplant(module, text):
+    """Let the functions of a module run the code of a changed text, in place: whoever has imported them has the change.
 
-    def __init__(self, name, text):
-        self.name, self.text = name, text
+    Numbers among the module's own names follow; classes stay the same objects.
+    """
+    changed = types.ModuleType(module.__name__)
+    exec(compile(text, module.__file__, "exec"), vars(changed))
+    for name, new in vars(changed).items():
+        if isinstance(new, int | float):
+            setattr(module, name, new)
+        elif getattr(new, "__module__", "") == module.__name__:
+            take_code(getattr(module, name), new)
 
-    def find_spec(self, name, path, target=None):
-        """Find the module that is changed."""
-        return importlib.util.spec_from_loader(name, self) if name == self.name else None
 
-    def get_source(self, fullname):
-        """Return the changed text."""
-        return self.text
+def take_code(old, new):
+    """Give a function, or the functions of a class, the code of another one."""
+    if isinstance(new, types.FunctionType):
+        old.__code__, old.__defaults__ = new.__code__, new.__defaults__
+    elif isinstance(new, property):
+        take_code(old.fget, new.fget)
+    elif isinstance(new, type) and not issubclass(new, enum.Enum):
+        for name, part in vars(new).items():
+            if isinstance(part, types.FunctionType | property):
+                take_code(vars(old)[name], part)
 
 
-def noticed(package, module, text, tests):
+def passes(tests):
+    """Return whether the tests pass in this process."""
+    import pytest
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return not pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not slow", *tests])
+
+
+def noticed(module, text, tests):
     """Return whether the tests fail on a changed module, in a process of its own."""
     child = os.fork()
     if not child:
-        sys.meta_path.insert(0, Changed(f"bmi_runtime.{package}.{module}", text))
         signal.alarm(PATIENCE_S)
-        import pytest
-
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not slow", *tests])
-        os._exit(int(code))
+        try:
+            transplant(module, text)
+            os._exit(0 if passes(tests) else 1)
+        finally:
+            os._exit(2)
     return os.waitpid(child, 0)[1] != 0
+
+
+def faults_in(module):
+    """Yield (module, changed text, where, what) of every fault of a module."""
+    source = pathlib.Path(module.__file__).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    for number, kind, line, what in places(ast.parse(source)):
+        yield module, mutated(source, number, kind), line, f"{what} in: {lines[line - 1].strip()}"
 
 
 def main():
@@ -147,33 +175,22 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     os.chdir(ROOT)
-    import pytest  # noqa: F401  # once, for every process that is forked
-
-    import bmi_runtime.decoding.tables
-    import bmi_runtime.kernels.binning  # noqa: F401
-
-    package, modules, tests = TARGETS[options.of]
-    assert not any(f"bmi_runtime.{package}.{module}" in sys.modules for module in modules), "the forks import it"
-    folder, faults = ROOT / "bmi_runtime" / package, []
-    for module in modules:
-        source = (folder / f"{module}.py").read_text(encoding="utf-8")
-        lines = source.splitlines()
-        faults += [
-            (module, source, number, kind, line, what, lines[line - 1])
-            for number, kind, line, what in places(ast.parse(source))
-        ]
+    package, names, tests = TARGETS[options.of]
+    modules = [importlib.import_module(f"bmi_runtime.{package}.{name}") for name in names]
+    if not passes(tests):  # what this imports and compiles is there in every process that is forked
+        raise SystemExit("the tests fail without any fault")
+    faults = [fault for module in modules for fault in faults_in(module)]
     chosen = random.Random(options.seed).sample(faults, options.sample) if options.sample else faults
     equivalent = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
     begin, missed, none = time.perf_counter(), [], 0
-    if noticed(package, modules[0], (folder / f"{modules[0]}.py").read_text(encoding="utf-8"), tests):
-        raise SystemExit("the tests fail without any fault")
-    for module, source, number, kind, line, what, text in chosen:
-        if noticed(package, module, mutated(source, number, kind), tests):
+    for module, text, line, what in chosen:
+        if noticed(module, text, tests):
             continue
-        if f"{what} in: {text.strip()}" in equivalent.get(f"{module}.py", {}):
+        name = pathlib.Path(module.__file__).name
+        if what in equivalent.get(name, {}):
             none += 1
             continue
-        missed.append(f"{module}.py:{line}: {what} in: {text.strip()}")
+        missed.append(f"{name}:{line}: {what}")
         print(f"not noticed: {missed[-1]}", flush=True)
     share = 1.0 - len(missed) / max(len(chosen) - none, 1)
     print(
@@ -181,7 +198,7 @@ def main():
         f"{time.perf_counter() - begin:.0f} s"
     )
     print(json.dumps({"changes": len(chosen), "no_faults": none, "noticed": share, "missed": missed}))
-    if missed and options.of == "safety":
+    if missed and options.of in COMPLETE:
         raise SystemExit(3)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
-from bmi_runtime.messages import why_not_recordable
+from bmi_runtime.messages import pack, unpack, why_not_recordable
 
 
 class Options(pydantic.BaseModel):
@@ -100,6 +100,18 @@ class Table:
         missing = [need for need in self.needs if not hasattr(part, need.partition("(")[0])]
         if missing:
             raise BadInput(f"the {self.what} '{name}' has no {' and no '.join(missing)}, which every {self.what} needs")
+        check_methods(self.what, name, part, [need.partition("(")[0] for need in self.needs])
+
+
+def check_methods(what: str, name: str, part: Any, methods: Iterable[str]) -> None:
+    """Raise `BadInput` where a method of a part only promises an answer (``async def``, ``yield``): none is awaited."""
+    later = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    for method in methods:
+        if any(is_later(inspect.getattr_static(part, method, None)) for is_later in later):
+            raise BadInput(
+                f"the {what} '{name}': {method} is written with async or yield; the session calls it once a bin and "
+                "takes what it returns"
+            )
 
 
 def _origin(point: importlib.metadata.EntryPoint) -> str:
@@ -156,6 +168,11 @@ def checked_options(part: Any, given: Mapping[str, Any], where: str) -> Any:
         Naming an unknown option and the nearest one, or the value that is out of range.
     """
     kind: type[Options] = getattr(part, "Options", Options)
+    if not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
+        raise BadInput(
+            f"the class Options of {part.__name__}, which says what {where} may hold, must inherit "
+            "bmi_runtime.registry.Options"
+        )
     for name in given:
         if name not in kind.model_fields:
             raise unknown_option(where, name, kind.model_fields)
@@ -196,8 +213,11 @@ def made(what: str, name: str, maker: Callable[..., Any], *arguments: Any, **by_
 def made_recordable(what: str, name: str, maker: Callable[..., Any], *arguments: Any) -> Any:
     """Return :func:`made`; another package's part whose snapshot no recording can hold is refused at once."""
     part = made(what, name, maker, *arguments)
-    if not is_own(maker) and (why := why_not_recordable(made(what, name, part.snapshot))):
-        raise unrecordable(what, name, why)
+    if not is_own(maker):
+        snapshot = made(what, name, part.snapshot)
+        if why := why_not_recordable(snapshot):
+            raise unrecordable(what, name, why)
+        made(what, name, part.restore, unpack(pack(snapshot)))  # as a replay and a restart will do
     return part
 
 

@@ -30,9 +30,10 @@ from bmi_runtime.decoding.falcon import FalconDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput, described, is_fault_of_part
-from bmi_runtime.messages import why_not_recordable
+from bmi_runtime.messages import pack, unpack, why_not_recordable
 
 PLAIN = (bool, int, float, str)
+METHODS = ("predict", "observe", "reset", "coast", "set_position", "on_done", "learn", "snapshot", "restore")
 
 
 class HostedDecoder:
@@ -62,6 +63,7 @@ class HostedDecoder:
     """
 
     def __init__(self, decoder: Any, name: str, n_units: int, n_axes: int):
+        registry.check_methods("decoder", name, decoder, METHODS)
         self.decoder, self.name, self.n_axes = decoder, name, n_axes
         self.state, self.variance = np.zeros(2 * n_axes), np.full(2 * n_axes, np.nan)
         self.failure = self.untold = ""
@@ -287,6 +289,7 @@ def _hosted(decoder: Any, kind: str, model: EncodingModel) -> HostedDecoder:
     hosted.snapshot()
     if hosted.untold:
         raise registry.unrecordable("decoder", kind, hosted.untold)
+    hosted.restore(unpack(pack(hosted.snapshot())))  # as a replay and a restart will do
     return hosted
 
 

@@ -97,8 +97,8 @@ class Goal:
                 return given.kinematics[self._n :].tolist()
             if self.blocks and self.asks_nothing and not self.labels:
                 return [math.nan] * self._n  # nobody is asked for anything: what is wanted is not known
-            task = self.task
-            intended = self.intention.infer(tuple(self.cursor), task.target, task.trial_state)
+            target = self.shown_target()
+            intended = self.intention.infer(tuple(self.cursor), target, self.task.trial_state)
             if self._foreign_intention:
                 intended = [float(v) for v in intended]
             if len(intended) != self._n:
@@ -205,6 +205,17 @@ class Goal:
             self.task_failed(error)
             return False
         return event is not None
+
+    def shown_target(self) -> Sequence[float]:
+        """Return position and radius of the target, as the subject sees it; a task that cannot say is exchanged."""
+        try:
+            target = self.task.target
+            if len(target) == self._n + 1:
+                return target
+            raise ValueError(f"its target is {target}")
+        except BaseException as error:
+            self.task_failed(error)
+            return self.task.target
 
     def _check_target(self, task: ReachTask, own: bool) -> None:
         target, position = task.target, task.position if own else None

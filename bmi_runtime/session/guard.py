@@ -103,11 +103,9 @@ class Guard:
         fault = self._fault(wanted)
         if fault:
             self._healthy = 0
-            return self._silent() if self.state is GuardState.WAITING else self._stop(fault)
+            return self._hold_still(fault) if self.state is GuardState.WAITING else self._stop(fault)
         self._healthy += 1
         if self.state in (GuardState.WAITING, GuardState.STOPPED) and self._healthy < self.config.healthy_bins:
-            if self.state is GuardState.WAITING:
-                return self._silent()
             return self._hold_still("not yet sound for long enough")
         return self._move(tuple(wanted.position), tuple(wanted.velocity))
 
@@ -115,7 +113,7 @@ class Guard:
         """Return what leaves when no message has come for ``heartbeat_s``."""
         self._healthy = 0
         if self.state is GuardState.WAITING:
-            return Leaving(self.state)
+            return Leaving(self.state)  # nobody has been heard of, so there is nothing to count
         if self.state is GuardState.ENDED:
             return self._hold_still("the operator has stopped it")
         return self._stop(f"no message for {self.config.heartbeat_s:g} s")
@@ -174,10 +172,6 @@ class Guard:
         velocity = tuple(old + value for old, value in zip(self._velocity, change, strict=True))
         self._velocity = velocity
         self._position = tuple(x + dt * v for x, v in zip(self._position, velocity, strict=True))
-
-    def _silent(self) -> Leaving:
-        self.withheld += 1
-        return Leaving(self.state)
 
     def _stop(self, why: str) -> Leaving:
         self._turn(GuardState.STOPPED, why)

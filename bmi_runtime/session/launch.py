@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from bmi_runtime.config import Config
-from bmi_runtime.errors import EndNow
+from bmi_runtime.errors import EndNow, described, is_fault_of_part
 from bmi_runtime.session import realtime
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
@@ -32,11 +32,23 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
     try:
         loop.run(bins)
     finally:
-        for part in (loop.source, loop.recorder, loop.telemetry, loop.control, loop.output):
-            if part:
-                part.close()
+        with contextlib.ExitStack() as closing:  # each is closed, whatever the others do
+            for part in (loop.output, loop.control, loop.telemetry, loop.recorder):
+                if part:
+                    closing.callback(part.close)
+            closing.callback(_close_source, loop)
         if window and window.poll() is None and not loop.stopped_by_operator:  # who stopped it may want to look
             window.terminate()
+
+
+def _close_source(loop: Loop) -> None:
+    """Close the source; what it cannot let go of is said, and is no failure of a session that is over."""
+    try:
+        loop.source.close()
+    except BaseException as error:
+        if not is_fault_of_part(error):
+            raise
+        loop.on_trouble(f"the source could not be closed: {described(error)}")
 
 
 @contextlib.contextmanager

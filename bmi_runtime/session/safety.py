@@ -143,8 +143,6 @@ class Safety:
 
     def drain(self) -> list[dict[str, Any]]:
         """Return the changes of state since the last call."""
-        if not self.events:
-            return self.events
         events, self.events = self.events, []
         return events
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
 from bmi_runtime.messages import STAGES
 from bmi_runtime.recording.writer import RecordingWriter
 from bmi_runtime.security import refused_clients
@@ -74,17 +76,21 @@ class Status:
         """Return weights and covariances, the predicted error, and the truth where the source knows it."""
         message = self.session.model.state()
         message["predicted_sd"] = self.session.adaptation.monitor.error_sd()
-        if isinstance(self.source, HasTruth):
-            message["truth"] = self.source.truth()
+        if (truth := self._truth()) is not None:
+            message["truth"] = truth
         return message
+
+    def _truth(self) -> np.ndarray | None:
+        """Return the true weights, where the source knows them and they are those of this model."""
+        truth = self.source.truth() if isinstance(self.source, HasTruth) else None
+        return truth if truth is not None and np.shape(truth) == self.session.model.weights.shape else None
 
     def health(self) -> dict[str, Any]:
         """Return latencies, misses, and what the recording and the control socket refused."""
         tally, control = self.tally, self.control
-        truth = self.source.truth() if isinstance(self.source, HasTruth) else None
         return {
             "bins": self.session.bins,
-            "adaptation": self.session.adaptation.report(truth),
+            "adaptation": self.session.adaptation.report(self._truth()),
             "latency_us": tally.latency.summary(),
             "stages_us": {name: tally.stages[number].summary() for number, name in enumerate(STAGES)},
             "deadline_misses": tally.deadline_misses,

@@ -76,6 +76,14 @@ class HasWorld(Protocol):
 
 
 @runtime_checkable
+class StartsModel(Protocol):
+    """Knows the encoding model that a session starts with."""
+
+    def initial_model(self) -> Any:
+        """Return it."""
+
+
+@runtime_checkable
 class Stimulates(Protocol):
     """Takes stimulation events."""
 
@@ -120,4 +128,9 @@ def make_source(config: Config) -> Source:
     kind = source_class(config.source.kind)
     if hasattr(kind, "Options"):
         registry.checked_options(kind, config.source.options, "source.options")
-    return registry.made("source", config.source.kind, kind, config)
+    source = registry.made("source", config.source.kind, kind, config)
+    if config.source.kind in SOURCES:
+        return source
+    from bmi_runtime.sources.hosting import HostedSource  # it needs the protocols of this module
+
+    return registry.made("source", config.source.kind, HostedSource, source, config.source.kind)

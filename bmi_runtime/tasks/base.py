@@ -70,7 +70,7 @@ class ReachTask:
         self.waits = bool(getattr(self.options, "begin_on", ""))
         if self.waits:
             self.trial_state = TrialState.PAUSE
-        self.position = self.next_target()
+        self.position = tuple(self.next_target())  # whatever holds the numbers, it is read once
 
     def next_target(self) -> tuple[float, ...]:
         """Return the position (m, one number per axis) of the target of trial ``self.trial``."""
@@ -146,7 +146,7 @@ class ReachTask:
         self.trial += 1
         self.bins_in_trial = self.bins_held = 0
         self.trial_state = TrialState.REACH
-        self.position = self.next_target()
+        self.position = tuple(self.next_target())
 
     STATE: tuple[str, ...] = ("trial", "successes", "timeouts", "bins_in_trial", "bins_held", "bins_paused")
 

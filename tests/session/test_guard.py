@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmi_runtime import config as configuration
-from bmi_runtime.messages import SafetyState
+from bmi_runtime.messages import SafetyState, StepRecord
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session.guard import Guard, GuardState, Wanted, braking_speed
+from bmi_runtime.session.guard import Guard, GuardState, Wanted, braking_speed, guarded
 from bmi_runtime.session.guard_process import over_recording
 from bmi_runtime.session.replay import recorded_config
 
@@ -144,7 +144,71 @@ def test_the_limits_hold_one_above_and_one_below():
         assert left.state is state
     left = started().judge(Wanted((0.0, 0.0), (0.2, 0.0), 0.0, ACTIVE))  # the velocity alone jumps
     assert left.state is GuardState.LIMITING and left.why == "more than 20 m/s^2"
+    assert left.position == (0.0, 0.0) and left.velocity == (0.0, 0.0)
     assert started().judge(Wanted((0.0, 0.0), (0.0, 0.0), 0.1, ACTIVE)).state is GuardState.PASSING  # age at its limit
+
+
+def test_the_limits_have_room_for_rounding_and_for_no_more():
+    most = 1.0 * (1.0 + 1e-9)
+    watch = started(max_acceleration=1e6)
+    assert watch.judge(Wanted((0.0, 0.0), (most, 0.0), 0.0, ACTIVE)).state is GuardState.PASSING
+    most = 20.0 * BIN_S * (1.0 + 1e-9)
+    assert started().judge(Wanted((0.0, 0.0), (most, 0.0), 0.0, ACTIVE)).state is GuardState.PASSING
+    assert started().judge(Wanted((1_000_000.5, 0.0), (0.0, 0.0), 0.0, ACTIVE)).state is GuardState.STOPPED
+
+
+def test_what_leaves_first_is_taken_to_be_at_rest():
+    watch = guard()
+    for _ in range(2):
+        watch.judge(Wanted((0.1, 0.2), (0.5, 0.0), 0.0, ACTIVE))
+    left = watch.judge(Wanted((0.1, 0.2), (0.5, 0.0), 0.0, ACTIVE))
+    assert left.state is GuardState.LIMITING and left.position == (0.1, 0.2) and left.velocity == (0.0, 0.0)
+    assert watch.counts() == {"passed": 0, "limited": 1, "stopped": 0, "withheld": 2}
+
+
+@pytest.mark.parametrize("how", ["missed", "refused"])
+def test_whatever_is_missing_begins_the_counting_anew(how):
+    """Waiting and stopped alike: so many sound messages in a row, after a gap or a message that is not sound."""
+    watch, sound = guard(), Wanted((0.1,), (0.0,), 0.0, ACTIVE)
+
+    def disturb():
+        return watch.missed() if how == "missed" else watch.judge(Wanted((0.1,), (0.0,), 9.0, ACTIVE))
+
+    for _ in range(2):
+        watch.judge(sound)
+    assert disturb().state is GuardState.WAITING
+    assert [watch.judge(sound).state.name for _ in range(3)] == ["WAITING", "WAITING", "PASSING"]
+    assert disturb().state is GuardState.STOPPED
+    watch.judge(sound)
+    disturb()
+    assert [watch.judge(sound).state.name for _ in range(3)] == ["STOPPED", "STOPPED", "PASSING"]
+
+
+@pytest.mark.parametrize("bins", [0, 1, 2, 5, 40])
+def test_the_braking_speed_is_that_of_so_many_steps(bins):
+    acceleration, dt = 20.0, 0.005
+    way = acceleration * dt * dt * bins * (bins + 1) / 2
+    assert braking_speed(way, acceleration, dt) == pytest.approx(bins * acceleration * dt, rel=1e-12, abs=1e-15)
+
+
+def test_a_step_leaves_guarded_or_not_at_all():
+    """The record that leaves is the session's but for the cursor; its age is that of its data."""
+    record, copy = StepRecord(4, False), StepRecord(4, False)
+    watch = guard()
+    record.output.safety[0], record.output.trial[0] = ACTIVE, 7
+    record.output.cursor[:] = (0.1, -0.2, 0.0, 0.0)
+    assert [guarded(watch, record, copy, BIN_S) for _ in range(3)] == [False, False, True]
+    assert copy.output_bytes == record.output_bytes
+    record.output.cursor[:] = (0.1, -0.1, 0.0, 0.0)
+    record.output.trial[0] = 8
+    assert guarded(watch, record, copy, BIN_S) and copy.output.trial[0] == 8
+    assert copy.output.cursor[0] == 0.1 and -0.2 < copy.output.cursor[1] < -0.199
+    record.input.stale[0] = 20  # bins: 0.1 s, the oldest that is let through
+    guarded(watch, record, copy, BIN_S)
+    assert watch.state is GuardState.LIMITING
+    record.input.stale[0] = 21
+    assert guarded(watch, record, copy, BIN_S) and watch.state is GuardState.STOPPED
+    assert copy.output.cursor[2:].tolist() == [0.0, 0.0]
 
 
 def test_standing_still_is_never_limited():

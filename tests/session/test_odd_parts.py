@@ -11,6 +11,7 @@ from bmi_runtime.session import launch
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import configuration_of, resume
+from bmi_runtime.sources.hosting import SourceFailed
 
 pytestmark = pytest.mark.usefixtures("their_lab")
 SHORT = ["session.units=12", "recording.snapshot_s=0.5", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
@@ -118,3 +119,63 @@ def test_labels_that_cannot_be_are_a_failure_of_the_intention(tmp_path, way):
     settings = ("adapter.intention=odd-labels", f"adapter.intention_options={{way='{way}'}}")
     session, events = run(tmp_path / "a.mcap", *settings)
     assert len(failures(events, "intention")) == 1 and session.goal.intention_kind == "optimal-control"
+
+
+@pytest.mark.parametrize(
+    ("way", "method", "said"),
+    [
+        ("text-event", "drain_events", "an event is a dict with a name, not a str"),
+        ("nameless", "drain_events", "an event is a dict with a name, not a dict without one"),
+        ("object-event", "drain_events", "an event cannot be recorded"),
+        ("events-raise", "drain_events", "ZeroDivisionError: events"),
+    ],
+)
+def test_what_a_source_says_beside_its_bins_is_refused_once_and_ends_nothing(tmp_path, way, method, said):
+    session, events = run(tmp_path / "a.mcap", "source.kind=odd", f"source.options={{way='{way}'}}")
+    [refused] = [event for event in events if event["name"] == "source-refused"]
+    assert (refused["source"], refused["method"]) == ("odd", method) and said in refused["error"]
+    assert session.safety.state is SafetyState.ACTIVE
+
+
+@pytest.mark.parametrize("way", ["tuple", "health", "truth", "close"])
+def test_a_source_that_is_odd_beside_its_bins_is_recorded_to_the_end(tmp_path, way):
+    session, events = run(tmp_path / "a.mcap", "source.kind=odd", f"source.options={{way='{way}'}}")
+    assert session.safety.state is SafetyState.ACTIVE
+    assert bool([event for event in events if event["name"] == "gap"]) == (way == "tuple")
+
+
+@pytest.mark.parametrize(("way", "said"), [("nothing", "answers nothing"), ("array", "answers a ndarray")])
+def test_a_source_that_does_not_say_whether_there_was_a_bin_is_refused(tmp_path, way, said):
+    with pytest.raises(BadInput, match=f"the source 'odd': next_bin {said}; it answers True"):
+        run(tmp_path / "a.mcap", "source.kind=odd", f"source.options={{way='{way}'}}")
+    assert Recording(tmp_path / "a.mcap").complete
+
+
+@pytest.mark.parametrize(("way", "said"), [("raises", "KeyError: 'cable'"), ("exits", "SystemExit: 0")])
+def test_a_source_that_raises_is_named_and_what_was_recorded_is_whole(tmp_path, way, said):
+    with pytest.raises(SourceFailed, match=f"the source 'odd': {said}"):
+        run(tmp_path / "a.mcap", "source.kind=odd", f"source.options={{way='{way}'}}")
+    assert Recording(tmp_path / "a.mcap").complete and Recording(tmp_path / "a.mcap").n_steps == 60
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("source.kind=later", "the source 'later': next_bin is written with async or yield"),
+        ("decoder.kind=promises", "the decoder 'promises': on_done is written with async or yield"),
+        ("decoder.kind=plain-options", "Options of PlainOptions, .* must inherit bmi_runtime.registry.Options"),
+        ("decoder.kind=not-back", "the decoder 'not-back' cannot take its snapshot back: KeyError: 'bin'"),
+    ],
+)
+def test_a_part_that_could_not_be_driven_or_resumed_is_refused_before_the_session(tmp_path, setting, said):
+    with pytest.raises(BadInput, match=said):
+        run(tmp_path / "a.mcap", setting)
+    assert not (tmp_path / "a.mcap").exists()
+
+
+def test_targets_may_be_any_iterable_and_one_that_cannot_be_said_is_the_tasks_fault(tmp_path):
+    _, events = run(tmp_path / "a.mcap", "task.kind=generated")
+    assert not failures(events, "task")
+    session, events = run(tmp_path / "b.mcap", "task.kind=generated", "task.options={way='target'}")
+    assert failures(events, "task") == ["RuntimeError: no target"] and not failures(events, "intention")
+    assert session.goal.task_kind == "centre-out"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.errors import SAID
 from bmi_runtime.messages import Bin, SafetyState
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.safety import ADAPTS, MOVES, TABLE, Safety, SafetyEvent
@@ -56,6 +57,64 @@ def test_a_velocity_is_plausible_up_to_the_limit_and_where_it_is_finite():
     safety = Safety(section, 0.005)
     assert safety.plausible([0.3, 0.4]) and safety.plausible([0.0, -0.5]) and safety.plausible([0.0, 0.0])
     assert not safety.plausible([0.3, 0.4001]) and not safety.plausible([0.0, float("nan")])
+
+
+def driven(bins, **limits):
+    """Return the state after each bin, one letter each: good, stale, x for a rate that explodes, broken, operator."""
+    section = configuration.load(None, [f"safety.{name}={value}" for name, value in limits.items()]).safety
+    safety, states = Safety(section, 0.005), ""
+    for what in bins:
+        if what == "o":
+            safety.handle(H.STOP)
+        safety.before_decoding(what != "s")
+        safety.after_decoding(what == "x", what == "b")
+        states += {S.STARTING: "_", S.CALIBRATING: "C", S.ACTIVE: "A", S.DEGRADED: "D", S.FROZEN: "F", S.STOPPED: "O"}[
+            safety.state
+        ]
+    return states
+
+
+LIMITS = {"frozen_after_s": 0.02, "degraded_after_bins": 2, "recover_after_bins": 3, "calibrating_s": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("bins", "states"),
+    [
+        ("ssggggg", "__CCAAA"),  # the bins before the first usable one are not counted
+        ("gggsgsggg", "CCAAAAAAA"),  # one stale bin alone is nothing
+        ("gggssssssg", "CCAADDFFFF"),
+        ("gggssgggg", "CCAADDDAA"),
+        ("gggxgxgggg", "CCAAAAAAAA"),  # nor is one explosion
+        ("gggxxgggg", "CCAADDDAA"),  # three good bins after it, not at once
+        ("gggxxxxgggg", "CCAADDDDDAA"),
+        ("gggbgggg", "CCAFFFAA"),  # the broken bin is none of the good ones
+        ("ggbgggg", "CCFFFAA"),
+        ("gggggogggg", "CCAAAOOOOO"),
+        ("gssg", "CCDD"),
+        ("gssssgggg", "CCDDFFFAA"),
+    ],
+)
+def test_bin_by_bin(bins, states):
+    assert driven(bins, **LIMITS) == states
+
+
+def test_the_least_that_the_limits_can_be_is_one_bin():
+    assert driven("gggsggg", **LIMITS | {"frozen_after_s": 0.001}) == "CCAFFFA"
+    assert driven("gg", **LIMITS | {"calibrating_s": 0.0}) == "AA"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ValueError("no\x1b[31m"), "ValueError: no"), ("a sentence\n", "a sentence"), ("x" * 5000, "x" * SAID)],
+)
+def test_a_part_that_failed_freezes_the_output_and_is_named(error, said):
+    safety = Safety(configuration.load().safety, 0.005)
+    safety.state = S.ACTIVE
+    event = safety.part_failed("decoder", "theirs", error, "point-process")
+    assert event.pop("error").startswith(said) and len(said) <= SAID
+    assert event == {"name": "decoder-failed", "kind": "theirs", "goes_on_with": "point-process"}
+    assert safety.state is S.FROZEN and [change["to"] for change in safety.drain()] == ["frozen"]
+    assert not safety.drain()
 
 
 OVERRIDES = ["session.units=40", "safety.frozen_after_s=0.1", "safety.recover_after_bins=10", "encoding.initial=truth"]

@@ -6,6 +6,7 @@ import numpy as np
 
 from bmi_runtime.registry import Options
 from bmi_runtime.tasks.centre_out import CentreOut
+from their_lab.sources import SineSource
 
 SOUND_BINS = 60
 
@@ -164,3 +165,106 @@ class Labels(Intention):
 
     def news(self):
         return None
+
+
+NEXT_BIN = {
+    "nothing": lambda source: None,
+    "array": lambda source: np.array([True, True]),
+    "raises": lambda source: raises(KeyError("cable")),
+    "exits": lambda source: sys.exit(0),
+}
+EVENTS = {
+    "text-event": ["gap"],
+    "nameless": [{"what": 1}],
+    "object-event": [{"name": "gap", "what": object()}],
+    "tuple": ({"name": "gap"},),
+}
+
+
+class Source(SineSource):
+    """A sine whose methods beside the bins behave oddly after a while."""
+
+    class Options(SineSource.Options):
+        way: str = "sound"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.way = self.Options(**config.source.options).way
+
+    def odd(self, way):
+        return self.bins > SOUND_BINS and self.way == way
+
+    def next_bin(self, into, cursor, target):
+        more = super().next_bin(into, cursor, target)
+        return NEXT_BIN[self.way](self) if self.way in NEXT_BIN and self.bins > SOUND_BINS else more
+
+    def drain_events(self):
+        if self.odd("events-raise"):
+            raise ZeroDivisionError("events")
+        return EVENTS[self.way] if self.way in EVENTS and self.bins == SOUND_BINS else []
+
+    def health(self):
+        return {"object": object()} if self.way == "health" else raises(OSError("gone")) if self.odd("raises") else {}
+
+    def truth(self):
+        return "unknown" if self.way == "truth" else np.zeros((3, self.units))
+
+    def stimulate(self, event):
+        raise ValueError("no stimulator")
+
+    @property
+    def completed_ns(self):
+        return None
+
+    def close(self):
+        if self.way == "close":
+            raise OSError("the driver is gone")
+
+
+class Later(SineSource):
+    async def next_bin(self, into, cursor, target):
+        return True
+
+
+class Promises(Decoder):
+    def on_done(self):
+        yield
+
+
+class PlainOptions(Decoder):
+    class Options:
+        way = "sound"
+
+
+class NotBack(Decoder):
+    """Tells its state, and cannot take it back."""
+
+    def snapshot(self):
+        return {"bins": self.bins}
+
+    def restore(self, snapshot):
+        self.bins = snapshot["bin"]
+
+
+class Generated(CentreOut):
+    """Its targets are a generator's numbers; after a while it cannot say where the target is."""
+
+    class Options(CentreOut.Options):
+        way: str = "sound"
+
+    bins = 0
+
+    def next_target(self):
+        return (0.05 for _ in range(self.n_axes))
+
+    def advance(self, *position_m):
+        self.bins += 1
+        return super().advance(*position_m)
+
+    @property
+    def target(self):
+        return (
+            raises(RuntimeError("no target"))
+            if self.bins > SOUND_BINS and self.options.way == "target"
+            else super().target
+        )
