@@ -114,14 +114,11 @@ class Past:
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
-        arrays = {name: getattr(self, name).copy() for name in self.ARRAYS}
-        return arrays | {"smoothed": self.smoothed.copy(), "seen": self.seen}
+        return {name: array.copy() for name, array in self.arrays().items()} | {"seen": self.seen}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Restore state saved by :meth:`snapshot`."""
-        for name in (*self.ARRAYS, "smoothed"):
-            setattr(self, name, np.array(snapshot[name], float))
-        self.seen = int(snapshot["seen"])
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the next bin depends on, by name."""
+        return {name: getattr(self, name) for name in (*self.ARRAYS, "smoothed")}
 
 
 class InferredTargetIntention:
@@ -333,13 +330,31 @@ class InferredTargetIntention:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Restore state saved by :meth:`snapshot`."""
-        for name in ("candidates", "aims", "weights", "smooth"):
-            setattr(self, name, np.array(snapshot[name], float))
+        """Restore state saved by :meth:`snapshot`; there may be more or fewer candidates in it than are offered now.
+
+        Raises
+        ------
+        BadInput
+            When its arrays do not fit each other: kernels write into them by their number.
+        """
+        places = self._fitting(snapshot, "candidates", (len(snapshot["candidates"]), self.n_axes))
+        self.candidates, self._shares = places, np.ones(len(places))
+        for name, shape in (("aims", places.shape), ("weights", (len(places),)), ("smooth", (self.n_axes,))):
+            setattr(self, name, self._fitting(snapshot, name, shape))
         self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])
         self.speed2 = float(snapshot["speed2"])
         self.went2 = float(snapshot.get("went2", 0.0))
         self.before = np.array(snapshot.get("before", np.full(self.n_axes, math.nan)), float)
         self._told, self.certain = bool(snapshot["told"]), bool(snapshot["certain"])
         if self.past:
-            self.past.restore(snapshot["past"])
+            self.past = Past(self.lag_bins + 1, *places.shape)
+            for name, array in self.past.arrays().items():
+                array[...] = self._fitting(snapshot["past"], name, array.shape)
+            self.past.seen = int(snapshot["past"]["seen"])
+
+    def _fitting(self, snapshot: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a copy of an array of a snapshot that has the shape it must have."""
+        array = np.array(snapshot[name], float)
+        if array.shape != shape:
+            raise BadInput(f"the intention's snapshot does not fit: {name} is {array.shape}, not {shape}")
+        return array

@@ -259,3 +259,9 @@ def test_a_snapshot_carries_the_state(rig):
     twin.restore(session.snapshot())
     assert twin.safety.snapshot() == session.safety.snapshot()
     assert twin.safety.state is S.DEGRADED
+
+
+def test_a_snapshot_of_another_length_is_not_restored():
+    safety = Safety(configuration.load().safety, 0.005)
+    with pytest.raises(ValueError, match="zip"):
+        safety.restore(safety.snapshot()[:-1])
