@@ -22,7 +22,8 @@ from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.output import Outputs
 from bmi_runtime.session.resume import Resumption
 from bmi_runtime.session.telemetry import Control, Telemetry
-from bmi_runtime.sources.base import HasWorld, NamesUnits, make_source
+from bmi_runtime.sources.base import HasWorld, NamesUnits
+from bmi_runtime.sources.hosting import make_source
 
 
 def initial_model(config: Config, source: Any, tell: Callable[[str], None] = lambda text: None) -> EncodingModel:

@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from bmi_runtime import registry
-from bmi_runtime.config import Config
 from bmi_runtime.messages import Bin
 
 SOURCES = {  # name: "module:class"; a package of someone else's adds to it by an entry point of group ENTRY_POINTS
@@ -115,22 +114,3 @@ def names() -> list[str]:
 def source_class(name: str) -> Any:
     """Return the class of the source `name` (``source.kind``), or raise `BadInput` naming the choices."""
     return TABLE.find(name)
-
-
-def make_source(config: Config) -> Source:
-    """Return the source that a configuration names, not opened yet.
-
-    Raises
-    ------
-    BadInput
-        When there is none of that name, an option is not one of its own, or it cannot be made.
-    """
-    kind = source_class(config.source.kind)
-    if hasattr(kind, "Options"):
-        registry.checked_options(kind, config.source.options, "source.options")
-    source = registry.made("source", config.source.kind, kind, config)
-    if config.source.kind in SOURCES:
-        return source
-    from bmi_runtime.sources.hosting import HostedSource  # it needs the protocols of this module
-
-    return registry.made("source", config.source.kind, HostedSource, source, config.source.kind)

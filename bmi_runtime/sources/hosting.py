@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime import registry
+from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
 from bmi_runtime.messages import Bin, why_not_recordable
 from bmi_runtime.sources.base import (
+    SOURCES,
     HasTruth,
     HasWorld,
     KnowsCompletion,
@@ -24,6 +26,7 @@ from bmi_runtime.sources.base import (
     Source,
     StartsModel,
     Stimulates,
+    source_class,
 )
 
 METHODS = ("open", "next_bin", "drain_events", "close", "truth", "stimulate", "health")
@@ -161,3 +164,20 @@ class HostedSource:
 def described_value(value: Any) -> str:
     """Return what kind of thing somebody's part answered."""
     return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def make_source(config: Config) -> Source:
+    """Return the source that a configuration names, not opened yet.
+
+    Raises
+    ------
+    BadInput
+        When there is none of that name, an option is not one of its own, or it cannot be made.
+    """
+    kind = source_class(config.source.kind)
+    if hasattr(kind, "Options"):
+        registry.checked_options(kind, config.source.options, "source.options")
+    source = registry.made("source", config.source.kind, kind, config)
+    if config.source.kind in SOURCES:
+        return source
+    return registry.made("source", config.source.kind, HostedSource, source, config.source.kind)
