@@ -9,7 +9,20 @@ from bmi_runtime.decoding.network_parameters import views
 from bmi_runtime.decoding.network_training import Member, Recipe, kept_and_scaled, number_of_updates, varied_units
 from bmi_runtime.decoding.recurrent_data import Sequences
 
+LARGEST_SHARE, FEWEST_SEQUENCES = 0.75, 8  # of a short recording's sequences in one update: more say the same again
 STEPS_AT_ONCE = 4096  # of a run over a recording: what is kept on the way would fill the memory for an hour of bins
+
+
+def batch_of(recipe: Recipe, windows: float) -> int:
+    """Return how many sequences an update sees: in a short recording no more than a share of all there are in it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    windows : float
+        Sequences that the recording has one after the other.
+    """
+    return int(min(recipe.batch, max(round(LARGEST_SHARE * windows), FEWEST_SEQUENCES)))
 
 
 class Sampler:
@@ -24,6 +37,7 @@ class Sampler:
         self.blind = min(max(round(recipe.blind_s / step_s), recipe.fewest_steps // 5), self.steps // 3)
         self.last = max(bins - (self.steps - 1) * stride, 1)
         self.updates = number_of_updates(recipe, bins / stride, recipe.batch * self.steps)
+        self.batch = batch_of(recipe, bins / (stride * self.steps))
 
     def loss(self, rng: np.random.Generator, weights: np.ndarray, gradient: np.ndarray) -> float:
         """Draw a batch; return its loss at these weights and write the gradient."""
@@ -32,7 +46,7 @@ class Sampler:
     def draw(self, rng: np.random.Generator) -> Batch:
         """Draw one batch."""
         shape, recipe = self.network, self.recipe
-        first = rng.integers(0, self.last, self.recipe.batch)
+        first = rng.integers(0, self.last, self.batch)
         rows = first + self.stride * np.arange(self.steps)[:, None]
         keep = self.data.keep[rows]
         weight = self.data.weight[rows]
@@ -40,7 +54,7 @@ class Sampler:
         filled[self.blind :] = True
         weight *= filled[:, :, None]
         inputs = self.data.inputs[rows]
-        size = (self.steps, self.recipe.batch)
+        size = (self.steps, self.batch)
         return Batch(
             varied_units(inputs, inputs.shape[2] - self.marks, recipe, rng), self.data.target[rows], weight, keep,
             *(kept_and_scaled(rng, (*size, layer), recipe.drop) for layer in (shape.entry, shape.hidden)),

@@ -26,7 +26,7 @@ ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells 
 UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
 UNDER_WAY_LATE = 0.25  # the same where what followed is known
 LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their weight
-FIRST_S = 2.0  # nothing is taught of them: what the cursor does by itself is not known yet
+FIRST_S = 1.0  # nothing is taught of it: what the cursor does by itself is not known yet
 LOST_BELOW = 0.1  # share of bins that teach, below which baselines are learned without labels; 0.25 is usual
 SAY_BELOW = 0.02  # share of bins that teach, over the residual's memory
 

@@ -11,7 +11,7 @@ from bmi_runtime.decoding.network_training import Member, Recipe
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.recurrent_data import known_samples, scales_of, sequences_of, summed_counts
-from bmi_runtime.decoding.recurrent_training import run_member
+from bmi_runtime.decoding.recurrent_training import LARGEST_SHARE, run_member
 from bmi_runtime.decoding.shares import best_share, mixed
 from bmi_runtime.decoding.wiener import RidgeDecoder
 
@@ -125,6 +125,19 @@ def test_one_to_eight_axes(width):
     states = decode_all(decoder, data)
     assert states.shape == (400, width) and np.isfinite(states[:, width // 2 :]).all()
     assert np.isnan(states[:, : width // 2]).all() and len(decoder.variance) == width
+
+
+@pytest.mark.parametrize("bins", [300, 1280, 8000])
+def test_an_update_sees_no_more_sequences_than_a_short_recording_has(bins):
+    """More of them say the same again, and take their time."""
+    training = recorded(bins)
+    scales = scales_of(training)
+    data, recipe = sequences_of(training, scales, 0.3), Recipe()
+    network = RecurrentDecoder.network_of(scales, recipe, 0.05)
+    sampler = RecurrentDecoder.sampler_of(network, data, scales, recipe, 0.05)
+    drawn = sampler.draw(np.random.default_rng(0)).target.shape[1]
+    there = bins / (scales.stride * sampler.steps)
+    assert drawn == min(64, max(round(LARGEST_SHARE * there), 8)) and drawn <= max(there, 8)
 
 
 def test_unknown_and_absurd_samples_are_not_learned_from():
