@@ -32,7 +32,7 @@ from bmi_runtime.encoding.regressors import History, Regressors
 
 KINDS, COPIES = 8, 8  # different units, and how often each is simulated
 HISTORY_S = (0.01, 0.06)
-PERIOD_BINS, MOST_BINS = 24_000, 400_000
+PERIOD_BINS, MOST_BINS = 24_000, 300_000
 MEMORIES, BURN = 80.0, 3.0  # simulated, and left out at the start
 RATES = {"poisson": (1e-6, 1e-5, 1e-4, 1e-3), "gaussian": (5e-7, 5e-5, 5e-3, 5e-1)}
 DEPTHS = {"velocity": (0.5, 1.0), "position": (0.3, 0.9), "speed": (0.2, 0.6), "history": (-0.5, 0.1)}
@@ -112,7 +112,7 @@ class Bench:
         return Design(states, self.weights, self.bin_s, self.likelihood, self.noise, "poisson", own=own)
 
     def simulated(self, state, covariance, rate):
-        """Return mean and variance of every weight's error, (units, regressors), and how many bins they are of."""
+        """Return every weight's mean error, its scatter around that of its copies, and the bins."""
         memory = 1.0 / float(state.gain.min())
         burn = int(BURN * memory)
         bins = burn + int(np.clip(MEMORIES * memory, 20_000, MOST_BINS))
@@ -130,8 +130,9 @@ class Bench:
                 error = model.weights - truth
                 sums += error
                 squares += error * error
-        mean = sums / (bins - burn)
-        return mean.T, (squares / (bins - burn) - mean**2).T, bins - burn
+        mean, square = sums.T / (bins - burn), squares.T / (bins - burn)
+        of_copies = np.repeat(mean.reshape(KINDS, COPIES, -1).mean(axis=1), COPIES, axis=0)
+        return mean, square - 2.0 * of_copies * mean + of_copies**2, bins - burn
 
 
 def ratio(simulated, predicted):

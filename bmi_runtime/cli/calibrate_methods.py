@@ -120,9 +120,10 @@ def plan_of_file(path: str) -> tuple[ReadoutPlan, dict[str, Any], str]:
     """
     from bmi_runtime.decoding.adaptive_readout import ReadoutPlan
     from bmi_runtime.decoding.fitted_file import load_fitted
+    from bmi_runtime.decoding.tables import TRAINED
 
     fitted = load_fitted(path)
-    if fitted.kind not in ("recurrent", "short-history", "joined"):
+    if fitted.kind not in TRAINED:
         raise BadInput(f"{path} holds the decoder '{fitted.kind}'; a network's file is one of 'bmi train'")
     parameters = _of_networks(fitted.parameters)
     return ReadoutPlan.from_parameters(parameters), parameters, fitted.name

@@ -152,9 +152,15 @@ def _draw(validation, path) -> str:
 
 
 def _text(result) -> str:
+    import shlex
+
+    from bmi_runtime.decoding.tables import DECODERS
+
+    runs_as = result["kind"] if result["kind"] in DECODERS else "fitted"
     scores = " / ".join(f"{value:.3f}" for value in result["r2_validation"])
     return (
         f"{result['file']}: {result['members']} networks, {result['parameters']} parameters, {result['units']} units, "
         f"bins of {1e3 * result['bin_s']:g} ms\nvelocity R2 of the last fifth, by a network that was not trained on "
-        f"it: {scores}\n{result['bins']} bins in {result['seconds']:.1f} s ({result['cpu_seconds']:.1f} CPU s)"
+        f"it: {scores}\n{result['bins']} bins in {result['seconds']:.1f} s ({result['cpu_seconds']:.1f} CPU s)\n"
+        f"it runs with: --set decoder.kind={runs_as} --set decoder.fitted_file={shlex.quote(result['file'])}"
     )

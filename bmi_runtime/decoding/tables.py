@@ -34,6 +34,7 @@ FITTED = {  # decoders with `fit`: learned from a training part in one go, then 
     "ridge": "bmi_runtime.decoding.wiener:RidgeDecoder",
     "wiener-cascade": "bmi_runtime.decoding.wiener:WienerCascadeDecoder",
 }
+TRAINED = ("recurrent", "joined", "short-history")  # of FITTED, by ``bmi train``
 FROM_FILES = FITTED | {"onnx": "bmi_runtime.decoding.onnx_model:OnnxDecoder"}
 ADAPTED = {  # fitted to a calibration, then adapted in control from intentions: for comparison in the closed loop
     "smoothbatch": "bmi_runtime.decoding.smooth_batch:SmoothBatch",
@@ -58,9 +59,12 @@ def decoder_class(name: str) -> Any:
         When there is none of that name, or another package's decoder cannot be imported.
     """
     if name in FITTED and name not in TABLE.names():
+        makes = f"bmi compare DATA --decoders {name} --write FILE.npz"
+        if name in TRAINED:
+            makes = f"bmi train DATA --kind {name} --out FILE.npz"
         raise BadInput(
-            f"the decoder '{name}' is fitted to data first: 'bmi compare DATA --decoders {name} --write FILE.npz', "
-            "then decoder.kind = 'fitted' and decoder.fitted_file = 'FILE.npz'"
+            f"the decoder '{name}' is fitted to data first: '{makes}', then decoder.kind = 'fitted' and "
+            "decoder.fitted_file = 'FILE.npz'"
         )
     return TABLE.find(name)
 

@@ -172,11 +172,14 @@ class DecoderConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _file_goes_with_kind(self):
-        if bool(self.fitted_file) != (self.kind in FROM_FILE):
+        reads_file = self.kind in FROM_FILE
+        if self.fitted_file and not reads_file:
+            kinds = ", ".join(f"'{kind}'" for kind in FROM_FILE)
             raise ValueError(
-                f"kind = 'fitted' (or 'recurrent', 'joined') and fitted_file = 'FILE' go together, here are "
-                f"'{self.kind}' and '{self.fitted_file}'"
+                f"fitted_file = '{self.fitted_file}' is not for kind = '{self.kind}'; a file runs as kind = {kinds}"
             )
+        if reads_file and not self.fitted_file:
+            raise ValueError(f"kind = '{self.kind}' needs fitted_file = 'FILE', of bmi train or bmi compare --write")
         return self
 
 

@@ -150,10 +150,17 @@ def test_another_file_in_the_same_place_is_refused(files, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        (
+            ("decoder.kind=short-history",),
+            "is fitted to data first: 'bmi train DATA --kind short-history --out FILE.npz'",
+        ),
         (("decoder.kind=ole",), "is fitted to data first: 'bmi compare DATA --decoders ole --write FILE.npz'"),
         (("decoder.kind=oel",), "there is no decoder 'oel'"),
-        (("decoder.kind=fitted",), "and fitted_file = 'FILE' go together"),
-        (("decoder.fitted_file=OLE",), "go together, here are 'point-process'"),
+        (("decoder.kind=fitted",), "kind = 'fitted' needs fitted_file = 'FILE', of bmi train or"),
+        (
+            ("decoder.fitted_file=OLE",),
+            "is not for kind = 'point-process'; a file runs as kind = 'fitted', 'recurrent', 'joined'",
+        ),
         (("decoder.kind=fitted", "decoder.fitted_file=absent.npz"), "absent.npz cannot be read"),
         (
             ("decoder.kind=fitted", "decoder.fitted_file=OLE", "session.units=12"),
