@@ -13,7 +13,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import INPUT_HEAD, WIRE_VERSION, StepRecord, output_dtype, places_in, struct_of
 from bmi_runtime.session.guard import Guard, guarded
-from bmi_runtime.session.output_values import OutputValues, Thinned
+from bmi_runtime.session.output_values import NoFaster, OutputValues, Thinned
 from bmi_runtime.session.sockets import Publisher
 
 HIGH_WATER_MARK = 1000
@@ -94,11 +94,11 @@ class LSLOutput:
         channels = info.desc().append_child("channels")
         for label, unit in labels.items():
             channels.append_child("channel").append_child_value("label", label).append_child_value("unit", unit)
-        self.outlet = pylsl.StreamOutlet(info)
+        self.outlet, self.no_faster = pylsl.StreamOutlet(info), NoFaster(rate_hz)
 
     def send(self, record: StepRecord) -> None:
         """Push one step; never waits."""
-        if self.thinned.due():
+        if self.thinned.due() and self.no_faster.due(INPUT_HEAD.unpack_from(record.input_bytes)[2]):
             self.outlet.push_sample(self.values.of(record))
 
     def close(self) -> None:

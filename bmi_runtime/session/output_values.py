@@ -108,3 +108,28 @@ class Thinned:
             return False
         self._due -= 1.0
         return True
+
+
+class NoFaster:
+    """Holds a stream that names a rate to it: bins come faster than time passes where data that were held up return.
+
+    A sender that answers every sample (an encoder in a closed loop) would answer the surplus, too, and go on doing so.
+
+    Parameters
+    ----------
+    rate_hz : float
+        A part in a thousand more passes, so that a device whose clock is quick loses nothing, and so does a burst.
+    """
+
+    def __init__(self, rate_hz: float):
+        self._per_ns, self._most = 1.001e-9 * rate_hz, max(0.1 * rate_hz, 2.0)
+        self._left, self._before_ns = self._most, 0
+
+    def due(self, host_ns: int) -> bool:
+        """Return whether the values of a bin that closed at this host time may leave; call once per bin."""
+        passed_ns = max(host_ns - self._before_ns, 0) if self._before_ns else 0
+        self._left, self._before_ns = min(self._left + passed_ns * self._per_ns, self._most), host_ns
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True

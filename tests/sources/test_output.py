@@ -17,7 +17,7 @@ from bmi_runtime import wire
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.messages import PLANE, StepRecord
 from bmi_runtime.session.output import DecodedOutput, Outputs
-from bmi_runtime.session.output_values import OutputValues, Thinned, default_names
+from bmi_runtime.session.output_values import NoFaster, OutputValues, Thinned, default_names
 
 
 def record():
@@ -149,3 +149,15 @@ def test_the_pointer_of_the_documentation_moves_by_what_was_sent(tmp_path):
     assert all(int(value) > 0 for code, value in moved if code == "0")  # vx = 0.3 m/s: to the right
     assert all(int(value) < 0 for code, value in moved if code == "1")  # vy = 0.4 m/s: up
     assert {code for code, _ in moved} == {"0", "1"}
+
+
+def test_a_stream_is_no_faster_than_its_rate():
+    """Bins of 20 ms on time, or on a clock 500 ppm quick, all leave; of 61 a second 50 do, after a burst."""
+    for pace_ns in (20_000_000, 19_990_000):
+        held = NoFaster(50.0)
+        assert all(held.due(10**12 + k * pace_ns) for k in range(20_000))
+    held = NoFaster(50.0)
+    left = sum(held.due(10**12 + round(k * 1e9 / 61)) for k in range(6100))
+    assert 5000 <= left <= 5012
+    held = NoFaster(50.0)
+    assert sum(held.due(10**12) for _ in range(20)) == 5
