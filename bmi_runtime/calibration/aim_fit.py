@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_toeplitz
 from scipy.optimize import minimize
-from scipy.signal import lfilter
 
 from bmi_runtime.intention.paths import intended_path
 
@@ -95,6 +94,17 @@ def spread_of(noise: np.ndarray, squares: np.ndarray) -> float:
     return max(float(growth / max(rest, 0.1)), 0.0)
 
 
+def filtered(coefficients: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return ``sum_k c_k x(t - k)`` of every row of x (bins, columns), nothing before the first: a filter of few lags.
+
+    Written out, because importing a library of filters costs a pilot more than all that it would do here.
+    """
+    out = coefficients[0] * rows
+    for lag, coefficient in enumerate(coefficients[1:], 1):
+        out[lag:] += coefficient * rows[:-lag]
+    return out
+
+
 class _Profile:
     """What is left of the reading as a function of the parameters."""
 
@@ -116,7 +126,7 @@ class _Profile:
     def left(self, velocity: np.ndarray, white: bool = True) -> np.ndarray:
         """Return what least squares leaves of the reading, (bins, axes), after or before the autoregression."""
         u, z = cubic(velocity), self.reading
-        white_u, white_z = (lfilter(self.whitening, [1.0], self.weight * rows, axis=0) for rows in (u, z))
+        white_u, white_z = (filtered(self.whitening, self.weight * rows) for rows in (u, z))
         weights = np.linalg.lstsq(white_u, white_z, rcond=None)[0]
         return white_z - white_u @ weights if white else z - u @ weights
 

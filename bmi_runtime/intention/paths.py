@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import lfilter
+from scipy.linalg import solve_banded
 
 from bmi_runtime.intention.infer import aim_gains
 
@@ -22,7 +22,9 @@ def intended_path(parameters, seen: np.ndarray, target: np.ndarray, bin_s: float
     frequency_hz, delay_s, reaction_s = parameters[:3]
     keep, pull = aim_gains(2.0 * np.pi * frequency_hz, bin_s)
     error = _delayed(target, reaction_s / bin_s) - _delayed(seen, delay_s / bin_s)
-    return lfilter([pull], [1.0, -keep], error, axis=0)
+    steps = np.ones((2, len(error)))  # v(t) - keep v(t - 1) = pull error(t); scipy.signal takes seconds to import
+    steps[1] = -keep
+    return solve_banded((1, 0), steps, pull * error, check_finite=False)
 
 
 def _delayed(rows: np.ndarray, bins: float) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from bmi_runtime import config as configuration
-from bmi_runtime.calibration.aim_fit import Screen
+from bmi_runtime.calibration.aim_fit import Screen, filtered
 from bmi_runtime.calibration.answer_gain import GAINS, gain_of_answers
 from bmi_runtime.intention.infer import aim_gains
+from bmi_runtime.intention.paths import intended_path
 
 CONFIG = configuration.load(None, ["session.bin_s=0.02"])
 BINS = 3000
@@ -44,3 +46,17 @@ def test_small_answers_want_more_gain_and_noise_costs_gain_and_hits():
     whole, small, loud = (gain_of_answers(*steered(*given)) for given in ((1.0, 0.02), (0.5, 0.02), (1.0, 0.4)))
     assert small.gain > 1.5 * whole.gain and loud.gain < whole.gain
     assert loud.hits_per_minute.max() < 0.9 * whole.hits_per_minute.max()
+
+
+def test_the_filter_of_the_aim_is_that_of_the_textbook():
+    rng = np.random.default_rng(4)
+    rows, coefficients = rng.normal(size=(30, 2)), rng.normal(size=5)
+    np.testing.assert_allclose(filtered(coefficients, rows), lfilter(coefficients, [1.0], rows, axis=0), rtol=1e-12)
+    assert (filtered(np.ones(1), rows) == rows).all()
+
+
+def test_the_intended_path_is_a_first_order_filter_of_the_error():
+    seen, target = np.random.default_rng(5).normal(size=(2, 400, 3))
+    keep, pull = aim_gains(2 * np.pi * 0.9, 0.02)
+    expected = lfilter([pull], [1.0, -keep], target - seen, axis=0)
+    np.testing.assert_allclose(intended_path([0.9, 0.0, 0.0], seen, target, 0.02), expected, rtol=1e-9, atol=1e-12)
