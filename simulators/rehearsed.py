@@ -203,7 +203,10 @@ def adopted(config: Config, world: FittedWorld) -> Config:
     data = config.model_dump()
     data["session"] |= decided
     if len(data["state"]["axes"]) != world.axes:
-        raise BadInput(f"the world fitted to {world.name} has {world.axes} axes, state.axes has others")
+        raise BadInput(
+            f"the world fitted to {world.name} has {world.axes} axes, state.axes has {len(config.state.axes)}: give "
+            f"state.axes = {list('xyzabcde'[: world.axes])}"
+        )
     return configuration.from_dict(data, f"the configuration of a rehearsal of {world.name}")
 
 

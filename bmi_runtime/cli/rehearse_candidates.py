@@ -20,6 +20,8 @@ from bmi_runtime.sweep import grid_values
 
 RESET = ("recording", "telemetry")
 """Sections whose recorded values have no meaning in a simulated session."""
+AXES = "xyzabcde"
+"""Names of the axes of a pilot that names none."""
 
 
 def refuse_early(pilot: Pilot | None, path, overrides, grids, tried, write: str | None) -> None:
@@ -56,7 +58,8 @@ def base_configuration(world: FittedWorld, pilot: Pilot | None, path, overrides)
     settings = [{text.partition("=")[0].strip(): ""} for text in overrides]
     check_settings(settings)
     if path is not None or pilot is None or pilot.config is None:
-        config = configuration.load(path, overrides)
+        given = [*overrides, f"state.axes={list(AXES[: world.axes])}"] if path is None else overrides
+        config = configuration.load(path, given)
         if pilot is not None and pilot.config is None and path is None:
             config = _slower(config, world, overrides)
     else:

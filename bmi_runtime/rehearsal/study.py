@@ -160,7 +160,9 @@ def recommended(settings: list[Settings], table: dict[str, np.ndarray]) -> dict[
     best = int(np.nanargmax(hits.mean(axis=1)))
     equal = [k for k in range(len(settings)) if _as_good(hits[k], hits[best])]
     error = table["velocity_error_m_s"].mean(axis=1)
-    times = np.nanmean(np.where(np.isfinite(table["time_to_target_s"]), table["time_to_target_s"], np.nan), axis=1)
+    reached = np.isfinite(table["time_to_target_s"])
+    count = np.where(reached.any(axis=1), reached.sum(axis=1), np.nan)  # none reached: no time
+    times = np.where(reached, table["time_to_target_s"], 0.0).sum(axis=1) / count
     rank = {k: (round(float(-hits[k].mean()), 1), float(times[k]), float(error[k])) for k in equal}
     chosen = min(equal, key=lambda k: rank[k])
     return {"settings": settings[chosen], "number": chosen, "why": _why(settings, hits, chosen, equal)}

@@ -263,7 +263,7 @@ def shared_factors(
     pearson -= pearson.mean(axis=0)
     scale = np.maximum(pearson.std(axis=0), 1e-9)
     known = known / scale[:, None] / scale
-    values, vectors = np.linalg.eigh((np.corrcoef((pearson / scale).T) if units > 1 else np.ones((1, 1))) - known)
+    values, vectors = np.linalg.eigh(_correlations(pearson) - known)
     edge = (1.0 + np.sqrt(units / bins)) ** 2
     none = np.zeros((0, units)), np.zeros(0), np.zeros(units)
     found = np.flatnonzero(values > 1.05 * edge)[::-1][:MOST_FACTORS]
@@ -282,6 +282,15 @@ def shared_factors(
         keeps.append(keep ** (1.0 / merged) if keep > 0 else 0.0)
     made = np.clip(np.array(loadings), -1.0, 1.0)
     return made, np.array(keeps), (made**2).sum(axis=0)
+
+
+def _correlations(rows: np.ndarray) -> np.ndarray:
+    """Return the correlations of columns (bins, units), 0 of a column that never changes with any other."""
+    spread = rows.std(axis=0)
+    scaled = (rows - rows.mean(axis=0)) / np.where(spread > 1e-9, spread, np.inf)
+    found = scaled.T @ scaled / len(rows)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
 def _walk(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float, names: list[str]) -> np.ndarray:

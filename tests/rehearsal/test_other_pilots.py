@@ -7,7 +7,7 @@ import pytest
 
 from bmi_runtime import config as configuration
 from bmi_runtime.rehearsal.fit import world_of
-from bmi_runtime.rehearsal.units_fit import drift, shrunk
+from bmi_runtime.rehearsal.units_fit import drift, shared_factors, shrunk
 from bmi_runtime.session import assemble, launch
 
 BLOCKS = (
@@ -94,3 +94,25 @@ def test_what_fluctuates_slowly_is_not_taken_for_drift():
         y = rng.poisson(rate)
         found = drift(u, y, np.tile(y.mean(axis=0), (bins, 1)), bin_s)
         assert found[0] == pytest.approx(truth, rel=0.5, abs=2e-4) and found[1] < 1e-4
+
+
+def test_a_silent_unit_shares_nothing_and_stops_nothing():
+    rng = np.random.default_rng(8)
+    shared = rng.normal(size=(4000, 1))
+    expected = np.tile(np.array([1e-9, 2.0, 2.0, 2.0, 2.0]), (4000, 1))
+    y = rng.poisson(expected * np.exp(0.4 * shared - 0.08)).astype(float)
+    y[:, 0] = 0.0
+    loadings, keep, _ = shared_factors(y, expected, 0.05)
+    assert len(keep) == 1 and np.abs(loadings[0, 0]) < 1e-6
+    np.testing.assert_allclose(np.abs(loadings[0, 1:]), 0.4, atol=0.1)
+
+
+def test_data_of_one_axis_with_a_silent_unit_are_rehearsed(tmp_path, answered):
+    rng = np.random.default_rng(9)
+    velocity = np.convolve(rng.normal(size=2500), np.ones(25) / 25, "same")[:, None]
+    rates = np.array([0.0, 0.4, 0.4, 0.3]) * np.exp(velocity * np.array([[0.0, 3.0, -3.0, 2.0]]))
+    np.savez(tmp_path / "one.npz", counts=rng.poisson(rates), velocity=velocity, bin_s=0.02)
+    asked = ("--try", "adapter.learning_rate=1e-6", "--seeds", 2, "--duration", 10, "--no-quality")
+    found = answered("rehearse", tmp_path / "one.npz", *asked)
+    assert len(found["settings"]) == 2 and 0.0 <= found["settings"][0]["success_rate"]["mean"] <= 1.0
+    assert any("fewer than 20 spikes" in note for note in found["world"]["notes"])
