@@ -6,6 +6,7 @@ and made here, so that what is wrong with somebody's class is said in the same o
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import importlib
@@ -217,7 +218,7 @@ def made_recordable(what: str, name: str, maker: Callable[..., Any], *arguments:
         snapshot = made(what, name, part.snapshot)
         if why := why_not_recordable(snapshot):
             raise unrecordable(what, name, why)
-        made(what, name, part.restore, unpack(pack(snapshot)))  # as a replay and a restart will do
+        made(what, name, part.restore, copy.deepcopy(unpack(pack(snapshot))))  # as a replay and a restart will do
     return part
 
 

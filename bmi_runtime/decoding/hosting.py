@@ -7,6 +7,7 @@ through: the failure is noted, and the session goes on without it.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -216,7 +217,8 @@ class HostedDecoder:
         BadInput
             When the decoder cannot take it.
         """
-        given = {key: value for key, value in snapshot.items() if not key.startswith("hosted_")}
+        own = {key: value for key, value in snapshot.items() if not key.startswith("hosted_")}
+        given = copy.deepcopy(own)  # arrays of a recording are read-only, and a decoder may keep what it is given
         try:
             if "hosted_untold" not in snapshot:
                 self._restore_decoder(given)
