@@ -35,7 +35,7 @@ HISTORY_S = (0.01, 0.06)
 PERIOD_BINS, MOST_BINS = 24_000, 300_000
 MEMORIES, BURN = 80.0, 3.0  # simulated, and left out at the start
 RATES = {"poisson": (1e-6, 1e-5, 1e-4, 1e-3), "gaussian": (5e-7, 5e-5, 5e-3, 5e-1)}
-DEPTHS = {"velocity": (0.5, 1.0), "position": (0.3, 0.9), "speed": (0.2, 0.6), "history": (-0.5, 0.1)}
+DEPTHS = {"velocity": (0.5, 1.0), "position": (0.3, 0.9), "speed": (0.2, 0.6), "history": (-0.5, 0.05)}
 
 
 def combinations(likelihood):
