@@ -75,6 +75,10 @@ class OpenLoopSession:
         """Return what decodes, as a closed-loop session says it: no decoder of a file."""
         return {"kind": self.config.decoder.kind, "fitted_file": ""}
 
+    def shown_target(self) -> tuple[float, ...]:
+        """Return the target that a source is told of: a recording has none."""
+        return self.task.target
+
     def settle(self) -> None:
         """Do what may wait until the command has left: nothing here."""
 

@@ -99,7 +99,7 @@ class Loop:
                 beat(waits_in)
                 asked_ns = time.monotonic_ns()
                 self.bin.fields.segment[0] = 0
-                if not self.source.next_bin(self.bin, self.session.cursor, self.session.goal.shown_target()):
+                if not self.source.next_bin(self.bin, self.session.cursor, self.session.shown_target()):
                     break
                 self._one_bin(lateness_ns, asked_ns)
                 waits_in = Place.SOURCE

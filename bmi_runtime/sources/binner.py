@@ -149,7 +149,7 @@ class Binner:
 
     def _reject_time_stamp(self) -> None:
         self.totals["contradicted"] += 1
-        self.refuse("a time stamp that neither the message before nor the one after agrees with")
+        self.refuse("a time stamp that neither the message before nor the one after agrees with", of_time=True)
 
     def _new_segment(self, reason: str, **facts: float) -> None:
         if self.ring.origin_ns is None:
@@ -186,7 +186,7 @@ class Binner:
         ring = self.ring
         self.tally.count_late(ring.late, ring.late_dropped)
         if ring.far:
-            self.refuse(f"{ring.far} spikes lie more than {RING_S} s ahead of everything else")
+            self.refuse(f"{ring.far} spikes lie more than {RING_S} s ahead of everything else", of_time=True)
 
     def kinematics(self, time_ns: int, values: np.ndarray) -> None:
         """Take kinematics (2 axes,) of one moment of device time; they stay until newer ones come."""

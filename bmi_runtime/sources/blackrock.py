@@ -165,7 +165,7 @@ class BlackrockFeed:
                 continue
             time_ns = self._ns(packet.time)
             if time_ns > MAX_TIME_NS:
-                binner.refuse(f"a time of {time_ns} ns is impossible")
+                binner.refuse(f"a time of {time_ns} ns is impossible", of_time=True)
                 continue
             newest = time_ns if newest is None else max(newest, time_ns)
             if packet.spike:

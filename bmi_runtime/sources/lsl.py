@@ -19,7 +19,7 @@ from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl_markers import MarkerStream
 from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
 from bmi_runtime.sources.packet import Packet
-from bmi_runtime.sources.stamp_unit import StampUnit
+from bmi_runtime.sources.stamp_unit import ImpossibleTime, StampUnit
 from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.unit_names import ChannelNumbers
 
@@ -182,7 +182,7 @@ class LSLFeed:
                 pace = 0.0 if self.irregular else self.steady.width_ns  # 0: no grid follows it
                 values = self._values(np.asarray(sample, float), pace or until - start)
             except BadInput as error:
-                binner.refuse(str(error))
+                binner.refuse(str(error), of_time=isinstance(error, ImpossibleTime))
                 continue
             rates = self.kind == "rates"
             binner.take(Packet(start, until, arrived_ns, values=values, fractional=rates, pace_ns=pace))
@@ -237,7 +237,7 @@ class LSLFeed:
             try:
                 time_ns, unit = self._ns(stamp), self.numbers.index(_whole(sample[0]), "an event of channel")
             except (BadInput, IndexError, ValueError) as error:
-                binner.refuse(str(error))
+                binner.refuse(str(error), of_time=isinstance(error, ImpossibleTime))
                 continue
             times.append(time_ns)
             units.append(unit)
@@ -253,7 +253,7 @@ class LSLFeed:
 
     def _ns(self, stamp: float) -> int:
         if not 0.0 < stamp * self.unit.factor < MAX_TIME_S:
-            raise BadInput(f"a time stamp of {stamp!r} s is impossible")
+            raise ImpossibleTime(f"a time stamp of {stamp!r} s is impossible")
         return round(stamp * self.unit.factor * 1e9)
 
     def report(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.brand_entries import EntryReader
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.packet import Packet
-from bmi_runtime.sources.stamp_unit import StampUnit
+from bmi_runtime.sources.stamp_unit import ImpossibleTime, StampUnit
 from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"
@@ -152,7 +152,7 @@ class RedisFeed:
         try:
             values, stamp = self.reader.values(fields), self._stamp(fields, arrived_ns, binner)
         except BadInput as error:
-            binner.refuse(str(error))
+            binner.refuse(str(error), of_time=isinstance(error, ImpossibleTime))
             return
         if self.every > 1:
             self._skipped = (self._skipped + 1) % self.every
@@ -194,7 +194,7 @@ class RedisFeed:
         if self.unit.factor != 1.0:
             stamp = round(stamp * self.unit.factor)
         if not 0 <= stamp < MAX_TIME_NS:
-            raise BadInput(f"a time of {stamp} ns is impossible")
+            raise ImpossibleTime(f"a time of {stamp} ns is impossible")
         return stamp
 
     @property

@@ -42,28 +42,39 @@ class SourceTally:
         self.totals: Counter[str] = Counter()
         self.events: list[dict[str, Any]] = []
         self.refusals: dict[str, list[Any]] = {}
+        self._of_time: set[str] = set()  # those that a clock in another unit than was thought explains
         self.late = self.duplicates = self.refused = self._marks = 0
 
     def note(self, name: str, **facts: Any) -> None:
         """Keep a named event."""
         self.events.append({"name": name, **facts})
 
-    def refuse(self, reason: str) -> None:
-        """Count a message that cannot be used; the first since the last bin becomes an event, every reason is kept."""
+    def refuse(self, reason: str, of_time: bool = False) -> None:
+        """Count a message that cannot be used; the first since the last bin becomes an event, every reason is kept.
+
+        Parameters
+        ----------
+        reason : str
+        of_time : bool
+            Whether its time was the reason, which is no fault of the sender where the clock's unit is told later.
+        """
         self.refused += 1
         self.totals["refused"] += 1
         kind = reason if reason in self.refusals else _DIGITS.sub("#", reason[:300])
         if kind in self.refusals or len(self.refusals) < MOST_REASONS:
             self.refusals.setdefault(kind, [0, reason[:300]])[0] += 1
+            if of_time:
+                self._of_time.add(kind)
         if self.refused == 1:
             self.note("message-refused", reason=reason[:300])
 
     def withdraw_refusals(self) -> None:
-        """Forget what was refused: it was read in the wrong unit, which was not the sender's fault."""
-        self.refusals.clear()
-        for name in ("refused", "contradicted"):
-            self.totals.pop(name, None)
-        self.events = [event for event in self.events if event["name"] != "message-refused"]
+        """Forget what was refused for its time: it was read in the wrong unit, which was not the sender's fault."""
+        for kind in self._of_time:
+            self.totals["refused"] -= self.refusals.pop(kind)[0]
+        self.totals.pop("contradicted", None)
+        self.events = [event for event in self.events if _DIGITS.sub("#", event.get("reason", "")) not in self._of_time]
+        self._of_time.clear()
 
     def mark(
         self,

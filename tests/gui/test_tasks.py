@@ -297,11 +297,14 @@ def test_an_option_for_pictures_alone_is_not_ignored(option, value):
 
 
 def test_while_a_recording_is_opened_the_window_says_so_and_starts_nothing(console, tmp_path):
+    def dialogs():
+        shown = [w for w in QtWidgets.QApplication.topLevelWidgets() if isinstance(w, QtWidgets.QDialog)]
+        return [w for w in shown if w.isVisible()]
+
+    before = dialogs()  # of other tests
     console.replay.open(str(tmp_path / "monday.mcap"))
     console.run("start")
-    assert not [
-        w for w in QtWidgets.QApplication.topLevelWidgets() if isinstance(w, QtWidgets.QDialog) and w.isVisible()
-    ]
+    assert [w for w in dialogs() if w not in before] == []
     assert "still being opened" in console.statusBar().currentMessage()
     console.refresh(all_panels=True)
     assert console.docks["subject"].overlay.text == "opening monday.mcap …"

@@ -69,8 +69,8 @@ def test_a_pilot_is_read_as_the_scores_formula_says_when_nothing_adapts(rng, poi
     noise = rng.uniform(0.5, 2.0, units)
     reading, predicted, trace = np.empty((bins, axes)), np.empty((bins, axes)), np.empty((bins, axes, axes))
     before = weights.copy()
-    evidence_along(weights, covariance, counts, regressors, np.zeros(units), noise, bin_s, poisson, 1.0, reading,
-                   predicted, trace)  # fmt: skip
+    evidence_along(weights, covariance, counts, regressors, np.zeros((bins, 0, 1)), np.zeros(units), noise, bin_s,
+                   poisson, 1.0, reading, predicted, trace)  # fmt: skip
     np.testing.assert_allclose(weights, before, rtol=0, atol=1e-12)
     gains, drive = before[1:], regressors @ before
     expected = bin_s * np.exp(drive) if poisson else drive

@@ -119,7 +119,7 @@ def test_a_folder_with_files_that_are_recordings_names_them(tmp_path):
     [
         ("a.pl2", b"x", "export it to .plx or NWB"),
         ("a.pkl", b"x", "pickle can run any program"),
-        ("a.csv", b"x", "save counts, bin_s, velocity and position as .npz"),
+        ("a.csv", b"x", "is read by 'bmi decode', 'bmi compare' and 'bmi inspect', through a mapping"),
         ("a.rhd", b"not intan", "does not begin as a Intan file does"),
         ("a.plx", b"", "the file is empty"),
         ("a.xyz", b"x", "no format of the suffix '.xyz' is read"),
