@@ -85,7 +85,10 @@ def test_every_command_has_the_options_that_the_page_gives_it(page):
 
 
 def test_the_site_has_every_page_in_its_menu_and_every_module_in_its_reference():
-    menu = (ROOT / ".ci" / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    text = (ROOT / ".ci" / "mkdocs.yml").read_text(encoding="utf-8")
+    site = pytest.importorskip("yaml").safe_load(text)
+    assert isinstance(site["nav"], list) and site["strict"] and site["theme"] and len(site["plugins"]) == 2
+    menu = text.partition("\nnav:")[2]
     pages = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".md", ".ipynb")}
     assert {name for name in pages if name not in menu} == set()
     reference = runpy.run_path(str(ROOT / ".ci" / "reference.py"))
