@@ -113,11 +113,8 @@ class Design:
 
     def _log_rate(self, rows: slice = slice(None)) -> np.ndarray:
         """Return u'w of every bin in `rows` and unit, (bins, units)."""
-        common = 1 + self.states.shape[1]
-        log_rate = self._regressors(rows) @ self.weights[:, :common].T
-        if self.own is not None:
-            log_rate += np.einsum("thn,nh->tn", self.own[rows], self.weights[:, common:])
-        return log_rate
+        own = None if self.own is None else self.own[rows]
+        return linear_predictor(self._regressors(rows), own, self.weights)
 
     def _check_shapes(self):
         bins, dims = self.states.shape
@@ -188,6 +185,15 @@ def alike(common: np.ndarray, own: np.ndarray | None, units: int) -> Iterator[tu
         return
     for unit in range(units):
         yield slice(unit, unit + 1), np.column_stack([common, own[:, :, unit]])
+
+
+def linear_predictor(common: np.ndarray, own: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+    """Return u'w of every bin and unit, (bins, units); regressors as in :func:`alike`, weights (units, regressors)."""
+    n_common = common.shape[1]
+    value = common @ weights[:, :n_common].T
+    if own is not None:
+        value += np.einsum("thn,nh->tn", own, weights[:, n_common:])
+    return value
 
 
 def load_design(path: str | pathlib.Path, likelihood: str, counts: str = "bernoulli") -> Design:

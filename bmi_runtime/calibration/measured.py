@@ -38,7 +38,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
-from bmi_runtime.calibration.pilot import PilotFit, linear_predictor
+from bmi_runtime.calibration.pilot import PilotFit
 
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
 LEAST_MEMORIES = 3.0  # of a mode within the pilot: below, a slower rate inherits the inflation of this one
@@ -94,7 +94,7 @@ class MeasuredScores:
         self.session_bins = max(session_s / design.bin_s, self.bins)
         if design.likelihood == "gaussian":
             self._gains, self._scale = np.zeros_like(design.weights), 1.0 / design.noise
-            innovation = (pilot.counts - linear_predictor(pilot, design.weights)) / design.noise
+            innovation = (pilot.counts - pilot.linear_predictor(design.weights)) / design.noise
         else:
             self._gains, self._scale = design.weights, np.full(design.units, design.bin_s)
             innovation = pilot.counts - design.expected_counts()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information
-from bmi_runtime.calibration.design import Design, UnusableUnits, alike, check_movement
+from bmi_runtime.calibration.design import Design, UnusableUnits, alike, check_movement, linear_predictor
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
@@ -101,6 +101,10 @@ class Pilot:
     def alike(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the units that have all regressors in common, with those regressors, (bins, regressors)."""
         return alike(self.regressors, self.own, self.counts.shape[1])
+
+    def linear_predictor(self, weights: np.ndarray) -> np.ndarray:
+        """Return u'w of every bin and unit, (bins, units), for weights (units, regressors)."""
+        return linear_predictor(self.regressors, self.own, weights)
 
     @property
     def velocity(self) -> slice:
@@ -278,7 +282,7 @@ def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
     kind = counts or ("bernoulli" if pilot.single else "poisson")
     if pilot.likelihood == "gaussian":
         weights = np.concatenate([np.linalg.lstsq(u, y[:, units], rcond=None)[0].T for units, u in pilot.alike()])
-        residual = y - linear_predictor(pilot, weights)
+        residual = y - pilot.linear_predictor(weights)
         noise = (residual**2).sum(axis=0) / max(1, len(y) - weights.shape[1])
         design = Design(pilot.states, weights, pilot.bin_s, "gaussian", noise, names=pilot.names, own=pilot.own)
         scalar, innovation = np.broadcast_to(1 / noise, y.shape), residual / noise
@@ -302,14 +306,6 @@ def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
             score[block, units] = innovation[rows, units].T @ u[rows]
             squares[block, units] = (residual[rows, units] ** 2).sum(axis=0)
     return PilotFit(design, pilot, curvature, score, squares, np.diff(np.append(starts, bins)).astype(np.float64))
-
-
-def linear_predictor(pilot: Pilot, weights: np.ndarray) -> np.ndarray:
-    """Return u'w of every bin and unit of a pilot, (bins, units), for weights (units, regressors)."""
-    out = np.empty_like(pilot.counts)
-    for units, u in pilot.alike():
-        out[:, units] = u @ weights[units].T
-    return out
 
 
 def _poisson_weights(pilot: Pilot) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bmi_runtime.calibration.pilot import Pilot, PilotFit, linear_predictor
+from bmi_runtime.calibration.pilot import Pilot, PilotFit
 
 SLOWEST_RMS, FAST_RMS = 0.01, 5.0  # dm/s along an axis: 1 mm/s, and 0.5 m/s
 ONE_SIDED = 0.98  # of the movement along an axis, that goes one way
@@ -155,7 +155,7 @@ def _unsteady(fit: PilotFit) -> list[str]:
     """Return the units whose mean score differs between the halves of the pilot by more than chance."""
     pilot, design = fit.pilot, fit.design
     if design.likelihood == "gaussian":
-        left = pilot.counts - linear_predictor(pilot, design.weights)
+        left = pilot.counts - pilot.linear_predictor(design.weights)
     else:
         left = pilot.counts - design.expected_counts()
     block = max(1, round(UNSTEADY_BLOCK_S / pilot.bin_s))

@@ -109,11 +109,9 @@ def _means(values: np.ndarray, began: np.ndarray, came: np.ndarray) -> np.ndarra
     """Return the mean of the known rows from each `began` to each `came`, both included, NaN where none is known."""
     known = np.isfinite(values).all(axis=1)
     rows = np.where(known[:, None], values, 0.0)
-    total, number = (
-        np.concatenate([[np.zeros_like(x[0])], np.cumsum(x, axis=0)]) for x in (rows, known[:, None] * 1.0)
-    )
-    many = number[came + 1] - number[began]
-    return np.where(many > 0, (total[came + 1] - total[began]) / np.maximum(many, 1.0), np.nan)
+    sums = np.vstack([np.zeros(values.shape[1] + 1), np.cumsum(np.column_stack([rows, known]), axis=0)])
+    total = sums[came + 1] - sums[began]
+    return np.where(total[:, -1:] > 0, total[:, :-1] / np.maximum(total[:, -1:], 1.0), np.nan)
 
 
 def past_counts(counts: np.ndarray, kinds: Regressors, bin_s: float) -> np.ndarray | None:
