@@ -23,6 +23,7 @@ import math
 
 import numpy as np
 
+from bmi_runtime.calibration.label_feedback import check_rate
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels.goal_feedback import hold
 
@@ -70,8 +71,7 @@ class GoalLoop:
         BadInput
             When the rate is not above zero.
         """
-        if not (0.0 < rate < math.inf):
-            raise BadInput(f"a learning rate of {rate:g} cannot be; give one above zero")
+        check_rate(rate)
         rng, axes = np.random.default_rng(seed), self.goals.shape[1]
         shared, spread = np.tile(np.eye(axes), (lives, 1, 1)), np.zeros((lives, axes, axes))
         known = np.tile(self._steady(rate) * np.eye(axes), (lives, 1, 1))

@@ -84,8 +84,7 @@ class LabelLoop:
         BadInput
             When the rate is not above zero.
         """
-        if not (0.0 < rate < math.inf):
-            raise BadInput(f"a learning rate of {rate:g} cannot be; give one above zero")
+        check_rate(rate)
         x, weights, spread = self._noise(rate)
         _, k = self.gain(rate)
         kappa = -math.expm1(self.run_bins * math.log1p(-k))
@@ -123,3 +122,9 @@ def _below(value: np.ndarray) -> np.ndarray:
     from scipy.special import ndtr
 
     return ndtr(-value)
+
+
+def check_rate(rate: float) -> None:
+    """Raise BadInput unless a learning rate is a number above zero."""
+    if not (0.0 < rate < math.inf):
+        raise BadInput(f"a learning rate of {rate:g} cannot be; give one above zero")

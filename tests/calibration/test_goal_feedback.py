@@ -8,6 +8,7 @@ import pytest
 from bmi_runtime.calibration.goal_feedback import GoalLoop
 from bmi_runtime.calibration.label_feedback import LabelLoop
 from bmi_runtime.errors import BadInput
+from tests.calibration.lives import mean_life
 
 ANGLES = np.arange(8) * np.pi / 4
 RING, LINE = np.c_[np.cos(ANGLES), np.sin(ANGLES)], np.array([[1.0], [-1.0]])
@@ -40,19 +41,13 @@ def lived(loop, rate, most_bins, seed):
     return most_bins, False
 
 
-def mean_life(loop, rate, most_bins, seeds):
-    """Return the mean life of decoders, some of which were still alive (the estimate of an exponential)."""
-    lives = [lived(loop, rate, most_bins, seed) for seed in range(seeds)]
-    return sum(bins for bins, _ in lives) / max(sum(ended for _, ended in lives), 1)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", LOOPS, ids=["line", "four on a ring", "eight on a ring", "corners of a cube"])
 def test_the_largest_rate_is_right_within_a_factor_of_one_and_a_half(loop):
     session = 3000
     rate = loop.largest_rate(session)
-    assert mean_life(loop, rate / 1.5, 4 * session, 12) > session
-    assert mean_life(loop, rate * 1.5, 4 * session, 12) < session
+    assert mean_life(lived, loop, rate / 1.5, 4 * session, 12) > session
+    assert mean_life(lived, loop, rate * 1.5, 4 * session, 12) < session
 
 
 def test_along_one_axis_it_is_the_chain_that_is_solved():

@@ -5,6 +5,7 @@ import pytest
 
 from bmi_runtime.calibration.label_feedback import LabelLoop
 from bmi_runtime.errors import BadInput
+from tests.calibration.lives import mean_life
 
 LOOPS = [LabelLoop(20, 0.05, 1.0, 10), LabelLoop(60, 0.1, 2.0, 5), LabelLoop(100, 0.01, 1.0, 20)]
 
@@ -26,25 +27,19 @@ def lived(loop, rate, most_bins, seed):
     return most_bins, False
 
 
-def mean_life(loop, rate, most_bins, seeds):
-    """Return the mean life of decoders, some of which were still alive (the estimate of an exponential)."""
-    lives = [lived(loop, rate, most_bins, seed) for seed in range(seeds)]
-    return sum(bins for bins, _ in lives) / max(sum(ended for _, ended in lives), 1)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", LOOPS, ids=str)
 def test_the_largest_rate_is_right_within_a_factor_of_one_and_a_half(loop):
     session = 10_000
     rate = loop.largest_rate(session)
-    assert mean_life(loop, rate / 1.5, 4 * session, 16) > session
-    assert mean_life(loop, rate * 1.5, 4 * session, 16) < session
+    assert mean_life(lived, loop, rate / 1.5, 4 * session, 16) > session
+    assert mean_life(lived, loop, rate * 1.5, 4 * session, 16) < session
 
 
 def test_lives_at_a_fast_rate_are_as_predicted():
     loop = LOOPS[1]
     rate = loop.largest_rate(1000)
-    assert 0.5 < mean_life(loop, rate, 20_000, 24) / 1000 < 2.5
+    assert 0.5 < mean_life(lived, loop, rate, 20_000, 24) / 1000 < 2.5
     assert loop.lifetime_bins(rate) == pytest.approx(1000, rel=0.1)
 
 
