@@ -116,6 +116,9 @@ ACTIONS = (
     Action("faster", "Faster", "Ctrl+Shift+Right", "Play at the next higher speed", "Replay", "replay"),
     Action("slower", "Slower", "Ctrl+Shift+Left", "Play at the next lower speed", "Replay", "replay"),
     Action(
+        "what_if", "What if …", "Ctrl+I", "Replay the recorded spikes with another setting beside", "Replay", "replay"
+    ),
+    Action(
         "freeze",
         "Freeze the display",
         "Space",
@@ -193,7 +196,7 @@ def enabled(action: Action, mode: str, connection: str, held: bool, paused: bool
     """
     replay = mode == "replay" and connection == "connected"
     session = mode in ("live", "simulated") and connection == "connected"
-    idle = connection in ("waiting", "ended") or (mode == "waiting")
+    idle = connection in ("waiting", "lost", "ended") or mode == "waiting"
     return {
         "always": True,
         "session": session,

@@ -65,7 +65,7 @@ def _connection(store: Store, now_s: float) -> Iterator[Found]:
             "alarm",
             "CONNECTION LOST",
             f"nothing has arrived from the runtime for {store.age_s(now_s):.0f} s",
-            "Look at its terminal. Under its supervisor it comes back by itself; else: bmi run --resume",
+            "It comes back by itself under its supervisor. If not: bmi run --resume, or a new session (F5)",
         )
 
 

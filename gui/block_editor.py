@@ -14,7 +14,7 @@ COLUMNS = {  # key of the configuration: heading, tip
         "observe: the cursor follows the aim; assisted; adapt; fixed: nothing is learned; free: no targets",
     ),
     "name": ("name", "What it is called; empty: its kind"),
-    "length_s": ("s", "Seconds in which the cursor may move; empty: no limit"),
+    "length_s": ("seconds", "Seconds in which the cursor may move; empty: no limit"),
     "trials": ("trials", "Ends after so many trials; empty: no limit"),
     "success_rate": ("until %", "Ends when so many percent of the last ten trials succeeded; empty: no criterion"),
     "task": ("task", "Empty: as it was"),
@@ -24,7 +24,22 @@ COLUMNS = {  # key of the configuration: heading, tip
 NUMBERS = {"length_s": (1.0, 86_400.0), "trials": (1.0, 1e6), "success_rate": (0.01, 1.0), "assist": (0.01, 1.0)}
 NUMBERS |= {"learning_rate": (1.0, 1.0)}
 """Of each number: what one of the shown unit is (percent are shown), and the most that it may be."""
-WIDTHS = {"kind": 100, "name": 78, "length_s": 48, "trials": 48, "success_rate": 60, "task": 134, "assist": 66}
+WIDTHS = {"kind": 96, "name": 78, "length_s": 70, "trials": 56, "success_rate": 68, "task": 150, "assist": 72}
+
+
+class Table(QtWidgets.QTableWidget):
+    """A table in which Enter edits the cell (in a dialog it would press its button), and Delete empties it."""
+
+    def keyPressEvent(self, event):
+        """Edit or empty the current cell."""
+        keys, item = QtCore.Qt.Key, self.currentItem()
+        if event.key() in (keys.Key_Return, keys.Key_Enter):
+            if item is not None:
+                self.editItem(item)
+        elif event.key() in (keys.Key_Delete, keys.Key_Backspace) and item is not None:
+            item.setText("")
+        else:
+            super().keyPressEvent(event)
 
 
 class BlockEditor(QtWidgets.QWidget):
@@ -40,11 +55,11 @@ class BlockEditor(QtWidgets.QWidget):
         super().__init__()
         self.tasks = list(tasks)
         self._more: list[dict[str, Any]] = []  # of each line, what it has no column for
-        self.table = QtWidgets.QTableWidget(0, len(COLUMNS))
+        self.table = Table(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels([heading for heading, _ in COLUMNS.values()])
         for column, (key, (_, tip)) in enumerate(COLUMNS.items()):
             self.table.horizontalHeaderItem(column).setToolTip(tip)
-            self.table.setColumnWidth(column, WIDTHS.get(key, 52))
+            self.table.setColumnWidth(column, WIDTHS.get(key, 60))
         self.table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setTabKeyNavigation(False)  # Tab leaves the table; arrows move in it
         self.table.setAccessibleName("Blocks")

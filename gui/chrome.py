@@ -100,7 +100,7 @@ class Chrome:
         """Return the word and the reason of what takes its time now, or two empty ones."""
         if self.window.replay.opening:
             return "OPENING", self.window.replay.opening
-        waiting = self.store.connection(self.link.now_s()) in ("waiting", "ended")
+        waiting = self.store.connection(self.link.now_s()) != "connected"
         told = self.window.session_actions.starting.progress() if waiting else ""
         return ("STARTING", told) if told else ("", "")
 
@@ -155,8 +155,3 @@ class Chrome:
         """Take the colours of the current theme."""
         self.bar.restyle()
         self.alarm_bar.restyle()
-
-    def close(self) -> None:
-        """End the sounds."""
-        if self.sounds is not None:
-            self.sounds.close()

@@ -248,7 +248,6 @@ class Console(QtWidgets.QMainWindow):
         self.timer.stop()
         if self.keys is not None:
             self.keys.close()
-        self.chrome.close()
         self.replay.close()
         self.docks["recordings"].panel.stop()
         if self.view_actions.subject is not None:

@@ -221,25 +221,36 @@ the learning rate.</p>
 
 def comparison(first: dict[str, Any], second: dict[str, Any]) -> str:
     """Return two recordings side by side as a page; rows that differ are marked."""
-    skipped = ("path", "modified_s", "created_s")
-    names = [name for name in first if name in second and name not in skipped]
     head = "".join(f"<td><b>{os.path.basename(entry['path'])}</b></td>" for entry in (first, second))
     rows = []
-    for name in names:
-        a, b = (_text(entry.get(name)) for entry in (first, second))
+    ours, theirs = _flat(first), _flat(second)
+    for name in dict.fromkeys((*ours, *theirs)):
+        a, b = (_text(entry.get(name)) for entry in (ours, theirs))
         mark, weight = ("≠", "b") if a != b else ("", "span")
         rows.append(
-            f"<tr><td>{name.replace('_', ' ')}</td><td>{mark}</td>"
-            f"<td><{weight}>{a}</{weight}></td><td><{weight}>{b}</{weight}></td></tr>"
+            f"<tr><td>{html.escape(name)}</td><td>{mark}</td>"
+            f"<td><{weight}>{html.escape(a)}</{weight}></td><td><{weight}>{html.escape(b)}</{weight}></td></tr>"
         )
     return f"<table cellspacing='8'><tr><td></td><td></td>{head}</tr>{''.join(rows)}</table>"
 
 
+def _flat(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what the list knows of a recording, a line for each: keys of the configuration as they are."""
+    skipped = ("path", "modified_s", "created_s", "metadata", "settings", "learning_rate")
+    found = {name.replace("_", " "): value for name, value in entry.items() if name not in skipped}
+    if rates := entry.get("learning_rate"):
+        found["learning rate"] = " → ".join(dict.fromkeys(_text(rate) for rate in rates))
+    found |= {f"metadata.{key}": value for key, value in (entry.get("metadata") or {}).items()}
+    return found | {key: value for key, value in (entry.get("settings") or {}).items() if value not in ("", None)}
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, list):
-        return " → ".join(_text(item) for item in value)
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value)
     return "–" if value is None else str(value)
 
 

@@ -150,6 +150,20 @@ def _block(message: dict[str, Any]) -> str:
     return f"{text} (block {before.get('block')}: {ended}{done})"
 
 
+SESSION_ENDS = {
+    "operator": "the operator stopped it",
+    "signal": "Ctrl-C, or a signal to end",
+    "blocks": "all blocks are done",
+    "duration": "its duration is over",
+    "source": "the source has no more data",
+}
+
+
+def session_end(why: str) -> str:
+    """Return in a few words why a session ended."""
+    return SESSION_ENDS.get(why, why[:80])
+
+
 Told = Callable[[dict[str, Any]], str]
 EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "safety": ("safety", "information", _safety),
@@ -163,6 +177,7 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "block": ("command", "information", _block),
     "stability": ("unit", "information", _stability),
     "blocks-done": ("command", "information", lambda m: f"All {m.get('blocks')} blocks are done: the session ends"),
+    "session-ended": ("command", "information", lambda m: f"The session ended: {session_end(str(m.get('why')))}"),
     "block-setting-refused": (
         "command",
         "warning",

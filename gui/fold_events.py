@@ -34,6 +34,8 @@ def take_event(store: Store, message: dict[str, Any]) -> None:
         store.array_line = (event_log.array_words(message), entry.text, entry.severity)
     elif entry.name == "block":
         _take_block(store, message, entry)
+    elif entry.name == "session-ended":
+        store.ended, store.ended_why = True, event_log.session_end(str(message.get("why")))
     elif entry.name in ("learning-rate", "resumed", "runtime-restarted"):
         _mark(store, entry, "change", entry.text)
     store.log(entry)
@@ -43,7 +45,7 @@ def take_command(store: Store, message: dict[str, Any]) -> None:
     """Take a command that was carried out: a parameter that was set, or an end."""
     entry = event_log.of_command(message, store.bin_s)
     if "set" not in message:
-        store.ended = message.get("do") == "stop"
+        store.ended, store.ended_why = message.get("do") == "stop", event_log.SESSION_ENDS["operator"]
         store.log(entry)
         return
     key, old, new = str(message["set"]), message.get("old"), message.get("new")

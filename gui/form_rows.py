@@ -37,6 +37,7 @@ class Row(QtWidgets.QWidget):
         for part in parts:
             line.addWidget(part)
         self.setFocusProxy(parts[0])
+        self.setFocusPolicy(QtCore.Qt.FocusPolicy.ClickFocus)  # a label's letter passes by what takes no focus
 
 
 class SavedSets(Row):
@@ -55,7 +56,7 @@ class SavedSets(Row):
         super().__init__()
         self.memory, self.values, self.take, self.tell = memory, values, take, tell
         self.names = box((), "Values that were saved under a name", "a name")
-        self.save = QtWidgets.QPushButton("Sa&ve as this")
+        self.save = QtWidgets.QPushButton("Sa&ve set")
         self.hold(self.names, self.save)
         self.save.setToolTip("Keep what the form holds under the name on the left")
         self.names.activated.connect(lambda _: self._use())

@@ -74,3 +74,8 @@ class ReplayActions:
     def do_slower(self) -> None:
         """Play at the next lower speed."""
         self.control.change_speed(-1)
+
+    def do_what_if(self) -> None:
+        """Go to the setting that a what if asks about."""
+        self.window.show_panel("replay")
+        self.window.docks["replay"].panel.enter_what_if()

@@ -33,6 +33,7 @@ def step_row(n_axes: int) -> np.dtype:
             ("safety", "u1"),
             ("adapting", "u1"),
             ("deadline_missed", "u1"),
+            ("behind", "u1"),  # the bin before missed its deadline: this one does not teach
             ("still", "u1"),  # the cursor was held, frozen or stopped, or there was no target: an error means nothing
             ("stage_us", "f4", (len(STAGES),)),
             ("lateness_us", "f4"),
@@ -80,7 +81,7 @@ def rows_of(steps: np.ndarray, times_s, dtype: np.dtype) -> np.ndarray:
         rows[name] = given[name]
     rows["t_s"] = times_s
     rows["stage_us"], rows["lateness_us"] = timing["stage_ns"] / 1e3, timing["lateness_ns"] / 1e3
-    rows["deadline_missed"] = timing["deadline_missed"] != 0
+    rows["deadline_missed"], rows["behind"] = timing["deadline_missed"] != 0, given["behind"] != 0
     unseen = (out["trial_state"] >= TrialState.SUCCESS) | ~np.isfinite(out["target"]).all(axis=1)
     rows["still"] = unseen | ~np.isin(out["safety"], MOVING)
     return rows

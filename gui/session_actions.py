@@ -145,5 +145,5 @@ class SessionActions:
             self.commands.stop_now()
 
         text = "A session is running. It goes on without this window, and bmi gui shows it again."
-        choices = {"Keep it running, close the window": self.window.close, "Stop the session and close": stop}
+        choices = {"&Keep it running, close the window": self.window.close, "&Stop the session and close": stop}
         self.closing = ask(self.window, "Close the window?", text, "Cancel", choices)

@@ -12,6 +12,7 @@ from gui.event_log import MARKER
 from gui.link import Link
 
 Role = QtWidgets.QMessageBox.ButtonRole
+LEAST_WIDTH = 400  # pixels, of a question
 
 
 def ask(parent, title: str, text: str, safe: str, choices: dict[str, Callable[[], None]]) -> QtWidgets.QMessageBox:
@@ -35,6 +36,8 @@ def ask(parent, title: str, text: str, safe: str, choices: dict[str, Callable[[]
     stay = box.addButton(safe, Role.RejectRole)
     box.setDefaultButton(stay)
     box.setEscapeButton(stay)
+    if isinstance(grid := box.layout(), QtWidgets.QGridLayout):  # wide enough for its title
+        grid.addItem(QtWidgets.QSpacerItem(LEAST_WIDTH, 0), grid.rowCount(), 0, 1, grid.columnCount())
     box.buttonClicked.connect(lambda button: done[button]() if button in done else None)
     box.open()
     return box
@@ -81,8 +84,8 @@ class SessionCommands:
         """End the session; asks first, and the answer that Enter gives is to go on."""
         self._close_question()
         name = os.path.basename(self.store.recording or "")
-        told = f"The recording {name} is closed." if name else "It is not being recorded."
-        self.question = ask(self.window, "Stop the session?", told, "Go on", {"Stop the session": self.stop_now})
+        told = f"Its recording will be complete: {name}" if name else "It is not being recorded."
+        self.question = ask(self.window, "Stop the session?", told, "Go on", {"&Stop the session": self.stop_now})
 
     def stop_now(self) -> None:
         """End the session."""
@@ -106,7 +109,7 @@ class SessionCommands:
             "The cursor is held now. Stopped output does not come back in this session; recording goes on. "
             "Shift+F9 again stops it; Resume (F5) goes on."
         )
-        choices = {"Stop the output for good": self.stop_output_now, "Resume": self.resume}
+        choices = {"Stop the output for good": self.stop_output_now, "&Resume": self.resume}
         self.question = ask(self.window, "Stop the output for good?", told, "Stay held", choices)
         self.question.setObjectName("stop_output")
         self.question.finished.connect(lambda _: self._forget_question())

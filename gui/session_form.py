@@ -73,6 +73,8 @@ class SessionForm(QtWidgets.QDialog):
         self._make_fields(folder)
         self._lay_out()
         self.take(form_values.loaded(self.memory.get("form", "{}")))
+        for line in (*self.texts.values(), *(made.lineEdit() for made in self.boxes.values()), self.record):
+            line.textEdited.connect(lambda _: self.problem.setText(""))  # it was said of what stood there before
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ class SessionForm(QtWidgets.QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         outer.addWidget(self.buttons)
-        self.resize(screens.fitting(QtCore.QSize(660, 740), screens.available()))
+        self.resize(screens.fitting(QtCore.QSize(760, 740), screens.available()))
 
     # -- values ----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class SessionStart:
     def ask(self) -> None:
         """Open the form; its Start starts a session."""
         if self.process is not None and self.process.poll() is None:
-            self.say("a session is starting already")
+            self.say(f"the session that was started here has not ended (process {self.process.pid})")
             return
         self.form = SessionForm(self.window, *self.home, self.memory, self.folder())
         self.form.refused = self.say
@@ -69,7 +70,7 @@ class SessionStart:
         """Return how long a session has been starting, or nothing when none is."""
         if self.process is None or self.process.poll() is not None:
             return ""
-        return f"a session for {time.monotonic() - self._begun_s:.0f} s; the first one compiles, for half a minute"
+        return f"for {time.monotonic() - self._begun_s:.0f} s; the first start on a machine compiles, half a minute"
 
     def watch(self) -> None:
         """Say why a session that was started here did not run."""
@@ -77,7 +78,15 @@ class SessionStart:
             return
         words = processes.last_words(self._words)
         if self.process.returncode:
-            told = words or f"the session ended with exit code {self.process.returncode}"
+            told = words.removeprefix("bmi: ") or _ending(self.process.returncode)
             self.say(f"✕ {told}")
-            self.failure = ask(self.window, "The session did not run", told, "Close", {"Change the form": self.ask})
+            self.failure = ask(self.window, "The session failed", told, "Close", {"C&hange the form": self.ask})
         self.process = None
+
+
+def _ending(code: int) -> str:
+    """Return in a sentence how a process ended that said nothing."""
+    if code >= 0:
+        return f"its program ended with exit code {code} and said nothing"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"its program was ended from outside ({names.get(-code, f'signal {-code}')}); what was recorded is kept"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import math
+import os
 import pathlib
 import shutil
 import struct
-import tempfile
 import wave
 
 from pyqtgraph import Qt
@@ -34,6 +36,40 @@ def samples(name: str, volume: float = 0.5) -> bytes:
     return struct.pack(f"<{len(values)}h", *values)
 
 
+def wave_file(name: str) -> bytes:
+    """Return a sound as the content of a ``.wav`` file."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(samples(name))
+    return content.getvalue()
+
+
+def folder() -> pathlib.Path:
+    """Return where the files are kept: one place for all windows of a user, so that a killed one leaves none."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "bmi-runtime" / "sounds"
+
+
+def keep(path: pathlib.Path, content: bytes) -> bool:
+    """Have a file hold `content`, whole at every moment; return whether it does."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == content:
+            return True
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError:  # a full disk, or a home that cannot be written
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        return False
+    return True
+
+
 class Sounds:
     """Plays the sounds of :data:`TONES`.
 
@@ -44,16 +80,11 @@ class Sounds:
     """
 
     def __init__(self):
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="bmi-sounds-"))
+        self._folder = folder()
         self._effects: dict[str, QtCore.QObject] = {}
-        for name in TONES:
-            with wave.open(str(self._file(name)), "wb") as file:
-                file.setnchannels(1)
-                file.setsampwidth(2)
-                file.setframerate(RATE_HZ)
-                file.writeframes(samples(name))
-        self._command = next((command for command in PLAYERS if shutil.which(command[0])), None)
-        self.by = self._command[0] if self._command else self._qt()
+        kept = all(keep(self._file(name), wave_file(name)) for name in TONES)
+        self._command = next((command for command in PLAYERS if kept and shutil.which(command[0])), None)
+        self.by = self._command[0] if self._command else self._qt() if kept else "the bell"
 
     def _file(self, name: str) -> pathlib.Path:
         return self._folder / f"{name}.wav"
@@ -80,7 +111,3 @@ class Sounds:
             self._effects[name].play()
         else:
             QtWidgets.QApplication.beep()
-
-    def close(self) -> None:
-        """Forget the files."""
-        shutil.rmtree(self._folder, ignore_errors=True)

@@ -65,7 +65,9 @@ class StaleOverlay(QtWidgets.QWidget):
 
 def short(text: str) -> str:
     """Return what the smaller panels say while one says it all: a wall of one sentence is read by nobody."""
-    return "waiting" if text.startswith("waiting") else text.splitlines()[0] if text else text
+    if text.startswith("waiting"):
+        return "waiting"
+    return "ended" if text.startswith("the session has ended") else text.partition("\n")[0]
 
 
 def sentence(store, now_s: float, control_address: str, locked_out: str = "", opening: str = "") -> str:
@@ -93,5 +95,6 @@ def sentence(store, now_s: float, control_address: str, locked_out: str = "", op
         return f"connection lost: last update {store.age_s(now_s):.1f} s ago"
     if connection == "ended":
         found = "\nits recording is in the panel Recordings" if store.recording else ""
-        return f"the session has ended ({store.age_s(now_s):.0f} s ago){found}"
+        why = f": {store.ended_why}" if store.ended_why else ""
+        return f"the session has ended{why} ({store.age_s(now_s):.0f} s ago){found}"
     return ""

@@ -34,7 +34,8 @@ def state_of(store, now_s: float) -> str:
 
 def source_name(store) -> str:
     """Return the kind of the source, as the configuration names it."""
-    return str(store.config.get("source", {}).get("kind", "the source"))
+    kind = str(store.config.get("source", {}).get("kind", "the source"))
+    return "the simulator" if kind == "simulated" else kind
 
 
 def silent_s(store) -> float:
@@ -47,13 +48,13 @@ def why(store, state: str, now_s: float) -> str:
     silence_s = silent_s(store)
     data = "features" if store.continuous else "spikes"
     if state == "lost":
-        return f"nothing has arrived for {store.age_s(now_s):.0f} s: runtime gone, or network"
+        return f"silent for {store.age_s(now_s):.0f} s: runtime or network"
     if state == "ended":
-        return f"the session ended {store.age_s(now_s):.0f} s ago"
+        return f"{_ago(store.age_s(now_s))}{': ' if store.ended_why else ''}{store.ended_why}"
     if state == "waiting":
         return "Start (F5) begins a session"
     if state == "held":
-        return "held by the operator: cursor still, not adapting, recording goes on; Resume is F5"
+        return "cursor still, model still; recorded; Resume: F5"
     if state in ("playing", "paused"):
         return os.path.basename(store.recording or "")
     if state == "stopped":
@@ -70,6 +71,10 @@ def why(store, state: str, now_s: float) -> str:
     return f"{data} arrive from {source_name(store)}"
 
 
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
+
+
 def adaptation(store, state: str) -> tuple[str, str, str]:
     """Return whether the encoding model adapts: ``(word, role, reason or rate)``."""
     if store.step is None or state in ("waiting", "ended", "lost"):
@@ -82,10 +87,10 @@ def adaptation(store, state: str) -> tuple[str, str, str]:
     rows = store.steps.newest(RECENT_ROWS)
     if len(rows) and rows["adapting"].mean() > 0.5:
         return ("ADAPTING", "good", told) if rate > 0.0 else ("NOT ADAPTING", "warn", "the learning rate is 0")
-    return "NOT ADAPTING", "warn", _why_not_adapting(store, state, rate)
+    return "NOT ADAPTING", "warn", _why_not_adapting(store, state, rate, rows)
 
 
-def _why_not_adapting(store, state: str, rate: float) -> str:
+def _why_not_adapting(store, state: str, rate: float, rows) -> str:
     if not store.live.get("adapter.enabled", True):
         return "switched off (F7)"
     if rate == 0.0:
@@ -96,7 +101,9 @@ def _why_not_adapting(store, state: str, rate: float) -> str:
         return "no data to learn from"
     if not math.isfinite(float(store.step["output"]["intended"].sum())):
         return "no intention known"
-    return "bins could not be used"
+    if len(rows) and rows["behind"].mean() > 0.4:
+        return "bins come late: decoded, not learned from"
+    return "the data of these bins cannot be used"
 
 
 def block(store) -> str:

@@ -79,7 +79,7 @@ class Store:
         self.replay: dict[str, Any] = {}
         self.bin_s, self.n_units, self.continuous = USUAL_BIN_S["poisson"], 0, False
         self.needs_hello, self.ended, self.watching = True, False, False
-        self.unreadable = ""
+        self.unreadable = self.ended_why = ""
         self.revision = self.epoch = 0
         self.last_s = -math.inf
         self.space, self.n_features = PLANE, 0

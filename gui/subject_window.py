@@ -164,7 +164,5 @@ class SubjectWindow(QtWidgets.QMainWindow):
         self.timer.stop()
         if self.keys is not None:
             self.keys.close()
-        if self.sounds is not None:
-            self.sounds.close()
-            self.sounds = None
+        self.sounds = None
         event.accept()

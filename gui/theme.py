@@ -158,6 +158,7 @@ def _palette(theme: Theme) -> QtGui.QPalette:
 
 def style_sheet(theme: Theme) -> str:
     """Return the style sheet of a theme."""
+    on_first = "#000000" if theme is DARK else "#ffffff"
     return f"""
     QMainWindow, QDialog {{ background: {theme.window}; }}
     QMessageBox, QDialog {{ border: 1px solid {theme.first}; }}
@@ -177,6 +178,8 @@ def style_sheet(theme: Theme) -> str:
     QComboBox QAbstractItemView {{ background: {theme.raised}; color: {theme.text}; }}
     QTableView, QTableWidget, QListWidget, QTreeWidget {{ background: {theme.panel}; border: none; color: {theme.text};
         gridline-color: {theme.line}; alternate-background-color: {theme.window}; }}
+    QTableView::item:selected {{ background: {theme.line}; color: {theme.text}; }}
+    QTableView::item:selected:focus {{ background: {theme.first}; color: {on_first}; }}
     QHeaderView::section {{ background: {theme.panel}; color: {theme.muted}; border: none;
         border-bottom: 1px solid {theme.line}; padding: 3px 6px; }}
     QTableCornerButton::section {{ background: {theme.panel}; border: none; }}

@@ -97,6 +97,7 @@ class ViewActions:
     def do_show_panel(self, name: str) -> None:
         """Bring a panel to the front (the palette's wish)."""
         self.window.show_panel(name)
+        self.window.docks[name].panel.enter()
 
     # -- the subject's window --------------------------------------------------------------------------------------
 

@@ -59,10 +59,13 @@ class Player:
         for stream in ("event", "command"):
             if self.recording.stream_counts.get(stream):
                 for _, message in self.recording.messages(stream):
+                    at = self.recording.place(message.get("bin", message.get("bins", 0)))
+                    message["bin"] = at
+                    if "first_bin" in message:
+                        message["first_bin"] = self.recording.place(message["first_bin"])
                     if message.get("name") == "trial":
                         message |= self._path_of(message)
-                    at = int(message.get("bin", message.get("bins", 0)))
-                    past.append((at, stream, pack({"v": WIRE_VERSION, "bin": at, **message})))
+                    past.append((at, stream, pack({"v": WIRE_VERSION, **message})))
         return sorted(past, key=lambda item: item[0])
 
     def _path_of(self, trial: dict[str, Any]) -> dict[str, Any]:

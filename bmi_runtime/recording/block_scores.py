@@ -21,7 +21,7 @@ class BlockScores:
     def __init__(self, recording: Recording):
         counts = recording.stream_counts
         first = next(iter(recording.messages("snapshot")), (0, {}))[1] if counts.get("snapshot") else {}
-        self.offset = int(first.get("bins", 0))  # of a session that goes on from another file
+        self.offset = recording.first_bin
         self.rows = [_row(score) for score in (first.get("blocks") or {}).get("scores", ())[-1:]]
         for _, event in recording.messages("event") if counts.get("event") else ():
             if event.get("name") == "block":

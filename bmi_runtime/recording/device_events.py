@@ -26,7 +26,7 @@ def device_events(recording: Recording) -> list[dict[str, Any]]:
     for _, event in recording.messages("event"):
         if event.get("name") != "device-event":
             continue
-        host_ns, place = event.get("host_time_ns"), min(max(int(event.get("bin", 0)), 0), max(len(offsets) - 1, 0))
+        host_ns, place = event.get("host_time_ns"), recording.place(event.get("bin", 0))
         host_s = host_ns * 1e-9 if host_ns is not None else math.nan
         own_clock = "clock" in event
         time_s = host_s - float(offsets[place]) if own_clock and len(offsets) else float(event["device_time_s"])

@@ -255,13 +255,12 @@ class _Builder:
         events = [message for _, message in self.recording.messages("event")]
         events += [{"name": "command", **message} for _, message in self.recording.messages("command")]
         events.sort(key=lambda message: message.get("bin", 0))
-        last = self.recording.n_steps - 1
         axes = self.space.axes
         for name, about in (("result", "success or timeout"), *((f"target_{a}_m", f"target {a}") for a in axes)):
             nwb.add_trial_column(name, about)
         others = []
         for event in events:
-            stop = float(self.times_s[min(max(int(event.get("bin", 0)), 0), last)])
+            stop = float(self.times_s[self.recording.place(event.get("bin", 0))])
             if event["name"] != "trial":
                 others.append((stop, int(event.get("bin", 0)), event["name"], _detail(event)))
                 continue
@@ -308,9 +307,8 @@ class _Builder:
         if not snapshots:
             return
         ends = np.concatenate([[0.0], self.times_s])
-        columns: dict[str, tuple[str, Any]] = {
-            "time_s": ("s, device clock", [ends[min(int(snapshot["bins"]), len(ends) - 1)] for snapshot in snapshots])
-        }
+        done = np.array([int(snapshot["bins"]) for snapshot in snapshots]) - self.recording.first_bin
+        columns: dict[str, tuple[str, Any]] = {"time_s": ("s, device clock", ends[np.clip(done, 0, len(ends) - 1)])}
         section = self.config.get("encoding", {})
         kinds = Regressors(
             self.space.n_axes, tuple(section.get("regressors", ("velocity",))), tuple(section.get("history_s", ()))

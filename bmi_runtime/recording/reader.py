@@ -1,5 +1,6 @@
 """The reader of recordings, whole or not."""
 
+import functools
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,6 +175,20 @@ class Recording:
                     self.release()
                 head = frames.MESSAGE_HEAD.unpack_from(self.data, offset)
                 yield head[4], unpack(self.data[offset + frames.MESSAGE_HEAD.size : offset + size])
+
+    @functools.cached_property
+    def first_bin(self) -> int:
+        """How many bins the session had done before this file: not 0 where it goes on from another recording.
+
+        Events, commands and snapshots count the bins of the session, steps those of the file.
+        """
+        if self.parent and self.stream_counts.get("snapshot"):
+            return int(next(self.messages("snapshot"))[1]["bins"])
+        return 0
+
+    def place(self, bin_of_session: int) -> int:
+        """Return at which step of this file a bin of the session stands, or the nearest one that the file holds."""
+        return min(max(int(bin_of_session) - self.first_bin, 0), max(self.n_steps - 1, 0))
 
     def as_parent(self) -> dict:
         """Return the header's key ``parent`` for a recording that continues this one."""

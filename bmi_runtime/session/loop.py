@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, EndNow
 from bmi_runtime.messages import STAGES, Bin
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.device_triggers import DeviceTriggers
@@ -105,6 +105,10 @@ class Loop:
                 waits_in = Place.SOURCE
                 if self.session.blocks and self.session.blocks.over:
                     break
+            self._announce_end(bins)
+        except EndNow:  # whoever asked for it will not wait for another bin
+            self._announce_end(bins)
+            raise
         finally:
             self._finish()
 
@@ -130,6 +134,21 @@ class Loop:
         gc.freeze()
         gc.disable()
         self.pacer.begin()
+
+    def _announce_end(self, bins: int) -> None:
+        """Tell whoever watches that the session is over and why: silence alone could be a crash."""
+        if not self.telemetry:
+            return
+        session, why = self.session, "source"
+        if self.stopped_by_operator:
+            why = "operator"
+        elif self._stop_wanted or not self.running:
+            why = "signal"
+        elif session.blocks and session.blocks.over:
+            why = "blocks"
+        elif bins and session.bins >= bins:
+            why = "duration"
+        self.telemetry.send("event", session.bins, {"name": "session-ended", "why": why})
 
     def _finish(self) -> None:
         gc.enable()

@@ -18,6 +18,7 @@ MAX_SUBSCRIPTION_BYTES = 1024  # the limit holds for the handshake of an encrypt
 MAX_SUBSCRIPTIONS = 1000  # different ones, of all readers together
 SUBSCRIPTIONS_AT_ONCE = 10  # that wait for the loop's thread, for each reader
 LOOK_EVERY = 32  # messages
+CLOSING_MS = 200  # the last message says that the session is over
 _send = _BareSocket.send  # `send_multipart` takes as long again to look at what kinds of frames these are
 _NOW, _MORE_NOW = int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE)
 
@@ -138,6 +139,6 @@ class Publisher:
             self.resets += 1
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; what is on its way has a moment to leave."""
         if self.socket is not None:
-            self.socket.close()
+            self.socket.close(linger=CLOSING_MS)

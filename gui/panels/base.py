@@ -13,6 +13,8 @@ from gui.store import Store
 
 MOST_SELECTED = 4
 
+TAB = QtCore.Qt.FocusPolicy.TabFocus
+
 
 class Selection(QtCore.QObject):
     """Which units are selected, for every panel alike."""
@@ -76,6 +78,13 @@ class Panel(QtWidgets.QWidget):
 
     def refresh(self) -> None:
         """Show the store as it is now."""
+
+    def enter(self) -> None:
+        """Take the keyboard: whoever asked for the panel goes on with Tab and letters from here."""
+        takers = (part for part in self.findChildren(QtWidgets.QWidget) if part.focusPolicy() & TAB)
+        first = next((part for part in takers if part.isVisibleTo(self) and part.isEnabled()), None)
+        if first is not None:
+            first.setFocus(QtCore.Qt.FocusReason.ShortcutFocusReason)
 
     def minimumSizeHint(self) -> QtCore.QSize:
         """Allow any dock to be made small, so that the widths of a layout hold."""

@@ -37,8 +37,14 @@ def in_words(key: str, value: Any) -> str:
 class NumberEdit(QtWidgets.QLineEdit):
     """A line for one number: coming to it, or a double click, chooses all of it, so that typing replaces it.
 
-    A double click alone would choose the ``06`` of ``1e-06``.
+    A double click alone would choose the ``06`` of ``1e-06``. Escape gives up what was typed.
     """
+
+    given_up = QtCore.Signal()
+
+    def __init__(self):
+        super().__init__()
+        self._doubled = QtCore.QElapsedTimer()
 
     def focusInEvent(self, event):
         """Choose all once the click that brought the focus has been handled."""
@@ -47,7 +53,22 @@ class NumberEdit(QtWidgets.QLineEdit):
 
     def mouseDoubleClickEvent(self, event):
         """Choose all."""
+        self._doubled.start()
         self.selectAll()
+
+    def mousePressEvent(self, event):
+        """Put the caret where the click is, unless it is the third of a triple one."""
+        if self._doubled.isValid() and self._doubled.elapsed() < QtWidgets.QApplication.doubleClickInterval():
+            self.selectAll()
+        else:
+            super().mousePressEvent(event)
+
+    def keyPressEvent(self, event):
+        """Tell of Escape."""
+        if event.key() == QtCore.Qt.Key.Key_Escape:
+            self.given_up.emit()
+        else:
+            super().keyPressEvent(event)
 
 
 class Row(QtCore.QObject):
@@ -79,6 +100,12 @@ class Row(QtCore.QObject):
         self.restyle()
         self.show_value(self.value)
 
+    def _give_up(self) -> None:
+        """Show the runtime's value in place of one that was typed and not sent."""
+        self.touched = False
+        self._tell("")
+        self.show_value(self.value)
+
     def _touch(self) -> None:
         self.touched = True
         self._compare()
@@ -95,6 +122,7 @@ class Row(QtCore.QObject):
             editor = NumberEdit()
             editor.returnPressed.connect(self.apply)
             editor.textEdited.connect(lambda _: self._touch())
+            editor.given_up.connect(self._give_up)
             return editor
         editor = QtWidgets.QComboBox()
         choices = self.facts["choices"] or [in_words(self.key, False), in_words(self.key, True)]
@@ -130,6 +158,8 @@ class Row(QtCore.QObject):
 
     def show_value(self, value: Any) -> None:
         """Show the runtime's value; an editor that is being used keeps what it holds."""
+        if value != self.value and not self.touched:
+            self._tell("")  # what stands there is of an earlier change
         self.value = value
         self.now.setText(f"now {in_words(self.key, value)}")
         if not self.touched:
@@ -178,10 +208,10 @@ class Row(QtCore.QObject):
             self._tell(f"✕ {answer.get('error', 'refused')}", bad=True)
             return
         old, new = (in_words(self.key, answer[name]) for name in ("old", "new"))
-        self._tell(f"✓ {old} → {new} at bin {answer['bin']}")
         self.touched = False
         self.panel.store.live[self.key] = answer["new"]
         self.show_value(answer["new"])
+        self._tell(f"✓ {old} → {new} at bin {answer['bin']}")
 
 
 class ControlsPanel(Panel):

@@ -129,9 +129,9 @@ class DecoderErrorPanel(Panel):
         self.reached.setData(numbers[good], trials["time_s"][good])
         self.missed.setData(numbers[~good], trials["time_s"][~good])
         if len(trials):
-            last = plots.round_range(float(numbers[0]), float(numbers[-1]))[1]
+            last = plots.round_range(float(numbers[0]), max(float(numbers[-1]), float(numbers[0]) + 4.0))[1]
             across = numbers[0] - 0.01 * (last - numbers[0]) - 0.5, last
-            self.trials_plot.show_ranges(across, plots.round_range(*plots.extremes(trials["time_s"])))
+            self.trials_plot.show_ranges(across, plots.round_range(0.0, 1.1 * plots.extremes(trials["time_s"])[1]))
 
     def _ends(self, rows: np.ndarray, trials: np.ndarray) -> None:
         """Draw a line at the end of every trial of the last minute."""

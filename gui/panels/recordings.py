@@ -61,14 +61,14 @@ class RecordingsPanel(Panel):
         row.setContentsMargins(8, 5, 8, 4)
         self.buttons = {}
         for name, tip, what in (
-            ("Open", "Replay the selected recording in this window", self.open),
-            ("Verify", "Replay it and compare every output to the bit", self.verify),
-            ("Compare", "Two selected recordings side by side; more: their success over the sessions", self.compare),
-            ("Export …", "To NWB or to tables", self.export),
-            ("Refresh", "Read the folder again", self.read),
-            ("Folder …", "Choose another folder", self._choose_folder),
+            ("Open", "Replay the selected recording in this window (Enter)", self.open),
+            ("Verif&y", "Replay it and compare every output to the bit", self.verify),
+            ("&Compare", "Two selected recordings side by side; more: their success over the sessions", self.compare),
+            ("E&xport …", "To NWB or to tables", self.export),
+            ("Re&fresh", "Read the folder again", self.read),
+            ("Fol&der …", "Choose another folder", self._choose_folder),
         ):
-            button = self.buttons[name] = QtWidgets.QPushButton(name)
+            button = self.buttons[name.replace("&", "")] = QtWidgets.QPushButton(name)
             button.setToolTip(tip)
             button.clicked.connect(what)
             button.setStyleSheet("QPushButton { padding: 3px 7px; }")
@@ -77,7 +77,9 @@ class RecordingsPanel(Panel):
         self.search = QtWidgets.QLineEdit()
         self.search.setPlaceholderText("search: subject, date, note, task, file")
         self.search.setClearButtonEnabled(True)
+        self.search.setToolTip("Enter goes to the list")
         self.search.textChanged.connect(lambda _: self._search())
+        self.search.returnPressed.connect(self.enter)
         row.addStretch(1)
         self.column.addLayout(row)
         second = QtWidgets.QHBoxLayout()
@@ -128,7 +130,18 @@ class RecordingsPanel(Panel):
         cells.verticalHeader().setDefaultSectionSize(23)
         cells.horizontalHeader().setDefaultAlignment(QtCore.Qt.AlignmentFlag.AlignLeft)
         cells.horizontalHeader().setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
-        cells.doubleClicked.connect(lambda _: self.open())
+        cells.activated.connect(lambda _: self.open())  # a double click, or Enter
+
+    def enter(self) -> None:
+        """Take the keyboard into the table, on the newest recording: arrows choose, Enter opens, letters do more."""
+        self.cells.setFocus(QtCore.Qt.FocusReason.ShortcutFocusReason)
+        self._select_first()
+
+    def _select_first(self) -> None:
+        """Select the newest recording that is shown, unless one is selected that is."""
+        rows = [row for row in range(self.cells.rowCount()) if not self.cells.isRowHidden(row)]
+        if rows and not any(index.row() in rows for index in self.cells.selectedIndexes()):
+            self.cells.setCurrentCell(rows[0], 0)
 
     def refresh(self) -> None:
         """Read the folder when it was not read yet, or a session has ended since."""
@@ -179,6 +192,8 @@ class RecordingsPanel(Panel):
             if entry["path"] in selected:
                 self.cells.selectRow(row)
         self._search()
+        if self.cells.hasFocus():
+            self._select_first()
 
     def selected(self) -> list[dict[str, Any]]:
         """Return the entries of the selected rows."""

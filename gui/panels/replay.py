@@ -159,7 +159,7 @@ class ReplayPanel(Panel):
             side.value.returnPressed.connect(self.ask)
             for column, part in enumerate((side.name, side.key, side.equals, side.value)):
                 grid.addWidget(part, row, column)
-        self.ask_button = QtWidgets.QPushButton("Ask")
+        self.ask_button = QtWidgets.QPushButton("As&k")
         self.ask_button.setToolTip("Replay the recorded spikes with both settings and plot the difference")
         self.ask_button.clicked.connect(self.ask)
         self.quantity = QtWidgets.QComboBox()
@@ -301,6 +301,15 @@ class ReplayPanel(Panel):
         self.result = None
         self.answer.setText(f"… replaying A ({_in_words(first)}) and B ({_in_words(second)})")
         self.context.send({"do": "what-if", "first": first, "second": second}, self._asked)
+
+    def enter(self) -> None:
+        """Take the keyboard to the place to go to."""
+        self.go.setFocus(QtCore.Qt.FocusReason.ShortcutFocusReason)
+
+    def enter_what_if(self) -> None:
+        """Take the keyboard to the setting that is asked about; Enter in its value asks."""
+        self.sides[1].key.setFocus(QtCore.Qt.FocusReason.ShortcutFocusReason)
+        self.sides[1].key.lineEdit().selectAll()
 
     def _asked(self, answer: dict[str, Any]) -> None:
         if not answer.get("ok"):

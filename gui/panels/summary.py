@@ -28,9 +28,9 @@ class SummaryPanel(Panel):
         row.setContentsMargins(8, 5, 8, 4)
         self.buttons = {}
         for name, tip, what in (
-            ("&Save …", "As a web page (.html) or as PDF", self.save),
+            ("Sav&e …", "As a web page (.html) or as PDF", self.save),
             ("&Open the recording", "Replay it in this window", self.open),
-            ("&Renew", "Draw the page again", self.show_page),
+            ("Re&new", "Draw the page again", self.show_page),
         ):
             button = self.buttons[name.replace("&", "")] = QtWidgets.QPushButton(name)
             button.setToolTip(tip)

@@ -135,13 +135,13 @@ def test_quit_asks_in_a_session_and_cancel_is_the_default(console, qtbot):
     box = console.session_actions.closing
     assert console.isVisible() and box.defaultButton().text() == "Cancel"
     assert [b.text() for b in box.buttons()][:2] == [
-        "Keep it running, close the window",
-        "Stop the session and close",
+        "&Keep it running, close the window",
+        "&Stop the session and close",
     ] or len(box.buttons()) == 3
     qtbot.keyClick(box, KEYS.Key_Return)
     assert console.isVisible() and sent(console) == []
     console.run("quit")
-    next(b for b in console.session_actions.closing.buttons() if b.text() == "Stop the session and close").click()
+    next(b for b in console.session_actions.closing.buttons() if b.text() == "&Stop the session and close").click()
     assert sent(console) == [("stop", None)] and not console.isVisible()
 
 

@@ -102,7 +102,7 @@ def test_blocks_are_edited_saved_and_reach_the_command_line(form):
 def test_a_block_that_cannot_be_is_said(form):
     form.blocks.take([{"kind": "observe"}])
     for column, text, words in (
-        (2, "long", "block 1, s: 'long' is not a number"),
+        (2, "long", "block 1, seconds: 'long' is not a number"),
         (4, "140", "until %: 140 must be between 0 and 100"),
         (3, "2.5", "trials: 2.5 must be a whole number"),
     ):
@@ -216,3 +216,35 @@ def test_the_summary_is_written_whole_or_not_at_all(qapp, tmp_path):
     with pytest.raises(OSError):
         summary.save(store, str(tmp_path / "no folder" / "a.html"))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "a.pdf"]
+
+
+def test_the_letter_of_a_row_goes_to_its_first_field(form, qtbot):
+    form.show()
+    for label in form.findChildren(QtWidgets.QLabel):
+        if label.buddy() and label.isVisibleTo(form):
+            assert label.buddy().focusPolicy() != QtCore.Qt.FocusPolicy.NoFocus, (
+                f"{label.text()}: a letter does nothing"
+            )
+
+
+def test_what_was_refused_is_not_said_of_the_next_value(form, qtbot):
+    form.texts["adapter.learning_rate"].setText("lots")
+    form.accept()
+    assert "'lots' is not a number" in form.problem.text()
+    qtbot.keyClicks(form.texts["adapter.learning_rate"], "1")
+    assert form.problem.text() == ""
+
+
+def test_enter_in_the_table_of_blocks_edits_and_does_not_start_the_session(form, qtbot):
+    form.show()
+    started = []
+    form.accepted.connect(lambda: started.append(True))
+    form.blocks.add()
+    table = form.blocks.table
+    table.setCurrentCell(0, 2)
+    table.setFocus()
+    table.item(0, 2).setText("20")
+    qtbot.keyClick(table, QtCore.Qt.Key.Key_Delete)
+    assert table.item(0, 2).text() == ""
+    qtbot.keyClick(table, QtCore.Qt.Key.Key_Return)
+    assert table.state() == QtWidgets.QAbstractItemView.State.EditingState and not started

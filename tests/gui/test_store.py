@@ -9,6 +9,7 @@ import pytest
 import zmq
 
 from bmi_runtime.messages import WIRE_VERSION, pack
+from gui import status
 from gui.client import Client
 from gui.ring_buffer import DecimatedHistory, Ring
 from gui.steady_state_error import dense, steady_error_variance
@@ -285,3 +286,24 @@ def test_what_is_said_of_the_array_is_one_line_with_its_severity():
     assert short == "! array changed: widen (score 2.3)" and severity == "warning"
     assert "score 2.3 against mon.mcap" in text and "7 of 40 units changed" in text
     assert store.events[-1].severity == "warning"
+
+
+@pytest.mark.parametrize("why", ["blocks", "duration", "signal", "source", "operator"])
+def test_a_session_that_says_that_it_is_over_is_no_lost_connection(why):
+    store = filled(3.0)
+    assert store.connection(200.0) == "lost"
+    store.receive("event", {"seq": 1, "bin": 600, "name": "session-ended", "why": why}, 110.0)
+    assert store.connection(200.0) == "ended" and store.ended_why in status.why(store, "ended", 200.0)
+    assert store.events[-1].text == f"The session ended: {store.ended_why}"
+    feed(store, 601, 1, 201.0)
+    assert store.connection(201.0) == "connected"
+
+
+def test_bins_that_come_late_are_said_to_be_decoded_and_not_learned_from():
+    store = filled(3.0)
+    for row in store.steps.view[-40:]:
+        row["adapting"], row["behind"] = 0, 1
+    assert status.adaptation(store, "active")[2] == "bins come late: decoded, not learned from"
+    for row in store.steps.view[-40:]:
+        row["behind"] = 0
+    assert "late" not in status.adaptation(store, "active")[2]

@@ -93,7 +93,7 @@ def test_run_tune_hold_mark_stop_and_find_the_recording_again(qtbot, console, ru
     qtbot.mouseClick(bar.buttons["stop"], LEFT)
     until(qtbot, lambda: console.session_actions.commands.question.isVisible())
     assert "live.mcap" in console.session_actions.commands.question.informativeText()
-    yes = next(b for b in console.session_actions.commands.question.buttons() if b.text() == "Stop the session")
+    yes = next(b for b in console.session_actions.commands.question.buttons() if b.text() == "&Stop the session")
     qtbot.mouseClick(yes, LEFT)
     until(qtbot, lambda: process.poll() is not None)
     until(qtbot, lambda: bar.state == "ended")

@@ -1,10 +1,14 @@
 """Going on where a recording ends: the state is that of the session which was never interrupted, to the bit."""
 
+import json
+
 import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
+from bmi_runtime.playback.player import Player
+from bmi_runtime.recording.nwb import export_nwb
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
 from bmi_runtime.session.assemble import assemble
@@ -141,6 +145,31 @@ def test_a_continued_recording_replays_and_is_numbered_on(tmp_path, recorded):
         "realtime_factor": 0,
     }
     assert next_path(part.path).name == "cut_part3.mcap"
+
+
+def test_what_happened_in_a_continued_recording_stands_at_its_own_time(tmp_path, recorded):
+    """Messages count the bins of the session, steps those of the file: a window and an export must not mix them up."""
+    path, offsets, _ = recorded
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(path.read_bytes()[: offsets[2] + 30_000])
+    done = Recording(cut).n_steps
+    config = recorded_config(Recording(cut))
+    loop = assemble(config, "max", resumed=resume(cut, config), path=next_path(cut))
+    todo = {done + 50: {"note": "a word"}, done + 250: {"note": "another"}}
+    loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
+    launch.run(loop, done + 300)
+    part = Recording(tmp_path / "cut_part2.mcap")
+    assert (Recording(cut).first_bin, part.first_bin, part.n_steps) == (0, done, 300)
+    player = Player(part.path)
+    marks = {name: at for at, _, name in player.status()["marks"]}
+    assert (marks["a word"], marks["another"]) == (51, 251)
+    pynwb = pytest.importorskip("pynwb")
+    export_nwb(part, tmp_path / "part.nwb")
+    with pynwb.NWBHDF5IO(tmp_path / "part.nwb", "r") as file:
+        events = file.read().processing["misc"]["events"].to_dataframe()
+        notes = events[events["detail"].str.startswith("note: ")]
+    times = {json.loads(detail.removeprefix("note: ")): time for detail, time in notes[["detail", "time_s"]].values}
+    assert times["another"] - times["a word"] == pytest.approx(200 * config.bin_s)
 
 
 def test_the_duration_that_is_left(tmp_path, recorded):

@@ -27,7 +27,7 @@ def stimulation_of(recording: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     for trial, event in enumerate(events):
         assignments[trial, [column[unit] for unit in event["stimulate"]]] = STIMULATE
         assignments[trial, [column[unit] for unit in event["sham"]]] = SHAM
-    bins = np.array([event["bin"] for event in events]) + 1  # asked for in one bin, done in the next
+    bins = np.array([event["bin"] for event in events]) - recording.first_bin + 1  # done in the bin after
     return units, assignments, bins, events
 
 
