@@ -341,24 +341,7 @@ class ReplayPanel(Panel):
         self.apart.setData(found["time_s"], second - first)
         self.both.name_axis("left", unit)
         self.difference.name_axis("left", f"B − A ({unit})")
-        self.answer.setText(self._summary(found))
-
-    @staticmethod
-    def _summary(found: dict[str, Any]) -> str:
-        """Return both settings with their errors over the whole recording, and the paired difference."""
-        paired = found["paired"]
-        words = [_in_words(settings) for settings in found["settings"]]
-        signs = (("first", "▬", "A"), ("second", "– –", "B"))
-        entries = [
-            (role, sign, f"{letter} {text}: {_cm_s(error)} cm/s")
-            for (role, sign, letter), text, error in zip(signs, words, paired["errors_m_s"], strict=True)
-        ]
-        interval = paired["interval_m_s"]
-        between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
-        apart = paired["difference_m_s"]
-        difference = "" if apart is None else f"; B − A {100.0 * apart:+.2f} cm/s{between}"
-        where = f"<br>{paired['where']}" if paired["where"] else ""
-        return plots.key(entries) + f"<br>rms error of the decoded velocity{difference}{where}"
+        self.answer.setText(_summary(found))
 
     def table(self):
         """Return the curves of the last what if."""
@@ -368,6 +351,23 @@ class ReplayPanel(Panel):
         for name, curves in _curves(self.result).items():
             columns |= {f"{name}_{side}": values for side, values in zip("AB", curves, strict=True)}
         return columns
+
+
+def _summary(found: dict[str, Any]) -> str:
+    """Return both settings with their errors over the whole recording, and the paired difference."""
+    paired = found["paired"]
+    words = [_in_words(settings) for settings in found["settings"]]
+    signs = (("first", "▬", "A"), ("second", "– –", "B"))
+    entries = [
+        (role, sign, f"{letter} {text}: {_cm_s(error)} cm/s")
+        for (role, sign, letter), text, error in zip(signs, words, paired["errors_m_s"], strict=True)
+    ]
+    interval = paired["interval_m_s"]
+    between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
+    apart = paired["difference_m_s"]
+    difference = "" if apart is None else f"; B − A {100.0 * apart:+.2f} cm/s{between}"
+    where = f"<br>{paired['where']}" if paired["where"] else ""
+    return plots.key(entries) + f"<br>rms error of the decoded velocity{difference}{where}"
 
 
 def _curves(found: dict[str, Any]) -> dict[str, np.ndarray]:
