@@ -204,7 +204,7 @@ class RateSearch:
         if poisson:
             if len(self._own):
                 self._own.reshape(len(self._own), RATES, size)[:] = adapter.history[:, None, self.units]
-            encoding_filter.adapt_poisson_own(*state, self._own, self._rate, self._bin_s, *results)
+            adapter.update_own(*state, self._own, self._rate, self._bin_s, *results)
         else:
             encoding_filter.adapt_gaussian(*state, self._rate, self._noise, *results)
         squared = filter_bank.predicted(

@@ -26,14 +26,18 @@ class Adapter:
         Updated in place.
     learning_rate : float or ndarray, (units,)
         r (Poisson) or s (Gaussian), per bin.
+    large_steps : {"mode", "newton"}
+        What a count does that is far from the expected one (Poisson): "newton" is for recordings made before.
 
     Attributes
     ----------
+    update_own : callable
+        The kernel that learns so, as `adapt_poisson_own` is called.
     history : ndarray, (histories, units)
         Each unit's own recent counts, where a regressor is of them: the traces of a `History`, shared.
     """
 
-    def __init__(self, model: EncodingModel, learning_rate):
+    def __init__(self, model: EncodingModel, learning_rate, large_steps: str = "mode"):
         self.model = model
         n, d = model.n_units, model.n_regressors
         self.rate = np.empty(n)
@@ -47,6 +51,9 @@ class Adapter:
         self._all = np.ones((d, n)) if model.regressors.n_history else self.regressors
         self._scratch = np.empty((d + 5, unit_blocks.BLOCK))
         self._poisson = model.likelihood == "poisson"
+        self._as_before = self._poisson and large_steps == "newton"
+        as_before, now = encoding_filter.adapt_poisson_newton, encoding_filter.adapt_poisson_own
+        self.update_own: Any = as_before if self._as_before else now
 
     def set_learning_rate(self, learning_rate) -> None:
         """Set the learning rate of all units, or one per unit."""
@@ -102,7 +109,9 @@ class Adapter:
             moving, placed = [DM_PER_M * v for v in velocity_m_s], [DM_PER_M * x for x in position_m]
             model.regressors.fill(self.regressors, moving, placed, click)
         if self._has_history:
-            return self._update_with_history(counts, valid)
+            return self._update_with_own(counts, valid, self.history)
+        if self._as_before:
+            return self._update_with_own(counts, valid, unit_blocks.NO_HISTORY)
         update: Any = encoding_filter.adapt_poisson if self._poisson else encoding_filter.adapt_gaussian
         return update(
             model.weights,
@@ -179,15 +188,15 @@ class Adapter:
         finally:
             self.model.noise_variance = noise
 
-    def _update_with_history(self, counts: np.ndarray, valid: np.ndarray) -> float:
+    def _update_with_own(self, counts: np.ndarray, valid: np.ndarray, own: np.ndarray) -> float:
         model = self.model
-        return encoding_filter.adapt_poisson_own(
+        return self.update_own(
             model.weights,
             model.covariance,
             counts,
             valid,
             self.regressors,
-            self.history,
+            own,
             self.rate,
             model.bin_s,
             self.innovation,

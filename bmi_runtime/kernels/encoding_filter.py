@@ -16,8 +16,10 @@ from bmi_runtime.kernels.unit_blocks import (
 )
 
 TWO_PI = 6.283185307179586
-LARGEST_JUMP = 3.0  # of the log rate of an uncertain unit in one bin, beyond which Newton's step is not believed
-UNCERTAIN = 10.0  # variance of a log rate, from which on a unit is that
+LARGEST_RISE, LARGEST_FALL = 3.0, 1.0  # of a log rate in one bin, beyond which Newton's step is not believed
+SATURATED = -0.6  # of a fall: from far above the mode Newton's is 1, however far
+LOWEST = 100.0  # below a log rate: no spike is left to expect
+UNCERTAIN = 10.0  # variance of a log rate, from which on recordings made before checked a rise, and no fall
 BISECTIONS = 60
 
 
@@ -34,27 +36,47 @@ def _poisson_gains(expected, spread, innovation, variance, gain, step):
 
 
 @kernel
-def _settle_jumps(innovation, spread, gain, step):
-    """Where one step would raise an uncertain unit's log rate by LARGEST_JUMP, go to the posterior's mode instead.
+def _settle_steps(innovation, variance, spread, gain, step):
+    """Where Newton's step is not to be believed, go to the posterior's mode along Pu, with the information there.
 
-    The step of :func:`_poisson_gains` is one of Newton's from the prior. With an uncertain unit and a first spike it
-    overshoots (a prior sd of 5 raises the rate e^14 times; the absurd rate then counts as information, and the
-    covariance collapses around a wrong weight, for good). Along Pu the mode solves a = count - w exp(a u'Pu) (derived),
-    an increasing function of a: found by bisection, which needs no start and gives the same bits everywhere.
+    The step of :func:`_poisson_gains` is one of Newton's from the prior. Upward it overshoots (with a prior sd of 5 a
+    first spike raises the rate e^14 times). Downward it falls short: a rate predicted a thousand times too high comes
+    down by a factor e only. Either way the absurd rate counts as information then, and the covariance collapses around
+    wrong weights, for good: units that nothing is known of, and regressors that grow (a unit's own past in wide bins).
     """
+    _settle_rises(innovation, spread, gain, step, 0.0)
     for j in range(spread.size):
-        if spread[j] > UNCERTAIN and step[j] * spread[j] > LARGEST_JUMP:
-            w = gain[j] / (1.0 - gain[j] * spread[j])
+        if step[j] * spread[j] < SATURATED:
+            w = np.sqrt(gain[j] * variance[j])  # from the gain alone, no digit of the count would be left beside it
             count = innovation[j] + w
-            low, high = 0.0, count
-            for _ in range(BISECTIONS):
-                middle = 0.5 * (low + high)
-                if middle - count + w * exponential(middle * spread[j]) < 0.0:
-                    low = middle
-                else:
-                    high = middle
-            step[j] = high
-            gain[j] = (count - high) / (1.0 + (count - high) * spread[j])
+            if w * exponential(-LARGEST_FALL) > count + LARGEST_FALL / spread[j]:
+                gain[j], step[j] = _at_mode(count, w, spread[j], -LOWEST / spread[j], 0.0)
+
+
+@kernel
+def _settle_rises(innovation, spread, gain, step, uncertain):
+    """Do so where a log rate of more than this variance would rise by LARGEST_RISE."""
+    for j in range(spread.size):
+        if spread[j] > uncertain and step[j] * spread[j] > LARGEST_RISE:
+            w = gain[j] / (1.0 - gain[j] * spread[j])
+            gain[j], step[j] = _at_mode(innovation[j] + w, w, spread[j], 0.0, innovation[j] + w)
+
+
+@kernel
+def _at_mode(count, w, spread, low, high):
+    """Return gain and step at the mode, which lies between two values of a.
+
+    Along Pu it solves a = count - w exp(a u'Pu) (derived), whose difference is an increasing function of a: found by
+    bisection, which needs no start and gives the same bits everywhere.
+    """
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        if middle - count + w * exponential(middle * spread) < 0.0:
+            low = middle
+        else:
+            high = middle
+    information = count - high
+    return information / (1.0 + information * spread), high
 
 
 @kernel
@@ -99,6 +121,22 @@ def adapt_poisson_own(weights, covariance, counts, valid, regressors, own, rate,
 
     ``own`` is (histories, units); the last rows of ``weights`` are theirs, and ``regressors`` holds the others.
     """
+    seen = (counts, valid, regressors, own)
+    return _adapt_poisson(weights, covariance, seen, rate, bin_s, innovation, variance, scratch, True)
+
+
+@kernel
+def adapt_poisson_newton(
+    weights, covariance, counts, valid, regressors, own, rate, bin_s, innovation, variance, scratch
+):
+    """Update every unit as recordings made before were: all but the rises of uncertain units by Newton's step."""
+    seen = (counts, valid, regressors, own)
+    return _adapt_poisson(weights, covariance, seen, rate, bin_s, innovation, variance, scratch, False)
+
+
+@kernel
+def _adapt_poisson(weights, covariance, seen, rate, bin_s, innovation, variance, scratch, settles):
+    counts, valid, regressors, own = seen
     n, d, log_bin = weights.shape[1], weights.shape[0], np.log(bin_s)
     log_likelihood = 0.0
     for start in range(0, n, BLOCK):
@@ -115,7 +153,10 @@ def adapt_poisson_own(weights, covariance, counts, valid, regressors, own, rate,
         log_likelihood_terms(count, mask, predictor, expected, terms)
         log_likelihood += rows.total(terms)
         _poisson_gains(expected, spread, error, variance[start:stop], expected, step)
-        _settle_jumps(error, spread, expected, step)
+        if settles:
+            _settle_steps(error, variance[start:stop], spread, expected, step)
+        else:
+            _settle_rises(error, spread, expected, step, UNCERTAIN)
         rank_one_update(weights, covariance, rate, start, stop, direction, expected, step)
     return log_likelihood
 

@@ -125,6 +125,9 @@ class AdapterConfig(Section):
     unlabelled: Literal["rest", "skip"] = Field(
         "rest", description="inferred-target: a bin that dwells on a goal tells of baselines, or nothing"
     )
+    large_steps: Literal["mode", "newton"] = Field(
+        "mode", description="where a count is far from what was expected: to the posterior's mode, or by Newton's step"
+    )
     intention_options: dict[str, Any] = Field(default_factory=dict, description="what only one intention knows")
     missing_axis: Literal["rest", "skip"] = Field(
         "rest", description="a recorded axis that is missing: taken as at rest, or the bin is not learned from"

@@ -94,7 +94,7 @@ class Learning:
 
     def __init__(self, config: Config, model: EncodingModel):
         self.model, self._initial_sd = model, config.encoding.initial_sd
-        self.adapter = Adapter(model, config.adapter.learning_rate)
+        self.adapter = Adapter(model, config.adapter.learning_rate, config.adapter.large_steps)
         self.control = AdaptationController(config, self.adapter)
         self.features = FeatureBlock(config, model.features) if model.features else None
         self.history: History | None = None

@@ -10,6 +10,7 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import StateSpace
+from tests.kernels.textbook import poisson_step
 
 BIN_S = 0.01
 ALL = ("velocity", "position", "speed", "history")
@@ -45,10 +46,7 @@ def test_adaptation_is_the_textbook_filter(axes, names, history_s, units):
         common = np.concatenate([[1.0], *(part for name, part in parts.items() if name in names)])
         for i in range(units):
             u = np.r_[common, history.traces[:, i]]
-            prior = full[i] + rate * np.eye(len(u))
-            expected = np.exp(u @ weights[i]) * BIN_S
-            full[i] = np.linalg.inv(np.linalg.inv(prior) + expected * np.outer(u, u))
-            weights[i] += full[i] @ u * (counts[i] - expected)
+            weights[i], full[i] = poisson_step(weights[i], full[i], counts[i], u, rate, BIN_S)
         history.take(counts)
     assert np.allclose(model.weights.T, weights, rtol=1e-9, atol=1e-11)
     assert np.allclose(model.dense_covariance(), full, rtol=1e-8, atol=1e-12)

@@ -9,6 +9,7 @@ from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import decoding_filter, filters, soundness, unit_blocks
+from tests.kernels.textbook import poisson_step
 
 BIN_S = 0.01
 
@@ -17,14 +18,6 @@ def test_the_filters_have_one_name_for_those_who_drive_them_by_hand():
     assert filters.checksum is soundness.checksum
     assert filters.decode_poisson is decoding_filter.decode_poisson
     assert all(callable(getattr(filters, name)) for name in filters.__all__)
-
-
-def textbook_poisson(weights, covariance, count, u, rate):
-    """Eden et al. 2004, one unit, written with inverses."""
-    prior = covariance + rate * np.eye(len(u))
-    expected = np.exp(u @ weights) * BIN_S
-    posterior = np.linalg.inv(np.linalg.inv(prior) + expected * np.outer(u, u))
-    return weights + posterior @ u * (count - expected), posterior
 
 
 def textbook_gaussian(weights, covariance, y, u, rate, noise):
@@ -63,7 +56,7 @@ def test_adaptation_is_the_textbook_filter(seed, n_units, rate, likelihood):
         adapter.update(counts, np.ones(n_units), *velocity)
         for i in range(n_units):
             if likelihood == "poisson":
-                step = textbook_poisson(expected_weights[i], full[i], counts[i], u, rate)
+                step = poisson_step(expected_weights[i], full[i], counts[i], u, rate, BIN_S)
             else:
                 step = textbook_gaussian(expected_weights[i], full[i], counts[i], u, rate, model.noise_variance[i])
             expected_weights[i], full[i] = step
