@@ -26,6 +26,7 @@ from bmi_runtime.kernels.monitoring import (
     RATIO_SQUARES,
     SEEN,
     SHORT,
+    SHORT_KEEP,
     SILENCE,
     SILENT,
     SINGLE,
@@ -46,6 +47,7 @@ DELAY, KEEP_REFERENCE, WINDOW_BLOCKS, DISPERSION, SLOWEST, Z_BLOCKS, REGULAR, N_
 the prediction that is real units' dispersion; largest loss over the delay at which the delayed statistic is used; z of
 the drift over blocks."""
 LOST = 4
+FEWEST_SQUARES = 12.0  # independent ones that the short window holds of a feature that is judged by it
 
 
 @kernel
@@ -157,8 +159,8 @@ def judge_unit(late, base, state, i, before, settings, own):
     if state[i, SEEN] < settings[MEMORIES] or worth < settings[WORTH] * state[i, SPREAD]:
         return before
     if late[i, base + BLOCKS] < own[WINDOW_BLOCKS]:
-        return before & ~LOST | _lost(state, i, before, settings)
-    status = _lost(state, i, before, settings)
+        return before & ~LOST | _lost(late, base, state, i, before, settings, own)
+    status = _lost(late, base, state, i, before, settings, own)
     if _rate_off(late, base, state, i, before, settings, own):
         status |= RATE_OFF
     ease = settings[EASE] if before & DRIFTING else 1.0
@@ -188,11 +190,31 @@ def _rate_off(late, base, state, i, before, settings, own):
 
 
 @kernel
-def _lost(state, i, before, settings):
-    """Return LOST for a unit that has been silent, or a feature that has been flat, for too long."""
+def _lost(late, base, state, i, before, settings, own):
+    """Return LOST for a unit that has been silent, or a feature that has been flat, for too long.
+
+    A feature that is mostly flat, as the counts of a unit with few spikes are, is judged by the long window.
+    """
     ease = settings[EASE] if before & LOST else 1.0
-    if settings[GAUSSIAN] > 0.0:
-        lost = state[i, SILENCE] * ease < settings[FLAT] * state[i, SHORT] and state[i, SHORT] > 0.0
-    else:
-        lost = state[i, SILENCE] > ease * settings[SILENT]
-    return LOST if lost else 0
+    if settings[GAUSSIAN] == 0.0:
+        return LOST if state[i, SILENCE] > ease * settings[SILENT] else 0
+    if state[i, SHORT] <= 0.0:
+        return 0
+    if _independent_squares(late, base, state, i, settings, own) > FEWEST_SQUARES:
+        return LOST if state[i, SILENCE] * ease < settings[FLAT] * state[i, SHORT] else 0
+    usual = state[i, PREDICTED] * late[i, base + REFERENCE] / max(late[i, base + REFERENCE_PREDICTED], 1e-300)
+    return LOST if state[i, SQUARES] * ease < settings[FLAT] * usual else 0
+
+
+@kernel
+def _independent_squares(late, base, state, i, settings, own):
+    """Return how many independent squared innovations the short window of a feature holds: mean squared over variance.
+
+    From the variance of their sums over blocks; a window without any has a probability of exp(-this), where they come
+    as events (derived: a Poisson number of equal ones), and a smaller one where they come from noise.
+    """
+    left, short_keep = settings[KEEP] ** own[DELAY], settings[SHORT_KEEP]
+    variance = late[i, base + Q_SPREAD] * (1.0 - left * left) / own[DELAY]  # a bin
+    usual = late[i, base + REFERENCE] / max(late[i, base + REFERENCE_PREDICTED], 1e-300)
+    mean = usual * state[i, SHORT] * (1.0 - short_keep)
+    return mean * mean / max(variance, 1e-300) * (1.0 + short_keep) / (1.0 - short_keep)

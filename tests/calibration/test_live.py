@@ -138,6 +138,24 @@ def test_lost_units_are_named_and_come_back(gaussian_design, poisson_design):
         assert [(e.unit, e.began) for e in events if e.kind == "unit lost"] == [(3, True), (3, False)]
 
 
+def test_counts_of_rare_spikes_as_features_are_not_lost_until_they_are():
+    rng, units, bin_s, bins = np.random.default_rng(2), 100, 0.05, 8000
+    share = rng.uniform(0.02, 0.3, units)  # of the bins, with a spike: from one in 2.5 s on
+    model = EncodingModel.untrained(share, "gaussian", bin_s, 0.1, share * (1.0 - share))
+    adapter, valid, events = Adapter(model, 1e-6), np.ones(units), []
+    monitor = Monitor(units, 3, "gaussian", bin_s)
+    monitor.reset(model.covariance)
+    for k in range(2 * bins):
+        counts = (rng.random(units) < share).astype(float)
+        counts[:20] *= k < bins
+        adapter.update(counts, valid, *(0.1 * rng.standard_normal(2)))
+        seen = (adapter.regressors, counts, valid, adapter.innovation, model.covariance, model.noise_variance)
+        if monitor.update(*seen):
+            events += [event for event in monitor.take_events(k) if event.kind == "unit lost" and event.began]
+    assert len([event for event in events if event.unit >= 20 or event.bin < bins]) <= 2  # in 20 hours of one unit
+    assert {event.unit for event in events if event.bin >= bins} >= set(range(20))
+
+
 def test_wrong_noise_and_drifting_tuning_raise_their_events(gaussian_design):
     bench, events = Bench(gaussian_design, 5e-5, 10, 6), []
     bench.model.noise_variance[7] *= 0.5
