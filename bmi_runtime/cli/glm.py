@@ -10,7 +10,7 @@ import time  # noqa: E402
 
 import click  # noqa: E402
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say  # noqa: E402
+from bmi_runtime.cli.common import OutFile, answer, answer_options, progress, say  # noqa: E402
 
 
 @click.group()
@@ -62,6 +62,8 @@ def parse_leads(text: str) -> tuple:
     try:
         if ":" in text:
             low, high = (int(part) for part in text.split(":"))
+            if low > high:
+                raise ValueError
             return tuple(range(low, high + 1))
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -149,7 +151,7 @@ def _workers(options):
 @click.option("--units", default=None, metavar="NAMES", help="Which units, as 2,3 (as `bmi inspect` names them).")
 @click.option("--segment", type=int, default=None, help="Which stretch without a break, from 1; the longest if absent.")
 @click.option("--tick-s", type=float, default=None, help="What a tick of a .gdf file is, s.  [default: 0.001]")
-@click.option("--out", required=True, help="Where to write the counts (.npz).")
+@click.option("--out", type=OutFile(), required=True, help="Where to write the counts (.npz).")
 @answer_options
 def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
     """Count the spikes of SPIKES (.gdf, .h5, .nwb, or an acquisition system's file) in bins, for the other verbs."""
@@ -164,7 +166,8 @@ def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
     path = pathlib.Path(spikes)
     if not path.exists():
         raise BadInput(f"there is no file '{spikes}'")
-    found = count_spikes(path, bin_s, units and [name.strip() for name in units.split(",")], segment, tick_s)
+    named = None if units is None else [name.strip() for name in units.split(",") if name.strip()]
+    found = count_spikes(path, bin_s, named, segment, tick_s)
     write_npz(out, counts=found.counts, bin_s=bin_s, unit_names=np.array(found.unit_names))
     result = {"bins": len(found.counts), "bin_s": bin_s, "units": len(found.unit_names), "spikes": found.spikes}
     result |= {"spikes_left_out": found.left_out, "unit_names": found.unit_names, "segment": found.segment}
@@ -186,7 +189,7 @@ def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
     "--family", default="poisson", show_default=True, help="poisson, bernoulli, negative-binomial or gaussian."
 )
 @click.option("--rank", type=int, default=0, help="Latent signals that carry the coupling; 0: every pair is free.")
-@click.option("--out", default=None, help="Where to write the fit (.npz).")
+@click.option("--out", type=OutFile(), default=None, help="Where to write the fit (.npz).")
 @answer_options
 def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_json, **options):
     """Fit every unit of DATA (.npz with counts, bin_s, optional covariates and areas)."""
@@ -247,7 +250,7 @@ def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_j
 @click.option("--history-bins", type=int, default=50, show_default=True)
 @click.option("--basis", default="raised-cosine:6", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--out", required=True, help="Where to write the data (.npz).")
+@click.option("--out", type=OutFile(), required=True, help="Where to write the data (.npz).")
 @answer_options
 def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, seed, out, as_json):
     """Draw spikes from FIT_FILE (covariates from DATA if it has any), or from a random network of two areas."""
@@ -447,7 +450,7 @@ def plot(fit_file, data, kinds, covariates, prefix, gui, as_json):
 
 @glm.command()
 @click.argument("fit_file")
-@click.option("--out", required=True, help="Where to write the encoding model (.npz).")
+@click.option("--out", type=OutFile(), required=True, help="Where to write the encoding model (.npz).")
 @click.option("--columns", default="0,1", show_default=True, help="Which covariates are the velocity.")
 @click.option("--velocity-unit", default="m/s", show_default=True, help="m/s, dm/s, cm/s or mm/s.")
 @answer_options

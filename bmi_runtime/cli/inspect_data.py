@@ -54,14 +54,11 @@ def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any
     import numpy as np
 
     from bmi_runtime.sources.datafile import beside, load_recording, read_mat
-    from bmi_runtime.sources.mat_file import mat_variables
     from bmi_runtime.sources.oddities import of_bins
 
-    layout = time_s = None
+    layout = None
     if file.suffix.lower() == ".mat":
         layout, recording = read_mat(file, mapping or beside(file))
-        if layout.bin.time:
-            time_s = mat_variables(file).get(layout.bin.time)
     else:
         recording = load_recording(file, mapping=mapping)
     speed = np.linalg.norm(recording.velocity, axis=1)
@@ -79,7 +76,7 @@ def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any
         "position_unit": recording.position_unit if recording.position is not None else None,
         "origins": recording.origins,
         "fastest": float(np.nanmax(speed)),
-        "odd": of_bins(recording, time_s),
+        "odd": of_bins(recording),
     }
     return facts, _view(file, _bin_rows(facts), facts["odd"])
 

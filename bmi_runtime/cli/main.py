@@ -50,6 +50,9 @@ def _columns() -> int:
         return 80
 
 
+UNUSABLE = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
+"""What makes a name that was given one that cannot be used (exit code 2), where nothing more exact was said of it."""
+
 ONE_THREAD_EACH = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Numeric libraries with threads of their own; on a busy machine two are several times slower than one."""
 
@@ -135,6 +138,9 @@ def _sentence(error):
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
         return f"standard output cannot be written: {error.strerror}", 1
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        return f"{name}: {error.strerror[:1].lower()}{error.strerror[1:]}", 2 if error.errno in UNUSABLE else 1
     if isinstance(error, MemoryError):
         return f"this needs more memory than there is: ask for less ({first_line(error)})", 1
     return f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1

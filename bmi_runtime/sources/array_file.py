@@ -108,7 +108,8 @@ def _npz_shapes(path) -> dict[str, tuple[int, ...] | None]:
                        "never is; save arrays with numpy.savez")  # fmt: skip
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy"): _npy_shape(archive, name) for name in archive.namelist()}
+            arrays = [name for name in archive.namelist() if pathlib.PurePath(name).suffix == ".npy"]
+            return {name.removesuffix(".npy"): _npy_shape(archive, name) for name in arrays}
     except Exception as error:  # zipfile raises many kinds on a damaged file
         raise BadInput(f"{path.name}: not a readable .npz file ({first_line(error)})") from None
 

@@ -18,19 +18,12 @@ from bmi_runtime import registry
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.array_file import NAMES, SPIKE_TIMES, Arrays
 from bmi_runtime.sources.array_file import SUFFIXES as ARRAY_SUFFIXES
+from bmi_runtime.sources.mapped_counts import arrays_of, lies_turned, turned
 from bmi_runtime.sources.mapped_spikes import recording_of_spikes
-from bmi_runtime.sources.mapping import (
-    FILE_UNIT,
-    FileMapping,
-    arrays_of,
-    lies_turned,
-    load_mapping,
-    shipped_mappings,
-    turned,
-)
+from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, load_mapping, shipped_mappings
 from bmi_runtime.sources.mat_file import described_variables, mat_variables
 from bmi_runtime.sources.open_loop import OpenLoopRecording, recording_from_arrays
-from bmi_runtime.sources.recognised import NOT_READ, suffixes
+from bmi_runtime.sources.recognised import NOT_READ, begins_as, suffixes
 from bmi_runtime.sources.table_file import SUFFIXES as TABLE_SUFFIXES
 from bmi_runtime.sources.table_file import Table
 
@@ -111,7 +104,7 @@ def _read(path, mapping=None, velocity="intended"):
         raise BadInput(f"{path.name}: {NOT_READ[suffix]}")
     raise BadInput(
         f"{path.name}: '{suffix or 'no suffix'}' is not a recording that can be decoded; give .npz, .mat, .nwb, .mcap, "
-        "or a file of an acquisition system with a mapping"
+        f"or a file of an acquisition system with a mapping{begins_as(path)}"
     )
 
 
@@ -219,15 +212,13 @@ def _mapped(name: str, variables: Mapping[str, Any], chosen: FileMapping) -> Ope
     if chosen.spikes is not None:
         return recording_of_spikes(name, variables, chosen)
     recording = recording_from_arrays(name, **arrays_of(name, variables, chosen))
-    in_pieces = chosen.bin.trial is not None or (chosen.counts is not None and "[*]" in chosen.counts.variable)
-    restart = recording.restart | (recording.trial_start if in_pieces else False)
     units: dict[str, Any] = {}
     for what, part, unit in (("velocity", chosen.velocity, "m/s"), ("position", chosen.position, "m")):
         if part is not None and part.unit != FILE_UNIT:
             units[f"{what}_unit"] = unit
     if chosen.velocity is None and "position_unit" in units:
         units["velocity_unit"] = "m/s"
-    return dataclasses.replace(recording, restart=restart, **units)
+    return dataclasses.replace(recording, **units)
 
 
 def _partner(path, words):

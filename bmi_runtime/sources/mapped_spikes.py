@@ -86,11 +86,15 @@ def _trains_s(name, variables, spikes: Spikes) -> list[list[np.ndarray]]:
 
 
 def _in_order(name: str, train: np.ndarray, spikes: Spikes) -> np.ndarray:
-    """Return spike times in order, s, without the NaN that fill up a table of trains of different lengths."""
+    """Return spike times in order, s, without the NaN or the zeros that fill up a table of trains of unlike lengths."""
     if train.dtype.kind not in "iuf":
         raise BadInput(f"{name}: '{spikes.variable}' holds {train.dtype}, which are no times")
     times_s = np.ravel(train) * spikes.scale
-    return np.sort(times_s[np.isfinite(times_s)])
+    times_s = times_s[np.isfinite(times_s)]
+    last = np.flatnonzero(times_s)
+    if len(last) and times_s[last[-1]] > 0.0:  # what stands at 0 after a later time is no spike
+        times_s = times_s[: last[-1] + 1]
+    return np.sort(times_s)
 
 
 def _pieces(name, variables, path) -> list[np.ndarray]:

@@ -111,6 +111,8 @@ class Kinematics(_Part):
             )
         if self.scale == 0.0 or not np.isfinite(self.scale):
             raise ValueError(f"a scale of {self.scale:g} leaves nothing")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError(f"columns {list(self.columns)} name one column twice")
         return self
 
     @property
@@ -256,137 +258,6 @@ def _only(value: Any) -> Any:
     while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
         value = value.item()
     return value
-
-
-def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> dict[str, Any]:
-    """Return counts, bin_s, velocity, position (SI where the unit is known), trial_start of a file's variables.
-
-    Raises
-    ------
-    BadInput
-        When a variable is missing, has too few columns, or holds values that its unit makes impossible.
-    """
-    if mapping.counts is None or any(part and part.channels for part in (mapping.velocity, mapping.position)):
-        raise BadInput(f"{name}: it needs a mapping with [counts] or [spikes], and variables in place of channels")
-    flipped = mapping.counts.order == "units x bins"
-    apart = lies_turned(variables, mapping)
-    if apart and not _counts_alone_lie_so(variables, mapping):
-        other = "bins x units" if flipped else "units x bins"
-        raise BadInput(f"{name}: its tables lie the other way than the mapping says; give counts.order = '{other}'")
-
-    def joined(path, flipped=flipped != apart):
-        try:
-            parts = pieces(variables, path)
-        except KeyError:
-            raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
-        parts = [part for whole in parts if np.size(whole) for part in _tables(whole, flipped)]
-        if not parts:
-            raise BadInput(f"{name}: '{path}' is empty")
-        try:
-            return np.concatenate(parts), np.cumsum([0] + [len(part) for part in parts[:-1]])
-        except ValueError:
-            held = sorted({part.shape[1:] for part in parts})
-            sizes = ", ".join(" x ".join(map(str, shape)) for shape in held[:4])
-            raise BadInput(
-                f"{name}: the pieces of '{path}' differ in their number of columns ({sizes}); is counts.order right?"
-            ) from None
-
-    counts, starts = joined(mapping.counts.variable, flipped)
-    if mapping.bin.trial is not None:
-        starts = np.union1d(starts, _trial_starts(name, variables, mapping.bin.trial, len(counts)))
-    arrays: dict[str, Any] = {"counts": counts, "trial_start": starts, "bin_s": _width_s(name, variables, mapping.bin)}
-    for what, part, scales in (("velocity", mapping.velocity, SPEEDS), ("position", mapping.position, LENGTHS)):
-        arrays[what] = None
-        if part is not None:
-            table = _columns(name, part, joined)
-            arrays[what] = table.astype(float) * part.scale * scales.get(part.unit, 1.0)
-    check_plausible(name, mapping, arrays["velocity"], arrays["position"], arrays["bin_s"])
-    return arrays
-
-
-def _trial_starts(name: str, variables: Mapping[str, Any], path: str, bins: int) -> np.ndarray:
-    """Return the bins at which another trial begins."""
-    try:
-        whose = np.concatenate([np.ravel(part) for part in pieces(variables, path)])
-    except KeyError:
-        raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
-    if len(whose) != bins:
-        raise BadInput(f"{name}: '{path}' has {len(whose)} values for {bins} bins")
-    return np.flatnonzero(np.r_[True, whose[1:] != whose[:-1]])
-
-
-def _tables(table: np.ndarray, turned: bool) -> list[np.ndarray]:
-    """Return a table as (bins, columns); of three dimensions one for each trial: the first of them, turned the last."""
-    if table.ndim == 3:
-        return [part.T for part in np.moveaxis(table, 2, 0)] if turned else list(table)
-    return [np.atleast_2d(table).T if turned else np.atleast_2d(table)]
-
-
-def lies_turned(variables: Mapping[str, Any], mapping: FileMapping) -> bool:
-    """Return whether the kinematics lie the other way than the mapping's order says: at most eight bins, many columns.
-
-    Parameters
-    ----------
-    variables : mapping
-        Of the file, which the mapping fits.
-    mapping : FileMapping
-        With ``counts``.
-    """
-    turned = mapping.counts is not None and mapping.counts.order == "units x bins"
-    paths = [part.variable for part in (mapping.velocity, mapping.position) if part is not None and part.variable]
-    if not paths or not mapping.fits(variables):
-        return False
-    tables = [table for path in paths for whole in pieces(variables, path) for table in _tables(whole, turned)]
-    return all(table.ndim == 2 and len(table) <= MOST_AXES < FEWEST_BINS <= table.shape[1] for table in tables)
-
-
-def _counts_alone_lie_so(variables: Mapping[str, Any], mapping: FileMapping) -> bool:
-    """Return whether counts lie as the mapping says and kinematics, of as many bins, the other way."""
-    assert mapping.counts is not None
-    flipped = mapping.counts.order == "units x bins"
-    part = next(part for part in (mapping.velocity, mapping.position) if part is not None and part.variable)
-
-    def bins(path, turn):
-        return [len(table) for whole in pieces(variables, path) for table in _tables(whole, turn)]
-
-    return bins(mapping.counts.variable, flipped) == bins(part.variable, not flipped)
-
-
-def turned(mapping: FileMapping) -> FileMapping:
-    """Return the mapping, one with ``counts``, with its tables the other way."""
-    assert mapping.counts is not None
-    order: Order = "bins x units" if mapping.counts.order == "units x bins" else "units x bins"
-    return mapping.model_copy(update={"counts": Counts(variable=mapping.counts.variable, order=order)})
-
-
-def _columns(name, part: Kinematics, joined) -> np.ndarray:
-    """Return the columns that a mapping names, of one variable or of several of one column each."""
-    if part.variables is not None:
-        columns = [joined(path)[0] for path in part.variables]
-        columns = [column.T if len(column) == 1 else column for column in columns]  # a vector, whichever way it lies
-        sizes = sorted({column.shape for column in columns})
-        if len(sizes) != 1 or sizes[0][1] != 1:
-            raise BadInput(
-                f"{name}: {', '.join(part.variables)} must be columns of one length; they are "
-                + ", ".join(" x ".join(map(str, size)) for size in sizes)
-            )
-        return np.hstack(columns)
-    table = joined(part.variable)[0]
-    if max(part.columns) >= table.shape[1] or min(part.columns) < 0:
-        raise BadInput(
-            f"{name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
-            "(counted from 0); is counts.order right?"
-        )
-    return table[:, list(part.columns)]
-
-
-def _width_s(name, variables, part: Width) -> float:
-    if part.time is None or part.time not in variables:
-        return part.width_s
-    step = float(np.median(np.diff(np.asarray(variables[part.time], dtype=float).ravel()))) * TIMES[part.time_unit]
-    if not 1e-4 <= step <= 1.0:
-        raise BadInput(f"{name}: '{part.time}' in {part.time_unit} makes bins of {step:g} s; is bin.time_unit right?")
-    return round(step, 9)
 
 
 def check_plausible(name: str, mapping: FileMapping, velocity, position, bin_s: float) -> None:

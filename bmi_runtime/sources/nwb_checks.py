@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.sources import nwb_file
-from bmi_runtime.sources.lost_samples import jumps
+from bmi_runtime.sources.lost_samples import described, jumps, lost_samples
 from bmi_runtime.sources.mapping import FASTEST_HAND_M_S, LARGEST_MISMATCH, ONE_QUANTITY
 from bmi_runtime.sources.nwb_pairs import RANKS, Pair, chosen, kind_of, length_of, lies_turned, pairs_of, rank_of
 
@@ -19,7 +19,18 @@ BEYOND_SHARE = 0.05
 
 def of_kinematics(series: dict[str, Any], segments_s) -> list[str]:
     """Return sentences on every velocity and position: times, gaps, what was not recorded, jumps, units."""
-    return of_pairs(pairs_of(series)) + _disagreement(chosen(series)) + _beyond(chosen(series), segments_s)
+    taken = chosen(series)
+    return [*of_pairs(pairs_of(series)), *_lost(taken), *_disagreement(taken), *_beyond(taken, segments_s)]
+
+
+def _lost(found: dict[str, Pair]) -> list[str]:
+    """Return a sentence where samples of the position are places it cannot have been at."""
+    pair = found.get("position")
+    if pair is None or lies_turned(pair.series) or not pair.together or len(pair.series.data) > MOST_SAMPLES:
+        return []
+    values = pair.values(slice(None))
+    lost = lost_samples(values)
+    return [f"{pair.origin}: {described(lost, values, 'position', 'sample')}"] if lost.any() else []
 
 
 def of_pairs(pairs: Iterable[Pair]) -> list[str]:
@@ -88,7 +99,7 @@ def _of_values(times_s, values, kind: str, unit: str, moved: bool) -> list[str]:
     if measured is None and moved:
         odd.append(f"'{unit}' is no unit of {'speed' if kind == 'velocity' else 'length'} that is known")
     if kind == "position":
-        found = jumps(values, times_s)
+        found = jumps(np.where(lost_samples(values)[:, None], np.nan, values), times_s)
         if len(found):
             size = np.linalg.norm(values[found] - values[found - 1], axis=1).max()
             odd.append(

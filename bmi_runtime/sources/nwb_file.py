@@ -163,6 +163,8 @@ def step_of(series) -> float:
     rate at which a series would last longer than any session is taken for the step.
     """
     rate_hz = float(series.rate)
+    if not (np.isfinite(rate_hz) and rate_hz > 0.0):
+        raise BadInput(f"the series '{series.name}' says that it has {rate_hz:g} samples a second, so it has no times")
     return rate_hz if is_step(series) else 1.0 / rate_hz
 
 

@@ -154,11 +154,13 @@ def _sampled(pair: Pair, part: Kinematics | None, kept: np.ndarray | None = None
 
     Columns of one series share its times; of several series each has its own. Samples that are not `kept` are NaN.
     """
-    scale, unit = _scale(pair, part)
     together = all(series is pair.series for series, _ in pair.parts)
     groups = [pair.parts] if together else [(one,) for one in pair.parts]
-    tracks = [_track(group, scale, kept) for group in groups]
-    return Sampled(tuple(tracks), unit, pair.origin)
+    scales, units = zip(*(_scale(str(group[0][0].unit).strip(), part) for group in groups), strict=True)
+    if len(set(units)) > 1:
+        raise BadInput(f"{pair.origin}: one is in '{units[0]}' and one in '{units[1]}'; a mapping says their unit")
+    tracks = [_track(group, scale, kept) for group, scale in zip(groups, scales, strict=True)]
+    return Sampled(tuple(tracks), units[0], pair.origin)
 
 
 def _track(parts: tuple[tuple[Any, int | None], ...], scale: float, kept: np.ndarray | None) -> Track:
@@ -171,13 +173,13 @@ def _track(parts: tuple[tuple[Any, int | None], ...], scale: float, kept: np.nda
     return Track(functools.partial(_read, parts, scale, times_s, ordered, kept), span, len(parts))
 
 
-def _scale(pair: Pair, part: Kinematics | None) -> tuple[float, str]:
+def _scale(named: str, part: Kinematics | None) -> tuple[float, str]:
     if part is not None and part.unit != FILE_UNIT:
         speed = part.unit in SPEEDS
         return part.scale * (SPEEDS if speed else LENGTHS)[part.unit], "m/s" if speed else "m"
-    measured, extra = length_of(pair.unit), 1.0 if part is None else part.scale
+    measured, extra = length_of(named), 1.0 if part is None else part.scale
     if measured is None:
-        return extra, pair.unit or "the file's unit"
+        return extra, named or "the file's unit"
     return extra * measured[0], "m/s" if measured[1] else "m"
 
 

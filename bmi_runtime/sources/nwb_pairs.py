@@ -68,11 +68,17 @@ class Pair:
 
 
 def columns_of(parts: tuple[tuple[Any, int | None], ...], rows: slice) -> np.ndarray:
-    """Return some samples of columns, shape (samples, columns), in the unit that the file names."""
-    read = {id(series): nwb_file.values_of(series, rows) for series, _ in parts}
+    """Return some samples of columns, shape (samples, columns), in the unit that the file names for the first."""
+    read = {id(series): _like(parts[0][0], series) * nwb_file.values_of(series, rows) for series, _ in parts}
     return np.column_stack(
         [read[id(series)] if column is None else read[id(series)][:, column] for series, column in parts]
     )
+
+
+def _like(first: Any, other: Any) -> float:
+    """Return how many of the first series' unit one of the other's is; 1 where one of them is not known."""
+    units = [length_of(str(series.unit)) for series in (first, other)]
+    return 1.0 if units[0] is None or units[1] is None else units[1][0] / units[0][0]
 
 
 def length_of(unit: str) -> tuple[float, bool] | None:
@@ -95,11 +101,10 @@ def pairs_of(series: dict[str, Any]) -> list[Pair]:
         if item.data.ndim == 2 and item.data.shape[1] >= 2:
             found.append(Pair(path, ((item, 0), (item, 1))))
         elif item.data.ndim == 1 or item.data.ndim == 2:
-            column = None if item.data.ndim == 1 else 0
             found += [
-                Pair(f"{path} and {other}", ((item, column), (series[other], column)))
+                Pair(f"{path} and {other}", ((item, _column(item)), (series[other], _column(series[other]))))
                 for other in _beside(path)
-                if other in series and series[other].data.shape == item.data.shape
+                if other in series and series[other].data.ndim <= 2 and series[other].data.shape[1:] in ((), (1,))
             ]
     return found + _side_by_side(series, found)
 
@@ -181,6 +186,8 @@ def others(series: dict[str, Any], taken: dict[str, Pair]) -> list[str]:
     """Return a sentence on each choice that the names left open: two hands, or two cursors, of one file."""
     odd = []
     for what, pair in taken.items():
+        if rank_of(pair) == max(RANKS):
+            odd.append(f"{pair.origin} is taken for the {what}: by its name it is not what the subject moves")
         alike = [
             other.origin
             for other in pairs_of(series)

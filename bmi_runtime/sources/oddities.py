@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bmi_runtime.sources.mapping import LARGEST_MISMATCH, ONE_QUANTITY
 from bmi_runtime.sources.open_loop import OpenLoopRecording
 from bmi_runtime.sources.spike_file import SpikeFile
 
@@ -17,6 +18,7 @@ SHORTEST_PAUSE_S = 0.5
 MOST_BREAKS = 5
 ROUNDING_S = 1e-6
 JOIN_RATIO = 12.0
+LONG_STAND_S, LONG_STAND_SHARE = 10.0, 0.1
 LIKELY_SPIKES = 20
 FEWEST_IDENTICAL = 3
 TINY = 1e-6  # of a count: rounding of numbers that were divided by a bin's width
@@ -25,7 +27,7 @@ TINY = 1e-6  # of a count: rounding of numbers that were divided by a bin's widt
 def of_spikes(file: SpikeFile) -> list[str]:
     """Return sentences on pauses, resets, and on silent, duplicate, doubled and misfiled units."""
     if file.counts is not None:
-        return [*file.odd, *of_counts(file.counts), *_time_breaks(file.bin_times_s)]
+        return [*file.odd, *of_counts(file.counts), *time_breaks(file.bin_times_s)]
     names, trains = file.names, file.trains_s
     odd = list(file.odd)
     odd += _breaks(file)
@@ -175,23 +177,14 @@ def _shared(cells, owner, units) -> dict[tuple[int, int], int]:
     return {(int(i), int(j)): int(n) for i, j, n in zip(both.row, both.col, both.data, strict=True) if i < j}
 
 
-def of_bins(recording: OpenLoopRecording, time_s=None) -> list[str]:
-    """Return sentences on silent and duplicate units, joins in position, still or missing kinematics, odd times.
-
-    Parameters
-    ----------
-    recording : OpenLoopRecording
-    time_s : array, optional
-        The file's own time of each bin.
-    """
-    odd = [*recording.odd, *_of_units(recording.counts)]
-    odd += _time_breaks(time_s)
-    odd += _joins(recording)
+def of_bins(recording: OpenLoopRecording) -> list[str]:
+    """Return sentences on silent and duplicate units, joins in position, still, missing or contradicting kinematics."""
+    odd = [*recording.odd, *_of_units(recording.counts), *_joins(recording), *_disagreement(recording)]
     missing = int((~np.isfinite(recording.velocity).all(axis=1)).sum())
     if missing:
         odd.append(f"{missing} bins have no recorded velocity")
     still = [name for name, column in zip(recording.axes, recording.velocity.T, strict=True) if np.nanstd(column) == 0]
-    odd += _listed("velocity", still, "that never changes")
+    odd += [f"the velocity never changes in {', '.join(still)}"] * bool(still) or _stands(recording)
     return odd + _of_all_units(recording.counts)
 
 
@@ -242,16 +235,22 @@ def _same_columns(counts):
                 yield first, unit
 
 
-def _time_breaks(time_s) -> list[str]:
+def breaks_of(time_s: np.ndarray) -> np.ndarray:
+    """Return after which bins the file's own time pauses (by half a bin more than a bin) or goes back."""
+    steps = np.diff(time_s)
+    return (steps < 0) | (steps > 1.5 * np.median(steps)) if len(steps) else np.zeros(0, dtype=bool)
+
+
+def time_breaks(time_s: np.ndarray | None) -> list[str]:
+    """Return sentences on the pauses and resets of the time that a file says of its bins."""
     if time_s is None or len(time_s) < 3:
         return []
-    steps = np.diff(np.asarray(time_s, dtype=float).ravel())
-    usual = float(np.median(steps))
-    odd = [f"time goes back at bin {i + 1}, by {-steps[i]:.3f} s (a reset)" for i in np.flatnonzero(steps < 0)]
-    return odd + [
-        f"a pause of {steps[i]:.3f} s before bin {i + 1}, where a bin is {usual:.3f} s"
-        for i in np.flatnonzero(steps > 1.5 * usual)
-    ]
+    steps = np.diff(time_s)
+    usual, texts = float(np.median(steps)), []
+    for i in np.flatnonzero(breaks_of(time_s)):
+        back, pause = f"time goes back at bin {i + 1}, by {-steps[i]:.3f} s (a reset)", f"a pause of {steps[i]:.3f} s"
+        texts.append(back if steps[i] < 0 else f"{pause} before bin {i + 1}, where a bin is {usual:.3f} s")
+    return _few(texts, "breaks of the file's own time")
 
 
 def joins(recording: OpenLoopRecording) -> np.ndarray:
@@ -285,6 +284,43 @@ def _joins(recording) -> list[str]:
         f"the position moves farther than the velocity says before {len(found)} bins ({shown}), by up to {largest:.3g} "
         f"in {recording.position_unit}: joins of trials, or a lost marker?"
     ]
+
+
+def _disagreement(recording) -> list[str]:
+    """Return a sentence where the velocity follows the change of the position, and is not of its size or sign."""
+    if recording.position is None or recording.velocity_derived:
+        return []
+    change = np.diff(recording.position, axis=0) / recording.bin_s
+    change[recording.trial_start[1:]] = np.nan
+    known = np.isfinite(change) & np.isfinite(recording.velocity[1:])
+    moved, said = change[known], recording.velocity[1:][known]
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (moved, said)) or 1.0
+    moved, said = moved / largest, said / largest  # squares of large units would overflow
+    power, shared = float(moved @ moved), float(moved @ said)
+    ratio = shared / power if power else 1.0
+    if (
+        abs(shared) <= ONE_QUANTITY * np.sqrt(power * float(said @ said))
+        or 1 / LARGEST_MISMATCH < ratio < LARGEST_MISMATCH
+    ):
+        return []
+    hint = "it is of the opposite sign" if ratio < 0 else "one of them is in another unit"
+    if abs(ratio / recording.bin_s - 1.0) < 0.2:
+        hint = "it is the change in a bin, not in a second"
+    return [f"the velocity is {ratio:.3g} times the change of the position in a second: {hint}?"]
+
+
+def _stands(recording) -> list[str]:
+    """Return a sentence where the kinematics stand still, to the last digit, for a long part of the recording."""
+    same = np.r_[False, (recording.velocity[1:] == recording.velocity[:-1]).all(axis=1)]
+    edges = np.flatnonzero(np.diff(np.r_[False, same, False]))
+    first, lengths = edges[::2], edges[1::2] - edges[::2]
+    if not len(lengths):
+        return []
+    longest = int(lengths.argmax())
+    stood_s = float(lengths[longest] * recording.bin_s)
+    if stood_s < LONG_STAND_S or lengths[longest] < LONG_STAND_SHARE * recording.n_bins:
+        return []
+    return [f"the velocity does not change for {stood_s:.1f} s from bin {first[longest] - 1} on: was nothing tracked?"]
 
 
 def _listed(noun: str, names: list[str], what: str) -> list[str]:

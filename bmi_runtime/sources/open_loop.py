@@ -14,6 +14,7 @@ MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-cros
 MIN_BINS = 40
 NARROWEST_BIN_S, WIDEST_BIN_S = 1e-4, 1.0
 FEWEST_SCORED_BINS = 2
+LARGEST_NUMBER = 1e100  # of a movement, in any unit: squares of larger ones overflow, of their inverse vanish
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +166,8 @@ def recording_from_arrays(
         Bin width, s.
     velocity, position : array, shape (bins, axes) with 1 to 8 axes, optional
         At least one. A missing velocity is the backward difference of the position, a missing position stays missing.
-    trial_start : array of int, optional
-        Bins at which the trajectory jumps.
+    trial_start : array, optional
+        Bins at which the trajectory jumps; or one value a bin: whether it jumps there, or the number of its trial.
     restart : array of bool, shape (bins,), optional
         Bins before which no counts are known; by default the first one.
     **known
@@ -179,7 +180,7 @@ def recording_from_arrays(
     """
     counts, velocity, position, trial_start, restart = _unfolded(counts, velocity, position, trial_start, restart)
     _check_turned(name, counts, {"velocity": velocity, "position": position})
-    counts = _checked_counts(name, counts)
+    counts = _table_of_counts(name, counts)
     bins = len(counts)
     width_s = checked_width_s(name, bin_s)
     starts = _checked_starts(name, trial_start, bins)
@@ -193,13 +194,15 @@ def recording_from_arrays(
             "every axis"
         )
     anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
-    anew[0] = True
+    counts, velocity, position, starts, anew, odd = _without_unrecorded(counts, velocity, position, starts, anew)
+    _check_counts(name, counts)
+    known["odd"] = (*known.get("odd", ()), *odd)
     known["velocity_derived"] = velocity is None
     velocity, position, starts, odd = _cleaned(velocity, position, starts, width_s)
     for what, values in (("velocity", velocity), ("position", position)):
         if values is not None and np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
             raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
-    known["odd"] = (*known.get("odd", ()), *odd)
+    known["odd"] = (*known["odd"], *odd)
     return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
 
 
@@ -217,6 +220,23 @@ def _unfolded(counts, velocity, position, trial_start, restart) -> tuple[Any, An
     starts, bins = np.arange(shape[0]) * shape[1], shape[0] * shape[1]
     joined = [None if table is None else np.reshape(table, (bins, -1)) for table in (counts, velocity, position)]
     return *joined, starts, np.isin(np.arange(bins), starts)
+
+
+def _without_unrecorded(counts, velocity, position, starts, anew):
+    """Return everything without the bins in which every count is NaN (trials filled up to one length), and a sentence.
+
+    What follows such bins starts again, as does the first bin of all.
+    """
+    kept = ~np.isnan(counts).all(axis=1)
+    after = np.r_[True, ~kept[:-1]]
+    trial = np.cumsum(starts)[kept]  # a trial whose first bins are not there begins at its first that is
+    starts = np.r_[True, trial[1:] != trial[:-1]][: len(trial)] | after[kept]
+    anew = np.array(anew) | after
+    if kept.all():
+        return counts, velocity, position, starts, anew, ()
+    said = f"{int((~kept).sum())} bins have no counts (NaN for every unit): left out, what follows starts again"
+    velocity, position = (None if table is None else table[kept] for table in (velocity, position))
+    return counts[kept], velocity, position, starts, anew[kept], (said,)
 
 
 def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, np.ndarray, list[str]]:
@@ -269,10 +289,11 @@ def checked_width_s(name: str, bin_s: Any) -> float:
     given = np.asarray(bin_s)
     width = given.astype(float) if given.dtype.kind in "iuf" else np.array(np.nan)
     alike = width.size and (width == width.flat[0]).all()
-    value = float(width.flat[0]) if alike else float("nan")
+    value = float(width.flat[0]) if alike or width.size == 1 else float("nan")
     if NARROWEST_BIN_S <= value <= WIDEST_BIN_S:
         return value
-    hint = f"; it is {given.dtype}" if given.size == 1 else f"; it is {given.size} different ones"
+    alone = f"; it is {value:g}" if given.dtype.kind == "f" else f"; it is {given.dtype}"
+    hint = alone if given.size == 1 else f"; it is {given.size} different ones" if given.size else "; it is empty"
     if np.isfinite(value):
         hint = f"; it is {value:g}"
         for most, divisor, what in ((1e3, 1e3, "milliseconds"), (1e6, 1e6, "microseconds"), (1e9, 1e9, "nanoseconds")):
@@ -343,17 +364,30 @@ def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: s
         raise BadInput(f"{name}: no unit{part} ever changes its count, so there is nothing to decode from")
 
 
-def _checked_counts(name, counts):
+def _table_of_counts(name, counts):
     counts = np.asarray(counts)
+    if counts.ndim == 3:
+        raise BadInput(
+            f"{name}: counts of three dimensions are trials x bins x units, beside kinematics of trials x bins x axes; "
+            f"they are {' x '.join(map(str, counts.shape))}"
+        )
     if counts.ndim != 2 or counts.dtype.kind not in "biuf" or counts.shape[1] < 1:
         raise BadInput(
             f"{name}: counts must be a table of numbers, bins x units; it is {counts.dtype} of shape {counts.shape}"
         )
+    _check_enough(name, counts)
+    return np.ascontiguousarray(counts, dtype=float)
+
+
+def _check_enough(name, counts) -> None:
     if len(counts) < MIN_BINS:
         raise BadInput(
             f"{name}: {len(counts)} bins are too few to learn from and decode; at least {MIN_BINS} are needed"
         )
-    counts = np.ascontiguousarray(counts, dtype=float)
+
+
+def _check_counts(name, counts) -> None:
+    _check_enough(name, counts)
     bad = ~np.isfinite(counts) | (np.abs(counts) > MAX_COUNT)
     if bad.any():
         row, unit = np.argwhere(bad)[0]
@@ -363,7 +397,6 @@ def _checked_counts(name, counts):
     if (counts < 0).any() and (counts == np.round(counts)).all():
         row, unit = np.argwhere(counts < 0)[0]
         raise BadInput(f"{name}: the count of bin {row}, unit {unit} is negative ({counts[row, unit]:g})")
-    return counts
 
 
 def _checked_kinematics(name, what, values, bins):
@@ -385,12 +418,15 @@ def _checked_kinematics(name, what, values, bins):
     _check_no_clock(name, what, values)
     if np.isinf(values).any():
         raise BadInput(f"{name}: {what} of bin {int(np.argwhere(np.isinf(values))[0][0])} is infinite")
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    if largest and not 1.0 / LARGEST_NUMBER < largest < LARGEST_NUMBER:
+        raise BadInput(f"{name}: the largest {what} is {largest:g}; give it in a unit that makes it an ordinary number")
     return np.where(np.isfinite(values).all(axis=1)[:, None], values, np.nan)
 
 
 def _check_no_clock(name: str, what: str, values: np.ndarray) -> None:
     """Refuse a column that grows by the same in every bin: a time or a number of the bin, and no axis of a movement."""
-    if len(values) < MIN_BINS or values.shape[1] < 2:
+    if len(values) < MIN_BINS:
         return
     for column, row in enumerate(values.T):
         steps = np.diff(row)
@@ -398,7 +434,7 @@ def _check_no_clock(name: str, what: str, values: np.ndarray) -> None:
             others = [other for other in range(values.shape[1]) if other != column]
             raise BadInput(
                 f"{name}: column {column} of {what} grows by {steps[0]:g} in every bin: it is a clock and no movement; "
-                f"save columns {others} without it"
+                + (f"save columns {others} without it" if others else "save the movement in its place")
             )
 
 
@@ -408,8 +444,12 @@ def _checked_starts(name, trial_start, bins):
     if trial_start is None:
         return starts
     indices = np.asarray(trial_start)
-    if indices.dtype.kind == "b" and indices.shape == (bins,):
-        return starts | indices
+    indices = np.squeeze(indices) if indices.ndim > 1 else indices
+    if indices.shape == (bins,):
+        if indices.dtype.kind == "b" or np.isin(indices, (0, 1)).all():  # a flag of every bin
+            return starts | (indices != 0)
+        if indices.dtype.kind in "iuf" and not (np.diff(indices) > 0).all():  # the number of every bin's trial
+            return np.r_[True, indices[1:] != indices[:-1]]
     whole = indices.dtype.kind in "iu" or (
         indices.dtype.kind == "f" and np.isfinite(indices).all() and (indices % 1 == 0).all()
     )

@@ -114,6 +114,7 @@ NOT_READ = {
     ".zarr": "NWB in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr",
 }
 """What to do with files that look as if they were read."""
+BEGINNINGS = {b"PK\x03\x04": ".npz", b"MATLAB 5.0": ".mat", HDF5: ".nwb, .h5 or .mat", b"\x89MCAP0": ".mcap"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _file(path: pathlib.Path) -> Recognised:
     if not of_suffix:
         raise BadInput(
             f"{path.name}: no format of the suffix '{suffix or 'none'}' is read; those of {', '.join(_names())} are, "
-            "and .npz, .mat, .nwb, .h5, .gdf, .mcap: save it as .npz or export it to NWB"
+            f"and .npz, .mat, .nwb, .h5, .gdf, .mcap: save it as .npz or export it to NWB{begins_as(path)}"
         )
     if not head:
         raise BadInput(f"{path.name}: the file is empty")
@@ -233,6 +234,17 @@ def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             if looked > MOST_FILES:
                 raise BadInput(f"{folder} holds over {MOST_FILES:,} files; give the folder of one recording")
             yield pathlib.Path(where, name)
+
+
+def begins_as(path: pathlib.Path) -> str:
+    """Return a hint where a file of another suffix, or of none, begins as one that is read: formats go by suffix."""
+    if not path.is_file():
+        return ""
+    head = _head(path)
+    found = [suffix for start, suffix in BEGINNINGS.items() if head.startswith(start)]
+    found += [suffix for one in FORMATS for suffix in one.suffixes[:1] if one.begins and one.begins_well(head)]
+    found = [suffix for suffix in found if not path.name.lower().endswith(suffix)]
+    return f". It begins as a {found[0]} file does: give it that ending" if found else ""
 
 
 def _head(path: pathlib.Path) -> bytes:

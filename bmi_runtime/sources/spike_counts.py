@@ -78,6 +78,8 @@ def count_spikes(
     missing = [name for name in units or () if name not in names]
     if missing:
         raise BadInput(f"{path.name}: has no unit {', '.join(missing)}; it has {', '.join(names)}")
+    if units is not None and (not units or len(set(units)) < len(units)):
+        raise BadInput(f"{path.name}: name each wanted unit once; it has {', '.join(names)}")
     wanted = names if units is None else units
     trains = [found.trains_s[names.index(name)] for name in wanted]
     chosen = _segment(path, found, segment)

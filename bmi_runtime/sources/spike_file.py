@@ -13,6 +13,8 @@ from bmi_runtime.errors import BadInput, first_line
 UNIT_RATIO = 5.0
 GDF_TICK_S = 1e-3
 FEWEST_LINES, OFTEN_BACK = 20, 0.1
+LARGEST_WHOLE = 2.0**53  # beyond it identifiers and ticks are not told apart
+MOST_HZ = 1000.0
 BIOSIG = b"GDF "
 READERS = {
     ".nwb": "bmi_runtime.sources.nwb_spikes:read_nwb",
@@ -119,14 +121,10 @@ def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
             raise BadInput(
                 f"{path.name}: a .gdf of BioSig, which holds field potentials; here .gdf is a table of spikes"
             )
-    try:
-        table = np.array([line.split() for line in _lines(path)], dtype=float, ndmin=2)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({first_line(error)})") from None
+    table = _table(path)
     turned = _times_first(table)
     table = table[:, ::-1] if turned else table
-    if table.shape[1] != 2 or len(table) == 0 or not np.isfinite(table).all() or (table[:, 0] % 1).any():
-        raise BadInput(f"{path.name}: a .gdf line is a whole identifier and a time; this has {table.shape[1]} columns")
+    _check_gdf(path, table)
     assumed = tick_s is None
     tick_s = GDF_TICK_S if tick_s is None else tick_s
     codes, number = np.unique(table[:, 0].astype(int), return_counts=True)
@@ -140,6 +138,7 @@ def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
     }
     back = int((np.diff(times) < 0).sum())
     odd = [f"{back} lines go back in time"] if back else []
+    odd += _too_often(trains, times) if assumed else []
     odd += ["the first column is in order and the second is not: taken for time and identifier"] * turned
     span = [(float(times.min()), float(times.max()))]
     return SpikeFile("gdf", trains, [str(code) for code in codes[units]], span, events=events, notes=notes, odd=odd)
@@ -147,8 +146,42 @@ def read_gdf(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
 
 def _lines(path: pathlib.Path) -> list[str]:
     """Return the lines of a table without comments, its columns apart by space, tab, comma or semicolon."""
-    bare = (line.partition("#")[0] for line in path.read_text().splitlines())
+    bare = (line.partition("#")[0] for line in path.read_text(encoding="utf-8-sig").splitlines())
     return [line.replace(",", " ").replace(";", " ") for line in bare if line.strip()]
+
+
+def _table(path: pathlib.Path) -> np.ndarray:
+    """Return the numbers of a ``.gdf`` table, shape (lines, 2); a first line of words is the columns' names."""
+    try:
+        rows = [line.split() for line in _lines(path)]
+        rows = rows[1:] if rows and all(word[:1].isalpha() and word.lower() != "nan" for word in rows[0]) else rows
+        odd = next((row for row in rows if len(row) != 2), None)
+        if odd is not None:
+            raise ValueError(f"'{' '.join(odd)[:80]}' has {len(odd)} columns, not 2")
+        return np.array(rows, dtype=float).reshape(-1, 2)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path.name}: not a .gdf table of identifier and time ({first_line(error)})") from None
+
+
+def _check_gdf(path: pathlib.Path, table: np.ndarray) -> None:
+    if len(table) == 0:
+        raise BadInput(f"{path.name}: there is no line of an identifier and a time in it")
+    wrong = ~np.isfinite(table).all(axis=1) | (np.abs(table) > LARGEST_WHOLE).any(axis=1) | (table[:, 0] % 1 != 0)
+    if wrong.any():
+        line = table[np.flatnonzero(wrong)[0]]
+        raise BadInput(
+            f"{path.name}: a .gdf line is a whole identifier and a time; {int(wrong.sum())} are not, the first is "
+            f"{line[0]:g} {line[1]:g}"
+        )
+
+
+def _too_often(trains_s: list[np.ndarray], times_s: np.ndarray) -> list[str]:
+    """Return a sentence where an assumed tick makes units fire as no neuron does: the times are in another unit."""
+    span_s = float(np.ptp(times_s))
+    rate_hz = float(np.median([len(train) for train in trains_s])) / span_s if span_s > 0.0 else 0.0
+    if rate_hz <= MOST_HZ:
+        return []
+    return [f"with ticks of {GDF_TICK_S * 1e3:g} ms units would fire at {rate_hz:.3g} Hz: what is a tick (--tick-s)?"]
 
 
 def _times_first(table: np.ndarray) -> bool:

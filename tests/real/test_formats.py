@@ -12,7 +12,7 @@ from bmi_runtime.cli.inspect import inspect
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.datafile import load_recording
 from bmi_runtime.sources.mapping import load_mapping, pieces, shipped_mappings
-from bmi_runtime.sources.oddities import joins, of_bins, of_spikes
+from bmi_runtime.sources.oddities import joins, of_bins, of_spikes, time_breaks
 from bmi_runtime.sources.spike_file import SpikeFile
 
 
@@ -104,7 +104,7 @@ def test_oddities_of_bins_are_found_and_nothing_else_is():
     from bmi_runtime.sources.datafile import recording_from_arrays
 
     good = made_recording()
-    assert of_bins(good, 0.05 * np.arange(400)) == []
+    assert of_bins(good) == time_breaks(0.05 * np.arange(400)) == []
     counts, position = good.counts.copy(), good.position.copy()
     counts[:, 2], counts[:, 4] = 0, counts[:, 1]
     position[200:] += 3.0
@@ -112,7 +112,7 @@ def test_oddities_of_bins_are_found_and_nothing_else_is():
     time_s[100:] += 2.0
     time_s[300:] -= 9.0
     spoiled = recording_from_arrays("made", counts, 0.05, good.velocity, position)
-    odd = " | ".join(of_bins(spoiled, time_s))
+    odd = " | ".join(of_bins(spoiled) + time_breaks(time_s))
     assert "1 unit that never changes its count: 2" in odd
     assert "units 1 and 4 have the same count in every bin" in odd
     assert "a pause of 2.050 s before bin 100" in odd

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pathlib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import write_npz
-from bmi_runtime.sources.open_loop import checked_width_s
+from bmi_runtime.sources.open_loop import LARGEST_NUMBER, checked_width_s
 
 TABLES = ("covariates", "velocity", "position")
 
@@ -54,13 +55,23 @@ def open_npz(path: str, need: tuple[str, ...] = ()) -> dict:
     try:
         with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as archive:
             names = list(archive.files)
-            arrays = {name: _member(file, archive, name) for name in names}
+            arrays = dict(_plain_members(file, archive, need))
     except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
         raise BadInput(f"'{path}' is not a readable .npz of plain arrays ({error})") from error
     for name in need:
         if name not in arrays:
             raise BadInput(f"'{path}' has no array '{name}'; it has {', '.join(names) or 'nothing'}")
     return arrays
+
+
+def _plain_members(file: pathlib.Path, archive, need: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of an archive; one of Python objects that nobody needs is passed over."""
+    for name in archive.files:
+        try:
+            yield name, _member(file, archive, name)
+        except ValueError:
+            if name in need:
+                raise
 
 
 def _member(file: pathlib.Path, archive, name: str):
@@ -89,10 +100,25 @@ def load_data(path: str) -> Data:
     arrays = open_npz(path, ("counts", "bin_s"))
     bin_s = checked_width_s(str(path), arrays["bin_s"])
     tables = {name: arrays[name] for name in TABLES if name in arrays}
+    for name, table in tables.items():
+        _check_table(path, name, table, arrays["counts"].shape)
     units = arrays["counts"].shape[1] if arrays["counts"].ndim == 2 else 0
     labels = {key: _labels(arrays, key, units, path) for key in ("areas", "unit_names")}
     names = [str(name) for name in arrays["covariate_names"]] if "covariate_names" in arrays else None
     return Data(arrays["counts"], bin_s, tables, names, **labels)
+
+
+def _check_table(path: str, name: str, table: np.ndarray, counted: tuple[int, ...]) -> None:
+    if table.dtype.kind not in "biuf" or table.ndim not in (1, 2):
+        raise BadInput(f"'{path}': {name} must be a table of numbers, a row a bin; it is {table.dtype} {table.shape}")
+    largest = float(np.abs(table, where=np.isfinite(table), out=np.zeros(table.shape)).max(initial=0.0))
+    if largest > LARGEST_NUMBER:
+        raise BadInput(f"'{path}': {name} is as large as {largest:g}; give it in another unit")
+    if len(counted) != 2 or len(table) == counted[0]:
+        return
+    other = "counts" if len(table) == counted[1] else name if table.shape[-1] == counted[0] else None
+    hint = f": {other} must be transposed (a row a bin)" if other else ""
+    raise BadInput(f"'{path}': counts has {counted[0]} bins and {name} {len(table)}{hint}")
 
 
 def choose_covariates(data: Data, text: str = "auto") -> tuple[np.ndarray | None, list[str]]:

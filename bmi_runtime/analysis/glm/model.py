@@ -228,8 +228,11 @@ class PoissonGLM(FittedGLM):
         if self.link not in self.links:
             raise BadInput(f"there is no link '{self.link}'; choose exponential or softplus")
         for name in ("history_bins", "ridge", "smooth", "lasso", "group_lasso", "refractory_bins"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(f"{name} is {getattr(self, name)}; it must not be negative")
+            if not 0 <= getattr(self, name) < np.inf:
+                raise BadInput(f"{name} is {getattr(self, name)}; it must be a number, and not negative")
+        for name, fits in (("jobs", self.jobs != 0), ("threads", self.threads >= 1), ("tolerance", self.tolerance > 0)):
+            if not fits:
+                raise BadInput(f"{name} is {getattr(self, name)}; it must be above zero")
         if self.lasso and self.group_lasso:
             raise BadInput("lasso and group_lasso cannot be combined; choose one (either goes with ridge)")
         if self.standard_errors not in ("auto", "exact", "sampled", "none"):

@@ -244,8 +244,9 @@ def within_reach(design: Design, reach: np.ndarray | None) -> np.ndarray:
 
 def _check_size(design: Design, parameters: int, penalised: bool) -> None:
     if design.rows < parameters and not penalised:
+        turned = " (counts is bins x units: is it transposed?)" if design.events.bins < design.events.units else ""
         raise BadInput(
-            f"{design.rows} bins cannot determine {parameters} coefficients per unit; "
+            f"{design.rows} bins cannot determine {parameters} coefficients per unit{turned}; "
             "record longer, use a basis with fewer functions, or a ridge"
         )
 
