@@ -1,9 +1,12 @@
 """The errors that a person sees: one sentence saying what was wrong, where, and what to do."""
 
+import errno
 import re
 import signal
 from unicodedata import category
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors that say that a disk is full, or a limit reached."""
 SAID = 300  # characters of what somebody's part said when it failed
 
 

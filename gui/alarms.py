@@ -108,7 +108,7 @@ def _model(store: Store, now_s: float) -> Iterator[Found]:
 
 def _timing(store: Store, now_s: float) -> Iterator[Found]:
     rows = store.steps.view
-    if store.replay or len(rows) < 100:
+    if store.replay or store.ended or len(rows) < 100:
         return
     recent = rows[rows["t_s"] > rows["t_s"][-1] - RECENT_S]
     missed = float(np.mean(recent["deadline_missed"] != 0))

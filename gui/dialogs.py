@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -71,21 +72,27 @@ class Palette(QtWidgets.QDialog):
             item.setData(0, QtCore.Qt.ItemDataRole.UserRole, ("set_parameter", key, value))
             item.setDisabled(value is None)
             self.list.addTopLevelItem(item)
+        for _, item in sorted(self._found(words), key=lambda found: found[0]):
+            self.list.addTopLevelItem(item)
+        self._select(0)
+
+    def _found(self, words: list[str]) -> Iterator[tuple[int, QtWidgets.QTreeWidgetItem]]:
+        """Yield actions and panels that hold all words, with a rank: those whose name begins so come first."""
         for action in actions.ACTIONS:
-            searched = f"{action.text} {action.tip} {action.menu}".lower()
-            if action.name == "palette" or not all(word in searched for word in words):
+            rank = _rank(words, action.text, f"{action.tip} {action.menu}")
+            if action.name == "palette" or rank is None:
                 continue
             item = QtWidgets.QTreeWidgetItem([action.text, keys_in_words(action.keys), action.menu])
             item.setData(0, QtCore.Qt.ItemDataRole.UserRole, action.name)
             item.setToolTip(0, action.tip)
             item.setDisabled(not self.enabled(action.name))
-            self.list.addTopLevelItem(item)
+            yield rank, item
         for name, title in self.panels.items():
-            if all(word in f"panel: {title} panels {name}".lower() for word in words):
+            rank = _rank(words, title, f"panel: panels {name}")
+            if rank is not None:
                 item = QtWidgets.QTreeWidgetItem([f"Panel: {title}", "", "Panels"])
                 item.setData(0, QtCore.Qt.ItemDataRole.UserRole, ("show_panel", name))
-                self.list.addTopLevelItem(item)
-        self._select(0)
+                yield rank, item
 
     def _select(self, row: int) -> None:
         count = self.list.topLevelItemCount()
@@ -113,6 +120,20 @@ class Palette(QtWidgets.QDialog):
         self.accept()
         wanted = item.data(0, QtCore.Qt.ItemDataRole.UserRole)
         self.run(*((wanted,) if isinstance(wanted, str) else wanted))
+
+
+def _rank(words: list[str], name: str, beside: str) -> int | None:
+    """Return 0 where a name begins with the words, 1 where its words do, 2 where it holds them, 3 where only its
+    explanation does; None where a word is in neither.
+    """
+    name = name.lower()
+    if not all(word in f"{name} {beside}".lower() for word in words):
+        return None
+    if words and name.startswith(" ".join(words)):
+        return 0
+    if all(any(part.startswith(word) for part in name.split()) for word in words):
+        return 1
+    return 2 if all(word in name for word in words) else 3
 
 
 def settings(text: str, parameters: dict[str, dict[str, Any]]) -> list[tuple[str, Any, str]]:

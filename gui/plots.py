@@ -86,8 +86,9 @@ class Plot(pyqtgraph.PlotWidget):
         """Return the name of the left axis as far as it fits: whole, without its unit, or not at all."""
         self._room = self.getViewBox().height()
         metrics = QtGui.QFontMetrics(theme.font(8.5))
+        unseen = self._room < 1 and not self.isVisible()  # not laid out yet
         for shown in (text, text.partition(" (")[0]):
-            if self._room < 1 or metrics.horizontalAdvance(shown) <= self._room:
+            if unseen or metrics.horizontalAdvance(shown) <= self._room:
                 return shown
         return ""
 

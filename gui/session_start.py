@@ -70,7 +70,7 @@ class SessionStart:
         """Return how long a session has been starting, or nothing when none is."""
         if self.process is None or self.process.poll() is not None:
             return ""
-        return f"for {time.monotonic() - self._begun_s:.0f} s; the first start on a machine compiles, half a minute"
+        return f"{time.monotonic() - self._begun_s:.0f} s; the first start compiles"
 
     def watch(self) -> None:
         """Say why a session that was started here did not run."""

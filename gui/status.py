@@ -102,7 +102,7 @@ def _why_not_adapting(store, state: str, rate: float, rows) -> str:
     if not math.isfinite(float(store.step["output"]["intended"].sum())):
         return "no intention known"
     if len(rows) and rows["behind"].mean() > 0.4:
-        return "bins come late: decoded, not learned from"
+        return "late bins teach nothing"
     return "the data of these bins cannot be used"
 
 

@@ -184,6 +184,9 @@ class Store:
         self.run, self.told, self.needs_hello = run, set(), True
         for state in self.streams.values():
             state.sequence = 0
+        if self.ended:  # nobody died: the session before had said that it was over
+            self.log(Entry(self.bin, self.elapsed_s, "command", "session-began", "Another session began"))
+            return
         why = "another runtime answers on the same address: it was started again, or another session was"
         self.log(Entry(self.bin, self.elapsed_s, "safety", "runtime-restarted", f"Restart: {why}", "alarm"))
 

@@ -1,7 +1,6 @@
 """What every subcommand shares: the options ``--json`` and ``--debug``, the answer, the progress bar."""
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -13,9 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from bmi_runtime.errors import BmiError, shown_lines
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from bmi_runtime.errors import NO_ROOM, BmiError, shown_lines
 
 
 def answer_options(function):

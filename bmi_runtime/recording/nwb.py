@@ -13,10 +13,11 @@ import numpy as np
 
 from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.encoding.regressors import Regressors
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import NO_ROOM, BadInput, BmiError
 from bmi_runtime.messages import PLANE
 from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.nwb_data import SpikeTimes, compressed
+from bmi_runtime.recording.patient_file import PatientFile
 from bmi_runtime.recording.reader import Recording
 
 ARCHIVE_WANTS = ("subject_id", "species", "sex", "age", "experimenter", "lab", "institution")
@@ -49,6 +50,8 @@ def export_nwb(recording: Recording, out, subject: dict[str, Any] | None = None)
     ------
     BadInput
         When pynwb is not installed, the file exists, or the recording holds no bin.
+    BmiError
+        When it cannot be written.
     """
     try:
         from pynwb import NWBHDF5IO
@@ -62,13 +65,32 @@ def export_nwb(recording: Recording, out, subject: dict[str, Any] | None = None)
     builder = _Builder(recording, subject or {}, path.resolve().parent)
     partial = path.with_name(f"{path.stem}.partial.nwb")
     try:
-        with NWBHDF5IO(str(partial), "w") as file:
-            file.write(builder.build())
+        _write(builder, partial, path, NWBHDF5IO)
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
     missing = [key for key in ARCHIVE_WANTS if not builder.metadata.get(key)]
     return {"path": str(path), **builder.counted, "missing_metadata": missing}
+
+
+def _write(builder: _Builder, partial: Path, path: Path, io_class: Any) -> None:
+    """Write the file; a disk that is full is an error in a sentence."""
+    import h5py
+
+    partial.unlink(missing_ok=True)  # of an export that was killed
+    target = PatientFile(partial)
+    try:
+        with h5py.File(target, "w") as opened, io_class(file=opened, mode="w") as file:
+            file.write(builder.build())
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            target.error = target.error or error
+        if target.error is None:
+            raise
+    finally:
+        target.close()
+    if target.error is not None:
+        raise BmiError(f"{path} cannot be written: {target.error.strerror}; nothing is left of it")
 
 
 class _Builder:

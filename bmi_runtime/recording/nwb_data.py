@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ class SpikeTimes:
         )
         self.stops = np.cumsum(per_unit)
         with tempfile.TemporaryFile(dir=folder, prefix=".bmi-export-") as file:  # the map keeps it
-            file.truncate(8 * max(int(self.stops[-1]), 1))
+            make_room(file.fileno(), 8 * max(int(self.stops[-1]), 1))
             self._map = mmap.mmap(file.fileno(), 0)
         self._times = np.frombuffer(self._map, "<f8")
         self._fill(recording, ends_s, bin_s, self.stops - per_unit)
@@ -99,6 +100,21 @@ class SpikeTimes:
     def _read(self, start: int, stop: int) -> np.ndarray:
         self._release()
         return self._times[start:stop].copy()
+
+
+def make_room(file: int, size: int) -> None:
+    """Give an empty file its size on the disk, so that no page of its map lacks room later (which would be a SIGBUS).
+
+    Raises
+    ------
+    OSError
+        When there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    for start in range(0, size, 1 << 20):
+        os.write(file, bytes(min(1 << 20, size - start)))
 
 
 def spike_times(counts: np.ndarray, ends_s: np.ndarray, bin_s: float) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.reader import Recording
 
@@ -23,6 +25,8 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
     ------
     BadInput
         When pyarrow is not installed or the folder exists.
+    BmiError
+        When it cannot be written.
     """
     try:
         import pyarrow as pa
@@ -33,7 +37,22 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
     if target.exists():
         raise BadInput(f"{target} exists; give another name (existing files are never overwritten)")
     header = {key: json.dumps(value, default=str) for key, value in recording.header.items()}
-    target.mkdir(parents=True)
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
+    try:
+        partial.mkdir(parents=True)
+        counted = _write(recording, partial, header, pa, pq)
+        partial.rename(target)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise BmiError(f"{target} cannot be written: {why}; nothing is left of it") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {"path": str(target), "bins": recording.n_steps, **counted}
+
+
+def _write(recording: Recording, target: Path, header: dict[str, str], pa: Any, pq: Any) -> dict[str, int]:
+    """Write the tables into a folder; return how many trials and other events there are."""
     pq.write_table(_bins(recording, pa).replace_schema_metadata(header), target / "bins.parquet")
     events = [message for _, message in recording.messages("event")]
     trials = [event for event in events if event["name"] == "trial"]
@@ -47,7 +66,7 @@ def export_tables(recording: Recording, folder) -> dict[str, Any]:
             pa.Table.from_pylist(rows) if rows else pa.table({"bin": pa.array([], pa.int64())}),
             target / f"{name}.parquet",
         )
-    return {"path": str(target), "bins": recording.n_steps, "trials": len(trials), "events": len(others)}
+    return {"trials": len(trials), "events": len(others)}
 
 
 def _bins(recording: Recording, pa: Any) -> Any:

@@ -58,7 +58,8 @@ class RecordingsPanel(Panel):
 
     def _bar(self) -> None:
         row = QtWidgets.QHBoxLayout()
-        row.setContentsMargins(8, 5, 8, 4)
+        row.setContentsMargins(4, 5, 4, 4)
+        row.setSpacing(3)
         self.buttons = {}
         for name, tip, what in (
             ("Open", "Replay the selected recording in this window (Enter)", self.open),
@@ -71,8 +72,8 @@ class RecordingsPanel(Panel):
             button = self.buttons[name.replace("&", "")] = QtWidgets.QPushButton(name)
             button.setToolTip(tip)
             button.clicked.connect(what)
-            button.setStyleSheet("QPushButton { padding: 3px 7px; }")
-            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(name) + 20)
+            button.setStyleSheet("QPushButton { padding: 3px 5px; }")
+            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(name.replace("&", "")) + 14)
             row.addWidget(button)
         self.search = QtWidgets.QLineEdit()
         self.search.setPlaceholderText("search: subject, date, note, task, file")

@@ -100,6 +100,7 @@ class ReplayPanel(Panel):
     def _scroll(self) -> None:
         """Let what does not fit into a low cell be scrolled to: a field of half its height cannot be read."""
         area, inner = QtWidgets.QScrollArea(), QtWidgets.QWidget()
+        self._area = area
         area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidgetResizable(True)
@@ -165,6 +166,7 @@ class ReplayPanel(Panel):
         self.quantity = QtWidgets.QComboBox()
         self.quantity.addItems(list(QUANTITIES))
         self.quantity.setToolTip("What the plots show")
+        self.quantity.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.quantity.currentIndexChanged.connect(lambda _: self._draw())
         grid.addWidget(self.quantity, 0, 3)
         grid.addWidget(self.ask_button, 0, 4)
@@ -328,6 +330,7 @@ class ReplayPanel(Panel):
         for plot in (self.both, self.difference):
             plot.show()
         self._draw()
+        QtCore.QTimer.singleShot(0, lambda: self._area.verticalScrollBar().setValue(self.answer.y()))
 
     def _draw(self) -> None:
         """Draw both settings and their difference in the chosen quantity."""
@@ -395,6 +398,7 @@ class Setting:
         self.key.editTextChanged.connect(lambda _: self._follow())
         self.key.setCurrentText(key)
         self.key.lineEdit().setCursorPosition(0)  # where it is cut, its beginning is seen
+        self.key.lineEdit().editingFinished.connect(lambda: self.key.lineEdit().setCursorPosition(0))
         self._follow()
 
     def _follow(self) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 
 import pytest
 import zmq
@@ -20,10 +21,10 @@ def small_files():
 
 
 @contextlib.contextmanager
-def small_disk(folder):
-    """Mount 300 kB of memory on `folder`, where that is allowed."""
+def small_disk(folder, size="300k"):
+    """Mount a little memory on `folder`, where that is allowed."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
     if done.returncode:
         pytest.skip("mounting a small disk is not allowed here")
     try:
@@ -81,3 +82,19 @@ def test_a_disk_that_is_full_and_a_runtime_killed_then(live_run, tmp_path):
         assert result["bins"] >= kept.n_steps, "it went on from the last bin on file"
         assert Replay(kept).run()["identical"]
         del kept
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "size"), [("nwb", "o.nwb", "300k"), ("nwb", "o.nwb", "20k"), ("tables", "o.t", "20k")]
+)
+def test_an_export_to_a_full_disk_says_so_and_leaves_nothing(tmp_path, bmi, form, name, size):
+    pytest.importorskip({"nwb": "pynwb", "tables": "pyarrow"}[form])
+    made = "run --headless --speed max --duration 20 --seed 1 --record a.mcap --set session.units=32"
+    assert bmi(*made.split(), cwd=tmp_path).returncode == 0
+    with small_disk(tmp_path / "full", size):
+        command = [sys.executable, "-m", "bmi_runtime.cli.main", "export", "a.mcap", "--to", form, "-o", f"full/{name}"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr == f"bmi: full/{name} cannot be written: No space left on device; nothing is left of it\n"
+        assert os.listdir(tmp_path / "full") == []
+    assert bmi("export", "a.mcap", "--to", form, "-o", name, cwd=tmp_path).returncode == 0

@@ -4,7 +4,7 @@ import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import subject_options, summary
-from gui.dialogs import settings
+from gui.dialogs import Palette, settings
 from gui.layouts import Memory
 from gui.screenshot import store_from
 from gui.session_form import SessionForm
@@ -248,3 +248,14 @@ def test_enter_in_the_table_of_blocks_edits_and_does_not_start_the_session(form,
     assert table.item(0, 2).text() == ""
     qtbot.keyClick(table, QtCore.Qt.Key.Key_Return)
     assert table.state() == QtWidgets.QAbstractItemView.State.EditingState and not started
+
+
+def test_the_palette_puts_names_before_explanations(qtbot):
+    done = []
+    palette = Palette(None, lambda *what: done.append(what), lambda name: True, {"recordings": "Recordings"})
+    KEPT.append(palette)
+    qtbot.keyClicks(palette.line, "rec")
+    shown = [palette.list.topLevelItem(row).text(0) for row in range(palette.list.topLevelItemCount())]
+    assert shown[:2] == ["Panel: Recordings", "Open a recording …"] and "Start / resume / play" in shown
+    qtbot.keyClick(palette.line, QtCore.Qt.Key.Key_Return)
+    assert done == [("show_panel", "recordings")]

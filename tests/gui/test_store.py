@@ -303,7 +303,16 @@ def test_bins_that_come_late_are_said_to_be_decoded_and_not_learned_from():
     store = filled(3.0)
     for row in store.steps.view[-40:]:
         row["adapting"], row["behind"] = 0, 1
-    assert status.adaptation(store, "active")[2] == "bins come late: decoded, not learned from"
+    assert status.adaptation(store, "active")[2] == "late bins teach nothing"
     for row in store.steps.view[-40:]:
         row["behind"] = 0
     assert "late" not in status.adaptation(store, "active")[2]
+
+
+def test_a_session_after_one_that_had_ended_is_no_restart():
+    store = filled(3.0)
+    store.run = 7
+    store.receive("event", {"seq": 1, "bin": 600, "run": 7, "name": "session-ended", "why": "blocks"}, 110.0)
+    feed(store, 1, 1, 120.0, run=8)
+    assert store.needs_hello and [e.name for e in store.events][-1] == "session-began"
+    assert "runtime-restarted" not in [e.name for e in store.events]
