@@ -41,6 +41,8 @@ class Prediction:
         See :func:`bmi_runtime.calibration.validity.validity`.
     measured_covariance : ndarray, (units, regressors, regressors), or None
         Error covariance with a pilot's own scores (:mod:`bmi_runtime.calibration.measured`).
+    scatter_covariance : ndarray, (units, regressors, regressors), or None
+        The same without what the changes of drifting units add: what a wish is solved with.
     """
 
     design: Design
@@ -53,6 +55,7 @@ class Prediction:
     exact_convergence_bins: np.ndarray | None
     validity: dict
     measured_covariance: np.ndarray | None = None
+    scatter_covariance: np.ndarray | None = None
 
     @property
     def best_covariance(self) -> np.ndarray:
@@ -80,6 +83,8 @@ class Prediction:
             found = self.measured_covariance[index]
             ratio = np.diagonal(found) / np.diagonal(closed.error_covariance[index])
             measured = {"error_covariance_measured": found, "measured_over_closed_form": ratio}
+        if self.scatter_covariance is not None:
+            measured["error_covariance_scatter"] = self.scatter_covariance[index]
         return {
             "unit": self.design.names[index],
             "learning_rate": closed.rate[index],
@@ -152,8 +157,12 @@ def predict(
         covariance = periodic.error_covariance
         exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance)
     trust = validity(design, closed, covariance)
-    measured = None if scores is None else scores.error_covariance(closed)
+    measured = scatter = None
+    if scores is not None:
+        measured = scatter = scores.error_covariance(closed)
+        if scores.drifting.any():
+            scatter = scores.error_covariance(closed, scatter=True)
     return Prediction(
         design, threshold, initial_covariance, closed, steady_state(plain, rate), bins, covariance, exact_bins, trust,
-        measured,
+        measured, scatter,
     )  # fmt: skip

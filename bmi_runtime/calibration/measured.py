@@ -18,13 +18,15 @@ changes little at fast rates, and at slow ones it leaves out correlations that t
 scatter. Below `LEAST_MEMORIES` of a mode in the pilot, the inflation is that of the slowest memory that it shows.
 
 **Drift.** A unit whose scores stay correlated over minutes has changed. Its weights follow, which the covariance above
-counts as scatter, as anybody would who looks at them. A wish is solved with the scatter alone (`scatter=True`): such a
-unit gets the inflation of the others.
+counts as scatter, as anybody would who looks at them. A wish is solved with the scatter alone (`scatter=True`): of such
+a unit, the scores left by the best weights of every `STRETCH_S` (one Newton step from those of the whole pilot) say how
+much it scatters, with what so short a stretch hides put back.
 
 **Shrinkage.** Each unit's inflation over the closed form is drawn, in the logarithm, toward that of the other units,
 the more the fewer memories of a mode the pilot holds and the less units differ (empirical Bayes, variance between units
 by the method of Paule and Mandel 1982). White scores would give a relative sampling variance of 2 / (k T); taken as
-four times smaller it does better on recordings, whose units differ for good.
+four times smaller it does better on the same bins, whose chance is in them as well. Intervals, which are about other
+bins, take the whole.
 
 **The averaging.** At fast rates a filter's gain rises and falls within a reach, and the scores with it. The ratio of
 the scatter through the actual gains to that through the averaged ones, driven by the same scores, is applied last.
@@ -42,7 +44,9 @@ from bmi_runtime.calibration.pilot import PilotFit
 
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
 LEAST_MEMORIES = 3.0  # of a mode within the pilot: below, a slower rate inherits the inflation of this one
-NOISE = 0.5  # sampling variance of a mode's estimate, relative, times k T; of 0.5, 1 and 2 the best on recordings
+NOISE = 0.5  # what shrinkage takes for SAMPLING; of 0.5, 1 and 2 the best on recordings
+SAMPLING = 2.0  # variance of a mode's estimate, relative, times k T (of white scores; derived)
+STRETCH_S = 60.0  # within which a drifting unit's scatter is told from its changes
 DRIFT_MEMORIES = 6.0  # of the slow memory within the pilot, that drift is looked for at
 DRIFT_RATIOS = ((15.0, 4.0), (1.5, 10.0))  # memory (s), and how much that one's inflation exceeds this one's then
 SHORTEST_S = 240.0  # pilots in which drift is looked for
@@ -108,8 +112,7 @@ class MeasuredScores:
         ----------
         state : SteadyState
         scatter : bool
-            Give drifting units (:attr:`drifting`), whose scatter cannot be told from their changes, the inflation of
-            the others.
+            Of drifting units (:attr:`drifting`), leave out what their changes add.
         """
         memories = state.gain * self.bins
         gain = np.clip(np.maximum(state.gain, LEAST_MEMORIES / self.bins), 0.0, 1.0)
@@ -117,24 +120,24 @@ class MeasuredScores:
         p, k = state.filter_variance, state.gain
         in_modes = p[:, :, None] * p[:, None, :] * sums / _both(k)
         closed = p / (2.0 - k)
-        found = np.maximum(np.diagonal(in_modes, axis1=1, axis2=2), 1e-6 * closed)
-        log_ratio = np.log(found / closed)
-        noise = np.log1p(NOISE / (gain * self.bins))
-        steady = ~self.drifting if scatter and not self.drifting.all() else np.ones(len(k), dtype=bool)
-        shrunk, uncertainty = _shrunk(log_ratio, noise, steady)
+        log_ratio = np.log(np.maximum(np.diagonal(in_modes, axis1=1, axis2=2) / closed, 1e-6))
+        noise, x = np.log1p(NOISE / (gain * self.bins)), log_ratio
+        if scatter:
+            x = np.where(self.drifting[:, None], np.log(self._ratio_within(state)), x)
+        shrunk, uncertainty = _shrunk(x, noise, np.log1p(SAMPLING / (gain * self.bins)))
         return Inflation(in_modes, log_ratio, noise, shrunk, uncertainty, memories)
 
     def block_inflation(self, bins: float) -> np.ndarray:
         """Return the variance of the scores' sum over a block over the model's, in every mode, (units, d).
 
-        Shrunk toward the other units', as :meth:`inflation`; drifting units get that of the others. A block of which
-        the pilot holds fewer than `LEAST_MEMORIES` inherits the inflation of the longest that it shows.
+        Shrunk toward the other units', as :meth:`inflation`, without what drift adds. A block of which the pilot holds
+        fewer than `LEAST_MEMORIES` inherits the inflation of the longest that it shows.
         """
         gain = np.full_like(self.info.eigenvalues, min(max(2.0 / bins, LEAST_MEMORIES / self.bins), 1.0))
         found = np.diagonal(self._lagged(gain), axis1=1, axis2=2) / self.info.eigenvalues
-        steady = ~self.drifting if not self.drifting.all() else np.ones(len(found), dtype=bool)
+        found = np.where(self.drifting[:, None], self._within(gain) / self.info.eigenvalues, found)
         noise = np.log1p(NOISE / (gain * self.bins))
-        return np.exp(_shrunk(np.log(np.maximum(found, 1e-6)), noise, steady)[0])
+        return np.exp(_shrunk(np.log(np.maximum(found, 1e-6)), noise, noise)[0])
 
     @functools.cached_property
     def drifting(self) -> np.ndarray:
@@ -159,7 +162,7 @@ class MeasuredScores:
         averaging : bool
             Whether to apply what the averaging over bins leaves out (one or two passes over the pilot).
         scatter : bool
-            Give drifting units the inflation of the others.
+            Of drifting units, leave out what their changes add.
         """
         found = self.inflation(state, scatter)
         stretch = np.exp(0.5 * (found.shrunk - found.log_ratio))
@@ -230,19 +233,55 @@ class MeasuredScores:
 
     def _lagged(self, gain: np.ndarray) -> np.ndarray:
         """Return the sum over lags in every mode, what the pilot's length hides put back, (units, d, d)."""
-        from bmi_runtime.kernels.scores import lagged_products
-
-        units, d = gain.shape
-        block = int(max(1, BLOCK_GAIN / gain.max()))
-        out, kept = np.empty((units, d, d)), 1.0 - gain
-        directions = np.ascontiguousarray(self.info.directions)
+        out = np.empty((*gain.shape, gain.shape[1]))
         for some, regressors in self.pilot.alike():
-            lagged_products(
-                regressors, self.innovation[some], directions[some], kept[some], min(block, self.bins), np.zeros(d),
-                np.zeros(d), out[some],
-            )  # fmt: skip
+            out[some] = self._sums(regressors, self.innovation[some], some, gain)
         seen = np.sqrt(_left(gain * self.bins) / _left(gain * self.session_bins))
         return out / (seen[:, :, None] * seen[:, None, :])
+
+    def _sums(self, regressors: np.ndarray, innovation: np.ndarray, some, gain: np.ndarray) -> np.ndarray:
+        """Return the sum over lags of some units' scores, as they are, (units, d, d)."""
+        from bmi_runtime.kernels.scores import lagged_products
+
+        chosen, d = gain[some], gain.shape[1]
+        block, out = int(max(1, BLOCK_GAIN / gain.max())), np.empty((*chosen.shape, d))
+        lagged_products(
+            regressors, innovation, np.ascontiguousarray(self.info.directions[some]), 1.0 - chosen,
+            min(block, len(regressors)), np.zeros(d), np.zeros(d), out,
+        )  # fmt: skip
+        return out
+
+    def _ratio_within(self, state: SteadyState) -> np.ndarray:
+        """Return the inflation of drifting units by what they do within stretches, (units, d); 1 for the others."""
+        return self._within(state.gain) / self.info.eigenvalues
+
+    def _within(self, gain: np.ndarray) -> np.ndarray:
+        """Return every mode's sum over lags within stretches of `STRETCH_S`, of drifting units, (units, d).
+
+        A stretch's own best weights are taken off, one Newton step away, and what that hides is put back. The others
+        have the information's eigenvalue, the sum of white scores.
+        """
+        stretches = max(int(self.bins * self.design.bin_s / STRETCH_S), 1)
+        edges = np.linspace(0, self.bins, stretches + 1).astype(int)
+        gain = np.minimum(np.maximum(gain, LEAST_MEMORIES * stretches / self.bins), 1.0)
+        out = self.info.eigenvalues.copy()
+        for group, regressors in self.pilot.alike():
+            some = np.arange(self.design.units)[group]
+            some = some[self.drifting[some]]
+            if not some.size:
+                continue
+            gains, total = self._gains[some], np.zeros((len(some), gain.shape[1]))
+            for rows in map(slice, edges[:-1], edges[1:]):
+                u = np.ascontiguousarray(regressors[rows])
+                weight = self._scale[some] * np.exp(u @ gains.T)
+                x = self.innovation[some, rows]
+                curvature = np.einsum("ti,tn,tj->nij", u, weight, u)
+                step = np.linalg.pinv(curvature, hermitian=True) @ (x @ u)[:, :, None]
+                left = np.ascontiguousarray(x - weight.T * (step[:, :, 0] @ u.T))
+                sums = self._sums(u, left, some, gain)
+                total += len(u) * np.diagonal(sums, axis1=1, axis2=2)
+            out[some] = total / self.bins / _left(gain[some] * self.bins / stretches)
+        return out
 
 
 def _both(k: np.ndarray) -> np.ndarray:
@@ -256,27 +295,27 @@ def _left(x: np.ndarray) -> np.ndarray:
     return np.maximum(1.0 - 2.0 / x * (1.0 + np.expm1(-x) / x), 1e-9)
 
 
-def _shrunk(values: np.ndarray, noise: np.ndarray, steady: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shrunk(values: np.ndarray, noise: np.ndarray, sampling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Draw every column of values toward its mean over units; return the result and its standard error.
 
     Normal values around a common mean with an unknown variance between units, found so that the weighted squares equal
     their degrees of freedom (Paule and Mandel 1982). The logarithm of a variance is low by half of its sampling
-    variance on average, which is added. Units that are not `steady` get the mean.
+    variance on average, which is added. The standard error is for `sampling`, which may be larger than the `noise` by
+    which values are drawn.
     """
     units, columns = values.shape
     centred = values + 0.5 * noise
     if units < 2:
-        return centred, np.sqrt(noise)
+        return centred, np.sqrt(sampling)
     out, error = np.empty_like(values), np.empty_like(values)
     for column in range(columns):
-        x, v = centred[steady, column], noise[steady, column]
+        x, v = centred[:, column], noise[:, column]
         between = _between(x, v)
         weight = 1.0 / (v + between)
         mean = (weight * x).sum() / weight.sum()
         own = between / (between + v)
-        out[:, column], error[:, column] = mean, np.sqrt(between + 1.0 / weight.sum())
-        out[steady, column] = mean + own * (x - mean)
-        error[steady, column] = np.sqrt(own * v + (1.0 - own) ** 2 / weight.sum())
+        out[:, column] = mean + own * (x - mean)
+        error[:, column] = np.sqrt(own**2 * sampling[:, column] + (1.0 - own) ** 2 * (between + 1.0 / weight.sum()))
     return out, error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bmi_runtime.calibration.decodable import gain_covariance, why_not_steered
 from bmi_runtime.calibration.pilot import Pilot, PilotFit
 
 SLOWEST_RMS, FAST_RMS = 0.01, 5.0  # dm/s along an axis: 1 mm/s, and 0.5 m/s
@@ -19,6 +20,7 @@ EXPECTED = 30.0  # spikes whose absence is no chance, even for units far from Po
 SILENT_SHARE, SILENT_S = 0.05, 5.0  # of a pilot, or time, that a silence lasts before it is one
 FEW_FOLLOW = 0.1  # of the units: fewer would follow movements that are not theirs
 FOLLOWS_P = 0.01
+LEAST_TO_JUDGE = 4  # units, of which one may seem to follow
 NAMED = 5
 
 
@@ -184,13 +186,13 @@ def _untuned(fit: PilotFit) -> list[str]:
 
     moving = slice(1, 1 + fit.pilot.states.shape[1])  # what a unit's own past says does not follow the movement
     gains = fit.design.weights[:, moving]
-    inverse = np.linalg.pinv(fit.curvature.sum(axis=0), hermitian=True)
-    spread = np.einsum("bni,bnj->nij", fit.score, fit.score)
-    covariance = (inverse @ spread @ inverse)[:, moving, moving]
+    covariance = gain_covariance(fit)[:, moving, moving]
     wald = np.einsum("ni,nij,nj->n", gains, np.linalg.pinv(covariance, hermitian=True), gains)
     follow = int((chi2.sf(wald, gains.shape[1]) < FOLLOWS_P).sum())
-    if follow > max(1, FEW_FOLLOW * len(gains)):
-        return []
+    by_chance = 1 if len(gains) >= LEAST_TO_JUDGE else 0
+    if follow > max(by_chance, FEW_FOLLOW * len(gains)):
+        why = why_not_steered(fit)
+        return [f"{why}; no cursor can be steered that way"] if why else []
     return [
         f"{_plural(follow, 'unit')} of {len(gains)} follow the velocity beyond chance: nothing can be decoded from "
         "such a pilot (were units and movement recorded in step?)"

@@ -31,6 +31,8 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.paths import intended_path
 
 BURN_S, MOST_BURN = 20.0, 0.2  # the first bins are read with weights that were fitted to them
+SLOPES = 0.25, 2.0  # of the information, that the slope of what weights predict is kept within
+LEAST_INFORMATION = 1e-6  # of the strongest direction's
 FASTEST = 0.999  # quantile of speeds beyond which nothing is extrapolated
 
 
@@ -120,11 +122,14 @@ class PilotReader:
         squares = (self.intended**2).sum(axis=1)
         largest = float(np.quantile(squares, FASTEST))
         maps = np.zeros((6, axes, axes + 1))
-        # what moving weights do to the reading they do to its prediction, too: only the difference counts
-        steady = reading - predicted + _split(cubic(self.intended, largest), predicted, maps[2:4])
         basis = np.column_stack([np.ones(len(squares)), np.minimum(squares, largest)])
         both = np.linalg.lstsq(basis, information.reshape(-1, axes * axes), rcond=None)[0]
         maps[4:, :, :axes] = both.reshape(2, axes, axes)
+        regressors = cubic(self.intended, largest)
+        _split(regressors, predicted, maps[2:4])
+        consistent(maps[2:], largest)
+        # what moving weights do to the reading they do to its prediction, too: only the difference counts
+        steady = reading - predicted + _mapped(regressors, maps[2:4])
         return steady, maps, largest
 
     def _subject_side(self, reading, maps, largest, aim: Aim) -> Readings:
@@ -170,10 +175,44 @@ class PilotReader:
         return path[self.screen.usable]
 
 
+def consistent(maps: np.ndarray, largest: float) -> None:
+    """Hold fitted maps F, F', A, B (4, axes, axes + 1) to what the prediction of any units obeys, in place.
+
+    The information is a sum of g g' lambda, which is positive, and it is the slope of the prediction sum_i g_i
+    lambda_i(v), which is therefore symmetric and rises (derived). Where few units, or one that outweighs all others,
+    leave a direction in which F is what chance left, a prediction that falls with the velocity would drive the
+    simulated decoder away without a bound. So F, and F + F' L at the largest squared speed L, are kept within `SLOPES`
+    of the information there: the mean slope from rest on lies between a third of the information (all of it grown with
+    the squared speed) and the whole, and twice as far a step of the decoder no longer comes nearer.
+    """
+    matrices = maps[:, :, :-1]
+    slopes, informations = matrices[:2], matrices[2:]
+    rest, fast = (_held(slopes[0] + x * slopes[1], informations[0] + x * informations[1]) for x in (0.0, largest))
+    slopes[0], informations[0] = rest
+    if largest > 0.0:
+        slopes[1], informations[1] = ((at - from_) / largest for at, from_ in zip(fast, rest, strict=True))
+
+
+def _held(slope: np.ndarray, information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a slope and an information (axes, axes) that agree with each other."""
+    values, vectors = np.linalg.eigh(0.5 * (information + information.T))
+    values = np.maximum(values, LEAST_INFORMATION * max(values[-1], 1e-300))
+    root = np.sqrt(values)
+    relative = vectors.T @ (0.5 * (slope + slope.T)) @ vectors / np.outer(root, root)
+    shares, across = np.linalg.eigh(relative)
+    kept = across @ np.diag(np.clip(shares, *SLOPES)) @ across.T
+    return vectors @ (kept * np.outer(root, root)) @ vectors.T, (vectors * values) @ vectors.T
+
+
 def _split(regressors: np.ndarray, values: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """Write the least-squares map of values into (2, axes, axes + 1), return what it predicts."""
     axes = values.shape[1]
     weights = np.linalg.lstsq(regressors, values, rcond=None)[0]
     maps[0, :, :axes], maps[1, :, :axes] = weights[:axes].T, weights[axes : 2 * axes].T
     maps[0, :, axes] = weights[-1]
-    return regressors @ weights
+    return _mapped(regressors, maps)
+
+
+def _mapped(regressors: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Return what a map (2, axes, axes + 1) makes of the regressors of a reading, (bins, axes)."""
+    return regressors @ np.vstack([maps[0, :, :-1].T, maps[1, :, :-1].T, maps[0, :, -1:].T])

@@ -271,7 +271,7 @@ def _outcomes(scores, fit, options):
     if scores is None:
         return None
     config = options["session"]
-    if why := _why_no_outcomes(fit.pilot, config):
+    if why := _why_no_outcomes(fit, config):
         asked = [name for name in TASK_WISHES if options[name] is not None]
         if asked:
             raise BadInput(f"--{asked[0].replace('_', '-')} has no answer here: {why}")
@@ -284,13 +284,15 @@ def _outcomes(scores, fit, options):
     return Outcomes(scores, config, load_screen(str(options["pilot"]), fit.pilot.usable))
 
 
-def _why_no_outcomes(pilot, config) -> str:
+def _why_no_outcomes(fit, config) -> str:
     """Return why nothing is said of decoding and the task, or nothing where something is."""
+    from bmi_runtime.calibration.decodable import why_not_steered
+
     if config is not None and config.session.features and config.session.units:
         return "in a mixed session units and features are decoded together, and a pilot is one block of them"
-    if pilot.velocity.start == pilot.velocity.stop:
+    if fit.pilot.velocity.start == fit.pilot.velocity.stop:
         return "these units depend on the position, not on the velocity that is decoded"
-    return ""
+    return why_not_steered(fit)
 
 
 def _task_rate(design, outcomes, options):
@@ -339,6 +341,7 @@ def _pilot(fit, scores, options, rate) -> dict:
     import numpy as np
 
     from bmi_runtime.calibration.closed_form import convergence_bins, initial_in_modes, steady_state
+    from bmi_runtime.calibration.decodable import directions
     from bmi_runtime.calibration.inverse import answer_wish
     from bmi_runtime.calibration.pilot_remarks import remarks
 
@@ -378,6 +381,7 @@ def _pilot(fit, scores, options, rate) -> dict:
         "drifting": [name for name, moves in zip(design.names, scores.drifting, strict=True) if moves],
         "memories": found.memories.min(axis=1),
         "score_dispersion": scores.dispersion(),
+        "velocity_told": [{"direction": told.direction, "seconds": told.seconds} for told in directions(fit)],
         "error_factor_low": low,
         "error_factor_high": high,
         "set_aside": dict(pilot.set_aside),

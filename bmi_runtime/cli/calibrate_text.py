@@ -34,7 +34,7 @@ def summary(prediction, found, method, result, all_units: bool) -> str:
         _what_it_does(prediction) + _expected(result.get("expected")),
         _table(prediction, all_units),
         _validity(prediction, method),
-        _pilot(result.get("pilot")),
+        _pilot(result.get("pilot")) + _drifting(prediction, found, result.get("pilot")),
         block_text(result),
         drift_text(result.get("drift_between_pilots")),
         dial_text(result.get("dials")),
@@ -165,12 +165,23 @@ def _pilot(pilot) -> str:
             f"taken from the longest memory that it shows"
         )
     lines += pilot["remarks"]
-    if pilot["drifting"]:
-        names = ", ".join(pilot["drifting"][:FEW]) + (" ..." if len(pilot["drifting"]) > FEW else "")
-        lines.append(
-            f"{len(pilot['drifting'])} units drift ({names}): their weights follow, which a wish does not count as "
-            f"error"
-        )
     lines.append("90 % intervals that the pilot's length leaves:")
     lines += [f"  {PILOT_NAMES[key]}: {low:.3g} to {high:.3g}" for key, (low, high) in pilot["intervals"].items()]
     return "\n".join(lines)
+
+
+def _drifting(prediction, found, pilot) -> str:
+    """Return which units changed during the pilot, and what a wish leaves out of account for them."""
+    import numpy as np
+
+    if pilot is None or not pilot["drifting"]:
+        return ""
+    names = ", ".join(pilot["drifting"][:FEW]) + (" ..." if len(pilot["drifting"]) > FEW else "")
+    some = [prediction.design.names.index(name) for name in pilot["drifting"]]
+    largest = np.linalg.eigvalsh(prediction.measured_covariance[some])[:, -1].max()
+    alone = np.linalg.eigvalsh(prediction.scatter_covariance[some])[:, -1].max()
+    wish = "" if found is None else "; the wish counts the scatter alone"
+    return (
+        f"\n{len(some)} units changed during the pilot ({names}): their weights follow, and move with an sd of up to "
+        f"{largest**0.5:.3g}, of which scatter is {alone**0.5:.3g}{wish}"
+    )

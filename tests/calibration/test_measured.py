@@ -144,6 +144,46 @@ def test_a_unit_that_changes_is_told_from_one_that_scatters():
     assert total[4] > 5 * scores.largest_scatter(state)[4]
 
 
+@pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
+def test_a_unit_that_changes_keeps_the_scatter_that_it_would_have_standing_still(likelihood):
+    """Its own, which is not that of the others: it fluctuates three times as strongly as they do."""
+    pilot, _ = correlated_pilot(8, 10, 12_000, likelihood, 0.2)
+    restless, _ = correlated_pilot(8, 10, 12_000, likelihood, 0.8)
+    still = pilot.counts.copy()
+    still[:, 4] = restless.counts[:, 4]
+    if likelihood == "gaussian":
+        still[:, 4] += 2.0 * wandering(np.random.default_rng(1), 12_000, 1, 8)[:, 0]
+    changed = still.copy()
+    changed[6000:, 4] = 3 * changed[6000:, 4] if likelihood == "poisson" else changed[6000:, 4] + 6.0
+    alone, with_change = (
+        MeasuredScores(fit_pilot(Pilot(counts, pilot.states, BIN_S, likelihood))) for counts in (still, changed)
+    )
+    assert with_change.drifting[4] and not alone.drifting.any()
+    rate = 1e-5
+    found = with_change.inflation(with_change.at(rate), scatter=True).shrunk[4]
+    wanted = alone.inflation(alone.at(rate)).shrunk[4]
+    if likelihood == "poisson":
+        others = np.delete(alone.inflation(alone.at(rate)).shrunk, 4, axis=0).mean()
+        assert found.mean() > 0.5 * (others + wanted.mean())
+    else:  # the change is in the noise variance, which the inflation is relative to
+        relative = np.log(with_change.design.noise[4] / alone.design.noise[4])
+        assert found.mean() + relative == pytest.approx(wanted.mean(), abs=0.4)
+
+
+def test_intervals_are_those_of_other_minutes_of_the_same_session():
+    """The measured inflation of one part of stationary units lies within the interval that another part gives."""
+    whole, _ = correlated_pilot(11, 40, 32_000)
+    parts = [
+        MeasuredScores(fit_pilot(Pilot(whole.counts[rows], whole.states[rows], BIN_S, "poisson")))
+        for rows in (slice(0, 4_000), slice(4_000, None))
+    ]
+    for rate in (1e-6, 1e-5, 1e-4):
+        low, high = parts[0].interval(parts[0].at(rate))
+        covariance = [np.trace(part.error_covariance(part.at(rate)), axis1=1, axis2=2) for part in parts]
+        ratio = covariance[1] / covariance[0]
+        assert np.mean((low < ratio) & (ratio < high)) > 0.85
+
+
 def pilot_file(path, counts, velocity, bin_s=BIN_S):
     np.savez(path, counts=counts, bin_s=bin_s, velocity=velocity)
     return path

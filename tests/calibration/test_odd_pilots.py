@@ -1,12 +1,22 @@
 """Pilots that are odd in one way: the way is named, and what can be said is said."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.signal import lfilter
 
+from bmi_runtime.calibration.decodable import directions
+from bmi_runtime.calibration.measured import MeasuredScores
+from bmi_runtime.calibration.outcomes import Outcomes
+from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.pilot_remarks import remarks
 from bmi_runtime.calibration.screening import fit_usable
+from bmi_runtime.cli.calibrate import calibrate
+from bmi_runtime.config import load
 from bmi_runtime.errors import BadInput
 
 BIN_S, BINS, UNITS = 0.05, 4000, 8
@@ -106,3 +116,50 @@ def test_an_axis_that_is_hardly_moved_along_is_refused_by_name(tmp_path):
     velocity[:, 1] *= 1e-3
     with pytest.raises(BadInput, match="hardly moves along axis 1"):
         told(tmp_path, counts, velocity)
+
+
+def tuned(angles, rates_hz, depths, bin_s=BIN_S, seed=1, bins=BINS):
+    """Return a pilot of units with these preferred directions, states in dm/s."""
+    rng = np.random.default_rng(seed)
+    keep = np.exp(-bin_s / 0.6)
+    state = lfilter([1.0], [1.0, -keep], rng.standard_normal((bins, 2)) * np.sqrt(1 - keep**2), axis=0)
+    gains = np.array(depths)[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    return Pilot(rng.poisson(np.array(rates_hz) * bin_s * np.exp(state @ gains.T)), state, bin_s, "poisson")
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
+@pytest.mark.parametrize("angles", [[0.3], [0.3] * 6, [0.3] * 3 + [0.3 + np.pi] * 3])
+def test_a_direction_that_no_unit_tells_is_named_and_nothing_is_promised_of_steering(tmp_path, angles, likelihood):
+    pilot = tuned(angles, [20.0] * len(angles), [0.5] * len(angles))
+    if likelihood == "gaussian":
+        pilot = replace(pilot, counts=np.sqrt(pilot.counts), likelihood="gaussian")
+    told_of = directions(fit_usable(pilot))
+    assert [told.decodable for told in told_of] == [True, False]
+    assert abs(told_of[1].direction @ [np.sin(0.3), -np.cos(0.3)]) > 0.98
+    np.savez(tmp_path / "p.npz", counts=pilot.counts, bin_s=BIN_S, velocity=pilot.states / 10)
+    done = CliRunner().invoke(calibrate, ["--from", str(tmp_path / "p.npz"), "--learning-rate", "1e-5", "--json"])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert "expected" not in answer and "dials" not in answer
+    assert any("nothing of velocities along" in remark for remark in answer["pilot"]["remarks"])
+    refused = CliRunner().invoke(calibrate, ["--from", str(tmp_path / "p.npz"), "--max-velocity-error", "5"])
+    assert refused.exit_code == 2 or isinstance(refused.exception, BadInput)
+
+
+@pytest.mark.parametrize("angles", [[0.3, 2.0], [0.0, 2.0, 4.0]])
+def test_few_units_that_tell_both_axes_are_decoded(angles):
+    fit = fit_usable(tuned(angles, [20.0] * len(angles), [0.5] * len(angles)))
+    assert all(told.decodable for told in directions(fit))
+    assert remarks(fit) == []
+
+
+@pytest.mark.parametrize(("depth", "rate"), [(1.0, 1e-6), (1.0, 1e-4), (0.0, 1e-6), (0.0, 1e-4)])
+def test_a_unit_of_300_hz_beside_two_slow_ones_does_not_drive_the_cursor_away(depth, rate):
+    """Fitted to what chance leaves along the weak direction, the prediction fell and the simulated decoder ran off."""
+    pilot = tuned([0.0, 2.0, 4.0], [300.0, 10.0, 10.0], [depth, 0.35, 0.35], 0.005, 2, 24_000)
+    outcomes = Outcomes(MeasuredScores(fit_usable(pilot)), load())
+    pace = outcomes.at(rate)
+    assert 0.02 < pace.velocity_error_m_s < 1.0
+    slope, growing, rest, more = outcomes.reader.at(rate).maps[2:, :, :-1]
+    for at in (0.0, outcomes.reader.at(rate).largest):
+        assert np.linalg.eigvalsh(rest + at * more).min() > 0
+        assert np.linalg.eigvals(slope + at * growing).real.min() > 0
