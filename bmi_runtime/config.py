@@ -189,7 +189,7 @@ def override(data: dict, text: str) -> None:
     """Set one ``section.key=value`` in a nested dictionary."""
     key, equals, _ = text.partition("=")
     if not equals or ("." not in key and key.strip() not in TABLES):
-        raise BadInput(f"--set wants section.key=value, got '{text}'")
+        raise BadInput(f"--set needs section.key=value, got '{text}'")
     *parents, last = key.strip().split(".")
     for parent in parents:
         data = data.setdefault(parent, {})

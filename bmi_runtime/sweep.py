@@ -52,7 +52,7 @@ def grid_values(text: str) -> tuple[str, list[str]]:
     """
     key, equals, body = text.partition("=")
     if not equals or not key or not body:
-        raise BadInput(f"--grid wants KEY=V1,V2 or KEY=logspace(1e-7,1e-3,5), got '{text}'")
+        raise BadInput(f"--grid takes KEY=V1,V2 or KEY=logspace(1e-7,1e-3,5), got '{text}'")
     called = _CALL.match(body)
     if not called:
         return key, body.split(",")
@@ -75,7 +75,7 @@ def random_draw(text: str) -> tuple[str, Callable[[np.random.Generator], str]]:
     """
     key, equals, body = text.partition("=")
     if not equals or not key or not body:
-        raise BadInput(f"--random wants KEY=loguniform(1e-7,1e-3) or KEY=V1,V2, got '{text}'")
+        raise BadInput(f"--random takes KEY=loguniform(1e-7,1e-3) or KEY=V1,V2, got '{text}'")
     called = _CALL.match(body)
     if not called:
         choices = body.split(",")

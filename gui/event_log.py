@@ -198,7 +198,7 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "realtime": (
         "data",
         "warning",
-        lambda m: f"Not all of the real-time settings could be had: {', '.join(map(str, m.get('missing', ())))}",
+        lambda m: f"Not all real-time settings were granted; missing: {', '.join(map(str, m.get('missing', ())))}",
     ),
     "learning-rate": (
         "command",

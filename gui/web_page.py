@@ -117,7 +117,7 @@ def parsed(address: str, keys: str) -> tuple[str, int]:
         number = int(port)
     except ValueError:
         raise BadInput(
-            f"--browser wants HOST:PORT with a numeric host, for example 127.0.0.1:8580, got '{address}'"
+            f"--browser takes HOST:PORT with a numeric host, for example 127.0.0.1:8580, got '{address}'"
         ) from None
     if not 0 <= number < 65536:
         raise BadInput(f"--browser: a port lies between 0 and 65535, got {number}")

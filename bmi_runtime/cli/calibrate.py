@@ -193,7 +193,7 @@ def _take_own_rate(options) -> None:
     adapter = config.adapter
     rate = adapter.feature_learning_rate if options["features"] else adapter.learning_rate
     if not adapter.enabled or not rate > 0:
-        raise BadInput(f"{options['pilot']} did not adapt; give --learning-rate, or a wish such as --max-error")
+        raise BadInput(f"{options['pilot']} did not adapt; give --learning-rate, or a bound such as --max-error")
     options |= {"learning_rate": rate, "own_rate": True}
     say(f"learning rate {rate:g}: the session's own, for no other was asked for", as_json=True)
 
@@ -275,7 +275,7 @@ def _outcomes(scores, fit, options):
         asked = [name for name in TASK_WISHES if options[name] is not None]
         if asked:
             raise BadInput(f"--{asked[0].replace('_', '-')} has no answer here: {why}")
-        say(f"no decoding error, pace, gain or smoothing is told: {why}", as_json=True)
+        say(f"decoding error, pace, gain and smoothing cannot be calculated: {why}", as_json=True)
         return None
     if config is None:
         return Outcomes(scores, configuration.load())

@@ -71,7 +71,7 @@ def _began_s(path) -> float:
     if str(path).lower().endswith(".mcap"):
         known = (Recording(path).header.get("recording_format") or {}).get("created_unix_ns")
     if not known:
-        raise BadInput(f"{path} does not say when it was recorded; drift is told from recordings of sessions (.mcap)")
+        raise BadInput(f"{path} does not say when it was recorded; drift needs recordings of sessions (.mcap)")
     return known / NANOSECONDS
 
 

@@ -42,7 +42,7 @@ def export(recording, form, out, subject, as_json):
     result |= {"complete": opened.complete, "lost_bytes": opened.lost_bytes, "seconds": time.perf_counter() - begin}
     if missing := result.get("missing_metadata"):
         say(
-            f"not said by the recording, and wanted by archives such as DANDI: {', '.join(missing)}; export again with "
+            f"the recording lacks what archives such as DANDI require: {', '.join(missing)}; export again with "
             "--subject FILE to give them",
             as_json,
         )

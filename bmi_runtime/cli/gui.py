@@ -125,7 +125,7 @@ def _moment(session, at_s):
     from bmi_runtime.session.recording_list import entry
 
     if at_s is not None and not 0.0 <= at_s < 1e9:
-        raise BadInput(f"--at wants seconds of session time, zero or more, got {at_s}")
+        raise BadInput(f"--at takes seconds of session time, zero or more, got {at_s}")
     player = Player(session)
     player.seek(len(player.steps) if at_s is None else round(at_s / player.bin_s))
     return player, player.hello() | {"catalogue": [entry(pathlib.Path(session))]}
@@ -213,7 +213,7 @@ def _pixels(text):
         return None
     width, cross, height = text.lower().partition("x")
     if not (cross and width.isdigit() and height.isdigit() and 50 <= int(width) <= 8000 and 50 <= int(height) <= 8000):
-        raise BadInput(f"--size wants WIDTHxHEIGHT in pixels, for example 1600x1000, got '{size_text(text)}'")
+        raise BadInput(f"--size takes WIDTHxHEIGHT in pixels, for example 1600x1000, got '{size_text(text)}'")
     return int(width), int(height)
 
 

@@ -130,7 +130,7 @@ def _spelled(grids, tried) -> list[Settings]:
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or ("." not in key and key not in configuration.TABLES):
-        raise BadInput(f"--try wants 'section.key=value ...', got '{text}'")
+        raise BadInput(f"--try takes 'section.key=value ...', got '{text}'")
     return key, value
 
 

@@ -78,7 +78,7 @@ class FalconAgent:
         decoded = [decoder.predict(row) for decoder, row in zip(self.decoders, rows, strict=False)]
         size = self._task_config.out_dim
         if decoded and len(decoded[0]) // 2 != size:
-            raise BadInput(f"the decoder gives {len(decoded[0]) // 2} velocities, the task wants {size}")
+            raise BadInput(f"the decoder gives {len(decoded[0]) // 2} velocities, the task needs {size}")
         return np.array([answer[-size:] for answer in decoded])
 
     def observe(self, neural_observations: np.ndarray) -> None:

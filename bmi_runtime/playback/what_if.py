@@ -30,7 +30,7 @@ def split_begin(settings: Sequence[str]) -> tuple[list[str], float]:
     try:
         return kept, float(begins[-1].partition("=")[2]) if begins else 0.0
     except ValueError:
-        raise BadInput(f"{BEGIN} wants seconds of the recording, got '{begins[-1]}'") from None
+        raise BadInput(f"{BEGIN} takes seconds of the recording, got '{begins[-1]}'") from None
 
 
 class WhatIf:

@@ -60,7 +60,7 @@ class StateConfig(Section):
 
     axes: tuple[str, ...] = Field(("x", "y"), description="names of 1 to 8 continuous axes")
     click: bool = Field(False, description="decode a click beside the movement: idle, move, click")
-    click_threshold: float = Field(0.95, gt=0.5, lt=1.0, description="posterior at which a click is told")
+    click_threshold: float = Field(0.95, gt=0.5, lt=1.0, description="posterior at which a click is decoded")
     units: tuple[str, ...] = Field((), description="of each axis' position; empty: metres")
 
     @pydantic.model_validator(mode="after")

@@ -83,7 +83,7 @@ class DecoderStage:
         if model.features and section.kind not in OWN:
             raise BadInput(
                 f"decoder.kind = '{section.kind}' decodes spiking units alone; a session with features beside them "
-                f"wants {' or '.join(OWN)}"
+                f"needs {' or '.join(OWN)}"
             )
         history = {"history": self._history.traces} if self._history else {}
         return make_decoder(decoder_class(section.kind), section, model, **history)

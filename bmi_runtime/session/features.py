@@ -34,7 +34,7 @@ class FeatureBlock:
         n = config.session.features
         if model.n_units != n or model.likelihood != "gaussian":
             raise BadInput(
-                f"the encoding model has {model.n_units} {model.likelihood} features, the configuration wants {n} "
+                f"the encoding model has {model.n_units} {model.likelihood} features, the configuration asks for {n} "
                 "gaussian ones (session.features)"
             )
         self.model = model

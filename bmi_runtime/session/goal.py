@@ -269,7 +269,7 @@ class Goal:
     def prepare_trial(self, what: str) -> str:
         """Check that a trial can be told to begin or to end; raise `BadInput` when not."""
         if what not in ("begin", "end"):
-            raise BadInput(f"task.trial wants 'begin' or 'end', got {shown(what)}")
+            raise BadInput(f"task.trial must be 'begin' or 'end', got {shown(what)}")
         if not isinstance(self.task, ReachTask):
             raise BadInput(f"the task '{self.task_kind}' cannot be told when a trial begins or ends")
         return what

@@ -45,7 +45,7 @@ def parsed_left_out(text: str, n: int) -> np.ndarray:
     try:
         units = [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise BadInput(f"session.left_out wants numbers of units with commas, got '{text[:40]}'") from None
+        raise BadInput(f"session.left_out must be unit numbers with commas between, got '{text[:40]}'") from None
     return checked_left_out(units, n)
 
 

@@ -32,7 +32,7 @@ class LearnerWatch:
         number = isinstance(within_s, int | float) and not isinstance(within_s, bool)
         if not (number and 0.0 <= within_s <= LONGEST_SILENCE_S):
             raise BadInput(
-                f"learner wants the seconds within which it will be heard of again, up to {LONGEST_SILENCE_S:g}, 0 at "
+                f"learner takes the seconds within which it will be heard of again, up to {LONGEST_SILENCE_S:g}, 0 at "
                 f"its end; got {shown(within_s)}"
             )
         before, self._due_ns = self._due_ns, now_ns + round(1e9 * within_s) if within_s else 0

@@ -244,7 +244,7 @@ def decoder_kinds(session: Session) -> list[str]:
 def why_these_kinds(likelihood: str) -> str:
     """Return in one sentence why only these kinds are offered."""
     other = {"poisson": "gaussian", "gaussian": "poisson"}[likelihood]
-    return f"the units are {likelihood}; {FILTER_OF[other]} wants {other} ones"
+    return f"the units are {likelihood}; {FILTER_OF[other]} needs {other} ones"
 
 
 def checked(key: Any, value: Any) -> Any:
@@ -260,14 +260,14 @@ def checked(key: Any, value: Any) -> Any:
         raise BadInput(f"{shown(key)} cannot change during a session; these can: {', '.join(LIVE_PARAMETERS)}")
     if parameter.kind is str:
         if not isinstance(value, str):
-            raise BadInput(f"{key} wants a name, got {shown(value)}")
+            raise BadInput(f"{key} must be a name, got {shown(value)}")
         return value
     if parameter.kind is bool:
         if not isinstance(value, int | float) or value not in (0, 1):
-            raise BadInput(f"{key} wants true or false, got {shown(value)}")
+            raise BadInput(f"{key} must be true or false, got {shown(value)}")
         return bool(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise BadInput(f"{key} wants a number, got {shown(value)}")
+        raise BadInput(f"{key} must be a number, got {shown(value)}")
     number = float(value)
     if not math.isfinite(number) or not parameter.low <= number <= parameter.high:
         raise BadInput(f"{key} must lie between {parameter.low:g} and {parameter.high:g}, got {shown(value)}")

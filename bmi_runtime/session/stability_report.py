@@ -18,7 +18,7 @@ def checked(told: Any) -> dict[str, Any]:
     """Return the verdict with the numbers and texts that are known; raise `BadInput` where there is none."""
     verdict = told.get("verdict") if isinstance(told, dict) else None
     if not any(is_word(verdict, word) for word in VERDICTS):
-        raise BadInput(f"stability is told as a map with a verdict of {', '.join(VERDICTS)}")
+        raise BadInput(f"stability must be a map with a verdict of {', '.join(VERDICTS)}")
     found: dict[str, Any] = {"verdict": verdict}
     for name in NUMBERS:
         value = told.get(name)

@@ -23,7 +23,7 @@ def check_model(config: Config, model: EncodingModel) -> None:
     space = config.space
     if model.n_units != config.session.units or model.likelihood != config.session.likelihood:
         raise BadInput(
-            f"the encoding model has {model.n_units} {model.likelihood} units, the configuration wants "
+            f"the encoding model has {model.n_units} {model.likelihood} units, the configuration asks for "
             f"{config.session.units} {config.session.likelihood} (session.units, session.likelihood)"
         )
     if model.n_axes != space.n_axes:
@@ -34,7 +34,7 @@ def check_model(config: Config, model: EncodingModel) -> None:
     wanted = Regressors.of(config)
     if model.regressors != wanted and (model.regressors.names != wanted.names or "history" in wanted.names):
         raise BadInput(
-            f"the encoding model depends on {', '.join(model.regressors.names)}, the configuration wants "
+            f"the encoding model depends on {', '.join(model.regressors.names)}, the configuration asks for "
             f"{', '.join(config.encoding.regressors)} (encoding.regressors)"
         )
     if bool(model.features) != bool(config.session.features):

@@ -70,7 +70,9 @@ class BlackrockFeed:
             raise BadInput(f"source.options.clock must be ticks or nanoseconds, got {self.clock!r}")
         self.delay_ns = round(1e9 * float(options.get("spike_delay_s", 0.002)))
         if config.continuous:
-            raise BadInput("blackrock brings spikes, this session wants features (session.likelihood = 'gaussian')")
+            raise BadInput(
+                "blackrock brings spikes, this session is set for features (session.likelihood = 'gaussian')"
+            )
         self.instrument = options.get("instrument")
         if self.instrument is not None and (type(self.instrument) is not int or not 0 <= self.instrument < 256):
             raise BadInput(f"source.options.instrument must be a number from 0 as sent, got {self.instrument!r}")

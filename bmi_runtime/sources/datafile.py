@@ -164,7 +164,9 @@ def read_table(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
     chosen = load_mapping(mapping)
     missing = [name for name in chosen.variables if name not in held]
     if missing:
-        raise BadInput(f"{path.name}: the mapping wants {', '.join(missing)}; it is {held.described()}")
+        raise BadInput(
+            f"{path.name}: the mapping names {', '.join(missing)}, which it does not have; it is {held.described()}"
+        )
     return chosen, _mapped(path.name, held, chosen)
 
 

@@ -94,7 +94,7 @@ class _Tables:
             parts = pieces(self.variables, path)
         except KeyError:
             hint = starred(self.variables, path)
-            raise BadInput(f"{self.name}: the mapping wants '{path}', and the file does not have it{hint}") from None
+            raise BadInput(f"{self.name}: the mapping names '{path}', which the file does not have{hint}") from None
         cells = next((part for part in parts if part.dtype == object and part.size), None)
         if cells is not None:
             raise BadInput(
@@ -129,7 +129,7 @@ class _Tables:
         table, lengths = self.joined(str(part.variable), flipped)
         if max(part.columns) >= table.shape[1] or min(part.columns) < 0:
             raise BadInput(
-                f"{self.name}: '{part.variable}' has {table.shape[1]} columns, the mapping wants {list(part.columns)} "
+                f"{self.name}: '{part.variable}' has {table.shape[1]} columns, the mapping names {list(part.columns)} "
                 "(counted from 0); is counts.order right?"
             )
         return self._numbers(part, table[:, list(part.columns)]), lengths
@@ -174,7 +174,7 @@ def _trial_starts(name: str, variables: Mapping[str, Any], path: str, bins: int)
     try:
         whose = np.concatenate([np.ravel(part) for part in pieces(variables, path)])
     except KeyError:
-        raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
+        raise BadInput(f"{name}: the mapping names '{path}', which the file does not have") from None
     if len(whose) != bins:
         raise BadInput(f"{name}: '{path}' has {len(whose)} values for {bins} bins")
     unknown = np.isnan(whose) if whose.dtype.kind == "f" else np.zeros(bins, dtype=bool)

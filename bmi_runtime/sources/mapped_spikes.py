@@ -101,7 +101,7 @@ def _pieces(name, variables, path) -> list[np.ndarray]:
     try:
         return pieces(variables, path)
     except KeyError:
-        raise BadInput(f"{name}: the mapping wants '{path}', and the file does not have it") from None
+        raise BadInput(f"{name}: the mapping names '{path}', which the file does not have") from None
 
 
 def _joined(name, variables, path) -> np.ndarray:
@@ -143,7 +143,7 @@ def _signal(name, table: np.ndarray, time: np.ndarray, part: Kinematics) -> Samp
             f"{name}: '{what}' is {' x '.join(map(str, table.shape))}, and '{part.time}' has {len(times_s)} times"
         )
     if max(columns) >= table.shape[1] or min(columns) < 0:
-        raise BadInput(f"{name}: '{what}' has {table.shape[1]} columns, the mapping wants {columns} (counted from 0)")
+        raise BadInput(f"{name}: '{what}' has {table.shape[1]} columns, the mapping names {columns} (counted from 0)")
     back = np.flatnonzero(np.diff(times_s) < -LONGEST_GAP_S)
     if len(back):
         raise BadInput(

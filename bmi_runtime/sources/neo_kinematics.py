@@ -77,7 +77,7 @@ def _places(path, reader, part: Kinematics) -> list[tuple[int, int]]:
         if len(rows) != 1:
             held = ", ".join(map(str, channels["name"])) or "none"
             what = "no channel" if len(rows) == 0 else f"{len(rows)} channels"
-            raise BadInput(f"{path.name}: {what} of the name '{wanted}' that the mapping wants; it has {held}")
+            raise BadInput(f"{path.name}: {what} of the name '{wanted}', which the mapping names; it has {held}")
         stream = channels["stream_id"][rows[0]]
         inside = np.flatnonzero(channels["stream_id"] == stream)
         places.append(

@@ -86,7 +86,7 @@ def _counts(path, content, series, mapping):
         wanted = mapping.counts.variable
         if wanted not in series:
             raise BadInput(
-                f"{path.name}: there is no series '{wanted}' that the mapping wants; it has {', '.join(series)}"
+                f"{path.name}: there is no series '{wanted}', which the mapping names; it has {', '.join(series)}"
             )
         return wanted, series[wanted]
     if nwb_file.has_units(content):

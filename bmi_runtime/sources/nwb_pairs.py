@@ -228,7 +228,7 @@ def _named(path, series: dict[str, Any], part: Kinematics) -> Pair:
     missing = [name for name in part.places if name not in series]
     if missing:
         held = ", ".join(series) or "none"
-        raise BadInput(f"{path.name}: there is no series '{missing[0]}' that the mapping wants; it has {held}")
+        raise BadInput(f"{path.name}: there is no series '{missing[0]}', which the mapping names; it has {held}")
     if part.variables is not None:
         wide = [name for name in part.variables if series[name].data.ndim > 1 and series[name].data.shape[1] > 1]
         if wide:
@@ -240,7 +240,7 @@ def _named(path, series: dict[str, Any], part: Kinematics) -> Pair:
     number = 1 if item.data.ndim == 1 else item.data.shape[1]
     if max(part.columns) >= number or min(part.columns) < 0:
         raise BadInput(
-            f"{path.name}: '{name}' has {number} column{'s' * (number > 1)}, the mapping wants {list(part.columns)} "
+            f"{path.name}: '{name}' has {number} column{'s' * (number > 1)}, the mapping names {list(part.columns)} "
             "(counted from 0); series of one column each are joined by variables = [...]"
         )
     return Pair(name, tuple((item, column) for column in part.columns))

@@ -88,7 +88,9 @@ class OpenEphysFeed:
         if not isinstance(self.sample_rate_hz, int | float) or not 100 <= self.sample_rate_hz <= 1e6:
             raise BadInput(f"source.options.sample_rate_hz must lie between 100 and 1e6, got {self.sample_rate_hz!r}")
         if config.continuous:
-            raise BadInput("open-ephys brings spikes, this session wants features (session.likelihood = 'gaussian')")
+            raise BadInput(
+                "open-ephys brings spikes, this session is set for features (session.likelihood = 'gaussian')"
+            )
         self.stream = options.get("stream")
         self.sequence = Sequence(plausible_gap=0, first=1)
         self.socket: Any = None

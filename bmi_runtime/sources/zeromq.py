@@ -160,9 +160,11 @@ class ZeroMQFeed:
     def _suits(self, message: wire.WireMessage) -> None:
         """Raise `BadInput` when the message is sound but not for this session."""
         if message.kind == "features" and not self.continuous:
-            raise BadInput("features came, but this session wants spike counts (session.likelihood = 'poisson')")
+            raise BadInput("features came, but this session is set for spike counts (session.likelihood = 'poisson')")
         if message.kind in ("spikes", "counts") and self.continuous:
-            raise BadInput(f"{message.kind} came, but this session wants features (session.likelihood = 'gaussian')")
+            raise BadInput(
+                f"{message.kind} came, but this session is set for features (session.likelihood = 'gaussian')"
+            )
         if message.kinematics is not None and message.kinematics.size != 2 * self.axes:
             raise BadInput(
                 f"'kinematics' has {message.kinematics.size} entries, {2 * self.axes} are expected: positions, then "

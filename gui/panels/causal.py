@@ -33,7 +33,7 @@ class CausalPanel(FilePanel):
         """Refuse effects that are no (sources, targets)."""
         estimate = arrays["estimate"]
         if estimate.ndim != 2 or estimate.size == 0:
-            raise BadInput(f"{name}: estimate has shape {estimate.shape}; this view wants (sources, targets)")
+            raise BadInput(f"{name}: estimate has shape {estimate.shape}; this view needs (sources, targets)")
         shape = estimate.shape
         shapes = dict.fromkeys(("low", "high", "p_values", "discoveries", "standard_error"), shape)
         mismatch(arrays, {**shapes, "connectivity": shape[::-1]}, name)

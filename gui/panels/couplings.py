@@ -30,7 +30,7 @@ class CouplingsPanel(FilePanel):
         """Refuse couplings that are no (targets, sources, lags) of these units."""
         coupling = arrays["coupling"]
         if coupling.ndim != 3 or coupling.shape[0] != coupling.shape[1] or coupling.size == 0:
-            raise BadInput(f"{name}: coupling has shape {coupling.shape}; this view wants (units, units, lags)")
+            raise BadInput(f"{name}: coupling has shape {coupling.shape}; this view needs (units, units, lags)")
         shapes = {"filter_standard_errors": coupling.shape, "unit_names": coupling.shape[:1]}
         mismatch(arrays, shapes, name)
 

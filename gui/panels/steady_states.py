@@ -32,7 +32,7 @@ class SteadyStatesPanel(FilePanel):
         """Refuse states that do not fit each other."""
         states = arrays["state_input_mv"].shape
         if len(states) != 2 or arrays["curve_input_mv"].ndim != 1:
-            raise BadInput(f"{name}: the states have shape {states}; this view wants (states, neurons)")
+            raise BadInput(f"{name}: the states have shape {states}; this view needs (states, neurons)")
         shapes = {"state_rate_hz": states, "state_stable": states[:1]}
         mismatch(arrays, {**shapes, "curve_rate_hz": arrays["curve_input_mv"].shape}, name)
 

@@ -206,7 +206,7 @@ def test_mappings_that_do_not_fit_say_where(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"n": made.counts, "v": 1e3 * made.velocity})
     text = MAPPING.format(velocity="m/s", position="m")
     for change, words in (
-        (('variable = "p"', 'variable = "q.r"'), "the mapping wants 'q.r'"),
+        (('variable = "p"', 'variable = "q.r"'), "the mapping names 'q.r'"),
         (("[bin]", "[bins]"), "bin: field required"),
         (("width_s", "width_ms"), "bin.width_s: field required"),
         (('[position]\nvariable = "p"\nunit = "m"\n', ""), "as fast as 1.0.e\\+03 m/s"),

@@ -117,7 +117,7 @@ def test_a_learner_says_when_it_ends_and_nonsense_is_refused():
     )
     assert not watch.lost(10**18) and watch.heard(0, 13) == ""
     for nonsense in (True, "5", None, -1.0, float("nan"), 1e9):
-        with pytest.raises(BadInput, match="learner wants the seconds"):
+        with pytest.raises(BadInput, match="learner takes the seconds"):
             watch.heard(nonsense, 14)
 
 

@@ -102,7 +102,7 @@ def test_only_kinds_that_fit_the_units_are_offered_and_the_answer_says_why(tmp_p
     assert offered["choices"] == [own] and offered["value"] == own and likelihood in offered["why"]
     assert answers == [{"set": "decoder.kind", "old": own, "new": own, "bin": 5}]
     before = loop.session.decoder
-    with pytest.raises(BadInput, match=f"the units are {likelihood}; {other} wants .* choose from {own}"):
+    with pytest.raises(BadInput, match=f"the units are {likelihood}; {other} needs .* choose from {own}"):
         loop.session.apply({"set": "decoder.kind", "value": other})
     assert loop.session.decoder is before and Replay(Recording(path)).run()["identical"]
 

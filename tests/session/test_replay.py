@@ -215,8 +215,8 @@ def test_features_that_are_not_finite_are_refused():
     ("command", "said"),
     [
         ({"set": "adapter.learning_rate", "value": -1}, "between 0 and 1"),
-        ({"set": "adapter.learning_rate", "value": "fast"}, "wants a number"),
-        ({"set": "task.assist", "value": True}, "wants a number"),
+        ({"set": "adapter.learning_rate", "value": "fast"}, "must be a number"),
+        ({"set": "task.assist", "value": True}, "must be a number"),
         ({"set": "adapter.enabled", "value": 0.5}, "true or false"),
         ({"set": "adapter.learning_rate", "value": math.nan}, "between 0 and 1"),
         ({"set": "session.units", "value": 3}, "cannot change during a session"),

@@ -194,5 +194,5 @@ def test_files_that_nothing_can_be_resumed_from(tmp_path, recorded):
         resume(empty, config)
     with pytest.raises(BadInput, match="No such file"):
         resume(tmp_path / "none.mcap", config)
-    with pytest.raises(BadInput, match=r"another layout|wants 8"):
+    with pytest.raises(BadInput, match=r"another layout|asks for 8"):
         resume(path, config.model_copy(update={"session": config.session.model_copy(update={"units": 8})}))

@@ -206,7 +206,7 @@ def test_times_that_cannot_be_right(tmp_path, made, arrays, words):
     [
         ('variable = "st"', "needs the variable that says whose they are"),
         ('variable = "st[*]"\ntime_unit = "samples"', "need a rate_hz"),
-        ('variable = "nothing[*]"', "wants 'nothing"),
+        ('variable = "nothing[*]"', "names 'nothing"),
     ],
 )
 def test_mappings_that_cannot_be_right(tmp_path, made, spikes, words):

@@ -61,7 +61,7 @@ def test_series_of_one_column_are_joined_by_a_mapping_each_at_its_own_times(tmp_
     centres = 0.003 + 0.05 * (np.arange(recording.n_bins) + 0.5)
     np.testing.assert_allclose(recording.position[known], path_m(centres)[known], atol=3e-3)
     file.with_name("made.nwb.toml").write_text(text.format("pedal"))
-    with pytest.raises(BadInput, match=r"no series 'pedal' that the mapping wants; it has .*lever.*wheel"):
+    with pytest.raises(BadInput, match=r"no series 'pedal', which the mapping names; it has .*lever.*wheel"):
         load_recording(file)
 
 

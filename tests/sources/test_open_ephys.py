@@ -168,7 +168,7 @@ def test_units_by_electrode_and_sorted_id():
     [
         (["source.options.units=[1]"], "must list session.units = 4 pairs"),
         (["source.options.sample_rate_hz=1"], "must lie between 100 and 1e6"),
-        (["session.likelihood=gaussian"], "wants features"),
+        (["session.likelihood=gaussian"], "is set for features"),
     ],
 )
 def test_bad_configurations_are_one_sentence(overrides, sentence):

@@ -137,7 +137,9 @@ def test_a_table_that_cannot_be_taken_says_why(tmp_path, text, sentence):
 def test_a_column_that_is_not_there_is_named(tmp_path):
     path = written(tmp_path / "a.csv", ",")
     path.with_name("a.csv.toml").write_text(BINNED.replace('"x", "y"', '"x", "../secret.csv:y"'))
-    with pytest.raises(BadInput, match=r"the mapping wants \.\./secret\.csv:y; it is a table of 120 rows"):
+    with pytest.raises(
+        BadInput, match=r"the mapping names \.\./secret\.csv:y, which it does not have; it is a table of 120 rows"
+    ):
         load_recording(path)
     assert set(Table(path)["x"].shape) == {BINS, 1}
 
