@@ -42,6 +42,9 @@ class Probed(gui.console.Console):
             "room": [room.width(), room.height()], "status": self.statusBar().currentMessage(),
             "shown": sorted(n for n, d in self.docks.items() if not d.isHidden()),
             "entries": len(self.docks["recordings"].panel.entries), "replay": bool(store.replay),
+            "verified": list(self.docks["recordings"].panel.verified.values()),
+            "words": self.docks["recordings"].panel.words.text(), "answer": self.docks["replay"].panel.answer.text(),
+            "why": bar.why.toolTip() or bar.why.text(),
             "subject": self.view_actions.subject is not None and self.view_actions.subject.isVisible(),
             "active": QtWidgets.QApplication.activeWindow() is self,
         }
@@ -205,14 +208,46 @@ def test_start_tune_hold_mark_change_crash_stop_find_replay_and_the_next_day(des
     desk.open()  # the next day: the same panels, and the recording is found and replayed
     again = desk.until(lambda s: s["inside"] and s["size"][1] <= s["room"][1])
     assert set(first["shown"]) <= set(again["shown"])
-    desk.command("panel replay")
-    desk.until(lambda s: "replay" in s["shown"])
-    desk.key("ctrl+o")
-    desk.until(lambda s: "Open a recording" in s["dialogs"])
-    desk.type(state["recording"])
+    desk.command("panel recordings")  # by keys alone: verified, compared, exported, replayed, asked what if
+    desk.until(lambda s: s["entries"] == 2)
+    desk.key("alt+y")
+    desk.until(lambda s: s["verified"] == ["✓ identical"], 120)
+    desk.key("shift+Down", "alt+c")
+    desk.until(lambda s: "Two recordings" in s["dialogs"])
+    desk.key("Escape", "Up", "alt+x")
+    desk.until(lambda s: "Export the recording" in s["dialogs"])
+    desk.key("Return")
+    state = desk.until(lambda s: "is written" in s["words"], 120)
+    assert list((desk.folder / "recordings").glob("*.nwb"))
     desk.key("Return")
     desk.until(lambda s: s["replay"] and s["mode"] == "replay", 120)
+    desk.key("ctrl+i", "Tab", "ctrl+a")
+    desk.type("1e-5")
+    desk.key("Return")
+    state = desk.until(lambda s: "B − A" in s["answer"], 120)
+    assert "adapter.learning_rate=1e-5" in state["answer"]
+    desk.key("ctrl+o")
+    desk.until(lambda s: "Open a recording" in s["dialogs"])
+    desk.type(recording)
+    desk.key("Return")
+    desk.until(lambda s: s["recording"] == recording and s["replay"] and s["mode"] == "replay", 120)
     found = subprocess.run([*BMI, "inspect", recording, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout.splitlines()[-1])["commands"] >= 6
     desk.key("ctrl+q")
     desk.window.wait(30)
+
+
+def test_a_session_that_ends_by_itself_says_why_and_the_next_one_is_no_restart(desk):
+    desk.open()
+    config = desk.folder / "short.toml"
+    config.write_text("[telemetry]\noutput_address = ''\n[[block]]\nkind = 'observe'\nlength_s = 3.0\n")
+    for _ in range(2):
+        desk.key("F5")
+        desk.until(lambda s: "Start a session" in s["dialogs"])
+        desk.key("alt+g", "ctrl+a")
+        desk.type(str(config))
+        desk.key("Return")
+        desk.until(lambda s: s["state"] in ("running", "degraded", "calibrating"), 240)
+        state = desk.until(lambda s: s["state"] == "ended", 60)
+        assert "all blocks are done" in state["why"] and "summary" in state["shown"]
+        assert "RUNTIME RESTARTED" not in state["alarms"] and "CONNECTION LOST" not in state["alarms"]
