@@ -122,7 +122,7 @@ class Chrome:
         client, text = self.link.client, ""
         if self.window.context.frozen:
             text = "DISPLAY FROZEN: the session goes on unseen (Space to go on)"
-        elif client is not None and client.refused:
+        elif client is not None and client.refuses:
             text = f"! {client.problem}"
         elif client is not None and client.locked_out:
             text = f"! {client.locked_out}"

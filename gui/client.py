@@ -15,6 +15,7 @@ from gui.curve_handshake import HandshakeMonitor, roles
 
 TELEMETRY, CONTROL = "tcp://127.0.0.1:5581", "tcp://127.0.0.1:5582"
 ANSWER_WITHIN_S = 2.0
+REFUSED_FOR_S = 5.0  # a refusal is shown for so long after the last one
 MOST_PER_POLL = 2000
 Answered = Callable[[dict[str, Any]], None]
 
@@ -43,7 +44,7 @@ class Client:
     def __init__(self, telemetry: str = TELEMETRY, control: str = CONTROL, keys: str = ""):
         self.telemetry_address, self.control_address, self.keys = telemetry, control, keys
         self.context = zmq.Context.instance()
-        self.refused, self.problem = 0, ""
+        self.refused, self.problem, self._refused_s = 0, "", 0.0
         self._waiting: collections.deque[tuple[dict, Answered | None]] = collections.deque()
         self._asked: tuple[dict, Answered | None, float] | None = None
         watching, self.may_command = roles(keys)
@@ -92,9 +93,14 @@ class Client:
             message = unpack(frames[1])
             check_version(message)
         except BmiError as error:
-            self.refused, self.problem = self.refused + 1, str(error)
+            self.refused, self.problem, self._refused_s = self.refused + 1, str(error), time.monotonic()
             return None
         return message
+
+    @property
+    def refuses(self) -> bool:
+        """Whether what arrives now is refused; a runtime of this version may have taken the other one's place."""
+        return self.refused > 0 and time.monotonic() - self._refused_s < REFUSED_FOR_S
 
     def send(self, command: dict[str, Any], answered: Answered | None = None) -> None:
         """Queue a command; `answered` gets its answer, or ``{"ok": False, "error": ...}``."""

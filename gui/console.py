@@ -131,7 +131,9 @@ class Console(QtWidgets.QMainWindow):
         if store.watching and action.when in ("session", "startable", "holdable"):
             return False
         connection = store.connection(self.link.now_s())
-        return actions.enabled(action, store.mode, connection, store.held, bool(store.replay.get("paused")))
+        goes_on = store.held and not store.live.get("session.stopped")  # stopped output does not come back
+        held = goes_on if action.when == "startable" else store.held
+        return actions.enabled(action, store.mode, connection, held, bool(store.replay.get("paused")))
 
     def run(self, name: str, *arguments):
         """Do an action, by its name in the table (or one of the panels' own requests)."""

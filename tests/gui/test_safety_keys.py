@@ -163,3 +163,10 @@ def test_markers_go_on_counting_in_a_window_that_comes_late():
     commands = SessionCommands(Link(store, Wire()), None, lambda text: None)
     commands.marker()
     assert commands.link.client.sent == [{"note": "marker 5"}]
+
+
+def test_an_output_that_is_stopped_for_good_is_not_resumed(console, qtbot):
+    console.store.live |= {"session.hold": True, "session.stopped": True}
+    assert not console.enabled("start")
+    qtbot.keyClick(console, KEYS.Key_F5)
+    assert "stopped for good" in console.statusBar().currentMessage() and sent(console) == []
