@@ -17,7 +17,7 @@ class Wire:
     """A client that is connected to a session, notes what is sent, and answers as the runtime does."""
 
     telemetry_address = control_address = "here"
-    keys, locked_out, refused, may_command, problem = "", "", 0, True, ""
+    keys, locked_out, refused, refuses, may_command, problem = "", "", 0, False, True, ""
 
     def __init__(self):
         self.sent = []
