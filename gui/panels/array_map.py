@@ -69,8 +69,8 @@ class ArrayMapPanel(Panel):
     about = (
         "Every disc is a unit, in rows from the first one: the brighter, the higher its rate over the last two "
         "seconds. The line points in its preferred direction and is as long as its modulation is deep. Click selects "
-        "a unit in all panels, Ctrl+click adds one; Shift+click puts a unit out of decoding and learning (a cross), "
-        "or in again. That is a command with its bin number in the recording."
+        "a unit in all panels, Ctrl+click adds one; Shift+click takes a unit out of decoding and learning (a cross), "
+        "or puts it back in; the recording holds this as a command with its bin number."
     )
     refresh_hz = 4.0
 

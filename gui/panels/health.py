@@ -21,8 +21,8 @@ class HealthPanel(Panel):
 
     title = "Stream health"
     about = (
-        "Upper rows: the data that the runtime decodes. Gaps are bins that never came, late ones came after their bin "
-        "was closed, refused ones held counts that cannot be; data age is how old the newest data was when it was "
+        "Upper rows: the data that the runtime decodes. Gaps are bins that never came; late data came after their bin "
+        "was closed; refused data held impossible counts; data age is how old the newest data were when they were "
         "decoded. Lower rows: the messages toward this window, which may be dropped without harm to the session; lost "
         "ones are counted by their sequence numbers. ✓ is good, ! deserves a look, ✕ is bad."
     )

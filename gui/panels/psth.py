@@ -124,7 +124,7 @@ class NeuralStatePanel(AlignedPanel):
     about = (
         "The mean rates of all units from the go signal on (or up to the end of a trial), for each direction of "
         "movement, in the two components that hold most of their variance. Each line is a direction; the disc is "
-        "where it begins. Directions that lie apart can be told apart by a decoder."
+        "where it begins. A decoder can distinguish directions that lie apart."
     )
     refresh_hz = 0.5
 

@@ -29,8 +29,8 @@ class RasterPanel(Panel):
         "the more spikes (for features: the further above their mean). Rows are sorted by the preferred direction "
         "that the decoder believes in, so that movement shows as bands; where there are more units than lines on the "
         "screen, neighbours share a line. The wheel (or Ctrl+= and Ctrl+-) shows fewer units, larger. Click a row to "
-        "select its unit in all panels; Ctrl+click adds one; Shift+click puts it out of decoding and learning, or in "
-        "again. Triangles mark the selected units."
+        "select its unit in all panels; Ctrl+click adds one; Shift+click takes it out of decoding and learning, or "
+        "back in. Triangles mark the selected units."
     )
     refresh_hz = 30.0
 

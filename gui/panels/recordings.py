@@ -34,9 +34,10 @@ class RecordingsPanel(Panel):
 
     title = "Recordings"
     about = (
-        "Every recording of the folder, newest first. Open (or a double click) replays one in this window. Verify "
-        "replays it through the same step and compares every output to the bit. Compare shows two selected recordings "
-        "side by side. A recording that was cut off is still listed and can be opened up to where it ends."
+        "Every recording of the folder, newest first. Open (Enter, or a double click) replays one in this window. "
+        "Verify replays it through the same step and compares every output to the bit. Compare shows two selected "
+        "recordings side by side, and the success of more than two over the sessions. Export writes NWB or tables. A "
+        "recording that was cut off is still listed and can be opened up to where it ends."
     )
     refresh_hz = 1.0
 

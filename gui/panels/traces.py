@@ -22,9 +22,9 @@ class TracesPanel(Panel):
         "the predicted one: where 95 % of the estimates should lie around the truth (for real units: around the "
         "estimate) in the steady state, calculated from the learning rate and the filter's covariance. The inner "
         "band is the achieved one: 1.96 times the root mean square of the error over the last 20 s (for real units: "
-        "of the scatter around the mean of these 20 s, the truth being unknown). What is drawn for a moment stays as "
-        "it is. If the achieved band is much wider than the predicted one, the units change faster than the learning "
-        "rate allows for."
+        "of the scatter around the mean of these 20 s, the truth being unknown). What has been drawn does not "
+        "change later. If the achieved band is much wider than the predicted one, the units change faster than the "
+        "learning rate allows for."
     )
     refresh_hz = 4.0
 
