@@ -94,6 +94,14 @@ def spread_of(noise: np.ndarray, squares: np.ndarray) -> float:
     return max(float(growth / max(rest, 0.1)), 0.0)
 
 
+def least_squares(u: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the weights of least squares by the normal equations of columns of size one: few columns, many rows."""
+    size = np.sqrt(np.einsum("ti,ti->i", u, u))
+    size[size == 0] = 1.0
+    scaled = u / size
+    return np.linalg.lstsq(scaled.T @ scaled, scaled.T @ z, rcond=None)[0] / size[:, None]
+
+
 def filtered(coefficients: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return ``sum_k c_k x(t - k)`` of every row of x (bins, columns), nothing before the first: a filter of few lags.
 
@@ -117,7 +125,7 @@ class _Profile:
         whole = np.zeros((len(screen.usable), reading.shape[1]))
         whole[screen.usable] = reading
         self.reading = self._merge(whole)
-        self.whitening, self.weight = np.ones(1), np.ones((len(self.reading), 1))
+        self.whitening, self.weight, self.white = np.ones(1), np.ones((len(self.reading), 1)), self.reading
         self.null = self.value(np.zeros((len(self.reading), 0)))
 
     def _merge(self, rows: np.ndarray) -> np.ndarray:
@@ -125,10 +133,10 @@ class _Profile:
 
     def left(self, velocity: np.ndarray, white: bool = True) -> np.ndarray:
         """Return what least squares leaves of the reading, (bins, axes), after or before the autoregression."""
-        u, z = cubic(velocity), self.reading
-        white_u, white_z = (filtered(self.whitening, self.weight * rows) for rows in (u, z))
-        weights = np.linalg.lstsq(white_u, white_z, rcond=None)[0]
-        return white_z - white_u @ weights if white else z - u @ weights
+        u, white_z = cubic(velocity), self.white
+        white_u = filtered(self.whitening, self.weight * u)
+        weights = least_squares(white_u, white_z)
+        return white_z - white_u @ weights if white else self.reading - u @ weights
 
     def whiten(self, parameters: np.ndarray) -> None:
         """Find the autoregression of what these parameters leave (Yule and Walker; one for all axes), and its size.
@@ -144,6 +152,7 @@ class _Profile:
         lags = min(max(round(MEMORY_S / (self.merged * self.bin_s)), 1), len(left) // 20)
         products = np.array([(left[lag:] * left[: len(left) - lag]).sum() for lag in range(lags + 1)])
         self.whitening = np.append(1.0, -solve_toeplitz(products[:-1], products[1:]))
+        self.white = filtered(self.whitening, self.weight * self.reading)
 
     def path(self, parameters: np.ndarray) -> np.ndarray:
         """Return the intention, (coarse bins, axes)."""

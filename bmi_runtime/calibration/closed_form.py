@@ -125,6 +125,13 @@ def information(design: Design, bernoulli: bool | None = None) -> Information:
     """
     if bernoulli is None:
         bernoulli = design.likelihood == "poisson" and design.counts == "bernoulli"
+    known: dict[bool, Information] = design.__dict__.setdefault("known", {})
+    if bernoulli not in known:
+        known[bernoulli] = _averaged(design, bernoulli)
+    return known[bernoulli]
+
+
+def _averaged(design: Design, bernoulli: bool) -> Information:
     if design.likelihood == "gaussian":
         squares = [regressors.T @ regressors / len(regressors) for _, regressors in design.alike()]
         mean = np.stack(squares) / design.noise[:, None, None]

@@ -1,5 +1,6 @@
 """What a calibration needs to know: the task's states, the units' weights and noise, the bin; with the checks."""
 
+import copy
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -107,6 +108,13 @@ class Design:
         """Return a copy with some attributes changed, checked again."""
         return replace(self, **changes)
 
+    def near(self, weights: np.ndarray, noise_variance: np.ndarray | None = None) -> "Design":
+        """Return a copy with other weights, of this design's shape, unchecked: a resampling of a checked design."""
+        found = copy.copy(self)
+        found.__dict__.update(weights=weights, noise_variance=noise_variance)
+        found.__dict__.pop("known", None)
+        return found
+
     def expected_counts(self, rows: slice = slice(None)) -> np.ndarray:
         """Return the expected spikes per bin of the bins in `rows`, (bins, units); Poisson likelihood only."""
         return np.exp(self._log_rate(rows) + np.log(self.bin_s))
@@ -159,6 +167,10 @@ class Design:
                 f"leave it out (weights are log rates in log Hz)",
                 tuple(self.names[i] for i in silent),
             )
+        self.check_ceiling(peak)
+
+    def check_ceiling(self, peak: np.ndarray) -> None:
+        """Refuse units whose largest rate (units,), Hz, is more than a bin can hold."""
         ceiling = 1.0 if self.counts == "bernoulli" else 1e3
         crowded = np.flatnonzero(peak * self.bin_s >= ceiling)
         if crowded.size:

@@ -18,6 +18,7 @@ from bmi_runtime.errors import BmiError
 BLOCK_UNITS = 64  # units worked on together: their covariances stay in the first-level cache
 MOST_PASSES = 60
 MOST_BINS = 5_000_000  # a crossing is searched this far, seconds of work; beyond it the closed form holds anyway
+FORGOTTEN = 1e-12  # of a mean error, left after a period: where it starts no longer matters at its end
 TOLERANCE = 1e-9  # relative change of the filter's covariance over a period at which it counts as periodic
 
 
@@ -152,7 +153,7 @@ def exact_steady_state(design: Design, guess: SteadyState) -> ExactSteadyState:
     while True:
         end, noise, left, _ = recursion.run(start, nothing)
         change = np.abs(end - start).max(axis=(1, 2)) / np.abs(end).max(axis=(1, 2))
-        if change.max() < TOLERANCE:
+        if change.max() < TOLERANCE or np.abs(left).max() < FORGOTTEN:
             break
         start = start + solve_lyapunov(left, end - start)
         start = _kept_positive(start, end)

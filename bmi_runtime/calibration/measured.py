@@ -35,11 +35,13 @@ the scatter through the actual gains to that through the averaged ones, driven b
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
+from bmi_runtime.calibration.exact_recursion import pack
 from bmi_runtime.calibration.pilot import PilotFit
 
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
@@ -51,6 +53,8 @@ DRIFT_MEMORIES = 6.0  # of the slow memory within the pilot, that drift is looke
 DRIFT_RATIOS = ((15.0, 4.0), (1.5, 10.0))  # memory (s), and how much that one's inflation exceeds this one's then
 SHORTEST_S = 240.0  # pilots in which drift is looked for
 BLOCK_GAIN = 0.03  # scores are added up over so many bins that the largest gain times that many stays below this
+AT_ONCE = 32  # units whose scores are added up at a time
+MOST_KEPT = 64_000_000  # bytes of added-up scores that are kept for the next rate
 BURN_MEMORIES, MOST_BURN = 3.0, 0.2
 RATIO_LIMITS = (0.1, 10.0)
 GRID_PER_DECADE = 2  # rates at which the averaging is checked
@@ -104,6 +108,7 @@ class MeasuredScores:
             innovation = pilot.counts - design.expected_counts()
         self.innovation = np.ascontiguousarray(innovation.T)
         self._ratios: dict[int, np.ndarray] = {}
+        self._summed: dict[int, np.ndarray] = {}
 
     def inflation(self, state: SteadyState, scatter: bool = False) -> Inflation:
         """Return the inflation of every mode at a steady state, shrunk toward that of the other units.
@@ -194,14 +199,17 @@ class MeasuredScores:
         from bmi_runtime.kernels.scores import scatter_ratio
 
         state = self.at(10.0 ** (step / GRID_PER_DECADE))
-        d = self.design.weights.shape[1]
         burn = int(min(MOST_BURN * self.bins, BURN_MEMORIES / state.gain.min()))
-        ratio, covariance = np.empty((self.design.units, d)), state.filter_covariance
+        ratio, covariance = np.empty(self.design.weights.shape), pack(state.filter_covariance)
+        directions = state.information.directions.transpose(1, 2, 0)
         for units, regressors in self.pilot.alike():
+            gains, some, modes, variance, kept = (
+                np.ascontiguousarray(a[..., units])
+                for a in (self._gains.T, covariance, directions, state.filter_variance.T, state.kept.T)
+            )
             scatter_ratio(
-                regressors, self.innovation[units], self._gains[units], self._scale[units], state.rate[units],
-                covariance[units].copy(), np.ascontiguousarray(state.information.directions[units]),
-                state.filter_variance[units], state.kept[units], burn, np.zeros((8, d)), ratio[units],
+                regressors, self.innovation[units], gains, self._scale[units], state.rate[units], some, modes,
+                variance, kept, burn, ratio[units],
             )  # fmt: skip
         self._ratios[step] = np.clip(ratio, *RATIO_LIMITS)
         return self._ratios[step]
@@ -234,22 +242,43 @@ class MeasuredScores:
     def _lagged(self, gain: np.ndarray) -> np.ndarray:
         """Return the sum over lags in every mode, what the pilot's length hides put back, (units, d, d)."""
         out = np.empty((*gain.shape, gain.shape[1]))
-        for some, regressors in self.pilot.alike():
-            out[some] = self._sums(regressors, self.innovation[some], some, gain)
+        block = _block(gain)
+        for some, sums in self._blocks(block):
+            out[some] = self._products(sums, block, self.bins, some, gain)
         seen = np.sqrt(_left(gain * self.bins) / _left(gain * self.session_bins))
         return out / (seen[:, :, None] * seen[:, None, :])
 
     def _sums(self, regressors: np.ndarray, innovation: np.ndarray, some, gain: np.ndarray) -> np.ndarray:
         """Return the sum over lags of some units' scores, as they are, (units, d, d)."""
+        block = _block(gain)
+        return self._products(summed(regressors, innovation, block), block, len(regressors), some, gain)
+
+    def _products(self, sums: np.ndarray, block: int, bins: int, some, gain: np.ndarray) -> np.ndarray:
+        """Return the sum over lags of some units' scores that are added up over blocks, (units, d, d)."""
         from bmi_runtime.kernels.scores import lagged_products
 
-        chosen, d = gain[some], gain.shape[1]
-        block, out = int(max(1, BLOCK_GAIN / gain.max())), np.empty((*chosen.shape, d))
-        lagged_products(
-            regressors, innovation, np.ascontiguousarray(self.info.directions[some]), 1.0 - chosen,
-            min(block, len(regressors)), np.zeros(d), np.zeros(d), out,
-        )  # fmt: skip
+        d, directions = gain.shape[1], np.ascontiguousarray(self.info.directions[some])
+        out = np.empty((len(sums), d, d))
+        lagged_products(sums, directions, 1.0 - gain[some], block, bins, np.zeros(d), np.zeros(d), out)
         return out
+
+    def _blocks(self, block: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield units with their scores added up over blocks; kept where many calls want the same of few numbers."""
+        known = self._summed.get(block)
+        if known is not None:
+            yield slice(None), known
+            return
+        parts = []
+        for units, regressors in self.pilot.alike():
+            some = range(*units.indices(self.design.units))
+            for first in range(0, len(some), AT_ONCE):
+                chosen = slice(some[first], some[min(first + AT_ONCE, len(some)) - 1] + 1)
+                parts.append(summed(regressors, self.innovation[chosen], block))
+                yield chosen, parts[-1]
+                if parts[-1].nbytes * self.design.units > MOST_KEPT * len(parts[-1]):
+                    parts.pop()
+        if parts:
+            self._summed[block] = np.concatenate(parts)
 
     def _ratio_within(self, state: SteadyState) -> np.ndarray:
         """Return the inflation of drifting units by what they do within stretches, (units, d); 1 for the others."""
@@ -282,6 +311,20 @@ class MeasuredScores:
                 total += len(u) * np.diagonal(sums, axis1=1, axis2=2)
             out[some] = total / self.bins / _left(gain[some] * self.bins / stretches)
         return out
+
+
+def summed(regressors: np.ndarray, innovation: np.ndarray, block: int) -> np.ndarray:
+    """Return the scores of units (units, bins) added up over blocks of bins, (units, blocks, d)."""
+    from bmi_runtime.kernels.scores import summed_scores
+
+    out = np.empty((len(innovation), -(-len(regressors) // block), regressors.shape[1]))
+    summed_scores(regressors, innovation, block, out)
+    return out
+
+
+def _block(gain: np.ndarray) -> int:
+    """Return over how many bins, a power of two, scores are added up for these gains."""
+    return 2 ** int(np.log2(max(1.0, BLOCK_GAIN / gain.max())))
 
 
 def _both(k: np.ndarray) -> np.ndarray:

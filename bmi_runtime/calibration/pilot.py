@@ -240,9 +240,9 @@ class PilotFit:
             )
             mean = curvature * (design.noise / noise)[:, None, None] / bins
             score = mean
-            drawn = design.replaced(weights=design.weights + step, noise_variance=noise)
+            drawn = design.near(design.weights + step, noise)
         else:
-            drawn = design.replaced(weights=design.weights + step)
+            drawn = design.near(design.weights + step)
             mean, score = self._information(drawn, weight)
         values, directions = np.linalg.eigh(mean)
         return drawn, Information(mean, score, values, directions)
@@ -252,6 +252,7 @@ class PilotFit:
         of_bin = np.repeat(weight, self.bins.astype(int))[self._rows]
         of_bin /= of_bin.sum()
         expected, d = design.expected_counts(), design.weights.shape[1]
+        design.check_ceiling(expected.max(axis=0) / design.bin_s)
         lower, upper = np.tril_indices(d)
         full = np.zeros((2, design.units, d, d))
         for units, u in design.alike():
@@ -340,23 +341,25 @@ def _from_some_bins_to_all(u: np.ndarray, y: np.ndarray, pilot: Pilot, names: tu
 
 def _newton(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], start: np.ndarray | None) -> np.ndarray:
     """Return the weights that fit counts y (bins, units) to regressors u (bins, regressors), (units, regressors)."""
-    log_bin = np.log(bin_s)
+    from bmi_runtime.kernels.poisson_moments import poisson_moments
+
+    u, log_bin, target = np.ascontiguousarray(u), float(np.log(bin_s)), y.T @ u
     lower, upper = np.tril_indices(u.shape[1])
-    products, target = u[:, lower] * u[:, upper], y.T @ u
+    sums = np.empty((len(lower), y.shape[1]))
     weights = np.zeros((y.shape[1], u.shape[1]))
     weights[:, 0] = np.log(y.mean(axis=0)) - log_bin
-    if start is not None:
-        weights = start
+    weights = weights if start is None else start
 
-    def likelihood(w):
-        return (w * target).sum(axis=1) - np.exp(np.minimum(u @ w.T + log_bin, 30.0)).sum(axis=0)
+    def moments(w):
+        """Return the log likelihood, its gradient and minus its second derivative."""
+        poisson_moments(u, np.ascontiguousarray(w.T), log_bin, sums)
+        hessian = np.zeros((len(w), u.shape[1], u.shape[1]))
+        hessian[:, lower, upper] = hessian[:, upper, lower] = sums.T
+        return (w * target).sum(axis=1) - sums[0], target - hessian[:, 0], hessian
 
-    value, gain = likelihood(weights), np.zeros(len(weights))
+    value, gradient, hessian = moments(weights)
+    gain = np.zeros(len(weights))
     for _ in range(NEWTON_STEPS):
-        expected = np.exp(np.minimum(u @ weights.T + log_bin, 30.0))
-        gradient = target - expected.T @ u
-        hessian = np.zeros((len(weights), u.shape[1], u.shape[1]))
-        hessian[:, lower, upper] = hessian[:, upper, lower] = expected.T @ products
         floor = 1e-12 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] * np.eye(u.shape[1])
         try:
             step = np.linalg.solve(hessian + floor, gradient[:, :, None])[:, :, 0]
@@ -366,12 +369,12 @@ def _newton(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], 
         if gain.max() < 1e-9:
             return weights
         for _ in range(20):
-            proposed = likelihood(weights + step)
-            worse = proposed < value - 1e-9 * np.abs(value)
+            found = moments(weights + step)
+            worse = found[0] < value - 1e-9 * np.abs(value)
             if not worse.any():
                 break
             step[worse] *= 0.5
-        weights, value = weights + step, likelihood(weights + step) if worse.any() else proposed
+        weights, (value, gradient, hessian) = weights + step, moments(weights + step) if worse.any() else found
     unit = int(np.argmax(np.where(np.isfinite(gain), gain, np.inf)))
     raise UnusableUnits(
         f"the weights of unit {names[unit]} do not converge: it seems to fire in some directions only, or the "

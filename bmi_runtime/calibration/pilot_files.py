@@ -1,6 +1,10 @@
 """Reading a pilot: a session's recording, or an open-loop data file."""
 
+from __future__ import annotations
+
+import functools
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +15,9 @@ from bmi_runtime.calibration.screening import check_even, check_speed, usable_un
 from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from bmi_runtime.recording.reader import Recording
 
 MISSING_SHARE = 0.05  # of the bins, that may be without a movement before it is worth a word
 
@@ -101,9 +108,7 @@ def _from_recording(
     path: pathlib.Path, likelihood: str | None, velocity_scale: float, features: bool
 ) -> tuple[Recorded, str]:
     """Return the units, or the features, of a session, and their likelihood."""
-    from bmi_runtime.recording.reader import Recording
-
-    recording = Recording(path)
+    recording = opened(path)
     config = recording.header.get("config") or {}
     session = config.get("session", {})
     kind = likelihood or session.get("likelihood") or ("gaussian" if recording.continuous else "poisson")
@@ -111,6 +116,23 @@ def _from_recording(
     if features:
         return recorded_features(recording, config, bin_s, velocity_scale), "gaussian"
     return recorded_units(recording, config, bin_s, velocity_scale), kind
+
+
+def opened(path: str | pathlib.Path) -> Recording:
+    """Return a session's recording, the same as a moment ago where the file has not changed: a scan takes its time."""
+    path = pathlib.Path(path)
+    try:
+        found = path.stat()
+    except OSError:
+        return _opened(path, 0, 0)
+    return _opened(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(path: pathlib.Path, mtime_ns: int, size: int) -> Recording:
+    from bmi_runtime.recording.reader import Recording
+
+    return Recording(path)
 
 
 def load_screen(path: str | pathlib.Path, usable: np.ndarray) -> Screen | None:
@@ -129,9 +151,7 @@ def load_screen(path: str | pathlib.Path, usable: np.ndarray) -> Screen | None:
     """
     if pathlib.Path(path).suffix.lower() != ".mcap":
         return None
-    from bmi_runtime.recording.reader import Recording
-
-    recording = Recording(pathlib.Path(path))
+    recording = opened(path)
     if (recording.header.get("config") or {}).get("adapter", {}).get("intention") == "recorded":
         return None
     axes = recording.column("output", "intended").shape[1]

@@ -201,11 +201,11 @@ def _take_own_rate(options) -> None:
 def _session_config(pilot):
     """Return the configuration of the session that a pilot is, None where it is none."""
     from bmi_runtime import config as configuration
-    from bmi_runtime.recording.reader import Recording
+    from bmi_runtime.calibration.pilot_files import opened
 
     if pilot is None or not str(pilot).lower().endswith(".mcap"):
         return None
-    recorded = configuration.as_recorded(Recording(pilot).header.get("config") or {})
+    recorded = configuration.as_recorded(opened(pilot).header.get("config") or {})
     return configuration.from_dict(recorded, str(pilot))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import solve_banded
 
 from bmi_runtime.intention.infer import aim_gains
+from bmi_runtime.kernels.aim_path import follow
 
 
 def intended_path(parameters, seen: np.ndarray, target: np.ndarray, bin_s: float) -> np.ndarray:
@@ -19,21 +19,11 @@ def intended_path(parameters, seen: np.ndarray, target: np.ndarray, bin_s: float
         Positions (m).
     bin_s : float
     """
-    frequency_hz, delay_s, reaction_s = parameters[:3]
+    frequency_hz, delay_s, reaction_s = (float(value) for value in parameters[:3])
     keep, pull = aim_gains(2.0 * np.pi * frequency_hz, bin_s)
-    error = _delayed(target, reaction_s / bin_s) - _delayed(seen, delay_s / bin_s)
-    steps = np.ones((2, len(error)))  # v(t) - keep v(t - 1) = pull error(t); scipy.signal takes seconds to import
-    steps[1] = -keep
-    return solve_banded((1, 0), steps, pull * error, check_finite=False)
-
-
-def _delayed(rows: np.ndarray, bins: float) -> np.ndarray:
-    whole, part = int(bins), bins - int(bins)
-    return (1.0 - part) * _shifted(rows, whole) + (part * _shifted(rows, whole + 1) if part else 0.0)
-
-
-def _shifted(rows: np.ndarray, bins: int) -> np.ndarray:
-    if not bins:
-        return rows
-    bins = min(bins, len(rows) - 1)
-    return np.vstack([np.repeat(rows[:1], bins, axis=0), rows[:-bins]])
+    out = np.empty(seen.shape)
+    follow(
+        np.ascontiguousarray(seen, dtype=np.float64), np.ascontiguousarray(target, dtype=np.float64),
+        delay_s / bin_s, reaction_s / bin_s, keep, pull, out,
+    )  # fmt: skip
+    return out

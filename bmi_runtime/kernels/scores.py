@@ -1,46 +1,70 @@
 """What a recording's own scores do to the weights: their scatter through the averaged and through the actual gains.
 
 A unit's score in a bin is u x, with u the regressors and x the innovation divided by its variance (the innovation
-itself for counts). Arrays lead with the units here, (units, bins), because every unit is a recursion of its own.
+itself for counts).
 """
 
+import numpy as np
+
+from bmi_runtime.kernels import rows, unit_blocks
 from bmi_runtime.kernels.exponential import exponential
 from bmi_runtime.kernels.jit import kernel
 
+BLOCK = 64  # units worked on together by `scatter_ratio`
+
 
 @kernel
-def lagged_products(regressors, innovation, directions, kept, block, past, mode, out):
-    """Sum s_a(t) s_b(t) and every lag's s_a(t) s_b(t - l) kept_b^l + kept_a^l s_a(t - l) s_b(t); zeros before 0.
-
-    The sum over lags is a recursion in time: past_b <- kept_b (past_b + s_b). Scores of `block` bins are added first
-    and taken as one bin (the caller keeps ``block`` far below the memory 1 / (1 - kept)).
+def summed_scores(regressors, innovation, block, out):
+    """Add up the scores of every `block` bins; the last block may be shorter.
 
     Parameters
     ----------
     regressors : ndarray, (bins, d)
     innovation : ndarray, (units, bins)
-    directions : ndarray, (units, d, d)
-        One mode a column.
-    kept : ndarray, (units, d)
-        1 - gain of each mode, per bin.
     block : int
-    past, mode : ndarray, (d,), scratch
-    out : ndarray, (units, d, d)
-        Per bin: divided by the number of bins.
+    out : ndarray, (units, blocks, d), out
     """
     units, bins = innovation.shape
     d = regressors.shape[1]
     for i in range(units):
+        for b in range(out.shape[1]):
+            for j in range(d):
+                along = 0.0
+                for t in range(b * block, min((b + 1) * block, bins)):
+                    along += regressors[t, j] * innovation[i, t]
+                out[i, b, j] = along
+
+
+@kernel
+def lagged_products(sums, directions, kept, block, bins, past, mode, out):
+    """Sum s_a(t) s_b(t) and every lag's s_a(t) s_b(t - l) kept_b^l + kept_a^l s_a(t - l) s_b(t); zeros before 0.
+
+    The sum over lags is a recursion in time: past_b <- kept_b (past_b + s_b). The scores of a block of bins count as
+    one bin's (the caller keeps `block` far below the memory 1 / (1 - kept)).
+
+    Parameters
+    ----------
+    sums : ndarray, (units, blocks, d)
+        Of `summed_scores`.
+    directions : ndarray, (units, d, d)
+        One mode a column.
+    kept : ndarray, (units, d)
+        1 - gain of each mode, per bin.
+    block, bins : int
+        Bins of a block, and of the recording.
+    past, mode : ndarray, (d,), scratch
+    out : ndarray, (units, d, d)
+        Per bin: divided by the number of bins.
+    """
+    units, blocks, d = sums.shape
+    for i in range(units):
         out[i, :, :] = 0.0
         past[:] = 0.0
-        for start in range(0, bins, block):
-            mode[:] = 0.0
-            for t in range(start, min(start + block, bins)):
-                for a in range(d):
-                    along = 0.0
-                    for j in range(d):
-                        along += directions[i, j, a] * regressors[t, j]
-                    mode[a] += along * innovation[i, t]
+        for t in range(blocks):
+            for a in range(d):
+                mode[a] = 0.0
+                for j in range(d):
+                    mode[a] += directions[i, j, a] * sums[i, t, j]
             for a in range(d):
                 for b in range(a + 1):
                     out[i, a, b] += mode[a] * mode[b] + mode[a] * past[b] + past[a] * mode[b]
@@ -54,8 +78,8 @@ def lagged_products(regressors, innovation, directions, kept, block, past, mode,
 
 @kernel
 def scatter_ratio(
-    regressors, innovation, gains, scale, rate, filter_cov, directions, filter_variance, kept, burn, scratch, out
-):
+    regressors, innovation, gains, scale, rate, filter_cov, directions, filter_variance, kept, burn, out
+):  # fmt: skip
     """Drive the filter's actual and its averaged error recursion by the same scores; compare the variances.
 
     The actual one, along the regressors (w the information scalar; linearised around the weights of `gains`):
@@ -68,63 +92,66 @@ def scatter_ratio(
     ----------
     regressors : ndarray, (bins, d)
     innovation : ndarray, (units, bins)
-    gains : ndarray, (units, d)
+    gains : ndarray, (d, units)
         Log-linear gains; zeros for Gaussian features.
     scale, rate : ndarray, (units,)
         bin_s or 1 / Z; learning rate per bin.
-    filter_cov : ndarray, (units, d, d), in place
+    filter_cov : ndarray, (pairs, units), in place
         Where S starts.
-    directions, filter_variance, kept : ndarray, (units, d, d), (units, d), (units, d)
+    directions, filter_variance, kept : ndarray, (d, d, units), (d, units), (d, units)
+        Row of a weight, column of a mode; what the modes have.
     burn : int
         Bins before anything is compared.
-    scratch : ndarray, (8, d)
     out : ndarray, (units, d), out
         Variance of each weight by the actual over that by the averaged recursion.
     """
     units, bins = innovation.shape
     d = regressors.shape[1]
-    g, e, mode = scratch[0], scratch[1], scratch[2]
-    sums, squares, plain_sums, plain_squares, a = scratch[3], scratch[4], scratch[5], scratch[6], scratch[7]
-    counted = bins - burn
-    for i in range(units):
-        scratch[:, :] = 0.0
-        cov = filter_cov[i]
+    e, a = np.zeros((d, units)), np.zeros((d, units))
+    tallies = np.zeros((4, d, units))  # sums and squares of the actual, then of the averaged
+    w, x, spread, step, mode, plain = np.zeros((6, BLOCK))
+    direction = np.zeros((d, BLOCK))
+    for start in range(0, units, BLOCK):
+        stop = min(start + BLOCK, units)
+        width = stop - start
         for t in range(bins):
-            u, x = regressors[t], innovation[i, t]
-            predictor, spread, pull = 0.0, 0.0, 0.0
+            u = regressors[t]
+            unit_blocks.linear_predictor(gains, u, unit_blocks.NO_HISTORY, start, stop, w[:width])
+            unit_blocks.prior_times_regressors(
+                filter_cov, u, unit_blocks.NO_HISTORY, rate, start, stop, spread[:width], direction
+            )
+            rows.fill(mode[:width], 0.0)
             for r in range(d):
-                cov[r, r] += rate[i]
-                predictor += gains[i, r] * u[r]
-                pull += u[r] * e[r]
-            for r in range(d):
-                g[r] = 0.0
-                for c in range(d):
-                    g[r] += cov[r, c] * u[c]
-                spread += g[r] * u[r]
-            w = scale[i] * exponential(predictor)
-            shrink = 1.0 / (1.0 + w * spread)
-            for r in range(d):
-                for c in range(d):
-                    cov[r, c] -= w * shrink * g[r] * g[c]
-            step = shrink * (x - w * pull)
-            for r in range(d):
-                e[r] += g[r] * step
+                rows.add_scaled(mode[:width], u[r], e[r, start:stop])
+            for j in range(width):
+                x[j] = innovation[start + j, t]
+                w[j] = scale[start + j] * exponential(w[j])
+                shrink = 1.0 / (1.0 + w[j] * spread[j])
+                step[j] = shrink * (x[j] - w[j] * mode[j])
+                w[j] *= shrink
+            unit_blocks.rank_one_update(e, filter_cov, rate, start, stop, direction, w[:width], step[:width])
             for m in range(d):
-                mode[m] = 0.0
+                rows.fill(mode[:width], 0.0)
                 for r in range(d):
-                    mode[m] += directions[i, r, m] * u[r]
-                a[m] = kept[i, m] * a[m] + filter_variance[i, m] * mode[m] * x
+                    rows.add_scaled(mode[:width], u[r], directions[r, m, start:stop])
+                for j in range(width):
+                    a[m, start + j] = (
+                        kept[m, start + j] * a[m, start + j] + filter_variance[m, start + j] * mode[j] * x[j]
+                    )
             if t < burn:
                 continue
             for r in range(d):
-                plain = 0.0
+                rows.fill(plain[:width], 0.0)
                 for m in range(d):
-                    plain += directions[i, r, m] * a[m]
-                sums[r] += e[r]
-                squares[r] += e[r] * e[r]
-                plain_sums[r] += plain
-                plain_squares[r] += plain * plain
+                    rows.add_product(plain[:width], directions[r, m, start:stop], a[m, start:stop])
+                for j in range(width):
+                    tallies[0, r, start + j] += e[r, start + j]
+                    tallies[1, r, start + j] += e[r, start + j] * e[r, start + j]
+                    tallies[2, r, start + j] += plain[j]
+                    tallies[3, r, start + j] += plain[j] * plain[j]
+    counted = bins - burn
+    for i in range(units):
         for r in range(d):
-            actual = squares[r] - sums[r] * sums[r] / counted
-            averaged = plain_squares[r] - plain_sums[r] * plain_sums[r] / counted
+            actual = tallies[1, r, i] - tallies[0, r, i] * tallies[0, r, i] / counted
+            averaged = tallies[3, r, i] - tallies[2, r, i] * tallies[2, r, i] / counted
             out[i, r] = actual / averaged if averaged > 0.0 else 1.0

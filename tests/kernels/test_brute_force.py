@@ -18,7 +18,9 @@ def test_lagged_products_are_the_double_sum_over_all_pairs_of_blocks(rng, block)
     regressors, innovation = rng.normal(size=(bins, d)), rng.normal(size=(units, bins))
     directions, kept = rng.normal(size=(units, d, d)), rng.uniform(0.8, 0.99, (units, d))
     out = np.empty((units, d, d))
-    scores.lagged_products(regressors, innovation, directions, kept, block, np.empty(d), np.empty(d), out)
+    sums = np.empty((units, -(-bins // block), d))
+    scores.summed_scores(regressors, innovation, block, sums)
+    scores.lagged_products(sums, directions, kept, block, bins, np.empty(d), np.empty(d), out)
     for i in range(units):
         single = (regressors @ directions[i]) * innovation[i][:, None]
         s = np.array([single[start : start + block].sum(axis=0) for start in range(0, bins, block)])
