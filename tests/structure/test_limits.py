@@ -16,7 +16,6 @@ EXCEPTIONS = {  # file: {name: why}
     "bmi_runtime/kernels/encoding_mc.py": {"closed_loop": "one compiled pass over a whole experiment: a call costs"},
     "bmi_runtime/kernels/fokker_planck.py": {"rosenbrock_step": "the stages of one scheme share eight work arrays"},
     "bmi_runtime/kernels/linear.py": {"condition": "elimination with its back substitution, as in the textbook"},
-    "bmi_runtime/kernels/scores.py": {"scatter_ratio": "one pass over lags that never leaves the cache"},
     "bmi_runtime/kernels/glm_proximal.py": {"shrink_group": "the cases of one scalar equation, in order"},
     "bmi_runtime/kernels/coupled_populations.py": {"step_all": "one step of coupled densities, all work arrays shared"},
     "bmi_runtime/kernels/steering.py": {"steer": "one compiled pass over all trials; a call a bin would cost more"},
