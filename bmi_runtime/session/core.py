@@ -111,7 +111,7 @@ class Session:
         self._bin_s, self._workspace_m = config.bin_s, config.task.workspace_m
         self.intend: Callable[[Any], Sequence[float]] = self.goal.intend
         position = "position" in self.model.regressors.names
-        self.shown_target: Callable[[], Sequence[float]] = self.goal.shown_target
+        self.shown_target: Callable[[], Sequence[float]] = self.goal.target_for_source
         self.encoded_position = self.goal.encoded_position if position else _no_position
 
     # -- the parts by the names that others know them by -----------------------------------------------------------

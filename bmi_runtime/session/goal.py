@@ -74,11 +74,13 @@ class Goal:
         self._skips_missing_axes = config.adapter.missing_axis == "skip"
         self.recorded = False
         self._checked: tuple[float, ...] | None = None  # the position whose target was looked at last
+        self._seen: tuple[float, ...] | None = None  # the target that a task of another kind said last
         self.labels: WeighsLabels | None = None
         self._foreign_intention = False
         self._untold: list[Any] = []  # parts whose snapshots are known to fail
         self.task_kind, self.task = config.task.kind, make_task(config.task, config.bin_s, rng, self._n)
         self.take_intention(*self.prepare_intention(config.adapter.intention))
+        self.shown_target()
 
     @property
     def asks_nothing(self) -> bool:
@@ -211,14 +213,26 @@ class Goal:
         try:
             target = self.task.target
             if len(target) == self._n + 1:
+                self._seen = tuple(target)
                 return target
             raise ValueError(f"its target is {target}")
         except BaseException as error:
             self.task_failed(error)
             return self.task.target
 
+    def target_for_source(self) -> Sequence[float]:
+        """Return the target that the subject sees, outside of the step.
+
+        There the target of somebody's task is the one that the step read last: reading it may change or end the task,
+        and a replay reads it in the step alone.
+        """
+        if self._seen is None or (isinstance(self.task, ReachTask) and type(self.task).target is ReachTask.target):
+            return self.shown_target()
+        return self._seen
+
     def _check_target(self, task: ReachTask, own: bool) -> None:
         target, position = task.target, task.position if own else None
+        self._seen = tuple(target)
         if len(target) != self._n + 1 or not all(abs(x) <= FARTHEST for x in target):
             raise ValueError(f"its target is {target}")
         # a tuple cannot change, and need not be looked at again; a task may keep its position in something that can
@@ -235,7 +249,7 @@ class Goal:
             counted = getattr(self.task, name, 0)
             setattr(task, name, counted if type(counted) is int and 0 <= counted < 2**31 else 0)
         task.begin()
-        self.task_kind, self.task = FALLBACK_TASK, task
+        self.task_kind, self.task, self._seen = FALLBACK_TASK, task, None
 
     def without_others(self, why: str) -> None:
         """Let the project's own task and intention take over from those of other packages, with an event each."""
@@ -279,6 +293,7 @@ class Goal:
         if self.recorded:
             return
         self.task_kind, self.task = prepared
+        self.shown_target()
         self.offer_candidates()
 
     # -- state -----------------------------------------------------------------------------------------------------

@@ -179,3 +179,10 @@ def test_targets_may_be_any_iterable_and_one_that_cannot_be_said_is_the_tasks_fa
     session, events = run(tmp_path / "b.mcap", "task.kind=generated", "task.options={way='target'}")
     assert failures(events, "task") == ["RuntimeError: no target"] and not failures(events, "intention")
     assert session.goal.task_kind == "centre-out"
+
+
+@pytest.mark.parametrize("way", ["readings", "wanders"])
+def test_a_target_that_changes_or_fails_by_how_often_it_is_read_replays(tmp_path, way):
+    session, events = run(tmp_path / "a.mcap", "task.kind=generated", f"task.options={{way='{way}'}}")
+    assert len(failures(events, "task")) == (way == "readings")
+    assert session.goal.task_kind == ("centre-out" if way == "readings" else "generated")
