@@ -17,11 +17,11 @@ class SessionConfig(Section):
 
     likelihood: Literal["poisson", "gaussian"] = "poisson"
     bin_s: float | None = Field(
-        None, gt=0.0, le=1.0, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
+        None, ge=1e-4, le=1.0, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
     )
     units: int = Field(96, ge=0, le=100_000, description="spiking units (features, where the likelihood is gaussian)")
     features: int = Field(0, ge=0, le=10_000, description="continuous features beside the spiking units")
-    feature_bin_s: float = Field(0.05, gt=0.0, le=1.0, description="how often features come: a whole number of bins")
+    feature_bin_s: float = Field(0.05, ge=1e-4, le=1.0, description="how often features come: a whole number of bins")
     duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
     seed: int = Field(1, ge=0, lt=2**63)
     unit_names: tuple[str, ...] = Field(

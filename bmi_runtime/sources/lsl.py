@@ -168,6 +168,8 @@ class LSLFeed:
         if self.kind == "events":
             self._events(samples, stamps, arrived_ns, binner)
             return
+        if self.irregular:
+            samples, stamps = self._together(samples, stamps)
         for sample, stamp in zip(samples, stamps, strict=True):
             try:
                 end_ns = self._ns(stamp)
@@ -186,6 +188,21 @@ class LSLFeed:
                 continue
             rates = self.kind == "rates"
             binner.take(Packet(start, until, arrived_ns, values=values, fractional=rates, pace_ns=pace))
+
+    def _together(self, samples: list, stamps: list) -> tuple[list, list]:
+        """Return samples that were pushed with one stamp (a chunk of a stream without a rate) as one sample each.
+
+        Counts are added up, rates and features averaged.
+        """
+        joined: list[tuple[float, list]] = []
+        for sample, stamp in zip(samples, stamps, strict=True):
+            if joined and joined[-1][0] == stamp and len(sample) == len(joined[-1][1][0]):
+                joined[-1][1].append(sample)
+            else:
+                joined.append((stamp, [sample]))
+        merge = np.sum if self.kind == "counts" else np.mean
+        merged = [rows[0] if len(rows) == 1 else merge(np.asarray(rows, float), axis=0) for _, rows in joined]
+        return merged, [stamp for stamp, _ in joined]
 
     def _told_unit(self, stamp: float, arrived_ns: int, binner: Binner) -> None:
         """Begin anew when stamps are found to be in another unit than seconds."""
@@ -273,7 +290,7 @@ class LSLFeed:
 
 
 def _whole(value: float) -> int:
-    if not abs(value) < 1 << 31:
+    if not abs(value) < 1 << 31 or value != int(value):
         raise BadInput(f"an event of channel {value}")
     return int(value)
 

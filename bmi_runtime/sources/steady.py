@@ -15,6 +15,8 @@ SLOW = PULL * PULL / 800  # of it, into the pace: so slow that bursts (which sat
 WIDEST_DRIFT = 0.02  # the pace may differ this much from the nominal one and still be learned
 AGREE = 0.1  # two estimates of a pace that is another one
 SHORT, LONG = (0.4e9, 100, 0.05), (4e9, 800, 0.025)  # stretches that tell a pace: ns, entries, and what is another one
+PLAIN = (0.2e9, 12, 0.5)  # a pace so far from the one said shows sooner: entries of 20 ms where 1 ms was said
+OTHER_UNIT = 100.0  # times that pace, or a part: the stamps are in another unit, which is told elsewhere
 MOST_JITTER_NS = 250e6
 RECENT = 6  # as many stamps in a row ahead of the count: entries are missing
 
@@ -128,12 +130,16 @@ class SteadyStream:
             self._since_ns, self._counted = float(stamp_ns), 0
             return False
         self._counted += 1 + missing
-        if stamp_ns - since < SHORT[0]:
+        stretch_ns = stamp_ns - since
+        if stretch_ns < PLAIN[0]:
             return False
+        pace, before = stretch_ns / max(self._counted, 1), self._pace
         long_ns, least, off = LONG if self._stretches >= 2 else SHORT
-        if stamp_ns - since < long_ns or self._counted < least:
+        ratio = pace / self.width_ns
+        if abs(ratio - 1.0) > PLAIN[2] and 1.0 / OTHER_UNIT < ratio < OTHER_UNIT:
+            long_ns, least, off = PLAIN
+        if stretch_ns < long_ns or self._counted < least:
             return False
-        pace, before = (stamp_ns - since) / self._counted, self._pace
         self._since_ns, self._counted = float(stamp_ns), 0
         self._pace, self._stretches = pace, self._stretches + 1
         if not before or abs(pace / before - 1.0) > AGREE or abs(0.5 * (pace + before) / self.width_ns - 1.0) < off:

@@ -67,6 +67,23 @@ def test_counts_and_rates(kind, scale):
     np.testing.assert_array_equal(rows["counts"], counts)
 
 
+@pytest.mark.parametrize(("kind", "value"), [("counts", 1.0), ("rates", 100.0)])
+def test_a_chunk_without_a_rate_that_has_one_stamp_counts_whole(kind, value):
+    """Ten samples are pushed together every 100 ms, all stamped with the moment of the push."""
+    config = configuration.load(None, ["session.units=4", f"source.options.kind={kind}", "source.options.wait_s=0"])
+    feed, binner = LSLFeed(config), Binner(configuration.load(None, ["session.units=4"]))
+    feed.irregular, counted = True, np.zeros(4)
+    for push in range(1, 41):
+        stamp = 50.0 + 0.1 * push
+        feed.accept([[value] * 4] * 10, [stamp] * 10, HOST + push * 100_000_000, binner)
+        into = Bin(4, False)
+        while binner.complete():
+            binner.close(into, HOST + push * 100_000_000)
+            counted += into.fields.counts
+    assert binner.totals["refused"] == 0
+    np.testing.assert_allclose(counted, 390.0, atol=11.0)  # the first push stands for an unknown time
+
+
 def test_features():
     features = np.random.default_rng(1).standard_normal((100, 4))
     chunks = [(HOST + (k + 1) * 50_000_000, [features[k].tolist()], [50.0 + 0.05 * (k + 1)]) for k in range(100)]
@@ -103,6 +120,7 @@ def test_a_jump_of_lsls_own_correction_is_a_new_segment():
     [
         ([[-1, 0]], [50.0], "an event of channel -1"),
         ([[5, 0]], [50.0], "an event of channel 5"),
+        ([[1.5, 0]], [50.0], "an event of channel 1.5"),
         ([[1, 0]], [float("nan")], "time stamp of nan"),
         ([[]], [50.0], "index out of range"),
     ],

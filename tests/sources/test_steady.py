@@ -253,6 +253,23 @@ def test_another_pace_than_was_said_is_learned():
     assert all(b[0] == a[1] for a, b in itertools.pairwise(pieces[1000:]))
 
 
+@pytest.mark.parametrize(("said_ms", "came_ms"), [(1, 20), (1, 5), (20, 2), (50, 5)])
+def test_a_pace_that_is_plainly_another_is_learned_within_a_second(said_ms, came_ms):
+    stream = SteadyStream(said_ms * 1e6)
+    rng, ends = np.random.default_rng(1), 10**9 + came_ms * 1_000_000 * np.arange(1, 1000 // came_ms + 1)
+    for end in ends + rng.normal(0.0, 0.1e6, len(ends)):
+        stream.place(round(end))
+    assert stream.width_ns == pytest.approx(came_ms * 1e6, rel=0.02)
+
+
+def test_stamps_in_another_unit_are_no_pace():
+    """Milliseconds read as seconds: that is told by how fast they run, and not taken for entries of a second."""
+    stream = SteadyStream(1e6)
+    for k in range(1, 60):
+        stream.place(k * 1_000_000_000)
+    assert stream.width_ns == pytest.approx(1e6, rel=0.03)
+
+
 def test_events_on_our_wire_are_recorded_with_fitted_host_time():
     config = setting()
     feed, arrivals = ZeroMQFeed(config), []
