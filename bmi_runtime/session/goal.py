@@ -221,14 +221,9 @@ class Goal:
             return self.task.target
 
     def target_for_source(self) -> Sequence[float]:
-        """Return the target that the subject sees, outside of the step.
-
-        There the target of somebody's task is the one that the step read last: reading it may change or end the task,
-        and a replay reads it in the step alone.
-        """
-        if self._seen is None or (isinstance(self.task, ReachTask) and type(self.task).target is ReachTask.target):
-            return self.shown_target()
-        return self._seen
+        """Return the shown target outside of the step: of somebody's task as the step, which alone replays, read it."""
+        own = isinstance(self.task, ReachTask) and type(self.task).target is ReachTask.target
+        return self.shown_target() if own or self._seen is None else self._seen
 
     def _check_target(self, task: ReachTask, own: bool) -> None:
         target, position = task.target, task.position if own else None
