@@ -106,7 +106,7 @@ class Recursion:
         from bmi_runtime.kernels.calibration import crossing_pass
 
         units, starts, d = errors.shape
-        mean_error = np.ascontiguousarray(errors.reshape(units, starts * d).T)
+        mean_error = errors.reshape(units, starts * d).T.copy(order="C")  # run in place: never the caller's own
         first, packed = np.empty((starts, units)), pack(filter_cov)
         for some, regressors in self.parts:
             gains, start, left, found = (

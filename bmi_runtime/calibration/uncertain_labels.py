@@ -19,19 +19,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bmi_runtime.calibration.closed_form import Information, SteadyState, convergence_bins, steady_state
+from bmi_runtime.calibration.closed_form import Information, SteadyState, convergence_bins, rotate, steady_state
 from bmi_runtime.calibration.design import Design
+from bmi_runtime.calibration.exact_recursion import Recursion
 from bmi_runtime.errors import BadInput
 
 LAGS_PER_RUN = 6.0  # of the misfit's autocovariance, in mean lengths of a wrong label; then it is tapered to nothing
 FEWEST_BINS, MOST_BINS = 20_000, 400_000  # of the taught sequence: a shorter one is repeated with other labels
-WRONG_STRETCHES = 800  # wanted in it: the misfit is known to about one over their square root
+WRONG_STRETCHES = 1200  # wanted in it: the misfit is known to about one over their square root
 SMALL_GAIN = 0.15  # gain times the length of a wrong label, beyond which the averaged form underestimates
-NEWTON_STEPS = 60
+NEWTON_STEPS, THINNED = 60, 16
+STARTS, SLOW_BINS = 32, 5_000
+"""Moments of the taught sequence from which settling is run; a slower one is as the averaged form has it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class LabelPrediction:
     error_covariance : ndarray, (units, regressors, regressors)
         Of the weights about w_inf.
     settling_bins : ndarray, (units, regressors)
-        Of every mode's mean error.
+        Of every mode's mean error, from the filter's own steady covariance on.
     largest_gain : float
         Times the length of a wrong label: above `SMALL_GAIN` the averaged form is too small or too large by a third.
     """
@@ -124,6 +127,7 @@ class LabelCalibration:
         self.design, self.taught = design, taught
         meant, given = (np.column_stack([np.ones(len(x)), x]) for x in (taught.states, taught.labels))
         self.given, self.poisson = given, design.likelihood == "poisson"
+        self.gram = given.T @ given / len(given)
         truth = design.weights
         mean = meant @ truth.T
         self.true_mean = np.exp(mean) * design.bin_s if self.poisson else mean
@@ -134,14 +138,10 @@ class LabelCalibration:
         """Return where one unit's weights settle: the zero of the mean score, by Newton's steps."""
         given, wanted = self.given, self.true_mean[:, unit]
         if not self.poisson:
-            return np.linalg.solve(given.T @ given, given.T @ wanted)
+            return np.linalg.solve(len(given) * self.gram, given.T @ wanted)
         weights = self.design.weights[unit].copy()
-        for _ in range(NEWTON_STEPS):
-            expected = np.exp(given @ weights) * self.design.bin_s
-            step = np.linalg.solve((given * expected[:, None]).T @ given, given.T @ (wanted - expected))
-            weights += step / max(1.0, float(np.abs(step).max()))
-            if np.abs(step).max() < 1e-10:
-                break
+        for every in (THINNED, 1):  # near first by a part of the bins
+            _newton(weights, given[::every], wanted[::every], self.design.bin_s)
         return weights
 
     def _information(self) -> tuple[Information, np.ndarray]:
@@ -156,11 +156,12 @@ class LabelCalibration:
         for unit in range(units):
             noise = 1.0 if self.poisson else design.noise[unit]
             expected = given @ self.settled[unit]
-            expected = np.exp(expected) * design.bin_s if self.poisson else expected
-            weight = expected if self.poisson else np.full(bins, 1.0 / noise)
-            spread = self._count_variance(unit) if self.poisson else np.full(bins, 1.0 / noise)
-            mean[unit] = (given * weight[:, None]).T @ given / bins
-            white[unit] = (given * spread[:, None]).T @ given / bins
+            if self.poisson:
+                expected = np.exp(expected) * design.bin_s
+                mean[unit] = (given * expected[:, None]).T @ given / bins
+                white[unit] = (given * self._count_variance(unit)[:, None]).T @ given / bins
+            else:
+                mean[unit] = white[unit] = self.gram / noise
             values[unit], directions[unit] = np.linalg.eigh(mean[unit])
             misfit = given * ((self.true_mean[:, unit] - expected) / noise)[:, None]
             misfits[unit] = _autocovariance(misfit @ directions[unit], lags)
@@ -176,12 +177,34 @@ class LabelCalibration:
         The initial covariance of the settling time is the filter's own steady one.
         """
         state = steady_state(self.info, rate)
-        error = state.error_in_modes + self._misfit_error(state)
-        turned = self.info.directions
-        covariance = turned @ error @ np.swapaxes(turned, 1, 2)
-        bias = self.settled - self.design.weights
+        covariance, bias = self._scatter(state), self.settled - self.design.weights
         gain = float(state.gain.max()) * self.taught.run_bins
-        return LabelPrediction(self.settled, bias, covariance, convergence_bins(state, threshold), gain)
+        return LabelPrediction(self.settled, bias, covariance, self._settling(state, threshold), gain)
+
+    def _scatter(self, state: SteadyState) -> np.ndarray:
+        """Return the covariance of the weights about where they settle, (units, regressors, regressors)."""
+        return rotate(state.error_in_modes + self._misfit_error(state), self.info.directions)
+
+    def _settling(self, state: SteadyState, threshold: float) -> np.ndarray:
+        """Return the bins in which every mode's mean error settles along the taught sequence, (units, regressors).
+
+        States follow each other smoothly: where the filter forgets hardly more slowly than they do, a stretch of them
+        tells of one direction alone, and the mean error lasts longer than in the average bin, by a fifth where a
+        memory is five times theirs. So fast filters are run, from several moments; the mean of them is returned.
+        """
+        averaged = convergence_bins(state, threshold)
+        if averaged.max() > SLOW_BINS:
+            return averaged
+        units, modes = averaged.shape
+        errors = np.swapaxes(state.information.directions, 1, 2)
+        labels, limit = self.taught.labels, math.ceil(10.0 * averaged.max())
+        found = np.empty((STARTS, units, modes))
+        for number, start in enumerate(np.linspace(0, len(labels), STARTS, endpoint=False).astype(int)):
+            along = np.roll(labels, -start, axis=0)[:limit]
+            recursion = Recursion(replace(self.design, states=along, weights=self.settled, own=None), state.rate)
+            found[number] = recursion.crossings(state.filter_covariance, errors, threshold, limit)
+        mean = found.mean(axis=0)
+        return np.where(np.isfinite(mean), mean, averaged)
 
     def _misfit_error(self, state: SteadyState) -> np.ndarray:
         """Return what the misfit adds to the error, in the modes, (units, regressors, regressors)."""
@@ -205,7 +228,8 @@ class LabelCalibration:
         """
         if not variance > 0:
             raise BadInput(f"an error bound of {variance:g} cannot be: give a variance above zero")
-        floor = float((np.linalg.norm(self.settled - self.design.weights, axis=1) ** 2).max())
+        bias = self.settled - self.design.weights
+        floor = float((np.linalg.norm(bias, axis=1) ** 2).max())
         if floor >= variance:
             raise BadInput(
                 f"wrong labels alone leave a squared error of {floor:.3g}, and no learning rate removes it: ask for "
@@ -213,17 +237,39 @@ class LabelCalibration:
             )
 
         def largest(rate: float) -> float:
-            return float(np.linalg.eigvalsh(self.predict(rate).total_error)[:, -1].max())
+            total = self._scatter(steady_state(self.info, rate)) + bias[:, :, None] * bias[:, None, :]
+            return float(np.linalg.eigvalsh(total)[:, -1].max())
 
         return _bisected(largest, variance)
 
 
+def _newton(weights: np.ndarray, given: np.ndarray, wanted: np.ndarray, bin_s: float) -> None:
+    """Move the weights, in place, to where the mean score of counts vanishes."""
+    for _ in range(NEWTON_STEPS):
+        expected = np.exp(given @ weights) * bin_s
+        step = np.linalg.solve((given * expected[:, None]).T @ given, given.T @ (wanted - expected))
+        weights += step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-9:
+            break
+
+
 def _autocovariance(series: np.ndarray, lags: int) -> np.ndarray:
-    """Return G(l) = E s(t + l) s(t)' for l = 0 ... lags, (lags + 1, dims, dims), by the Fourier transform."""
-    bins = len(series)
-    padded = np.fft.rfft(series, 2 ** math.ceil(math.log2(bins + lags + 1)), axis=0)
-    cross = np.fft.irfft(padded[:, :, None] * padded[:, None, :].conj(), axis=0)[: lags + 1]
-    return cross / bins
+    """Return G(l) = E s(t + l) s(t)' for l = 0 ... lags, (lags + 1, dims, dims).
+
+    In blocks, each against itself and the `lags` bins after it: their cross spectra are summed, and turned back once.
+    """
+    bins, dims = series.shape
+    width = 2 ** math.ceil(math.log2(8.0 * (lags + 1)))
+    step = width - lags
+    blocks = math.ceil(bins / step)
+    padded = np.zeros((blocks * step + lags, dims))
+    padded[:bins] = series
+    later = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)[::step]  # (blocks, dims, width)
+    now = later.copy()
+    now[..., step:] = 0.0
+    there, here = (np.fft.rfft(one, axis=-1).transpose(2, 1, 0) for one in (later, now))  # (frequencies, dims, blocks)
+    cross = there @ here.conj().transpose(0, 2, 1)
+    return np.fft.irfft(cross, width, axis=0)[: lags + 1] / bins
 
 
 def _bisected(function: Callable[[float], float], wanted: float) -> float:

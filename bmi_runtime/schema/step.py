@@ -117,7 +117,7 @@ class AdapterConfig(Section):
         0.9, gt=0.0, le=1.0, description="inferred-target: a bin teaches when its likeliest goal has this probability"
     )
     label_lag_s: float = Field(
-        1.0,
+        0.5,
         ge=0.0,
         le=5.0,
         description="inferred-target: a bin teaches so late, when what followed says which goal it had",

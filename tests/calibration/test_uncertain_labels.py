@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bmi_runtime.calibration.closed_form import information, steady_state
+from bmi_runtime.calibration.closed_form import convergence_bins, information, steady_state
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.calibration.uncertain_labels import LabelCalibration, Taught, wrong_labels
+from bmi_runtime.calibration.uncertain_labels import LabelCalibration, Taught, _autocovariance, wrong_labels
 from bmi_runtime.cli.calibrate import calibrate
 from bmi_runtime.errors import BadInput
 
@@ -85,6 +85,22 @@ def test_scatter_and_bias_are_those_of_filters_run_with_wrong_labels(likelihood,
     np.testing.assert_allclose(mean, found.weights[0], atol=0.03)
     white = np.diagonal(covariance) / np.diagonal(state.error_covariance[0])
     assert white.mean() > 1.2  # what a calibration that does not know of the misfit would be off by
+
+
+def test_autocovariance_in_blocks_is_that_of_the_sums():
+    series = np.random.default_rng(2).standard_normal((777, 3))
+    sums = [series[lag:].T @ series[: len(series) - lag] / len(series) for lag in range(21)]
+    np.testing.assert_allclose(_autocovariance(series, 20), sums, atol=1e-12)
+
+
+def test_a_fast_filter_settles_later_than_the_averaged_form_says():
+    """Along states that follow each other smoothly, in the mean over moments, as a filter that is run does."""
+    design = _design("gaussian", np.random.default_rng(3))
+    calibration = LabelCalibration(design, Taught(design.states, design.states))
+    averaged = convergence_bins(steady_state(calibration.info, 1e-4))
+    assert np.all(calibration.predict(1e-4).settling_bins > 1.15 * averaged)
+    slow = convergence_bins(steady_state(calibration.info, 1e-7))
+    np.testing.assert_array_equal(calibration.predict(1e-7).settling_bins, slow)
 
 
 def test_a_wrong_label_attenuates_the_tuning_by_its_probability():

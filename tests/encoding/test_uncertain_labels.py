@@ -102,7 +102,7 @@ def test_teaching_bins_point_where_the_subject_goes(candidates, least):
 def test_a_decoder_that_has_grown_weak_goes_on_being_taught():
     """Half as fast as the subject aims, much of the aim stays unexplained; its goals are as plain as before."""
     goals = np.random.default_rng(1).integers(0, 9, 40)
-    right, taught = _steered(goals, bins_each=400, gain=0.5)
+    right, taught = np.mean([_steered(goals, bins_each=400, gain=0.5, seed=seed) for seed in range(2)], axis=0)
     assert right > 0.85 and taught > 0.2
 
 
