@@ -283,11 +283,12 @@ class FixedWidthLabel(QtWidgets.QLabel):
         super().setFont(font)
         text = self.text()
         self.setMinimumSize(0, 0)
-        self.setMaximumSize(QtWidgets.QWIDGETSIZE_MAX, QtWidgets.QWIDGETSIZE_MAX)
+        self.setMaximumSize(ANY_SIZE, ANY_SIZE)
         self.setText("")
         self.show_text(text)
 
 
+ANY_SIZE = 16_777_215  # pixels, QWIDGETSIZE_MAX, which only one binding of Qt names
 SIZES = ((12, 8, 10), (10, 7, 6), (8.5, 6, 4), (7.5, 5.5, 3))  # of big numbers: points, captions' points, pixels apart
 
 

@@ -43,6 +43,8 @@ class SessionActions:
     def watch(self) -> None:
         """Say why a session that was started here did not run; show the summary once one that was seen has ended."""
         self.starting.watch()
+        if self.store.connection(self.link.now_s()) == "connected":
+            self.starting.heard = True
         ended = self.store.ended and self.store.mode in ("live", "simulated")
         if ended and not self._ended_seen and self.store.step is not None:
             self.window.show_panel("summary")

@@ -147,7 +147,8 @@ class SessionForm(QtWidgets.QDialog):
         listed = blocks if isinstance(blocks, list | tuple) else ()
         self.blocks.take([dict(block) for block in listed if isinstance(block, dict)])
         try:
-            self.seed.setValue(int(values.get("seed", 1)))
+            seed = int(values.get("seed", 1))
+            self.seed.setValue(seed if 0 <= seed <= self.seed.maximum() else 1)
         except (TypeError, ValueError, OverflowError):
             self.seed.setValue(1)  # what was remembered is no number
 

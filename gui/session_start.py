@@ -34,6 +34,8 @@ class SessionStart:
     form : SessionForm or None
     process : subprocess.Popen or None
         Of the session that was started last, while it runs.
+    heard : bool
+        Whether that session has been heard: from then on silence is a lost connection, and no start.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class SessionStart:
         self.form: SessionForm | None = None
         self.process: subprocess.Popen | None = None
         self.failure: QtWidgets.QMessageBox | None = None
-        self._begun_s = 0.0
+        self._begun_s, self.heard = 0.0, False
 
     def ask(self) -> None:
         """Open the form; its Start starts a session."""
@@ -63,12 +65,12 @@ class SessionStart:
     def _start(self) -> None:
         assert self.form is not None
         self.process, self._words = processes.start_session(self.form.arguments())
-        self._begun_s = time.monotonic()
+        self._begun_s, self.heard = time.monotonic(), False
         self.say("starting a session: kernels are compiled on the first start, which takes up to half a minute")
 
     def progress(self) -> str:
         """Return how long a session has been starting, or nothing when none is."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or self.heard or self.process.poll() is not None:
             return ""
         return f"{time.monotonic() - self._begun_s:.0f} s; the first start compiles"
 

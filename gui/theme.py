@@ -109,7 +109,7 @@ def use(name: str, application: QtWidgets.QApplication, again: bool = False) -> 
 
 def load_fonts() -> None:
     """Load the fonts that come with the window, so that pictures do not depend on what the machine has installed."""
-    if FONT in QtGui.QFontDatabase().families():
+    if QtGui.QFontInfo(QtGui.QFont(FONT)).family() == FONT:
         return
     for file in sorted((pathlib.Path(__file__).parent / "fonts").glob("*.ttf")):
         QtGui.QFontDatabase.addApplicationFont(str(file))

@@ -92,8 +92,9 @@ class Panel(QtWidgets.QWidget):
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
-        for part in self.findChildren((plots.Plot, plots.Figures)):
-            part.restyle()
+        for kind in (plots.Plot, plots.Figures):
+            for part in self.findChildren(kind):
+                part.restyle()
 
     def table(self) -> Mapping[str, np.ndarray]:
         """Return what is shown as named columns, for export; empty when there is nothing to export."""

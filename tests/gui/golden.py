@@ -56,3 +56,9 @@ if __name__ == "__main__":
         for theme in THEMES:
             for size in LAYOUT_SIZES:
                 draw_layout(HERE / "golden" / file_name(f"layout_{layout}", theme, size), layout, theme, size)
+
+
+def raw(image):
+    """Return the bytes of a picture: PyQt gives a pointer that has to be told the size, PySide a view."""
+    bits = image.constBits()
+    return bits.asstring(image.sizeInBytes()) if hasattr(bits, "asstring") else bytes(bits)

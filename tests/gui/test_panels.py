@@ -51,7 +51,7 @@ def make(qtbot, context, name):
 
 def pixels(path):
     image = QtGui.QImage(str(path)).convertToFormat(QtGui.QImage.Format.Format_RGB32)
-    data = image.bits().asstring(image.sizeInBytes())
+    data = golden.raw(image)
     return np.frombuffer(data, np.uint8).reshape(image.height(), image.width(), 4)[:, :, :3].astype(int)
 
 

@@ -21,6 +21,7 @@ from gui.scrolling_image import ScrollingImage
 from gui.store import Store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import golden
 import synthetic
 
 KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests hide them and keep them
@@ -45,7 +46,7 @@ def painted(image, columns, rows):
     painter.scale(1, -1)  # as a plot does: y grows upwards
     image.paint(painter)
     painter.end()
-    pixels = np.frombuffer(target.constBits().asstring(target.sizeInBytes()), np.uint8).reshape(rows, columns, 4)
+    pixels = np.frombuffer(golden.raw(target), np.uint8).reshape(rows, columns, 4)
     return pixels[::-1, :, 0].T
 
 
