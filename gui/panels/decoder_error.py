@@ -131,7 +131,7 @@ class DecoderErrorPanel(Panel):
         if len(trials):
             last = plots.round_range(float(numbers[0]), max(float(numbers[-1]), float(numbers[0]) + 4.0))[1]
             across = numbers[0] - 0.01 * (last - numbers[0]) - 0.5, last
-            self.trials_plot.show_ranges(across, plots.round_range(0.0, 1.1 * plots.extremes(trials["time_s"])[1]))
+            self.trials_plot.show_ranges(across, plots.round_range(0.0, 1.25 * plots.extremes(trials["time_s"])[1]))
 
     def _ends(self, rows: np.ndarray, trials: np.ndarray) -> None:
         """Draw a line at the end of every trial of the last minute."""
