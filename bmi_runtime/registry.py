@@ -69,6 +69,10 @@ class Table:
                 sentences.append(f"the {self.what} '{point.name}' is offered by more than one package: {point.value}")
         return sentences
 
+    def modules(self, name: str) -> list[str]:
+        """Return the modules that stand behind a name of other packages; none for the project's own."""
+        return [] if name in self.rows else [point.module for point in self._points(name)]
+
     def find(self, name: str) -> Any:
         """Return the class of the row or entry point `name`, after a look at whether it has what it needs.
 

@@ -13,6 +13,7 @@ from bmi_runtime.session import stability_report
 from bmi_runtime.session.core import Session
 from bmi_runtime.session.learner_watch import LearnerWatch
 from bmi_runtime.session.live_parameters import is_word, shown
+from bmi_runtime.session.part_loading import PartLoading
 from bmi_runtime.session.status import Status
 
 NOTE_CHARACTERS = 2000
@@ -36,6 +37,8 @@ class OperatorCommands:
     ----------
     learners : LearnerWatch
         Who refits decoders beside the loop.
+    parts : PartLoading
+        Imports parts of other packages beside the loop.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class OperatorCommands:
     ):
         self.session, self.status, self.recorder = session, status, recorder
         self._tell, self._stop = tell, stop
-        self.learners = LearnerWatch()
+        self.learners, self.parts = LearnerWatch(), PartLoading()
         self._verbs = {
             "set": self._set,
             "do": self._do,
@@ -72,6 +75,7 @@ class OperatorCommands:
         raise BadInput(UNKNOWN_COMMAND)
 
     def _set(self, command: dict[str, Any]) -> dict[str, Any]:
+        self.parts.see_to(command["set"], command.get("value"))
         answer, now_ns = self.session.apply(command), time.monotonic_ns()
         if is_word(command["set"], "decoder.fitted_file") and answer["new"]:
             self.keep_file(answer["new"], now_ns)

@@ -1,6 +1,8 @@
 """A stranger's package: a part of every kind by entry points, used as docs/howto.md says, and parts that go wrong."""
 
 import re
+import sys
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
 from bmi_runtime.session.assemble import assemble
+from bmi_runtime.session.part_loading import PartLoading
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import configuration_of, resume
 from bmi_runtime.sources import base as sources
@@ -58,13 +61,16 @@ def cut(path, share=0.9):
     return short
 
 
+CANNOT = ("no-predict", "later", "slow-and-broken")
+
+
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
 def test_every_row_of_every_table_has_what_its_kind_needs(table):
     assert table.names()
     for name in table.rows:
         if isinstance(part := table.find(name), type):  # a row may name a function that makes the part
             table.check(name, part)
-    theirs = [name for name in table.names() if name not in table.rows and name not in ("no-predict", "later")]
+    theirs = [name for name in table.names() if name not in table.rows and name not in CANNOT]
     assert theirs
     for name in theirs:
         table.find(name)  # checked on the way
@@ -109,6 +115,45 @@ def test_the_decoder_of_the_howto_runs_as_printed_chosen_live(tmp_path):
     session = resume(short, configuration_of(short, [])[0]).session
     assert session.decoder_settings()["kind"] == "population-vector"
     assert np.array_equal(session.cursor, Recording(short).steps()["output"][-1]["cursor"])
+
+
+def chosen(parts, key, value):
+    """Choose until the part is loaded; return how often it was not yet, and what was said at last."""
+    for refused in range(200):
+        try:
+            parts.see_to(key, value)
+        except BadInput as error:
+            if "is being loaded" not in str(error):
+                return refused, str(error)
+        else:
+            return refused, ""
+    raise AssertionError("it never came")
+
+
+def test_a_part_that_takes_long_to_import_is_imported_beside_the_loop(tmp_path):
+    sys.modules.pop("their_lab.slow", None)
+    loop = assembled(tmp_path / "a.mcap")
+    (answer,) = commanded(loop, 600, b300={"set": "decoder.kind", "value": "slow"})
+    assert "the decoder 'slow' is being loaded" in answer and Recording(tmp_path / "a.mcap").n_steps == 600
+    assert chosen(PartLoading(0.05), "decoder.kind", "slow") == (ANY, "")  # another's import is waited for as well
+    again = assembled(tmp_path / "b.mcap")
+    (answer,) = commanded(again, 600, b300={"set": "decoder.kind", "value": "slow"})
+    assert answer["new"] == "slow" and Replay(Recording(tmp_path / "b.mcap")).run()["identical"]
+
+
+def test_a_part_whose_import_fails_late_says_why_and_own_parts_need_none():
+    refused, said = chosen(PartLoading(0.05), "decoder.kind", "slow-and-broken")
+    assert refused and "the decoder 'slow-and-broken'" in said and "libcuda.so.1 is not there" in said
+    parts = PartLoading(0.0)
+    for key, value in (("decoder.kind", "point-process"), ("task.kind", "nobody's"), ("hold", True), ([], 3)):
+        parts.see_to(key, value)
+
+
+def test_a_name_with_spaces_and_capitals_is_a_name(tmp_path):
+    loop = assembled(tmp_path / "a.mcap", "decoder.kind='My Lab Decoder'")
+    launch.run(loop, 60)
+    assert Replay(Recording(tmp_path / "a.mcap")).run()["identical"]
+    assert loop.session.decoder_settings()["kind"] == "My Lab Decoder"
 
 
 def test_a_task_is_chosen_live(tmp_path):
