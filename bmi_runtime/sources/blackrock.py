@@ -191,6 +191,8 @@ class BlackrockFeed:
 
     def _event(self, packet: RawPacket, time_ns: int, binner: Binner) -> None:
         digital, comment = packet.digital, packet.comment(self.protocol)
+        if (digital is not None or comment is not None) and self._twice(packet, time_ns, binner):
+            return
         if digital is not None:
             value, changed = digital
             port = {"port": packet.chid, "instrument": packet.instrument}
@@ -248,8 +250,8 @@ class BlackrockFeed:
             self.monitored[packet.instrument] += 1
 
     def _twice(self, packet: RawPacket, time_ns: int, binner: Binner) -> bool:
-        """Return whether this very spike was here before: the network doubled a datagram."""
-        key = (time_ns, packet.instrument, packet.chid, packet.type)
+        """Return whether this very spike or event was here before: the network doubled a datagram."""
+        key = (time_ns, packet.instrument, packet.chid, packet.type if packet.spike else hash(bytes(packet.body)))
         new, old = self._recent
         if key in new or key in old:
             binner.duplicate()

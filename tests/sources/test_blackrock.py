@@ -255,3 +255,14 @@ def test_digital_inputs_and_comments_are_events(port):
     assert first["host_time_ns"] == pytest.approx(HOST + 200 * BIN_NS, abs=3_000_000)
     assert (second["kind"], second["text"]) == ("comment", "reward")
     assert rig.source.binner.totals["refused"] == 0
+
+
+def test_an_event_of_a_doubled_datagram_is_one_event():
+    """A trial that begins with a digital input must not begin twice because the network doubled the datagram."""
+    rig = Rig(4)
+    for k in range(200):
+        data = HEADERS["4.1"].pack(k * BIN_NS, 151, 0, 3, 0, 0) + struct.pack("<3I", k % 2, 1, 0)
+        rig.arrivals += [(HOST + k * BIN_NS + 50_000, data), (HOST + k * BIN_NS + 80_000, data)]
+    rig.run()
+    values = [event["value"] for event in rig.events if event.get("kind") == "digital-input"]
+    assert values == [k % 2 for k in range(200)] and rig.source.binner.totals["duplicates"] == 200
