@@ -209,6 +209,8 @@ def value_of(text: str) -> Any:
 
 def _sentence(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "value_error" and isinstance(item["input"], dict):
+        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
     if item["type"] != "extra_forbidden":
         return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})"
     known = valid_keys()

@@ -14,22 +14,22 @@ def inspect_spikes(file: Path, tick_s: float | None = None) -> tuple[dict[str, A
     from bmi_runtime.sources.spike_file import distinct, read_spikes
 
     found = read_spikes(file, tick_s)
-    number = found.spikes
+    number, whole = found.spikes, found.counts is None or bool((found.counts % 1 == 0).all())
     recorded_s = sum(stop - start for start, stop in found.segments_s)
     rates = [count / recorded_s if recorded_s else 0.0 for count in number]
     facts: dict[str, Any] = {
         "format": found.kind,
         "units": len(number),
-        "spikes": sum(number),
+        "spikes": sum(number) if whole else None,
         "recorded_s": recorded_s,
         "segments_s": [list(segment) for segment in found.segments_s],
-        "rates_hz": dict(zip(distinct(found.names), rates, strict=True)),
+        "rates_hz": dict(zip(distinct(found.names), rates, strict=True)) if whole else {},
         "signals": found.signals,
         "events": found.events,
         "notes": found.notes,
         "odd": of_spikes(found),
     }
-    return facts, _view(file, _spike_rows(facts, sorted(rates)), facts["odd"])
+    return facts, _view(file, _spike_rows(facts, sorted(rates) if whole else []), facts["odd"])
 
 
 def _spike_rows(facts, rates):
@@ -37,7 +37,7 @@ def _spike_rows(facts, rates):
     segments = ", ".join(f"{start:.3f} to {stop:.3f} s" for start, stop in facts["segments_s"])
     yield "recorded", f"{facts['recorded_s']:.3f} s ({segments})"
     yield "units", str(facts["units"])
-    yield "spikes", f"{facts['spikes']:,}"
+    yield "spikes", "none: these are features" if facts["spikes"] is None else f"{facts['spikes']:,}"
     if rates:
         yield "rates", f"{rates[0]:.2f} to {rates[-1]:.2f} Hz, median {rates[len(rates) // 2]:.2f} Hz"
     yield "signals", _shortened(facts["signals"])

@@ -21,6 +21,7 @@ from bmi_runtime.recording.patient_file import PatientFile
 from bmi_runtime.recording.reader import Recording
 
 ARCHIVE_WANTS = ("subject_id", "species", "sex", "age", "experimenter", "lab", "institution")
+MOST_SPATIAL_AXES = 3  # of a SpatialSeries, by the standard
 SUBJECT_KEYS = ("subject_id", "species", "sex", "age")
 SESSION_KEYS = ("experimenter", "lab", "institution", "notes")
 
@@ -178,10 +179,11 @@ class _Builder:
         return compressed(read, shape, field_dtype.base)
 
     def _behaviour(self, nwb: Any) -> None:
-        from pynwb.behavior import Position, SpatialSeries
+        from pynwb.behavior import BehavioralTimeSeries, Position
 
         module = nwb.create_processing_module("behavior", "Cursor, target, decoded and intended movement")
-        position, axes = Position(name="Position"), ", ".join(self.space.axes)
+        spatial, axes = self.space.n_axes <= MOST_SPATIAL_AXES, ", ".join(self.space.axes)
+        position = Position(name="Position") if spatial else BehavioralTimeSeries(name="Position")
         plane = "x to the right, y up" if self.space.axes == PLANE.axes else f"columns are {axes}"
         frame = f"origin at the centre of the workspace, {plane}"
         for name, field, about in (
@@ -189,15 +191,12 @@ class _Builder:
             ("decoded", "decoded", "decoded position"),
             ("target", "target", "centre of the target"),
         ):
-            series = SpatialSeries(
-                name=name,
-                data=self._data("output", field, slice(0, self.space.n_axes)),
-                unit="meters",
-                reference_frame=frame,
-                description=about,
-                **self._when(),
-            )
-            position.add_spatial_series(series)
+            data = self._data("output", field, slice(0, self.space.n_axes))
+            known = {"name": name, "data": data, "unit": self._unit("meters"), "description": about, **self._when()}
+            if spatial:
+                position.create_spatial_series(reference_frame=frame, **known)
+            else:
+                position.create_timeseries(comments=frame, **known)
         module.add(position)
         velocity = slice(self.space.n_axes, 2 * self.space.n_axes)
         for name, field, columns, about in (
@@ -205,19 +204,26 @@ class _Builder:
             ("cursor_velocity", "cursor", velocity, "velocity of the cursor, after assist"),
             ("intended_velocity", "intended", slice(None), "velocity that the subject was taken to intend"),
         ):
-            module.add(self._series(name, "output", field, "m/s", about, columns))
+            module.add(self._series(name, "output", field, self._unit("m/s", "/s"), about, columns))
         if any(np.isfinite(block["input"]["kinematics"]).any() for block in self.recording.blocks()):
-            module.add(
-                self._series("recorded_kinematics", "input", "kinematics", "m, m/s", f"{self._names} as recorded")
-            )
+            unit = f"{self._unit('m')}, {self._unit('m/s', '/s')}"
+            module.add(self._series("recorded_kinematics", "input", "kinematics", unit, f"{self._names} as recorded"))
+        about_variance = f"variance of decoded {self._names}"
         for name, unit, about in (
             ("trial_state", "code", "0 reach, 1 hold, 2 success, 3 timeout, 4 pause"),
             ("safety", "code", "0 starting, 1 calibrating, 2 active, 3 degraded, 4 frozen, 5 stopped"),
             ("assist", "fraction", "blend of the command toward the inferred intention"),
             ("learning_rate", "1/bin", "learning rate of the encoding model, velocity in dm/s"),
-            ("decoded_variance", "m^2, (m/s)^2", f"variance of decoded {self._names}"),
+            ("decoded_variance", f"{self._unit('m^2', '^2')}, {self._unit('(m/s)^2', '^2/s^2')}", about_variance),
         ):
             module.add(self._series(name, "output", name, unit, about))
+
+    def _unit(self, metres: str, per: str = "") -> str:
+        """Return the unit of the axes (`metres` where they are), one for all or one for each."""
+        units = [f"{unit}{per}" for unit in self.space.units]
+        if set(self.space.units) == {"m"}:
+            return metres
+        return units[0] if len(set(units)) == 1 else ", ".join(units)
 
     def _neural(self, nwb: Any) -> None:
         continuous = self.recording.continuous

@@ -67,7 +67,7 @@ def _from_counts(path, content, series) -> SpikeFile:
     name, item = found
     counts, times_s, bin_s = nwb_file.binned_counts(path, name, item)
     return SpikeFile(
-        kind=f"NWB, binned counts ({name})",
+        kind=f"NWB, binned {'counts' if (counts % 1 == 0).all() else 'features'} ({name})",
         trains_s=[],
         names=[str(unit) for unit in range(counts.shape[1])],
         segments_s=[(float(times_s[0]), float(times_s[-1]) + bin_s)],

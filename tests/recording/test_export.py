@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
 from bmi_runtime.cli.export import export
+from bmi_runtime.cli.inspect import inspect
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.nwb import export_nwb
 from bmi_runtime.recording.nwb_data import spike_times
@@ -15,6 +16,7 @@ from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.tables import export_tables
 from bmi_runtime.session import launch
 from bmi_runtime.session.assemble import assemble
+from bmi_runtime.sources.datafile import load_recording
 
 pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed (pip install bmi-runtime[nwb])")
 WHO = {
@@ -196,3 +198,31 @@ def test_a_session_without_a_spike_exports(tmp_path):
     assert export_nwb(Recording(tmp_path / "s.mcap"), tmp_path / "s.nwb")["spikes"] == 0
     with pynwb.NWBHDF5IO(str(tmp_path / "s.nwb"), "r") as file:
         assert [len(file.read().units["spike_times"][unit]) for unit in range(3)] == [0, 0, 0]
+
+
+def session_of(folder, *settings, bins=300):
+    made = [f"recording.path='{folder / 's.mcap'}'", "session.units=6", "telemetry.enabled=false", *settings]
+    launch.run(assemble(configuration.load(None, made), "max"), bins)
+    export_nwb(Recording(folder / "s.mcap"), folder / "s.nwb")
+    return folder / "s.nwb"
+
+
+@pytest.mark.filterwarnings("error::hdmf.build.warnings.BuildWarning")
+def test_axes_of_other_units_and_more_than_three_are_said_as_they_are(tmp_path):
+    """A joint angle is not in metres, and the standard's spatial series has at most three columns."""
+    path = session_of(tmp_path, "state.axes=['a','b','c','d']", "state.units=['rad','rad','rad','mm']")
+    with pynwb.NWBHDF5IO(str(path), "r") as file:
+        behavior = file.read().processing["behavior"]
+        assert behavior["Position"]["cursor"].unit == "rad, rad, rad, mm"
+        assert behavior["Position"]["cursor"].data.shape == (300, 4)
+        assert behavior["decoded_velocity"].unit == "rad/s, rad/s, rad/s, mm/s"
+        assert behavior["decoded_variance"].unit == "rad^2, rad^2, rad^2, mm^2, " + "rad^2/s^2, " * 3 + "mm^2/s^2"
+    assert load_recording(path).n_bins > 0
+
+
+def test_features_are_no_spikes(tmp_path):
+    path = session_of(tmp_path, "session.units=0", "session.features=5")
+    told = CliRunner().invoke(inspect, [str(path), "--json"], catch_exceptions=False)
+    facts = json.loads(told.stdout.splitlines()[-1])
+    assert facts["spikes"] is None and facts["rates_hz"] == {} and facts["units"] == 5
+    assert "features" in facts["format"] and "counts" not in facts["format"]
