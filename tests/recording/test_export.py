@@ -126,7 +126,7 @@ def test_of_an_unknown_subject_nothing_is_invented(tmp_path):
     assert facts["missing_metadata"] == ["subject_id", "species", "sex", "age", "experimenter", "lab", "institution"]
     assert subject_of(facts["path"])[0] is None
     assert b"Macaca" not in (tmp_path / "a.nwb").read_bytes()
-    assert "wanted by archives" in result.stderr
+    assert "archives such as DANDI require: subject_id" in result.stderr
     (tmp_path / "who.toml").write_text('subject_id = 12\nspecies = "Macaca mulatta"\n')
     arguments = [str(path), "-o", str(tmp_path / "c.nwb"), "--subject", str(tmp_path / "who.toml"), "--json"]
     facts = json.loads(CliRunner().invoke(export, arguments).stdout.splitlines()[-1])
@@ -200,7 +200,7 @@ def test_a_session_without_a_spike_exports(tmp_path):
         assert [len(file.read().units["spike_times"][unit]) for unit in range(3)] == [0, 0, 0]
 
 
-def session_of(folder, *settings, bins=300):
+def session_of(folder, *settings, bins=600):
     made = [f"recording.path='{folder / 's.mcap'}'", "session.units=6", "telemetry.enabled=false", *settings]
     launch.run(assemble(configuration.load(None, made), "max"), bins)
     export_nwb(Recording(folder / "s.mcap"), folder / "s.nwb")
@@ -214,7 +214,7 @@ def test_axes_of_other_units_and_more_than_three_are_said_as_they_are(tmp_path):
     with pynwb.NWBHDF5IO(str(path), "r") as file:
         behavior = file.read().processing["behavior"]
         assert behavior["Position"]["cursor"].unit == "rad, rad, rad, mm"
-        assert behavior["Position"]["cursor"].data.shape == (300, 4)
+        assert behavior["Position"]["cursor"].data.shape == (600, 4)
         assert behavior["decoded_velocity"].unit == "rad/s, rad/s, rad/s, mm/s"
         assert behavior["decoded_variance"].unit == "rad^2, rad^2, rad^2, mm^2, " + "rad^2/s^2, " * 3 + "mm^2/s^2"
     assert load_recording(path).n_bins > 0
