@@ -13,6 +13,7 @@ from gui.panels.base import Panel
 from gui.panels.events import clock
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+LEAST_PLOT = 110  # pixels in height: the two of a what if share what is left, and are scrolled to where it is less
 AS_RECORDED = "as recorded"
 WHAT_IF_KEYS = (
     AS_RECORDED,
@@ -180,6 +181,8 @@ class ReplayPanel(Panel):
         self.zero = self.difference.addLine(y=0)
         for plot in (self.both, self.difference):
             plot.setMouseEnabled(True, False)
+            plot.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Ignored)
+            plot.setMinimumHeight(LEAST_PLOT)
             plot.hide()
             self.column.addWidget(plot, 1)
         self.column.addStretch(0)
@@ -329,7 +332,7 @@ class ReplayPanel(Panel):
         for plot in (self.both, self.difference):
             plot.show()
         self._draw()
-        QtCore.QTimer.singleShot(0, lambda: self._area.verticalScrollBar().setValue(self.answer.y()))
+        QtCore.QTimer.singleShot(0, lambda: self._area.ensureWidgetVisible(self.answer))
 
     def _draw(self) -> None:
         """Draw both settings and their difference in the chosen quantity."""

@@ -309,3 +309,22 @@ def test_a_step_is_round_and_not_smaller_than_wanted():
     for least in (0.7, 1.0, 1.2, 2.0, 4.9, 5.0, 7.0, 10.0, 3e-7):
         step = plots.round_step(least)
         assert step >= least * (1 - 1e-9) and step <= 2.5 * least and float(f"{step:.0e}") == pytest.approx(step)
+
+
+def test_both_plots_of_a_what_if_are_in_view_with_what_was_asked(qapp):
+    theme.use("dark", qapp)
+    panel = ReplayPanel(Context(store_from(synthetic.hello())))
+    KEPT.append(panel)
+    panel.resize(640, 480)
+    panel.show()
+    panel.refresh()
+    times = np.linspace(0.0, 60.0, 200)
+    found = {"time_s": times, "error_m_s": np.full((2, 200), 0.04), "velocity_m_s": np.zeros((2, 200, 2))}
+    found |= {"apart_m_s": np.zeros(200), "settings": [[], ["adapter.learning_rate=1e-4"]]}
+    paired = {"errors_m_s": [0.04, 0.05], "interval_m_s": [0.0, 0.01], "difference_m_s": 0.005, "where": "everywhere"}
+    panel._answered({"ok": True, "what_if": found | {"paired": paired}})
+    for _ in range(10):
+        qapp.processEvents()
+    seen = panel.rect()
+    for part in (panel.go, panel.ask_button, panel.answer, panel.both, panel.difference):
+        assert seen.contains(QtCore.QRect(part.mapTo(panel, QtCore.QPoint(0, 0)), part.size())), part
