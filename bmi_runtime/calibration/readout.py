@@ -248,17 +248,20 @@ def expected_error(pilot: ReadoutPilot, drift: Drift, rate: float, bins: int, de
 
 
 def fit_drift(pilot: ReadoutPilot, rates: np.ndarray, change: np.ndarray, bins: int, delay: int) -> Drift:
-    """Estimate start and walk from what adaptation changed.
+    """Estimate start and walk from what adaptation changed; none is seen where no rate could be tried.
 
     Parameters
     ----------
     pilot : ReadoutPilot
     rates : ndarray, shape (n,)
+        Empty where a stretch is so short that every rate forgets all of it.
     change : ndarray, shape (n,)
         Mean squared error at each rate minus that of the frozen read-out, of one output, over `bins`.
     bins, delay : int
         Length of the stretch, and how late the truth came.
     """
+    if not len(rates):
+        return Drift(0.0, 0.0)
     frozen = _shares(pilot, 0.0, bins, delay)
     table = np.array([_shares(pilot, rate, bins, delay) for rate in rates])
     found, _ = scipy.optimize.nnls(table[:, 1:] - np.array(frozen[1:]), change - table[:, 0])

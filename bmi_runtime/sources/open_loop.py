@@ -122,13 +122,20 @@ class OpenLoopRecording:
         Raises
         ------
         BadInput
-            When no bin after the training part has recorded kinematics, so that nothing could be scored.
+            When no bin after the training part has recorded kinematics, or none that change, so that nothing could be
+        scored.
         """
         known = int(np.isfinite(self.velocity[bins_train:]).all(axis=1).sum())
         if known < FEWEST_SCORED_BINS:
             raise BadInput(
                 f"{self.name}: {known} of the {self.n_bins - bins_train} bins to decode have a recorded velocity, so "
                 "nothing can be scored; give another --train-fraction"
+            )
+        tail = self.velocity[bins_train:][np.isfinite(self.velocity[bins_train:]).all(axis=1)]
+        if not np.ptp(tail, axis=0).any():
+            raise BadInput(
+                f"{self.name}: the velocity of the {len(tail)} bins to decode never changes, so nothing can be scored; "
+                "give another --train-fraction"
             )
         head, starts = slice(0, bins_train), self.trial_start[:bins_train]
         velocity = self.velocity.copy()

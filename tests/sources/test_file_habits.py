@@ -9,6 +9,7 @@ import pytest
 import scipy.io
 from click.testing import CliRunner
 
+from bmi_runtime.cli.decode import decode
 from bmi_runtime.cli.glm import glm
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.array_file import Arrays
@@ -298,3 +299,20 @@ def test_nwb_columns_of_other_units_rates_and_starts(tmp_path):
     assert any("not what the subject moves" in text for text in load_recording(written(eye)).odd)
     with pytest.raises(BadInput, match="'eye_position' says that it has nan samples a second"):
         load_recording(written((eye[0], eye[1] | {"rate": float("nan")})))
+
+
+def test_the_shortest_recording_that_is_taken_is_decoded(tmp_path):
+    rng = np.random.default_rng(2)
+    np.savez(tmp_path / "a.npz", counts=rng.poisson(2.0, (40, 4)), velocity=rng.normal(size=(40, 2)), bin_s=BIN_S)
+    told = CliRunner().invoke(decode, [str(tmp_path / "a.npz"), "--direct", "--json"], catch_exceptions=False)
+    facts = json.loads(told.stdout.splitlines()[-1])
+    assert told.exit_code == 0 and facts["bins_test"] == 8 and all(np.isfinite(facts["r2_velocity"]))
+
+
+def test_a_test_part_in_which_nothing_moves_cannot_be_scored(made):
+    counts, velocity, _ = made
+    still = np.where(np.arange(BINS)[:, None] < 310, velocity, 0.05)
+    recording = recording_from_arrays("r", counts, BIN_S, still)
+    with pytest.raises(BadInput, match="the 80 bins to decode never changes, so nothing can be scored"):
+        recording.to_learn(320)
+    assert recording.to_learn(300).n_bins == BINS
