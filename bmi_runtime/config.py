@@ -84,6 +84,8 @@ TABLES = ("block",)
 """Sections of which there are several: each is ``[[block]]`` in a file, and a list of tables in an override."""
 
 
+LONGEST_GOT = 200  # characters of a wrong value that are repeated
+
 RETIRED = {
     "source.command_address": "no source ever read it: `bmi simulate` hears of the cursor at telemetry.output_address",
 }
@@ -212,7 +214,9 @@ def _sentence(item: Any) -> str:
     if item["type"] == "value_error" and isinstance(item["input"], dict):
         return f"{where}: {item['msg'].removeprefix('Value error, ')}"
     if item["type"] != "extra_forbidden":
-        return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {item['input']!r})"
+        said, got = item["msg"].removeprefix("Value error, "), repr(item["input"])
+        got = got if len(got) <= LONGEST_GOT else f"{got[:LONGEST_GOT]}..."
+        return f"{where}: {said[0].lower()}{said[1:]} (got {got})"
     known = valid_keys()
     near = difflib.get_close_matches(where, known, 1, 0.4) or difflib.get_close_matches(
         where.rpartition(".")[2], [key.rpartition(".")[2] for key in known], 1, 0.4

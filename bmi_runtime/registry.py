@@ -185,7 +185,7 @@ def checked_options(part: Any, given: Mapping[str, Any], where: str) -> Any:
         return kind(**given)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name, said = ".".join(map(str, first["loc"])), first["msg"]
+        name, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         raise BadInput(f"{where}.{name}: {said[0].lower()}{said[1:]} (got {first['input']!r})") from None
     except BaseException as error:
         if not is_fault_of_part(error):

@@ -211,7 +211,8 @@ def compare_decoders(
     )
     n = data.n_axes
     sums = {name: segment_sums(true[:, n:], states[name][:, n:], segment) for name in names}
-    drawn = {name: r2_of(np.einsum("ds,sqk->dqk", draws, sums[name])) for name in names}
+    scores = {name: r2_of(np.einsum("ds,sqk->dqk", draws, sums[name])) for name in names}
+    drawn = {name: np.where(np.isfinite(score), score, np.nan) for name, score in scores.items()}  # of still segments
     order = sorted(names, key=lambda name: -float(r2_of(sums[name].sum(axis=0))))
     rows = [_row(name, order[0], true, states[name], sums, drawn) for name in order]
     return rows + [{"decoder": name, "r2": None, "failed": why} for name, why in failed.items()]

@@ -83,7 +83,9 @@ class EncodingConfig(Section):
     noise_variance: float = Field(
         0.0, ge=0.0, description="first guess for Gaussian features; 0: the truth in a simulation, 1 otherwise"
     )
-    initial_sd: float = Field(0.5, gt=0.0, description="sd of every weight around its start (log rate, per dm/s)")
+    initial_sd: float = Field(
+        0.5, gt=0.0, le=1e3, description="sd of every weight around its start (log rate, per dm/s)"
+    )
     regressors: tuple[Literal["velocity", "position", "speed", "history"], ...] = Field(
         ("velocity",), description="what rates depend on"
     )
@@ -94,9 +96,9 @@ class EncodingConfig(Section):
     @pydantic.model_validator(mode="after")
     def _regressors_decode(self):
         if len(set(self.regressors)) < len(self.regressors):
-            raise ValueError(f"a regressor is there twice: {', '.join(self.regressors)}")
+            raise ValueError(f"regressors: one is there twice: {', '.join(self.regressors)}")
         if not {"velocity", "position"} & set(self.regressors):
-            raise ValueError("units must depend on velocity or position, or nothing can be decoded from them")
+            raise ValueError("regressors: units must depend on velocity or position, or nothing can be decoded from them")
         return self
 
 
@@ -164,7 +166,7 @@ class DecoderConfig(Section):
 
     kind: str = "point-process"
     velocity_time_constant_s: float = Field(0.5, gt=0.0, description="how long the velocity prior remembers")
-    velocity_sd_m_s: float = Field(0.15, gt=0.0, description="stationary sd of the velocity prior")
+    velocity_sd_m_s: float = Field(0.15, gt=0.0, le=1e6, description="stationary sd of the velocity prior")
     parameter_trust: float = Field(
         1.0, ge=0.0, le=1.0, description="1: uncertain units are trusted less; 0: weights taken as exact"
     )

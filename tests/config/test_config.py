@@ -2,12 +2,15 @@
 
 import tomllib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bmi_runtime import config
 from bmi_runtime.errors import BadInput
+from bmi_runtime.session import launch
+from bmi_runtime.session.assemble import assemble
 
 SELF_EXPLAINING = ("_s", "_m", "_hz", "enabled", "address", "per_trial", "_spikes", "_fraction", "kind")
 SHIPPED = sorted(config.folder().glob("*.toml"))
@@ -134,3 +137,48 @@ def test_a_recording_that_holds_a_key_of_a_former_version_is_read_without_it():
     read = config.as_recorded(data)
     assert config.from_dict(read).source.kind == "zeromq"
     assert "command_address" in data["source"]  # what was recorded stays as it was
+
+
+IMPOSSIBLE = ("nan", "inf", "-inf", "-1e308", "''", "'x'", "[]", "[nan]", "{}", "true", "[[]]")
+KEYS = [key for key in config.valid_keys() if "." in key and not key.startswith("block.")]
+
+
+def test_every_key_takes_a_value_or_refuses_it_by_its_name():
+    """Not-a-number, infinities, lists, tables, words: each is refused in one line with the key, or is a value of it."""
+    for key in KEYS:
+        for value in IMPOSSIBLE:
+            try:
+                config.load(None, [f"{key}={value}"])
+            except BadInput as error:
+                said = str(error)
+                assert key.split(".")[1] in said and "\n" not in said and len(said) < 1000, (key, value, said)
+
+
+@pytest.mark.parametrize("value", ["1e308", "1e-320"])
+def test_what_the_schema_takes_a_session_is_made_of(value):
+    """A number at the end of what a float holds is refused in a sentence, or a session runs with it."""
+    for key in KEYS:
+        section, name = key.split(".")
+        if section in ("telemetry", "metadata", "recording", "realtime", "guard", "output") or name == "options":
+            continue
+        try:
+            quiet = ["telemetry.enabled=false", "recording.enabled=false", "realtime.lock_memory=false"]
+            made = config.load(None, ["session.units=3", *quiet, f"{key}={value}"])
+            loop = assemble(made, "max")
+        except BadInput:
+            continue
+        launch.run(loop, 4)
+        assert np.isfinite(loop.session.cursor).all(), key
+
+
+def test_a_wrong_value_is_repeated_in_short():
+    blocks = ", ".join(["{kind = 'adapt'}"] * 1001)
+    with pytest.raises(BadInput) as refused:
+        config.load(None, [f"block=[{blocks}]"])
+    assert "at most 1000 items" in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_a_sentence_says_what_is_wrong_and_no_kind_of_error():
+    with pytest.raises(BadInput) as refused:
+        config.load(None, ["state.axes=['x', 'x']"])
+    assert str(refused.value).endswith("state: the name 'x' is there twice among the axes x, x")
