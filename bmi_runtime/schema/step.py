@@ -98,7 +98,7 @@ class EncodingConfig(Section):
         if len(set(self.regressors)) < len(self.regressors):
             raise ValueError(f"regressors: one is there twice: {', '.join(self.regressors)}")
         if not {"velocity", "position"} & set(self.regressors):
-            raise ValueError("regressors: units must depend on velocity or position, or nothing can be decoded from them")
+            raise ValueError("regressors: without velocity or position nothing can be decoded from the units")
         return self
 
 
