@@ -36,7 +36,7 @@ def noise(network, delay_ms, compare_s, bin_s, out, seed, as_json):
     with progress("own noise", 10) as advance:
         found = solve_self_consistent(loaded, start, delay_ms / 1e3, seed=seed, advance=advance)
     simulated = _counts(loaded, delay_ms, compare_s, bin_s, seed, start) if compare_s else None
-    result = report.own_noise(found, start, simulated)
+    result = report.own_noise(found, start, simulated, report.answering_share(loaded.weights))
     if out is not None:
         write_npz(out, compressed=False, **report.own_noise_arrays(found))
         result["out"] = str(out)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import sparse
 
-from bmi_runtime.analysis.networks import graphs
+from bmi_runtime.analysis.networks import graphs, report
 from bmi_runtime.analysis.networks.first_passage import FirstPassage, extrapolated_rate
 from bmi_runtime.analysis.networks.fixed_points import solve
 from bmi_runtime.analysis.networks.input_classes import InputClasses, responses
@@ -146,4 +146,21 @@ def test_jumps_at_which_pairs_answer_themselves_are_remarked(tmp_path, weight, s
     path = tmp_path / "pairs.npz"
     save_network(path, RateNetwork(np.kron(np.eye(3), [[0.0, weight], [weight, 0.0]]), -54.0))
     text = CliRunner().invoke(networks, ["noise", str(path)]).output
-    assert ("lifts the voltage by 0.67 of the way" in text) == said
+    assert ("lifts the voltage by up to 0.67 of the way" in text) == said
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_the_echo_that_is_left_out_is_said_beside_the_number(as_sparse):
+    """Pairs that excite each other are told, in text and JSON; a ring, in which no spike comes back, is not."""
+    ring = 0.2 * np.roll(np.eye(12), 1, axis=1)
+    for name, weights, said in (
+        ("pairs", np.kron(np.eye(6), [[0.0, 0.2], [0.2, 0.0]]), True),
+        ("weak", np.kron(np.eye(6), [[0.0, 0.02], [0.02, 0.0]]), False),
+        ("ring", ring, False),
+    ):
+        share = report.answering_share(sparse.csr_matrix(weights) if as_sparse else weights)
+        assert share == (0.0 if name == "ring" else 1.0)
+        network = RateNetwork(weights, -54.0)
+        found = solve_self_consistent(network, np.full(12, 2.0))
+        result = report.own_noise(found, np.full(12, 2.0), None, share)
+        assert bool(result["note"]) == said and ("note:" in report.own_noise_text(result)) == said
