@@ -47,16 +47,22 @@ def shown(name, result, recording):
 def unaccounted(result, given, stale, times_s, bin_s):
     """Return how many spikes sent between the first and the last decoded bin are neither decoded nor said to be lost.
 
-    Said to be lost are those in bins that were stale (recorded, not decoded) and those that came later than
-    ``late_limit_s``. What a bin at either edge shares with the next entry is the only slack.
+    Said to be lost are those in bins that were stale (recorded, not decoded), those that came later than
+    ``late_limit_s``, and those in bins that were skipped after the session had been held up (`bins-skipped`). What a
+    bin at either edge shares with the next entry is the only slack.
     """
     good = np.flatnonzero(~stale)
     first, last = given["device_time_s"][good[0]] - bin_s, given["device_time_s"][good[-1]]
     sent = int(((times_s >= first) & (times_s < last)).sum())
     in_stale = int(given["counts"][good[0] : good[-1]][stale[good[0] : good[-1]]].sum(dtype=int))
     decoded, dropped = int(given["counts"][good].sum(dtype=int)), result["source"].get("late_dropped", 0)
-    print(f"of {sent} spikes {decoded} decoded, {in_stale} in stale bins, {dropped} too late")
-    return sent - decoded - in_stale - dropped
+    ends = given["device_time_s"]
+    skipped = sum(
+        int(((times_s >= ends[k]) & (times_s < ends[k + 1] - bin_s)).sum())
+        for k in np.flatnonzero(np.diff(ends) > 1.5 * bin_s)
+    )
+    print(f"of {sent} spikes {decoded} decoded, {in_stale} in stale bins, {dropped} too late, {skipped} skipped")
+    return sent - decoded - in_stale - dropped - skipped
 
 
 def in_real_time(*pids):
