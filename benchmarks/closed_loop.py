@@ -44,7 +44,10 @@ WORLDS = {  # name: configuration, overrides, seconds that are scored
     "easy": (None, ["session.units=24"], 120.0),
     "hard": ("hard_world", [], 180.0),
 }
-DECODERS = ("adaptive", "joined", "short-history", "recurrent", "ole", "smoothbatch", "rml", "refit-kalman", "ridge")
+DECODERS = (
+    "adaptive", "adaptive-history", "joined", "short-history", "recurrent", "ole", "smoothbatch", "rml", "refit-kalman",
+    "ridge",
+)  # fmt: skip
 MEASURES = {  # key: heading, factor, digits
     "successes_per_min": ("hits/min", 1.0, 1),
     "success_rate": ("success", 1.0, 2),

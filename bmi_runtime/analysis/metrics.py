@@ -74,10 +74,11 @@ def index_of_difficulty_bits(trial: Trial) -> float:
 def throughput_bits_s(trials: Sequence[Trial]) -> float:
     """Return the mean over successes of the index of difficulty over the movement time (without the hold), bits/s.
 
-    Trials that start in the target are left out. Failures do not lower it; read it beside the success rate.
+    Trials that start in the target are left out; a movement lasts a bin at least. Failures do not lower it; read it
+    beside the success rate.
     """
-    moved = [t for t in trials if t.success and t.distance_m > t.radius_m and t.duration_s > t.hold_s]
-    rates = [index_of_difficulty_bits(t) / (t.duration_s - t.hold_s) for t in moved]
+    moved = [t for t in trials if t.success and t.distance_m > t.radius_m]
+    rates = [index_of_difficulty_bits(t) / max(t.duration_s - t.hold_s, t.bin_s) for t in moved]
     return float(np.mean(rates)) if rates else 0.0
 
 

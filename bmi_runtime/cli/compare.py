@@ -15,7 +15,8 @@ OPEN_LOOP = (
 NETWORKS = "joined,recurrent"
 MOST_COUNTS = 4_000_000  # bins x units: beyond it five folds of networks take more than a few minutes
 CLOSED_LOOP = (
-    "adaptive,joined,short-history,recurrent,smoothbatch,rml,refit-kalman,point-process,kalman-velocity,ole,ridge"
+    "adaptive,adaptive-history,joined,short-history,recurrent,smoothbatch,rml,refit-kalman,point-process,"
+    "kalman-velocity,ole,ridge"
 )
 DAYS = "inferred,supervised,frozen,pri-t,stabiliser"
 NEEDS_TARGETS = ("refit-kalman",)
@@ -187,7 +188,7 @@ def _closed(names, options):
     from bmi_runtime.cli.compare_closed_loop import ADAPTIVE, compare_closed_loop
     from bmi_runtime.decoding.tables import ADAPTED, fitted_names
 
-    _check_names(names, [ADAPTIVE, *ADAPTED, *fitted_names()])
+    _check_names(names, [*ADAPTIVE, *ADAPTED, *fitted_names()])
     if options["pilot"] is not None:
         from bmi_runtime.rehearsal.fit import world_of
 

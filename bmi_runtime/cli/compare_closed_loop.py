@@ -4,7 +4,7 @@ Fitted decoders learn from a block in which the cursor is moved for the subject 
 intention, then are frozen. ReFIT spends the second half of that time in control with a velocity Kalman filter, and is
 fitted to both halves' rotated intentions. SmoothBatch and recursive maximum likelihood take a seed from the first half,
 adapt in control in the second, and go on adapting. ``adaptive`` starts untrained, is in control all the time, and goes
-on adapting.
+on adapting; ``adaptive-history`` is the same with every unit's own recent spikes among what its rate depends on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ from simulators.rehearsal_source import RehearsalSource
 from simulators.rehearsed import adopted
 from simulators.source import SimulatedSource
 
-ADAPTIVE = "adaptive"
+ADAPTIVE = {  # our filter as it runs live: what its sessions have beside the configuration
+    "adaptive": (),
+    "adaptive-history": ("encoding.regressors=['velocity', 'history']",),
+}
 BIN_S = 0.02
 GAIN_PILOT_S = 60.0  # steered with a decoder before its gain is calculated
 
@@ -107,7 +110,7 @@ def toward(seen: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def learn(name: str, subject: Subject, seconds: float, half_life_s: float | None = None) -> None:
     """Let a decoder have its time to learn with a subject, and put it in control."""
-    if name == ADAPTIVE:
+    if name in ADAPTIVE:
         subject.run(seconds)
         return
     subject.session.assist, subject.session.adapting = 1.0, False
@@ -132,7 +135,7 @@ def compare_closed_loop(
     Parameters
     ----------
     names : sequence of str
-        ``adaptive`` and rows of the table of fitted decoders; the first is the reference.
+        Rows of `ADAPTIVE` and of the table of fitted decoders; the first is the reference.
     options : dict
         ``seeds``, ``seed``, ``calibration_s``, ``test_s``, ``config_path``, ``overrides``; ``calculated_gain``: after
         learning each decoder is steered with for a minute, and then has the gain that follows from it.
@@ -151,8 +154,8 @@ def compare_closed_loop(
     seeds = range(options["seed"], options["seed"] + options["seeds"])
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in seeds:
-        config, world = _config(options, seed)
         for name in names:
+            config, world = _config(options, seed, ADAPTIVE.get(name, ()))
             subject = Subject(config, world)
             learn(name, subject, options["calibration_s"], options.get("half_life_s"))
             if options.get("calculated_gain"):
@@ -173,9 +176,9 @@ def compare_closed_loop(
     }
 
 
-def _config(options: dict[str, Any], seed: int) -> tuple[Config, FittedWorld | None]:
-    """Return the configuration of a seed, and the fitted world, drawn for it, where there is one."""
-    world, seeded = options.get("world"), [*options["overrides"], f"session.seed={seed}"]
+def _config(options: dict[str, Any], seed: int, own: Sequence[str]) -> tuple[Config, FittedWorld | None]:
+    """Return the configuration of a seed and a decoder, and the fitted world, drawn for it, where there is one."""
+    world, seeded = options.get("world"), [*options["overrides"], f"session.seed={seed}", *own]
     if world is None:
         return configuration.load(options["config_path"], [f"session.bin_s={BIN_S}", *seeded]), None
     config = adopted(configuration.load(options["config_path"], seeded), world)

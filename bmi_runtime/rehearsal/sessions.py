@@ -51,7 +51,7 @@ def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict
     fields, task = given.fields, session.task
     bins = round(seconds / config.bin_s)
     path, trials, squares = [session.cursor[:n]], [], 0.0
-    run = session.step if _watched(config) else session.respond
+    run = session.step if _settles(session) else session.respond
     for _ in range(bins):
         target, trial = task.target, task.trial
         fields.counts[:] = acting.counts(session.cursor, target)
@@ -70,11 +70,10 @@ def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict
     return _measures(trials, config, seconds) | {"velocity_error_m_s": math.sqrt(squares / max(bins, 1))}
 
 
-def _watched(config: Config) -> bool:
-    """Return whether what watches over the adapter changes what it does; otherwise a rehearsal goes on without it."""
-    adapter, session = config.adapter, config.session
-    changes = adapter.schedule != "fixed" or adapter.drift_tracking or adapter.estimate_noise
-    return changes or bool(session.features) or "history" in config.encoding.regressors
+def _settles(session: Session) -> bool:
+    """Return whether what may wait until a command has left changes the next bin; otherwise it is left out."""
+    learning = session.learning
+    return bool(learning.control.steers or learning.features or learning.history)
 
 
 def _measures(trials: list[Trial], config: Config, seconds: float) -> dict[str, float]:

@@ -70,12 +70,14 @@ def check_settings(settings: list[Settings]) -> None:
 
 
 def default_settings(learning_rate: float) -> list[Settings]:
-    """Return what is asked when nothing is said: learning rates over three decades, the decoder's velocity prior."""
+    """Return what is asked when nothing is said: learning rates, what the rates of units depend on, the prior."""
     rate = learning_rate or 1e-6
     rates = [{"adapter.learning_rate": f"{rate * factor:g}"} for factor in (0.1, 10.0, 100.0)]
     return [
         {},
         *rates,
+        {"adapter.rate_search": "true"},
+        {"encoding.regressors": "['velocity','history']"},
         {"decoder.velocity_sd_m_s": "0.08"},
         {"decoder.velocity_time_constant_s": "0.2"},
     ]

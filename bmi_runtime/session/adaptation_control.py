@@ -48,6 +48,11 @@ class AdaptationController:
         self._noise = model.noise_variance if model.likelihood == "gaussian" else None
         self.set_learning_rate(section.learning_rate)
 
+    @property
+    def steers(self) -> bool:
+        """Whether what it sees changes what the adapter does; otherwise it only watches."""
+        return bool(self.schedule or self.recalibrator or self.search or self.noise)
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the rate of all units; with a schedule, the floor that it ends at."""
         self.learning_rate = learning_rate

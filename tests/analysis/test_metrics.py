@@ -36,6 +36,8 @@ def test_throughput_leaves_the_hold_and_failures_out():
     assert metrics.throughput_bits_s([reached, trial(DETOUR, success=False)]) == pytest.approx(2.0 / 1.0)
     inside = trial([[0.3, 0.0], [0.3, 0.0]])
     assert metrics.throughput_bits_s([inside]) == 0.0
+    held = trial(DETOUR, hold_s=1.5 - 1e-13)  # in the target from the first bin on: the movement took a bin
+    assert metrics.throughput_bits_s([held]) == pytest.approx(2.0 / 0.5)
 
 
 def test_bit_rate_counts_wrong_selections_against_right_ones():

@@ -101,7 +101,7 @@ def test_files_of_one_name_are_both_in_the_answer(data, tmp_path):
 def test_closed_loop_pairs_subjects(tmp_path):
     figure = tmp_path / "figure.png"
     settings = ("--calibration", 30, "--test", 15, "--seeds", 2, "--set", "session.units=40", "--figure", figure)
-    names = ["kalman-velocity", "refit-kalman", "adaptive", "rml", "smoothbatch"]
+    names = ["kalman-velocity", "refit-kalman", "adaptive", "adaptive-history", "rml", "smoothbatch"]
     out = run("--closed-loop", "--decoders", ",".join(names), *settings, "--json")
     result = json.loads(out.splitlines()[-1])
     rows = {row["decoder"]: row for row in result["table"]}

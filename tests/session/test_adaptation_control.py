@@ -78,3 +78,31 @@ def test_an_unknown_noise_variance_is_learned_and_replays(tmp_path):
     assert learned.mean() == pytest.approx(0.5, rel=0.015)
     assert learned.std() < 0.03
     assert Replay(Recording(tmp_path / "a.mcap")).run()["identical"]
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        (),
+        ("adapter.rate_search=true",),
+        ("adapter.drift_tracking=true",),
+        ("adapter.schedule=floor",),
+        ("session.likelihood=gaussian", "decoder.kind=kalman", "adapter.estimate_noise=true"),
+    ],
+)
+def test_what_steers_the_adapter_says_so(ways):
+    """A rehearsal leaves out what only watches: it must know what does more."""
+    config = configuration.load(None, ["session.units=12", "session.bin_s=0.02", "adapter.learning_rate=1e-4", *ways])
+    source, given = SimulatedSource(config), Bin(*config.layout)
+    model = source.world.initial_model()
+    sessions = [Session(config, model.copy()) for _ in range(2)]
+    for _ in range(4000):
+        source.next_bin(given, sessions[0].cursor, sessions[0].task.target)
+        for session, settles in zip(sessions, (True, False), strict=True):
+            session.respond(given.bytes)
+            if settles:
+                session.settle()
+    with_it, without = (session.learning for session in sessions)
+    same = np.array_equal(with_it.model.weights, without.model.weights)
+    same = same and np.array_equal(with_it.adapter.rate, without.adapter.rate)
+    assert with_it.control.steers is not same
