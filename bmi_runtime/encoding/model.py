@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
+from bmi_runtime.encoding.model_arrays import check_arrays, plain_arrays
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE, StateSpace
@@ -253,7 +254,9 @@ class EncodingModel:
             raise BadInput(f"{path} is a folder: give a model (.npz) or a recording (.mcap) in it")
         try:
             with np.load(path, allow_pickle=False) as data:
-                return cls._of_arrays({name: data[name] for name in data.files})
+                arrays = plain_arrays(data)
+            check_arrays(arrays)
+            return cls._of_arrays(arrays)
         except FileNotFoundError:
             raise BadInput(f"there is no file {path}") from None
         except (EOFError, OSError, zipfile.BadZipFile):
@@ -275,7 +278,7 @@ class EncodingModel:
         more = {name.removeprefix("features_"): value for name, value in arrays.items() if name.startswith("features_")}
         features = cls._of_arrays(more) if more else None
         model = cls(
-            weights, full[:, rows, columns].T, str(arrays["likelihood"]), float(arrays["bin_s"]),
+            weights, full[:, rows, columns].T, str(arrays["likelihood"]), float(np.ravel(arrays["bin_s"])[0]),
             arrays.get("noise_variance"), kinds, features,
         )  # fmt: skip
         if "unit_names" in arrays and len(arrays["unit_names"]) == model.n_units:
