@@ -6,12 +6,35 @@ import contextlib
 import io
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from bmi_runtime.errors import BmiError
+from bmi_runtime.errors import BadInput, BmiError
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold.
+
+    The folder is tried with a nameless file: permissions say nothing of a medium that is read-only.
+
+    Raises
+    ------
+    BadInput
+        When its folder is absent or takes no file, or the name is none.
+    """
+    try:
+        target = pathlib.Path(path).resolve()
+        if target.exists() and not target.is_file():
+            return  # a device or a pipe; a folder says so itself
+        if not target.parent.is_dir():
+            raise BadInput(f"{path} cannot be written: there is no folder {target.parent}")
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import stat
 import numpy as np
 import pytest
 
-from bmi_runtime.errors import BmiError
-from bmi_runtime.outputs import whole_file, whole_text, write_npz
+from bmi_runtime.errors import BadInput, BmiError
+from bmi_runtime.outputs import check_writable, whole_file, whole_text, write_npz
 
 
 def test_a_failed_write_keeps_the_older_result_and_leaves_nothing_beside_it(tmp_path):
@@ -40,3 +40,16 @@ def test_a_pipe_is_written_to_and_not_replaced():
     write_npz(os.devnull, a=np.zeros(4))
     assert os.stat(os.devnull).st_rdev == before.st_rdev
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(tmp_path):
+    check_writable(tmp_path / "new.npz")
+    check_writable(os.devnull)
+    assert os.listdir(tmp_path) == []
+    for path, words in (
+        (tmp_path / "absent" / "a.npz", "there is no folder"),
+        ("/proc/a.npz", "cannot be written"),
+        (tmp_path / ("x" * 300), "cannot be written: File name too long"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            check_writable(path)

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import check_writable
 
 
 def read_npz(path) -> dict[str, np.ndarray]:
@@ -40,6 +41,7 @@ def checked_out(path) -> pathlib.Path | None:
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into")
     if path.is_dir():
         raise BadInput(f"{path} is a folder: name the file to write")
+    check_writable(path)
     return path
 
 

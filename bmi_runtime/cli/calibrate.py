@@ -169,12 +169,10 @@ def _one_error_bound(options) -> None:
 
 def _check_target(path) -> None:
     """Refuse a configuration that could not be written, before the work."""
-    import pathlib
+    from bmi_runtime.outputs import check_writable
 
-    from bmi_runtime.errors import BadInput
-
-    if path is not None and not pathlib.Path(path).resolve().parent.is_dir():
-        raise BadInput(f"{path} cannot be written: there is no folder {pathlib.Path(path).parent}")
+    if path is not None:
+        check_writable(path)
 
 
 def _take_own_rate(options) -> None:

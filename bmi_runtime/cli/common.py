@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from bmi_runtime.errors import NO_ROOM, BmiError, shown_lines
+from bmi_runtime.outputs import check_writable
 
 
 def answer_options(function):
@@ -39,6 +40,10 @@ class OutFile(click.Path):
             self.fail(f"'{value}' is no name of a file to write", param, ctx)
         if not given.parent.is_dir():
             self.fail(f"there is no folder {given.parent} to write {given.name} into", param, ctx)
+        try:
+            check_writable(given)
+        except BmiError as error:
+            self.fail(str(error), param, ctx)
         if self.endings and given.suffix.lower() not in self.endings:
             self.fail(f"{given.name} must end in one of {', '.join(self.endings)}", param, ctx)
         return given if self.type is pathlib.Path else str(given)

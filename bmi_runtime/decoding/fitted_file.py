@@ -16,7 +16,7 @@ from bmi_runtime.decoding.fitted_model import Fitted, digest_of
 from bmi_runtime.decoding.onnx_model import load_onnx
 from bmi_runtime.decoding.recorded_files import content_of
 from bmi_runtime.errors import BadInput
-from bmi_runtime.outputs import write_npz
+from bmi_runtime.outputs import check_writable, write_npz
 
 FORMAT = "bmi-runtime fitted decoder 1"
 
@@ -67,6 +67,7 @@ def check_free(path: pathlib.Path) -> None:
         raise BadInput(f"{path} cannot be written: there is no folder {path.parent}")
     if path.exists():
         raise BadInput(f"{path} exists; give another name (existing files are never overwritten)")
+    check_writable(path)
 
 
 def load_fitted(path) -> Fitted:
