@@ -219,9 +219,9 @@ class MeasuredScores:
 
         From the uncertainty of the inflation after shrinkage, in the logarithm, of each unit's least certain mode.
         """
-        from scipy.stats import norm
+        from scipy.special import ndtri
 
-        spread = norm.ppf(0.5 + level / 2) * self.inflation(state).uncertainty.max(axis=1)
+        spread = ndtri(0.5 + level / 2) * self.inflation(state).uncertainty.max(axis=1)
         return np.exp(-spread), np.exp(spread)
 
     def at(self, rate: float | np.ndarray) -> SteadyState:

@@ -8,6 +8,24 @@ from bmi_runtime.kernels.state_filter import update_state
 RELEARNED_S = 20.0  # of the pilot, that relearning starts from
 
 
+@kernel(inline="always")
+def _update_plane(mean, covariance, score, information):
+    """Do what `update_state` does for a velocity of two axes and nothing else, written out; in place."""
+    a, b, c = covariance[0, 0], covariance[1, 0], covariance[1, 1]
+    p, q, r = information[0, 0], information[1, 0], information[1, 1]
+    m00, m01, m10, m11 = 1.0 + p * a + q * b, p * b + q * c, q * a + r * b, 1.0 + q * b + r * c
+    inverse = 1.0 / (m00 * m11 - m01 * m10)
+    y0, y1 = inverse * (m11 * score[0] - m01 * score[1]), inverse * (m00 * score[1] - m10 * score[0])
+    k00, k01, k11 = inverse * (m11 * p - m01 * q), inverse * (m11 * q - m01 * r), inverse * (m00 * r - m10 * q)
+    t00, t01, t10, t11 = a * k00 + b * k01, a * k01 + b * k11, b * k00 + c * k01, b * k01 + c * k11
+    mean[0] += a * y0 + b * y1
+    mean[1] += b * y0 + c * y1
+    covariance[0, 0] = a - t00 * a - t01 * b
+    covariance[1, 0] = b - t00 * b - t01 * c
+    covariance[0, 1] = covariance[1, 0]
+    covariance[1, 1] = c - t10 * b - t11 * c
+
+
 @kernel
 def steer(subject, lateness, assumed, prior, gain, maps, noise, spread, largest, start, bins, goals, task, outcome):
     """Run trials for so many bins; write (seconds, 1 for a success) of each, return their number and what was decoded.
@@ -70,9 +88,15 @@ def steer(subject, lateness, assumed, prior, gain, maps, noise, spread, largest,
     weight = RELEARNED_S / bin_s
     together, alone = weight * assumed[2], weight * assumed[3]
     trial, time, held, rest, squares = 0, 0, 0, 0, 0.0
-    for t in range(bins):
-        goal = goals[trial % len(goals)]
-        now, seen, known = t % ring, (t - lateness[0]) % ring, (t - lateness[1]) % ring
+    now, row, goal = -1, start % len(noise) - 1, goals[0]
+    for t in range(bins):  # places in rings by counting: a division costs as much as all else about them
+        now = now + 1 if now + 1 < ring else 0
+        row = row + 1 if row + 1 < len(noise) else 0
+        seen, known = now - lateness[0], now - lateness[1]
+        if seen < 0:
+            seen += ring
+        if known < 0:
+            known += ring
         speed2 = 0.0
         for a in range(axes):
             cursors[now, a], targets[now, a] = cursor[a], goal[a]
@@ -100,7 +124,6 @@ def steer(subject, lateness, assumed, prior, gain, maps, noise, spread, largest,
             variance[a, a] += prior[1]
         decoded2 = min(decoded2 * relearned * relearned, largest)
         size = np.sqrt(1.0 + spread * slow2)
-        row = (start + t) % len(noise)
         for a in range(axes):
             z = maps[0, a, axes] + size * noise[row, a]
             f = maps[2, a, axes]
@@ -109,7 +132,10 @@ def steer(subject, lateness, assumed, prior, gain, maps, noise, spread, largest,
                 f += relearned * (maps[2, a, b] + decoded2 * maps[3, a, b]) * decoded[b]
                 information[a, b] = relearned * relearned * (maps[4, a, b] + decoded2 * maps[5, a, b])
             score[a] = relearned * (z - f)
-        update_state(decoded, variance, score, information, 1.0, work)
+        if axes == 2:
+            _update_plane(decoded, variance, score, information)
+        else:
+            update_state(decoded, variance, score, information, 1.0, work)
         away = 0.0
         for a in range(axes):
             squares += (decoded[a] - (taught[a] if assumed[1] > 0.0 else intended[a])) ** 2
@@ -121,6 +147,7 @@ def steer(subject, lateness, assumed, prior, gain, maps, noise, spread, largest,
                 trial, time, held = trial + 1, 0, 0
                 if trial >= len(outcome):
                     return trial, squares / (t + 1)
+                goal = goals[trial % len(goals)]
             continue
         time += 1
         held = held + 1 if away <= radius * radius else 0
