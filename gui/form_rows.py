@@ -109,7 +109,7 @@ class EarlierSessions(Row):
         self.entries: list[dict[str, Any]] = []
         self._lister: processes.Helper | None = None
         if os.path.isdir(folder):
-            arguments = ["-m", "bmi_runtime.session.recording_list", folder]
+            arguments = ["-P", "-m", "bmi_runtime.session.recording_list", folder]
             self._lister = processes.Helper(arguments, self.add, lambda code, words: None, self)
 
     def add(self, entry: dict[str, Any]) -> None:
@@ -163,7 +163,10 @@ class SourceCheck(Row):
         found: list[dict] = []
         given = ["run", "--headless", "--json", *form_values.for_a_check(self.arguments(), CHECK_S)]
         self._checking = processes.Helper(
-            ["-m", "bmi_runtime.cli.main", *given], found.append, lambda code, words: self._checked(found, words), self
+            ["-P", "-m", "bmi_runtime.cli.main", *given],
+            found.append,
+            lambda code, words: self._checked(found, words),
+            self,
         )
         QtCore.QTimer.singleShot(CHECK_WITHIN_MS, self._give_up)
 

@@ -12,7 +12,7 @@ from typing import IO
 
 from pyqtgraph.Qt import QtCore
 
-COMMAND = [sys.executable, "-m", "bmi_runtime.cli.main"]
+COMMAND = [sys.executable, "-P", "-m", "bmi_runtime.cli.main"]
 
 
 class Helper(QtCore.QObject):
@@ -80,7 +80,7 @@ class Helper(QtCore.QObject):
 def verify(path: str, on_end: Callable[[dict | None, str], None], parent=None) -> Helper:
     """Replay a recording and compare it to the bit; `on_end` gets the result and an error's words."""
     found: list[dict] = []
-    arguments = ["-m", "bmi_runtime.cli.main", "replay", path, "--verify", "--json"]
+    arguments = ["-P", "-m", "bmi_runtime.cli.main", "replay", path, "--verify", "--json"]
     return Helper(arguments, found.append, lambda code, words: on_end(found[-1] if found else None, words), parent)
 
 

@@ -46,7 +46,7 @@ class ReplayControl(QtCore.QObject):
         self.close()
         self._path, self._connected = str(path), False
         self.say(f"opening {path} …")
-        arguments = ["-m", "bmi_runtime.playback.server", str(path)]
+        arguments = ["-P", "-m", "bmi_runtime.playback.server", str(path)]
         self.helper = processes.Helper(arguments, self._ready, self._ended, self)
 
     def _ready(self, addresses: dict[str, str]) -> None:

@@ -142,7 +142,7 @@ def _figures(folder, session):
     with tempfile.TemporaryDirectory() as temporary:
         if session is None:
             session = str(pathlib.Path(temporary) / "example.mcap")
-            command = [sys.executable, "-m", "bmi_runtime.cli.main", "run", "--headless", "--speed", "max"]
+            command = [sys.executable, "-P", "-m", "bmi_runtime.cli.main", "run", "--headless", "--speed", "max"]
             command += ["--seed", "3", "--duration", "60", "--record", session]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return {"files": _draw_all(pathlib.Path(folder), session, pathlib.Path(temporary))}
@@ -189,7 +189,7 @@ def _results(folder):
         f"networks solve {data} --out {files[2]}",
         f"fokker-planck run --b 1.5 --duration 3 --out {files[3]}",
     ):
-        command = [sys.executable, "-m", "bmi_runtime.cli.main", *line.split()]
+        command = [sys.executable, "-P", "-m", "bmi_runtime.cli.main", *line.split()]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return dict(zip(names, files, strict=True))
 

@@ -167,7 +167,7 @@ def _stability_command(assignment):
     possible = config.recording.enabled and telemetry.enabled and not telemetry.key_folder and not assignment.resume
     if not (reference.endswith(".mcap") and possible):
         return None
-    return [sys.executable, "-m", "bmi_runtime.session.stability_watch", reference, telemetry.control_address]
+    return [sys.executable, "-P", "-m", "bmi_runtime.session.stability_watch", reference, telemetry.control_address]
 
 
 def _source_command(options, config):
@@ -189,7 +189,7 @@ def _source_command(options, config):
         for key, value in getattr(config, section).model_dump(exclude_unset=True).items()
     ]
     flags = [text for setting in settings for text in ("--set", setting)]
-    return [sys.executable, "-m", "bmi_runtime.cli.main", "simulate", "--as", config.source.kind, *flags]
+    return [sys.executable, "-P", "-m", "bmi_runtime.cli.main", "simulate", "--as", config.source.kind, *flags]
 
 
 class Screen:

@@ -26,7 +26,7 @@ def precompile(config: Config, say: Callable[[str], None]) -> None:
         say(f"compiling the kernels, as at every start: what was compiled cannot be kept in {jit.cache_root()}")
     elif not any(folder.iterdir()):
         say("compiling the kernels: only the first start on this machine takes this half minute")
-        command = [sys.executable, "-m", "bmi_runtime.session.compile_cache", config.model_dump_json()]
+        command = [sys.executable, "-P", "-m", "bmi_runtime.session.compile_cache", config.model_dump_json()]
         helper = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         warm_up(config)

@@ -88,7 +88,7 @@ def window_command(config: Config, headless: bool, say: Callable[[str], None]) -
     keys = ["--keys", config.telemetry.key_folder] if config.telemetry.key_folder else []
     options = config.source.options
     steer = ["--steer", str(options["steer_address"])] if options.get("steer") == "mouse" else []
-    return [sys.executable, "-m", "gui", "--telemetry", here[0], "--control", here[1], *keys, *steer]
+    return [sys.executable, "-P", "-m", "gui", "--telemetry", here[0], "--control", here[1], *keys, *steer]
 
 
 def _from_here(address: str) -> str:

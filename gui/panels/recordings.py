@@ -171,7 +171,7 @@ class RecordingsPanel(Panel):
             self.words.setText(f"there is no folder '{self.folder}' yet; a session with a recording makes it")
             return
         self._found: list[dict[str, Any]] = []
-        arguments = ["-m", "bmi_runtime.session.recording_list", self.folder]
+        arguments = ["-P", "-m", "bmi_runtime.session.recording_list", self.folder]
         self._lister = processes.Helper(arguments, self._found.append, self._listed, self)
         self.words.setText(f"reading {self.folder} …")
 
@@ -284,7 +284,7 @@ class RecordingsPanel(Panel):
             self.context.run("say", done)
 
         self._begin(what)
-        arguments = ["-m", "bmi_runtime.cli.main", "export", recording, "--to", form, "-o", path, "--json"]
+        arguments = ["-P", "-m", "bmi_runtime.cli.main", "export", recording, "--to", form, "-o", path, "--json"]
         self._exporting = processes.Helper(arguments, found.append, ended, self)
 
     def _choose_folder(self) -> None:
