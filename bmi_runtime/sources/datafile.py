@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from bmi_runtime import registry
 from bmi_runtime.errors import BadInput
@@ -124,7 +125,20 @@ def _from_reader(path, suffix):
     missing = [name for name in ("counts", "bin_s") if name not in arrays]
     if missing:
         raise BadInput(f"{path.name}: the reader '{suffix}' gave no {' and no '.join(missing)}")
-    return recording_from_arrays(path.name, **arrays)
+    plain = {name: _plain(path.name, suffix, name, value) for name, value in arrays.items()}
+    return recording_from_arrays(path.name, **plain)
+
+
+def _plain(file: str, reader: str, name: str, value: Any) -> Any:
+    """Return what a reader gave as a plain array: sparse ones full, what a mask hides as not known (NaN)."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            return np.ma.filled(value.astype(float), np.nan)
+        return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{file}: the reader '{reader}' gave {name} that are no array ({error})") from None
 
 
 def read_arrays(path, mapping=None) -> tuple[FileMapping | None, OpenLoopRecording]:

@@ -7,11 +7,13 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 from click.testing import CliRunner
 
 from bmi_runtime.cli.decode import decode
 from bmi_runtime.cli.glm import glm
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources import datafile
 from bmi_runtime.sources.array_file import Arrays
 from bmi_runtime.sources.datafile import load_recording
 from bmi_runtime.sources.oddities import of_bins, of_spikes
@@ -316,3 +318,31 @@ def test_a_test_part_in_which_nothing_moves_cannot_be_scored(made):
     with pytest.raises(BadInput, match="the 80 bins to decode never changes, so nothing can be scored"):
         recording.to_learn(320)
     assert recording.to_learn(300).n_bins == BINS
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse", "lists", "ragged", "masked counts"])
+def test_what_somebodys_reader_gives_is_taken_as_it_is_meant(tmp_path, made, monkeypatch, kind):
+    counts, velocity, _ = made
+    hidden = np.ma.masked_array(velocity, mask=np.zeros_like(velocity, bool))
+    hidden[50:60] = np.ma.masked
+    behind = np.ma.masked_array(counts, mask=counts < 0)
+    behind[3, 2] = np.ma.masked
+    given = {
+        "masked": {"velocity": hidden},
+        "sparse": {"counts": scipy.sparse.csr_array(counts)},
+        "lists": {"counts": counts.tolist(), "velocity": velocity.tolist()},
+        "ragged": {"counts": [[1], [1, 2]]},
+        "masked counts": {"counts": behind},
+    }[kind]
+    arrays = {"counts": counts, "velocity": velocity, "bin_s": BIN_S} | given
+    monkeypatch.setattr(datafile.registry.Table, "names", lambda table: ["lab"])
+    monkeypatch.setattr(datafile.registry.Table, "find", lambda table, name: lambda path: arrays)
+    (tmp_path / "a.lab").write_text("theirs")
+    if kind in ("ragged", "masked counts"):
+        with pytest.raises(BadInput, match="the reader 'lab' gave counts" if kind == "ragged" else "unit 2 is nan"):
+            load_recording(tmp_path / "a.lab")
+        return
+    recording = load_recording(tmp_path / "a.lab")
+    np.testing.assert_array_equal(recording.counts, counts)
+    known = np.isfinite(recording.velocity).all(axis=1)
+    assert np.flatnonzero(~known).tolist() == (list(range(50, 60)) if kind == "masked" else [])
