@@ -36,9 +36,9 @@ NOT_RUN = {  # pattern of commands: why
     r"population-vector|own\.mcap": "the decoder that the page has its reader write; tests/docs/test_pages.py",
     r"rig\.toml|session\.toml$|best\.toml$|check\.mcap|\.onnx": "files that the page has its reader make",
     r"\$WORLD|judge|spikes|stim\.npz|pilot\.npz|plan (fit|FIT|--pilot)": "minutes; tests/perturbation go the same way",
-    r"figures|study|--seeds 8|--closed-loop": "minutes; the benchmarks and tests of the module",
+    r"figures|study|--seeds 8|--closed-loop|branches|--world": "minutes; the benchmarks and tests of the module",
     r"compare --days": "simulated weeks; benchmarks/days.py",
-    r"fokker-planck hopf": "minutes; tests/fokker_planck",
+    r"fokker-planck (hopf|fit)": "minutes; tests/fokker_planck",
     r"^bmi (sync|rehearse)|instrument": "needs a recording of its own kind, or minutes; the tests of the command",
     r"--teach-delay$|--subject FILE|--recording FILE": "an option that is named",
     r"--rank|select|--labels inferred --label-error P": "named in the changelog",
@@ -63,7 +63,8 @@ def typed():
             command = " ".join(line.partition("  #")[0].split())
             if command not in done and not said(command):
                 done.add(command)
-                marks = () if page.name in QUICK else (pytest.mark.slow, pytest.mark.timeout(1800))
+                quick = page.name in QUICK and "readout" not in command  # a network would have to be trained
+                marks = () if quick else (pytest.mark.slow, pytest.mark.timeout(1800))
                 yield pytest.param(command, id=f"{page.stem}: {command}"[:110], marks=marks)
 
 
@@ -80,7 +81,6 @@ STANDS_FOR = {
 PREPARED = {  # what takes long to make, made for the first command that needs it
     "trained.npz": "train session.npz --kind joined --out trained.npz",
     "joined.npz": "train session.mcap --kind joined --for closed-loop --out joined.npz",
-    "array.npz": "glm simulate --units 8 --bins 20000 --bin-s 0.002 --rate-hz 10 --out array.npz",
     "g200.npz": "glm simulate --units 12 --bins 20000 --rate-hz 8 --history-bins 50 --basis raised-cosine:5"
     " --out g200.npz",
 }
