@@ -31,6 +31,7 @@ CHOICES = (
     ("velocity", "position"),
     ("velocity", "speed"),
     ("velocity", "position", "speed"),
+    ("velocity", "history"),
     ("velocity", "position", "speed", "history"),
 )
 SPEED_DM_S = 1.0  # the velocities are scaled to this sd, that of the cursors that the default prior is for
