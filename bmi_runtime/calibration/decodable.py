@@ -75,7 +75,7 @@ def why_not_steered(fit: PilotFit) -> str:
     which = " and ".join("(" + ", ".join(f"{x:.2f}" for x in told.direction) + ")" for told in dark)
     if len(dark) == fit.pilot.velocity.stop - fit.pilot.velocity.start:
         return f"{LONGEST_S:g} s of a usual speed in any direction leave no more than chance in these units"
-    units = "one unit tells" if fit.design.units == 1 else "the units, tuned alike or along one line, tell"
+    units = "one unit tells" if fit.design.units == 1 else "these units together tell"
     return (
         f"{units} nothing of velocities along {which}: {LONGEST_S:g} s of a usual speed that way leave no more than "
         "chance"
