@@ -304,7 +304,7 @@ def _disagreement(recording) -> list[str]:
     ):
         return []
     hint = "it is of the opposite sign" if ratio < 0 else "one of them is in another unit"
-    if abs(ratio / recording.bin_s - 1.0) < 0.2:
+    if abs(ratio / recording.bin_s - 1.0) < 0.3:  # a smoothed velocity is smaller than the change
         hint = "it is the change in a bin, not in a second"
     return [f"the velocity is {ratio:.3g} times the change of the position in a second: {hint}?"]
 
