@@ -14,7 +14,7 @@ from bmi_runtime.errors import BadInput
 VERDICTS = {
     "go-on": "go on: today's array scores as the reference does",
     "widen": "widen: start from the reference's weights with encoding.carry_sd = {sd:.2g}, and adapt",
-    "recalibrate": "recalibrate: the reference's weights are worth little today",
+    "recalibrate": "recalibrate, with known targets: from the reference's weights adaptation is likely to lose its way",
 }
 
 

@@ -19,6 +19,8 @@ LABELS = {
     "kalman": "Kalman",
 }
 
+PER_AXIS = ("r2_velocity", "r2_position", "r2_velocity_taught", "r2_validation", "residual_sd", "predicted_excess_sd")
+
 
 @click.command()
 @click.argument("data", type=click.Path())
@@ -88,7 +90,24 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
         "baselines": {name: answers[name] for name in ("ridge", "kalman")},
         "odd": odd,
     }
-    answer(report, as_json, _table(answers, report))
+    table = _table(answers, report)
+    answer(_of_given_axes(report, recording), as_json, table)
+
+
+def _of_given_axes(report, recording):
+    """Return the report with a value for every axis of the file: none for one in which nothing moves."""
+    if recording.axes == recording.given_axes:
+        return report
+
+    def spread(found):
+        if isinstance(found, dict):
+            return {
+                name: spread(one) if name in PER_AXIS or isinstance(one, dict) else one for name, one in found.items()
+            }
+        values = dict(zip(recording.axes, found, strict=True))
+        return [values.get(axis) for axis in recording.given_axes]
+
+    return spread(report) | {"axes": list(recording.given_axes)}
 
 
 def _baselines(recording, bins_train, as_json):

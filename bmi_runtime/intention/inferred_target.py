@@ -74,6 +74,10 @@ class TellsOfRest(Protocol):
     def dwells(self) -> bool:
         """Whether it did in the earlier bin, which has no label."""
 
+    @property
+    def dwelling_aim(self) -> list[float]:
+        """What was meant while it did, m/s: hardly more than nothing."""
+
 
 class Past:
     """The last bins of the filter over candidates: the oldest of them is weighed by all that came after it.
@@ -150,7 +154,8 @@ class InferredTargetIntention:
         self.went2 = 0.0  # as speed2, of the bins in which the cursor really went where its velocity says
         self.before = np.full(n_axes, math.nan)  # where the cursor was a bin ago
         self.lag_bins = round(config.label_lag_s / bin_s)
-        self._uses_rest = config.unlabelled == "rest"
+        self._uses_rest, self._rests = config.unlabelled != "skip", config.unlabelled == "rest"
+        self._dwelling_aim = [0.0] * n_axes
         self._first_bins = self.lag_bins + (round(FIRST_S / bin_s) if self._uses_rest else 0)
         self._least_speed2 = UNDER_WAY_LATE if self.lag_bins else UNDER_WAY
         self.offer((), 1.0)
@@ -244,7 +249,10 @@ class InferredTargetIntention:
             return None
         if self._ahead(weights, aims, smooth):
             return weights, aims
-        self._dwells = self._slow(aims[int(np.argmax(weights))])
+        aim = aims[int(np.argmax(weights))]
+        self._dwells = self._slow(aim)
+        if self._dwells and not self._rests:
+            self._dwelling_aim = aim.tolist()
         return None
 
     def _under_way(self) -> bool:
@@ -297,6 +305,15 @@ class InferredTargetIntention:
     def dwells(self) -> bool:
         """Whether the earlier bin dwelt on its goal, and may teach baselines."""
         return self._dwells and self._uses_rest
+
+    @property
+    def dwelling_aim(self) -> list[float]:
+        """The aim at the goal that the earlier bin dwelt on, m/s.
+
+        Baselines that are wrong push the cursor, the subject holds against it, and the cursor rests beside the middle
+        of its goal. Taken as at rest, such bins would teach that holding against it is rest, and the push would stay.
+        """
+        return self._dwelling_aim
 
     def news(self) -> dict[str, Any] | None:
         """Return an event when hardly a bin teaches any more, or bins teach again."""

@@ -124,8 +124,8 @@ class AdapterConfig(Section):
         le=5.0,
         description="inferred-target: a bin teaches so late, when what followed says which goal it had",
     )
-    unlabelled: Literal["rest", "skip"] = Field(
-        "rest", description="inferred-target: a bin that dwells on a goal tells of baselines, or nothing"
+    unlabelled: Literal["aim", "rest", "skip"] = Field(
+        "aim", description="inferred-target: a bin that dwells on a goal teaches its small aim, or rest, or nothing"
     )
     large_steps: Literal["mode", "newton"] = Field(
         "mode", description="where a count is far from what was expected: to the posterior's mode, or by Newton's step"

@@ -152,10 +152,13 @@ class Goal:
         known = [v for v in intended if math.isfinite(v)]
         return bool(known) and not self._skips_missing_axes and self.safety.plausible(known)
 
-    def late_labels(self) -> tuple[list[tuple[list[float], float]], bool, bool]:
-        """Return the labels of an earlier bin, whether hardly any label is known, and whether it dwelt on a goal."""
+    def late_labels(self) -> tuple[list[tuple[list[float], float]], bool, list[float] | None]:
+        """Return the labels of an earlier bin, whether hardly any is known, and the aim if it dwelt on a goal (m/s)."""
         labels, late = self.weighed_labels(), self._late
-        return labels, bool(late and late.lost), isinstance(late, TellsOfRest) and late.dwells
+        dwelling = late.dwelling_aim if isinstance(late, TellsOfRest) and late.dwells else None
+        if dwelling is not None and not self._possible(dwelling):
+            dwelling = None
+        return labels, bool(late and late.lost), dwelling
 
     def encoded_position(self, given: Any) -> list[float]:
         """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""

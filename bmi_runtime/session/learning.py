@@ -139,7 +139,7 @@ class Learning:
         lag_bins: int,
         labels: Labels,
         lost: bool,
-        dwells: bool = False,
+        dwelling: list[float] | None = None,
     ) -> float:
         """Keep a bin, and learn from the one of `lag_bins` ago; return its log likelihood, NaN without a label.
 
@@ -158,8 +158,8 @@ class Learning:
             Of the earlier bin; empty where they are not known.
         lost : bool
             Whether that is so of nearly all bins.
-        dwells : bool
-            Whether it is not the goal that is not known, but whether it is meant still.
+        dwelling : list of float or None
+            The aim (m/s) where it is not the goal that is not known, but whether it is meant still.
         """
         self.late.keep(inputs, position, allowed, lag_bins)
         bin_before = self.late.oldest()
@@ -167,11 +167,11 @@ class Learning:
             return math.nan
         counts, valid, place = bin_before
         if not labels:
-            rest = [0.0] * self.model.regressors.n_axes
             if lost:
+                rest = [0.0] * self.model.regressors.n_axes
                 self.adapter.update_share(counts, valid, (rest, LOST_SHARE), place)
-            elif dwells:  # gains learn nothing of it, and their covariance shall not grow
-                self.adapter.update_share(counts, valid, (rest, DWELLING_SHARE), place, walks=False)
+            elif dwelling is not None:  # gains learn hardly of it, and their covariance shall not grow
+                self.adapter.update_share(counts, valid, (dwelling, DWELLING_SHARE), place, walks=False)
             return math.nan
         self._taught, self._unsettled = (counts, valid), len(labels) < 2
         return self.adapter.update_weighted(counts, valid, labels, place)

@@ -45,6 +45,8 @@ class OpenLoopRecording:
         Which series or channels of the file velocity and position are, where the file holds several.
     axes : tuple of str
         Names of the axes; x, y, z, ... where the file has none.
+    given_axes : tuple of str
+        Those of the file: axes in which nothing ever moves, or nothing is recorded, are not among `axes`.
     odd : tuple of str
         What reading it found that a person should know: lost markers, kinematics slower than the bins.
     velocity_derived : bool
@@ -66,10 +68,13 @@ class OpenLoopRecording:
     odd: tuple[str, ...] = ()
     velocity_derived: bool = False
     axes: tuple[str, ...] = ()
+    given_axes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.axes:
             object.__setattr__(self, "axes", axes_called(self.velocity.shape[1]))
+        if not self.given_axes:
+            object.__setattr__(self, "given_axes", self.axes)
 
     @property
     def n_axes(self) -> int:
@@ -200,10 +205,11 @@ def recording_from_arrays(
             f"{name}: velocity has {velocity.shape[1]} columns and position {position.shape[1]}; each has one for "
             "every axis"
         )
+    velocity, position, told = _moving_axes(velocity, position, known)
     anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
     counts, velocity, position, starts, anew, odd = _without_unrecorded(counts, velocity, position, starts, anew)
     _check_counts(name, counts)
-    known["odd"] = (*known.get("odd", ()), *odd)
+    known["odd"] = (*known.get("odd", ()), *told, *odd)
     known["velocity_derived"] = velocity is None
     velocity, position, starts, odd = _cleaned(velocity, position, starts, width_s)
     for what, values in (("velocity", velocity), ("position", position)):
@@ -211,6 +217,28 @@ def recording_from_arrays(
             raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
     known["odd"] = (*known["odd"], *odd)
     return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
+
+
+def _moving_axes(velocity, position, known: dict[str, Any]) -> tuple[Any, Any, list[str]]:
+    """Return kinematics without the axes in which nothing ever moves, and what was left out; `known` gets the names.
+
+    A hand that is held to a plane, or a marker whose height was not recorded, does not keep the other axes from being
+    decoded. Where no axis moves, and where targets stand beside them, all are kept.
+    """
+    table = position if velocity is None else velocity
+    lost = ~np.isfinite(table).any(axis=0)
+    still = lost | (np.nanmax(np.where(lost, 0.0, table), axis=0) == np.nanmin(np.where(lost, 0.0, table), axis=0))
+    if not still.any() or still.all() or "targets" in known:
+        return velocity, position, []
+    names = known.get("axes") or axes_called(len(still))
+    known["given_axes"], known["axes"] = names, tuple(n for n, off in zip(names, still, strict=True) if not off)
+    what = "position" if velocity is None else "velocity"
+    told = [
+        f"the {what} {'has no value' if gone else 'never changes'} in {name}: left out"
+        for name, off, gone in zip(names, still, lost, strict=True)
+        if off
+    ]
+    return *(None if each is None else each[:, ~still] for each in (velocity, position)), told
 
 
 def _unfolded(counts, velocity, position, trial_start, restart) -> tuple[Any, Any, Any, Any, Any]:
@@ -428,7 +456,8 @@ def _checked_kinematics(name, what, values, bins):
     largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     if largest and not 1.0 / LARGEST_NUMBER < largest < LARGEST_NUMBER:
         raise BadInput(f"{name}: the largest {what} is {largest:g}; give it in a unit that makes it an ordinary number")
-    return np.where(np.isfinite(values).all(axis=1)[:, None], values, np.nan)
+    recorded = np.isfinite(values)
+    return np.where(recorded[:, recorded.any(axis=0)].all(axis=1)[:, None], values, np.nan)
 
 
 def _check_no_clock(name: str, what: str, values: np.ndarray) -> None:

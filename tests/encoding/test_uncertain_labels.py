@@ -192,7 +192,7 @@ def test_a_bin_is_weighed_by_what_followed_as_all_paths_of_goals_are():
         np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-12)
 
 
-def _learned(lag_s, bins=240, unlabelled="rest"):
+def _learned(lag_s, bins=240, unlabelled="aim"):
     """A session over so many bins, with everything that it took in, and what was taught in which bin."""
     ways = [f"adapter.unlabelled={unlabelled}", "adapter.intention=inferred-target"]
     settings = ["session.units=12", "session.bin_s=0.05", "encoding.initial=truth", f"adapter.label_lag_s={lag_s}"]
@@ -205,27 +205,34 @@ def _learned(lag_s, bins=240, unlabelled="rest"):
         session.step(given.bytes)
         intention = session.intention
         taught.append(
-            (intention.labels(), given.fields.counts.astype(float).copy(), (intention.lost, intention.dwells))
+            (
+                intention.labels(),
+                given.fields.counts.astype(float).copy(),
+                (intention.lost, intention.dwells, list(intention.dwelling_aim)),
+            )
         )
     return session, taught, inputs, source
 
 
-@pytest.mark.parametrize("unlabelled", ["rest", "skip"])
+@pytest.mark.parametrize("unlabelled", ["aim", "rest", "skip"])
 def test_a_late_label_is_taught_with_the_counts_of_its_own_bin(unlabelled):
     """A bin that dwells on a goal tells of baselines, unless skipped; any other without a label tells nothing."""
     session, taught, _, source = _learned(0.5, unlabelled=unlabelled)
     model = source.world.initial_model()  # the truth, which does not move in the default world
     adapter, lag = Adapter(model, 1e-4), round(0.5 / 0.05)
-    for now, (labels, _, (lost, dwells)) in enumerate(taught[lag:], lag):
+    for now, (labels, _, (lost, dwells, aim)) in enumerate(taught[lag:], lag):
         counts = taught[now - lag][1]
         if labels:
             adapter.update_weighted(counts, np.ones(12), labels)
         elif lost:
             adapter.update_share(counts, np.ones(12), ([0.0, 0.0], 0.1))
         elif dwells:
-            adapter.update_share(counts, np.ones(12), ([0.0, 0.0], 0.5), walks=False)
+            assert (aim == [0.0, 0.0]) == (unlabelled == "rest")
+            adapter.update_share(counts, np.ones(12), (aim, 0.5), walks=False)
     assert sum(bool(labels) for labels, _, _ in taught) > 30
-    assert unlabelled == "skip" or sum(dwells for labels, _, (lost, dwells) in taught if not labels and not lost) > 30
+    assert (
+        unlabelled == "skip" or sum(dwells for labels, _, (lost, dwells, _) in taught if not labels and not lost) > 30
+    )
     np.testing.assert_allclose(session.model.weights, model.weights, rtol=1e-12)
 
 
@@ -238,7 +245,7 @@ def test_nothing_is_taught_of_the_first_seconds():
 
 def test_a_recording_of_the_time_before_tells_nothing_by_bins_without_a_label():
     assert configuration.as_recorded({"adapter": {"label_lag_s": 1.0}})["adapter"]["unlabelled"] == "skip"
-    assert configuration.load(None).adapter.unlabelled == "rest"
+    assert configuration.load(None).adapter.unlabelled == "aim"
 
 
 def test_late_labels_go_on_from_a_snapshot_to_the_bit():

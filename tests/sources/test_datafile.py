@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from bmi_runtime.cli.decode import _of_given_axes
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.datafile import load_recording, recording_from_arrays
 
@@ -28,6 +29,25 @@ def test_npz_comes_back(tmp_path):
     np.testing.assert_array_equal(recording.kinematics, np.hstack([POSITION, VELOCITY]))
     assert np.flatnonzero(recording.trial_start).tolist() == [0, 30]
     assert recording.split(0.8) == 48
+
+
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "has no value"), (0.3, "never changes")])
+def test_an_axis_in_which_nothing_moves_is_left_out_and_the_others_are_decoded(tmp_path, value, why):
+    still = np.column_stack([VELOCITY[:, 0], np.full(60, value), VELOCITY[:, 1]])
+    recording = load_recording(saved(tmp_path, counts=COUNTS, bin_s=0.05, velocity=still))
+    np.testing.assert_array_equal(recording.velocity, VELOCITY)
+    assert (recording.axes, recording.given_axes) == (("x", "z"), ("x", "y", "z"))
+    assert recording.odd == (f"the velocity {why} in y: left out",)
+    report = _of_given_axes({"r2_velocity": [0.5, 0.7], "decoders": {"ridge": {"r2_position": [1.0, 2.0]}}}, recording)
+    assert report["r2_velocity"] == [0.5, None, 0.7] and report["axes"] == ["x", "y", "z"]
+    assert report["decoders"]["ridge"]["r2_position"] == [1.0, None, 2.0]
+    position = load_recording(saved(tmp_path, counts=COUNTS, bin_s=0.05, position=still))
+    assert position.axes == ("x", "z") and position.odd == (f"the position {why} in y: left out",)
+
+
+def test_where_no_axis_moves_none_is_left_out(tmp_path):
+    recording = load_recording(saved(tmp_path, counts=COUNTS, bin_s=0.05, velocity=np.zeros((60, 2))))
+    assert recording.axes == recording.given_axes == ("x", "y") and not recording.odd
 
 
 def test_missing_velocity_is_the_backward_difference_within_a_trial(tmp_path):
