@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from bmi_runtime import config as configuration
+from bmi_runtime.cli.common import plain
 from bmi_runtime.cli.compare_closed_loop import compare_closed_loop, table_row
 from bmi_runtime.messages import Bin
 from bmi_runtime.rehearsal.fit import world_of
@@ -84,7 +85,7 @@ def compare(names, seeds, jobs, worlds, settings, calculated_gain):
         done = {}
         for future in concurrent.futures.as_completed(futures):
             done[futures[future]] = future.result()
-            print(futures[future], json.dumps(done[futures[future]]), flush=True)
+            print(futures[future], json.dumps(plain(done[futures[future]])), flush=True)
     tables = {}
     for world in worlds:
         runs = {name: [done[world, seed][name] for seed in range(1, seeds + 1)] for name in names}
@@ -99,9 +100,10 @@ def compare(names, seeds, jobs, worlds, settings, calculated_gain):
             cells = []
             for key, (_, k, digits) in MEASURES.items():
                 mean, low, high = (k * value for value in row["difference"][key])
-                cells.append(f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+                interval = f"({low:+.{digits}f} to {high:+.{digits}f})" if low == low else "(one seed)"
+                cells.append(f"{mean:+.{digits}f} {interval}")
             print(f"| {row['decoder']} | {' | '.join(cells)} |")
-    print(json.dumps({"decoders": tables}))
+    print(json.dumps(plain({"decoders": tables})))
 
 
 def minutes_of(case, seed):

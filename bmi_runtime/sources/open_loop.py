@@ -238,7 +238,8 @@ def _moving_axes(velocity, position, known: dict[str, Any]) -> tuple[Any, Any, l
         for name, off, gone in zip(names, still, lost, strict=True)
         if off
     ]
-    return *(None if each is None else each[:, ~still] for each in (velocity, position)), told
+    velocity, position = (None if each is None else each[:, ~still] for each in (velocity, position))
+    return velocity, position, told
 
 
 def _unfolded(counts, velocity, position, trial_start, restart) -> tuple[Any, Any, Any, Any, Any]:
