@@ -156,9 +156,7 @@ class Goal:
         """Return the labels of an earlier bin, whether hardly any is known, and the aim if it dwelt on a goal (m/s)."""
         labels, late = self.weighed_labels(), self._late
         dwelling = late.dwelling_aim if isinstance(late, TellsOfRest) and late.dwells else None
-        if dwelling is not None and not self._possible(dwelling):
-            dwelling = None
-        return labels, bool(late and late.lost), dwelling
+        return labels, bool(late and late.lost), dwelling if dwelling and self._possible(dwelling) else None
 
     def encoded_position(self, given: Any) -> list[float]:
         """Return where the cursor was seen while the counts were produced (recorded intentions: where the hand was)."""
