@@ -451,8 +451,12 @@ def _new_configuration(config, design) -> str:
     if config is None:
         given = {"bin_s": design.bin_s, "likelihood": design.likelihood, "units": design.units}
         return configuration.as_toml(configuration.from_dict({"session": given}))
-    recording = config.recording.model_copy(update={"path": ""})  # tomorrow's is another file
-    return configuration.as_toml(config.model_copy(update={"recording": recording}))
+    parts = {  # what was of the pilot alone: its file, how long it ran, and that nobody decoded
+        "recording": config.recording.model_copy(update={"path": ""}),
+        "session": config.session.model_copy(update={"duration_s": 0.0}),
+        "task": config.task.model_copy(update={"assist": 0.0} if config.task.assist >= 1.0 else {}),
+    }
+    return configuration.as_toml(config.model_copy(update=parts))
 
 
 def _write(options, prediction, found, result=None, outcomes=None) -> dict:

@@ -99,6 +99,18 @@ def test_yesterdays_session_gives_tomorrows_configuration(tmp_path):
     assert made.decoder.gain == pytest.approx(answer["dials"]["gain"], rel=0.01)  # written with three digits
 
 
+def test_what_was_of_the_pilot_alone_is_not_tomorrows(tmp_path):
+    """In a pilot the cursor is moved for the subject, for a few minutes."""
+    recorded, wanted = tmp_path / "pilot.mcap", tmp_path / "tomorrow.toml"
+    arguments = ["--headless", "--speed", "max", "--duration", "20", "--seed", "4", "--record", str(recorded)]
+    flags = ["--set", "task.assist=1.0", "--set", "session.units=12", "--set", "adapter.learning_rate=1e-5"]
+    assert CliRunner().invoke(run, [*arguments, *flags], catch_exceptions=False).exit_code == 0
+    write = ["--write", str(wanted), "--no-exact", "--force", "--json"]
+    assert CliRunner().invoke(calibrate, ["--from", str(recorded), *write], catch_exceptions=False).exit_code == 0
+    made = config.load(wanted)
+    assert (made.task.assist, made.session.duration_s, made.session.units) == (0.0, 0.0, 12)
+
+
 def test_a_configuration_says_what_it_read(tmp_path):
     """Text, tables and numbers that TOML writes in its own way come back as they were."""
     path = tmp_path / "c.toml"
