@@ -134,7 +134,7 @@ def test_declared_refractory_lags_equal_the_separated_fit():
     ("options", "message"),
     [
         ({"link": "cloglog"}, "there is no link 'cloglog'"),
-        ({"ridge": -1.0}, "ridge is -1.0; it must not be negative"),
+        ({"ridge": -1.0}, "ridge is -1.0; it must be a number, and not negative"),
         ({"coupling": "some"}, "there is no coupling 'some'"),
         ({"lasso": 1.0, "group_lasso": 1.0}, "cannot be combined"),
         ({"standard_errors": "robust"}, "choose auto, exact, sampled or none"),

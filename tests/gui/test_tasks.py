@@ -1,6 +1,9 @@
 """Whole tasks of an operator, with real mouse and key events against a real runtime in another process."""
 
 import json
+import os
+import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -144,6 +147,9 @@ def test_a_window_that_comes_late_shows_the_same_state_and_leaves_the_session_al
 def test_a_killed_runtime_greys_the_window_and_says_since_when(qtbot, console, runtime):
     process, _ = runtime
     until(qtbot, lambda: console.chrome.bar.state == "running", READY_MS)
+    process.send_signal(signal.SIGSTOP)  # or the supervisor would start another, and without it the runtime would end
+    for child in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
     process.kill()
     until(qtbot, lambda: console.chrome.bar.state == "lost")
     overlay = console.docks["subject"].overlay

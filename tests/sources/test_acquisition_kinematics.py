@@ -130,7 +130,7 @@ def test_an_electrode_without_a_spike_is_named(tmp_path):
     ("channels", "scale", "words"),
     [
         (None, 1.0, r"nothing in it says which channels are the hand; .* channels = \[\"HandX\", \"HandY\"\]"),
-        (["HandX", "HandZ"], 0.01, "no channel of the name 'HandZ' that the mapping wants; it has HandX, HandY, Eye"),
+        (["HandX", "HandZ"], 0.01, "no channel of the name 'HandZ', which the mapping names; it has HandX, HandY, Eye"),
         (["HandX", "HandY"], 100.0, "changes as fast as .* m/s; the unit in the mapping is wrong"),
     ],
 )

@@ -192,7 +192,7 @@ def test_a_mapping_chooses_another_series(style, tmp_path, unit, scale, words):
     ("line", "words"),
     [
         ('variable = "behavior/Position/elbow"', "there is no series 'behavior/Position/elbow'"),
-        ('variable = "behavior/Position/cursor"\ncolumns = [0, 2]', "has 2 columns, the mapping wants"),
+        ('variable = "behavior/Position/cursor"\ncolumns = [0, 2]', "has 2 columns, the mapping names"),
         ('channels = ["a", "b"]', "names a series .variable., not channels"),
         ("unit = 'm'", "either a variable"),
     ],
