@@ -128,7 +128,7 @@ class MeasuredScores:
         log_ratio = np.log(np.maximum(np.diagonal(in_modes, axis1=1, axis2=2) / closed, 1e-6))
         noise, x = np.log1p(NOISE / (gain * self.bins)), log_ratio
         if scatter:
-            x = np.where(self.drifting[:, None], np.log(self._ratio_within(state)), x)
+            x = np.where(self.drifting[:, None], np.log(self._ratio_within(state.gain)), x)
         shrunk, uncertainty = _shrunk(x, noise, np.log1p(SAMPLING / (gain * self.bins)))
         return Inflation(in_modes, log_ratio, noise, shrunk, uncertainty, memories)
 
@@ -140,7 +140,7 @@ class MeasuredScores:
         """
         gain = np.full_like(self.info.eigenvalues, min(max(2.0 / bins, LEAST_MEMORIES / self.bins), 1.0))
         found = np.diagonal(self._lagged(gain), axis1=1, axis2=2) / self.info.eigenvalues
-        found = np.where(self.drifting[:, None], self._within(gain) / self.info.eigenvalues, found)
+        found = np.where(self.drifting[:, None], self._ratio_within(gain), found)
         noise = np.log1p(NOISE / (gain * self.bins))
         return np.exp(_shrunk(np.log(np.maximum(found, 1e-6)), noise, noise)[0])
 
@@ -280,9 +280,9 @@ class MeasuredScores:
         if parts:
             self._summed[block] = np.concatenate(parts)
 
-    def _ratio_within(self, state: SteadyState) -> np.ndarray:
+    def _ratio_within(self, gain: np.ndarray) -> np.ndarray:
         """Return the inflation of drifting units by what they do within stretches, (units, d); 1 for the others."""
-        return self._within(state.gain) / self.info.eigenvalues
+        return self._within(gain) / self.info.eigenvalues
 
     def _within(self, gain: np.ndarray) -> np.ndarray:
         """Return every mode's sum over lags within stretches of `STRETCH_S`, of drifting units, (units, d).

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmi_runtime.encoding.model import EncodingModel, pair_indices
+from bmi_runtime.encoding.model_arrays import NO_COVARIANCE
 from bmi_runtime.errors import BadInput
 
 MOST_NAMED = 5
@@ -128,7 +129,7 @@ def _copy(found, fresh, rows, there, here, sd: float) -> None:
     full = fresh.dense_covariance()
     known = found.dense_covariance()[there][:, source[:, None], source]
     if known.size and np.linalg.eigvalsh(known).min() < -1e-9 * max(float(np.abs(known).max()), 1.0):
-        raise BadInput("the covariance of a unit in the model that was found has a negative variance, so it is none")
+        raise BadInput(NO_COVARIANCE)
     known[:, range(len(source)), range(len(source))] += sd * sd
     block = full[here]  # regressors that are new keep their own variance in it
     block[:, target, :] = 0.0

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.constants import NARROWEST_BIN_S, WIDEST_BIN_S
 from bmi_runtime.errors import BadInput
 
 LARGEST_WEIGHT, LARGEST_VARIANCE = 1e6, 1e12
 LARGEST_LOG_RATE = 12.0  # log Hz, of a spiking unit without movement: 160 kHz
-NARROWEST_BIN_S, WIDEST_BIN_S = 1e-4, 1.0
 ROUNDING = 1e-6
+NO_COVARIANCE = "the covariance of a unit in the model that was found has a negative variance, so it is none"
 NEEDED = ("weights", "covariance", "bin_s", "likelihood")
 
 
@@ -36,6 +37,8 @@ def check_arrays(arrays: dict[str, np.ndarray]) -> None:
         When one is missing.
     ValueError
         Saying what is wrong with them.
+    BadInput
+        When a covariance has a negative variance: the sentence is that of models of recordings.
     """
     weights, covariance = np.asarray(arrays["weights"]), np.asarray(arrays["covariance"])
     if weights.dtype.kind == "c" or covariance.dtype.kind == "c":
@@ -74,4 +77,4 @@ def _check_covariance(covariance: np.ndarray) -> None:
         raise ValueError(f"the covariance of unit {int(apart.argmax())} is not symmetric, so it is none")
     least = np.linalg.eigvalsh(covariance).min(axis=1)
     if (least < -ROUNDING * largest).any():
-        raise BadInput("the covariance of a unit in the model that was found has a negative variance, so it is none")
+        raise BadInput(NO_COVARIANCE)

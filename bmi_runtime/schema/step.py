@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from bmi_runtime.constants import USUAL_BIN_S
+from bmi_runtime.constants import NARROWEST_BIN_S, USUAL_BIN_S, WIDEST_BIN_S
 from bmi_runtime.messages import fault_of_axes
 from bmi_runtime.schema.section import Section
 
@@ -17,11 +17,13 @@ class SessionConfig(Section):
 
     likelihood: Literal["poisson", "gaussian"] = "poisson"
     bin_s: float | None = Field(
-        None, ge=1e-4, le=1.0, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
+        None, ge=NARROWEST_BIN_S, le=WIDEST_BIN_S, description="bin width; null: 0.005 for poisson, 0.05 for gaussian"
     )
     units: int = Field(96, ge=0, le=100_000, description="spiking units (features, where the likelihood is gaussian)")
     features: int = Field(0, ge=0, le=10_000, description="continuous features beside the spiking units")
-    feature_bin_s: float = Field(0.05, ge=1e-4, le=1.0, description="how often features come: a whole number of bins")
+    feature_bin_s: float = Field(
+        0.05, ge=NARROWEST_BIN_S, le=WIDEST_BIN_S, description="how often features come: a whole number of bins"
+    )
     duration_s: float = Field(0.0, ge=0.0, description="0: until stopped")
     seed: int = Field(1, ge=0, lt=2**63)
     unit_names: tuple[str, ...] = Field(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.constants import NARROWEST_BIN_S, WIDEST_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.mapping import (
     FEWEST_BINS,
@@ -24,8 +25,6 @@ from bmi_runtime.sources.mapping import (
     pieces,
 )
 from bmi_runtime.sources.oddities import breaks_of, time_breaks
-
-NARROWEST_STEP_S = 1e-4
 
 
 def arrays_of(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> dict[str, Any]:
@@ -256,6 +255,6 @@ def _width(name: str, variables: Mapping[str, Any], part: Width, bins: int) -> t
     except (TypeError, ValueError):
         raise BadInput(f"{name}: '{part.time}' holds no numbers, so it is no time of the bins") from None
     step = float(np.median(np.diff(time_s))) if len(time_s) > 1 else float("nan")
-    if not NARROWEST_STEP_S <= step <= 1.0:
+    if not NARROWEST_BIN_S <= step <= WIDEST_BIN_S:
         raise BadInput(f"{name}: '{part.time}' in {part.time_unit} makes bins of {step:g} s; is bin.time_unit right?")
     return round(step, 9), time_s if len(time_s) == bins else None

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.constants import NARROWEST_BIN_S, WIDEST_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import MOST_AXES
 from bmi_runtime.sources.gaps import bridged, difference, held_every, without_held
@@ -12,7 +13,6 @@ from bmi_runtime.sources.lost_samples import described, far_samples, jumps, lost
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40
-NARROWEST_BIN_S, WIDEST_BIN_S = 1e-4, 1.0
 FEWEST_SCORED_BINS = 2
 LARGEST_NUMBER = 1e100  # of a movement, in any unit: squares of larger ones overflow, of their inverse vanish
 

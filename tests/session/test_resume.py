@@ -122,16 +122,22 @@ def test_the_shell_counts_on(tmp_path, recorded):
     assert all(stage.total == len(outputs) for stage in again.tally.stages)
 
 
-def test_a_continued_recording_replays_and_is_numbered_on(tmp_path, recorded):
+def continued(tmp_path, recorded, bins, commands):
+    """Go on from a recording that was cut, with commands by bin; return its path, its number of bins and the loop."""
     path, offsets, _ = recorded
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(path.read_bytes()[: offsets[2] + 30_000])
     done = Recording(cut).n_steps
     config = recorded_config(Recording(cut))
     loop = assemble(config, "max", resumed=resume(cut, config), path=next_path(cut))
-    todo = {done + 50: {"set": "task.assist", "value": 0.2}}
+    todo = {done + bin_number: command for bin_number, command in commands.items()}
     loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
-    launch.run(loop, done + 100)
+    launch.run(loop, done + bins)
+    return cut, done, loop
+
+
+def test_a_continued_recording_replays_and_is_numbered_on(tmp_path, recorded):
+    cut, done, loop = continued(tmp_path, recorded, 100, {50: {"set": "task.assist", "value": 0.2}})
     part = Recording(tmp_path / "cut_part2.mcap")
     assert part.parent == {"path": str(cut), "last_bin_index": done - 1}
     np.testing.assert_array_equal(part.column("input", "bin_index"), np.arange(done, done + 100))
@@ -149,15 +155,7 @@ def test_a_continued_recording_replays_and_is_numbered_on(tmp_path, recorded):
 
 def test_what_happened_in_a_continued_recording_stands_at_its_own_time(tmp_path, recorded):
     """Messages count the bins of the session, steps those of the file: a window and an export must not mix them up."""
-    path, offsets, _ = recorded
-    cut = tmp_path / "cut.mcap"
-    cut.write_bytes(path.read_bytes()[: offsets[2] + 30_000])
-    done = Recording(cut).n_steps
-    config = recorded_config(Recording(cut))
-    loop = assemble(config, "max", resumed=resume(cut, config), path=next_path(cut))
-    todo = {done + 50: {"note": "a word"}, done + 250: {"note": "another"}}
-    loop.on_bin = lambda loop: [loop.handle(command) for command in [todo.pop(loop.session.bins, None)] if command]
-    launch.run(loop, done + 300)
+    cut, done, loop = continued(tmp_path, recorded, 300, {50: {"note": "a word"}, 250: {"note": "another"}})
     part = Recording(tmp_path / "cut_part2.mcap")
     assert (Recording(cut).first_bin, part.first_bin, part.n_steps) == (0, done, 300)
     player = Player(part.path)
@@ -169,7 +167,7 @@ def test_what_happened_in_a_continued_recording_stands_at_its_own_time(tmp_path,
         events = file.read().processing["misc"]["events"].to_dataframe()
         notes = events[events["detail"].str.startswith("note: ")]
     times = {json.loads(detail.removeprefix("note: ")): time for detail, time in notes[["detail", "time_s"]].values}
-    assert times["another"] - times["a word"] == pytest.approx(200 * config.bin_s)
+    assert times["another"] - times["a word"] == pytest.approx(200 * loop.session.config.bin_s)
 
 
 def test_the_duration_that_is_left(tmp_path, recorded):
