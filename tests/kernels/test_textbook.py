@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bmi_runtime.kernels import binning, calibration, encoding_mc, linear, perturbation, rows, steering, targets
+from bmi_runtime.kernels import (
+    binning,
+    calibration,
+    encoding_mc,
+    linear,
+    perturbation,
+    rows,
+    state_filter,
+    steering,
+    targets,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -284,3 +294,13 @@ def test_a_perfect_cursor_follows_its_aim():
         v = keep * v + pull * (goals[t] - x)
         x = x + bin_s * v
         np.testing.assert_allclose((states[t], cursor[t]), (10.0 * v, x), rtol=1e-12, atol=1e-15)
+
+
+def test_the_planes_update_written_out_is_the_update_of_any_number_of_axes():
+    score, information, covariance = RNG.normal(size=2), spd(2), spd(2, 0.3)
+    mean = RNG.normal(size=2)
+    plain_mean, plain, work = mean.copy(), covariance.copy(), np.zeros((2 + 2, 5))
+    state_filter.update_state(plain_mean, plain, score, information, 1.0, work)
+    steering._update_plane(mean, covariance, score, information)
+    np.testing.assert_allclose(mean, plain_mean, rtol=1e-12)
+    np.testing.assert_allclose(covariance, plain, rtol=1e-11)
