@@ -2,12 +2,14 @@
 
     python benchmarks/calibration_recordings.py RECORDING ... [--likelihood poisson] [--only NAME ...] [--json]
 
-The live filter runs along each variant from the weights that fit it best; the variance of its weights around their mean
-is held against `error_covariance_measured` of a pilot: the same bins, or three minutes of others. Variants are parts of
-the recording, wider and narrower bins (narrower: each spike falls into one of the parts by chance, the movement is
-interpolated), other units, movements with the pauses cut out, and the velocity in other units. A line says, per
-likelihood and rate, the median over units of achieved over predicted variance, its tenth and ninetieth percentile, the
-share of units within 0.6 and 1.6 and of weights and bins within the 95 % bands. Prints one JSON line at the end.
+The live filter runs along each variant from the weights that fit the pilot best; the variance of its weights around
+their mean is held against what the measured scores of a pilot say of so long a stretch: the same bins, or three
+minutes of others. ("session" is the median of the same over `error_covariance_measured`, which is for a session of
+five minutes: a stretch of few memories shows less.) Variants are parts of the recording, wider and narrower bins
+(narrower: each spike falls into one of the parts by chance, the movement is interpolated), other units, movements with
+the pauses cut out, and the velocity in other units. A line says, per likelihood and rate, the median over units of
+achieved over predicted variance, its tenth and ninetieth percentile, the share of units within 0.6 and 1.6 and of
+weights and bins within the 95 % bands. Prints one JSON line at the end.
 """
 
 import argparse
@@ -104,7 +106,8 @@ def judged(name, found):
     return {
         "variant": name, "rate": found.rate, "units": len(ratio), "median": middle, "tenth": low, "ninetieth": high,
         "within": float(np.mean((ratio > 0.6) & (ratio < 1.6))), "inside": found.inside,
-        "closed": float(np.median(found.ratio("closed"))), "memory_s": found.memory_s,
+        "closed": float(np.median(found.ratio("closed"))), "session": float(np.median(found.ratio("session"))),
+        "memory_s": found.memory_s,
         "median_holds": bool(least < middle < most),
     }  # fmt: skip
 
@@ -133,7 +136,8 @@ def main():
                     print(
                         f"{row['recording'][:12]:12} {likelihood[:5]} {name:24} {row['rate']:.0e} {row['units']:3d}u "
                         f"{row['median']:.2f} ({row['tenth']:.2f} {row['ninetieth']:.2f}) within {row['within']:.2f} "
-                        f"inside {row['inside']:.3f} closed {row['closed']:.2f} mem {row['memory_s']:.1f} s"
+                        f"inside {row['inside']:.3f} closed {row['closed']:.2f} session {row['session']:.2f} "
+                        f"mem {row['memory_s']:.1f} s"
                         f"{'' if row['median_holds'] else '  *'}",
                         flush=True,
                     )

@@ -187,11 +187,13 @@ def fit_aim(reading: np.ndarray, screen: Screen, bin_s: float) -> Aim:
     starts = [np.array([f, d, 0.0]) for f in (0.6, 1.0, 1.6) for d in (0.0, 0.1, 0.2)]
     best = min(starts, key=profile)
     gain = profile.null - profile(best)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         profile.whiten(best)
+        last = turn == TURNS - 1  # the others only find what is left over for it
         simplex = np.vstack([best, best + np.diag([0.15, 0.03, 0.03])])
         found = minimize(profile, best, method="Nelder-Mead",
-                         options={"initial_simplex": simplex, "xatol": 1e-3, "fatol": 0.05, "maxfev": 120})  # fmt: skip
+                         options={"initial_simplex": simplex, "xatol": 1e-3 if last else 1e-2,
+                                  "fatol": 0.05 if last else 1.0, "maxfev": 120})  # fmt: skip
         best = np.clip(found.x, *BOUNDS.T)
     if gain < LEAST_GAIN:
         return assumed_aim("the units do not follow the aim of any subject: it is assumed")

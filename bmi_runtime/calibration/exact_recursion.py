@@ -19,6 +19,7 @@ BLOCK_UNITS = 64  # units worked on together: their covariances stay in the firs
 MOST_PASSES = 60
 MOST_BINS = 5_000_000  # a crossing is searched this far, seconds of work; beyond it the closed form holds anyway
 FORGOTTEN = 1e-12  # of a mean error, left after a period: where it starts no longer matters at its end
+COARSE_S, COARSE_GAIN, LEAST_COARSE_BINS = 0.02, 2e-3, 20_000  # of a pilot; see `alike_bins`
 TOLERANCE = 1e-9  # relative change of the filter's covariance over a period at which it counts as periodic
 
 
@@ -67,19 +68,22 @@ class Recursion:
     ----------
     design : Design
     rate : ndarray, (units,)
+    every : int
+        Take one bin of so many for all of them (:func:`alike_bins`).
     """
 
-    def __init__(self, design: Design, rate: np.ndarray):
-        self.parts = [(units, np.ascontiguousarray(regressors)) for units, regressors in design.alike()]
+    def __init__(self, design: Design, rate: np.ndarray, every: int = 1):
+        self.parts = [(units, np.ascontiguousarray(regressors[::every])) for units, regressors in design.alike()]
+        self.every = every
         self.d = design.weights.shape[1]
         self.units = design.units
-        self.rate = np.ascontiguousarray(rate, dtype=np.float64)
+        self.rate = every * np.ascontiguousarray(rate, dtype=np.float64)
         self.still = np.zeros(self.units)
         gaussian = design.likelihood == "gaussian"
         weights = np.zeros((self.units, self.d)) if gaussian else design.weights
         self.gains = np.ascontiguousarray(weights.T)
-        self.scale = 1.0 / design.noise if gaussian else np.full(self.units, design.bin_s)
-        self.single = float(not gaussian and design.counts == "bernoulli")
+        self.scale = every / design.noise if gaussian else np.full(self.units, every * design.bin_s)
+        self.single = float(not gaussian and design.counts == "bernoulli") / every
         self.scratch = np.zeros((4 * self.d + 6, BLOCK_UNITS))
 
     def run(self, filter_cov: np.ndarray, error_cov: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -114,10 +118,22 @@ class Recursion:
             )
             crossing_pass(
                 regressors, gains, self.scale[some], self.single, self.rate[some], start, left, threshold**2, found,
-                limit, self.scratch,
+                limit // self.every, self.scratch,
             )  # fmt: skip
             first[:, some] = found
-        return np.where(first < 0, np.nan, first).T
+        return np.where(first < 0, np.nan, self.every * first).T
+
+
+def alike_bins(design: Design, state: SteadyState) -> int:
+    """Return of how many bins the recursion may take one for all of them, for a pilot of many short bins.
+
+    Those within `COARSE_S`, in which a movement hardly changes, as long as the filter forgets less than `COARSE_GAIN`
+    over them; one where units depend on their own past, which changes from bin to bin.
+    """
+    if design.own is not None:
+        return 1
+    within = min(COARSE_S / design.bin_s * (1.0 + 1e-9), COARSE_GAIN / float(state.gain.max()))
+    return max(int(min(within, len(design.states) / LEAST_COARSE_BINS)), 1)
 
 
 def solve_lyapunov(transition: np.ndarray, constant: np.ndarray) -> np.ndarray:
@@ -132,7 +148,7 @@ def solve_lyapunov(transition: np.ndarray, constant: np.ndarray) -> np.ndarray:
     return x
 
 
-def exact_steady_state(design: Design, guess: SteadyState) -> ExactSteadyState:
+def exact_steady_state(design: Design, guess: SteadyState, every: int = 1) -> ExactSteadyState:
     """Bring the exact recursion to its periodic steady state, from the closed form as the first guess.
 
     Parameters
@@ -140,13 +156,15 @@ def exact_steady_state(design: Design, guess: SteadyState) -> ExactSteadyState:
     design : Design
     guess : SteadyState
         The averaged closed form; its rates are the rates.
+    every : int
+        See :func:`alike_bins`.
 
     Raises
     ------
     BmiError
         If Newton's method does not settle (it has no reason not to: the map is monotone and concave).
     """
-    recursion = Recursion(design, guess.rate)
+    recursion = Recursion(design, guess.rate, every)
     start = guess.filter_covariance
     nothing = np.zeros_like(start)
     passes = 1
@@ -180,6 +198,7 @@ def exact_convergence_bins(
     bins: np.ndarray,
     threshold: float,
     initial: float | None,
+    every: int = 1,
 ) -> np.ndarray:
     """Return the bins in which each mode's mean error reaches a threshold on the actual states, (units, regressors).
 
@@ -193,7 +212,7 @@ def exact_convergence_bins(
         The closed form's times; the search ends at twenty times the longest, plus ten periods, and at MOST_BINS (NaN
         there: rates that slow are where the closed form is exact).
     """
-    recursion = Recursion(design, closed.rate)
+    recursion = Recursion(design, closed.rate, every)
     start = exact.filter_covariance
     if initial is not None:
         start = rotate(diagonal(np.full_like(closed.gain, initial)), closed.information.directions)

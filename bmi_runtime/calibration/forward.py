@@ -14,7 +14,7 @@ from bmi_runtime.calibration.closed_form import (
     steady_state,
 )
 from bmi_runtime.calibration.design import Design
-from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
+from bmi_runtime.calibration.exact_recursion import alike_bins, exact_convergence_bins, exact_steady_state
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.validity import validity
 
@@ -153,9 +153,10 @@ def predict(
     bins = convergence_bins(closed, threshold, initial_in_modes(info, initial_covariance))
     covariance, exact_bins = None, None
     if exact:
-        periodic = exact_steady_state(design, closed)
+        every = 1 if scores is None else alike_bins(design, closed)
+        periodic = exact_steady_state(design, closed, every)
         covariance = periodic.error_covariance
-        exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance)
+        exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance, every)
     trust = validity(design, closed, covariance)
     measured = scatter = None
     if scores is not None:

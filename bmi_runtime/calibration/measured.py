@@ -41,7 +41,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
-from bmi_runtime.calibration.exact_recursion import pack
+from bmi_runtime.calibration.exact_recursion import alike_bins, pack
 from bmi_runtime.calibration.pilot import PilotFit
 
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
@@ -83,6 +83,45 @@ class Inflation:
     memories: np.ndarray
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Some bins that the filter runs along from the pilot's best weights on, and in which its weights are looked at.
+
+    Attributes
+    ----------
+    burn, bins : int
+        Left out at its start, and looked at.
+    own : bool
+        Whether these are the pilot's own bins, whose best weights the filter then starts from.
+    """
+
+    burn: int
+    bins: int
+    own: bool
+
+    def share(self, gain: np.ndarray, pilot_bins: int) -> np.ndarray:
+        """Return the variance of weights around their mean in the stretch, as a share of the error's in steady state.
+
+        Of a mode with gain k whose scores are white over its memory, started at t = 0 without error: cov(s, t) =
+        e^(-k|t-s|) - e^(-k(s+t)), averaged over the bins looked at, minus that of their mean. The pilot's best weights
+        err by 2 / (k pilot_bins) of the steady variance, which decays as e^(-kt) where the bins are others. In its own
+        bins they are the best: scores then sum to zero, which takes the same off (derived: a bridge). Checked by
+        simulation in the tests.
+
+        Parameters
+        ----------
+        gain : ndarray
+        pilot_bins : int
+        """
+        k = np.maximum(gain, 1e-12)
+        begin, end, length = k * self.burn, k * (self.burn + self.bins), np.maximum(k * self.bins, 1e-6)
+        mean = (np.exp(-begin) - np.exp(-end)) / length
+        square = (np.exp(-2.0 * begin) - np.exp(-2.0 * end)) / (2.0 * length)
+        around = 2.0 / length * (1.0 + np.expm1(-length) / length)
+        start = 2.0 / (k * pilot_bins) * (-1.0 if self.own else 1.0)
+        return np.maximum(1.0 - square - around + mean**2 + start * (square - mean**2), 1e-9)
+
+
 class MeasuredScores:
     """A pilot's scores, and the errors that they lead to at any learning rate.
 
@@ -120,7 +159,7 @@ class MeasuredScores:
             Of drifting units (:attr:`drifting`), leave out what their changes add.
         """
         memories = state.gain * self.bins
-        gain = np.clip(np.maximum(state.gain, LEAST_MEMORIES / self.bins), 0.0, 1.0)
+        gain = self._shown(state.gain)
         sums = self._lagged(gain)
         p, k = state.filter_variance, state.gain
         in_modes = p[:, :, None] * p[:, None, :] * sums / _both(k)
@@ -131,6 +170,10 @@ class MeasuredScores:
             x = np.where(self.drifting[:, None], np.log(self._ratio_within(state.gain)), x)
         shrunk, uncertainty = _shrunk(x, noise, np.log1p(SAMPLING / (gain * self.bins)))
         return Inflation(in_modes, log_ratio, noise, shrunk, uncertainty, memories)
+
+    def _shown(self, gain: np.ndarray) -> np.ndarray:
+        """Return the gains of modes, or of the slowest memory that the pilot shows, whose inflation they inherit."""
+        return np.clip(np.maximum(gain, LEAST_MEMORIES / self.bins), 0.0, 1.0)
 
     def block_inflation(self, bins: float) -> np.ndarray:
         """Return the variance of the scores' sum over a block over the model's, in every mode, (units, d).
@@ -157,7 +200,9 @@ class MeasuredScores:
             found |= (over > ratio * quick).any(axis=1)
         return found
 
-    def error_covariance(self, state: SteadyState, averaging: bool = True, scatter: bool = False) -> np.ndarray:
+    def error_covariance(
+        self, state: SteadyState, averaging: bool = True, scatter: bool = False, stretch: Stretch | None = None
+    ) -> np.ndarray:
         """Return the error covariance of every unit at a steady state, (units, d, d).
 
         Parameters
@@ -168,10 +213,14 @@ class MeasuredScores:
             Whether to apply what the averaging over bins leaves out (one or two passes over the pilot).
         scatter : bool
             Of drifting units, leave out what their changes add.
+        stretch : Stretch, optional
+            Return the scatter around the weights' own mean in it, instead of the error in a session of `session_s`.
         """
         found = self.inflation(state, scatter)
-        stretch = np.exp(0.5 * (found.shrunk - found.log_ratio))
-        covariance = rotate(found.in_modes * stretch[:, :, None] * stretch[:, None, :], state.information.directions)
+        factor = np.exp(0.5 * (found.shrunk - found.log_ratio))
+        if stretch is not None:
+            factor *= np.sqrt(stretch.share(state.gain, self.bins) / _left(self._shown(state.gain) * self.session_bins))
+        covariance = rotate(found.in_modes * factor[:, :, None] * factor[:, None, :], state.information.directions)
         if averaging:
             root = np.sqrt(self.averaging_ratio(state))
             covariance = covariance * root[:, :, None] * root[:, None, :]
@@ -199,7 +248,8 @@ class MeasuredScores:
         from bmi_runtime.kernels.scores import scatter_ratio
 
         state = self.at(10.0 ** (step / GRID_PER_DECADE))
-        burn = int(min(MOST_BURN * self.bins, BURN_MEMORIES / state.gain.min()))
+        every = alike_bins(self.design, state)
+        burn = int(min(MOST_BURN * self.bins, BURN_MEMORIES / state.gain.min())) // every
         ratio, covariance = np.empty(self.design.weights.shape), pack(state.filter_covariance)
         directions = state.information.directions.transpose(1, 2, 0)
         for units, regressors in self.pilot.alike():
@@ -208,8 +258,9 @@ class MeasuredScores:
                 for a in (self._gains.T, covariance, directions, state.filter_variance.T, state.kept.T)
             )
             scatter_ratio(
-                regressors, self.innovation[units], gains, self._scale[units], state.rate[units], some, modes,
-                variance, kept, burn, ratio[units],
+                np.ascontiguousarray(_added(regressors.T, every).T) / every, _added(self.innovation[units], every),
+                gains, every * self._scale[units], every * state.rate[units], some, modes, variance, kept**every, burn,
+                ratio[units],
             )  # fmt: skip
         self._ratios[step] = np.clip(ratio, *RATIO_LIMITS)
         return self._ratios[step]
@@ -320,6 +371,12 @@ def summed(regressors: np.ndarray, innovation: np.ndarray, block: int) -> np.nda
     out = np.empty((len(innovation), -(-len(regressors) // block), regressors.shape[1]))
     summed_scores(regressors, innovation, block, out)
     return out
+
+
+def _added(rows: np.ndarray, every: int) -> np.ndarray:
+    """Return rows (n, bins) added up over every so many bins; what is left over at the end is left out."""
+    bins = rows.shape[1] // every
+    return rows if every == 1 else rows[:, : bins * every].reshape(len(rows), bins, every).sum(axis=2)
 
 
 def _block(gain: np.ndarray) -> int:

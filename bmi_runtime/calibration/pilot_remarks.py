@@ -81,7 +81,9 @@ def _outliers(pilot: Pilot) -> list[str]:
         width = np.maximum(width, np.sqrt(middle + 1.0))
     off = np.abs(pilot.counts - middle) > OUTLIER_SPREADS * width
     variance = np.maximum(len(off) * pilot.counts.var(axis=0), 1e-300)
-    carried = (off * (pilot.counts - pilot.counts.mean(axis=0)) ** 2).sum(axis=0) / variance
+    rows, units = np.nonzero(off)
+    squares = (pilot.counts[rows, units] - pilot.counts.mean(axis=0)[units]) ** 2
+    carried = np.bincount(units, squares, len(variance)) / variance
     found = np.flatnonzero(carried > OUTLIER_SHARE)
     told = [
         f"unit {pilot.names[i]}: {off[:, i].sum()} bins far from all others carry {100 * carried[i]:.0f} % of its "

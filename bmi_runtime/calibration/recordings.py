@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bmi_runtime.calibration.exact_recursion import pack
-from bmi_runtime.calibration.measured import MeasuredScores
+from bmi_runtime.calibration.measured import MeasuredScores, Stretch
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.screening import fit_usable
@@ -30,8 +30,9 @@ class Comparison:
     ----------
     name : str
     rate : float
-    achieved, closed, measured : ndarray, (units, regressors)
-        Variance of every weight around its mean, and as predicted by the closed form and with the measured scores.
+    achieved, closed, measured, session : ndarray, (units, regressors)
+        Variance of every weight around its mean; as predicted by the closed form; with the measured scores for the
+        bins that were looked at; and with them for a session of five minutes, as `bmi calibrate` prints it.
     inside_closed, inside : float
         Share of weights and bins within the 95 % bounds that they give.
     memory_s : float
@@ -43,6 +44,7 @@ class Comparison:
     achieved: np.ndarray
     closed: np.ndarray
     measured: np.ndarray
+    session: np.ndarray
     inside_closed: float
     inside: float
     memory_s: float
@@ -54,7 +56,7 @@ class Comparison:
     def row(self) -> dict:
         """Return the line of a table: medians and tenths over units."""
         found = {"recording": self.name, "rate": self.rate, "units": len(self.achieved), "memory_s": self.memory_s}
-        for predicted in ("closed", "measured"):
+        for predicted in ("closed", "measured", "session"):
             ratio = self.ratio(predicted)
             low, middle, high = np.quantile(ratio, [0.1, 0.5, 0.9])
             found |= {f"{predicted}_median": middle, f"{predicted}_tenth": low, f"{predicted}_ninetieth": high}
@@ -104,15 +106,20 @@ def compare(
     for rate in rates:
         state = scores.at(rate)
         weights = adapted(along, fit.design.weights, state.filter_covariance, rate, fit.design.noise_variance)
-        weights = weights[int(min(MOST_BURN * len(weights), BURN_MEMORIES / state.gain.min())) :]
+        burn = int(min(MOST_BURN * len(weights), BURN_MEMORIES / state.gain.min()))
+        weights = weights[burn:]
         away = weights - weights.mean(axis=0)
-        closed, measured = (
-            np.diagonal(e, axis1=1, axis2=2) for e in (state.error_covariance, scores.error_covariance(state))
-        )
+        stretch = Stretch(burn, len(weights), along is fit.pilot)
+        closed, measured, session = (
+            np.diagonal(e, axis1=1, axis2=2)
+            for e in (
+                state.error_covariance, scores.error_covariance(state, stretch=stretch), scores.error_covariance(state)
+            )
+        )  # fmt: skip
         inside_closed, inside = (float((np.abs(away) < Z_95 * np.sqrt(e.T)).mean()) for e in (closed, measured))
         memory_s = pilot.bin_s / float(state.gain.min())
         achieved = (away**2).mean(axis=0).T
-        found.append(Comparison(name, rate, achieved, closed, measured, inside_closed, inside, memory_s))
+        found.append(Comparison(name, rate, achieved, closed, measured, session, inside_closed, inside, memory_s))
         advance(f"{name}, {rate:g}")
     return found
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from typing import Protocol
 
 import numpy as np
 
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import Trial, bit_rate_bits_s, path_efficiency
 from bmi_runtime.config import Config
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.messages import Bin, TrialState
 from bmi_runtime.rehearsal.world import FittedWorld
 from bmi_runtime.session.assemble import initial_model
@@ -27,27 +29,42 @@ MEASURES = {  # name: (whether more is better, unit)
 }
 
 
+class Acting(Protocol):
+    """A world that a session is closed through: a fitted one, or `simulators.world.World`."""
+
+    intended: list[float]
+
+    def counts(self, cursor, target) -> np.ndarray:
+        """Return the next bin, given the cursor and target (positions first) on the screen."""
+
+    def initial_model(self) -> EncodingModel:
+        """Return the model that a session starts with."""
+
+
 @dataclasses.dataclass
 class _World:
     """What `initial_model` asks of a source."""
 
-    world: RehearsedWorld
+    world: Acting
 
 
 def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict[str, float]:
-    """Run a session in a fitted world; return `MEASURES`, NaN where no trial gives one.
+    """Run a session in a fitted world, as drawn; return `MEASURES` as :func:`session_in` does."""
+    return session_in(config, RehearsedWorld(config, world), seconds)
+
+
+def session_in(config: Config, acting: Acting, seconds: float) -> dict[str, float]:
+    """Run a session closed through a world; return `MEASURES`, NaN where no trial gives one.
 
     Parameters
     ----------
     config : Config
         ``session.seed`` sets every random number; two configurations of one seed meet the same noise.
-    world : FittedWorld
-        As drawn.
+    acting : Acting
     seconds : float
     """
-    acting = RehearsedWorld(config, world)
     session = Session(config, initial_model(config, _World(acting)))
-    given, n = Bin(*config.layout), world.axes
+    given, n = Bin(*config.layout), config.space.n_axes
     fields, task = given.fields, session.task
     bins = round(seconds / config.bin_s)
     path, trials, squares = [session.cursor[:n]], [], 0.0

@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.exact_recursion import pack
-from bmi_runtime.calibration.measured import MeasuredScores
+from bmi_runtime.calibration.measured import MeasuredScores, Stretch
 from bmi_runtime.calibration.pilot import Pilot, fit_pilot
 from bmi_runtime.calibration.solve import MEASURED, Wish, solve
 from bmi_runtime.encoding.adapter import Adapter
@@ -101,6 +101,26 @@ def test_white_scores_give_the_closed_form():
     assert np.all(np.abs(ratio - 1) < 0.3)
     assert not scores.drifting.any()
     assert np.allclose(scores.dispersion(), 1.0, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gain", "bins", "burn", "own"),
+    [(0.02, 1000, 150, True), (0.002, 1000, 200, True), (5e-4, 500, 100, True), (0.002, 500, 100, False),
+     (5e-4, 500, 0, False)],
+)  # fmt: skip
+def test_scatter_within_a_stretch_of_few_memories(gain, bins, burn, own):
+    """Of a filter that is run along white scores, its own pilot's or others, from the pilot's best weights on."""
+    rng, pilot_bins, runs = np.random.default_rng(3), bins if own else 1000, 3000
+    scores = rng.standard_normal((runs, bins))
+    error = rng.standard_normal(runs) / np.sqrt(pilot_bins)
+    if own:
+        scores, error = scores - scores.mean(axis=1, keepdims=True), np.zeros(runs)
+    path = np.empty((bins, runs))
+    for t in range(bins):
+        error = error + gain * (scores[:, t] - error)
+        path[t] = error
+    share = path[burn:].var(axis=0).mean() / (gain / (2.0 - gain))
+    assert Stretch(burn, bins - burn, own).share(np.array(gain), pilot_bins) == pytest.approx(share, rel=0.06)
 
 
 def test_lagged_sums_are_those_of_the_formula():
