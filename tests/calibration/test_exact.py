@@ -6,6 +6,7 @@ import pytest
 from bmi_runtime.calibration import exact_recursion as exact_module
 from bmi_runtime.calibration.closed_form import convergence_bins, information, steady_state
 from bmi_runtime.calibration.exact_recursion import (
+    alike_bins,
     exact_convergence_bins,
     exact_steady_state,
     pack,
@@ -91,6 +92,21 @@ def test_mean_error_crossing_against_a_plain_loop(gaussian_design, initial):
             s, left = one_bin(s, gaussian_design.regressors[t % len(w)], w[t % len(w)], 5e-4)
             error, t = left @ error, t + 1
         assert t - 1 < bins[unit, mode] <= t
+
+
+@pytest.mark.parametrize("counts", ["bernoulli", "poisson"])
+def test_one_bin_for_several_short_ones_says_the_same(poisson_design, counts, monkeypatch):
+    monkeypatch.setattr(exact_module, "LEAST_COARSE_BINS", 100)
+    design = poisson_design.replaced(counts=counts)
+    closed = steady_state(information(design), 1e-7)
+    every, bins = alike_bins(design, closed), convergence_bins(closed)
+    assert every == 4  # of 5 ms in 20 ms
+    assert alike_bins(design, steady_state(information(design), 1e-2)) == 1  # these forget within
+    plain, coarse = (exact_steady_state(design, closed, n) for n in (1, every))
+    for name in ("error_covariance", "filter_covariance"):
+        np.testing.assert_allclose(getattr(coarse, name), getattr(plain, name), rtol=2e-3, atol=1e-7)
+    times = (exact_convergence_bins(design, plain, closed, bins, 0.05, None, n) for n in (1, every))
+    np.testing.assert_allclose(*times, rtol=5e-3)
 
 
 def test_pack_and_unpack_are_inverse():
