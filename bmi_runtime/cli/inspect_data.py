@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 SHOWN = 12
+FIRST_STRETCHES = 5
 
 
 def inspect_spikes(file: Path, tick_s: float | None = None) -> tuple[dict[str, Any], Any]:
@@ -34,8 +35,11 @@ def inspect_spikes(file: Path, tick_s: float | None = None) -> tuple[dict[str, A
 
 def _spike_rows(facts, rates):
     yield "format", facts["format"]
-    segments = ", ".join(f"{start:.3f} to {stop:.3f} s" for start, stop in facts["segments_s"])
-    yield "recorded", f"{facts['recorded_s']:.3f} s ({segments})"
+    spans = facts["segments_s"]
+    segments = [f"{start:.3f} to {stop:.3f} s" for start, stop in spans[:FIRST_STRETCHES]]
+    if len(spans) > FIRST_STRETCHES:
+        segments.append(f"... {len(spans)} stretches in all, the last to {spans[-1][1]:.3f} s")
+    yield "recorded", f"{facts['recorded_s']:.3f} s ({', '.join(segments)})"
     yield "units", str(facts["units"])
     yield "spikes", "none: these are features" if facts["spikes"] is None else f"{facts['spikes']:,}"
     if rates:

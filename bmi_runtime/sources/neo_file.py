@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput, first_line
+from bmi_runtime.sources.file_wholeness import cut_short, what_may_help
 from bmi_runtime.sources.open_ephys_spikes import spikes_of
 from bmi_runtime.sources.recognised import Recognised, recognised
 from bmi_runtime.sources.spike_file import SpikeFile
@@ -29,7 +30,6 @@ OPEN_EPHYS_HEADER_BYTES, OPEN_EPHYS_BLOCK_BYTES = 1024, 2070
 GAP_TOLERANCE_MS = 10.0  # a longer gap between samples begins a new segment
 CASE_MATTERS = ("BlackrockRawIO", "IntanRawIO", "AlphaOmegaRawIO", "TdtRawIO")
 SUFFIX_OF_NEO = {".tbk": ".Tbk", ".tdx": ".Tdx"}
-NEV_LENGTHS_AT = 12  # bytes of all headers, bytes of a packet
 ALWAYS_S = 1e12
 ANOTHER_CLOCK_S = 1.0
 Stretch = tuple[int, int]
@@ -50,7 +50,7 @@ def read_acquisition(path: pathlib.Path) -> SpikeFile:
         return getattr(importlib.import_module(module), function)(found.path)
     with opened(found) as acquisition:
         spikes = _spike_file(acquisition)
-    spikes.odd += _cut_short(found.path)
+    spikes.odd += cut_short(found.path)
     return spikes
 
 
@@ -188,7 +188,7 @@ def opened(found: Recognised) -> Iterator[Acquisition]:
         except Exception as error:  # neo raises whatever its formats run into
             raise BadInput(
                 f"{path.name}: neo cannot read this as a {found.format.name} {'folder' if path.is_dir() else 'file'} "
-                f"({first_line(error)})"
+                f"({first_line(error)}){what_may_help(found)}"
             ) from None
         finally:
             quiet.setLevel(before)
@@ -315,19 +315,6 @@ def _sorting(acquisition: Acquisition) -> dict[str, str]:
     unsorted, noise = classes.count("0"), classes.count("255")
     parts = [f"{unsorted} unsorted (#0)"] * (unsorted > 0) + [f"{noise} noise (#255)"] * (noise > 0)
     return {"of these": ", ".join(parts)} if parts else {}
-
-
-def _cut_short(path: pathlib.Path) -> list[str]:
-    """Return a sentence where a Blackrock .nev ends within a packet."""
-    if path.suffix.lower() != ".nev" or path.is_dir():
-        return []
-    with open(path, "rb") as file:
-        head = file.read(NEV_LENGTHS_AT + 8)
-    if not head.startswith((b"NEURALEV", b"BREVENTS")):
-        return []
-    headers, packet = np.frombuffer(head, "<u4", 2, NEV_LENGTHS_AT).tolist()
-    left_over = (path.stat().st_size - headers) % packet if packet else 0
-    return [f"the file ends {left_over} bytes into a packet of {packet}: it was cut short"] if left_over else []
 
 
 def _lost_blocks(reader) -> list[str]:

@@ -30,6 +30,8 @@ def of_spikes(file: SpikeFile) -> list[str]:
         return [*file.odd, *of_counts(file.counts), *time_breaks(file.bin_times_s)]
     names, trains = file.names, file.trains_s
     odd = list(file.odd)
+    if not trains:
+        odd.append("it holds no spikes: to decode it, sort it or count threshold crossings first")
     odd += _breaks(file)
     silent = [name for name, train in zip(names, trains, strict=True) if len(train) == 0]
     odd += _listed("unit", silent, "without a spike")
@@ -195,7 +197,7 @@ def of_counts(counts) -> list[str]:
 
 def _of_units(counts) -> list[str]:
     still = np.flatnonzero(np.ptp(counts, axis=0) == 0)
-    odd = _listed("unit", [str(i) for i in still], "that never changes its count")
+    odd = _listed("unit", [str(i) for i in still], f"that never change{'s its' if len(still) == 1 else ' their'} count")
     return odd + [f"units {i} and {j} have the same count in every bin" for i, j in _same_columns(counts)]
 
 

@@ -20,6 +20,7 @@ HEAD_BYTES = 256
 PART_OF_SESSION = re.compile(r"record node|.*_imec\d+$", re.IGNORECASE)
 """Folders beside others of the same session: one for each recording node, or each probe."""
 HDF5 = b"\x89HDF\r\n\x1a\n"
+UTF8_MARK = b"\xef\xbb\xbf"  # some programs put it before a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Format:
 
     def begins_well(self, head: bytes) -> bool:
         """Return whether a file with this beginning may be one; a tag may have a comment before it."""
+        text = head.removeprefix(UTF8_MARK)
         return not self.begins or any(
-            start in head if start.startswith(b"<") else head.startswith(start) for start in self.begins
+            start in text if start.startswith(b"<") else text.startswith(start) for start in self.begins
         )
 
 
@@ -71,6 +73,8 @@ FORMATS = (
     Format("Open Ephys (binary)", "OpenEphysBinaryRawIO", files=("structure.oebin",), is_folder=True, above=2),
     Format("Open Ephys", "OpenEphysRawIO", (".continuous", ".spikes"), (b"header.",), is_folder=True),
     Format("SpikeGLX", "SpikeGLXRawIO", (".meta",), is_folder=True),
+    Format("MClust", "bmi_runtime.sources.mclust:read_mclust", (".t", "._t", ".t32", "._t32", ".t64", "._t64"),
+           (b"%%BEGINHEADER",), is_folder=True),
     Format("Neuralynx", "NeuralynxRawIO", (".ncs", ".nse", ".ntt", ".nev"), (b"########",), is_folder=True),
     Format("TDT", "TdtRawIO", (".tsq", ".tbk", ".tev", ".tdx"), is_folder=True),
     Format("Alpha Omega", "AlphaOmegaRawIO", (".mpx",), is_folder=True),
@@ -111,10 +115,15 @@ NOT_READ = {
     ".npy": "one array without a name; save counts, bin_s, velocity and position together as .npz",
     **dict.fromkeys((".feather", ".arrow", ".json", ".jsonl", ".ods", ".txt"), TABLE),
     **dict.fromkeys((".edf", ".bdf", ".fif", ".set", ".cnt", ".eeg", ".vmrk"), NO_SPIKES),
+    ".xdf": "LSL's .xdf is not read; load it with pyxdf and save counts, bin_s, velocity and position as .npz",
+    ".snirf": "near-infrared recordings hold no spikes; save the features and the kinematics as .npz",
+    ".zip": "an archive is not read; unpack it and give what is inside",
+    ".gz": "an archive is not read; unpack it and give what is inside",
     ".zarr": "NWB in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr",
 }
 """What to do with files that look as if they were read."""
 BEGINNINGS = {b"PK\x03\x04": ".npz", b"MATLAB 5.0": ".mat", HDF5: ".nwb, .h5 or .mat", b"\x89MCAP0": ".mcap"}
+ANYBODYS = (b"<?xml", HDF5)  # so many formats begin so that it says nothing of one of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +185,9 @@ def _folder(folder: pathlib.Path) -> Recognised:
     whole = [one for one in found if isinstance(one, Recognised)]
     if len(found) == 1 and whole:
         return whole[0]
-    listed = "; ".join(f"{name}: {path}" for name, path in map(_named, found[:6]))
+    shared = len({one.path for one in whole}) < len(whole)  # the folder alone does not say which of them is meant
+    shown = _distinct(whole, folder) if shared and len(whole) == len(found) else list(map(_named, found))
+    listed = "; ".join(f"{name}: {path}" for name, path in shown[:6])
     more = f"; and {len(found) - 6} more" if len(found) > 6 else ""
     several = f"{len(found)} recordings" if len(found) > 1 else "one"
     raise BadInput(f"{folder} is a folder with {several}; give what you mean ({listed}{more})")
@@ -184,6 +195,17 @@ def _folder(folder: pathlib.Path) -> Recognised:
 
 def _named(found: Recognised | tuple[str, pathlib.Path]) -> tuple[str, pathlib.Path]:
     return (found.format.name, found.path) if isinstance(found, Recognised) else found
+
+
+def _distinct(whole: list[Recognised], folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
+    """Return recordings that lie in one folder, each by a file of its own."""
+    files = list(_files(folder))
+    return [(one.format.name, next((file for file in files if _is_of(file, one)), one.path)) for one in whole]
+
+
+def _is_of(file: pathlib.Path, one: Recognised) -> bool:
+    named = file.suffix.lower() in one.format.suffixes or file.name.lower() in one.format.files
+    return named and file.is_relative_to(one.path) and one.format.begins_well(_head(file))
 
 
 def _recordings(folder: pathlib.Path) -> Iterator[Recognised | tuple[str, pathlib.Path]]:
@@ -242,7 +264,10 @@ def begins_as(path: pathlib.Path) -> str:
         return ""
     head = _head(path)
     found = [suffix for start, suffix in BEGINNINGS.items() if head.startswith(start)]
-    found += [suffix for one in FORMATS for suffix in one.suffixes[:1] if one.begins and one.begins_well(head)]
+    for one in FORMATS:
+        telling = dataclasses.replace(one, begins=tuple(start for start in one.begins if start not in ANYBODYS))
+        if telling.begins and telling.begins_well(head):
+            found += one.suffixes[:1]
     found = [suffix for suffix in found if not path.name.lower().endswith(suffix)]
     return f". It begins as a {found[0]} file does: give it that ending" if found else ""
 
