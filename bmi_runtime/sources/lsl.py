@@ -28,6 +28,7 @@ CHUNK = 4096
 CORRECTION_EVERY_S = 1.0
 MAX_TIME_S = 4e9
 TEXT_FORMAT = 3  # cf_string
+ANOTHER_PACE = 0.02  # of the rate that was said: worth a word
 LONGEST_SAMPLE_NS = 1_000_000_000  # without a rate a sample stands for the time since the one before, up to so long
 
 
@@ -63,7 +64,8 @@ class LSLFeed:
         self._heard_at = 0.0
         self.address = f"the LSL stream '{self.stream}'"
         self.inlet: Any = None
-        self.steady = SteadyStream(config.bin_s * 1e9)
+        self.steady: SteadyStream
+        self.width_s = config.bin_s
         self.irregular, self.unit = False, StampUnit("seconds")
         self._until_ns: int | None = None
         self._correction: float | None = None
@@ -77,6 +79,7 @@ class LSLFeed:
     @width_s.setter
     def width_s(self, width_s: float) -> None:
         self.steady = SteadyStream(width_s * 1e9)
+        self._said_ns = self.steady.nominal_ns
 
     def open(self) -> None:
         """Find the stream and connect."""
@@ -182,12 +185,21 @@ class LSLFeed:
                     continue
                 start, until = placed
                 pace = 0.0 if self.irregular else self.steady.width_ns  # 0: no grid follows it
+                if pace and abs(self.steady.nominal_ns / self._said_ns - 1.0) > ANOTHER_PACE:
+                    self._told_pace(binner)
                 values = self._values(np.asarray(sample, float), pace or until - start)
             except BadInput as error:
                 binner.refuse(str(error), of_time=isinstance(error, ImpossibleTime))
                 continue
             rates = self.kind == "rates"
             binner.take(Packet(start, until, arrived_ns, values=values, fractional=rates, pace_ns=pace))
+
+    def _told_pace(self, binner: Binner) -> None:
+        """Say that samples come at another rate than the stream's information names."""
+        said_hz, came_hz = 1e9 / self._said_ns, 1e9 / self.steady.nominal_ns
+        self._said_ns = self.steady.nominal_ns
+        text = f"{self.address} says {said_hz:.4g} Hz and sends {came_hz:.4g} a second: each counts for that long"
+        binner.events.append({"name": "source-told", "text": text})
 
     def _together(self, samples: list, stamps: list) -> tuple[list, list]:
         """Return samples that were pushed with one stamp (a chunk of a stream without a rate) as one sample each.

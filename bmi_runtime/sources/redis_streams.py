@@ -28,6 +28,7 @@ from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"
 READ_ENTRIES = 500
+ANOTHER_PACE = 0.02  # of the one that was said: worth a word, and a new segment
 RETRY_S = 0.5
 MAX_TIME_NS = 1 << 62
 
@@ -159,7 +160,7 @@ class RedisFeed:
             if self._skipped:
                 return
         start, until = self.steady.place(stamp)
-        if self.steady.nominal_ns != self._pace_ns:
+        if abs(self.steady.nominal_ns / self._pace_ns - 1.0) > ANOTHER_PACE:
             self._other_pace()
             binner.restart("pace-learned")
         while self.reader.notes:

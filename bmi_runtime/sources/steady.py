@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import collections
 
+from bmi_runtime.sources.pace import Pace
+
 PULL = 0.02  # of the difference between stamp and count, per entry
 MOST = 0.005  # of a width: the most that one stamp may pull, so that a late one (or a burst of them) moves nothing
 SLOW = PULL * PULL / 800  # of it, into the pace: so slow that bursts (which saturate the pull) excite no oscillation
 WIDEST_DRIFT = 0.02  # the pace may differ this much from the nominal one and still be learned
-AGREE = 0.1  # two estimates of a pace that is another one
-SHORT, LONG = (0.4e9, 100, 0.05), (4e9, 800, 0.025)  # stretches that tell a pace: ns, entries, and what is another one
-PLAIN = (0.2e9, 12, 0.5)  # a pace so far from the one said shows sooner: entries of 20 ms where 1 ms was said
-OTHER_UNIT = 100.0  # times that pace, or a part: the stamps are in another unit, which is told elsewhere
 MOST_JITTER_NS = 250e6
 RECENT = 6  # as many stamps in a row ahead of the count: entries are missing
 
@@ -50,6 +48,7 @@ class SteadyStream:
         self.nominal_ns = self.width_ns = float(width_ns)
         self.limit_ns = limit_ns
         self.missing = 0
+        self._pace = Pace(self.nominal_ns)
         self.restart()
 
     def restart(self) -> None:
@@ -57,9 +56,7 @@ class SteadyStream:
         self.until_ns: float | None = None
         self.jitter_ns = 0.0
         self._entries = 0
-        self._since_ns: float | None = None  # stamp at which a stretch began
-        self._counted = 0  # entries in it
-        self._pace, self._stretches = 0.0, 0  # of the stretch before, and how many there were
+        self._pace.restart()
         self._ahead: collections.deque[float] = collections.deque(maxlen=RECENT)
 
     def place(self, stamp_ns: int, missing: int = 0) -> tuple[int, int]:
@@ -71,7 +68,10 @@ class SteadyStream:
         missing : int
             Entries known to be missing just before this one.
         """
-        if self._learn_pace(stamp_ns, missing) or self.until_ns is None:
+        pace = self._pace.observe(float(stamp_ns), missing)
+        if pace is not None:
+            self.nominal_ns = self.width_ns = pace
+        if pace is not None or self.until_ns is None:
             self._begin(float(stamp_ns))
         width = self.width_ns
         start = (self.until_ns or 0.0) + missing * width
@@ -122,27 +122,3 @@ class SteadyStream:
         if least <= max(0.5 * self.width_ns, 4.0 * self.jitter_ns):
             return 0
         return round(least / self.width_ns)
-
-    def _learn_pace(self, stamp_ns: int, missing: int) -> bool:
-        """Take over another pace when two stretches in a row agree on it; return whether one was taken over."""
-        since = self._since_ns
-        if since is None or stamp_ns < since - MOST_JITTER_NS:
-            self._since_ns, self._counted = float(stamp_ns), 0
-            return False
-        self._counted += 1 + missing
-        stretch_ns = stamp_ns - since
-        if stretch_ns < PLAIN[0]:
-            return False
-        pace, before = stretch_ns / max(self._counted, 1), self._pace
-        long_ns, least, off = LONG if self._stretches >= 2 else SHORT
-        ratio = pace / self.width_ns
-        if abs(ratio - 1.0) > PLAIN[2] and 1.0 / OTHER_UNIT < ratio < OTHER_UNIT:
-            long_ns, least, off = PLAIN
-        if stretch_ns < long_ns or self._counted < least:
-            return False
-        self._since_ns, self._counted = float(stamp_ns), 0
-        self._pace, self._stretches = pace, self._stretches + 1
-        if not before or abs(pace / before - 1.0) > AGREE or abs(0.5 * (pace + before) / self.width_ns - 1.0) < off:
-            return False
-        self.nominal_ns = self.width_ns = 0.5 * (pace + before)
-        return True

@@ -262,6 +262,56 @@ def test_a_pace_that_is_plainly_another_is_learned_within_a_second(said_ms, came
     assert stream.width_ns == pytest.approx(came_ms * 1e6, rel=0.02)
 
 
+def in_blocks(ends_ns, block, said_ns):
+    """Return stamps as LSL gives those of a chunk: its last sample's, and the others by the rate that was said."""
+    last = np.minimum((np.arange(ends_ns.size) // block + 1) * block - 1, ends_ns.size - 1)
+    return ends_ns[last] - (last - np.arange(ends_ns.size)) * said_ns
+
+
+@pytest.mark.parametrize("block_ms", [0, 40])
+@pytest.mark.parametrize("off", [-0.3, -0.1, -0.01, 0.04, 0.1, 0.3])
+@pytest.mark.parametrize("width_ms", [1.0, 20.0])
+def test_a_rate_that_is_a_little_off_loses_no_spike_once_it_is_measured(width_ms, off, block_ms):
+    """What an LSL outlet says of its rate is what its author typed; from two seconds on nothing is late or lost."""
+    rng, bin_s, block = np.random.default_rng(3), max(0.005, width_ms * 1e-3), max(1, round(block_ms / width_ms))
+    real_ns, seconds = width_ms * 1e6 * (1.0 + off), 6.0
+    entries = round(seconds * 1e9 / real_ns)
+    counts = rng.poisson(40.0 * real_ns * 1e-9, (entries, UNITS))
+    ends = np.arange(1, entries + 1) * real_ns
+    stamps = in_blocks(ends, block, width_ms * 1e6) if block > 1 else ends + rng.uniform(-0.1, 0.1, entries) * real_ns
+    handed = ends[np.minimum((np.arange(entries) // block + 1) * block - 1, entries - 1)]
+    feed, config, arguments = by_lsl(counts, width_ms * 1e-3, stamps, [f"session.bin_s={bin_s}"])
+    rows, source = deliver(feed, [(HOST + round(t) + 300_000, a) for t, a in zip(handed, arguments)], config)
+    assert feed.width_s * 1e9 == pytest.approx(real_ns, rel=0.015)
+    assert rows["segment"].max() <= (abs(off) > 0.1) and source.binner.totals["refused"] <= (abs(off) > 0.1)
+    ring = source.binner.ring
+    total = rows["counts"].sum(dtype=int) + ring.values.sum() + ring.remainder.sum() + ring.late_values.sum()
+    begun = counts[: round(1.0e9 / real_ns)].sum()
+    assert counts.sum() - total <= 0.4 * begun  # in the first second, until the rate is known
+    told = [event["text"] for event in source.binner.events if event["name"] == "source-told"]
+    assert len(told) == (abs(off) > 0.02)
+    if told:
+        assert f"says {1e3 / width_ms:.4g} Hz and sends" in told[0]
+
+
+@pytest.mark.parametrize("block", [64, 128])
+def test_blocks_that_are_stamped_when_they_are_handed_over_are_no_other_pace(block):
+    """A quarter of a second of samples under one stamp each: the rate is the one that was said."""
+    stream = SteadyStream(1e9 / 512)
+    for k in range(512 * 20):
+        stream.place(round((k // block + 1) * block * 1e9 / 512))
+        assert stream.nominal_ns == 1e9 / 512
+
+
+def test_a_hole_or_a_stall_is_no_other_pace():
+    """One second that was lost, then entries held up for 50 ms every second: neither is a slower sender."""
+    stamps = np.delete(held_up(np.arange(1.0, 20_001), range(5000, 19_000, 1000), [50] * 14, 0.1), range(3000, 4000))
+    stream = SteadyStream(1e6)
+    for stamp in stamps:
+        stream.place(round(stamp * 1e6))
+        assert stream.nominal_ns == 1e6
+
+
 def test_stamps_in_another_unit_are_no_pace():
     """Milliseconds read as seconds: that is told by how fast they run, and not taken for entries of a second."""
     stream = SteadyStream(1e6)
