@@ -35,7 +35,8 @@ def take_event(store: Store, message: dict[str, Any]) -> None:
     elif entry.name == "block":
         _take_block(store, message, entry)
     elif entry.name == "session-ended":
-        store.ended, store.ended_why = True, event_log.session_end(str(message.get("why")))
+        store.ended_why = event_log.session_end(str(message.get("why")))
+        store.ended = store.mode != "replay"  # there it is only what the recording ends with
     elif entry.name in ("learning-rate", "resumed", "runtime-restarted"):
         _mark(store, entry, "change", entry.text)
     store.log(entry)

@@ -35,7 +35,8 @@ def take_hello(store: Store, answer: dict[str, Any], at_s: float) -> None:
         store.forget_session()
     store.config = answer.get("config", {})
     store.epoch = answer.get("epoch", 0)
-    store.ended, store.run = False, answer.get("run")
+    known, store.run = store.run, answer.get("run")
+    store.ended = store.ended and store.run is not None and store.run == known  # an answer may come after the end
     store.recording, store.catalogue = answer.get("recording"), answer.get("catalogue")
     store.what_if = answer.get("what_if")
     store.live_parameters = answer.get("live_parameters", {})

@@ -184,7 +184,8 @@ class Store:
         self.run, self.told, self.needs_hello = run, set(), True
         for state in self.streams.values():
             state.sequence = 0
-        if self.ended:  # nobody died: the session before had said that it was over
+        ended, self.ended = self.ended, False
+        if ended:  # nobody died: the session before had said that it was over
             self.log(Entry(self.bin, self.elapsed_s, "command", "session-began", "Another session began"))
             return
         why = "another runtime answers on the same address: it was started again, or another session was"
@@ -206,7 +207,9 @@ class Store:
         sequence, at_bin = int(message.get("seq", 0)), int(message.get("bin", 0))
         if self._another_run(stream, sequence, at_bin, message.get("run")):
             self._restarted(message.get("run"))
-        self.last_s, self.ended = at_s, False
+        self.last_s = at_s
+        if stream == "step":  # a session that is over may still tell what it owed, but makes no step
+            self.ended = False
         told = bool(sequence) and (stream, sequence, at_bin) in self.told  # was on its way while the answer told it
         self._count(state, message, at_s)
         if stream == "step" and at_bin < self.bin - 1:

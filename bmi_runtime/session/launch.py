@@ -33,16 +33,17 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
         loop.run(bins)
     finally:
         with contextlib.ExitStack() as closing:  # each is closed, whatever the others do
+            closing.callback(_close_source, loop)  # last: somebody else's part may hang in it
             for part in (loop.output, loop.control, loop.telemetry, loop.recorder):
                 if part:
                     closing.callback(part.close)
-            closing.callback(_close_source, loop)
         if window and window.poll() is None and not loop.stopped_by_operator:  # who stopped it may want to look
             window.terminate()
 
 
 def _close_source(loop: Loop) -> None:
     """Close the source; what it cannot let go of is said, and is no failure of a session that is over."""
+    loop.interruptible = True
     try:
         loop.source.close()
     except BaseException as error:

@@ -71,6 +71,7 @@ class Loop:
         self.tally = Tally()
         self.status = Status(session, source, self.tally, recorder, telemetry, control, resumed)
         self.running, self.started_ns, self._stop_wanted = False, 0, False
+        self.interruptible = True  # not while the end is told and recorded, which nobody else's part can hold up
         self.stopped_by_operator = False
         self.opening_events: list[dict[str, Any]] = []
         self.on_trouble: Callable[[str], None] = lambda text: None
@@ -89,6 +90,7 @@ class Loop:
 
     def run(self, bins: int = 0) -> None:
         """Run until `bins` are done (0: until stopped or the source ends)."""
+        why = ""  # nothing to announce where the loop breaks: who died cannot say that it is over
         self._start()
         try:
             waits_in, beat = Place.FIRST_BIN, self.heartbeat.beat
@@ -105,12 +107,12 @@ class Loop:
                 waits_in = Place.SOURCE
                 if self.session.blocks and self.session.blocks.over:
                     break
-            self._announce_end(bins)
+            why = self._why_over(bins)
         except EndNow:  # whoever asked for it will not wait for another bin
-            self._announce_end(bins)
+            why = self._why_over(bins)
             raise
         finally:
-            self._finish()
+            self._finish(why)
 
     def stop(self) -> None:
         """End the run after the current bin (or before the first one)."""
@@ -135,28 +137,28 @@ class Loop:
         gc.disable()
         self.pacer.begin()
 
-    def _announce_end(self, bins: int) -> None:
-        """Tell whoever watches that the session is over and why: silence alone could be a crash."""
-        if not self.telemetry:
-            return
-        session, why = self.session, "source"
+    def _why_over(self, bins: int) -> str:
+        """Return why the session is over."""
+        session = self.session
         if self.stopped_by_operator:
-            why = "operator"
-        elif self._stop_wanted or not self.running:
-            why = "signal"
-        elif session.blocks and session.blocks.over:
-            why = "blocks"
-        elif bins and session.bins >= bins:
-            why = "duration"
-        self.telemetry.send("event", session.bins, {"name": "session-ended", "why": why})
+            return "operator"
+        if self._stop_wanted or not self.running:
+            return "signal"
+        if session.blocks and session.blocks.over:
+            return "blocks"
+        return "duration" if bins and session.bins >= bins else "source"
 
-    def _finish(self) -> None:
+    def _finish(self, why: str) -> None:
+        """Tell and record what is still owed, last of all that the session is over: silence alone could be a crash."""
+        self.interruptible = False
         gc.enable()
         gc.unfreeze()
+        now, last = time.monotonic_ns(), self.session.bins - 1
+        for event in self._alarms.suppressed():
+            self._both("event", {**event, "bin": last}, now)
+        if why:
+            self._both("event", {"name": "session-ended", "why": why, "bin": last}, now)
         if self.recorder:
-            now = time.monotonic_ns()
-            for event in self._alarms.suppressed():
-                self._both("event", {**event, "bin": self.session.bins - 1}, now)
             self._snapshot(now)
             self.recorder.write("health", self.status.health() | {"histograms": self.tally.histograms()}, now)
 

@@ -48,10 +48,15 @@ class _Ended(EndNow):
 
 
 def _end_on_signal(loop: Loop) -> None:
-    """On SIGTERM end after the current bin; when there is none within `PATIENCE_S`, leave the source's waiting."""
+    """On SIGTERM end after the current bin; when there is none within `PATIENCE_S`, leave what holds the loop up.
+
+    Only other people's parts are left: an end that is being recorded is let finish, however long the disk takes.
+    """
 
     def out_of_patience(*_) -> None:
-        raise _Ended
+        if loop.interruptible:
+            raise _Ended
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
     def on_signal(*_) -> None:
         loop.stop()

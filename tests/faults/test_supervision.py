@@ -16,6 +16,9 @@ import zmq
 from bmi_runtime import wire
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.replay import Replay
+from gui.client import Client
+from gui.link import Link
+from gui.store import Store
 
 STRANGER = pathlib.Path(__file__).parents[1] / "stranger"
 
@@ -130,10 +133,17 @@ def test_no_orphans_when_the_supervisor_itself_is_killed(live_run):
     run.wait_for("ready")
     left = {*run.children()}
     assert len(left) == 2
-    os.kill(run.process.pid, signal.SIGKILL)
-    run.process.wait()
-    run.assert_all_down(left)
+    window = Link(Store(), Client(run.publish, run.control))  # what a window knows, without its picture
+    try:
+        run.until(lambda: window.tick() or window.store.step is not None, 60, "the first step in the window")
+        os.kill(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+        run.assert_all_down(left)
+        run.until(lambda: window.tick() or window.store.ended, 10, "the word that the session is over")
+    finally:
+        window.close()
     assert Recording(run.recording).complete, "the runtime ended as if asked to"
+    assert events(run.recording, "session-ended")[0]["why"] == "signal"
 
 
 def test_a_port_in_use_is_one_sentence(live_run):
@@ -176,14 +186,16 @@ def test_a_decoder_that_never_returns_is_ended_and_the_effector_stands_still_mea
     live_run, free_ports, monkeypatch, way
 ):
     """Two deaths, then the session goes on with the fallback; the guard's process speaks for it while it hangs."""
-    free, control = free_ports(2)
+    free, control, output = free_ports(3)
     addresses = [f"guard.output_address=tcp://127.0.0.1:{free}", f"guard.control_address=tcp://127.0.0.1:{control}"]
+    addresses.append(f"telemetry.output_address=tcp://127.0.0.1:{output}")
     guard_settings = [text for setting in addresses for text in ("--set", setting)]
     settings = ["decoder.kind=hangs", f"decoder.options.way={way}", "realtime.hung_after_s=2.0", "session.units=24"]
     flags = [text for setting in settings for text in ("--set", setting)]
+    command = [sys.executable, "-u", "-m", "bmi_runtime.cli.main", "guard", *guard_settings]
+    guard = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert guard.stdout.readline().startswith("guard:")  # it listens before the session begins
     run = live_run(*flags, *guard_settings, env={"PYTHONPATH": str(STRANGER)})
-    command = [sys.executable, "-m", "bmi_runtime.cli.main", "guard", *guard_settings]
-    guard = subprocess.Popen([*command, "--set", f"telemetry.output_address={run.output}"], stderr=subprocess.DEVNULL)
     effector = zmq.Context.instance().socket(zmq.SUB)
     try:
         effector.subscribe(b"decoded")
@@ -199,7 +211,7 @@ def test_a_decoder_that_never_returns_is_ended_and_the_effector_stands_still_mea
     finally:
         effector.close(0)
         guard.terminate()
-        guard.wait(20)
+        guard.communicate(timeout=20)
     assert run.runtime(), "it goes on"
     run.end(signal.SIGTERM)
     assert run.process.returncode == 0

@@ -299,6 +299,19 @@ def test_a_session_that_says_that_it_is_over_is_no_lost_connection(why):
     assert store.connection(201.0) == "connected"
 
 
+def test_what_a_session_still_owes_after_its_end_does_not_bring_it_back():
+    store = filled(3.0)
+    store.run = 7
+    store.receive("event", {"seq": 1, "bin": 600, "run": 7, "name": "session-ended", "why": "signal"}, 110.0)
+    owed = {"seq": 2, "bin": 600, "run": 7, "name": "data-missing", "suppressed": 9, "only_suppressed": True}
+    store.receive("event", owed, 110.1)
+    assert store.connection(112.0) == "ended"
+    store.hello({**synthetic.hello(3.0), "run": 7}, 110.2)  # an answer that was on its way
+    assert store.connection(112.0) == "ended"
+    store.hello({**synthetic.hello(3.0), "run": 8}, 120.0)
+    assert store.connection(120.1) == "connected" and store.connection(130.0) == "lost"
+
+
 def test_bins_that_come_late_are_said_to_be_decoded_and_not_learned_from():
     store = filled(3.0)
     for row in store.steps.view[-40:]:

@@ -1,13 +1,16 @@
 """Whoever watches is told that a session is over, and why: silence alone would look like a crash."""
 
+import signal
 import time
+import types
 
 import pytest
 import zmq
 
 from bmi_runtime import config as configuration
 from bmi_runtime.messages import unpack
-from bmi_runtime.session import launch
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.session import launch, worker
 from bmi_runtime.session.assemble import assemble
 
 BLOCK = "block=[{kind='observe', length_s=0.5}]"
@@ -57,3 +60,41 @@ def test_the_last_message_says_why(watched, settings, bins, at_bin, why):
     events = watched(settings, bins, at_bin)
     assert (events[-1]["name"], events[-1]["why"]) == ("session-ended", why)
     assert [event["name"] for event in events].count("session-ended") == 1
+
+
+def test_nothing_comes_after_it_also_where_alarms_were_suppressed(watched):
+    def many(loop):
+        loop.session.events += [{"name": "data-missing"} for _ in range(80)]
+
+    events = watched([], 60, many)
+    assert [event["name"] for event in events[-2:]] == ["data-missing", "session-ended"]
+    assert events[-2]["suppressed"] == 30
+
+
+def test_the_recording_says_why_it_ends(watched, tmp_path):
+    path = tmp_path / "a.mcap"
+    watched(["recording.enabled=true", f"recording.path='{path}'"], 0, lambda loop: loop.handle({"do": "stop"}))
+    last = [message for _, message in Recording(path).messages("event")][-1]
+    assert (last["name"], last["why"], last["bin"]) == ("session-ended", "operator", 19)
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_patience_ends_only_with_parts_of_others_never_with_the_recording_of_the_end(interruptible, monkeypatch):
+    monkeypatch.setattr(worker, "PATIENCE_S", 0.02)
+    loop = types.SimpleNamespace(stop=lambda: None, interruptible=interruptible)
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    worker._end_on_signal(loop)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        until = time.monotonic() + 0.2
+        left = False
+        try:
+            while time.monotonic() < until:
+                time.sleep(0.01)
+        except worker._Ended:
+            left = True
+        assert left == interruptible
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
