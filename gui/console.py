@@ -144,8 +144,15 @@ class Console(QtWidgets.QMainWindow):
         wanted = "stop_output" if name == "stop_output_now" else name
         if self.enabled(wanted):
             self.run(name)
+        elif wanted in ("hold", "stop_output") and self._session_is_silent():
+            self.session_actions.commands.hold_when_it_answers(wanted != "hold" or not self.store.hold_owed)
         else:
             self.do_say(f"{actions.named(wanted).text}: {self.why_not()}")
+
+    def _session_is_silent(self) -> bool:
+        store = self.store
+        steers = store.mode in ("live", "simulated") and not store.watching
+        return steers and store.connection(self.link.now_s()) == "lost"
 
     def why_not(self) -> str:
         """Return why an action makes no sense now."""

@@ -43,7 +43,9 @@ class SessionActions:
     def watch(self) -> None:
         """Say why a session that was started here did not run; show the summary once one that was seen has ended."""
         self.starting.watch()
-        if self.store.connection(self.link.now_s()) == "connected":
+        connection = self.store.connection(self.link.now_s())
+        self.commands.send_what_is_owed(connection)
+        if connection == "connected":
             self.starting.heard = True
         ended = self.store.ended and self.store.mode in ("live", "simulated")
         if ended and not self._ended_seen and self.store.step is not None:

@@ -76,6 +76,19 @@ class SessionCommands:
         """Stop the cursor and freeze adaptation."""
         self.set("session.hold", True, "held")
 
+    def hold_when_it_answers(self, wanted: bool = True) -> None:
+        """Remember a hold for a runtime that is silent now, or forget it."""
+        self.store.hold_owed = wanted
+        told = "Hold is sent as soon as it does; F6 again takes that back" if self.store.hold_owed else "no Hold is sent"
+        self.say(f"the runtime does not answer: {told}")
+
+    def send_what_is_owed(self, connection: str) -> None:
+        """Send a hold that was asked for while the runtime was silent; one for a session that is over is void."""
+        if self.store.hold_owed and connection in ("connected", "ended"):
+            self.store.hold_owed = False
+            if connection == "connected":
+                self.set("session.hold", True, "held, as you asked while the runtime was silent,")
+
     def resume(self) -> None:
         """Go on after a hold."""
         self.set("session.hold", False, "resumed")

@@ -48,13 +48,14 @@ def why(store, state: str, now_s: float) -> str:
     silence_s = silent_s(store)
     data = "features" if store.continuous else "spikes"
     if state == "lost":
-        return f"silent for {store.age_s(now_s):.0f} s: runtime or network"
+        owed = "Hold is sent when it answers; " if store.hold_owed else ""
+        return f"{owed}silent for {store.age_s(now_s):.0f} s: runtime or network"
     if state == "ended":
         return f"{_ago(store.age_s(now_s))}{': ' if store.ended_why else ''}{store.ended_why}"
     if state == "waiting":
         return "Start (F5) begins a session"
     if state == "held":
-        return "cursor still, model still; recorded; Resume: F5"
+        return "F5 resumes; cursor and model stand still, recording goes on"
     if state in ("playing", "paused"):
         return os.path.basename(store.recording or "")
     if state == "stopped":

@@ -66,6 +66,8 @@ class Store:
         Whether this window may only watch (it has no operator's key).
     needs_hello : bool
         The runtime must be asked for its state: at the start, after a restart or a seek.
+    hold_owed : bool
+        Whether the operator asked for a hold while the runtime was silent.
     unreadable : str
         Why the runtime's account of its state could not be taken in; empty when it could.
     """
@@ -117,6 +119,7 @@ class Store:
         self.marks: collections.deque[Mark] = collections.deque(maxlen=MOST_MARKS)
         self.blocks: list[Block] = []
         self.undoable: list[tuple[str, Any]] = []
+        self.hold_owed = False
         self.safety_why = ""
         self.array_line = ("", "", "information")
         self.set_since: dict[str, Any] = {}  # by commands, by the bin that is being folded

@@ -170,3 +170,30 @@ def test_an_output_that_is_stopped_for_good_is_not_resumed(console, qtbot):
     assert not console.enabled("start")
     qtbot.keyClick(console, KEYS.Key_F5)
     assert "stopped for good" in console.statusBar().currentMessage() and sent(console) == []
+
+
+@pytest.mark.parametrize("key", [KEYS.Key_F6, KEYS.Key_F9])
+def test_a_hold_asked_of_a_silent_runtime_is_sent_when_it_answers(qtbot, console, key):
+    modifier = SHIFT if key == KEYS.Key_F9 else QtCore.Qt.KeyboardModifier.NoModifier
+    now_s = console.link.now_s()
+    console.store.last_s = now_s - 9.0
+    qtbot.keyClick(console, key, modifier)
+    console.tick()
+    assert sent(console) == [] and "Hold is sent" in console.chrome.bar.why.text()
+    console.store.last_s = now_s + 1e6
+    console.tick()
+    assert sent(console) == [("session.hold", True)]
+    console.tick()
+    assert sent(console) == []
+
+
+def test_a_hold_for_a_silent_runtime_can_be_taken_back_and_is_void_for_a_session_that_is_over(qtbot, console):
+    now_s = console.link.now_s()
+    console.store.last_s = now_s - 9.0
+    for _ in range(2):
+        qtbot.keyClick(console, KEYS.Key_F6)
+    assert not console.store.hold_owed and "no Hold is sent" in console.statusBar().currentMessage()
+    qtbot.keyClick(console, KEYS.Key_F6)
+    console.store.ended = True
+    console.tick()
+    assert not console.store.hold_owed and sent(console) == []

@@ -26,7 +26,7 @@ def watched(tmp_path):
     def run(settings, bins, at_bin=None):
         address = f"ipc://{tmp_path}/telemetry"
         common = ["session.units=8", "recording.enabled=false", f"telemetry.publish_address='{address}'"]
-        common += [f"telemetry.control_address='ipc://{tmp_path}/control'"]
+        common += [f"telemetry.control_address='ipc://{tmp_path}/control'", "telemetry.output_address=''"]
         loop = assemble(configuration.load(None, [*common, *settings]), "max", published=True)
         viewer.connect(address)
         viewer.subscribe(b"")
