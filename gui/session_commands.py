@@ -79,7 +79,7 @@ class SessionCommands:
     def hold_when_it_answers(self, wanted: bool = True) -> None:
         """Remember a hold for a runtime that is silent now, or forget it."""
         self.store.hold_owed = wanted
-        told = "Hold is sent as soon as it does; F6 again takes that back" if self.store.hold_owed else "no Hold is sent"
+        told = "Hold is sent as soon as it does; F6 again takes that back" if wanted else "no Hold is sent"
         self.say(f"the runtime does not answer: {told}")
 
     def send_what_is_owed(self, connection: str) -> None:
