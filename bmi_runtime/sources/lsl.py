@@ -121,11 +121,7 @@ class LSLFeed:
             return False
         if time.monotonic() > self._correct_at:
             self._watch_correction(binner)
-        samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
-        if not stamps and timeout_s > 0.0:
-            sample, stamp = self.inlet.pull_sample(timeout=timeout_s)
-            if sample is not None:
-                samples, stamps = [sample], [stamp]
+        samples, stamps = self._pulled(timeout_s, binner)
         if not stamps:
             self._look_for_return(binner)
             return False
@@ -133,9 +129,28 @@ class LSLFeed:
         self.accept(samples, stamps, time.monotonic_ns(), binner)
         return True
 
+    def _pulled(self, timeout_s: float, binner: Binner) -> tuple[list, list]:
+        """Return samples and stamps that are there or come within this time; a stream that is lost is given up."""
+        try:
+            samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
+            if not stamps and timeout_s > 0.0:
+                sample, stamp = self.inlet.pull_sample(timeout=timeout_s)
+                if sample is not None:
+                    samples, stamps = [sample], [stamp]
+            return samples, stamps
+        except library().util.LostError:  # liblsl looks for a stream again that has a source_id, and no other
+            self.inlet.close_stream()
+            self.inlet = None
+            text = f"{self.address} was lost, and has no source_id to be found again by; its name is looked for"
+            binner.events.append({"name": "source-told", "text": text})
+            return [], []
+
     def _look_for_return(self, binner: Binner) -> None:
         """Go on with the stream that came back under another identity, or that was not there at the start."""
         found = self.finder.returned(time.monotonic() - self._heard_at if self.inlet else SILENT_S)
+        if self.finder.several:
+            binner.events.append({"name": "source-told", "text": self.finder.several})
+            self.finder.several = ""
         if found is None:
             return
         inlet, info = found

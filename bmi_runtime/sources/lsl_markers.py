@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from bmi_runtime.sources.binner import Binner
-from bmi_runtime.sources.lsl_streams import StreamFinder
+from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
 
 RESOLVE_S = 5.0
 CHUNK = 100
@@ -44,13 +44,43 @@ class MarkerStream:
     def receive(self, binner: Binner) -> None:
         """Take what has come; never waits."""
         now = time.monotonic()
-        if now > self._correct_at:
+        if self.inlet is not None and now > self._correct_at:
             self._correct_at = now + 5.0
             with contextlib.suppress(Exception):  # not estimated yet; the error's class differs between versions
                 self._correction = self.inlet.time_correction(timeout=0.001)
-        samples, stamps = self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
+        if self.inlet is None or now - self._heard_at > SILENT_S:
+            self._look_for_return(now, binner)
+        samples, stamps = self._pulled(binner)
+        if samples:
+            self._heard_at = now
         for sample, stamp in zip(samples, stamps, strict=True):
             self.accept(sample, stamp, binner)
+
+    def _pulled(self, binner: Binner) -> tuple[list, list]:
+        """Return the markers and stamps that are there; a stream that is lost is given up, the neural data go on."""
+        if self.inlet is None:
+            return [], []
+        try:
+            return self.inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
+        except library().util.LostError:
+            self.close()
+            self._say(f"the LSL markers '{self.name}' were lost; their name is looked for", binner)
+            return [], []
+
+    def _look_for_return(self, now: float, binner: Binner) -> None:
+        """Go on with markers whose program was started again."""
+        found = self.finder.returned(now - self._heard_at)
+        if self.finder.several:
+            self._say(self.finder.several, binner)
+            self.finder.several = ""
+        if found is None:
+            return
+        self.close()
+        self.inlet, self._heard_at, self._correction, self._correct_at = found[0], now, None, 0.0
+        self._say(f"the LSL markers '{self.name}' are back", binner)
+
+    def _say(self, text: str, binner: Binner) -> None:
+        binner.events.append({"name": "source-told", "text": text})
 
     def accept(self, sample: list, stamp: float, binner: Binner) -> None:
         """Record one marker."""

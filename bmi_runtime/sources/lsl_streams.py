@@ -47,6 +47,8 @@ class StreamFinder:
     def __init__(self, name: str, source_id: str = "", host: str = "", resolve_s: float = 30.0):
         self.name, self.source_id, self.host, self.resolve_s = name, source_id, host, resolve_s
         self.uid = ""
+        self.several = ""  # a sentence to be said: more than one stream suits
+        self._asked: set[str] = set()
         self._resolver: Any = None
         self._next_look = 0.0
         self._opening: threading.Thread | None = None
@@ -74,12 +76,17 @@ class StreamFinder:
                 + "; ".join(map(describe, found))
             )
         if len(suited) > 1:
-            raise BadInput(
-                f"{len(suited)} LSL streams are named '{self.name}': {'; '.join(map(describe, suited))}; say which by "
-                "source.options.source_id or source.options.host"
-            )
+            raise BadInput(self._which(suited))
         self.uid = suited[0].uid()
         return suited[0]
+
+    def _which(self, suited: list) -> str:
+        """Return the question which of several streams is meant."""
+        named = "; ".join(sorted(map(describe, suited)))
+        return (
+            f"{len(suited)} LSL streams are named '{self.name}': {named}; say which by source.options.source_id or "
+            "source.options.host"
+        )
 
     @staticmethod
     def _seen(pylsl: Any) -> str:
@@ -112,10 +119,13 @@ class StreamFinder:
         if self._resolver is None:
             self._resolver = library().ContinuousResolver(prop="name", value=self.name, forget_after=2.0)
             return None
-        others = [info for info in self._resolver.results() if info.uid() != self.uid and self._suits(info)]
-        if len(others) == 1:
-            self._opening = threading.Thread(target=self._open, args=(others[0],), daemon=True)
+        here = [info for info in self._resolver.results() if self._suits(info)]
+        if len(here) == 1 and here[0].uid() != self.uid:
+            self._opening = threading.Thread(target=self._open, args=(here[0],), daemon=True)
             self._opening.start()
+        uids = {info.uid() for info in here}
+        if len(here) > 1 and uids != self._asked:  # ours may be among them, and silent: another is not taken for it
+            self._asked, self.several = uids, f"{self._which(here)} (none is read anew until one of them is alone)"
         return None
 
     def _open(self, info: Any) -> None:

@@ -213,3 +213,103 @@ def test_a_stream_that_returns_under_another_identity_is_found_again():
         assert got > 10
     finally:
         feed.close()
+
+
+class Inlet:
+    """One that gives what it has, and is lost then, as liblsl says it of an outlet without a source_id."""
+
+    def __init__(self, chunks):
+        self.chunks, self.closed = list(chunks), False
+
+    def pull_chunk(self, timeout, max_samples):
+        if not self.chunks:
+            raise pytest.importorskip("pylsl").util.LostError("the stream has been lost.")
+        return self.chunks.pop(0)
+
+    def pull_sample(self, timeout):
+        return None, None
+
+    def time_correction(self, timeout):
+        return 0.0
+
+    def close_stream(self):
+        self.closed = True
+
+
+class Finder:
+    """One that finds what it was given, when the stream was silent for long enough."""
+
+    def __init__(self, *found):
+        self.found, self.several = list(found), ""
+
+    def returned(self, silent_s):
+        return self.found.pop(0) if silent_s >= 1.0 and self.found else None
+
+
+def test_an_outlet_without_a_source_id_that_is_lost_is_looked_for_by_its_name():
+    """liblsl seeks none such itself: every read raised, was counted as a refused message, and nobody looked."""
+    pylsl = pytest.importorskip("pylsl")
+    config = configuration.load(None, ["session.units=4"])
+    feed, binner = LSLFeed(config), Binner(config, BinnerOptions())
+    info = pylsl.StreamInfo("spikes", "Events", 2, 0, "int16", "")
+    again = Inlet([([[2, 0]], [51.0])])
+    feed.inlet, feed.finder = Inlet([([[1, 0]], [50.0])]), Finder(None, (again, info))
+    first, given = feed.inlet, [feed.receive(binner, 0.001) for _ in range(6)]
+    assert given == [True, False, False, True, False, False] and first.closed
+    assert binner.totals["refused"] == 0 and binner.totals["segments"] == 1
+    told = [event["text"] for event in binner.events if event["name"] == "source-told"]
+    assert len(told) == 2 and all("its name is looked for" in text for text in told)
+
+
+def test_markers_that_are_lost_do_not_keep_the_neural_data_from_being_read():
+    from bmi_runtime.sources.lsl_markers import MarkerStream
+
+    config = configuration.load(None, ["session.units=4"])
+    feed, binner = LSLFeed(config), Binner(config, BinnerOptions())
+    feed.inlet, feed.markers = Inlet([([[k % 4 + 1, 0]], [50.0 + k]) for k in range(4)]), MarkerStream("task")
+    feed.markers.inlet, feed.markers._heard_at = Inlet([([["go"]], [50.0])]), 1e12
+    assert all(feed.receive(binner, 0.0) for _ in range(4)) and binner.totals["refused"] == 0
+    feed.markers._heard_at, feed.markers.finder = 0.0, Finder((Inlet([([["stop"]], [60.0])]), None))
+    feed.inlet.chunks = [([[1, 0]], [55.0])]
+    assert feed.receive(binner, 0.0)
+    marked = [event["value"] for event in binner.events if event["name"] == "device-event"]
+    told = [event["text"] for event in binner.events if event["name"] == "source-told"]
+    assert marked == ["go", "stop"] and [text.split("'task' ")[1].split(";")[0] for text in told] == [
+        "were lost",
+        "are back",
+    ]
+
+
+def test_one_of_several_streams_of_a_name_is_not_taken_for_the_one_that_fell_silent(monkeypatch):
+    from bmi_runtime.sources import lsl_streams
+
+    pylsl = pytest.importorskip("pylsl")
+    listed = []
+
+    class Resolver:
+        def __init__(self, **_):
+            pass
+
+        def results(self):
+            return listed
+
+    class Info:
+        def __init__(self, uid):
+            self.uid = self.source_id = lambda: uid
+            self.hostname = self.type = lambda: "rig"
+            self.channel_count, self.nominal_srate = lambda: 2, lambda: 0.0
+
+    monkeypatch.setattr(lsl_streams, "library", lambda: type("L", (), {"ContinuousResolver": Resolver}))
+    monkeypatch.setattr(lsl_streams, "LOOK_EVERY_S", -1.0)
+    assert pylsl.ContinuousResolver
+    finder = lsl_streams.StreamFinder("spikes")
+    finder.uid = "ours"
+    monkeypatch.setattr(finder, "connect", lambda info: f"inlet of {info.uid()}")
+    listed[:] = [Info("ours"), Info("theirs")]
+    assert [finder.returned(2.0) for _ in range(4)] == [None] * 4 and finder._opening is None
+    assert "2 LSL streams are named 'spikes'" in finder.several
+    finder.several, listed[:] = "", [Info("theirs")]
+    assert finder.returned(2.0) is None and finder._opening is not None
+    finder._opening.join()
+    inlet, _ = finder.returned(2.0)
+    assert inlet == "inlet of theirs" and finder.several == ""
