@@ -15,7 +15,9 @@ FIELDS = {"binned_spikes": "samples", "threshold_values": "crossings"}
 COUNT_FIELDS = (b"samples", b"crossings", b"thresholds", b"spikes", b"counts")
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 BY_SIZE = {1: ("int8",), 2: ("int16",), 4: ("float32", "int32"), 8: ("float64", "int64")}
+DECISIVE = 8.0  # times smaller: read so, one spike is one and not 256
 MOST_SAMPLES = 1000
+TWICE_AFTER = 3
 ROLLS_AFTER = 5  # entries in a row that repeat samples
 
 
@@ -42,12 +44,14 @@ class EntryReader:
     """
 
     def __init__(self, n_units: int, continuous: bool, field: str, dtype: str, stream: str):
-        if dtype and dtype not in DTYPES:
-            raise BadInput(f"source.options.dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        if dtype and dtype.removeprefix(">").removeprefix("<") not in DTYPES:
+            names = ", ".join(DTYPES)
+            raise BadInput(f"source.options.dtype must be one of {names} (with > before it: big-endian), got {dtype!r}")
         self.n_units, self.continuous, self.stream = n_units, continuous, stream
         self.given_field = bool(field)
         self.field = (field or FIELDS.get(stream, "samples")).encode()
-        self.dtype = np.dtype(dtype).newbyteorder("<") if dtype else None
+        big = dtype.startswith(">")
+        self.dtype = np.dtype(dtype.lstrip("<>")).newbyteorder(">" if big else "<") if dtype else None
         self.notes: list[str] = []
         self.fresh = 1.0
         self._before: np.ndarray | None = None
@@ -75,7 +79,8 @@ class EntryReader:
             raise BadInput(self._wrong_length(len(raw), dtype))
         if len(raw) > MOST_SAMPLES * size * self.n_units:
             raise BadInput(f"an entry of {len(raw)} bytes is longer than {MOST_SAMPLES} samples")
-        return np.frombuffer(raw, dtype).reshape(self.n_units, -1)  # channels x samples, as BRAND lays them out
+        samples = np.frombuffer(raw, dtype).reshape(self.n_units, -1)  # channels x samples, as BRAND lays them out
+        return samples if dtype.isnative else samples.astype(dtype.newbyteorder("="))
 
     def _other_field(self, fields: dict[bytes, bytes]) -> bytes:
         """Take the one field that could be meant, unless the configuration names another."""
@@ -95,17 +100,18 @@ class EntryReader:
     def _told_dtype(self, raw: bytes) -> np.dtype:
         """Return the type by the bytes a channel; where two are as long, that whose numbers are counts."""
         size = len(raw) // self.n_units if len(raw) % self.n_units == 0 else 0
-        choices = [np.dtype(name).newbyteorder("<") for name in BY_SIZE.get(size, ("int8",))]
-        chosen = choices[0]
-        if len(choices) > 1 and any(raw):
-            chosen = next((dtype for dtype in choices if self._plausible(np.frombuffer(raw, dtype))), choices[0])
-        elif len(choices) > 1:
-            return chosen  # all zero: whatever it is; the next entry may tell
+        names = BY_SIZE.get(size, ("int8",))
+        choices = [np.dtype(order + np.dtype(name).str[1:]) for order in "<>" for name in names]
+        if size > 1 and not any(raw):
+            return choices[0]  # all zero: whatever it is; the next entry may tell
+        plausible = [dtype for dtype in choices if self._plausible(np.frombuffer(raw, dtype))] if size > 1 else []
+        chosen = min(plausible, key=lambda dtype: _size_of(raw, dtype), default=choices[0])
+        if plausible and _size_of(raw, chosen) * DECISIVE > _size_of(raw, plausible[0]):
+            chosen = plausible[0]
         self.dtype = chosen
         if chosen.name != "int8":
-            self.notes.append(
-                f"entries of {len(raw)} bytes for {self.n_units} channels: read as {chosen.name} (source.options.dtype)"
-            )
+            read = f"read as {shown(chosen)} (source.options.dtype)"
+            self.notes.append(f"entries of {len(raw)} bytes for {self.n_units} channels: {read}")
         return chosen
 
     def _plausible(self, values: np.ndarray) -> bool:
@@ -121,7 +127,7 @@ class EntryReader:
             if length and length % np.dtype(name).itemsize == 0
         ]
         return (
-            f"an entry of {length} bytes does not hold {self.n_units} channels of {dtype.name} (session.units, "
+            f"an entry of {length} bytes does not hold {self.n_units} channels of {shown(dtype)} (session.units, "
             f"source.options.dtype); it would hold {' or '.join(fits) or 'nothing'}"
         )
 
@@ -146,3 +152,38 @@ class EntryReader:
             f"the {shift} new ones are counted"
         )
         return width - shift
+
+
+class Twice:
+    """Tells entries that are written twice (by two writers of one stream) from two that happen to be equal.
+
+    Stamps may be coarse and entries mostly zero: only once several entries with a spike were as the one before,
+    stamp and all, and none of that stamp was another, what is the same is there twice.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[int, bytes] | None = None
+        self._same = 0
+
+    def again(self, stamp_ns: int, raw: bytes) -> bool:
+        """Return whether this entry was here just before."""
+        before, self._before = self._before, (stamp_ns, raw)
+        if before is None or before[0] != stamp_ns:
+            return False
+        if before[1] != raw:
+            self._same = 0
+            return False
+        self._same += any(raw)
+        if self._same < TWICE_AFTER:
+            return False
+        self._before = None  # a third one is another
+        return True
+
+
+def shown(dtype: np.dtype) -> str:
+    """Return the name of a type of numbers as ``source.options.dtype`` takes it."""
+    return f"{'>' if dtype.str.startswith('>') else ''}{dtype.name}"
+
+
+def _size_of(raw: bytes, dtype: np.dtype) -> float:
+    return float(np.abs(np.frombuffer(raw, dtype).astype(float)).sum())

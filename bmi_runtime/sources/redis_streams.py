@@ -20,7 +20,7 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.sources.binner import Binner
-from bmi_runtime.sources.brand_entries import EntryReader
+from bmi_runtime.sources.brand_entries import EntryReader, Twice, shown
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.stamp_unit import ImpossibleTime, StampUnit
@@ -87,6 +87,7 @@ class RedisFeed:
         self.steady, self.unit = SteadyStream(self.width_ns), StampUnit("the protocol's")
         self._pace_ns = self.steady.nominal_ns
         self._retry_at = self._seen_at = 0.0
+        self._twice = Twice()
 
     def open(self) -> None:
         """Connect."""
@@ -155,6 +156,9 @@ class RedisFeed:
         except BadInput as error:
             binner.refuse(str(error), of_time=isinstance(error, ImpossibleTime))
             return
+        if self._twice.again(stamp, fields[self.field]):
+            binner.duplicate()
+            return
         if self.every > 1:
             self._skipped = (self._skipped + 1) % self.every
             if self._skipped:
@@ -212,7 +216,7 @@ class RedisFeed:
         """Return what the stream was found to be."""
         return {
             "field": self.field.decode(errors="replace"),
-            "dtype": self.dtype.name,
+            "dtype": shown(self.dtype),
             "pace_s": self.steady.width_ns * 1e-9,
             "jitter_s": self.steady.jitter_ns * 1e-9,
             "missing_entries": self.steady.missing,

@@ -189,6 +189,50 @@ def test_field_and_dtype_are_told_from_what_comes(field, dtype):
     assert source.feed.field == field and source.feed.dtype.name == dtype and source.binner.totals["refused"] == 0
 
 
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", "<i4", ">i4", ">f4", ">f8", "<i8"])
+def test_numbers_of_either_byte_order(dtype, given):
+    """A spike is one, and not 256; what the kernels are given is of this machine's order."""
+    counts = np.random.default_rng(0).poisson(0.5, (400, 4))
+    entries = [
+        (HOST + (k + 1) * BIN_NS, brand(b"samples", dtype, counts[k], 10**10 + (k + 1) * BIN_NS)) for k in range(400)
+    ]
+    name = (">" if dtype[0] == ">" else "") + np.dtype(dtype).name
+    rows, source = bins_of(entries, *[f"source.options.dtype={name}"] * given)
+    np.testing.assert_array_equal(rows["counts"].sum(0), counts.sum(0))
+    assert source.feed.report()["dtype"] == name and source.binner.totals["refused"] == 0
+    assert any(f"read as {name}" in text for text in told(source)) == (not given)
+
+
+def test_a_type_that_is_none_is_refused():
+    with pytest.raises(BadInput, match="with > before it: big-endian"):
+        RedisFeed(configuration.load(None, ["source.options.dtype=>int24"]))
+
+
+def test_a_stream_that_two_write_is_counted_once():
+    """Every entry is there twice; the first spikes tell it."""
+    counts = np.random.default_rng(0).poisson(0.5, (400, 4))
+    entries = [
+        (HOST + (k + 1) * BIN_NS + again, brand(b"samples", "int8", counts[k], 10**10 + (k + 1) * BIN_NS))
+        for k in range(400)
+        for again in (0, 1000)
+    ]
+    rows, source = bins_of(entries, "source.options.dtype=int8")
+    assert abs(int(rows["counts"].sum()) - int(counts.sum())) <= 12 and source.binner.totals["duplicates"] >= 390
+    assert source.feed.steady.width_ns == pytest.approx(BIN_NS, rel=0.01)
+
+
+def test_entries_of_one_coarse_stamp_are_not_the_same_entry():
+    """Four entries of 5 ms under each stamp, which knows 20 ms: most of them zero, some by chance equal."""
+    counts = np.random.default_rng(0).poisson(0.1, (400, 4))
+    entries = [
+        (HOST + (k + 1) * BIN_NS, brand(b"samples", "int8", counts[k], 10**10 + (k // 4 + 1) * 4 * BIN_NS))
+        for k in range(400)
+    ]
+    rows, source = bins_of(entries, "source.options.dtype=int8")
+    assert source.binner.totals["duplicates"] == 0 and abs(int(rows["counts"].sum()) - int(counts.sum())) <= 4
+
+
 def test_a_field_that_was_asked_for_is_not_replaced():
     entries = [(HOST + k * BIN_NS, brand(b"thresholds", "int8", np.ones(4), 10**10 + k * BIN_NS)) for k in range(20)]
     entries += [(HOST + 10**8 + k, brand(b"crossings", "int8", np.ones(4), 10**10 + 10**8 + k)) for k in range(2)]
