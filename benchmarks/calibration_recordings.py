@@ -35,13 +35,17 @@ LIMITS = {1e-6: (0.75, 1.3), 1e-5: (0.85, 1.15), 1e-4: (0.85, 1.15), 1e-3: (0.75
 ELSEWHERE = (0.75, 1.3)
 
 
-def part(pilot, rows, like=None):
-    """Return some bins of a pilot, with those units that can be calibrated in them (or those of another part)."""
+def told(pilot, rows):
+    """Return which units can be calibrated in some bins of a pilot, (units,)."""
     counts = pilot.counts[rows]
-    some = counts.std(axis=0) > 0 if pilot.likelihood == "gaussian" else counts.sum(axis=0) >= LEAST_SPIKES
-    names = tuple(np.array(pilot.names)[some]) if like is None else like.names
-    kept = [pilot.names.index(name) for name in names]
-    return replace(pilot, counts=counts[:, kept], states=pilot.states[rows], names=names, usable=None)
+    return counts.std(axis=0) > 0 if pilot.likelihood == "gaussian" else counts.sum(axis=0) >= LEAST_SPIKES
+
+
+def part(pilot, rows, some=None):
+    """Return some bins of a pilot, with those units that can be calibrated in them, or those that are given."""
+    kept = np.flatnonzero(told(pilot, rows) if some is None else some)
+    names = tuple(np.array(pilot.names)[kept])
+    return replace(pilot, counts=pilot.counts[rows][:, kept], states=pilot.states[rows], names=names, usable=None)
 
 
 def units(pilot, kept):
@@ -94,8 +98,10 @@ def variants(path, likelihood):
         cut = round(seconds / bin_s)
         if cut < 0.7 * bins:
             for place, own, rest in (("first", slice(cut), slice(cut, None)), ("last", slice(-cut, None), slice(-cut))):
-                pilot = part(busy, own)
-                yield f"{place} {name}", pilot, part(busy, rest, pilot)
+                some = told(busy, own)
+                if likelihood == "gaussian":
+                    some &= told(busy, rest)
+                yield f"{place} {name}", part(busy, own, some), part(busy, rest, some)
 
 
 def judged(name, found):

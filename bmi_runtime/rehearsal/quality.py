@@ -14,7 +14,7 @@ from bmi_runtime.rehearsal.world import FittedWorld
 DECODERS = {"ridge": 5, "kalman": 5, "history": 1}
 """How many fifths each is scored on, from the last; a single one says what it is like, give or take 0.05."""
 FOLDS = 5
-COARSE_S = 0.05
+COARSE_S, MEMORY_S = 0.05, 0.1
 MOST_BINS = 20_000
 BUSY_SPIKES = 100
 
@@ -85,6 +85,26 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
     }  # fmt: skip
 
 
+def misfit(world: FittedWorld, pilot: Pilot, seed: int = 1) -> float:
+    """Return how far counts that are simulated along the pilot's movement are from its own, in three ways added up.
+
+    The shares of the units' tuning, of the pairs' correlations (both in coarse bins) and of each unit's
+    autocorrelation over `MEMORY_S` that are missed, as squared differences over squares; one for each would be a world of noise.
+    """
+    rows, merged = pilot.usable, max(round(COARSE_S / pilot.bin_s), 1)
+    velocity = _merged(velocity_dm_s(movement(world, pilot)[0])[rows], merged) / merged
+    both = [pilot.counts[rows], simulated_counts(world.without_drift(), pilot, seed)[rows]]
+    kept = np.logical_and(*(np.abs(counts).sum(axis=0) >= BUSY_SPIKES for counts in both))
+    both = [counts[:, kept] for counts in both]
+    coarse = [_merged(counts, merged) for counts in both]
+    told = [
+        [_gains(counts, velocity) for counts in coarse],
+        [_pairs(counts) for counts in coarse],
+        [_memory(counts, max(round(MEMORY_S / pilot.bin_s), 1)) for counts in both],
+    ]
+    return sum(float(((a - b) ** 2).sum() / max((a**2).sum(), 1e-12)) for a, b in told)
+
+
 def decoder_scores(pilot: Pilot, simulated: np.ndarray, velocity: np.ndarray) -> dict[str, dict[str, float]]:
     """Return R2 of velocity (mean over axes) of fitted decoders on the pilot's and on simulated counts."""
     if velocity.shape[1] != 2:
@@ -137,6 +157,13 @@ def _autocorrelation(counts: np.ndarray) -> np.ndarray:
     centred = counts - counts.mean(axis=0)
     below = np.maximum((centred**2).mean(axis=0), 1e-12)
     return (centred[1:] * centred[:-1]).mean(axis=0) / below
+
+
+def _memory(counts: np.ndarray, lags: int) -> np.ndarray:
+    """Return every unit's autocorrelation, mean over so many lags, (units,)."""
+    centred = counts - counts.mean(axis=0)
+    below = np.maximum((centred**2).mean(axis=0), 1e-12)
+    return sum((centred[lag:] * centred[:-lag]).mean(axis=0) for lag in range(1, lags + 1)) / (lags * below)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:

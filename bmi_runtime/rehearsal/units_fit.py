@@ -49,11 +49,14 @@ class UnitsFit:
     expected : ndarray, (bins, units)
         What the fit expects of the pilot's own bins.
     notes : tuple of str
+    chosen : tuple of str
+        The regressors, as :func:`kinematics` names them.
     """
 
     population: UnitStatistics
     expected: np.ndarray
     notes: tuple[str, ...]
+    chosen: tuple[str, ...]
 
 
 def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarray, int]]:
@@ -115,15 +118,27 @@ def candidates(names: list[str], noisy: bool) -> list[list[str]]:
     return sets
 
 
-def fit_poisson(pilot: Pilot, subject: FittedSubject, most: str = "all") -> UnitsFit:
-    """Return the fitted units of a pilot of spike counts; `most` is whose past may act at most: none, own, all."""
+def fit_poisson(
+    pilot: Pilot, subject: FittedSubject, most: str = "all", known: tuple[str, ...] | None = None
+) -> UnitsFit:
+    """Return the fitted units of a pilot of spike counts.
+
+    Parameters
+    ----------
+    pilot : Pilot
+    subject : FittedSubject
+    most : {"none", "own", "all"}
+        Whose past may act at most.
+    known : tuple of str, optional
+        The regressors, where another fit to the same pilot has chosen them.
+    """
     table = kinematics(pilot, subject)
     noisy = pilot.velocity is None and subject.mean[3] > 2.0 * np.sqrt(subject.covariance[3, 3])
     rows = np.flatnonzero(pilot.usable)
     first, last = int(rows[0]), int(rows[-1]) + 1
     counts = np.where(pilot.usable[:, None], pilot.counts, 0.0)[first:last].astype(np.int64)
     table = {name: (values[first:last], lag) for name, (values, lag) in table.items()}
-    chosen = _best_set(counts, table, candidates(list(table), noisy))
+    chosen = list(known or _best_set(counts, table, candidates(list(table), noisy)))
     fitted, coupled = fit_past(counts, _covariates(table, chosen), pilot.bin_s, most)
     return _assembled(pilot, subject, counts, table, chosen, fitted, coupled)
 
@@ -178,7 +193,7 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
         np.zeros(len(dispersion)), np.maximum(3.0 * expected.max(axis=0), 5.0 * expected.mean(axis=0)),
         bounds,
     )  # fmt: skip
-    return UnitsFit(population, expected, (f"coupling: {WORDS[coupled]}", *said))
+    return UnitsFit(population, expected, (f"coupling: {WORDS[coupled]}", *said), tuple(chosen))
 
 
 WORDS = {
@@ -365,7 +380,7 @@ def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> UnitsFit:
         np.zeros(u.shape[1]), np.zeros((y.shape[1],) * 2 + (0,)), private, shared, np.full(len(shared), keep),
         memory, np.full(y.shape[1], np.inf), np.array([[-np.inf], [np.inf]]) * np.ones(y.shape[1]),
     )  # fmt: skip
-    return UnitsFit(population, u @ weights, ())
+    return UnitsFit(population, u @ weights, (), tuple(chosen))
 
 
 def _gaussian_factors(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
