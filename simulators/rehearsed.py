@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import math
 from typing import Any, Protocol
 
@@ -84,13 +85,24 @@ class EmittingUnits:
         self._columns = [_column(name, world.axes) for name in units.regressors]
         self._shared, self._step = np.zeros(len(units.keep)), np.sqrt(1.0 - units.keep**2)
         self._private = np.zeros(n)
-        self._private_step = np.sqrt(units.dispersion * (1.0 - units.private_keep**2))
+        own = units.wander**2 if world.poisson else units.dispersion
+        self._private_step = np.sqrt(own * (1.0 - units.private_keep**2))
+        self._wander_rng = np.random.default_rng(self._walk_rng.integers(2**63)) if units.wander.any() else None
         self._every = max(round(WALK_EVERY_S / world.bin_s), 1)
         variance = units.walk * self._every * world.bin_s
-        self._walk_sd = np.sqrt(variance)[:, None]
-        spread = np.maximum((self.weights**2).mean(axis=1), 1e-12)
+        self._walk_sd = np.sqrt(variance)
+        spread = np.maximum((self.weights**2).mean(axis=1, keepdims=True), 1e-12)
         spread[0] = np.inf  # baselines walk freely; of gains as many grow as shrink, so that tuning keeps its spread
-        self._walk_keep = np.sqrt(1.0 - np.minimum(variance / spread, 1.0))[:, None]
+        self._walk_keep = np.sqrt(1.0 - np.minimum(variance / spread, 1.0))
+
+    def centre(self, bins: int) -> None:
+        """Move where the weights' walk starts, so that over so many bins their mean is that of the world."""
+        rng, weights, total = copy.deepcopy(self._walk_rng), self.weights.copy(), self.weights.copy()
+        steps = bins // self._every
+        for _ in range(steps):
+            weights = self._walk_keep * weights + self._walk_sd * rng.standard_normal(weights.shape)
+            total += weights
+        self.weights += self.weights - total / (steps + 1)
 
     def emit(self, velocity_m_s, cursor) -> np.ndarray:
         """Return one bin for an intended velocity (m/s) and the cursor seen (m); the units' own array."""
@@ -107,8 +119,10 @@ class EmittingUnits:
         if not world.poisson:
             self._private = units.private_keep * self._private + self._private_step * self._own[row]
             return self._u @ self.weights + self._shared @ units.loadings + self._private
+        if self._wander_rng is not None:
+            self._private = units.private_keep * self._private + self._private_step * self._wandering[row]
         self.held += emit_counts(
-            self.weights, self._u, units.loadings, self._shared, self._pending,
+            self.weights, self._u, units.loadings, self._shared, self._private, self._pending,
             self.bins % len(self._pending), self._filters, units.past_range, units.dispersion, units.ceiling,
             self._own[row], self._log_rate, self._counts,
         )  # fmt: skip
@@ -118,6 +132,8 @@ class EmittingUnits:
         draw = self._rng.random if self.world.poisson else self._rng.standard_normal
         self._own = draw((BLOCK, self.world.units))
         self._common = self._rng.standard_normal((BLOCK, len(self.units.keep)))
+        if self._wander_rng is not None:
+            self._wandering = self._wander_rng.standard_normal((BLOCK, self.world.units))
 
     def _see(self, velocity_m_s, cursor) -> None:
         """Set the regressors of this bin."""

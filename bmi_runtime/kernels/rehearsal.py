@@ -42,6 +42,7 @@ def emit_counts(
     regressors,
     loadings,
     shared,
+    private,
     pending,
     slot,
     filters,
@@ -63,6 +64,8 @@ def emit_counts(
     loadings : ndarray, (factors, units)
     shared : ndarray, (factors,)
         Common fluctuations of the log rate.
+    private : ndarray, (units,)
+        Each unit's own.
     pending : ndarray, (lags + 1, units), in and out
         A ring: row `slot` holds what past spikes add to the log rate of this bin; zeroed when it has been used.
     filters : ndarray, (sources, lags, targets)
@@ -80,7 +83,7 @@ def emit_counts(
     """
     units, ring = weights.shape[1], pending.shape[0]
     for i in range(units):
-        log_rate[i] = min(max(pending[slot, i], past_range[0, i]), past_range[1, i])
+        log_rate[i] = private[i] + min(max(pending[slot, i], past_range[0, i]), past_range[1, i])
         pending[slot, i] = 0.0
     for a in range(weights.shape[0]):
         u = regressors[a]

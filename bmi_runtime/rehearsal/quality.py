@@ -20,10 +20,15 @@ BUSY_SPIKES = 100
 
 
 def simulated_counts(world: FittedWorld, pilot: Pilot, seed: int = 1) -> np.ndarray:
-    """Return counts of the world along the pilot's own movement, (bins, units)."""
+    """Return counts of the world along the pilot's own movement, (bins, units).
+
+    Where its weights walk, their mean over the pilot is that of the world, which was fitted to all of it.
+    """
     from simulators.rehearsed import EmittingUnits
 
     units = EmittingUnits(world, np.random.default_rng(seed))
+    if world.population.walk.any():
+        units.centre(len(pilot.counts))
     velocity, position = movement(world, pilot)
     lead = max(world.population.lags, default=0)
     velocity = np.vstack([velocity[lead:], np.repeat(velocity[-1:], lead, axis=0)])  # intended before it was made
@@ -55,8 +60,7 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
         and more; ``decoders``: R2 of
         velocity on real and on simulated counts, each fifth decoded with a fit to the others.
     """
-    still = world.without_drift()
-    simulated = simulated_counts(still, pilot, seed)
+    simulated = simulated_counts(world, pilot, seed)
     rows = pilot.usable
     real, made = pilot.counts[rows], simulated[rows]
     velocity = velocity_dm_s(movement(world, pilot)[0])[rows]
@@ -89,7 +93,8 @@ def misfit(world: FittedWorld, pilot: Pilot, seed: int = 1) -> float:
     """Return how far counts that are simulated along the pilot's movement are from its own, in three ways added up.
 
     The shares of the units' tuning, of the pairs' correlations (both in coarse bins) and of each unit's
-    autocorrelation over `MEMORY_S` that are missed, as squared differences over squares; one for each would be a world of noise.
+    autocorrelation over `MEMORY_S` that are missed, as squared differences over squares; one for each would be a
+    world of noise.
     """
     rows, merged = pilot.usable, max(round(COARSE_S / pilot.bin_s), 1)
     velocity = _merged(velocity_dm_s(movement(world, pilot)[0])[rows], merged) / merged

@@ -35,6 +35,8 @@ DRIFT_PARTS = 6
 LEAST_PART_S = 10.0
 COARSE_S = 0.05
 MOST_FACTORS = 16
+OWN_LAGS, LEAST_KEPT = 4, 0.2
+"""Coarse bins over which a unit's own fluctuation is looked for; the least that it keeps from one to the next."""
 DISPERSIONS = (0.2, 20.0)
 """Variances over mean that are believed; below one, units that fire more regularly than a Poisson process."""
 
@@ -181,17 +183,18 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
         intention_noise(u, expected, weights, chosen, subject) if any(n.startswith("square") for n in chosen) else 0.0
     )
     loadings, keep, shared_variance = shared_factors(y, expected, pilot.bin_s, known)
+    wander, wander_keep = own_fluctuation(y, expected, pilot.bin_s, loadings, keep)
     dispersion = np.clip(
-        ((y - expected) ** 2 / expected).mean(axis=0) - shared_variance * expected.mean(axis=0), *DISPERSIONS
+        ((y - expected) ** 2 / expected).mean(axis=0) - (shared_variance + wander**2) * expected.mean(axis=0),
+        *DISPERSIONS,
     )
     weights, covariance = shrunk(weights[rows], covariance[:, rows][:, :, rows])
-    weights[0] -= 0.5 * (loadings**2).sum(axis=0)
+    weights[0] -= 0.5 * ((loadings**2).sum(axis=0) + wander**2)
     names = tuple(chosen[k].partition("@")[0] for k in kept)
     population = UnitStatistics(
         names, tuple(table[chosen[k]][1] for k in kept), weights, covariance,
         _walk(u, y, expected, pilot.bin_s, chosen)[rows], coupling, dispersion, loadings, keep,
-        np.zeros(len(dispersion)), np.maximum(3.0 * expected.max(axis=0), 5.0 * expected.mean(axis=0)),
-        bounds,
+        wander_keep, np.maximum(3.0 * expected.max(axis=0), 5.0 * expected.mean(axis=0)), bounds, wander,
     )  # fmt: skip
     return UnitsFit(population, expected, (f"coupling: {WORDS[coupled]}", *said), tuple(chosen))
 
@@ -299,6 +302,47 @@ def shared_factors(
     return made, np.array(keeps), (made**2).sum(axis=0)
 
 
+def own_fluctuation(
+    y: np.ndarray, expected: np.ndarray, bin_s: float, loadings: np.ndarray, keep: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard deviation of each unit's own fluctuation of its log rate, and what it keeps per bin.
+
+    What residuals in bins of `COARSE_S` have in common with those up to `OWN_LAGS` before, less what shared
+    fluctuations explain of it, where that is more than two standard errors. Of a first-order process it is sigma^2
+    sum_l kept^l; all units have one memory, from the sums over units at lags 2 to `OWN_LAGS` + 1 and at 1 to
+    `OWN_LAGS`.
+
+    Parameters
+    ----------
+    y, expected : ndarray, (bins, units)
+    bin_s : float
+    loadings, keep : ndarray, (factors, units), (factors,)
+        Of :func:`shared_factors`.
+
+    Returns
+    -------
+    ndarray, (units,)
+        Zero where none is found.
+    ndarray, (units,)
+    """
+    units, merged = y.shape[1], max(round(COARSE_S / bin_s), 1)
+    bins = len(y) // merged
+    total, mean = (rows[: bins * merged].reshape(bins, merged, units).sum(axis=1) for rows in (y, expected))
+    left, lags, ends = total - mean, range(1, OWN_LAGS + 2), len(total) - OWN_LAGS - 1
+    products = [left[lag : lag + ends] * left[:ends] for lag in lags]
+    scale = [np.maximum((mean[lag : lag + ends] * mean[:ends]).mean(axis=0), 1e-12) for lag in lags]
+    shared = [((loadings**2).T * keep ** (lag * merged)).sum(axis=1) for lag in lags]
+    own = np.array([p.mean(axis=0) / s - c for p, s, c in zip(products, scale, shared, strict=True)])
+    error = sum(products[:-1]).std(axis=0) / np.sqrt(ends) / np.mean(scale, axis=0)
+    found = own[:-1].sum(axis=0) > 2.0 * error
+    if not found.any():
+        return np.zeros(units), np.zeros(units)
+    weight = total.mean(axis=0)[found]
+    kept = float(np.clip((own[1:, found] @ weight).sum() / (own[:-1, found] @ weight).sum(), LEAST_KEPT, 0.98))
+    variance = own[:-1].sum(axis=0) / sum(kept**lag for lag in lags[:-1])
+    return np.sqrt(np.where(found, np.clip(variance, 0.0, 1.0), 0.0)), np.full(units, kept ** (1.0 / merged))
+
+
 def _correlations(rows: np.ndarray) -> np.ndarray:
     """Return the correlations of columns (bins, units), 0 of a column that never changes with any other."""
     spread = rows.std(axis=0)
@@ -309,30 +353,34 @@ def _correlations(rows: np.ndarray) -> np.ndarray:
 
 
 def _walk(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float, names: list[str]) -> np.ndarray:
-    """Return the walk of every regressor, (1 + regressors,): one lead of the velocity walks for all.
+    """Return the walk of every regressor, (1 + regressors, units): one lead of the velocity walks for all.
 
     Leads are so alike that walks of each would be told from noise in their differences alone, and add up.
     """
     middle = [name for name in names if name.startswith("v0")]
     lead = middle[len(middle) // 2].partition("@")[2]
     rows = [0, *(1 + k for k, name in enumerate(names) if name[0] != "v" or name.endswith(f"@{lead}"))]
-    walk = np.zeros(u.shape[1])
+    walk = np.zeros((u.shape[1], y.shape[1]))
     walk[rows] = drift(u[:, rows], y, expected, bin_s)
     return walk
 
 
 def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> np.ndarray:
-    """Return the variance per second of the weights' random walk, (regressors,); zero where none is found.
+    """Return the variance per second of the weights' random walk, (regressors, units); zero where none is found.
 
     Each part of the pilot moves the weights by one Newton step. What estimates of two parts differ by is twice their
     error, however correlated the counts of a part are, and what the walk has done between them: averages of a walk of
     variance q per second over parts of D seconds, j parts apart, differ by q D (j - 1/3) in variance (standard). So
     the walk is the slope of that variance over j, and no error variance has to be known.
+
+    Whether there is one is told from the mean over units. On recordings a few units change much and most hardly: each
+    has its own slope, where it is above zero, scaled so that the mean over units stays; a unit of few spikes has the
+    median.
     """
     parts = int(np.clip(len(u) * bin_s / LEAST_PART_S, 0, DRIFT_PARTS))
     d, n = u.shape[1], y.shape[1]
     if parts < 3:
-        return np.zeros(d)
+        return np.zeros((d, n))
     edges = np.linspace(0, len(u), parts + 1).astype(int)
     steps = np.empty((parts, n, d))
     lower, upper = np.tril_indices(d)
@@ -344,7 +392,7 @@ def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> n
         steps[k] = np.einsum("nij,nj->ni", np.linalg.inv(information), (y - expected)[a:b].T @ u[a:b])
     busy = y.mean(axis=0) * (edges[1] - edges[0]) > 30
     if busy.sum() < 4:
-        return np.zeros(d)
+        return np.zeros((d, n))
     apart = np.arange(1, parts)
     structure = np.array([((steps[j:] - steps[:-j]) ** 2).mean(axis=0) for j in apart])[:, busy]
     weight = (parts - apart) / (parts - apart).sum()
@@ -352,8 +400,12 @@ def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> n
     span_s = float(np.mean(np.diff(edges))) * bin_s
     slope = np.tensordot(centred, structure, 1) / (centred @ apart) / span_s
     slope = np.clip(slope, *np.quantile(slope, [0.02, 0.98], axis=0))
-    walk, error = slope.mean(axis=0), slope.std(axis=0, ddof=1) / np.sqrt(len(slope))
-    return np.where(walk > 2.0 * error, walk, 0.0)
+    mean, error = slope.mean(axis=0), slope.std(axis=0, ddof=1) / np.sqrt(len(slope))
+    own = np.maximum(slope, 0.0)
+    own *= np.where(mean > 2.0 * error, mean, 0.0) / np.maximum(own.mean(axis=0), 1e-30)
+    walk = np.repeat(np.median(own, axis=0)[:, None], n, axis=1)
+    walk[:, busy] = own.T
+    return walk
 
 
 def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> UnitsFit:
@@ -379,6 +431,7 @@ def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> UnitsFit:
         tuple(n.partition("@")[0] for n in chosen), tuple(table[n][1] for n in chosen), mean, covariance,
         np.zeros(u.shape[1]), np.zeros((y.shape[1],) * 2 + (0,)), private, shared, np.full(len(shared), keep),
         memory, np.full(y.shape[1], np.inf), np.array([[-np.inf], [np.inf]]) * np.ones(y.shape[1]),
+        np.zeros(y.shape[1]),
     )  # fmt: skip
     return UnitsFit(population, u @ weights, (), tuple(chosen))
 

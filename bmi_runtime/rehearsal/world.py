@@ -70,7 +70,7 @@ class UnitStatistics:
         Natural log of counts per bin (Poisson) or features (Gaussian).
     covariance : ndarray, (units, 1 + regressors, 1 + regressors)
         Of the weights: what the pilot leaves open.
-    walk : ndarray, (1 + regressors,)
+    walk : ndarray, (1 + regressors, units)
         Variance per second of the random walk of the weights.
     coupling : ndarray, (targets, sources, lags)
         Log rate added by a spike one bin ago, two bins ago, ...; no lags where none is supported. Poisson only.
@@ -80,11 +80,13 @@ class UnitStatistics:
     keep : ndarray, (factors,)
         What a shared fluctuation keeps from bin to bin; each has variance one.
     private_keep : ndarray, (units,)
-        What the private noise of a Gaussian feature keeps from bin to bin.
+        What a unit's own fluctuation, or the private noise of a Gaussian feature, keeps from bin to bin.
     ceiling : ndarray, (units,)
         Largest expected count per bin.
     past_range : ndarray, (2, units)
         Least and most that past spikes add to the log rate of a bin: what they did in the pilot. Poisson only.
+    wander : ndarray, (units,)
+        Standard deviation of each unit's own fluctuation of its log rate. Poisson only.
     """
 
     regressors: tuple[str, ...]
@@ -99,12 +101,19 @@ class UnitStatistics:
     private_keep: np.ndarray
     ceiling: np.ndarray
     past_range: np.ndarray
+    wander: np.ndarray
 
     @classmethod
     def of_file(cls, fields: dict[str, Any]) -> Self:
-        """Return what a file holds; worlds from before the last field have past spikes without bounds."""
+        """Return what a file holds.
+
+        Worlds of older versions have past spikes without bounds, no fluctuations of one unit, and one walk for all.
+        """
         units = fields["weights"].shape[1]
+        if fields["walk"].ndim == 1:
+            fields["walk"] = np.repeat(fields["walk"][:, None], units, axis=1)
         fields.setdefault("past_range", np.array([[-np.inf], [np.inf]]) * np.ones(units))
+        fields.setdefault("wander", np.zeros(units))
         return cls(**{f.name: fields.pop(f.name) for f in dataclasses.fields(cls)})
 
 
@@ -195,7 +204,8 @@ class FittedWorld:
             "coupling_lags": units.coupling.shape[2],
             "dispersion_median": float(np.median(units.dispersion)),
             "shared_factors": len(units.keep),
-            "walk_per_s": dict(zip(("baseline", *units.regressors), units.walk.tolist(), strict=True)),
+            "own_fluctuation_median": float(np.median(units.wander)),
+            "walk_per_s": dict(zip(("baseline", *units.regressors), units.walk.mean(axis=1).tolist(), strict=True)),
             "subject": self.subject.table(),
             "notes": list(self.notes),
         }

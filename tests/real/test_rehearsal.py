@@ -7,17 +7,17 @@ from bmi_runtime.rehearsal import quality
 from bmi_runtime.rehearsal.fit import fit_world
 from bmi_runtime.rehearsal.pilot import read_pilot
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize(("name", "pairs"), [("wu_midterm_train.mat", 0.85), ("m1_stevenson_2011.mat", 0.75)])
-def test_decoders_score_on_rehearsed_units_as_on_the_real_ones(recordings, name, pairs, monkeypatch):
+@pytest.mark.parametrize("name", ["wu_midterm_train.mat", "m1_stevenson_2011.mat"])
+def test_decoders_score_on_rehearsed_units_as_on_the_real_ones(recordings, name, monkeypatch):
     monkeypatch.setattr(quality, "DECODERS", {"ridge": 5, "kalman": 5})  # the third takes minutes and says the same
     pilot = read_pilot(recordings / "reach" / name)
     world = fit_world(pilot)
     found = [quality.agreement(world, pilot, seed) for seed in (1, 2)]
-    assert world.population.coupling.shape[2], "the past of real units is kept"
     scores = {}
+    print(world.notes, found)
     for decoder in quality.DECODERS:
         real = found[0]["decoders"][decoder]["real"]
         simulated = np.mean([one["decoders"][decoder]["simulated"] for one in found])
@@ -28,4 +28,6 @@ def test_decoders_score_on_rehearsed_units_as_on_the_real_ones(recordings, name,
     first = found[0]
     assert first["rate"]["correlation"] > 0.99 and first["variability"]["correlation"] > 0.8
     assert first["variability"]["simulated"] == pytest.approx(first["variability"]["real"], rel=0.15)
-    assert first["correlations"]["correlation"] > pairs
+    assert first["correlations"]["correlation"] > 0.85
+    assert first["intervals"]["correlation"] > 0.9
+    assert first["intervals"]["simulated"] == pytest.approx(first["intervals"]["real"], rel=0.2)

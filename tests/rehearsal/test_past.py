@@ -86,3 +86,23 @@ def test_weights_beside_a_scaled_past_take_over_what_it_explained():
     counts = rng.poisson(np.exp(u @ truth + drive)).astype(float)
     found = past.refitted(u, counts, drive, np.zeros((3, 2)))
     np.testing.assert_allclose(found, truth, atol=0.05)
+
+
+def test_what_fluctuates_by_itself_is_found():
+    """Units with slow fluctuations of their own: their spread and memory are found, and simulated counts have them."""
+    from bmi_runtime.rehearsal.units_fit import own_fluctuation
+
+    rng, bins, units, keep, sd = np.random.default_rng(5), 12_000, 20, 0.8, 0.4
+    log_rate = np.zeros((bins, units))
+    for t in range(1, bins):
+        log_rate[t] = keep * log_rate[t - 1] + sd * np.sqrt(1 - keep**2) * rng.standard_normal(units)
+    log_rate[:, 10:] = 0.0
+    y = rng.poisson(0.8 * np.exp(log_rate - np.r_[[0.5 * sd**2] * 10, [0.0] * 10])).astype(float)
+    nothing = np.zeros((0, units)), np.zeros(0)
+    found, kept = own_fluctuation(y, np.repeat(y.mean(axis=0)[None], bins, axis=0), 0.05, *nothing)
+    assert np.median(found[:10]) == pytest.approx(sd, rel=0.15)
+    assert kept[0] == pytest.approx(keep, abs=0.05)
+    assert (found[10:] == 0).sum() >= 8
+    rates = np.repeat(y[:, :10].mean(axis=0)[None], bins, axis=0)
+    again, _ = own_fluctuation(y[:, :10], rates, 0.05, np.full((1, 10), sd), np.array([keep]))
+    assert np.median(again) < 0.1, "what a shared fluctuation explains is not found again"

@@ -175,14 +175,14 @@ def test_a_world_file_keeps_the_names_that_older_versions_wrote_and_read(tmp_pat
     one = np.ones(1)
     units = UnitStatistics(
         ("v0",), (0,), np.ones((2, 1)), np.zeros((1, 2, 2)), np.zeros(2), np.zeros((1, 1, 0)), one, np.zeros((0, 1)),
-        np.zeros(0), one, one, np.array([[-0.5], [0.5]]),
+        np.zeros(0), one, one, np.array([[-0.5], [0.5]]), one,
     )  # fmt: skip
     world = FittedWorld("poisson", 0.005, 1, units, FittedSubject(np.ones(4), np.zeros((4, 4))), "mine", ("a note",))
     world.save(tmp_path / "world.npz")
     with np.load(tmp_path / "world.npz", allow_pickle=False) as file:
         assert set(file.files) == {
             "format", "words", "weights", "covariance", "walk", "coupling", "dispersion", "loadings", "keep",
-            "private_keep", "ceiling", "past_range", "subject_mean", "subject_covariance",
+            "private_keep", "ceiling", "past_range", "wander", "subject_mean", "subject_covariance",
             "subject_gain_slope",
         }  # fmt: skip
         words = json.loads(str(file["words"]))
@@ -190,7 +190,7 @@ def test_a_world_file_keeps_the_names_that_older_versions_wrote_and_read(tmp_pat
         "likelihood", "bin_s", "axes", "regressors", "lags", "name", "notes", "assumed", "max_speed_m_s",
     }  # fmt: skip
     with np.load(tmp_path / "world.npz", allow_pickle=False) as file:
-        older = {name: file[name] for name in file.files if name != "past_range"}
+        older = {name: file[name] for name in file.files if name not in ("past_range", "wander")}
     again = FittedWorld.load(tmp_path / "world.npz")
     assert again.population.regressors == ("v0",) and again.notes == ("a note",) and again.units == 1
     np.savez(tmp_path / "older.npz", **older)
