@@ -1,10 +1,17 @@
 """The learning rate found while running: filters at several rates run beside the adapter, and the best predictor wins.
 
-Every shadow filter learns from the same bins at its own rate. What it expected of a bin before it learned from it has a
-log likelihood; its leaky sum, over the dispersion of the counts, says how well a rate predicts in the world as it is.
-The expected loss of a rate is half the information-weighted error of its weights, so the best predictor has the
-smallest error: for a truth that walks, jumps or stands still, for scores that are not white, and without any model of
-the drift (derived; a bank of filters compared by their predictions, after Magill 1965, IEEE TAC 10:434).
+Every shadow filter learns from the same bins at its own rate. What its weights of a second ago expect of a bin has a
+log likelihood; its leaky sum says how well a rate predicts in the world as it is. The expected loss of a rate is half
+the information-weighted error of its weights, so the best predictor has the smallest error: for a truth that walks,
+jumps or stands still, for scores that are not white, and without any model of the drift (derived; a bank of filters
+compared by their predictions, after Magill 1965, IEEE TAC 10:434).
+
+**Weights of a second ago, not of the last bin**: counts fluctuate slowly together, and a filter that is quick enough to
+follow predicts the next bin well. In a closed loop it then learns within a reach that the present activity means the
+present label, and the cursor goes where the teacher points, whatever the units say: with counts that knew nothing of
+the target, the search by the next bin took rates at which 32 targets a minute were reached (``benchmarks/teacher.py``).
+**Likelihoods with the dispersion that counts have**: Poisson's punishes a rate that is too high without bound, and so,
+a second later, every filter that learns from few bins.
 """
 
 from __future__ import annotations
@@ -22,12 +29,13 @@ from bmi_runtime.kernels import encoding_filter, filter_bank, unit_blocks
 RATES = 9
 SPACING = 3.2  # from one rate to the next: a hundred times either way from the middle
 MEMORY_S = 60.0
-CONSIDER_S = 1.0
+CONSIDER_S, CONSIDER_NEXT_BIN_S = 0.25, 1.0  # by weights of before; by those of the last bin
 FIRST_S = 10.0  # nothing is changed before
 EVIDENCE = 3.0  # nats by which another filter must have predicted better
 LEAST_CHANGE = 1.15
 MOST_UNITS = 128
 EDGE_SHIFT = 3
+LAG_S, LAG_STEPS = 1.0, 8
 
 
 class RateChoice:
@@ -40,6 +48,8 @@ class RateChoice:
     smallest, largest : float
         The ladder never leaves these bounds.
     bin_s : float
+    consider_s : float
+        A change is considered so often.
 
     Attributes
     ----------
@@ -56,7 +66,7 @@ class RateChoice:
         When the bounds leave no room or the start lies outside.
     """
 
-    def __init__(self, start: float, smallest: float, largest: float, bin_s: float):
+    def __init__(self, start: float, smallest: float, largest: float, bin_s: float, consider_s: float = CONSIDER_S):
         if not (0.0 < smallest < largest <= 1.0 and smallest <= start <= largest):
             raise BadInput(
                 f"a search for the learning rate from {start:g} within {smallest:g} to {largest:g} cannot be: it needs "
@@ -66,7 +76,7 @@ class RateChoice:
         self.rates = np.clip(start * SPACING ** (np.arange(RATES) - RATES // 2.0), smallest, largest)
         self.scores, self.dispersion, self.bins = np.zeros(RATES + 1), 1.0, 0
         self._leak = min(bin_s / MEMORY_S, 1.0)
-        self._every, self._first = max(round(CONSIDER_S / bin_s), 1), round(FIRST_S / bin_s)
+        self._every, self._first = max(round(consider_s / bin_s), 1), round(FIRST_S / bin_s)
 
     def add(self, log_likelihood: np.ndarray, squared_pearson: float) -> None:
         """Take in a bin: every filter's log likelihood, and the adapter's mean squared innovation over its variance."""
@@ -148,6 +158,46 @@ class RateChoice:
         self.dispersion, self.bins = float(snapshot["dispersion"]), int(snapshot["bins"])
 
 
+class EarlierWeights:
+    """Weights as they were a while ago, in steps of an eighth of that time.
+
+    Parameters
+    ----------
+    weights : ndarray, (regressors, columns)
+        As they are now.
+    lag_s, bin_s : float
+        With bins as wide as the lag they are those of the bin before.
+    """
+
+    def __init__(self, weights: np.ndarray, lag_s: float, bin_s: float):
+        self._every = max(round(lag_s / LAG_STEPS / bin_s), 1)
+        self._kept = np.repeat(weights[None], max(round(lag_s / (self._every * bin_s)), 1), axis=0)
+        self._bins = 0
+
+    @property
+    def oldest(self) -> np.ndarray:
+        """The weights of the longest ago that are kept."""
+        return self._kept[self._bins // self._every % len(self._kept)]
+
+    def add(self, *weights: np.ndarray) -> None:
+        """Take in the weights after a bin, side by side; they are kept where it is the last of a step."""
+        if (self._bins + 1) % self._every == 0:
+            np.concatenate(weights, axis=1, out=self.oldest)
+        self._bins += 1
+
+    def rearrange(self, order: np.ndarray) -> None:
+        """Let the columns be those of this order: (columns,)."""
+        self._kept = np.ascontiguousarray(self._kept[:, :, order])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the next bin depends on."""
+        return {"kept": self._kept.copy(), "bins": self._bins}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore state saved by :meth:`snapshot`."""
+        self._kept[:], self._bins = snapshot["kept"], int(snapshot["bins"])
+
+
 class RateSearch:
     """Shadow filters of an encoding model, and the choice among their rates.
 
@@ -160,10 +210,13 @@ class RateSearch:
         The adapter's; only :meth:`hand_over` changes it.
     start, smallest, largest : float
         See `RateChoice`.
+    lag_s : float
+        Predictions are those of weights so long ago; 0 for those of the bin before, as in recordings made before.
     """
 
-    def __init__(self, model: EncodingModel, start: float, smallest: float, largest: float):
-        self.model, self.choice = model, RateChoice(start, smallest, largest, model.bin_s)
+    def __init__(self, model: EncodingModel, start: float, smallest: float, largest: float, lag_s: float = LAG_S):
+        consider_s = CONSIDER_S if lag_s > 0.0 else CONSIDER_NEXT_BIN_S
+        self.model, self.choice = model, RateChoice(start, smallest, largest, model.bin_s, consider_s)
         self.units = np.unique(np.linspace(0, model.n_units - 1, min(model.n_units, MOST_UNITS)).round().astype(int))
         self.weights = np.tile(model.weights[:, self.units], RATES)
         self.covariance = np.tile(model.covariance[:, self.units], RATES)
@@ -178,6 +231,12 @@ class RateSearch:
         self._by_rate = (self._counts.reshape(shape), self._valid.reshape(shape), self._noise.reshape(shape))
         self._shadows = self._innovation[: RATES * size]
         self._all = size == model.n_units
+        self._sums, self._dispersion = np.zeros((2, size)), np.zeros(size)
+        self._leak, self._predictor = min(model.bin_s / MEMORY_S, 1.0), np.empty(size)
+        self.earlier: EarlierWeights | None = None
+        if lag_s > 0.0:
+            now = np.concatenate([self.weights, model.weights[:, self.units]], axis=1)
+            self.earlier = EarlierWeights(now, lag_s, model.bin_s)
 
     def update(self, adapter: Adapter, counts: np.ndarray, valid: np.ndarray, rate: float) -> float | None:
         """Learn from the bin that the adapter has just learned from, at every rate.
@@ -207,14 +266,25 @@ class RateSearch:
             adapter.update_own(*state, self._own, self._rate, self._bin_s, *results)
         else:
             encoding_filter.adapt_gaussian(*state, self._rate, self._noise, *results)
-        squared = filter_bank.predicted(
-            self._counts[:size], self._valid[:size], self._innovation.reshape(RATES + 1, size), self._noise[:size],
-            poisson, self._scores,
-        )  # fmt: skip
-        self.choice.add(self._scores, squared)
+        self.choice.add(self._scores, self._score(adapter))
         if rungs := self.choice.shift():
             self._shift(rungs)
         return self.choice.proposal(rate) if rate > 0.0 else None
+
+    def _score(self, adapter: Adapter) -> float:
+        """Set the log likelihoods of the bin; return the adapter's mean squared error over its variance."""
+        size, poisson = len(self.units), self._poisson
+        counts, valid, errors = self._counts[:size], self._valid[:size], self._innovation.reshape(RATES + 1, size)
+        if self.earlier:
+            own = adapter.history if self._all else np.ascontiguousarray(adapter.history[:, self.units])
+            seen = (adapter.regressors, own, counts, poisson, self._bin_s)
+            filter_bank.errors_of(self.earlier.oldest, *seen, self._predictor, errors)
+            self.earlier.add(self.weights, self.model.weights[:, self.units])
+        of_before = self._noise[:size], self._dispersion, poisson, self._scores
+        squared = filter_bank.predicted(counts, valid, errors, *of_before)
+        if self.earlier and poisson:  # from the next bin on
+            filter_bank.follow_dispersion(counts, valid, errors[-1], self._leak, self._sums, self._dispersion)
+        return squared
 
     def hand_over(self) -> int:
         """Let the adapter go on from a shadow that predicted better, where one did; return for how many units."""
@@ -225,6 +295,10 @@ class RateSearch:
         part = slice(better * size, (better + 1) * size)
         self.model.weights[:, self.units] = self.weights[:, part]
         self.model.covariance[:, self.units] = self.covariance[:, part]
+        if self.earlier:
+            order = np.arange((RATES + 1) * size)
+            order[RATES * size :] = order[part]
+            self.earlier.rearrange(order)
         self.choice.scores -= self.choice.scores[better]
         self.choice.scores[-1] = 0.0
         return size
@@ -235,13 +309,22 @@ class RateSearch:
         for array in (self.weights, self.covariance):
             array[:] = array.reshape(len(array), RATES, -1)[:, index].reshape(array.shape)
         self._rate = np.repeat(self.choice.rates, len(self.units))
+        if self.earlier:
+            columns = np.arange((RATES + 1) * len(self.units)).reshape(RATES + 1, -1)
+            self.earlier.rearrange(columns[np.append(index, RATES)].ravel())
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
-        return {"weights": self.weights.copy(), "covariance": self.covariance.copy(), "choice": self.choice.snapshot()}
+        state = {"weights": self.weights.copy(), "covariance": self.covariance.copy(), "choice": self.choice.snapshot()}
+        if self.earlier:
+            state |= {"earlier": self.earlier.snapshot(), "dispersion": np.vstack([self._sums, self._dispersion])}
+        return state
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
         self.weights[:], self.covariance[:] = snapshot["weights"], snapshot["covariance"]
         self.choice.restore(snapshot["choice"])
+        if self.earlier and "earlier" in snapshot:
+            self.earlier.restore(snapshot["earlier"])
+            self._sums[:], self._dispersion[:] = snapshot["dispersion"][:2], snapshot["dispersion"][2]
         self._rate = np.repeat(self.choice.rates, len(self.units))

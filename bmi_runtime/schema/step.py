@@ -144,6 +144,9 @@ class AdapterConfig(Section):
     )
     rate_search: bool = Field(False, description="filters at other rates run beside; the best predictor's is taken")
     search_range: tuple[float, float] = Field((1e-10, 1e-2), description="rate_search: the rate stays within it")
+    search_lag_s: float = Field(
+        1.0, ge=0, le=60, description="rate_search: weights of so long ago predict a bin; 0 for those of the bin before"
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_hand_on_the_rate(self):

@@ -41,7 +41,7 @@ class AdaptationController:
         self._white = section.drift_scores == "white"
         self.search: RateSearch | None = None
         if section.rate_search:
-            self.search = RateSearch(model, section.learning_rate, *section.search_range)
+            self.search = RateSearch(model, section.learning_rate, *section.search_range, section.search_lag_s)
         self.noise: NoiseVariance | None = None
         if section.estimate_noise and model.likelihood == "gaussian":
             self.noise = NoiseVariance(model.noise_variance, model.covariance)

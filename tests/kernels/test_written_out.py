@@ -310,19 +310,50 @@ def test_numbers_of_a_place_are_uniform_and_depend_on_nothing_else():
     assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 0.06
 
 
-@pytest.mark.parametrize("poisson", [False, True])
-def test_filters_of_a_bank_are_scored_by_their_log_likelihood(rng, poisson):
+@pytest.mark.parametrize("kind", ["features", "poisson", "dispersed"])
+def test_filters_of_a_bank_are_scored_by_their_log_likelihood(rng, kind):
+    poisson, dispersion = kind != "features", np.zeros(5)
     counts, valid = rng.poisson(2.0, 5).astype(float), np.array([1.0, 1.0, 0.0, 1.0, 1.0])
     expected, noise, scores = rng.uniform(0.5, 4.0, (3, 5)), rng.uniform(0.5, 2.0, 5), np.empty(3)
-    squared = filter_bank.predicted(counts, valid, counts - expected, noise, poisson, scores)
+    if kind == "dispersed":
+        dispersion = rng.uniform(0.2, 2.0, 5)
+    squared = filter_bank.predicted(counts, valid, counts - expected, noise, dispersion, poisson, scores)
     known = valid > 0
-    if poisson:
+    if kind == "poisson":
         wanted = stats.poisson.logpmf(counts, expected)[:, known].sum(axis=1)
+    elif poisson:
+        of_size = stats.nbinom(1.0 / dispersion, 1.0 / (1.0 + dispersion * expected))
+        wanted = of_size.logpmf(counts)[:, known].sum(axis=1)
     else:
         wanted = stats.norm.logpdf(counts, expected, np.sqrt(noise))[:, known].sum(axis=1)
     np.testing.assert_allclose(np.diff(scores), np.diff(wanted), rtol=1e-10)  # up to a term that all share
     variance = expected[-1] if poisson else noise
     assert squared == pytest.approx(np.mean(((counts - expected[-1]) ** 2 / variance)[known]))
+
+
+@pytest.mark.parametrize("poisson", [False, True])
+def test_what_filters_of_a_bank_expect_by_other_weights(rng, poisson):
+    weights, regressors, own = (
+        rng.normal(0, 0.5, (5, 3 * 4)),
+        np.append(1.0, rng.normal(size=2)),
+        rng.normal(size=(2, 4)),
+    )
+    counts, errors = rng.poisson(2.0, 4).astype(float), np.empty((3, 4))
+    filter_bank.errors_of(weights, regressors, own, counts, poisson, 0.02, np.empty(4), errors)
+    for row in range(3):
+        for unit in range(4):
+            drive = np.append(regressors, own[:, unit]) @ weights[:, 4 * row + unit]
+            expected = 0.02 * np.exp(drive) if poisson else drive
+            assert errors[row, unit] == pytest.approx(counts[unit] - expected, rel=1e-12)
+
+
+def test_dispersion_is_found_where_it_is_and_not_from_what_is_missing(rng):
+    sums, dispersion, mean = np.zeros((2, 3)), np.zeros(3), 2.0
+    valid = np.array([1.0, 1.0, 0.0])
+    for _ in range(20_000):
+        counts = np.array([rng.poisson(mean), rng.negative_binomial(2.0, 0.5), rng.poisson(9.0)], float)
+        filter_bank.follow_dispersion(counts, valid, counts - mean, 1e-4, sums, dispersion)
+    assert dispersion[0] < 0.03 and dispersion[1] == pytest.approx(0.5, rel=0.1) and dispersion[2] == 0.0
 
 
 def test_a_read_out_is_taught_as_by_the_gaussian_filter(rng):
