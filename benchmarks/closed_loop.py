@@ -57,6 +57,7 @@ MEASURES = {  # key: heading, factor, digits
     "orthogonal_deviation_m": ("orthogonal deviation, mm", 1e3, 2),
     "throughput_bits_s": ("Fitts, bits/s", 1.0, 2),
     "bit_rate_bits_s": ("bits/s", 1.0, 2),
+    "unrelated_per_min": ("unrelated hits/min", 1.0, 1),
     "gain": ("gain", 1.0, 2),
 }
 

@@ -239,6 +239,7 @@ MEASURES = {  # of the closed loop: (head of the column, width, digits, scale)
     "orthogonal_deviation_m": ("orth. mm", 10, 1, 1e3),
     "throughput_bits_s": ("Fitts b/s", 11, 2, 1.0),
     "bit_rate_bits_s": ("bits/s", 8, 2, 1.0),
+    "unrelated_per_min": ("unrelated", 11, 1, 1.0),
 }
 COMPARED = ("successes_per_min", "time_to_target_s", "path_efficiency", "throughput_bits_s", "bit_rate_bits_s")
 
@@ -255,6 +256,9 @@ def _closed_table(result):
             f"{scale * row['mean'][key]:>{width}.{digits}f}" for key, (_, width, digits, scale) in MEASURES.items()
         )
         lines.append(f"{row['decoder']:<18}" + "".join(cells))
+    lines += [
+        "unrelated: hits/min with counts that know nothing of the target, reached by chance or by the teacher alone"
+    ]
     lines += ["", f"difference from {result['reference']} [95 % over pairs of the same subject]"]
     lines.append(f"{'decoder':<18}" + "".join(f"{MEASURES[key][0]:>24}" for key in COMPARED))
     for row in result["table"]:

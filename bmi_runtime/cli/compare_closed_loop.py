@@ -40,6 +40,7 @@ ADAPTIVE = {  # our filter as it runs live: what its sessions have beside the co
     "adaptive-history": ("encoding.regressors=['velocity', 'history']",),
 }
 BIN_S = 0.02
+CONTROL_S = 60.0  # with counts that know nothing of the target
 GAIN_PILOT_S = 60.0  # steered with a decoder before its gain is calculated
 
 
@@ -53,8 +54,11 @@ class Subject:
         self._adapting: Any = None
         self.answers = np.empty((0, 2))  # decoded velocity of the last run, m/s, before any gain
 
-    def run(self, seconds: float) -> tuple[Training, list[Trial]]:
-        """Run; return counts with the cursor and the targets, and the trials that ended."""
+    def run(self, seconds: float, unrelated: np.ndarray | None = None) -> tuple[Training, list[Trial]]:
+        """Run; return counts with the cursor and the targets, and the trials that ended.
+
+        Counts that are given, (bins, units), take the place of the units' own, which know where the target is.
+        """
         session, task, bin_s = self.session, self.session.task, self.config.bin_s
         bins = round(seconds / bin_s)
         counts = np.empty((bins, self.config.session.units))
@@ -65,6 +69,8 @@ class Subject:
         for index in range(bins):
             target, trial, seen = task.target, task.trial, np.array(session.cursor)
             self.source.next_bin(self._given, session.cursor, target)
+            if unrelated is not None:
+                self._given.fields.counts[:] = unrelated[index]
             self.answers[index] = session.step(self._given.bytes).output.decoded[2:]
             counts[index] = self._given.fields.counts
             cursor[index], targets[index] = session.cursor, target[:3]
@@ -160,9 +166,10 @@ def compare_closed_loop(
             learn(name, subject, options["calibration_s"], options.get("half_life_s"))
             if options.get("calculated_gain"):
                 subject.tune_gain()
-            trials = subject.run(options["test_s"])[1]
+            seen, trials = subject.run(options["test_s"])
             per_minute = 60.0 * sum(trial.success for trial in trials) / options["test_s"]
             measured = {"successes_per_min": per_minute, **summary(trials, config.task.targets)}
+            measured["unrelated_per_min"] = _reached_without(subject, seen.counts, min(options["test_s"], CONTROL_S))
             runs[name].append(measured | {"gain": subject.session.gain})
             advance()
     return {
@@ -174,6 +181,15 @@ def compare_closed_loop(
         "reference": names[0],
         "table": [table_row(name, runs[name], runs[names[0]]) for name in names],
     }
+
+
+def _reached_without(subject: Subject, counts: np.ndarray, seconds: float) -> float:
+    """Return the targets reached per minute with the counts of before, in the reverse order.
+
+    They know nothing of the target: what is reached, the decoder reached by chance, or its teacher for it.
+    """
+    trials = subject.run(seconds, counts[::-1])[1]
+    return 60.0 * sum(trial.success for trial in trials) / seconds
 
 
 def _config(options: dict[str, Any], seed: int, own: Sequence[str]) -> tuple[Config, FittedWorld | None]:

@@ -85,12 +85,17 @@ def describe(result: dict) -> str:
     keys = ("hits_per_min", "success_rate", "time_to_target_s", "path_efficiency", "bit_rate_bits_s")
     names = [settings_name(entry["settings"]) for entry in result["settings"]]
     width = max(map(len, names))
-    lines += ["", f"{'':{width}}  " + "  ".join(f"{head:>20}" for head in heads)]
+    lines += ["", f"{'':{width}}  " + "  ".join(f"{head:>20}" for head in heads) + "  unrelated counts"]
     for number, (name, entry) in enumerate(zip(names, result["settings"], strict=True)):
         cells = "  ".join(f"{_cell(entry[key]):>20}" for key in keys)
         mark = "  <-" if number == result["recommended"]["number"] else ""
-        lines.append(f"{name:{width}}  {cells}{mark}")
-    lines += ["", "(mean over seeds, and the 95 % interval of one session; the fitted world's uncertainty is in it)"]
+        own = entry.get("unrelated_hits_per_min")
+        lines.append(f"{name:{width}}  {cells}  {'-' if own is None else format(own, '.1f'):>16}{mark}")
+    lines += [
+        "",
+        "(mean over seeds, and the 95 % interval of one session; the fitted world's uncertainty is in it; last,",
+    ]
+    lines += [" hits/min with counts that know nothing of the target: what the teacher reaches without the units)"]
     chosen = settings_name(result["recommended"]["settings"])
     return "\n".join([*lines, f"recommended: {chosen}: {result['recommended']['why']}"])
 

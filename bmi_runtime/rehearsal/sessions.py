@@ -27,6 +27,8 @@ MEASURES = {  # name: (whether more is better, unit)
     "bit_rate_bits_s": (True, "bits/s"),
     "velocity_error_m_s": (False, "m/s"),
 }
+UNRELATED = "unrelated_hits_per_min"
+"""Hits with counts that know nothing of the target: what the teacher reaches by itself."""
 
 
 class Acting(Protocol):
@@ -48,9 +50,48 @@ class _World:
     world: Acting
 
 
-def simulate_session(config: Config, world: FittedWorld, seconds: float) -> dict[str, float]:
-    """Run a session in a fitted world, as drawn; return `MEASURES` as :func:`session_in` does."""
-    return session_in(config, RehearsedWorld(config, world), seconds)
+class _Overheard:
+    """A world, and the counts that it gave."""
+
+    def __init__(self, world: Acting):
+        self.world, self.intended = world, world.intended
+        self.rows: list[np.ndarray] = []
+
+    def counts(self, cursor, target) -> np.ndarray:
+        self.rows.append(np.array(self.world.counts(cursor, target)))
+        self.intended = self.world.intended
+        return self.rows[-1]
+
+    def initial_model(self) -> EncodingModel:
+        return self.world.initial_model()
+
+
+class _Unrelated:
+    """The counts of another session, whatever the cursor and the target are."""
+
+    def __init__(self, heard: _Overheard):
+        self.world, self.intended = heard.world, [0.0] * len(heard.intended)
+        self._rows = iter(heard.rows[::-1])
+
+    def counts(self, cursor, target) -> np.ndarray:
+        return next(self._rows)
+
+    def initial_model(self) -> EncodingModel:
+        return self.world.initial_model()
+
+
+def simulate_session(config: Config, world: FittedWorld, seconds: float, control: bool = False) -> dict[str, float]:
+    """Run a session in a fitted world, as drawn; return `MEASURES` as :func:`session_in` does.
+
+    With ``control``, also `UNRELATED`, from the session's own counts in the reverse order. A filter that learns within
+    a reach learns that the present activity means the present label: then the teacher moves the cursor, not the units.
+    """
+    acting = RehearsedWorld(config, world)
+    if not control:
+        return session_in(config, acting, seconds)
+    heard = _Overheard(acting)
+    measures = session_in(config, heard, seconds)
+    return measures | {UNRELATED: session_in(config, _Unrelated(heard), seconds)["hits_per_min"]}
 
 
 def session_in(config: Config, acting: Acting, seconds: float) -> dict[str, float]:

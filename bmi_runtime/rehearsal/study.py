@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.rehearsal.sessions import MEASURES, session_config, simulate_session
+from bmi_runtime.rehearsal.sessions import MEASURES, UNRELATED, session_config, simulate_session
 from bmi_runtime.rehearsal.world import FittedWorld
 
 LEVEL = 0.95
+CONTROLS = 2  # seeds that are also run with counts that know nothing of the target
 Settings = dict[str, str]
 NO_MEANING = ("population.", "subject.", "source.", "recording.", "telemetry.", "session.seed", "session.units")
 DECIDED = ("session.bin_s", "session.likelihood", "state.")
@@ -51,7 +52,8 @@ class Rehearsal:
     def run(self, seed: int, number: int) -> dict[str, float]:
         """Simulate one setting in the world drawn for a seed."""
         drawn = self.world.draw(np.random.default_rng([seed, 11]))
-        return simulate_session(session_config(self.base, self.settings[number], seed), drawn, self.seconds)
+        config = session_config(self.base, self.settings[number], seed)
+        return simulate_session(config, drawn, self.seconds, control=seed < self.first_seed + CONTROLS)
 
 
 def check_settings(settings: list[Settings]) -> None:
@@ -106,13 +108,15 @@ def answer(rehearsal: Rehearsal, found: dict[tuple[int, int], dict[str, float]])
     -------
     dict
         ``settings``, a list of ``settings`` and, for each of `MEASURES`, ``mean``, ``interval``, ``mean_interval`` and
-        ``per_seed``, with ``difference`` of the hits from the reference; ``recommended``, ``settings`` and ``why``.
+        ``per_seed``, with ``difference`` of the hits from the reference, and the mean of `UNRELATED`, None where it
+        was not run; ``recommended``, ``settings`` and ``why``.
     """
     seeds = sorted({seed for seed, _ in found})
     table = {
         name: np.array([[found[seed, k].get(name, math.nan) for seed in seeds] for k in range(len(rehearsal.settings))])
         for name in MEASURES
     }
+    unrelated = [_known_mean(found[seed, k].get(UNRELATED) for seed in seeds) for k in range(len(rehearsal.settings))]
     entries = []
     for k, point in enumerate(rehearsal.settings):
         entry: dict[str, Any] = {"settings": point}
@@ -121,8 +125,13 @@ def answer(rehearsal: Rehearsal, found: dict[tuple[int, int], dict[str, float]])
             entry[name] = expectation(table[name][k], name, grain)
         difference = table["hits_per_min"][k] - table["hits_per_min"][0]
         entry["difference_hits_per_min"] = {"mean": float(difference.mean()), "interval": _mean_interval(difference)}
-        entries.append(entry)
-    return {"settings": entries, "recommended": recommended(rehearsal.settings, table)}
+        entries.append(entry | {UNRELATED: unrelated[k]})
+    return {"settings": entries, "recommended": recommended(rehearsal.settings, table, unrelated)}
+
+
+def _known_mean(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def expectation(values: np.ndarray, name: str = "", grain: float = 0.0) -> dict[str, Any]:
@@ -152,13 +161,16 @@ def _mean_interval(values: np.ndarray) -> list[float] | None:
     return [float(values.mean() - half), float(values.mean() + half)]
 
 
-def recommended(settings: list[Settings], table: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the setting with most hits per minute, and why it.
+def recommended(
+    settings: list[Settings], table: dict[str, np.ndarray], unrelated: Sequence[float | None]
+) -> dict[str, Any]:
+    """Return the setting with most hits per minute of the units' own, and why it.
 
-    Where another one is as good as far as the seeds can tell, the time to target decides, then the error of the decoded
+    Hits that are reached with counts that know nothing of the target are the teacher's: they are taken off. Where
+    another one is as good as far as the seeds can tell, the time to target decides, then the error of the decoded
     velocity: they tell apart what hits, which are whole numbers, cannot.
     """
-    hits = table["hits_per_min"]
+    hits = table["hits_per_min"] - np.array([value or 0.0 for value in unrelated])[:, None]
     best = int(np.nanargmax(hits.mean(axis=1)))
     equal = [k for k in range(len(settings)) if _as_good(hits[k], hits[best])]
     error = table["velocity_error_m_s"].mean(axis=1)
@@ -167,7 +179,23 @@ def recommended(settings: list[Settings], table: dict[str, np.ndarray]) -> dict[
     times = np.where(reached, table["time_to_target_s"], 0.0).sum(axis=1) / count
     rank = {k: (round(float(-hits[k].mean()), 1), float(times[k]), float(error[k])) for k in equal}
     chosen = min(equal, key=lambda k: rank[k])
-    return {"settings": settings[chosen], "number": chosen, "why": _why(settings, hits, chosen, equal)}
+    why = _why(settings, table["hits_per_min"], chosen, equal) + _taught(
+        settings, table["hits_per_min"], unrelated, chosen
+    )
+    return {"settings": settings[chosen], "number": chosen, "why": why}
+
+
+def _taught(settings, hits, unrelated, chosen: int) -> str:
+    """Return what is to be said of the quickest setting, where it is not the chosen one because the teacher steers."""
+    first = int(np.nanargmax(hits.mean(axis=1)))
+    own = unrelated[first] or 0.0
+    if first == chosen or own <= 0.03 * hits[first].mean():
+        return ""
+    name = " ".join(f"{key}={value}" for key, value in settings[first].items()) or "the setting as it is"
+    return (
+        f"; {name} reaches {hits[first].mean():.1f}, but {own:.1f} with counts that know nothing of the target: it "
+        "learns within a reach, and the teacher moves the cursor"
+    )
 
 
 def _as_good(values: np.ndarray, best: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
-from bmi_runtime.calibration.rate_search import RATES, RateChoice
+from bmi_runtime.calibration.rate_search import RATES, EarlierWeights, RateChoice
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import filter_bank
 from bmi_runtime.recording.reader import Recording
@@ -88,3 +88,36 @@ def test_one_hand_on_the_rate_and_every_change_recorded_and_replayed(tmp_path):
     assert changes and changes[0]["old"] == 1e-3 and changes[-1]["new"] == loop.session.adaptation.learning_rate
     assert 1e-8 <= loop.session.adaptation.learning_rate < 1e-4, "the units stand still"
     assert Replay(Recording(path)).run(verify=True)["identical"]
+
+
+def test_the_search_does_not_let_the_teacher_steer():
+    """With counts that know nothing of the target a quick filter learns within a reach what the label says."""
+    from bmi_runtime.cli.compare_closed_loop import Subject
+
+    reached = {}
+    for lag_s in (0.0, 1.0):
+        settings = ["session.units=24", "session.bin_s=0.02", "adapter.rate_search=true"]
+        settings.append(f"adapter.search_lag_s={lag_s}")
+        subject = Subject(configuration.load(None, settings))
+        counts = subject.run(60.0)[0].counts[::-1]
+        subject.run(60.0, counts)
+        reached[lag_s] = sum(trial.success for trial in subject.run(60.0, counts)[1])
+    assert reached[0.0] >= 5 and reached[1.0] <= 1, reached
+
+
+def test_weights_of_before_are_those_of_the_lag():
+    now = np.zeros((2, 3))
+    earlier = EarlierWeights(now, 0.8, 0.05)
+    for step in range(1, 200):
+        age = step - 1 - earlier.oldest[0, 0]  # bins since they were, at the moment of a prediction
+        assert step < 17 or 14 <= age < 16, (step, age)
+        earlier.add(np.full((2, 2), float(step)), np.full((2, 1), float(step)))
+    earlier.rearrange(np.array([2, 0, 0]))
+    assert earlier.oldest.flags.c_contiguous and earlier.oldest.shape == (2, 3)
+    wide = EarlierWeights(now, 1.0, 2.0)
+    wide.add(np.ones((2, 3)))
+    assert wide.oldest[0, 0] == 1.0, "bins wider than the lag: the weights of the bin before"
+
+
+def test_recordings_made_before_search_by_the_bin_before():
+    assert configuration.as_recorded({"adapter": {"rate_search": True}})["adapter"]["search_lag_s"] == 0.0
