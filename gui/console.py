@@ -24,6 +24,7 @@ from gui.view_actions import ViewActions
 FRAME_MS = 30
 SUBJECT_MS = 15  # while the subject's window is open: it shows every message
 WANTED = QtCore.QSize(1600, 1000)
+SETTLE_MS = 500  # after a screen is gone: the window manager may move windows first
 SMALLEST = QtCore.QSize(480, 300)
 
 
@@ -66,6 +67,7 @@ class Console(QtWidgets.QMainWindow):
         self.keys = SafetyKeys(self.run_if_enabled, self) if live else None
         self.apply_layout(layout)
         self.setFocus()
+        QtWidgets.QApplication.instance().screenRemoved.connect(self._screen_removed)
         self.timer = QtCore.QTimer(self)
         self.timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
         self.timer.timeout.connect(self.tick)
@@ -236,6 +238,9 @@ class Console(QtWidgets.QMainWindow):
         else:
             self.setGeometry(screens.on_a_screen(place))
             self.show()
+
+    def _screen_removed(self) -> None:
+        QtCore.QTimer.singleShot(SETTLE_MS, lambda: screens.bring_back(self))
 
     def showEvent(self, event):
         """Arrange once more when the window has its size: docks cannot be sized before."""

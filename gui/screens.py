@@ -39,6 +39,16 @@ def on_a_screen(geometry: QtCore.QRect) -> QtCore.QRect:
     return QtCore.QRect(QtCore.QPoint(left, top), size)
 
 
+def bring_back(window: QtWidgets.QWidget) -> None:
+    """Move a window that is shown where no screen is any more onto one; its floating panels as well."""
+    floating = [dock for dock in window.findChildren(QtWidgets.QDockWidget) if dock.isFloating()]
+    rooms = [screen.geometry() for screen in QtGui.QGuiApplication.screens()]
+    for shown in (window, *floating):
+        if shown.isVisible() and not any(room.contains(shown.geometry().center()) for room in rooms):
+            shown.showNormal()
+            shown.setGeometry(on_a_screen(shown.geometry()))
+
+
 def names() -> list[str]:
     """Return every screen as ``1: HDMI-1, 1920 x 1080``."""
     found = []

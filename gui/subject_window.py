@@ -17,6 +17,8 @@ from gui.subject_options import SubjectOptions
 
 SHOWS_TARGET = (TrialState.REACH, TrialState.HOLD)
 MM_PER_INCH = 25.4
+SETTLE_MS = 500
+"""A screen that has just been plugged in has its place and size after this."""
 
 
 class SubjectWindow(QtWidgets.QMainWindow):
@@ -54,7 +56,12 @@ class SubjectWindow(QtWidgets.QMainWindow):
             self.commands = SessionCommands(link, self, self.say)
             self.keys = SafetyKeys(self.run, self)
             self.timer.start(16)
-        QtWidgets.QApplication.instance().screenRemoved.connect(self._screen_removed)
+        self._stands_on = ""  # the screen's name; Qt has moved the window before it says that a screen is gone
+        self._gone: str | None = None
+        self._followed: QtGui.QWindow | None = None
+        application = QtWidgets.QApplication.instance()
+        application.screenRemoved.connect(self._screen_removed)
+        application.screenAdded.connect(self._screen_added)
         self.apply(self.options)
 
     def run(self, name: str) -> None:
@@ -85,9 +92,10 @@ class SubjectWindow(QtWidgets.QMainWindow):
             return screen.logicalDotsPerInch() * 10.0 / MM_PER_INCH
         return screen.size().width() / width_cm
 
-    def show_on_screen(self) -> None:
-        """Show the window on its screen; the keyboard stays where it is."""
-        found = screens.named(self.options.screen) if self.options.screen else None
+    def show_on_screen(self, found: QtGui.QScreen | None = None) -> None:
+        """Show the window on its screen (or on the one given); the keyboard stays where it is."""
+        if found is None and self.options.screen:
+            found = screens.named(self.options.screen)
         if self.options.screen and found is None:
             there = "; ".join(screens.names())
             self.say(f"✕ there is no screen '{self.options.screen}' now, there are: {there}. The window opens here")
@@ -102,19 +110,46 @@ class SubjectWindow(QtWidgets.QMainWindow):
         if self.options.full_screen and screen is not None and several:
             self.showFullScreen()
         else:
-            if not several:  # beside the operator's buttons, not over them
-                room = screens.available()
-                side = min(room.width(), room.height()) // 2
-                self.setGeometry(room.left() + 8, room.bottom() - side - 8, side, side)
+            if not several:
+                self._stand_beside()
             self.show()
+        self._gone = None
+        self._note_screen()
+        if self._followed is not self.windowHandle():
+            self._followed = self.windowHandle()
+            self._followed.screenChanged.connect(lambda _: self._note_screen())
+
+    def _stand_beside(self) -> None:
+        """Take a corner of the operator's screen, beside the buttons, not over them."""
+        room = screens.available()
+        side = min(room.width(), room.height()) // 2
+        self.setGeometry(room.left() + 8, room.bottom() - side - 40, side, side)  # the status bar stays in view
+
+    def _note_screen(self) -> None:
+        """Remember the screen, and take its centimetres: the window was shown or moved to it."""
+        if self.screen() in QtGui.QGuiApplication.screens() and self._gone is None:
+            self._stands_on = self.screen().name()
         self.apply(self.options)
 
     def _screen_removed(self, screen: QtGui.QScreen) -> None:
-        """Leave full screen when the subject's screen has gone: Qt would fill the operator's."""
-        if self.isVisible() and self.isFullScreen():
+        """Leave full screen when the subject's screen has gone: Qt would fill the operator's, or show nothing."""
+        if self.isVisible() and screen.name() == self._stands_on and self._gone is None:
+            self._gone = screen.name()
             self.showNormal()
-            self.resize(screens.fitting(QtCore.QSize(500, 500), screens.available()))
-            self.say(f"✕ the subject's screen {screen.name()} is gone: plug it in, then Subject's window (F12) again")
+            self._stand_beside()
+            self.say(f"✕ the subject's screen {screen.name()} is gone: its window is here until the screen is back")
+
+    def _screen_added(self, screen: QtGui.QScreen) -> None:
+        if self.isVisible() and screen.name() == self._gone:
+            QtCore.QTimer.singleShot(SETTLE_MS, self._go_back)
+
+    def _go_back(self) -> None:
+        """Return to the screen that was gone."""
+        found = screens.named(self._gone or "")
+        if not self.isVisible() or found is None:
+            return
+        self.show_on_screen(found)
+        self.say(f"the subject's screen {found.name()} is back, and its window on it")
 
     # -- what arrives ----------------------------------------------------------------------------------------------
 
@@ -156,6 +191,8 @@ class SubjectWindow(QtWidgets.QMainWindow):
             self.setWindowState(self.windowState() ^ QtCore.Qt.WindowState.WindowFullScreen)
         elif event.key() == QtCore.Qt.Key.Key_Escape and self.isFullScreen():
             self.showNormal()
+        elif event.key() == QtCore.Qt.Key.Key_F12 and self.keys is None:  # as in the console, which opened it
+            self.close()
         else:
             super().keyPressEvent(event)
 
