@@ -77,7 +77,8 @@ def _recording(store: Store, now_s: float) -> Iterator[Found]:
     elif store.recording and not store.replay:
         free = free_bytes(store.recording, int(now_s // DISK_EVERY_S))
         if free is not None and free < LEAST_FREE_BYTES:
-            reason = f"{free / 1e9:.1f} GB are left where the recording goes"
+            room = f"{free / 1e9:.1f} GB" if free >= 1e9 else f"{free / 1e6:.0f} MB"
+            reason = f"{room} are left where the recording goes"
             yield Found("disk", "warning", "DISK NEARLY FULL", reason, "Make room now: a full disk ends the recording")
 
 

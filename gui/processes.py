@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,25 +85,56 @@ def verify(path: str, on_end: Callable[[dict | None, str], None], parent=None) -
     return Helper(arguments, found.append, lambda code, words: on_end(found[-1] if found else None, words), parent)
 
 
-def start_session(arguments: list[str]) -> tuple[subprocess.Popen, IO[bytes]]:
-    """Start a session that lives on when this window closes; return it, and the file that its messages go to.
+class SessionProcess:
+    """A session that lives on when this window closes.
 
-    A file, not a pipe: a pipe that nobody reads any more would stop the session at the first message it writes.
+    Its messages and its result go to files, not to pipes: a pipe that nobody reads any more would stop the session at
+    the first message it writes.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Of ``bmi run``.
     """
-    words = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the session
-    process = subprocess.Popen(
-        [*COMMAND, "run", "--headless", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=words,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    return process, words
+
+    def __init__(self, arguments: list[str]):
+        self._said, self._answered = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - they live on
+        self.process = subprocess.Popen(
+            [*COMMAND, "run", "--headless", *arguments, "--json"],
+            stdout=self._answered,
+            stderr=self._said,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def why_it_failed(self) -> str:
+        """Return in a sentence why a session that is over failed, and close its files; nothing where it did not."""
+        said, answered = _last_line(self._said), _last_line(self._answered)
+        code = self.process.poll()
+        if not code:
+            return ""
+        try:
+            result = json.loads(answered)
+        except ValueError:  # a session that failed altogether has no result
+            result = {}
+        if result.get("recording_failed"):
+            return f"its recording is incomplete: {result['recording_failed']}; what was written before can be read"
+        return said.removeprefix("bmi: ") if said.startswith("bmi: ") else _ending(code, said)
 
 
-def last_words(file: IO[bytes]) -> str:
+def _ending(code: int, said: str) -> str:
+    """Return in a sentence how a process ended that did not say why."""
+    if code >= 0:
+        return f"its program ended with exit code {code}" + (
+            f"; its last words: {said}" if said else " and said nothing"
+        )
+    names = {number.value: number.name for number in signal.Signals}
+    return f"its program was ended from outside ({names.get(-code, f'signal {-code}')}); what was recorded is kept"
+
+
+def _last_line(file: IO[bytes]) -> str:
     """Return the last line of what a program wrote, and close the file."""
-    file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+    file.seek(max(file.seek(0, os.SEEK_END) - 65536, 0))
     lines = file.read().decode("utf-8", "replace").strip().splitlines()
     file.close()
     return lines[-1] if lines else ""

@@ -50,6 +50,9 @@ class SessionActions:
         ended = self.store.ended and self.store.mode in ("live", "simulated")
         if ended and not self._ended_seen and self.store.step is not None:
             self.window.show_panel("summary")
+        again = self._ended_seen and not ended and connection == "connected" and self.store.mode != "replay"
+        if again and not self.window.docks["subject"].isHidden():
+            self.window.docks["subject"].raise_()  # the summary of the session before lies over it
         self._ended_seen = ended
 
     def do_start(self) -> None:

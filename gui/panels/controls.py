@@ -23,6 +23,7 @@ NAMES = {  # in this order; parameters that are not named here come behind, by t
     "session.left_out": "Units left out",
 }
 SWITCH_WORDS = {"decoder.frozen": ("follows adaptation", "frozen")}
+SHORTEST = 6  # characters of a choice that are always to be seen
 HIDDEN = ("session.hold", "session.stopped", "session.block", "adapter.intention", "task.trial")
 """Have buttons and keys of their own, or are told by the device."""
 
@@ -120,6 +121,7 @@ class Row(QtCore.QObject):
     def _editor(self) -> QtWidgets.QWidget:
         if self.facts["kind"] in ("number", "text"):
             editor = NumberEdit()
+            editor.setMinimumWidth(60)
             editor.returnPressed.connect(self.apply)
             editor.textEdited.connect(lambda _: self._touch())
             editor.given_up.connect(self._give_up)
@@ -127,6 +129,8 @@ class Row(QtCore.QObject):
         editor = QtWidgets.QComboBox()
         choices = self.facts["choices"] or [in_words(self.key, False), in_words(self.key, True)]
         editor.addItems(choices)
+        editor.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        editor.setMinimumContentsLength(SHORTEST)  # long names must not push the buttons off a small screen
         editor.activated.connect(lambda _: self._touch())
         return editor
 

@@ -255,3 +255,16 @@ def move(qtbot, viewport, point, buttons):
     event = QtGui.QMouseEvent(kind, where, QtCore.QPointF(viewport.mapToGlobal(point)), no_button, buttons, none)
     QtCore.QCoreApplication.sendEvent(viewport, event)
     qtbot.wait(20)
+
+
+def test_no_button_of_the_live_parameters_is_cut_off_on_a_small_screen(qtbot, context):
+    names = ["a", "a-choice-with-a-very-long-name-of-somebody-elses-decoder"]
+    context.store.live_parameters["decoder.kind"] = {**synthetic.row("choice", "a"), "choices": names}
+    panel = make(qtbot, context, "controls")
+    panel.resize(380, 300)
+
+    def rightmost():
+        buttons = [row.apply_button for row in panel.rows.values()]
+        return max(button.mapTo(panel, button.rect().topRight()).x() for button in buttons)
+
+    qtbot.waitUntil(lambda: rightmost() < panel.width(), timeout=3000)

@@ -1,9 +1,11 @@
 """The form of a session, the palette's settings, the subject's options: what they give, and what they refuse."""
 
+import resource
+
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from gui import subject_options, summary
+from gui import processes, subject_options, summary
 from gui.dialogs import Palette, settings
 from gui.layouts import Memory
 from gui.screenshot import store_from
@@ -259,3 +261,22 @@ def test_the_palette_puts_names_before_explanations(qtbot):
     assert shown[:2] == ["Panel: Recordings", "Open a recording …"] and "Start / resume / play" in shown
     qtbot.keyClick(palette.line, QtCore.Qt.Key.Key_Return)
     assert done == [("show_panel", "recordings")]
+
+
+def test_a_session_whose_disk_was_full_says_so_and_not_that_it_said_nothing(tmp_path, monkeypatch):
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, kept[1]))  # the session inherits it
+    try:
+        settings = ["telemetry.enabled=false", "session.duration_s=4", "session.units=24"]
+        arguments = [text for setting in settings for text in ("--set", setting)]
+        session = processes.SessionProcess([*arguments, "--record", str(tmp_path / "a.mcap")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert session.process.wait(120) == 1
+    told = session.why_it_failed()
+    assert told.startswith("its recording is incomplete: File too large") and "can be read" in told
+
+
+def test_how_a_program_ended_that_did_not_say_why():
+    assert processes._ending(3, "Killed") == "its program ended with exit code 3; its last words: Killed"
+    assert "ended from outside (SIGKILL)" in processes._ending(-9, "")

@@ -255,7 +255,7 @@ def test_start_opens_a_form_and_runs_a_session(qtbot, console, tmp_path):
     qtbot.keyClicks(form.record, str(path))
     ok = form.buttons.button(QtWidgets.QDialogButtonBox.StandardButton.Ok)
     qtbot.mouseClick(ok, LEFT)
-    process = console.session_actions.starting.process
+    process = console.session_actions.starting.session.process
     until(qtbot, lambda: console.store.bin > 50 and console.store.step is not None, READY_MS)
     assert float(console.store.step["output"]["learning_rate"]) == 3e-6
     console.link.send({"do": "stop"})

@@ -1,4 +1,4 @@
-"""A monitor that is unplugged while a window stands on it: two real outputs of an X server, one of them switched off."""
+"""A monitor that is unplugged while a window stands on it: two outputs of an X server, one of them switched off."""
 
 import os
 import pathlib
