@@ -72,7 +72,16 @@ def plain(value: Any) -> Any:
 
 def say(text: str, as_json: bool = False) -> None:
     """Print `text` for a person: to standard output, or to standard error when that must hold JSON alone."""
+    _open_again()
     print(shown_lines(text), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def _open_again() -> None:
+    """Open standard output and error again where somebody else's part closed or took them away."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None or getattr(stream, "closed", False):
+            setattr(sys, name, os.fdopen(number, "w", errors="backslashreplace", closefd=False))
 
 
 def answer(result: dict, as_json: bool, text: str | None = None) -> None:
@@ -82,6 +91,7 @@ def answer(result: dict, as_json: bool, text: str | None = None) -> None:
     else:
         lines = text if text is not None else "\n".join(f"{key}: {plain(value)}" for key, value in result.items())
         shown = shown_lines(lines)
+    _open_again()
     try:
         print(shown, flush=True)
     except OSError as error:

@@ -3,6 +3,7 @@
 ``bmi --help`` is answered from the table alone: to import click takes eight times as long as to start Python.
 """
 
+import atexit
 import errno
 import os
 import sys
@@ -50,6 +51,7 @@ def _columns() -> int:
         return 80
 
 
+LONGEST_JOIN_S = 1.0
 UNUSABLE = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 """What makes a name that was given one that cannot be used (exit code 2), where nothing more exact was said of it."""
 
@@ -82,6 +84,27 @@ def _open_streams():
 
 def main():
     """Run the command line; every error is one sentence on standard error and an exit code."""
+    try:
+        _main()
+    except SystemExit as leaving:
+        _leave_threads(leaving.code)
+        raise
+
+
+def _leave_threads(code) -> None:
+    """End with a sentence where a part's thread still runs and would be waited for without an end."""
+    processes = sys.modules.get("bmi_runtime.session.processes")
+    for thread in processes.left_threads if processes else ():
+        thread.join(LONGEST_JOIN_S)
+    running = [thread.name for thread in processes.left_threads if thread.is_alive()] if processes else []
+    if running:
+        print(f"bmi: a thread that a part started still runs ({', '.join(running)}): left behind", file=sys.stderr)
+        sys.stdout.flush()
+        atexit._run_exitfuncs()
+        os._exit(code if isinstance(code, int) else 0)
+
+
+def _main():
     closed = sys.stdout is None
     _open_streams()
     if closed:

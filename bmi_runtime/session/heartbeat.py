@@ -56,11 +56,12 @@ assert [place.name.lower() for place in Place][: len(STAGES)] == list(STAGES)
 
 
 class Heartbeat:
-    """Eight bytes that a process shares with the children that it forks."""
+    """Where the runtime is, and how many bins it has completed: 16 bytes that a process shares with its children."""
 
     def __init__(self) -> None:
         self.cell = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
         self.cell[0] = Place.PREPARING
+        self.cell[1] = 0
 
     def beat(self, place: int) -> None:
         """Say where the runtime is now."""
@@ -84,6 +85,12 @@ class Watch:
     def __init__(self, heartbeat: Heartbeat, now_s: float):
         self.heartbeat, self._newest, self._looked_s = heartbeat, heartbeat.read(), now_s
         self.still_s = 0.0
+
+    @property
+    def died_in_its_first_step(self) -> bool:
+        """Whether the runtime, now dead, completed no bin and was in the session's own parts."""
+        self._newest = self.heartbeat.read()
+        return self.heartbeat.cell[1] == 0 and self.place.in_step
 
     @property
     def place(self) -> Place:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import EndNow, described, is_fault_of_part
-from bmi_runtime.session import realtime
+from bmi_runtime.session import processes, realtime
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
 
@@ -30,7 +30,8 @@ def apply_realtime(loop: Loop, say: Callable[[str], None]) -> None:
 def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
     """Run the loop and take everything down, whatever happens."""
     try:
-        loop.run(bins)
+        with processes.watched(loop):
+            loop.run(bins)
     finally:
         with contextlib.ExitStack() as closing:  # each is closed, whatever the others do
             closing.callback(_close_source, loop)  # last: somebody else's part may hang in it

@@ -15,6 +15,7 @@ from bmi_runtime.session.event_limiter import EventLimiter
 from bmi_runtime.session.heartbeat import Heartbeat, Place
 from bmi_runtime.session.operator_commands import OperatorCommands
 from bmi_runtime.session.pacing import NoPacer, Pacer
+from bmi_runtime.session.processes import leave_if_copied
 from bmi_runtime.session.status import Status
 from bmi_runtime.session.tally import Tally
 from bmi_runtime.sources.base import KnowsCompletion, Stimulates
@@ -172,6 +173,7 @@ class Loop:
         if self.resumed:
             self.resumed.shift(self.bin, self._missed)
         record = self.session.respond(self.bin.bytes)
+        leave_if_copied()
         duration_ns = self._time(record, begin, lateness_ns)
         self._record_events(begin)
         if self.recorder:
@@ -181,6 +183,8 @@ class Loop:
         self._mark(RECORD)
         # the command has left: what is below is for those who watch
         self.session.settle()
+        self._cell[1] += 1
+        leave_if_copied()
         self.tally.add(record, duration_ns)
         self._record_events(begin)
         self._keep(begin)

@@ -16,6 +16,7 @@ from bmi_runtime.decoding.recorded_files import offer
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import BLOCK_STEPS, Recording
+from bmi_runtime.session import processes
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.open_loop import ASKS_INTENTION, OpenLoopSession, refuse_unknowable
 from bmi_runtime.session.paired import compared, hardly_follows, paired_errors
@@ -186,6 +187,8 @@ class Replay:
         When in the recording the settings begin to hold (s); until then it is as it was recorded.
     """
 
+    recorder = None  # nothing is written
+
     def __init__(self, recording: Recording, overrides=(), from_s: float = 0.0):
         self.recording, self.asks = recording, bool(overrides)
         self.first = _first_bin(recording, recording.n_steps, from_s) if overrides else 0
@@ -233,6 +236,7 @@ class Replay:
         if isinstance(self.session, OpenLoopSession):
             self.session.show(self._outputs[self.position - self._begin])
         record = self.session.step(self._raw[start : start + self._middle])
+        processes.leave_if_copied()
         self.session.events.clear()
         self.position += 1
         return bytes(record.output_bytes) == bytes(self._raw[start + self._middle : start + self._end])
@@ -251,17 +255,18 @@ class Replay:
         asks = self.asks and not verify
         decoded = self.steps["output"]["decoded"].copy() if asks else np.empty(0)
         begin, digest, divergence = time.perf_counter(), hashlib.blake2b(digest_size=16), None
-        for index in range(self.first, self.recording.n_steps):
-            same = self.next()
-            digest.update(self.session.record.output_bytes)
-            if asks:
-                decoded[index] = self.session.record.array["output"][0]["decoded"]
-            if not same and divergence is None:
-                divergence = self.difference(index)
-                if verify:
-                    break
-            if advance and index % 1000 == 999:
-                advance(1000)
+        with processes.watched(self):
+            for index in range(self.first, self.recording.n_steps):
+                same = self.next()
+                digest.update(self.session.record.output_bytes)
+                if asks:
+                    decoded[index] = self.session.record.array["output"][0]["decoded"]
+                if not same and divergence is None:
+                    divergence = self.difference(index)
+                    if verify:
+                        break
+                if advance and index % 1000 == 999:
+                    advance(1000)
         seconds = max(time.perf_counter() - begin, 1e-9)
         result = {
             "bins": self.position - self.first,

@@ -346,9 +346,14 @@ class Supervisor:
         return time.monotonic() - self._started_s - hung_s < QUICK_DEATH_S
 
     def _from_outside(self, status: int) -> bool:
-        """Return whether somebody else ended the runtime; a hanging one is killed by its supervisor."""
+        """Return whether somebody else ended the runtime; a hanging one is killed by its supervisor.
+
+        One that was started again and is killed within its first step, before any bin, is so by what it does there: a
+        part that kills its process, or asks for more memory than there is.
+        """
         runtime = self.runtime
-        return runtime.hung_in is None and status < 0 and -status in KILLED_FROM_OUTSIDE and runtime.ready
+        killed = runtime.hung_in is None and status < 0 and -status in KILLED_FROM_OUTSIDE and runtime.ready
+        return killed and not (self.restarts and self.watch.died_in_its_first_step)
 
     def _cause(self, status: int) -> str:
         if (place := self.runtime.hung_in) is not None:

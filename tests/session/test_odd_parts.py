@@ -1,5 +1,7 @@
 """Parts of other packages that answer, raise, write or tell what nobody expects: the session goes on, and replays."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session import launch
+from bmi_runtime.session import launch, processes
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import configuration_of, resume
@@ -59,6 +61,27 @@ def test_a_decoder_that_fails_in_any_way_is_an_event_and_the_filter_goes_on(tmp_
     (error,) = failures(events, "decoder")
     assert said in error and error.isprintable()
     assert session.decoder_settings()["kind"] == "point-process" and session.safety.state is SafetyState.ACTIVE
+
+
+def test_a_copy_of_the_process_that_a_decoder_forks_writes_nothing_and_ends(tmp_path):
+    """Both had gone on: the file held the bins of two sessions, and replayed as neither."""
+    _, events = run(tmp_path / "a.mcap", "decoder.kind=odd", "decoder.options={way='forks'}")
+    assert [event["bin"] for event in events if event["name"] == "process-forked"] == [60]
+    assert not failures(events, "decoder") and Recording(tmp_path / "a.mcap").complete
+    assert {os.waitpid(-1, 0)[1] for _ in range(2)} == {0}  # of the session, and of its replay
+
+
+def test_a_thread_that_a_decoder_leaves_behind_is_known(tmp_path):
+    from their_lab.odd import WAITS
+
+    before = len(processes.left_threads)
+    run(tmp_path / "a.mcap", "decoder.kind=odd", "decoder.options={way='thread'}")
+    left = processes.left_threads[before:]
+    WAITS.set()
+    assert [thread.name for thread in left] == ["theirs", "theirs"]
+    for thread in left:
+        thread.join()
+        processes.left_threads.remove(thread)
 
 
 def test_what_a_decoder_writes_into_its_counts_reaches_nobody_else(tmp_path):

@@ -187,6 +187,26 @@ def test_one_that_hangs_again_and_again_loses_its_decoder_then_other_parts_then_
     assert seen == ["False False", "False False", "True False", "True True"]
 
 
+@pytest.mark.parametrize(
+    ("bins", "place", "blamed"), [(0, Place.DECODE, 1), (1, Place.DECODE, 0), (0, Place.SOURCE, 0)]
+)
+def test_one_that_is_killed_in_its_first_step_again_and_again_loses_its_decoder(bins, place, blamed):
+    """A part may kill the process, or ask for more memory than there is; who kills from outside hits no first step."""
+
+    def work(assignment, report):
+        if made.restarts == 4 or assignment.cautious:
+            report.send(say=f"{made.restarts} restarts, cautious {assignment.cautious}")
+            return finish(assignment, report)
+        report.send(ready="ready", recording=None)
+        report.heartbeat.beat(place)
+        report.heartbeat.cell[1] = bins
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    made, screen = supervise(work)
+    made.run()
+    assert ("3 restarts, cautious True" if blamed else "4 restarts, cautious False") in screen.said
+
+
 def test_a_source_that_hangs_twice_is_not_held_against_the_decoder():
     def work(assignment, report):
         if made.restarts == 2:

@@ -1,6 +1,8 @@
 """A decoder, a task and an intention that behave oddly after a while, each in the way that its option names."""
 
+import os
 import sys
+import threading
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from bmi_runtime.tasks.centre_out import CentreOut
 from their_lab.sources import SineSource
 
 SOUND_BINS = 60
+WAITS = threading.Event()
 
 
 class Unspeakable(Exception):
@@ -30,7 +33,22 @@ def writes(values, value):
     return [0.0, 0.0]
 
 
+def forks(decoder):
+    """Fork once; both come back, as from a library that forks a helper and forgets to leave it."""
+    if decoder.bins == SOUND_BINS + 1 and (child := os.fork()):
+        decoder.child = child
+    return [0.0, 0.0]
+
+
+def starts_thread(decoder):
+    if decoder.bins == SOUND_BINS + 1:
+        threading.Thread(target=decoder.waits.wait, name="theirs").start()
+    return [0.0, 0.0]
+
+
 ANSWERS = {
+    "forks": lambda decoder, counts: forks(decoder),
+    "thread": lambda decoder, counts: starts_thread(decoder),
     "complex": lambda decoder, counts: np.array([1 + 2j, 0]),
     "objects": lambda decoder, counts: np.array([None, object()], object),
     "texts": lambda decoder, counts: ["1.0", "2.0"],
@@ -61,6 +79,7 @@ class Decoder:
 
     def __init__(self, model, way="sound"):
         self.model, self.way, self.bins = model, way, 0
+        self.waits = WAITS
 
     def predict(self, counts):
         self.bins += 1

@@ -1,0 +1,54 @@
+"""What parts of others do to the process that they run in: copies of it (``fork``), threads that outlive the session.
+
+A copy of the runtime that a part forked and that comes back from the part's call would go on as a second runtime: it
+would write into the same recording and send from the same sockets. It ends instead, and the file is never its own. A
+copy that runs a task of its own (`multiprocessing`) is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+_running: list[Any] = []
+"""The loop of this process, while it runs."""
+is_copy = False
+left_threads: list[threading.Thread] = []
+"""Threads that a session left behind, and at whose end the interpreter would wait."""
+
+
+@contextlib.contextmanager
+def watched(loop: Any) -> Iterator[None]:
+    """Watch for copies and threads while a loop (a `session.loop.Loop`) runs."""
+    before = set(threading.enumerate())
+    _running.append(loop)
+    try:
+        yield
+    finally:
+        _running.remove(loop)
+        left_threads.extend(one for one in threading.enumerate() if one not in before and not one.daemon)
+
+
+def leave_if_copied() -> None:
+    """End this process where it is a copy that a part made and that came back from the part's call."""
+    if is_copy:
+        os._exit(0)
+
+
+def _after_fork_in_child() -> None:
+    global is_copy
+    for loop in _running:
+        is_copy = True
+        if loop.recorder:
+            loop.recorder.let_go()
+
+
+def _after_fork_in_parent() -> None:
+    for loop in _running:
+        loop.session.events.append({"name": "process-forked"})
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child, after_in_parent=_after_fork_in_parent)
