@@ -8,6 +8,7 @@ import numpy as np
 
 from bmi_runtime.calibration.decodable import gain_covariance, why_not_steered
 from bmi_runtime.calibration.pilot import Pilot, PilotFit
+from bmi_runtime.calibration.pilot_states import past_counts
 
 SLOWEST_RMS, FAST_RMS = 0.01, 5.0  # dm/s along an axis: 1 mm/s, and 0.5 m/s
 ONE_SIDED = 0.98  # of the movement along an axis, that goes one way
@@ -21,6 +22,8 @@ SILENT_SHARE, SILENT_S = 0.05, 5.0  # of a pilot, or time, that a silence lasts 
 MOST_COUNTED = 10_000  # spikes in a bin, up to which how often each number occurs is counted
 FEW_FOLLOW = 0.1  # of the units: fewer would follow movements that are not theirs
 FOLLOWS_P = 0.01
+PAST_S = 0.2  # over which what a unit has fired fades: the longer of the default `encoding.history_s`
+PAST_Z, PAST_SHARE = 5.0, 0.25  # of a unit's score on its past, in standard errors; of the units, worth a word
 LEAST_TO_JUDGE = 4  # units, of which one may seem to follow
 NAMED = 5
 
@@ -38,6 +41,7 @@ def remarks(fit: PilotFit) -> list[str]:
     if pilot.likelihood == "poisson":
         told += _silences(pilot)
         told += _one_direction(fit)
+        told += _past(fit)
     return told + _unsteady(fit) + _untuned(fit)
 
 
@@ -168,6 +172,28 @@ def _one_direction(fit: PilotFit) -> list[str]:
 
 def _plural(number: int, word: str) -> str:
     return f"{number} {word}" + ("s" if number != 1 else "")
+
+
+def _past(fit: PilotFit) -> list[str]:
+    """Return that many units depend on their own past, where the design leaves it out.
+
+    The score test of one more regressor, a unit's own recent spikes: the sum of its product with what the fit leaves of
+    the counts, over its standard deviation for Poisson counts, with the rate's mean of the past taken off.
+    """
+    pilot, design = fit.pilot, fit.design
+    if design.own is not None:
+        return []
+    expected, past = design.expected_counts(), past_counts(pilot.counts, [PAST_S], pilot.bin_s)[:, 0]
+    past -= (expected * past).sum(axis=0) / expected.sum(axis=0)
+    score = ((pilot.counts - expected) * past).sum(axis=0) / np.sqrt((expected * past**2).sum(axis=0) + 1e-12)
+    depend = int((np.abs(score) > PAST_Z).sum())
+    if depend <= PAST_SHARE * len(score):
+        return []
+    return [
+        f"{depend} of {len(score)} units fire by what they fired in the last {PAST_S:g} s, too: with "
+        "encoding.regressors = ['velocity', 'history'] their bursts are not taken for movement; `bmi rehearse` with "
+        "this pilot says what that is worth"
+    ]
 
 
 def _unsteady(fit: PilotFit) -> list[str]:

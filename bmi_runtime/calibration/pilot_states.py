@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def recorded_units(recording: Recording, config: dict[str, Any], bin_s: float, v
     kinds = Regressors(velocity.shape[1], names, tuple(encoding.get("history_s") or ()))
     counts = recording.column("input", "counts").astype(np.float64)
     clicks = recording.column("output", "intended_click")[:, None] if click else np.zeros((len(counts), 0))
-    return Recorded(counts, velocity, position, clicks, past_counts(counts, kinds, bin_s), kinds, bin_s)
+    own = past_counts(counts, kinds.history_s[: kinds.n_history], bin_s) if kinds.n_history else None
+    return Recorded(counts, velocity, position, clicks, own, kinds, bin_s)
 
 
 def recorded_features(recording: Recording, config: dict[str, Any], bin_s: float, velocity_scale: float) -> Recorded:
@@ -114,12 +116,11 @@ def _means(values: np.ndarray, began: np.ndarray, came: np.ndarray) -> np.ndarra
     return np.where(total[:, -1:] > 0, total[:, :-1] / np.maximum(total[:, -1:], 1.0), np.nan)
 
 
-def past_counts(counts: np.ndarray, kinds: Regressors, bin_s: float) -> np.ndarray | None:
-    """Return what a `History` holds before each bin, (bins, histories, units); None where rates do not depend on it."""
-    if not kinds.n_history:
-        return None
-    from scipy.signal import lfilter
-
-    given = np.where(np.isfinite(counts), counts, 0.0)
-    kept = np.exp(-bin_s / np.array(kinds.history_s[: kinds.n_history]))
-    return np.stack([lfilter([0.0, k], [1.0, -k], given, axis=0) for k in kept], axis=1)
+def past_counts(counts: np.ndarray, fades_s: Sequence[float], bin_s: float) -> np.ndarray:
+    """Return what a `History` with these time constants holds before each bin, (bins, histories, units)."""
+    kept = np.exp(-bin_s / np.array(fades_s, float))[:, None]
+    past, now = np.empty((len(counts), len(kept), counts.shape[1])), np.zeros((len(kept), counts.shape[1]))
+    for row, given in zip(past, np.where(np.isfinite(counts), counts, 0.0), strict=True):
+        row[:] = now
+        now = kept * (now + given)
+    return past

@@ -163,3 +163,14 @@ def test_a_unit_of_300_hz_beside_two_slow_ones_does_not_drive_the_cursor_away(de
     for at in (0.0, outcomes.reader.at(rate).largest):
         assert np.linalg.eigvalsh(rest + at * more).min() > 0
         assert np.linalg.eigvals(slope + at * growing).real.min() > 0
+
+
+def test_units_that_fire_by_their_own_past_are_told(tmp_path):
+    velocity, counts, log_rate = drawn()
+    assert not any("last 0.2 s" in remark for remark in told(tmp_path, counts, velocity))
+    rng, past, bursting = np.random.default_rng(2), np.zeros(UNITS), np.empty_like(counts)
+    for row, drive in zip(bursting, log_rate, strict=True):
+        row[:] = rng.poisson(np.exp(np.minimum(drive + 0.2 * past - 0.3, 3.0)))
+        past = np.exp(-BIN_S / 0.2) * (past + np.minimum(row, 3))
+    said = [remark for remark in told(tmp_path, bursting, velocity) if "last 0.2 s" in remark]
+    assert said and said[0].startswith(f"{UNITS} of {UNITS} units") and "'history'" in said[0]

@@ -108,7 +108,7 @@ def simulated(bins=8_000, seed=1):
         value = weights[:, 0] + states[t] @ weights[:, 1:4].T + (weights[:, 4:].T * traces).sum(axis=0)
         counts[t] = rng.poisson(0.005 * np.exp(value))
         traces = (traces + counts[t]) * keep[:, None]
-    own = past_counts(counts, kinds, 0.005)
+    own = past_counts(counts, kinds.history_s, 0.005)
     return Pilot(counts, states, 0.005, "poisson", kinds=kinds, own=own), weights
 
 
