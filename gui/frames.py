@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bmi_runtime.errors import described, is_fault_of_part
 from gui.dock import Dock
-from gui.panels.base import Panel
+from gui.panels.base import Panel, give_up
 
 FAST_HZ = 25.0  # panels at least this fast are in every frame; of the others few at a time
 
@@ -30,13 +31,23 @@ class Frames:
         self.count += new
         for panel in _due(docks, now_s, new, all_panels):
             panel.next_s = max(panel.next_s + 1.0 / panel.refresh_hz, now_s - 0.5 / panel.refresh_hz)
-            panel.refresh()
+            self._refresh(panel)
         self.drawn_revision = revision
+
+    @staticmethod
+    def _refresh(panel: Panel) -> None:
+        """Refresh a panel; one of another package that fails is not asked again, and says why in its place."""
+        try:
+            panel.refresh()
+        except BaseException as error:
+            if type(panel).__module__.partition(".")[0] == "gui" or not is_fault_of_part(error):
+                raise
+            give_up(panel, f"this panel ({type(panel).__module__}) has failed and is shown no more: {described(error)}")
 
 
 def _due(docks: Iterable[Dock], now_s: float, new: bool, all_panels: bool) -> list[Panel]:
     """Return the panels to refresh in this frame: the fast ones, and of the others those that waited longest."""
-    seen = [dock.panel for dock in docks if dock.seen and dock.panel.isVisible()]
+    seen = [dock.panel for dock in docks if dock.seen and dock.panel.isVisible() and not dock.panel.failure]
     if all_panels:
         return seen
     fast = [panel for panel in seen if panel.refresh_hz >= FAST_HZ and (new or now_s >= panel.next_s + 1.0)]

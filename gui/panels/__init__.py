@@ -6,6 +6,8 @@ import dataclasses
 import importlib
 import importlib.metadata
 
+from bmi_runtime.errors import BadInput, described, is_fault_of_part
+
 GROUP = "bmi_runtime.panels"
 """Entry points of this group add panels from other packages: ``name = module:Class``."""
 
@@ -48,7 +50,8 @@ def available() -> dict[str, Row]:
     """Return the registry's rows, then those of other packages."""
     rows = dict(REGISTRY)
     for point in importlib.metadata.entry_points(group=GROUP):
-        rows.setdefault(point.name, Row(*point.value.split(":")))
+        module, _, name = point.value.partition(":")
+        rows.setdefault(point.name, Row(module, name))
     return rows
 
 
@@ -62,13 +65,15 @@ def made(name: str, row: Row, context):
     try:
         panel = panel_class(row)(context)
         missing = [attribute for attribute in ("title", "about", "refresh") if not hasattr(panel, attribute)]
+        if not missing and not panel.refresh_hz > 0.0:
+            raise BadInput(f"its refresh_hz is {panel.refresh_hz}: above 0 is wanted")
         if not missing:
             return panel
         why = f"it has no {' and no '.join(missing)}; make it a subclass of gui.panels.base.Panel"
-    except Exception as error:
-        if name in REGISTRY:
+    except BaseException as error:
+        if name in REGISTRY or not is_fault_of_part(error):
             raise
-        why = f"{type(error).__name__}: {error}"
+        why = described(error)
     from gui.panels.base import failed_panel
 
     return failed_panel(context, name, f"the panel '{name}' of {row.module} cannot be shown: {why}")

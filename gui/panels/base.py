@@ -66,6 +66,8 @@ class Panel(QtWidgets.QWidget):
     refresh_hz = 15.0
     needs_runtime = True
     """Whether the picture is alive only while a runtime or a replay is connected."""
+    failure = ""
+    """Why it is refreshed no more."""
 
     def __init__(self, context: Context):
         super().__init__()
@@ -127,6 +129,16 @@ class Panel(QtWidgets.QWidget):
             plots.write_csv(path, self.table())
         except OSError as error:
             self.context.run("say", f"{path} could not be written: {error.strerror}")
+
+
+def give_up(panel: Panel, why: str) -> None:
+    """Refresh a panel no more, and cover it with the reason."""
+    panel.failure = why
+    words = QtWidgets.QLabel(why, panel)
+    words.setWordWrap(True)
+    words.setAutoFillBackground(True)
+    words.setGeometry(panel.rect())
+    words.show()
 
 
 def failed_panel(context: Context, name: str, why: str) -> Panel:

@@ -287,6 +287,9 @@ def test_a_panel_of_theirs_is_shown_and_a_broken_one_says_why(qapp):
     panel = panels.made("spike-meter", panels.available()["spike-meter"], context)
     panel.refresh()
     assert panel.title == "Spike meter" and panel.words.text() == "no bin yet"
+    for name, why in (("Leaves", "SystemExit: 3"), ("Never", "BadInput: its refresh_hz is 0.0: above 0 is wanted")):
+        broken = panels.made("theirs", panels.Row("their_lab.panels", name), context)
+        assert f"the panel 'theirs' of their_lab.panels cannot be shown: {why}" in broken.about
     broken = panels.made("gone", panels.Row("their_lab.gone", "Panel"), context)
     assert "the panel 'gone' of their_lab.gone cannot be shown: ModuleNotFoundError" in broken.about
 
@@ -306,3 +309,23 @@ def test_options_of_an_intention_are_typed(options, said):
     good = configuration.load(None, ["adapter.intention=straight", "adapter.intention_options={speed_m_s=0.5}"])
     made = intentions.make_intention("straight", good.adapter, 0.005, 2)
     assert made.infer([0.0] * 4, [0.1, 0.0, 0.01], 0) == pytest.approx([0.5, 0.0])
+
+
+def test_a_panel_that_fails_when_it_is_refreshed_says_so_in_its_place_and_the_console_goes_on(qapp):
+    """An exception that leaves a slot of Qt 5 ends the process, and the operator's whole console with it."""
+    from their_lab.panels import Fails, SpikeMeter
+
+    from gui.dock import Dock
+    from gui.frames import Frames
+    from gui.panels.base import Context
+    from gui.store import Store
+
+    context = Context(Store())
+    docks = [Dock(name, kind(context), None) for name, kind in (("fails", Fails), ("sound", SpikeMeter))]
+    for dock in docks:
+        dock.show()
+    frames = Frames()
+    for revision in range(3):
+        frames.draw(docks, revision, float(revision), all_panels=True)
+    assert "their_lab.panels" in docks[0].panel.failure and "no_such_thing" in docks[0].panel.failure
+    assert frames.count == 3 and not docks[1].panel.failure
