@@ -12,6 +12,7 @@ import numpy as np
 from bmi_runtime.config import AdapterConfig
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import aim_gains
+from bmi_runtime.intention.movement_noise import FREEDOM, MovementNoise
 from bmi_runtime.kernels import targets
 
 CORRELATION_S = 0.25  # over which the seen velocity's deviation from the aim is one observation
@@ -25,6 +26,7 @@ UNEXPLAINED_LATE = 1.0  # the same where what followed is known
 ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells on it
 UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
 UNDER_WAY_LATE = 0.25  # the same where what followed is known
+JUMP = 0.05  # of the candidates' distance from the middle: a cursor that goes farther than it moves was put there
 LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their weight
 FIRST_S = 1.0  # nothing is taught of it: what the cursor does by itself is not known yet
 LOST_BELOW = 0.1  # share of bins that teach, below which baselines are learned without labels; 0.25 is usual
@@ -88,18 +90,23 @@ class Past:
     """
 
     ARRAYS = ("forward", "shares", "aims", "smooth", "hazards")
+    LATER = ("velocities",)  # recordings of the time before have none
 
     def __init__(self, bins: int, candidates: int, axes: int):
         self.forward, self.shares = np.ones((bins, candidates)), np.ones((bins, candidates))
         self.aims, self.smooth = np.zeros((bins, candidates, axes)), np.zeros((bins, axes))
+        self.velocities = np.full((bins, axes), math.nan)
         self.hazards, self.smoothed = np.zeros(bins), np.full(candidates, 1.0 / candidates)
         self.seen = 0
 
-    def keep(self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, hazard: float):
+    def keep(
+        self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, velocity: np.ndarray,
+        hazard: float,
+    ) -> None:  # fmt: skip
         """Take in a bin, in the place of the oldest one."""
         at = self.seen % len(self.hazards)
         self.forward[at], self.shares[at], self.aims[at], self.smooth[at] = weights, shares, aims, smooth
-        self.hazards[at] = hazard
+        self.velocities[at], self.hazards[at] = velocity, hazard
         self.seen += 1
 
     def weigh(self) -> bool:
@@ -116,20 +123,26 @@ class Past:
         at = self.seen % len(self.hazards)
         return self.aims[at], self.smooth[at]
 
+    @property
+    def oldest_velocity(self) -> np.ndarray:
+        """The velocity that was seen in the oldest bin, NaN where none was."""
+        return self.velocities[self.seen % len(self.hazards)]
+
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
         return {name: array.copy() for name, array in self.arrays().items()} | {"seen": self.seen}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next bin depends on, by name."""
-        return {name: getattr(self, name) for name in (*self.ARRAYS, "smoothed")}
+        return {name: getattr(self, name) for name in (*self.ARRAYS, *self.LATER, "smoothed")}
 
 
 class InferredTargetIntention:
     """Posterior over candidate targets from the cursor's own movement, causal; the adapter learns from all of them.
 
     The velocity that is seen is taken as the aim at the right candidate plus noise whose size is learned as it goes
-    (:func:`bmi_runtime.kernels.targets.weigh`): where the decoder is poor, the posterior stays wide by itself. Nothing
+    (:func:`bmi_runtime.kernels.targets.weigh`): where the decoder is poor, the posterior stays wide by itself. How fast
+    the cursor follows aims and how lasting the noise is are learned, too (:class:`MovementNoise`). Nothing
     of the true target is read. After PRI-T (retrospective target inference, Nature Biomedical Engineering 2025),
     without the retrospection: a loop can only use what it knows.
 
@@ -153,6 +166,7 @@ class InferredTargetIntention:
         self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
         self.went2 = 0.0  # as speed2, of the bins in which the cursor really went where its velocity says
         self.before = np.full(n_axes, math.nan)  # where the cursor was a bin ago
+        self.noise: MovementNoise | None = None
         self.lag_bins = round(config.label_lag_s / bin_s)
         self._uses_rest, self._rests = config.unlabelled != "skip", config.unlabelled == "rest"
         self._dwelling_aim = [0.0] * n_axes
@@ -169,7 +183,10 @@ class InferredTargetIntention:
             When a candidate has another number of axes, or lies outside the workspace.
         """
         places = [tuple(float(x) for x in place) for place in candidates]
-        if self.config.candidates == "grid" or not places:
+        on_grid = self.config.candidates == "grid" or not places
+        if self.config.label_noise == "learned" and (self.noise is None or self.noise.places == on_grid):
+            self.noise = MovementNoise(self.bin_s, self.n_axes, not on_grid)
+        if on_grid:
             per_axis = GRID_POINTS.get(self.n_axes, 3)
             places = list(itertools.product(np.linspace(-workspace_m, workspace_m, per_axis), repeat=self.n_axes))
         for place in places:
@@ -179,6 +196,7 @@ class InferredTargetIntention:
                     f"+-{workspace_m:g} m (task.workspace_m)"
                 )
         self.candidates = np.array(places)
+        self._reach = float(np.abs(self.candidates).max())
         self.aims = np.zeros_like(self.candidates)
         self.weights = np.full(len(places), 1.0 / len(places))
         self._shares = np.ones(len(places))
@@ -186,32 +204,55 @@ class InferredTargetIntention:
 
     def infer(self, cursor: Sequence[float], target: Sequence[float], trial_state: int) -> list[float]:
         """Return the mean intended velocity (m/s), NaN while no candidate is likely enough; `target` is not read."""
-        seen = np.array(cursor)
         n = self.n_axes
+        position, velocity = np.array(cursor[:n]), np.array(cursor[n:])
+        moved = position - self.before
         hazard = self.hazard if self._under_way() else self.arrived_hazard
-        known = targets.weigh(
-            seen[:n],
-            seen[n:],
-            self.candidates,
-            self.keep,
-            self.pull,
-            self.temper,
-            hazard,
-            max(self.residual, LEAST_RESIDUAL),
-            self.aims,
-            self.weights,
-            self._apart,
-            self._shares,
-        )
+        if self.noise:
+            if not velocity.any():  # a cursor that is held tells nothing
+                velocity = np.full(n, math.nan)
+            if self._jumped(moved, velocity):
+                hazard, self.aims[:] = 1.0, 0.0
+        known = self._weigh(position, velocity, hazard)
         if known:
-            self._follow(seen[n:], seen[:n] - self.before)
-        self.before = seen[:n]
+            self._follow(velocity, moved)
+        self.before = position
         self.certain = self._explains() and self._under_way() and self._confidence() >= self.config.label_confidence
-        if self.past:
-            self.past.keep(self.weights, self._shares, self.aims, self.smooth, hazard)
+        if not self.past:
+            self._learn_noise(self.weights, self.aims, velocity)
+        else:
+            self.past.keep(self.weights, self._shares, self.aims, self.smooth, velocity, hazard)
         self._label = self._taught()
         self.teaching += self.memory * ((self._label is not None) - self.teaching)
         return (self.weights @ self.aims).tolist() if self.certain else [math.nan] * n
+
+    def _weigh(self, position: np.ndarray, velocity: np.ndarray, hazard: float) -> bool:
+        """Weigh the candidates by a bin; return whether its velocity was known."""
+        noise = self.noise
+        gain, temper, variance, freedom = (
+            (noise.gain, noise.temper, noise.variance, FREEDOM) if noise else (1.0, self.temper, self.residual, 0.0)
+        )
+        return bool(
+            targets.weigh(
+                position, velocity, self.candidates, self.keep, self.pull, gain, temper, hazard,
+                max(variance, LEAST_RESIDUAL), freedom, self.aims, self.weights, self._apart, self._shares,
+            )
+        )  # fmt: skip
+
+    def _jumped(self, moved: np.ndarray, velocity: np.ndarray) -> bool:
+        """Return whether the cursor is elsewhere than its velocity says: a trial that begins anew, and any goal.
+
+        One that is held or stands at the edge of the workspace moves less than it says, and has not jumped.
+        """
+        missed = moved - (np.nan_to_num(velocity) * self.bin_s)
+        least = max(JUMP * self._reach, float(np.linalg.norm(np.nan_to_num(velocity))) * self.bin_s)
+        return bool(missed @ missed > least * least)  # not before there was a bin: NaN
+
+    def _learn_noise(self, weights: np.ndarray, aims: np.ndarray, velocity: np.ndarray) -> None:
+        """Learn how the cursor follows aims from a bin whose goal is weighed, and whose velocity was seen."""
+        if self.noise and np.isfinite(velocity).all():
+            self.noise.learn(velocity, aims[int(np.argmax(weights))])
+            self.residual = self.noise.variance
 
     def _follow(self, velocity: np.ndarray, moved: np.ndarray) -> None:
         """Learn how fast the cursor moves, how far from the aim, and whether its place follows its velocity."""
@@ -219,7 +260,8 @@ class InferredTargetIntention:
         self.speed2 += self.memory * (float(velocity @ velocity) - self.speed2)
         # a wide posterior's own mean would widen the residual, and that the posterior: unsure, the nearest aim counts
         apart = self._apart[0] if self.certain else self._apart[1]
-        self.residual += self.memory * (float(apart) - self.residual)
+        if not self.noise:
+            self.residual += self.memory * (float(apart) - self.residual)
         missed, speed2 = moved - velocity * self.bin_s, float(velocity @ velocity)
         went = float(missed @ missed) < 0.25 * speed2 * self.bin_s**2
         self.went2 += self.memory * (speed2 * went - self.went2)
@@ -242,7 +284,10 @@ class InferredTargetIntention:
         if not self.past:
             return (self.weights, self.aims) if self.certain else None
         self._dwells = False
-        if not (self.past.weigh() and self.past.seen > self._first_bins and self._explains()):
+        if not self.past.weigh():
+            return None
+        self._learn_noise(self.past.smoothed, self.past.oldest[0], self.past.oldest_velocity)
+        if not (self.past.seen > self._first_bins and self._explains()):
             return None
         weights, (aims, smooth) = self.past.smoothed, self.past.oldest
         if self._confidence_of(weights, aims) < self.config.label_confidence:
@@ -269,7 +314,8 @@ class InferredTargetIntention:
         return not self._slow(aim) and float(aim @ smooth) > 0.0
 
     def _slow(self, aim: np.ndarray) -> bool:
-        return float(aim @ aim) <= self._least_speed2 * self.speed2
+        gain = self.noise.gain if self.noise else 1.0
+        return gain * gain * float(aim @ aim) <= self._least_speed2 * self.speed2
 
     def _confidence(self) -> float:
         return self._confidence_of(self.weights, self.aims)
@@ -295,6 +341,12 @@ class InferredTargetIntention:
             return [((weights @ aims).tolist(), 1.0)]
         share = weights[kept] / weights[kept].sum()
         return [(aims[c].tolist(), float(p)) for c, p in zip(kept, share, strict=True)]
+
+    def likeliest(self) -> tuple[int, float] | None:
+        """Return the likeliest goal of the bin that teaches, and the probability of its direction."""
+        if self._label is None:
+            return None
+        return int(np.argmax(self._label[0])), self._confidence_of(*self._label)
 
     @property
     def lost(self) -> bool:
@@ -327,6 +379,7 @@ class InferredTargetIntention:
             "teaching_share": self.teaching,
             "confidence": self._confidence(),
             "velocity_noise_m_s": math.sqrt(self.residual),
+            **({"cursor_gain": self.noise.gain} if self.noise else {}),
         }
 
     def snapshot(self) -> dict[str, Any]:
@@ -344,6 +397,7 @@ class InferredTargetIntention:
             "told": self._told,
             "certain": self.certain,
             **({"past": self.past.snapshot()} if self.past else {}),
+            **({"noise": self.noise.snapshot()} if self.noise else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -356,6 +410,9 @@ class InferredTargetIntention:
         """
         places = self._fitting(snapshot, "candidates", (len(snapshot["candidates"]), self.n_axes))
         self.candidates, self._shares = places, np.ones(len(places))
+        self._reach = float(np.abs(places).max())
+        if self.noise and "noise" in snapshot:
+            self.noise.restore(snapshot["noise"])
         for name, shape in (("aims", places.shape), ("weights", (len(places),)), ("smooth", (self.n_axes,))):
             setattr(self, name, self._fitting(snapshot, name, shape))
         self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])
@@ -366,7 +423,8 @@ class InferredTargetIntention:
         if self.past:
             self.past = Past(self.lag_bins + 1, *places.shape)
             for name, array in self.past.arrays().items():
-                array[...] = self._fitting(snapshot["past"], name, array.shape)
+                if name in snapshot["past"] or name not in Past.LATER:
+                    array[...] = self._fitting(snapshot["past"], name, array.shape)
             self.past.seen = int(snapshot["past"]["seen"])
 
     def _fitting(self, snapshot: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,13 +6,15 @@ from bmi_runtime.kernels.jit import kernel
 
 
 @kernel
-def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, aims, weights, apart, shares):
+def weigh(
+    position, velocity, candidates, keep, pull, gain, temper, hazard, spread, freedom, aims, weights, apart, shares
+):  # fmt: skip
     """Move the aims on by a bin and weigh the candidates by the velocity that was seen; return whether it was.
 
     Every candidate has the aim of a critically damped controller that sees the cursor (the velocity that a subject who
     wants it would intend): ``aim = keep aim + pull (candidate - position)``. The seen velocity is the aim at the right
-    candidate plus noise of variance `spread` per axis, correlated over about ``1 / temper`` bins, so a bin counts
-    only so much of its log likelihood. The goal may change at a constant hazard.
+    candidate times `gain` plus noise of variance `spread` per axis, correlated over about ``1 / temper`` bins, so a bin
+    counts only so much of its log likelihood. The goal may change at a constant hazard.
 
     Parameters
     ----------
@@ -22,12 +24,16 @@ def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, ai
         m.
     keep, pull : float
         Of the controller; pull in 1/s.
+    gain : float
+        Share of the aim with which the cursor moves.
     temper : float
         Share of a bin's log likelihood that is new, 0 to 1.
     hazard : float
         Probability that the goal changes in a bin.
     spread : float
         Variance of the seen velocity around the aim at the right candidate, per axis, (m/s)^2.
+    freedom : float
+        Degrees of freedom of Student's t around it; 0: normal.
     aims : ndarray, (candidates, axes), in place
         m/s.
     weights : ndarray, (candidates,), in place
@@ -51,17 +57,22 @@ def weigh(position, velocity, candidates, keep, pull, temper, hazard, spread, ai
         for axis in range(n):
             aims[c, axis] = keep * aims[c, axis] + pull * (candidates[c, axis] - position[axis])
         weights[c] = (1.0 - hazard) * weights[c] + hazard / k
-        least = min(least, _apart(velocity, aims[c]))
+        least = min(least, _apart(velocity, gain, aims[c]))
         shares[c] = 1.0
     if not known:
         return False
     for c in range(k):
-        shares[c] = math.exp(-0.5 * temper * (_apart(velocity, aims[c]) - least) / spread)
+        away = _apart(velocity, gain, aims[c])
+        if freedom > 0.0:
+            ratio = (freedom * spread + least) / (freedom * spread + away)
+            shares[c] = ratio ** (0.5 * temper * (freedom + n))
+        else:
+            shares[c] = math.exp(-0.5 * temper * (away - least) / spread)
         weights[c] *= shares[c]
         total += weights[c]
     for c in range(k):
         weights[c] /= total
-        mean_square += weights[c] * _apart(velocity, aims[c])
+        mean_square += weights[c] * _apart(velocity, gain, aims[c])
     apart[0], apart[1] = mean_square / n, least / n
     return True
 
@@ -100,10 +111,10 @@ def smooth(forward, shares, hazards, newest, smoothed):
 
 
 @kernel
-def _apart(one, other):
-    """Return the squared distance of two vectors."""
+def _apart(velocity, gain, aim):
+    """Return the squared distance of a velocity from a share of an aim."""
     total = 0.0
-    for axis in range(one.size):
-        difference = one[axis] - other[axis]
+    for axis in range(velocity.size):
+        difference = velocity[axis] - gain * aim[axis]
         total += difference * difference
     return total

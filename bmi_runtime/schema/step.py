@@ -129,6 +129,11 @@ class AdapterConfig(Section):
     unlabelled: Literal["aim", "rest", "skip"] = Field(
         "aim", description="inferred-target: a bin that dwells on a goal teaches its small aim, or rest, or nothing"
     )
+    label_noise: Literal["learned", "assumed"] = Field(
+        "learned",
+        description="inferred-target: how the cursor follows aims is learned (its speed, the noise and how long that "
+        "lasts), or as the subject is assumed to be",
+    )
     large_steps: Literal["mode", "newton"] = Field(
         "mode", description="where a count is far from what was expected: to the posterior's mode, or by Newton's step"
     )

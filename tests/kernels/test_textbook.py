@@ -93,7 +93,7 @@ def test_candidates_are_weighed_by_bayes_rule():
     density = stats.multivariate_normal(velocity, spread * np.eye(2)).pdf(aim)
     posterior = prior * density**temper / np.sum(prior * density**temper)
     square = ((velocity - aim) ** 2).sum(axis=1)
-    seen = (candidates, keep, pull, temper, hazard, spread, aims, weights, apart, shares)
+    seen = (candidates, keep, pull, 1.0, temper, hazard, spread, 0.0, aims, weights, apart, shares)
     assert targets.weigh(position, velocity, *seen)
     np.testing.assert_allclose(shares, (density / density.max()) ** temper, rtol=1e-12)
     np.testing.assert_allclose(aims, aim, rtol=1e-12)
@@ -104,6 +104,21 @@ def test_candidates_are_weighed_by_bayes_rule():
     assert not targets.weigh(position, nothing, *seen)
     np.testing.assert_allclose(weights, (1 - hazard) * posterior + hazard / 3, rtol=1e-12)
     np.testing.assert_array_equal(apart, before)
+
+
+def test_candidates_are_weighed_by_student_s_t_around_a_share_of_their_aims():
+    gain, temper, hazard, spread, freedom = 0.6, 0.3, 0.02, 0.04, 3.0
+    candidates, position, velocity = np.array([[0.1, 0.0], [0.0, 0.1]]), np.zeros(2), np.array([0.2, -0.05])
+    aims, weights, apart, shares = RNG.normal(0.0, 0.2, (2, 2)), np.array([0.7, 0.3]), np.empty(2), np.empty(2)
+    aim = 0.9 * aims + 2.0 * candidates
+    density = stats.multivariate_t(velocity, spread * np.eye(2), df=freedom).pdf(gain * aim)
+    seen = (candidates, 0.9, 2.0, gain, temper, hazard, spread, freedom, aims, weights, apart, shares)
+    prior = (1 - hazard) * weights + hazard / 2
+    assert targets.weigh(position, velocity, *seen)
+    np.testing.assert_allclose(shares, (density / density.max()) ** temper, rtol=1e-12)
+    np.testing.assert_allclose(weights, prior * shares / np.sum(prior * shares), rtol=1e-12)
+    square = ((velocity - gain * aim) ** 2).sum(axis=1)
+    np.testing.assert_allclose(apart, [weights @ square / 2, square.min() / 2], rtol=1e-12)
 
 
 def steered(subject, lateness, prior, gain, reading, information, noise, bins, goals, task):
