@@ -90,24 +90,33 @@ class Past:
     """
 
     ARRAYS = ("forward", "shares", "aims", "smooth", "hazards")
-    LATER = ("velocities",)  # recordings of the time before have none
+    LATER = ("velocities", "steady", "changes")  # recordings of the time before have none
 
     def __init__(self, bins: int, candidates: int, axes: int):
         self.forward, self.shares = np.ones((bins, candidates)), np.ones((bins, candidates))
         self.aims, self.smooth = np.zeros((bins, candidates, axes)), np.zeros((bins, axes))
-        self.velocities = np.full((bins, axes), math.nan)
+        self.velocities, self.changes = np.full((bins, axes), math.nan), np.zeros(bins)
+        self.steady, self.steadily = np.ones((bins, candidates)), np.full(candidates, 1.0 / candidates)
         self.hazards, self.smoothed = np.zeros(bins), np.full(candidates, 1.0 / candidates)
         self.seen = 0
 
-    def keep(
-        self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, velocity: np.ndarray,
-        hazard: float,
-    ) -> None:  # fmt: skip
+    def keep(self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, hazard: float):
         """Take in a bin, in the place of the oldest one."""
         at = self.seen % len(self.hazards)
         self.forward[at], self.shares[at], self.aims[at], self.smooth[at] = weights, shares, aims, smooth
-        self.velocities[at], self.hazards[at] = velocity, hazard
+        self.hazards[at] = hazard
         self.seen += 1
+
+    def keep_steady(self, steady: np.ndarray, velocity: np.ndarray, change: float) -> None:
+        """Take in, before :meth:`keep`, what noise is learned from: a posterior that dwelling does not widen."""
+        at = self.seen % len(self.hazards)
+        self.steady[at], self.velocities[at], self.changes[at] = steady, velocity, change
+
+    def goal_of_noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the velocity that was seen in the oldest bin (NaN: none), and the aim at its likeliest goal."""
+        at, newest = self.seen % len(self.hazards), (self.seen - 1) % len(self.hazards)
+        targets.smooth(self.steady, self.shares, self.changes, newest, self.steadily)
+        return self.velocities[at], self.aims[at, int(np.argmax(self.steadily))]
 
     def weigh(self) -> bool:
         """Weigh the candidates of the oldest bin; return whether there is one."""
@@ -122,11 +131,6 @@ class Past:
         """Aims of the oldest bin, and the velocity, smoothed, that was seen then."""
         at = self.seen % len(self.hazards)
         return self.aims[at], self.smooth[at]
-
-    @property
-    def oldest_velocity(self) -> np.ndarray:
-        """The velocity that was seen in the oldest bin, NaN where none was."""
-        return self.velocities[self.seen % len(self.hazards)]
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
@@ -199,7 +203,7 @@ class InferredTargetIntention:
         self._reach = float(np.abs(self.candidates).max())
         self.aims = np.zeros_like(self.candidates)
         self.weights = np.full(len(places), 1.0 / len(places))
-        self._shares = np.ones(len(places))
+        self._shares, self._steady = np.ones(len(places)), self.weights.copy()
         self.past = Past(self.lag_bins + 1, *self.candidates.shape) if self.lag_bins else None
 
     def infer(self, cursor: Sequence[float], target: Sequence[float], trial_state: int) -> list[float]:
@@ -211,17 +215,19 @@ class InferredTargetIntention:
         if self.noise:
             if not velocity.any():  # a cursor that is held tells nothing
                 velocity = np.full(n, math.nan)
-            if self._jumped(moved, velocity):
+            if jumped := self._jumped(moved, velocity):
                 hazard, self.aims[:] = 1.0, 0.0
         known = self._weigh(position, velocity, hazard)
         if known:
             self._follow(velocity, moved)
         self.before = position
+        if self.noise:
+            change = 1.0 if jumped else self.hazard
+            targets.carry_on(self._steady, self._shares, change)
+            self._keep_for_noise(velocity, change)
         self.certain = self._explains() and self._under_way() and self._confidence() >= self.config.label_confidence
-        if not self.past:
-            self._learn_noise(self.weights, self.aims, velocity)
-        else:
-            self.past.keep(self.weights, self._shares, self.aims, self.smooth, velocity, hazard)
+        if self.past:
+            self.past.keep(self.weights, self._shares, self.aims, self.smooth, hazard)
         self._label = self._taught()
         self.teaching += self.memory * ((self._label is not None) - self.teaching)
         return (self.weights @ self.aims).tolist() if self.certain else [math.nan] * n
@@ -244,14 +250,20 @@ class InferredTargetIntention:
 
         One that is held or stands at the edge of the workspace moves less than it says, and has not jumped.
         """
-        missed = moved - (np.nan_to_num(velocity) * self.bin_s)
-        least = max(JUMP * self._reach, float(np.linalg.norm(np.nan_to_num(velocity))) * self.bin_s)
-        return bool(missed @ missed > least * least)  # not before there was a bin: NaN
+        went = velocity * self.bin_s if math.isfinite(velocity @ velocity) else np.zeros(self.n_axes)
+        missed, least = moved - went, max((JUMP * self._reach) ** 2, float(went @ went))
+        return bool(missed @ missed > least)  # not before there was a bin: NaN
 
-    def _learn_noise(self, weights: np.ndarray, aims: np.ndarray, velocity: np.ndarray) -> None:
-        """Learn how the cursor follows aims from a bin whose goal is weighed, and whose velocity was seen."""
+    def _keep_for_noise(self, velocity: np.ndarray, change: float) -> None:
+        """Keep the bin until its goal has been weighed by what follows; at once, where labels are not late either."""
+        if self.past:
+            self.past.keep_steady(self._steady, velocity, change)
+        else:
+            self._learn_noise(velocity, self.aims[int(np.argmax(self._steady))])
+
+    def _learn_noise(self, velocity: np.ndarray, aim: np.ndarray) -> None:
         if self.noise and np.isfinite(velocity).all():
-            self.noise.learn(velocity, aims[int(np.argmax(weights))])
+            self.noise.learn(velocity, aim)
             self.residual = self.noise.variance
 
     def _follow(self, velocity: np.ndarray, moved: np.ndarray) -> None:
@@ -286,7 +298,8 @@ class InferredTargetIntention:
         self._dwells = False
         if not self.past.weigh():
             return None
-        self._learn_noise(self.past.smoothed, self.past.oldest[0], self.past.oldest_velocity)
+        if self.noise:
+            self._learn_noise(*self.past.goal_of_noise())
         if not (self.past.seen > self._first_bins and self._explains()):
             return None
         weights, (aims, smooth) = self.past.smoothed, self.past.oldest
@@ -397,7 +410,7 @@ class InferredTargetIntention:
             "told": self._told,
             "certain": self.certain,
             **({"past": self.past.snapshot()} if self.past else {}),
-            **({"noise": self.noise.snapshot()} if self.noise else {}),
+            **({"noise": self.noise.snapshot() | {"steady": self._steady.copy()}} if self.noise else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -411,8 +424,10 @@ class InferredTargetIntention:
         places = self._fitting(snapshot, "candidates", (len(snapshot["candidates"]), self.n_axes))
         self.candidates, self._shares = places, np.ones(len(places))
         self._reach = float(np.abs(places).max())
+        self._steady = np.full(len(places), 1.0 / len(places))
         if self.noise and "noise" in snapshot:
             self.noise.restore(snapshot["noise"])
+            self._steady = self._fitting(snapshot["noise"], "steady", (len(places),))
         for name, shape in (("aims", places.shape), ("weights", (len(places),)), ("smooth", (self.n_axes,))):
             setattr(self, name, self._fitting(snapshot, name, shape))
         self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])

@@ -78,6 +78,24 @@ def weigh(
 
 
 @kernel
+def carry_on(weights, shares, hazard):
+    """Move a posterior on by a bin with the likelihoods of :func:`weigh`, for a hazard of its own; in place.
+
+    Parameters
+    ----------
+    weights : ndarray, (candidates,), in place
+    shares : ndarray, (candidates,)
+    hazard : float
+    """
+    k, total = weights.size, 0.0
+    for c in range(k):
+        weights[c] = ((1.0 - hazard) * weights[c] + hazard / k) * shares[c]
+        total += weights[c]
+    for c in range(k):
+        weights[c] /= total
+
+
+@kernel
 def smooth(forward, shares, hazards, newest, smoothed):
     """Weigh the candidates of the oldest bin of a ring by all that came after it (forward and backward, as usual).
 
