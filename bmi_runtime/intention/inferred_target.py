@@ -12,7 +12,7 @@ import numpy as np
 from bmi_runtime.config import AdapterConfig
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import aim_gains
-from bmi_runtime.intention.movement_noise import FREEDOM, MovementNoise
+from bmi_runtime.intention.movement_noise import FREEDOM, MovementNoise, has_jumped
 from bmi_runtime.kernels import targets
 
 CORRELATION_S = 0.25  # over which the seen velocity's deviation from the aim is one observation
@@ -26,7 +26,6 @@ UNEXPLAINED_LATE = 1.0  # the same where what followed is known
 ARRIVED_S = 0.15  # how long a goal is held, on average, once the cursor dwells on it
 UNDER_WAY = 0.5  # of the mean square speed: an aim slower than that is an arrival, not a movement
 UNDER_WAY_LATE = 0.25  # the same where what followed is known
-JUMP = 0.05  # of the candidates' distance from the middle: a cursor that goes farther than it moves was put there
 LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their weight
 FIRST_S = 1.0  # nothing is taught of it: what the cursor does by itself is not known yet
 LOST_BELOW = 0.1  # share of bins that teach, below which baselines are learned without labels; 0.25 is usual
@@ -215,7 +214,7 @@ class InferredTargetIntention:
         if self.noise:
             if not velocity.any():  # a cursor that is held tells nothing
                 velocity = np.full(n, math.nan)
-            if jumped := self._jumped(moved, velocity):
+            if jumped := has_jumped(moved, velocity * self.bin_s, self._reach):
                 hazard, self.aims[:] = 1.0, 0.0
         known = self._weigh(position, velocity, hazard)
         if known:
@@ -244,15 +243,6 @@ class InferredTargetIntention:
                 max(variance, LEAST_RESIDUAL), freedom, self.aims, self.weights, self._apart, self._shares,
             )
         )  # fmt: skip
-
-    def _jumped(self, moved: np.ndarray, velocity: np.ndarray) -> bool:
-        """Return whether the cursor is elsewhere than its velocity says: a trial that begins anew, and any goal.
-
-        One that is held or stands at the edge of the workspace moves less than it says, and has not jumped.
-        """
-        went = velocity * self.bin_s if math.isfinite(velocity @ velocity) else np.zeros(self.n_axes)
-        missed, least = moved - went, max((JUMP * self._reach) ** 2, float(went @ went))
-        return bool(missed @ missed > least)  # not before there was a bin: NaN
 
     def _keep_for_noise(self, velocity: np.ndarray, change: float) -> None:
         """Keep the bin until its goal has been weighed by what follows; at once, where labels are not late either."""

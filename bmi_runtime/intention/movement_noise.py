@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 MEMORY_S = 20.0
@@ -12,6 +14,25 @@ FIRST_AIM = 0.2**2  # (m/s)^2
 FIRST_CORRELATION_S = 0.25
 GAINS = (0.05, 5.0)
 FREEDOM = 3.0
+JUMP = 0.05  # of the candidates' distance from the middle
+
+
+def has_jumped(moved: np.ndarray, expected: np.ndarray, reach: float) -> bool:
+    """Return whether a cursor was put elsewhere than its velocity says: a trial that begins anew, and any goal.
+
+    One that is held or stands at the edge of the workspace moves less than it says, and has not jumped.
+
+    Parameters
+    ----------
+    moved, expected : ndarray, (axes,)
+        By how much in a bin, and by how much its velocity says (NaN: not known).
+    reach : float
+        How far from the middle candidates are.
+    """
+    if not math.isfinite(expected @ expected):
+        expected = np.zeros_like(moved)
+    missed, least = moved - expected, max((JUMP * reach) ** 2, float(expected @ expected))
+    return bool(missed @ missed > least)  # not before there was a bin: NaN
 
 
 class MovementNoise:
