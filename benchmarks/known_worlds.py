@@ -46,7 +46,7 @@ WORLDS = [
     {"population.noise_sd": "0.4", "population.noise_shared": "0.5", "session.units": "96"},
     {"population.baseline_walk_per_root_s": "0.03", "population.direction_walk_rad_per_root_s": "0.03"},
     {"population.speed_depth": "[-0.3,0.3]", "population.position_depth": "[0.0,0.3]"},
-    {"population.history_gain": "[-0.6,0.2]", "subject.feedback_delay_s": "0.2"},
+    {"population.history_gain": "[-0.6,0.04]", "subject.feedback_delay_s": "0.2"},
     {"population.baseline_hz": "[2.0,8.0]", "session.units": "120"},
     {"subject.natural_frequency_hz": "0.6", "subject.intention_noise": "0.1", "session.units": "40"},
 ]
@@ -88,7 +88,7 @@ def drawn(seed: int, number: int) -> dict[str, str]:
         "population.noise_shared": some(0.1, 0.6),
         "population.noise_time_constant_s": some(0.1, 1.0),
         "population.burst_extra": some(0.1, 0.6, 0.4),
-        "population.history_gain": f"[{rng.uniform(-0.6, 0.0):.3g},{rng.uniform(0.0, 0.2):.3g}]",
+        "population.history_gain": f"[{rng.uniform(-0.6, 0.0):.3g},{rng.uniform(0.0, 0.04):.3g}]",
         "population.baseline_walk_per_root_s": some(0.0, 0.03, 0.5),
         "population.direction_walk_rad_per_root_s": some(0.0, 0.03, 0.5),
         "population.speed_depth": f"[{-rng.uniform(0.0, 0.3):.3g},{rng.uniform(0.0, 0.3):.3g}]",

@@ -67,7 +67,7 @@ def _likelier(settled: FittedWorld, pilot: Pilot, chosen: tuple[str, ...], notes
 
     units = fit_poisson(pilot, settled.subject, "none", chosen)
     plain, _ = settle(_assembled(pilot, settled.subject, units, notes), pilot)
-    with_past, without = (misfit(world, pilot) for world in (settled, plain))
+    with_past, without = (sum(misfit(world, pilot).values()) for world in (settled, plain))
     if without >= with_past:
         return settled
     note = (

@@ -17,6 +17,8 @@ FOLDS = 5
 COARSE_S, MEMORY_S = 0.05, 0.1
 MOST_BINS = 20_000
 BUSY_SPIKES = 100
+LEAST_SIGNAL = 0.2
+"""Of the squares, that is taken not to be chance in what a misfit is a share of."""
 
 
 def simulated_counts(world: FittedWorld, pilot: Pilot, seed: int = 1) -> np.ndarray:
@@ -89,25 +91,37 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
     }  # fmt: skip
 
 
-def misfit(world: FittedWorld, pilot: Pilot, seed: int = 1) -> float:
-    """Return how far counts that are simulated along the pilot's movement are from its own, in three ways added up.
+def misfit(world: FittedWorld, pilot: Pilot, seeds: tuple[int, int] = (1, 2)) -> dict[str, float]:
+    """Return how far counts that are simulated along the pilot's movement are from its own.
 
-    The shares of the units' tuning, of the pairs' correlations (both in coarse bins) and of each unit's
-    autocorrelation over `MEMORY_S` that are missed, as squared differences over squares; one for each would be a
-    world of noise.
+    The shares of the units' tuning, of the pairs' correlations (both in coarse bins) and of each unit's autocorrelation
+    over `MEMORY_S` that are missed, as squared differences over squares. What chance adds to both is that by which two
+    simulations differ, and is taken off: a world of noise misses one.
+
+    Returns
+    -------
+    dict
+        ``tuning``, ``correlations``, ``memory``.
     """
     rows, merged = pilot.usable, max(round(COARSE_S / pilot.bin_s), 1)
     velocity = _merged(velocity_dm_s(movement(world, pilot)[0])[rows], merged) / merged
-    both = [pilot.counts[rows], simulated_counts(world.without_drift(), pilot, seed)[rows]]
-    kept = np.logical_and(*(np.abs(counts).sum(axis=0) >= BUSY_SPIKES for counts in both))
-    both = [counts[:, kept] for counts in both]
-    coarse = [_merged(counts, merged) for counts in both]
-    told = [
-        [_gains(counts, velocity) for counts in coarse],
-        [_pairs(counts) for counts in coarse],
-        [_memory(counts, max(round(MEMORY_S / pilot.bin_s), 1)) for counts in both],
-    ]
-    return sum(float(((a - b) ** 2).sum() / max((a**2).sum(), 1e-12)) for a, b in told)
+    every = [pilot.counts[rows], *(simulated_counts(world.without_drift(), pilot, seed)[rows] for seed in seeds)]
+    kept = np.logical_and.reduce([np.abs(counts).sum(axis=0) >= BUSY_SPIKES for counts in every])
+    every = [counts[:, kept] for counts in every]
+    coarse, lags = [_merged(counts, merged) for counts in every], max(round(MEMORY_S / pilot.bin_s), 1)
+    return {
+        "tuning": _missed([_gains(counts, velocity) for counts in coarse]),
+        "correlations": _missed([_pairs(counts) for counts in coarse]),
+        "memory": _missed([_memory(counts, lags) for counts in every]),
+    }
+
+
+def _missed(told: list[np.ndarray]) -> float:
+    """Return the share of the first of three alike arrays that the other two, of two simulations, miss."""
+    real, one, other = told
+    chance, whole = 0.5 * float(((one - other) ** 2).sum()), float((real**2).sum())
+    missed = float(((real - 0.5 * (one + other)) ** 2).sum()) - 1.5 * chance
+    return max(missed, 0.0) / max(whole - chance, LEAST_SIGNAL * whole, 1e-12)
 
 
 def decoder_scores(pilot: Pilot, simulated: np.ndarray, velocity: np.ndarray) -> dict[str, dict[str, float]]:

@@ -172,7 +172,7 @@ def _assembled(pilot, subject, counts, table, chosen, model: PoissonGLM, coupled
     coupling, said = stabilised(expected, coupling, pilot.name)
     drive = drive_of(counts, coupling)
     bounds = np.quantile(drive, PAST_RANGE, axis=0)
-    if said:  # what is taken off the past was the movement's and the baseline's
+    if coupling.shape[2]:  # its ridge is not the movement's, and what is taken off the past was the movement's
         drive = np.clip(drive, *bounds)[head:]
         weights = refitted(u, y, drive, weights)
         expected = np.maximum(np.exp(np.minimum(u @ weights + drive, 8.0)), 1e-9)
