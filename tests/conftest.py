@@ -17,9 +17,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+hypothesis.settings.register_profile("busy machine", deadline=None)  # tests assert behaviour, never time
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")
