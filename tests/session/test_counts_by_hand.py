@@ -121,16 +121,16 @@ def sections():
 @pytest.mark.parametrize("seed", range(12))
 def test_every_trial_is_counted_in_one_block_and_each_ends_when_it_says(sections, seed):
     rng = np.random.default_rng(seed)
-    blocks, successes, timeouts = Blocks(sections), 0, 0
+    blocks, twin, successes, timeouts = Blocks(sections), Blocks(sections), 0, 0
     blocks.begin(1, 0, 0, 0, "")
     often = rng.choice([0.002, 0.02, 0.3])
     for number in range(700):
         what = rng.choice(["", "success", "timeout"], p=[1.0 - often, 0.6 * often, 0.4 * often])
         successes, timeouts = successes + (what == "success"), timeouts + (what == "timeout")
-        again = Blocks(sections)
-        again.restore(copy.deepcopy(blocks.snapshot()))
+        if number % 7 == 0:
+            twin.restore(copy.deepcopy(blocks.snapshot()))
         why = blocks.after_bin(True, successes, timeouts)
-        assert again.after_bin(True, successes, timeouts) == why and again.facts() == blocks.facts()
+        assert twin.after_bin(True, successes, timeouts) == why and twin.facts() == blocks.facts()
         score, section = blocks.scores[-1], blocks.section
         if section.length_s:
             assert score.bins <= round((section.length_s + blocks.latest_s) / blocks.bin_s)
@@ -143,6 +143,8 @@ def test_every_trial_is_counted_in_one_block_and_each_ends_when_it_says(sections
         if why:
             if blocks.number == len(blocks.sections):
                 break
-            blocks.begin(blocks.number + 1, number + 1, successes, timeouts, why)
+            following = blocks.number + 1
+            for one in (blocks, twin):
+                one.begin(following, number + 1, successes, timeouts, why)
     assert sum(score.trials for score in blocks.scores) == successes + timeouts
     assert sum(score.successes for score in blocks.scores) == successes

@@ -59,7 +59,7 @@ def test_the_unit_of_time_stamps_is_found_whatever_their_origin_and_block(factor
 @settings(max_examples=60)
 @given(st.floats(0.9, 1.1), st.sampled_from([1, 4, 20]), st.floats(0.0, 0.3), st.integers(0, 2**31))
 def test_a_pace_is_found_where_it_is_another_and_kept_where_it_is_not(ratio, block, jitter, seed):
-    """Stamps of blocks of so many entries of 5 ms that really come at another pace, with jitter of a share of a block."""
+    """Stamps of blocks of so many entries of 5 ms that come at another pace, with jitter of a share of a block."""
     rng, said = np.random.default_rng(seed), 5e6
     pace, width = Pace(said), said
     for entry in range(0, 8000, block):
