@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from bmi_runtime.sources.lost_samples import far_samples, lost_samples
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
+COPIES = 3  # of all counts, at once in memory
 SHORTEST_PART_BINS = 2
 LEAST_SHARED = 0.002  # of the spikes, or of the kinematics' time: milliseconds beside seconds share a thousandth
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -105,6 +107,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
     found = [(part, edges) for part in parts if len(edges := _edges(part, bin_s)) > SHORTEST_PART_BINS]
     if not found:
         raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)})")
+    _check_size(name, parts, sum(len(edges) - 1 for _, edges in found), bin_s)
     counts = np.concatenate([np.column_stack([counted(train, edges) for train in p.trains_s]) for p, edges in found])
     if not counts.any() and any(len(train) for part, _ in found for train in part.trains_s):
         raise BadInput(f"{name}: spikes and kinematics share no time ({_spans(parts)}): they are on different clocks")
@@ -131,6 +134,25 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
         odd=(*odd, *lost_sentences(lost)),
         **units_of(signals),
     )
+
+
+def _check_size(name: str, parts: Sequence[Part], bins: int, bin_s: float) -> None:
+    """Raise `BadInput`, before they are made, when there would be more bins than this machine can hold.
+
+    A clock in another unit, or a rate that is none, makes months of minutes: what the spikes say of it comes first.
+    """
+    need = 8.0 * bins * len(parts[0].trains_s) * COPIES
+    if need < _memory_bytes():
+        return
+    _shared_time(name, parts, sum(len(train) for part in parts for train in part.trains_s))
+    raise BadInput(
+        f"{name}: {bins:,} bins of {bin_s * 1e3:g} ms and {len(parts[0].trains_s)} units need {need / 1e9:.0f} GB, "
+        f"more than this machine has; take wider bins, or a part of the file ({_spans(parts)})"
+    )
+
+
+def _memory_bytes() -> float:
+    return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _shared_time(name: str, parts: Sequence[Part], inside: int) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """Samples of a tracked hand or cursor that are no place it was at: lost markers, which trackers write as a number.
 
 What they write differs: NaN, zeros, -9999, the largest integer. Three rules find them, all ours. A sample is *far* when
-its distance from the median stands apart from all others by a factor of twenty: movement passes through every distance
-on its way. A stretch is *frozen out* when the position jumps into it, stays at exactly one value and jumps out again;
-where it is shorter than three samples it must also come back to where it was. A value *returns* when it stands in
-several stretches, and is entered and left by jumps as a rule.
+its distance from the median stands apart from all others by a factor of twenty, and it is jumped to or from: movement
+passes through every distance on its way, also where an axis is at rest (to rounding) for most of the time. A stretch is
+*frozen out* when the position jumps into it, stays at exactly one value and jumps out again; where it is shorter than
+three samples it must also come back to where it was. A value *returns* when it stands in several stretches, and is
+entered and left by jumps as a rule.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import numpy as np
 
 FAR_RATIO = 20.0
+AT_ONCE = 0.5
 FAR_SHARE = 0.2  # more than a fifth of all samples is no exception
 FEWEST = 20
 FEWEST_RETURNS = 4
@@ -57,7 +59,23 @@ def far_samples(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values).all(axis=1)
     far = np.zeros(len(values), dtype=bool)
     for column in values[known].T:
-        far[known] |= _far(column)
+        far[known] |= _jumped_to(_far(column), column)
+    return far
+
+
+def _jumped_to(far: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return those stretches of far samples that are entered or left by half of their distance or more at once."""
+    if not far.any():
+        return far
+    edges = np.flatnonzero(np.diff(np.r_[False, far, False]))
+    steps = np.abs(np.diff(column))
+    away = np.abs(column - np.median(column))
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        largest = away[begin:end].max()
+        into = steps[begin - 1] if begin else largest
+        out = steps[end - 1] if end < len(column) else largest
+        if max(into, out) < AT_ONCE * largest:
+            far[begin:end] = False
     return far
 
 

@@ -11,6 +11,7 @@ from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.lost_samples import described, jumps, lost_samples
 from bmi_runtime.sources.mapping import FASTEST_HAND_M_S, LARGEST_MISMATCH, ONE_QUANTITY
 from bmi_runtime.sources.nwb_pairs import RANKS, Pair, chosen, kind_of, length_of, lies_turned, pairs_of, rank_of
+from bmi_runtime.sources.open_loop import axes_called
 
 GAP_STEPS, SHORTEST_GAP_S = 5.0, 0.1
 MOST_SAMPLES = 20_000_000
@@ -93,7 +94,11 @@ def _of_values(times_s, values, kind: str, unit: str, moved: bool) -> list[str]:
             f"{stretch:.3g} s together"
         )
     if known.any():
-        still = [axis for axis, column in zip("xy", values.T, strict=True) if np.ptp(column[known]) == 0]
+        still = [
+            axis
+            for axis, column in zip(axes_called(values.shape[1]), values.T, strict=True)
+            if np.ptp(column[known]) == 0
+        ]
         odd += [f"{axis} never changes" for axis in still]
     measured = length_of(unit)
     if measured is None and moved:

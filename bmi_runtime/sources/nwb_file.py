@@ -19,6 +19,10 @@ COUNTS = ("count", "spike", "binned", "crossing", "feature")
 MOST_BIN_S = 1.0
 TOUCHING_S = 1e-3
 LONGEST_SESSION_S = 3 * 86400.0
+A_STEP_S, LONGEST_OF_SLOW_S = (
+    0.1,
+    6 * 3600.0,
+)  # what is a usual step is one sooner: nothing of a hand is sampled so slowly
 
 
 @contextlib.contextmanager
@@ -170,7 +174,10 @@ def step_of(series) -> float:
 
 def is_step(series) -> bool:
     """Return whether what stands as the rate of a series can only be the time from sample to sample."""
-    return series.rate is not None and 0 < series.rate < 1 and len(series.data) / series.rate > LONGEST_SESSION_S
+    if series.rate is None or not 0 < series.rate < 1:
+        return False
+    lasts_s = len(series.data) / series.rate
+    return lasts_s > (LONGEST_OF_SLOW_S if series.rate <= A_STEP_S else LONGEST_SESSION_S)
 
 
 def span_of(series) -> tuple[float, float]:

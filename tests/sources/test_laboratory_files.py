@@ -230,3 +230,16 @@ def test_a_decoder_that_cannot_be_fitted_leaves_the_others_in_the_table(monkeypa
     assert "singular matrix" in rows[1]["failed"]
     with pytest.raises(BadInput, match="singular matrix"):
         compare_decoders(recording_from_arrays("r", counts, BIN_S, velocity), ["kalman"], 3)
+
+
+def test_an_axis_that_rests_most_of_the_time_loses_no_movement():
+    """Rest to rounding (1e-17), a movement now and then: every sample of movement stood apart, and was left out."""
+    from bmi_runtime.sources.lost_samples import far_samples
+
+    rng, movement = np.random.default_rng(0), 0.25 * np.sin(np.linspace(0, 2 * np.pi, 250))
+    velocity = np.column_stack([np.zeros(5000), rng.standard_normal(5000)])
+    for begin in (0, 1750, 3500):
+        velocity[begin : begin + 250, 0] = movement
+    assert 0 < np.abs(movement[-1]) < 1e-15 and not far_samples(velocity).any()
+    velocity[100:110, 1], velocity[3000, 1], velocity[0, 1], velocity[4990:, 0] = -9999.0, 1e30, 5e5, 1e9
+    assert np.flatnonzero(far_samples(velocity)).tolist() == [0, *range(100, 110), 3000, *range(4990, 5000)]

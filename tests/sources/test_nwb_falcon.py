@@ -47,6 +47,31 @@ def test_the_layout_of_h1_whose_rate_is_a_step_and_whose_offset_is_a_start(tmp_p
     np.testing.assert_allclose(recording.velocity[:700], velocity_m_s(CENTRES)[:700], atol=2e-3)
 
 
+def test_a_short_file_of_h1_has_its_step_too(tmp_path):
+    """Five thousand samples at 0.02 Hz were taken for three days of spikes, and 17 GB."""
+    style = Style().units()
+    more = {"rate": STEP_S, "offset": 2.0, "unit": "arbitrary", "timestamps": None}
+    many = np.column_stack([velocity_m_s(TIMES_S), np.zeros((len(TIMES_S), 5))])
+    style.nwb.add_acquisition(series("OpenLoopKinematicsVelocity", many, **more))
+    file = style.write(tmp_path)
+    text = 'name = "h1"\n[bin]\nwidth_s = 0.02\n[velocity]\nvariable = "OpenLoopKinematicsVelocity"\ncolumns = [{}]\n'
+    file.with_name("made.nwb.toml").write_text((text + 'unit = "file"\n').format("0, 1, 2, 3, 4, 5, 6"))
+    recording = load_recording(file)
+    assert recording.velocity.shape[0] == pytest.approx(STOP_S / STEP_S, abs=3)
+    np.testing.assert_allclose(recording.velocity[:900], velocity_m_s(TIMES_S)[:900], atol=2e-3)
+
+
+def test_more_bins_than_fit_are_refused_before_they_are_made(tmp_path, monkeypatch):
+    from bmi_runtime.sources import binned_file
+
+    style = Style().units()
+    style.nwb.add_acquisition(series("hand_position", path_m(TIMES_S), unit="m"))
+    file = style.write(tmp_path)
+    monkeypatch.setattr(binned_file, "_memory_bytes", lambda: 1e5)
+    with pytest.raises(BadInput, match=r"800 bins of 50 ms and 6 units need 0 GB, more than this machine has"):
+        load_recording(file)
+
+
 def test_series_of_one_column_are_joined_by_a_mapping_each_at_its_own_times(tmp_path):
     style, slow = Style().units(), TIMES_S[::2] + 0.003
     style.nwb.add_acquisition(series("lever", path_m(TIMES_S)[:, 0]))
