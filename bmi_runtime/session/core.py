@@ -191,6 +191,7 @@ class Session:
         assist = self._move(decoded, intended, may_move)
         self.mark(TASK)
 
+        # a bin that is behind decodes what is past: what the subject wanted then is not what it saw
         may_adapt = self.adapting and usable and self.safety.adapts and not (self.hold or behind)
         adapted, likelihood = self._adapt(intended, position, may_adapt)
         self._gather_events()
@@ -261,7 +262,7 @@ class Session:
         """Let the pulses that are due in the next bin be events, unless the output stands still; return whether any."""
         if not self.stimulation or self.hold or not self.safety.moves:
             return False
-        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s)
+        pulses = stimulation_due(self.stimulation, self.bins + 1, self._bin_s)  # of this bin they have been sent
         self.events += pulses
         return bool(pulses)
 

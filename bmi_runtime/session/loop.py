@@ -101,7 +101,7 @@ class Loop:
                 self._take_commands()
                 beat(waits_in)
                 asked_ns = time.monotonic_ns()
-                self.bin.fields.segment[0] = 0
+                self.bin.fields.segment[0] = 0  # sources without a clock of their own do not write it
                 if not self.source.next_bin(self.bin, self.session.cursor, self.session.shown_target()):
                     break
                 self._one_bin(lateness_ns, asked_ns)
@@ -135,7 +135,7 @@ class Loop:
             self._both("event", {**event, "bin": self.session.bins}, self.started_ns)
         gc.collect()
         gc.freeze()
-        gc.disable()
+        gc.disable()  # a collection takes several bins' time, and bins make no cycles that it would have to free
         self.pacer.begin()
 
     def _why_over(self, bins: int) -> str:

@@ -120,6 +120,7 @@ class Safety:
             self.handle(SafetyEvent.TROUBLE)
         if self.state is CALIBRATING and self.seen > self.calibrating:
             self.handle(SafetyEvent.CALIBRATED)
+        # good data alone bring the output back, never time: a source may be silent for hours
         if self.state is not ACTIVE and self.good >= self.config.recover_after_bins and not self.exploded:
             self.handle(SafetyEvent.RECOVERED)
 
@@ -127,7 +128,7 @@ class Safety:
         """Judge what decoding a bin showed."""
         self.exploded = self.exploded + 1 if exploded else 0
         if broken:
-            self.good = 0
+            self.good = 0  # the bin was usable, but nothing good came of it: recovery begins anew
             self.handle(SafetyEvent.FAULT)
         elif self.exploded >= self.config.degraded_after_bins:
             self.good = 0

@@ -32,7 +32,7 @@ from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
 
 END_WITHIN_S = 1.5
 QUICK_DEATH_S = 5.0
-QUICK_DEATHS = 4
+QUICK_DEATHS = 4  # in a row: what dies so soon each time would die for ever
 CRASHED = 70
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KILLED_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -221,6 +221,7 @@ class Supervisor:
         return self._outcome()
 
     def _wait(self) -> None:
+        # woken by reports and signals; the half second is for looking at the heartbeat and at the helpers
         left_s = 0.5 if self._ending_s is None else max(self._ending_s - time.monotonic(), 0.0)
         ready, _, _ = select.select([self.pipe, self._wake_up], [], [], left_s)
         if self._wake_up in ready:
@@ -249,7 +250,7 @@ class Supervisor:
             self.screen.say(f"no bin for {self.watch.still_s:.0f} s: {WHERE[self.watch.place]}; Ctrl-C ends it")
 
     def _take_signals(self) -> None:
-        for number in os.read(self._wake_up, 512):
+        for number in os.read(self._wake_up, 512):  # a death of a child only wakes: `_wait` looks at all of them
             if number not in ENDING:
                 continue
             if self._ending_s is None:
@@ -326,7 +327,7 @@ class Supervisor:
     def _runtime_ended(self) -> None:
         os.close(self.pipe)
         _, waited = os.waitpid(self.pid, 0)
-        status, self.pid = os.waitstatus_to_exitcode(waited), 0
+        status, self.pid = os.waitstatus_to_exitcode(waited), 0  # 0: it must not be signalled, the number may be reused
         runtime = self.runtime
         if runtime.result or self._ending_s is not None or (runtime.failure and "error" in runtime.failure):
             return

@@ -177,6 +177,7 @@ class BinRing:
         slot = index % self.slots
         row = self.values[slot]
         row += values / pieces if self.continuous and pieces > 1 else values
+        # one more, as the division rounds down: all pieces together must cover the bin
         self._covered_ns[slot] = self.bin_ns if pieces == 1 else self._covered_ns[slot] + self.bin_ns // pieces + 1
 
     def _add_late_values(self, values: np.ndarray, index: int) -> None:
@@ -192,7 +193,7 @@ class BinRing:
         """Take kinematics (2 axes,) of one moment of device time; they stay until newer ones come."""
         if self.origin_ns is None:
             return
-        index = (time_ns - 1 - self.origin_ns) // self.bin_ns
+        index = (time_ns - 1 - self.origin_ns) // self.bin_ns  # what is measured at the end of a bin belongs to it
         if self.next <= index < self.next + self.slots:
             self._kinematics[index % self.slots] = values
             self._moved[index % self.slots] = True
