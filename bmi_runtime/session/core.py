@@ -165,8 +165,8 @@ class Session:
     def respond(self, input_bytes) -> StepRecord:
         """Infer the intention, decode, move the cursor, adapt; the bin's record is complete then.
 
-        Three gates stand before the three: `may_decode`, `may_move`, `may_adapt`. Each is asked when it is reached, as
-        what was decoded may freeze the output.
+        Three gates, each asked when it is reached, as what was decoded may freeze the output: `may_decode`, `may_move`,
+        `may_adapt`. A bin that is behind teaches nothing: the subject did not see what its intention is inferred from.
 
         Parameters
         ----------
@@ -191,7 +191,6 @@ class Session:
         assist = self._move(decoded, intended, may_move)
         self.mark(TASK)
 
-        # a bin that is behind decodes what is past: what the subject wanted then is not what it saw
         may_adapt = self.adapting and usable and self.safety.adapts and not (self.hold or behind)
         adapted, likelihood = self._adapt(intended, position, may_adapt)
         self._gather_events()
