@@ -38,7 +38,7 @@ ELSEWHERE = (0.75, 1.3)
 def told(pilot, rows):
     """Return which units can be calibrated in some bins of a pilot, (units,)."""
     counts = pilot.counts[rows]
-    return counts.std(axis=0) > 0 if pilot.likelihood == "gaussian" else counts.sum(axis=0) >= LEAST_SPIKES
+    return np.ptp(counts, axis=0) > 0 if pilot.likelihood == "gaussian" else counts.sum(axis=0) >= LEAST_SPIKES
 
 
 def part(pilot, rows, some=None):

@@ -22,6 +22,7 @@ from bmi_runtime.rehearsal.world import BOUNDS, SUBJECT_PARAMETERS, FittedSubjec
 COARSE_S = 0.02
 NEWTON_STEPS = 3
 TURNS = 2
+CONVEX_BINS, GROWTH_STEPS = 100, 6
 ASSUMED = FittedSubject(  # of reaching with vision: literature's usual ranges, as mean and standard deviation
     np.array([0.95, 0.15, 0.05, 0.15]), np.diag([0.15, 0.03, 0.03, 0.05]) ** 2, SUBJECT_PARAMETERS
 )
@@ -211,9 +212,40 @@ def _noise_from_score(profile: Profile, mean: np.ndarray) -> tuple[float, float]
     below = float((weight * power**2).sum()) * axes
     variance = float((weight * power * fresh).sum()) / below
     sd_of_variance = float(np.sqrt(((weight * power * fresh) ** 2).sum())) / below
+    if pilot.likelihood == "poisson" and variance > 0:
+        some = np.linspace(0, len(good) - 1, min(len(good), CONVEX_BINS)).astype(int)
+        growth = _growth(variance, tuning, expected[good[some]], inverse[some], power[some], (weight * power)[some])
+        variance, sd_of_variance = variance / growth, sd_of_variance / growth
     noise = float(np.sqrt(max(variance, 0.0)))
     sd = sd_of_variance / (2 * noise) if noise > np.sqrt(sd_of_variance) else 0.5 * float(np.sqrt(sd_of_variance))
     return min(noise, 2.0), float(min(sd, 0.5))
+
+
+def _growth(variance, tuning, expected, inverse, power, weight) -> float:
+    """Return by how much noise of the intention shows more in counts than to first order: rates are exponential in it.
+
+    The covariance of counts of units i and j is lambda_i lambda_j (exp(q w_i'w_j) - 1) with q = sigma^2 |v|^2 in place
+    of lambda_i lambda_j q w_i'w_j (log-normal rates; standard). `variance`, sigma^2 to first order, is this many times
+    too large.
+
+    Parameters
+    ----------
+    variance : float
+    tuning : ndarray, (axes, units)
+    expected, inverse, power, weight : ndarray, (bins, units), (bins, axes, axes), (bins,), (bins,)
+        Of some bins: expected counts, inverse information, squared speed, and what each counts for.
+    """
+    alike = tuning.T @ tuning
+    seen = np.einsum("tab,bu,tu->tau", inverse, tuning, expected)
+    plain = np.einsum("tau,uv,tav->t", seen, alike, seen, optimize=True) * power
+    growth = 1.0
+    for _ in range(GROWTH_STEPS):
+        found = [
+            np.einsum("au,uv,av->", a, np.expm1(np.minimum(variance / growth * p * alike, 3.0)), a, optimize=True)
+            for a, p in zip(seen, power, strict=True)
+        ]
+        growth = max(float(weight @ found / (variance / growth * (weight @ plain))), 1.0)
+    return growth
 
 
 def _dispersion(profile: Profile, pilot: Pilot) -> float:
