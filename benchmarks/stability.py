@@ -101,8 +101,9 @@ def cases(seed):
         reference = stability.Reference([reference_day], tuning, stability.block_length_s([reference_day], today))
         found = stability.compare(reference, today)
         cost = stability_cost.expected_cost(found, reference, known, *decoder, config.adapter.learning_rate)
-        row = {"seed": seed, "change": name, "score": found.score, "p": found.p, "error_ratio": cost.error_ratio,
-               "carry_sd": cost.weight_sd, "verdict": stability_cost.verdict(found, cost)}  # fmt: skip
+        row = {"seed": seed, "change": name, "score": found.score, "p": found.p, "kept": found.kept}
+        row |= {"error_ratio": cost.error_ratio, "carry_sd": cost.weight_sd}
+        row["verdict"] = stability_cost.verdict(found, cost)
         sd = max(cost.weight_sd, CARRY_SD)
         for way, intention in WAYS.items():
             model = untrained_model(config) if way == "anew" else carried(subject, known, sd)
@@ -132,13 +133,14 @@ def main() -> int:
     parser.add_argument("--json")
     given = parser.parse_args()
     rows = []
-    heads = f"{'score':>7}{'error':>7}{'sd':>6}{'moved':>7}{'carried':>9}{'untold':>8}{'anew':>6}"
+    heads = f"{'score':>7}{'kept':>6}{'error':>7}{'sd':>6}{'moved':>7}{'carried':>9}{'untold':>8}{'anew':>6}"
     print(f"{'seed':>5} {'change':<12}{heads}  verdict")
     for seed in range(given.first_seed, given.first_seed + given.subjects):
         for row in cases(seed):
             rows.append(row)
             print(
-                f"{seed:>5} {row['change']:<12}{row['score']:>7.2f}{row['error_ratio']:>7.2f}{row['carry_sd']:>6.2f}"
+                f"{seed:>5} {row['change']:<12}{row['score']:>7.2f}{row['kept']:>6.2f}{row['error_ratio']:>7.2f}"
+                f"{row['carry_sd']:>6.2f}"
                 f"{row['weights_moved']:>7.2f}{row['carried']:>9}{row['untold']:>8}{row['anew']:>6}  {row['verdict']}"
                 f"{'' if right(row)['untold'] else '  WRONG'}{'' if right(row)['told'] else '  (wrong where told)'}",
                 flush=True,

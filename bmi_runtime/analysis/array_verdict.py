@@ -31,8 +31,8 @@ def judge(sessions: Sequence[pathlib.Path], seconds: float = 0.0) -> dict[str, A
     Returns
     -------
     dict
-        ``score, verdict, p, null, block_s``; ``expected_error_ratio, carry_sd, adapt_s`` (None without a model);
-        ``new_units, gone_units``; ``units``: one dict for each.
+        ``score, verdict, p, null, block_s, kept_share``; ``expected_error_ratio, carry_sd, adapt_s`` (None without a
+        model); ``new_units, gone_units``; ``units``: one dict for each.
 
     Raises
     ------
@@ -54,6 +54,7 @@ def judge(sessions: Sequence[pathlib.Path], seconds: float = 0.0) -> dict[str, A
         "p": found.p,
         "null": [float(one) for one in found.null],
         "block_s": found.block_s,
+        "kept_share": found.kept,
         "expected_error_ratio": cost.error_ratio if cost else None,
         "carry_sd": cost.weight_sd if cost else None,
         "adapt_s": cost.adapt_s if cost else None,

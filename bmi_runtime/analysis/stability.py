@@ -117,6 +117,8 @@ class Stability:
         Of a score so large under the null (log-normal, Student's t for the number of blocks).
     units : list of UnitChange
     block_s : float
+    kept : float
+        Share of the reference's tuning that today's units still have (:meth:`Reference.kept`).
     """
 
     score: float
@@ -124,6 +126,7 @@ class Stability:
     p: float
     units: list[UnitChange]
     block_s: float
+    kept: float = 1.0
 
     @property
     def changed(self) -> bool:
@@ -161,6 +164,10 @@ class Reference:
         self.block_s, self.mean = block_s, every.mean(axis=0)
         self.projection, self.importance = _projection(every, tuning)
         self.statistics = np.array([self.of(block) for block in blocks])
+        spread = self.mean if (every >= 0).all() else 1.0 / np.maximum(every.var(axis=0), 1e-12)
+        self._told = spread[:, None]
+        alone = [self._alike(one, np.delete(self.statistics, k, 0)) for k, one in enumerate(self.statistics)]
+        self._unchanged = max(float(np.mean(alone)), 0.1)
 
     def of(self, counts: np.ndarray) -> np.ndarray:
         """Return log mean count and slopes on the state that the other units decode, (units, 1 + axes).
@@ -193,6 +200,22 @@ class Reference:
     def score(self, deviations: np.ndarray) -> float:
         """Return the weighted root mean square deviation."""
         return float(np.sqrt(self.importance @ (deviations**2).mean(axis=1)))
+
+    def kept(self, statistics: np.ndarray) -> float:
+        """Return the share of the reference's slopes s that statistics (units, 1 + axes) still have.
+
+        ``sum w s'.s / sqrt(sum w |s'|^2 sum w |s|^2)`` over the units, weighted by what a unit tells (counts: by its
+        rate; features: by one over its variance), over what a block of the reference scores so: a unit in whose place
+        another speaks adds nothing, one whose tuning has turned by an angle a adds cos a. Relative to their own size,
+        as a decoder that has lost units answers with smaller velocities, on which all slopes are steeper. It does not
+        ask, as the score does, how far a change stands out of the scatter, and is the same for quiet and busy arrays.
+        """
+        return self._alike(statistics, self.statistics) / self._unchanged
+
+    def _alike(self, statistics: np.ndarray, reference: np.ndarray) -> float:
+        before, now = reference[:, :, 1:].mean(axis=0), statistics[:, 1:]
+        size = (self._told * before**2).sum() * (self._told * now**2).sum()
+        return float((self._told * now * before).sum() / np.sqrt(max(size, 1e-24)))
 
     def null(self) -> np.ndarray:
         """Return the score of each block held against the others, (blocks,)."""
@@ -235,7 +258,8 @@ def compare(reference: Reference, today: Day) -> Stability:
     starts = range(0, len(today.counts) - per + 1, per)
     if not starts:
         raise BadInput(f"{today.name} holds less than a block of {reference.block_s:.3g} s")
-    deviations = np.array([reference.deviations(reference.of(today.counts[s : s + per])) for s in starts])
+    statistics = np.array([reference.of(today.counts[s : s + per]) for s in starts])
+    deviations = np.array([reference.deviations(one) for one in statistics])
     scores = [reference.score(one) for one in deviations]
     null = reference.null()
     logs = np.log(np.maximum(null, 1e-6))
@@ -244,7 +268,8 @@ def compare(reference: Reference, today: Day) -> Stability:
     # blocks of one day share its state: never trust their mean more than a third beyond that of a single block
     spread = max(spread, 0.5 * float(logs.std(ddof=1)))
     p = float(stats.t.sf((np.log(max(score, 1e-6)) - logs.mean()) / spread, len(null) - 1))
-    return Stability(score, null, p, _units(reference, today, deviations.mean(axis=0)), reference.block_s)
+    return Stability(score, null, p, _units(reference, today, deviations.mean(axis=0)), reference.block_s,
+                     float(np.mean([reference.kept(one) for one in statistics])))  # fmt: skip
 
 
 def _units(reference: Reference, today: Day, deviations: np.ndarray) -> list[UnitChange]:

@@ -31,12 +31,15 @@ def stability(sessions, seconds, all_units, as_json):
 
 def _text(result: dict, all_units: bool) -> str:
     from bmi_runtime.analysis.array_verdict import sentence
+    from bmi_runtime.analysis.stability import CHANGED_P
 
     lines = [
         sentence(result),
         f"score {result['score']:.2f}; reference blocks of {result['block_s']:.3g} s score "
         f"{min(result['null']):.2f} to {max(result['null']):.2f} against one another (p = {result['p']:.2g})",
     ]
+    if result["p"] < CHANGED_P:
+        lines.append(f"{100 * max(result['kept_share'], 0.0):.0f} % of the reference's tuning is left")
     if result["expected_error_ratio"] is not None:
         ratio = f"{result['expected_error_ratio']:.2g}"
         lines.append(f"the reference's weights are expected to decode with {ratio} times their error of those days")

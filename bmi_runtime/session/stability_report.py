@@ -9,7 +9,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.session.live_parameters import is_word
 
 VERDICTS = ("go-on", "widen", "recalibrate", "unknown")
-NUMBERS = ("score", "p", "expected_error_ratio", "carry_sd", "seconds", "changed_units", "units")
+NUMBERS = ("score", "p", "kept_share", "expected_error_ratio", "carry_sd", "seconds", "changed_units", "units")
 TEXTS = ("reference", "text")
 CHARACTERS = 300
 

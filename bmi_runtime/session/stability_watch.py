@@ -76,7 +76,7 @@ def told_of(reference: pathlib.Path, today: pathlib.Path, seconds: float) -> dic
         time.sleep(LOOK_S)
     result = judge([reference, today], seconds)
     changed = [unit["unit"] for unit in result["units"] if unit["verdict"] != "as before"]
-    told = {key: result[key] for key in ("score", "p", "verdict", "expected_error_ratio", "carry_sd")}
+    told = {key: result[key] for key in ("score", "p", "verdict", "kept_share", "expected_error_ratio", "carry_sd")}
     return told | {
         "reference": reference.name,
         "seconds": seconds,

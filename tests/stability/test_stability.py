@@ -108,6 +108,30 @@ def test_verdicts_go_with_the_expected_cost():
     assert verdicts[0][1] <= verdicts[1][1] <= verdicts[2][1] and verdicts[1][2] < verdicts[2][2]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_the_share_of_tuning_that_is_kept_is_that_of_units_that_are_the_same(share):
+    array = Array(6)
+    reference = _reference(array)
+    others = np.random.default_rng(9).permutation(UNITS)[: round(share * UNITS)]
+    angle = np.random.default_rng(10).uniform(0.0, 2.0 * np.pi, len(others))
+    size = np.linalg.norm(array.weights[1:, others], axis=0)
+    before = array.weights[1:].copy()
+    array.weights[1:, others] = size * np.array([np.cos(angle), np.sin(angle)])
+    told = np.exp(array.weights[0])
+    kept = (told * array.weights[1:] * before).sum() / (told * before**2).sum()  # sizes are the same
+    found = np.mean([stability.compare(reference, array.session(30)[0]).kept for _ in range(4)])
+    assert found == pytest.approx(kept, abs=0.15)
+
+
+def test_a_unit_that_would_fire_more_than_any_can_does_not_stop_the_answer():
+    array = Array(7)
+    reference = _reference(array)
+    found = stability.compare(reference, array.session(30)[0])
+    model = array.model()
+    model.weights[1, 0] = 3.0  # at 6 dm/s, which is drawn now and then, e^18
+    assert stability_cost.expected_cost(found, reference, model, 0.15, 0.5, 1e-6).adapt_s > 0
+
+
 def test_too_little_reference_is_refused():
     array = Array(5)
     day, _ = array.session(10)
