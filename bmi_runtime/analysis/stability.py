@@ -191,11 +191,11 @@ class Reference:
     def deviations(self, statistics: np.ndarray, leave_out: int | None = None) -> np.ndarray:
         """Return how far statistics lie from the reference's, over their scatter, (units, 1 + axes)."""
         kept = np.delete(self.statistics, leave_out, axis=0) if leave_out is not None else self.statistics
-        scatter = kept.std(axis=0, ddof=1)
-        typical = np.median(scatter, axis=0)
-        # a scatter of a few blocks is itself uncertain: a unit's is drawn halfway to that of the others
-        scatter = np.sqrt(0.5 * (scatter**2 + typical**2)) + 1e-12
-        return (statistics - kept.mean(axis=0)) / (scatter * np.sqrt(1.0 + 1.0 / len(kept)))
+        return (statistics - kept.mean(axis=0)) / (_scatter(kept) * np.sqrt(1.0 + 1.0 / len(kept)))
+
+    def scatter(self) -> np.ndarray:
+        """Return by how much each statistic moves by itself from block to block, (units, 1 + axes)."""
+        return _scatter(self.statistics)
 
     def score(self, deviations: np.ndarray) -> float:
         """Return the weighted root mean square deviation."""
@@ -220,6 +220,12 @@ class Reference:
     def null(self) -> np.ndarray:
         """Return the score of each block held against the others, (blocks,)."""
         return np.array([self.score(self.deviations(one, k)) for k, one in enumerate(self.statistics)])
+
+
+def _scatter(statistics: np.ndarray) -> np.ndarray:
+    scatter = statistics.std(axis=0, ddof=1)
+    # a scatter of a few blocks is itself uncertain: a unit's is drawn halfway to that of the others
+    return np.asarray(np.sqrt(0.5 * (scatter**2 + np.median(scatter, axis=0) ** 2)) + 1e-12)
 
 
 def _projection(every: np.ndarray, tuning: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

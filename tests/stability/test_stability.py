@@ -161,8 +161,20 @@ def test_command_on_sessions(sessions):
     assert same["verdict"] == "go-on" and same["expected_error_ratio"] == 1.0
     changed = _answer(one, other)
     assert changed["verdict"] == "recalibrate" and changed["p"] < 1e-3 and changed["expected_error_ratio"] > 1.3
+    assert set(same["moved_units"]) == set()
     with pytest.raises(BadInput, match="at least one reference"):
         CliRunner().invoke(command, [one], catch_exceptions=False)
+
+
+def test_the_model_with_units_in_their_places_is_written(sessions, tmp_path):
+    from bmi_runtime.recording.model_file import load_model
+
+    one, other = sessions
+    answer = _answer(one, other, "--write-model", str(tmp_path / "moved.npz"))
+    before, found = load_model(one), load_model(answer["model"])
+    like = [answer["moved_units"].get(name, name) for name in before.names]
+    rows = [before.names.index(name) for name in like]
+    assert found.names == before.names and (found.weights == before.weights[:, rows]).all()
 
 
 def test_bins_that_do_not_fit_a_window_are_shared_out_so_that_rates_stay():
