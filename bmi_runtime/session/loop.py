@@ -119,6 +119,11 @@ class Loop:
         """End the run after the current bin (or before the first one)."""
         self.running, self._stop_wanted = False, True
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run was asked to end."""
+        return self._stop_wanted
+
     def _stop_for_operator(self) -> None:
         self.stop()
         self.stopped_by_operator = True

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+OF_PARTS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that end a process by default, and that libraries send to themselves."""
+TIMERS: dict[int, int] = {
+    signal.SIGALRM: signal.ITIMER_REAL,
+    signal.SIGVTALRM: signal.ITIMER_VIRTUAL,
+    signal.SIGPROF: signal.ITIMER_PROF,
+}
 _running: list[Any] = []
 """The loop of this process, while it runs."""
 is_copy = False
@@ -25,11 +33,27 @@ def watched(loop: Any) -> Iterator[None]:
     """Watch for copies and threads while a loop (a `session.loop.Loop`) runs."""
     before = set(threading.enumerate())
     _running.append(loop)
+    kept = _outlive_signals(loop)
     try:
         yield
     finally:
+        for number, handler in kept.items():
+            if number in TIMERS:
+                signal.setitimer(TIMERS[number], 0.0)  # one that a part left running would end the process now
+            signal.signal(number, handler)
         _running.remove(loop)
         left_threads.extend(one for one in threading.enumerate() if one not in before and not one.daemon)
+
+
+def _outlive_signals(loop: Any) -> dict[int, Any]:
+    """Note, in place of dying of it, a timer or signal of a part that nobody answers; return what was set before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def note(number: int, _frame: Any) -> None:
+        loop.session.events.append({"name": "signal-ignored", "signal": signal.Signals(number).name})
+
+    return {number: signal.signal(number, note) for number in OF_PARTS if signal.getsignal(number) is signal.SIG_DFL}
 
 
 def leave_if_copied() -> None:

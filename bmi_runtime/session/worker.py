@@ -54,6 +54,9 @@ def _end_on_signal(loop: Loop) -> None:
     """
 
     def out_of_patience(*_) -> None:
+        if not loop.stopping:  # the timer is somebody else's
+            loop.session.events.append({"name": "signal-ignored", "signal": "SIGALRM"})
+            return
         if loop.interruptible:
             raise _Ended
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)

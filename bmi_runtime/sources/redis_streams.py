@@ -199,7 +199,9 @@ class RedisFeed:
         if self.unit.factor != 1.0:
             stamp = round(stamp * self.unit.factor)
         if not 0 <= stamp < MAX_TIME_NS:
-            raise ImpossibleTime(f"a time of {stamp} ns is impossible")
+            turned = int.from_bytes(raw, "big") if len(raw) == 8 else -1
+            hint = f" (with the high byte first it would be {turned * 1e-9:.6g} s)" if 0 <= turned < MAX_TIME_NS else ""
+            raise ImpossibleTime(f"a time of {stamp} ns is impossible{hint}")
         return stamp
 
     @property

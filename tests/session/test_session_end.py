@@ -81,7 +81,7 @@ def test_the_recording_says_why_it_ends(watched, tmp_path):
 @pytest.mark.parametrize("interruptible", [True, False])
 def test_patience_ends_only_with_parts_of_others_never_with_the_recording_of_the_end(interruptible, monkeypatch):
     monkeypatch.setattr(worker, "PATIENCE_S", 0.02)
-    loop = types.SimpleNamespace(stop=lambda: None, interruptible=interruptible)
+    loop = types.SimpleNamespace(stop=lambda: None, interruptible=interruptible, stopping=True)
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     worker._end_on_signal(loop)
     try:
@@ -98,3 +98,32 @@ def test_patience_ends_only_with_parts_of_others_never_with_the_recording_of_the
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def test_the_timer_of_a_part_does_not_end_a_session_under_a_supervisor():
+    loop = types.SimpleNamespace(stopping=False, session=types.SimpleNamespace(events=[]))
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    worker._end_on_signal(loop)
+    try:
+        signal.raise_signal(signal.SIGALRM)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert loop.session.events == [{"name": "signal-ignored", "signal": "SIGALRM"}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGPROF])
+def test_a_signal_that_a_part_sends_itself_is_an_event_and_no_death(number, tmp_path):
+    path, kept = tmp_path / "a.mcap", signal.signal(number, signal.SIG_DFL)
+    config = configuration.load(None, ["session.units=8", f"recording.path='{path}'", "telemetry.enabled=false"])
+    loop = assemble(config, "max")
+    loop.on_bin = lambda loop: signal.raise_signal(number) if loop.session.bins == 20 else None
+    try:
+        launch.run(loop, 40)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, kept)
+    events = [message for _, message in Recording(path).messages("event")]
+    assert [(event["signal"], event["bin"]) for event in events if event["name"] == "signal-ignored"] == [
+        (signal.Signals(number).name, 20)
+    ]
