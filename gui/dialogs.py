@@ -88,8 +88,8 @@ class Palette(QtWidgets.QDialog):
             item.setDisabled(not self.enabled(action.name))
             yield rank, item
         for name, title in self.panels.items():
-            rank = _rank(words, title, f"panel: panels {name}")
-            if rank is not None:
+            ranks = [_rank(words, shown, f"panel: panels {name}") for shown in (title, f"panel {title}")]
+            if (rank := min((one for one in ranks if one is not None), default=None)) is not None:
                 item = QtWidgets.QTreeWidgetItem([f"Panel: {title}", "", "Panels"])
                 item.setData(0, QtCore.Qt.ItemDataRole.UserRole, ("show_panel", name))
                 yield rank, item

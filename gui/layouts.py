@@ -34,8 +34,8 @@ ARRANGEMENTS = {
 
 COLUMN_WIDTH, BARS_HEIGHT = 300, 150
 """What a column needs to be legible, and what menu, session bar and status bar take of a window, pixels."""
-ROOM_FOR_CELLS = (360, 640, 860)
-"""What two cells, three and four need below each other, pixels; of three or more also lists must show some rows."""
+ROOM_FOR_CELLS = (460, 640, 860)
+"""What two cells, three and four need below each other, pixels: curves between their captions, lists of some rows."""
 
 
 def arrange(window, docks: dict, name: str) -> None:

@@ -90,6 +90,7 @@ class Row(QtCore.QObject):
         self.now, self.last = QtWidgets.QLabel(), QtWidgets.QLabel()
         self.last.setWordWrap(True)
         self.bounds = QtWidgets.QLabel(self._bounds())
+        self.bounds.setWordWrap(True)  # of a choice it is a sentence, which must not push the buttons away
         self.editor = self._editor()
         self.editor.setObjectName(key)
         self.editor.setToolTip(f"{facts['about']} ({key})")

@@ -16,6 +16,7 @@ KINDS = {  # group of the log: sign, name of its filter, role of its sign
     "unit": ("·", "units", "muted"),
 }
 ONLY = "! only"
+NARROW = 400  # pixels
 SEVERITY_SIGNS = {"alarm": ("✕", "bad"), "warning": ("!", "warn"), "information": ("", "muted")}
 
 
@@ -137,8 +138,12 @@ class EventsPanel(Panel):
         self._name_filters()
 
     def resizeEvent(self, event):
-        """Leave the filters' words out where they would stand on each other, and put the search field below them."""
+        """Leave the filters' words out where they would stand on each other, and put the search field below them.
+
+        The bins of events leave their room to the sentences then; the hint of a row names its bin.
+        """
         super().resizeEvent(event)
+        self.view.setColumnHidden(self.model.HEADERS.index("bin"), self.width() < NARROW)
         self._name_filters()
         signs = sum(button.minimumWidth() + 4 for button in self.kinds.values())
         needed = signs + self.serious.fontMetrics().horizontalAdvance(ONLY) + 18 + self.search.minimumWidth() + 16

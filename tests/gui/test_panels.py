@@ -259,7 +259,8 @@ def move(qtbot, viewport, point, buttons):
 
 def test_no_button_of_the_live_parameters_is_cut_off_on_a_small_screen(qtbot, context):
     names = ["a", "a-choice-with-a-very-long-name-of-somebody-elses-decoder"]
-    context.store.live_parameters["decoder.kind"] = {**synthetic.row("choice", "a"), "choices": names}
+    why = "only filters for counts are offered, as the units of this session are spikes and not features at all"
+    context.store.live_parameters["decoder.kind"] = {**synthetic.row("choice", "a"), "choices": names, "why": why}
     panel = make(qtbot, context, "controls")
     panel.resize(380, 300)
 
@@ -268,3 +269,10 @@ def test_no_button_of_the_live_parameters_is_cut_off_on_a_small_screen(qtbot, co
         return max(button.mapTo(panel, button.rect().topRight()).x() for button in buttons)
 
     qtbot.waitUntil(lambda: rightmost() < panel.width(), timeout=3000)
+
+
+def test_a_narrow_event_log_gives_its_room_to_the_sentence(qtbot, context):
+    panel = make(qtbot, context, "events")
+    assert not panel.view.isColumnHidden(4)
+    panel.resize(300, 320)
+    qtbot.waitUntil(lambda: panel.view.isColumnHidden(4) and panel.view.columnWidth(3) > 120, timeout=3000)

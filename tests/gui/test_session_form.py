@@ -252,6 +252,16 @@ def test_enter_in_the_table_of_blocks_edits_and_does_not_start_the_session(form,
     assert table.state() == QtWidgets.QAbstractItemView.State.EditingState and not started
 
 
+@pytest.mark.parametrize("typed", ["panel rec", "recordings", "panel: rec"])
+def test_the_palette_finds_a_panel_by_what_it_shows(qtbot, typed):
+    done = []
+    palette = Palette(None, lambda *what: done.append(what), lambda name: True, {"recordings": "Recordings"})
+    KEPT.append(palette)
+    qtbot.keyClicks(palette.line, typed)
+    qtbot.keyClick(palette.line, QtCore.Qt.Key.Key_Return)
+    assert done == [("show_panel", "recordings")]
+
+
 def test_the_palette_puts_names_before_explanations(qtbot):
     done = []
     palette = Palette(None, lambda *what: done.append(what), lambda name: True, {"recordings": "Recordings"})
