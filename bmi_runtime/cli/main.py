@@ -3,7 +3,6 @@
 ``bmi --help`` is answered from the table alone: to import click takes eight times as long as to start Python.
 """
 
-import atexit
 import errno
 import os
 import sys
@@ -51,7 +50,7 @@ def _columns() -> int:
         return 80
 
 
-LONGEST_JOIN_S = 1.0
+LONGEST_END_S = 2.0
 UNUSABLE = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 """What makes a name that was given one that cannot be used (exit code 2), where nothing more exact was said of it."""
 
@@ -92,16 +91,21 @@ def main():
 
 
 def _leave_threads(code) -> None:
-    """End with a sentence where a part's thread still runs and would be waited for without an end."""
+    """Where parts left threads or processes behind, wait so long for them at the end, and then end all the same."""
     processes = sys.modules.get("bmi_runtime.session.processes")
-    for thread in processes.left_threads if processes else ():
-        thread.join(LONGEST_JOIN_S)
-    running = [thread.name for thread in processes.left_threads if thread.is_alive()] if processes else []
-    if running:
-        print(f"bmi: a thread that a part started still runs ({', '.join(running)}): left behind", file=sys.stderr)
-        sys.stdout.flush()
-        atexit._run_exitfuncs()
+    if processes is None or not (processes.left_threads or processes.copies):
+        return
+    import threading
+    import time
+
+    def end() -> None:
+        time.sleep(LONGEST_END_S)
+        running = ", ".join(thread.name for thread in processes.left_threads if thread.is_alive()) or "a process"
+        print(f"bmi: what a part started still runs ({running}): left behind", file=sys.stderr, flush=True)
         os._exit(code if isinstance(code, int) else 0)
+
+    sys.stdout.flush()
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _main():

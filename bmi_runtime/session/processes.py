@@ -24,6 +24,7 @@ TIMERS: dict[int, int] = {
 _running: list[Any] = []
 """The loop of this process, while it runs."""
 is_copy = False
+copies = 0  # that parts made of this process
 left_threads: list[threading.Thread] = []
 """Threads that a session left behind, and at whose end the interpreter would wait."""
 
@@ -71,6 +72,8 @@ def _after_fork_in_child() -> None:
 
 
 def _after_fork_in_parent() -> None:
+    global copies
+    copies += bool(_running)
     for loop in _running:
         loop.session.events.append({"name": "process-forked"})
 

@@ -1,6 +1,9 @@
 """Parts of other packages that answer, raise, write or tell what nobody expects: the session goes on, and replays."""
 
+import json
 import os
+import pathlib
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.replay import Replay
 from bmi_runtime.session.resume import configuration_of, resume
 from bmi_runtime.sources.hosting import SourceFailed
+from tests.sources.test_closing_the_loop import BMI
 
 pytestmark = pytest.mark.usefixtures("their_lab")
 SHORT = ["session.units=12", "recording.snapshot_s=0.5", "telemetry.enabled=false", "adapter.learning_rate=1e-5"]
@@ -82,6 +86,29 @@ def test_a_thread_that_a_decoder_leaves_behind_is_known(tmp_path):
     for thread in left:
         thread.join()
         processes.left_threads.remove(thread)
+
+
+def test_the_command_ends_beside_a_thread_that_does_not(tmp_path):
+    """The interpreter would wait for it without an end; the answer is given before."""
+    where = pathlib.Path(__file__).parents[1] / "stranger"
+    settings = [*SHORT, "decoder.kind=odd", "decoder.options={way='thread'}"]
+    command = [
+        *BMI,
+        "run",
+        "--headless",
+        "--speed",
+        "max",
+        "--duration",
+        "1",
+        "--json",
+        "--record",
+        tmp_path / "a.mcap",
+    ]
+    command += [part for setting in settings for part in ("--set", setting)]
+    environment = os.environ | {"PYTHONPATH": str(where)}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["bins"] == 200, done.stderr
+    assert "bmi: what a part started still runs (theirs): left behind" in done.stderr
 
 
 def test_what_a_decoder_writes_into_its_counts_reaches_nobody_else(tmp_path):
