@@ -141,8 +141,8 @@ def test_a_decoder_that_cannot_be_recorded_is_refused_before_the_session(tmp_pat
         ("text-event", "its event is 'event'"),
         ("object-event", "its event cannot be recorded"),
         ("trial-text", "not an integer"),
-        ("trial-negative", "out of range"),
-        ("state", "ubyte"),
+        ("trial-negative", "out of range|requires 0 <= number"),  # as Python 3.13 says it
+        ("state", "ubyte|requires 0 <= number <= 255"),
         ("far", "its target is (1e+300"),
         ("three", "its target is (0.1, 0.1, 0.1"),
         ("moved", "its target is (0.1, nan"),
@@ -153,7 +153,7 @@ def test_a_decoder_that_cannot_be_recorded_is_refused_before_the_session(tmp_pat
 def test_a_task_that_fails_in_any_way_is_followed_by_the_plainest(tmp_path, way, said):
     session, events = run(tmp_path / "a.mcap", "task.kind=odd", f"task.options={{way='{way}'}}")
     (error,) = failures(events, "task")
-    assert said in error
+    assert any(words in error for words in said.split("|"))
     assert session.goal.task_kind == "centre-out" and session.safety.state is SafetyState.ACTIVE
 
 
