@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import pathlib
-import shlex
 from typing import Any
 
 from bmi_runtime import config as configuration
@@ -123,8 +122,27 @@ def _spelled(grids, tried) -> list[Settings]:
             for values in itertools.product(*(values for _, values in spaces))
         ]
     for text in tried:
-        found.append(dict(_pair(part) for part in shlex.split(text)))
+        found.append(dict(_pair(part) for part in _parts(text)))
     return found
+
+
+def _parts(text: str) -> list[str]:
+    """Split at blanks, but not within quotes or brackets; what the value is written in stays as ``--set`` takes it."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text.strip():
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+            if letter.isspace() and depth <= 0:
+                parts.append("")
+                continue
+        parts[-1] += letter
+    if quote:
+        raise BadInput(f"--try has a quote that does not end: {text}")
+    return [part[1:-1] if part[0] == part[-1] == '"' else part for part in parts if part]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.rehearsal.sessions import UNRELATED
 
 PANELS = (
     ("hits_per_min", "hits per minute"),
@@ -44,6 +46,7 @@ def page(result: dict[str, Any], path: str) -> None:
     for axis, (key, title) in zip(axes, PANELS, strict=True):
         _measure(axis, entries, key, result["recommended"]["number"])
         axis.set_xlabel(title)
+    _without_the_units(axes[0], entries)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
     _agreement(lower, result["world"])
@@ -72,18 +75,22 @@ def _measure(axis, entries, key: str, chosen: int) -> None:
     axis.grid(axis="x", alpha=0.3)
 
 
+def _without_the_units(axis, entries) -> None:
+    """Mark the hits with counts that know nothing of the target."""
+    reached = [(entry[UNRELATED], row) for row, entry in enumerate(entries) if entry.get(UNRELATED) is not None]
+    if reached:
+        axis.plot(*zip(*reached, strict=True), "x", color="tab:red", markersize=5)
+        axis.set_title("x: with counts that know nothing\nof the target", fontsize=8, color="tab:red")
+
+
 def _agreement(part, world: dict[str, Any]) -> None:
     found = world.get("agreement") or {}
-    left, right = part.subplots(1, 2)
     decoders = found.get("decoders") or {}
-    for shift, which, colour in ((-0.2, "real", "0.35"), (0.2, "simulated", "tab:blue")):
-        heights = [decoders[name][which] for name in decoders]
-        left.bar(np.arange(len(decoders)) + shift, heights, 0.38, color=colour, label=which)
-    left.set_xticks(range(len(decoders)), list(decoders))
-    left.set_ylabel("velocity R²")
-    left.set_title("decoders on the pilot's counts and on the world's", fontsize=9)
     if decoders:
-        left.legend(fontsize=8)
+        left, right = part.subplots(1, 2)
+        _scores(left, decoders)
+    else:
+        right = part.subplots()
     right.axis("off")
     subject = [
         f"{name}: {one['value']:.3g} ± {one['sd']:.2g}{' (assumed)' if one['assumed'] else ''}"
@@ -94,5 +101,17 @@ def _agreement(part, world: dict[str, Any]) -> None:
         for name, one in found.items()
         if isinstance(one, dict) and one.get("correlation") is not None
     ]
-    notes = [f"note: {text}" for text in world["notes"]]
-    right.text(0.0, 1.0, "\n".join([*subject, "", *agreed, "", *notes]), va="top", fontsize=8, wrap=True)
+    width = 80 if decoders else 150
+    notes = [textwrap.fill(f"note: {text}", width, subsequent_indent="   ") for text in world["notes"]]
+    right.text(0.0, 1.0, "\n".join([*subject, "", *agreed, "", *notes]), va="top", fontsize=8)
+
+
+def _scores(axis, decoders: dict[str, Any]) -> None:
+    """Draw the scores of decoders on real and on simulated counts."""
+    for shift, which, colour in ((-0.2, "real", "0.35"), (0.2, "simulated", "tab:blue")):
+        heights = [decoders[name][which] for name in decoders]
+        axis.bar(np.arange(len(decoders)) + shift, heights, 0.38, color=colour, label=which)
+    axis.set_xticks(range(len(decoders)), list(decoders))
+    axis.set_ylabel("velocity R²")
+    axis.set_title("decoders on the pilot's counts and on the world's", fontsize=9)
+    axis.legend(fontsize=8)

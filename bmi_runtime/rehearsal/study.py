@@ -146,12 +146,17 @@ def expectation(values: np.ndarray, name: str = "", grain: float = 0.0) -> dict[
     if known.size > 1:
         half = float(stdtrit(known.size - 1, 0.5 + LEVEL / 2) * known.std(ddof=1) * math.sqrt(1.0 + 1.0 / known.size))
         half = math.hypot(half, grain)
-        interval = [mean - half, mean + half]
-        if name in ("success_rate", "path_efficiency"):
-            interval = [max(interval[0], 0.0), min(interval[1], 1.0)]
-        elif name:
-            interval[0] = max(interval[0], 0.0)
-    return {"mean": mean, "interval": interval, "mean_interval": _mean_interval(known), "per_seed": values.tolist()}
+        interval = _possible([mean - half, mean + half], name)
+    of_mean = _possible(_mean_interval(known), name)
+    return {"mean": mean, "interval": interval, "mean_interval": of_mean, "per_seed": values.tolist()}
+
+
+def _possible(interval: list[float] | None, name: str) -> list[float] | None:
+    """Return what of an interval a measure can be: not below zero, a share not above one."""
+    if interval is None or not name:
+        return interval
+    most = 1.0 if name in ("success_rate", "path_efficiency") else math.inf
+    return [min(max(end, 0.0), most) for end in interval]
 
 
 def _mean_interval(values: np.ndarray) -> list[float] | None:

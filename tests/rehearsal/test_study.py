@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.cli.rehearse_candidates import candidates
+from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal import study
 from bmi_runtime.rehearsal.sessions import MEASURES, _Overheard, _Unrelated, session_in
 from simulators.world import World
@@ -34,6 +36,25 @@ def test_hits_that_the_teacher_reaches_without_the_units_do_not_count():
     without = {task: {k: v for k, v in row.items() if not k.startswith("unrel")} for task, row in found.items()}
     result = study.answer(rehearsal(settings, 3), without)
     assert result["recommended"]["number"] == 1 and result["settings"][0]["unrelated_hits_per_min"] is None
+
+
+def test_candidates_are_written_as_settings_are():
+    tried = [
+        "encoding.regressors=['velocity', 'history'] adapter.learning_rate=1e-5",
+        "block=[{kind='observe', length_s=30}, {kind='adapt'}]",
+        "\"block=[{kind='adapt'}]\"",
+        "encoding.initial='monday morning.npz'  task.assist=0.2",
+    ]
+    found = candidates([], tried, configuration.load(None).model_dump())
+    assert found == [
+        {},
+        {"encoding.regressors": "['velocity', 'history']", "adapter.learning_rate": "1e-5"},
+        {"block": "[{kind='observe', length_s=30}, {kind='adapt'}]"},
+        {"block": "[{kind='adapt'}]"},
+        {"encoding.initial": "'monday morning.npz'", "task.assist": "0.2"},
+    ]
+    with pytest.raises(BadInput, match="quote"):
+        candidates([], ["decoder.fitted_file='monday"], {})
 
 
 def test_counts_in_the_reverse_order_know_nothing_of_the_target():
