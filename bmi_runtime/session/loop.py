@@ -159,7 +159,7 @@ class Loop:
         self.interruptible = False
         gc.enable()
         gc.unfreeze()
-        now, last = time.monotonic_ns(), self.session.bins - 1
+        now, last = time.monotonic_ns(), max(self.session.bins - 1, 0)
         for event in self._alarms.suppressed():
             self._both("event", {**event, "bin": last}, now)
         if why:
