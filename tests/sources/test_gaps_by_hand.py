@@ -1,5 +1,6 @@
 """Gaps in kinematics, bin by bin: what is bridged, what velocity is known, how often a position is really sampled."""
 
+import itertools
 import math
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_short_gaps_are_bridged_by_a_line_within_a_trial_and_no_other(seed):
     trial, wanted = np.cumsum(starts), position.copy()
     for axis in range(position.shape[1]):
         known = [k for k in range(len(position)) if math.isfinite(position[k, axis])]
-        for left, right in zip(known, known[1:], strict=False):
+        for left, right in itertools.pairwise(known):
             if right - left > 1 and near(right - left, bin_s) and trial[left] == trial[right]:
                 for k in range(left + 1, right):
                     share = (k - left) / (right - left)
