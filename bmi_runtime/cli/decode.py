@@ -33,10 +33,12 @@ PER_AXIS = ("r2_velocity", "r2_position", "r2_velocity_taught", "r2_validation",
 )
 @click.option("--teach-delay", "teach_delay_s", type=float, metavar="S",
               help="Go on teaching through the test part, each bin S seconds after it was decoded.")  # fmt: skip
+@click.option("--search-rate", is_flag=True,
+              help="With --teach-delay: find the rate while it is taught, from the calculated one on.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the networks' training.")
 @click.option("--mapping", type=click.Path(), help="A TOML file that says what is what in the file.")
 @answer_options
-def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping, as_json):
+def decode(data, data_test, train_fraction, direct, teach_delay_s, search_rate, seed, mapping, as_json):
     """Decode the hand from recorded spike counts.
 
     DATA is a .npz (counts, bin_s, velocity and/or position, optionally trial_start), a .mat file of a known layout or
@@ -49,12 +51,15 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
     import numpy as np
 
     from bmi_runtime.decoding.offline_session import scores
+    from bmi_runtime.errors import BadInput
     from bmi_runtime.sources.datafile import load_recording
     from bmi_runtime.sources.oddities import of_bins
     from bmi_runtime.sources.open_loop import check_decodable
 
     recording = load_recording(data, data_test, mapping)
     teach_delay = _delay_bins(teach_delay_s, recording.bin_s)
+    if search_rate and not teach_delay:
+        raise BadInput("--search-rate finds the rate of a read-out that is taught: give --teach-delay S as well")
     bins_train = recording.split(train_fraction)
     odd = of_bins(recording)
     for sentence in odd:
@@ -66,7 +71,7 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, seed, mapping
         f"{recording.described}; learning from {bins_train} bins, decoding {recording.n_bins - bins_train}",
         as_json,
     )
-    decoder, states, timing = _stream(recording, bins_train, direct, seed, teach_delay, as_json)
+    decoder, states, timing = _stream(recording, bins_train, direct, seed, (teach_delay, search_rate), as_json)
     answers = {"best": scores(recording, states, bins_train)}
     for name, said in decoder.answers.items():
         if name == "taught" and not teach_delay:
@@ -150,7 +155,7 @@ def _taught(decoder, answers, recording, bins_train, delay):
     import numpy as np
 
     bins = recording.n_bins - bins_train
-    plan, rate = decoder.plan, decoder.readout.rate
+    plan, rate = decoder.plan, decoder.calculated_rate
     spread = decoder.recurrent.spread[decoder.recurrent.moving]
     report = {
         "r2_velocity_taught": answers["taught"]["r2_velocity"],
@@ -158,6 +163,8 @@ def _taught(decoder, answers, recording, bins_train, delay):
         "teach_delay_s": delay * recording.bin_s,
         "residual_sd": np.sqrt(plan.pilot.noise) * spread,
     }
+    if decoder.search:
+        report["learning_rate_found"] = decoder.readout.rate
     if rate > 0.0:
         from bmi_runtime.calibration.readout import steady
 
@@ -172,7 +179,7 @@ def _taught(decoder, answers, recording, bins_train, delay):
     return report
 
 
-def _stream(recording, bins_train, direct, seed, teach_delay, as_json):
+def _stream(recording, bins_train, direct, seed, taught, as_json):
     """Return the decoder, the decoded states, and how long it took."""
     import time
 
@@ -180,8 +187,10 @@ def _stream(recording, bins_train, direct, seed, teach_delay, as_json):
     from bmi_runtime.decoding.history import HistoryDecoder
     from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
 
+    teach_delay, search_rate = taught
     history = HistoryDecoder(recording.n_units, recording.bin_s, recording.position is not None, recording.n_axes)
-    decoder = CombinedDecoder(history, recording.bin_s, seed=seed, tell=lambda text: say(text, as_json))
+    decoder = CombinedDecoder(history, recording.bin_s, seed=seed, tell=lambda text: say(text, as_json),
+                              searches_rate=search_rate)  # fmt: skip
     config = open_loop_config(recording)
     session = OpenLoopSession(config, decoder, recording.trial_start, recording.restart, bins_train, teach_delay)
     decoder.warm_up()

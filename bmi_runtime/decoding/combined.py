@@ -11,15 +11,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bmi_runtime.calibration.readout import steady
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, ReadoutPlan
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
+from bmi_runtime.decoding.readout_search import ReadoutSearch
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.shares import best_share, mixed
 
+SLOWEST = 1e-8  # a search begins with it where the calculation says not to learn at all
 RUN_IN_S = 10.0  # of training bins that fill the states before the first test bin
 
 
@@ -37,6 +40,8 @@ class CombinedDecoder:
     short_recipe : Recipe, optional
     tell : callable
         Told what takes long.
+    searches_rate : bool
+        Whether the read-out's rate is found while it is taught, from the calculated one on.
 
     Attributes
     ----------
@@ -54,6 +59,7 @@ class CombinedDecoder:
     """
 
     plan: ReadoutPlan
+    search: ReadoutSearch | None
 
     def __init__(
         self,
@@ -64,14 +70,16 @@ class CombinedDecoder:
         advance: Callable[[float], None] = lambda amount: None,
         short_recipe: Recipe | None = None,
         tell: Callable[[str], None] = lambda text: None,
+        searches_rate: bool = False,
     ):
+        self.searches_rate, self.search, self.calculated_rate = searches_rate, None, 0.0
         self.history, self.bin_s, self.recipe, self.seed, self.advance = history, bin_s, recipe, seed, advance
         self.short_recipe, self.tell = short_recipe, tell
         self.joined: JoinedDecoder | None = None
         self.share = np.zeros(4)
         self.answers: dict[str, list[np.ndarray]] = {"history": [], "recurrent": [], "joined": [], "taught": []}
         self.readout: AdaptiveReadout | None = None
-        self._lessons: list[tuple[np.ndarray, np.ndarray]] = []
+        self._lessons: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._counts: list[np.ndarray] = []
         self._kinematics: list[np.ndarray] = []
         self._starts: list[tuple[bool, bool]] = []
@@ -116,7 +124,8 @@ class CombinedDecoder:
             return state
         half = len(state) // 2
         features = self.recurrent.readout.features.copy()
-        self._lessons.append((features, state[half:]))
+        said = self.search.said(features) if self.search else features
+        self._lessons.append((features, state[half:], said))
         correction = self.readout.weights.T @ features
         return np.concatenate([state[:half], state[half:] + self._spread() * correction])
 
@@ -136,17 +145,26 @@ class CombinedDecoder:
 
     def teach_from(self, bins: int, delay: int) -> float:
         """Prepare to be taught over the next `bins`, each `delay` bins late; return the calculated rate."""
-        rate = self.plan.rate(bins, delay)
+        rate = self.calculated_rate = self.plan.rate(bins, delay)
         outputs = len(self.recurrent.moving)
         self.readout = AdaptiveReadout(self.recurrent.directions, self.plan.pilot.noise, outputs, rate)
         self._lessons = []
+        if self.searches_rate:
+            start = rate or SLOWEST
+            self.readout.use(start)
+            repeated = float(steady(self.plan.pilot, start).overdispersion.mean())
+            self.search = ReadoutSearch(self.readout, self.bin_s, repeated)
         return rate
 
     def teach(self, bin_after: int, velocity: np.ndarray) -> None:
         """Learn from the velocity of the bin `bin_after` bins after teaching began."""
         assert self.readout is not None
-        features, said = self._lessons[bin_after]
-        self.readout.teach(features, (velocity - said) / self._spread())
+        features, decoded, said = self._lessons[bin_after]
+        residual = (velocity - decoded) / self._spread()
+        if self.search:
+            self.search.teach(features, residual, said)
+        else:
+            self.readout.teach(features, residual)
 
     def learn(self, counts: np.ndarray, kinematics: np.ndarray) -> None:
         """Learn from the recorded kinematics of the bin that was just predicted."""
