@@ -8,7 +8,7 @@ import numpy as np
 
 from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot, velocity_dm_s
-from bmi_runtime.rehearsal.units_fit import _filled
+from bmi_runtime.rehearsal.units_fit import _filled, arm_leads
 from bmi_runtime.rehearsal.world import FittedWorld
 
 DECODERS = {"ridge": 5, "kalman": 5, "history": 1}
@@ -32,7 +32,7 @@ def simulated_counts(world: FittedWorld, pilot: Pilot, seed: int = 1) -> np.ndar
     if world.population.walk.any():
         units.centre(len(pilot.counts))
     velocity, position = movement(world, pilot)
-    lead = max(world.population.lags, default=0)
+    lead = arm_leads(pilot)[-1]
     velocity = np.vstack([velocity[lead:], np.repeat(velocity[-1:], lead, axis=0)])  # intended before it was made
     noise = np.random.default_rng([seed, 1]).standard_normal(velocity.shape)
     noisy = velocity + world.subject.mean[3] * np.linalg.norm(velocity, axis=1, keepdims=True) * noise

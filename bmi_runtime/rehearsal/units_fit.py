@@ -29,8 +29,10 @@ from bmi_runtime.rehearsal.past import (
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.world import FittedSubject, UnitStatistics
 
-LEADS_S = (0.0, 0.1, 0.2)
-"""By how much the movement of an arm follows its units, where no cursor says when it was intended."""
+LEADS_S = (-0.1, 0.0, 0.1, 0.2)
+"""By how much the movement of an arm follows its units, where no cursor says when it was intended; some units follow
+the movement.
+"""
 DRIFT_PARTS = 6
 LEAST_PART_S = 10.0
 COARSE_S = 0.05
@@ -61,6 +63,14 @@ class UnitsFit:
     chosen: tuple[str, ...]
 
 
+def arm_leads(pilot: Pilot) -> list[int]:
+    """Return by how many bins units may run ahead of an arm's movement, smallest first; a session's intention by none.
+
+    The intention of a world that is fitted to an arm's movement is that of the largest lead.
+    """
+    return sorted({round(lead / pilot.bin_s) for lead in LEADS_S}) if pilot.velocity is not None else [0]
+
+
 def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarray, int]]:
     """Return every regressor that units may be tuned to, by name, in dm/s and dm, with the lag behind the intention."""
     from bmi_runtime.constants import DM_PER_M
@@ -74,7 +84,7 @@ def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarr
         position: np.ndarray | None = DM_PER_M * pilot.seen
     else:
         velocity = DM_PER_M * _filled(pilot.velocity)
-        leads = sorted({round(lead / pilot.bin_s) for lead in LEADS_S})
+        leads = arm_leads(pilot)
         position = None if pilot.position is None else DM_PER_M * _filled(pilot.position)
     most = leads[-1]
     for lead in leads:
@@ -99,7 +109,7 @@ def _filled(rows: np.ndarray) -> np.ndarray:
 
 
 def _ahead(rows: np.ndarray, bins: int) -> np.ndarray:
-    return rows if not bins else np.vstack([rows[bins:], np.repeat(rows[-1:], bins, axis=0)])
+    return rows[np.clip(np.arange(len(rows)) + bins, 0, len(rows) - 1)]
 
 
 def candidates(names: list[str], noisy: bool) -> list[list[str]]:

@@ -106,3 +106,24 @@ def test_what_fluctuates_by_itself_is_found():
     rates = np.repeat(y[:, :10].mean(axis=0)[None], bins, axis=0)
     again, _ = own_fluctuation(y[:, :10], rates, 0.05, np.full((1, 10), sd), np.array([keep]))
     assert np.median(again) < 0.1, "what a shared fluctuation explains is not found again"
+
+
+@pytest.mark.parametrize("lead_s", [-0.1, 0.1])
+def test_simulated_units_lead_an_arm_as_its_own_units_do(tmp_path, lead_s):
+    rng, bins, units, shift = np.random.default_rng(6), 6_000, 8, round(lead_s / BIN_S)
+    velocity = smooth_velocity(bins, BIN_S, rng)  # dm/s
+    moved = velocity[np.clip(np.arange(bins) + shift, 0, bins - 1)]
+    gains = rng.normal(0, 0.4, (2, units))
+    counts = rng.poisson(0.3 * np.exp(moved @ gains))
+    np.savez(tmp_path / "arm.npz", counts=counts, bin_s=BIN_S, velocity=velocity / 10.0)
+    pilot = read_pilot(tmp_path / "arm.npz")
+    made = simulated_counts(fit_world(pilot), pilot)
+
+    def lead(y):
+        lags = np.arange(-20, 21)
+        score = [
+            sum(np.abs(np.corrcoef(np.roll(velocity[:, 0], -lag), column)[0, 1]) for column in y.T) for lag in lags
+        ]
+        return lags[int(np.argmax(score))]
+
+    assert lead(made) == pytest.approx(lead(counts), abs=2)
