@@ -187,8 +187,9 @@ class InferredTargetIntention:
         """
         places = [tuple(float(x) for x in place) for place in candidates]
         on_grid = self.config.candidates == "grid" or not places
-        if self.config.label_noise == "learned" and (self.noise is None or self.noise.places == on_grid):
-            self.noise = MovementNoise(self.bin_s, self.n_axes, not on_grid)
+        learns_gain = self.config.label_gain == "learned" and not on_grid
+        if self.config.label_noise == "learned" and (self.noise is None or self.noise.learns_gain != learns_gain):
+            self.noise = MovementNoise(self.bin_s, self.n_axes, learns_gain)
         if on_grid:
             per_axis = GRID_POINTS.get(self.n_axes, 3)
             places = list(itertools.product(np.linspace(-workspace_m, workspace_m, per_axis), repeat=self.n_axes))

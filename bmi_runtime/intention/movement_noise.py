@@ -58,8 +58,9 @@ class MovementNoise:
     ----------
     bin_s : float
     n_axes : int
-    places : bool
-        Goals are few places. On a grid the gain is 1: a slow movement to a far goal is as good as one to a near goal.
+    learns_gain : bool
+        Otherwise it is 1. On a grid a slow movement to a far goal is as good as one to a near goal; and over weeks of
+        drift a gain that follows a decoder which grows weak leaves nothing that says so (docs/days.md).
 
     Attributes
     ----------
@@ -71,8 +72,8 @@ class MovementNoise:
         Share of a bin's log likelihood that is new, 0 to 1.
     """
 
-    def __init__(self, bin_s: float, n_axes: int, places: bool = True):
-        self.places, self.n_axes, self.memory = places, n_axes, min(bin_s / MEMORY_S, 1.0)
+    def __init__(self, bin_s: float, n_axes: int, learns_gain: bool = True):
+        self.learns_gain, self.n_axes, self.memory = learns_gain, n_axes, min(bin_s / MEMORY_S, 1.0)
         self.weight = min(bin_s / WINDOW_S, 1.0)
         self._correlated_bins = max(FIRST_CORRELATION_S / bin_s, 1.0)
         self._prior = PRIOR_S / MEMORY_S
@@ -91,7 +92,7 @@ class MovementNoise:
     def _settle(self) -> None:
         known, aim, along, noise, lasting = self.sums.tolist()
         first_noise, first_aim = self._prior * self.n_axes * FIRST_NOISE, self._prior * FIRST_AIM
-        gain = (along + first_aim) / (aim + first_aim) if self.places else 1.0
+        gain = (along + first_aim) / (aim + first_aim) if self.learns_gain else 1.0
         self.gain = min(max(gain, GAINS[0]), GAINS[1])
         self.variance = (noise + first_noise) / (known + self._prior) / self.n_axes
         white = self.weight / (2.0 - self.weight)

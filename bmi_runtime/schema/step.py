@@ -131,8 +131,11 @@ class AdapterConfig(Section):
     )
     label_noise: Literal["learned", "assumed"] = Field(
         "learned",
-        description="inferred-target: how the cursor follows aims is learned (its speed, the noise and how long that "
-        "lasts), or as the subject is assumed to be",
+        description="inferred-target: the cursor's noise around aims and how long it lasts are learned, or assumed",
+    )
+    label_gain: Literal["assumed", "learned"] = Field(
+        "assumed",
+        description="inferred-target: the cursor moves as fast as the aim, or with a share of it that is learned",
     )
     large_steps: Literal["mode", "newton"] = Field(
         "mode", description="where a count is far from what was expected: to the posterior's mode, or by Newton's step"

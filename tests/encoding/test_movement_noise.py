@@ -40,8 +40,8 @@ def test_at_the_start_the_cursor_is_taken_to_move_as_the_aim_says():
     assert noise.gain == pytest.approx(0.5, abs=0.05)
 
 
-def test_on_a_grid_the_gain_is_one():
-    noise = MovementNoise(BIN_S, 2, places=False)
+def test_a_gain_that_is_not_learned_is_one():
+    noise = MovementNoise(BIN_S, 2, learns_gain=False)
     for _ in range(500):
         noise.learn(np.array([0.05, 0.0]), np.array([0.2, 0.0]))
     assert noise.gain == 1.0 and noise.variance == pytest.approx(0.15**2 / 2.0, rel=0.25)
@@ -49,7 +49,7 @@ def test_on_a_grid_the_gain_is_one():
 
 def _reaches(gain, held_bins=0, seed=0, reaches=40):
     """A cursor that starts each reach anew in the middle, held for some bins; return the labels' share and errors."""
-    section = configuration.load(None, [f"session.bin_s={BIN_S}"]).adapter
+    section = configuration.load(None, [f"session.bin_s={BIN_S}", "adapter.label_gain='learned'"]).adapter
     intention, rng = InferredTargetIntention(section, BIN_S), np.random.default_rng(seed)
     intention.offer(PLACES, 0.2)
     goals, taught, wrong, told = [], 0, 0, 0.0
