@@ -240,7 +240,7 @@ def test_start_tune_hold_mark_change_crash_stop_find_replay_and_the_next_day(des
 def test_a_session_that_ends_by_itself_says_why_and_the_next_one_is_no_restart(desk):
     desk.open()
     config = desk.folder / "short.toml"
-    config.write_text("[telemetry]\noutput_address = ''\n[[block]]\nkind = 'observe'\nlength_s = 3.0\n")
+    config.write_text("[telemetry]\noutput_address = ''\n[[block]]\nkind = 'observe'\nlength_s = 8.0\n")
     for _ in range(2):
         desk.key("F5")
         desk.until(lambda s: "Start a session" in s["dialogs"])
