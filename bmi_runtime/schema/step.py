@@ -129,8 +129,8 @@ class AdapterConfig(Section):
     unlabelled: Literal["aim", "rest", "skip"] = Field(
         "aim", description="inferred-target: a bin that dwells on a goal teaches its small aim, or rest, or nothing"
     )
-    label_noise: Literal["learned", "assumed"] = Field(
-        "learned",
+    label_noise: Literal["assumed", "learned"] = Field(
+        "assumed",
         description="inferred-target: the cursor's noise around aims and how long it lasts are learned, or assumed",
     )
     label_gain: Literal["assumed", "learned"] = Field(

@@ -11,6 +11,7 @@ from bmi_runtime.intention.inferred_target import InferredTargetIntention
 from bmi_runtime.intention.movement_noise import PRIOR_S, WINDOW_S, MovementNoise
 
 BIN_S = 0.05
+LEARNED = ("adapter.label_noise='learned'", "adapter.label_gain='learned'")
 PLACES = [(0.1 * math.cos(a), 0.1 * math.sin(a)) for a in np.arange(8) * np.pi / 4]
 
 
@@ -49,7 +50,7 @@ def test_a_gain_that_is_not_learned_is_one():
 
 def _reaches(gain, held_bins=0, seed=0, reaches=40):
     """A cursor that starts each reach anew in the middle, held for some bins; return the labels' share and errors."""
-    section = configuration.load(None, [f"session.bin_s={BIN_S}", "adapter.label_gain='learned'"]).adapter
+    section = configuration.load(None, [f"session.bin_s={BIN_S}", *LEARNED]).adapter
     intention, rng = InferredTargetIntention(section, BIN_S), np.random.default_rng(seed)
     intention.offer(PLACES, 0.2)
     goals, taught, wrong, told = [], 0, 0, 0.0
@@ -78,7 +79,7 @@ def test_slow_cursors_that_are_put_back_and_held_teach_rightly(gain):
 
 
 def test_a_held_cursor_says_nothing():
-    section = configuration.load(None, [f"session.bin_s={BIN_S}"]).adapter
+    section = configuration.load(None, [f"session.bin_s={BIN_S}", *LEARNED]).adapter
     intention = InferredTargetIntention(section, BIN_S)
     intention.offer(PLACES, 0.2)
     intention.infer([0.02, 0.0, 0.1, 0.0], (9.0, 9.0, 9.0), 0)
@@ -92,4 +93,4 @@ def test_a_held_cursor_says_nothing():
 
 def test_recordings_from_before_assume_the_subject():
     assert configuration.as_recorded({"adapter": {"label_lag_s": 0.5}})["adapter"]["label_noise"] == "assumed"
-    assert configuration.load(None).adapter.label_noise == "learned"
+    assert configuration.load(None).adapter.label_noise == "assumed"
