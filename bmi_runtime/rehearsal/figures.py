@@ -39,8 +39,9 @@ def page(result: dict[str, Any], path: str) -> None:
         raise BadInput("--figure needs matplotlib; install bmi-runtime[plots]") from None
     entries = result["settings"]
     names = [" ".join(f"{k.partition('.')[2]}={v}" for k, v in e["settings"].items()) or "as it is" for e in entries]
-    figure = Figure(figsize=(11, 2.6 + 0.28 * len(entries) + 2.6), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=[1.0 + 0.28 * len(entries), 2.4])
+    below = 2.4 if (result["world"].get("agreement") or {}).get("decoders") else 1.2
+    figure = Figure(figsize=(11, 2.8 + 0.28 * len(entries) + below), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.0 + 0.28 * len(entries), below])
     upper, lower = parts
     axes = upper.subplots(1, len(PANELS), sharey=True)
     for axis, (key, title) in zip(axes, PANELS, strict=True):
