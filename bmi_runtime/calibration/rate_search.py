@@ -8,8 +8,8 @@ compared by their predictions, after Magill 1965, IEEE TAC 10:434).
 
 **Weights of a second ago, not of the last bin**: counts fluctuate slowly together, and a filter that is quick enough to
 follow predicts the next bin well. In a closed loop it then learns within a reach that the present activity means the
-present label, and the cursor goes where the teacher points, whatever the units say: with counts that knew nothing of
-the target, the search by the next bin took rates at which 32 targets a minute were reached (docs/days.md).
+present label, and the cursor goes where the teacher points, whatever the units say: of 28 targets that the search by
+the next bin reached in a minute, 23 were reached with counts that knew nothing of the target (docs/days.md).
 **Likelihoods with the dispersion that counts have**: Poisson's punishes a rate that is too high without bound, and so,
 a second later, every filter that learns from few bins.
 """

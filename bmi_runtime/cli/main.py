@@ -99,6 +99,8 @@ def _leave_threads(code) -> None:
     import time
 
     def end() -> None:
+        while threading.main_thread().is_alive():  # it is over when the interpreter begins to wait for the others
+            time.sleep(0.05)
         time.sleep(LONGEST_END_S)
         running = ", ".join(thread.name for thread in processes.left_threads if thread.is_alive()) or "a process"
         print(f"bmi: what a part started still runs ({running}): left behind", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Files that are not what their ending says, on every command that takes one: one sentence and exit code 2."""
 
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -77,3 +78,19 @@ def test_no_file_and_a_folder_with_nothing(tmp_path, bmi, verb):
         if path.suffix == ".docx":
             path.write_bytes(b"PK")
         refused(bmi(*VERBS[verb], path))
+
+
+def test_what_a_part_left_running_ends_no_process_that_goes_on(bmi, monkeypatch):
+    """The command line may be called by a process that has more to do, as this one."""
+    from bmi_runtime.cli import main as module
+    from bmi_runtime.session import processes
+
+    release = threading.Event()
+    left = threading.Thread(target=release.wait)
+    left.start()
+    monkeypatch.setattr(processes, "left_threads", [left])
+    monkeypatch.setattr(module, "LONGEST_END_S", 0.0)
+    monkeypatch.setattr(module.os, "_exit", lambda code: release.set())
+    bmi("inspect", "nothing.npz")
+    assert not release.wait(0.3)
+    release.set()
