@@ -93,14 +93,16 @@ def main():
 def _leave_threads(code) -> None:
     """Where parts left threads or processes behind, wait so long for them at the end, and then end all the same."""
     processes = sys.modules.get("bmi_runtime.session.processes")
-    if processes is None or not (processes.left_threads or processes.copies):
+    if processes is None:
+        return
+    processes.left_threads[:] = [thread for thread in processes.left_threads if thread.is_alive()]
+    if not (processes.left_threads or processes.copies):
         return
     import threading
     import time
 
     def end() -> None:
-        while threading.main_thread().is_alive():  # it is over when the interpreter begins to wait for the others
-            time.sleep(0.05)
+        threading.main_thread().join()  # it is over when the interpreter begins to wait for the others
         time.sleep(LONGEST_END_S)
         running = ", ".join(thread.name for thread in processes.left_threads if thread.is_alive()) or "a process"
         print(f"bmi: what a part started still runs ({running}): left behind", file=sys.stderr, flush=True)
