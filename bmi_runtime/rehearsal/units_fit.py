@@ -34,6 +34,7 @@ LEADS_S = (-0.1, 0.0, 0.1, 0.2)
 the movement.
 """
 DRIFT_PARTS = 6
+LEAST_SPIKES = 30  # of a unit in what is looked at, before it is asked what moves it
 LEAST_PART_S = 10.0
 COARSE_S = 0.05
 MOST_FACTORS = 16
@@ -344,7 +345,7 @@ def own_fluctuation(
     shared = [((loadings**2).T * keep ** (lag * merged)).sum(axis=1) for lag in lags]
     own = np.array([p.mean(axis=0) / s - c for p, s, c in zip(products, scale, shared, strict=True)])
     error = sum(products[:-1]).std(axis=0) / np.sqrt(ends) / np.mean(scale, axis=0)
-    found = own[:-1].sum(axis=0) > 2.0 * error
+    found = (own[:-1].sum(axis=0) > 2.0 * error) & (total.sum(axis=0) > LEAST_SPIKES)  # a silent unit has no error
     if not found.any():
         return np.zeros(units), np.zeros(units)
     weight = total.mean(axis=0)[found]
@@ -400,7 +401,7 @@ def drift(u: np.ndarray, y: np.ndarray, expected: np.ndarray, bin_s: float) -> n
         information[:, lower, upper] = information[:, upper, lower] = values
         information += 1e-3 * np.eye(d)
         steps[k] = np.einsum("nij,nj->ni", np.linalg.inv(information), (y - expected)[a:b].T @ u[a:b])
-    busy = y.mean(axis=0) * (edges[1] - edges[0]) > 30
+    busy = y.mean(axis=0) * (edges[1] - edges[0]) > LEAST_SPIKES
     if busy.sum() < 4:
         return np.zeros((d, n))
     apart = np.arange(1, parts)

@@ -92,7 +92,9 @@ def test_what_fluctuates_slowly_is_not_taken_for_drift():
     wandering = np.exp(0.5 + np.sqrt(0.002 * bin_s) * np.cumsum(rng.normal(size=(bins, units)), axis=0))
     for rate, truth in ((steady, 0.0), (wandering, 0.002)):
         y = rng.poisson(rate)
-        found = drift(u, y, np.tile(y.mean(axis=0), (bins, 1)), bin_s)
+        each = drift(u, y, np.tile(y.mean(axis=0), (bins, 1)), bin_s)
+        assert each.shape == (2, units)
+        found = each.mean(axis=1)
         assert found[0] == pytest.approx(truth, rel=0.5, abs=2e-4) and found[1] < 1e-4
 
 
