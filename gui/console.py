@@ -24,7 +24,6 @@ from gui.view_actions import ViewActions
 FRAME_MS = 30
 SUBJECT_MS = 15  # while the subject's window is open: it shows every message
 WANTED = QtCore.QSize(1600, 1000)
-SETTLE_MS = 500  # after a screen is gone: the window manager may move windows first
 SMALLEST = QtCore.QSize(480, 300)
 
 
@@ -240,7 +239,7 @@ class Console(QtWidgets.QMainWindow):
             self.show()
 
     def _screen_removed(self) -> None:
-        QtCore.QTimer.singleShot(SETTLE_MS, lambda: screens.bring_back(self))
+        QtCore.QTimer.singleShot(screens.SETTLE_MS, lambda: screens.bring_back(self))
 
     def showEvent(self, event):
         """Arrange once more when the window has its size: docks cannot be sized before."""

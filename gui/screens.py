@@ -6,6 +6,8 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 FRAME = QtCore.QSize(8, 40)
 """Room for a window manager's frame, pixels."""
+SETTLE_MS = 500
+"""After a screen came or went: until then the window manager moves windows, and a new screen has no size yet."""
 
 
 def available(widget: QtWidgets.QWidget | None = None) -> QtCore.QRect:

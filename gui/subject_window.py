@@ -17,8 +17,6 @@ from gui.subject_options import SubjectOptions
 
 SHOWS_TARGET = (TrialState.REACH, TrialState.HOLD)
 MM_PER_INCH = 25.4
-SETTLE_MS = 500
-"""A screen that has just been plugged in has its place and size after this."""
 
 
 class SubjectWindow(QtWidgets.QMainWindow):
@@ -141,7 +139,7 @@ class SubjectWindow(QtWidgets.QMainWindow):
 
     def _screen_added(self, screen: QtGui.QScreen) -> None:
         if self.isVisible() and screen.name() == self._gone:
-            QtCore.QTimer.singleShot(SETTLE_MS, self._go_back)
+            QtCore.QTimer.singleShot(screens.SETTLE_MS, self._go_back)
 
     def _go_back(self) -> None:
         """Return to the screen that was gone."""

@@ -18,6 +18,7 @@ from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.lsl_markers import MarkerStream
 from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
+from bmi_runtime.sources.pace import ANOTHER_PACE
 from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.stamp_unit import ImpossibleTime, StampUnit
 from bmi_runtime.sources.steady import SteadyStream
@@ -28,7 +29,6 @@ CHUNK = 4096
 CORRECTION_EVERY_S = 1.0
 MAX_TIME_S = 4e9
 TEXT_FORMAT = 3  # cf_string
-ANOTHER_PACE = 0.02  # of the rate that was said: worth a word
 LONGEST_SAMPLE_NS = 1_000_000_000  # without a rate a sample stands for the time since the one before, up to so long
 
 

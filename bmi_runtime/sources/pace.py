@@ -9,6 +9,7 @@ FEWEST = 12  # stamps that differ, in a stretch: of blocks that are stamped when
 DEVIATES = 0.004  # of the width: what is less is followed by the pull of the stamps
 CLEARLY = 12.0  # times the scatter about the line that the drift of a stretch must have; a hole of any size has 6
 AGREE = 0.3  # two stretches, of what they deviate by
+ANOTHER_PACE = 0.02  # of the rate that was said: worth a word
 OTHER_UNIT = 100.0  # times that pace, or a part: the stamps are in another unit, which is told elsewhere
 
 

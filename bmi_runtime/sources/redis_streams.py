@@ -22,13 +22,13 @@ from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.brand_entries import EntryReader, Twice, shown
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
+from bmi_runtime.sources.pace import ANOTHER_PACE
 from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.stamp_unit import ImpossibleTime, StampUnit
 from bmi_runtime.sources.steady import SteadyStream
 
 ADDRESS = "redis://127.0.0.1:6379"
 READ_ENTRIES = 500
-ANOTHER_PACE = 0.02  # of the one that was said: worth a word, and a new segment
 RETRY_S = 0.5
 MAX_TIME_NS = 1 << 62
 
