@@ -26,12 +26,13 @@ from typing import Any
 
 import numpy as np
 from mcap.data_stream import RecordBuilder
+from mcap.opcode import Opcode
 from mcap.records import Channel, DataEnd, Footer, Header, Schema, Statistics, SummaryOffset
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE, STREAMS, StateSpace, step_dtype
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 1  # grows when a reader of today could not read what is written
 PROFILE = "bmi-runtime"
 STEP_ENCODINGS = {True: ("ros1", "ros1msg", "bmi_runtime/Step"), False: ("raw-record", "record-layout-json", "step")}
 """Encoding of steps, encoding of their schema, name of the schema: as they are written, and as they were first."""
@@ -41,10 +42,14 @@ CHECKSUM_RULE = "sequence = crc32(channel_id u16, log_time u64, publish_time u64
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEAD = struct.Struct("<BQ")  # opcode, length of what follows
 MESSAGE_HEAD = struct.Struct("<BQHIQQ")  # opcode, length, channel, checksum, log time, publish time
-MESSAGE_OPCODE = 5
+HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, STATISTICS, SUMMARY_OFFSET, DATA_END = (
+    int(Opcode[kind])  # an enumeration compares at a fraction of the speed, once for every message of a recording
+    for kind in ("HEADER", "FOOTER", "SCHEMA", "CHANNEL", "MESSAGE", "STATISTICS", "SUMMARY_OFFSET", "DATA_END")
+)
 MESSAGE_FIELDS_BYTES = MESSAGE_HEAD.size - RECORD_HEAD.size
-CHECKSUM_OFFSET = 11
-CHECKED_FROM = 15
+FOOTER_BYTES = 20  # two offsets and a CRC-32
+CHECKSUM_OFFSET = 11  # of the field that MCAP calls `sequence`
+CHECKED_FROM = 15  # what the checksum covers begins behind it
 
 CHANNELS = {name: number for number, name in enumerate((name for name in STREAMS if STREAMS[name].recorded), start=1)}
 """The channel of each recorded stream. A reader takes them from the file, never from here."""
@@ -58,7 +63,7 @@ def checksum_seed(channel: int) -> int:
 def message_frame(channel: int, log_time_ns: int, payload: bytes) -> bytes:
     """Return one whole message record, checksum included."""
     length = MESSAGE_FIELDS_BYTES + len(payload)
-    frame = bytearray(MESSAGE_HEAD.pack(MESSAGE_OPCODE, length, channel, 0, log_time_ns, log_time_ns))
+    frame = bytearray(MESSAGE_HEAD.pack(MESSAGE, length, channel, 0, log_time_ns, log_time_ns))
     frame += payload
     checksum = zlib.crc32(memoryview(frame)[CHECKED_FROM:], checksum_seed(channel))
     struct.pack_into("<I", frame, CHECKSUM_OFFSET, checksum)
@@ -214,13 +219,13 @@ def closing(schema: Schema, channels: list[Channel], statistics: Statistics, dat
     end = record_bytes([DataEnd(data_section_crc=0)])
     summary_start = data_end + len(end)
     summary, offsets = b"", []
-    for opcode, group in ((3, [schema]), (4, channels), (11, [statistics])):
+    for opcode, group in ((SCHEMA, [schema]), (CHANNEL, channels), (STATISTICS, [statistics])):
         data = record_bytes(group)
         offsets.append(SummaryOffset(opcode, group_start=summary_start + len(summary), group_length=len(data)))
         summary += data
     offsets_start = summary_start + len(summary)
     summary += record_bytes(offsets)
-    checked = summary + struct.pack("<BQQQ", 2, 20, summary_start, offsets_start)
+    checked = summary + struct.pack("<BQQQ", FOOTER, FOOTER_BYTES, summary_start, offsets_start)
     return end + summary + record_bytes([Footer(summary_start, offsets_start, zlib.crc32(checked))]) + MAGIC
 
 

@@ -18,7 +18,6 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import MAX_MESSAGE_BYTES, unpack
 from bmi_runtime.recording import frames
 
-HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, DATA_END = 1, 2, 3, 4, 5, 15
 SEARCH_BYTES = 256 * 1024  # a damaged opening is given up when no configuration starts in the first so many bytes
 
 
@@ -130,11 +129,11 @@ def _read_preamble(view: memoryview) -> tuple[Schema, dict[int, Channel], int]:
     while True:
         try:
             opcode, end = record_at(view, position)
-            if opcode == HEADER:
+            if opcode == frames.HEADER:
                 _check_profile(_parse(Header, view, position, end).profile)
-            elif opcode == SCHEMA:
+            elif opcode == frames.SCHEMA:
                 schema = _parse(Schema, view, position, end)
-            elif opcode == CHANNEL:
+            elif opcode == frames.CHANNEL:
                 channel = _parse(Channel, view, position, end)
                 channels[channel.id] = channel
             else:
@@ -167,7 +166,7 @@ def _configuration_at(view: memoryview, position: int) -> tuple[int, int, int, d
         return None
     opcode, length, channel, checksum, log_time_ns, _ = frames.MESSAGE_HEAD.unpack_from(view, position)
     end = position + frames.RECORD_HEAD.size + length
-    if opcode != MESSAGE or not frames.MESSAGE_FIELDS_BYTES < length <= MAX_MESSAGE_BYTES or end > len(view):
+    if opcode != frames.MESSAGE or not frames.MESSAGE_FIELDS_BYTES < length <= MAX_MESSAGE_BYTES or end > len(view):
         return None
     if zlib.crc32(view[position + frames.CHECKED_FROM : end], frames.checksum_seed(channel)) != checksum:
         return None
@@ -182,7 +181,7 @@ def _configuration_at(view: memoryview, position: int) -> tuple[int, int, int, d
 def _rebuilt(view: memoryview, reason: str) -> Opening:
     """Return the opening from the configuration's own description of it, wherever the configuration starts."""
     for start in range(min(len(view), SEARCH_BYTES)):
-        if view[start] != MESSAGE:
+        if view[start] != frames.MESSAGE:
             continue
         found = _configuration_at(view, start)
         if found is not None:

@@ -6,11 +6,20 @@ import struct
 import zlib
 
 from bmi_runtime.recording import frames
-from bmi_runtime.recording.opening import DATA_END, FOOTER, MESSAGE, Broken, Damage, Opening, read_opening, record_at
+from bmi_runtime.recording.frames import (
+    CHANNEL,
+    DATA_END,
+    FOOTER,
+    FOOTER_BYTES,
+    MESSAGE,
+    SCHEMA,
+    STATISTICS,
+    SUMMARY_OFFSET,
+)
+from bmi_runtime.recording.opening import Broken, Damage, Opening, read_opening, record_at
 
-SUMMARY_OPCODES = {3, 4, 11, 14}  # schemas, channels, statistics and offsets stand between the data end and the footer
-FOOTER_BYTES = 20
-RELEASE_BYTES = 16 << 20
+SUMMARY_OPCODES = {SCHEMA, CHANNEL, STATISTICS, SUMMARY_OFFSET}  # what stands between the data end and the footer
+RELEASE_BYTES = 16 << 20  # of the file, after which what was read is let go of
 
 
 @dataclasses.dataclass

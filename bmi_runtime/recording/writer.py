@@ -110,7 +110,7 @@ class RecordingWriter:
         self._step_bytes = step_dtype(*self._layout).itemsize
         self._frame = bytearray(frames.MESSAGE_HEAD.size + self._step_bytes)
         length = frames.MESSAGE_FIELDS_BYTES + self._step_bytes
-        frames.MESSAGE_HEAD.pack_into(self._frame, 0, frames.MESSAGE_OPCODE, length, self._step_channel, 0, 0, 0)
+        frames.MESSAGE_HEAD.pack_into(self._frame, 0, frames.MESSAGE, length, self._step_channel, 0, 0, 0)
         self._frame_checked = memoryview(self._frame)[frames.CHECKED_FROM :]
         self._frame_payload = memoryview(self._frame)[frames.MESSAGE_HEAD.size :]
         self._step_seed = frames.checksum_seed(self._step_channel)

@@ -22,7 +22,7 @@ def frame_ends(path):
         opcode, length = frames.RECORD_HEAD.unpack_from(data, position)
         position += frames.RECORD_HEAD.size + length
         ends.append((opcode, position))
-    first = next(index for index, (opcode, _) in enumerate(ends) if opcode == frames.MESSAGE_OPCODE)
+    first = next(index for index, (opcode, _) in enumerate(ends) if opcode == frames.MESSAGE)
     return ends[first:]
 
 
@@ -49,7 +49,7 @@ def test_truncated_at_every_byte_behind_the_configuration(tmp_path, make, write)
     """Whatever the cut: exactly the whole messages before it are read, and the rest is counted."""
     path, steps = tmp_path / "a.mcap", make(9)
     write(path, steps)
-    messages = [end for opcode, end in frame_ends(path) if opcode == frames.MESSAGE_OPCODE]
+    messages = [end for opcode, end in frame_ends(path) if opcode == frames.MESSAGE]
     size, step_size = path.stat().st_size, frames.MESSAGE_HEAD.size + steps.dtype.itemsize
     starts = dict(zip(messages[1:], messages[:-1]))
     step_ends = [end for end in messages[1:] if end - starts[end] == step_size]

@@ -22,7 +22,7 @@ def message_starts(path):
     data, position, starts = path.read_bytes(), len(frames.MAGIC), []
     while position < len(data) - 8:
         opcode, length = frames.RECORD_HEAD.unpack_from(data, position)
-        if opcode == frames.MESSAGE_OPCODE:
+        if opcode == frames.MESSAGE:
             starts.append(position)
         position += frames.RECORD_HEAD.size + length
     return starts
