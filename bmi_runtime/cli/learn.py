@@ -35,7 +35,8 @@ def learn(recording, control, decoder, every_s, refits, dry_run, seed, as_json):
     from bmi_runtime import registry
     from bmi_runtime.decoding.tables import FITTED
     from bmi_runtime.errors import BadInput
-    from bmi_runtime.session.learner import Learner, stand_back
+    from bmi_runtime.session.beside import stand_back
+    from bmi_runtime.session.learner import Learner
 
     if decoder not in FITTED:
         raise registry.unknown("decoder", decoder, FITTED)

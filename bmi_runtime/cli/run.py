@@ -137,8 +137,9 @@ def _simulated_time(assignment, as_json):
         loop = assemble(assignment.config, "max")
     with progress("session", assignment.total_bins or None) as advance, launch.stopped_by_signals(loop):
         say(f"ready: {run_report.describe(loop)}", as_json)
-        loop.on_bin = run_report.reporter(advance, lambda text: say(text, as_json), "max")
         loop.on_trouble = lambda text: say(text, as_json)
+        bin_s = loop.session.config.bin_s
+        loop.on_bin = run_report.reporter(bin_s, lambda bins, more: advance(more), loop.on_trouble)
         launch.run(loop, assignment.total_bins)
     return loop.result()
 

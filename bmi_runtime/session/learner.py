@@ -10,13 +10,10 @@ decoder that was handed over last goes on, and the operator is told.
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-
-import zmq
 
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.decoding.comparison import training_of
@@ -24,15 +21,11 @@ from bmi_runtime.decoding.fitted_file import save_fitted
 from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.decoding.network_kinds import KINDS, trained
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.messages import pack, unpack
+from bmi_runtime.session.beside import ask
 from bmi_runtime.sources.session_file import session_recording
 
-NICENESS = 15  # the loop and the operator's window come first
-ANSWER_S = 5.0
-SILENCE_S, WORDS = (
-    15.0,
-    5,
-)  # of a learner that is heard five times in it; a training holds the interpreter for seconds on a busy machine
+SILENCE_S = 15.0  # after which a learner counts as lost: a training holds the interpreter for seconds on a busy machine
+REPORTS = 5  # of a learner that is well, in that time
 
 
 class Learner:
@@ -110,23 +103,15 @@ class Learner:
         BmiError
             When there is no session, or it refuses.
         """
-        answer = self._asked({"set": "decoder.fitted_file", "value": str(path.resolve())})
-        if answer is None:
-            raise BmiError(f"no session answers at {self.address}; {path} was not handed over")
-        if not answer.get("ok", False):
-            raise BmiError(f"the session refused {path}: {answer.get('error', answer)}")
-        return answer
-
-    def _asked(self, command: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the session's answer to a command, None when there is none in time."""
-        socket: Any = zmq.Context.instance().socket(zmq.REQ)
-        socket.linger = 0
         try:
-            socket.connect(self.address)
-            socket.send(pack(command))
-            return unpack(socket.recv()) if socket.poll(1e3 * ANSWER_S) else None
-        finally:
-            socket.close()
+            return ask(self.address, {"set": "decoder.fitted_file", "value": str(path.resolve())})
+        except BmiError as error:
+            raise BmiError(f"{path} was not handed over: {error}") from None
+
+    def _report(self, silence_s: float) -> None:
+        """Tell the session that this process is heard of again within so many seconds (0: it ends)."""
+        with contextlib.suppress(BmiError):  # a session that is over, or restarts, is no reason to stop learning
+            ask(self.address, {"learner": silence_s})
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
@@ -138,8 +123,8 @@ class Learner:
 
         def beat() -> None:
             while not ended.is_set():
-                self._asked({"learner": self.silence_s})
-                ended.wait(self.silence_s / WORDS)
+                self._report(self.silence_s)
+                ended.wait(self.silence_s / REPORTS)
 
         thread = threading.Thread(target=beat, name="learner-heard", daemon=True)
         thread.start()
@@ -148,10 +133,4 @@ class Learner:
         finally:
             ended.set()
             thread.join()
-            self._asked({"learner": 0})
-
-
-def stand_back() -> None:
-    """Lower this process's priority, where the system has one."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+            self._report(0)

@@ -7,6 +7,9 @@ from typing import Any
 
 from bmi_runtime.session.loop import Loop
 
+REPORT_S = 0.5  # between two moves of the progress bar
+PROGRESS_S = 60.0  # between two lines that say how it goes
+
 
 def describe(loop: Loop) -> str:
     """Return one line saying what is about to run."""
@@ -23,19 +26,27 @@ def describe(loop: Loop) -> str:
     return "; ".join([", ".join(parts), *carried])
 
 
-def reporter(advance: Callable[[float], None], say: Callable[[str], None], speed: str) -> Callable[[Loop], None]:
-    """Return what the loop calls after each bin: moves the progress bar, and says each minute how it goes."""
+def reporter(bin_s: float, advance: Callable[[int, int], None], say: Callable[[str], None]) -> Callable[[Loop], None]:
+    """Return what the loop calls after each bin.
 
-    def report(loop: Loop) -> None:
-        bins, every = loop.session.bins, report.every  # type: ignore[attr-defined]
+    Parameters
+    ----------
+    bin_s : float
+    advance : callable
+        Gets the bins done, and how many more these are than the last time, every `REPORT_S` of session time.
+    say : callable
+        Gets :func:`progress_line` every `PROGRESS_S`.
+    """
+    every, line_every = max(round(REPORT_S / bin_s), 1), max(round(PROGRESS_S / bin_s), 1)
+
+    def after_bin(loop: Loop) -> None:
+        bins = loop.session.bins
         if bins % every == 0:
-            advance(every)
-        if bins % report.minute == 0:  # type: ignore[attr-defined]
+            advance(bins, every)
+        if bins % line_every == 0:
             say(progress_line(loop))
 
-    report.every = 200  # type: ignore[attr-defined]
-    report.minute = 12_000  # type: ignore[attr-defined]
-    return report
+    return after_bin
 
 
 def progress_line(loop: Loop) -> str:

@@ -13,40 +13,13 @@ import sys
 import time
 from typing import Any
 
-import zmq
-
 from bmi_runtime.analysis.array_days import read_day
 from bmi_runtime.analysis.array_verdict import judge, sentence
 from bmi_runtime.errors import BadInput, BmiError
-from bmi_runtime.messages import pack, unpack
-from bmi_runtime.session.learner import stand_back
+from bmi_runtime.session.beside import ask, stand_back
 
-SECONDS = 30.0
-LOOK_S = 2.0
-ANSWER_S = 5.0
-
-
-def ask(address: str, command: dict[str, Any], within_s: float = ANSWER_S) -> dict[str, Any]:
-    """Return a session's answer to a command.
-
-    Raises
-    ------
-    BmiError
-        When none comes, or it refuses.
-    """
-    socket: Any = zmq.Context.instance().socket(zmq.REQ)
-    socket.linger = 0
-    try:
-        socket.connect(address)
-        socket.send(pack(command))
-        if not socket.poll(1e3 * within_s):
-            raise BmiError(f"no session answers at {address}")
-        answer = unpack(socket.recv())
-    finally:
-        socket.close()
-    if not answer.get("ok", False):
-        raise BmiError(f"the session refused: {answer.get('error', answer)}")
-    return answer
+SECONDS = 30.0  # of today that are judged, where the command line gives no other number
+LOOK_S = 2.0  # between two looks at a recording that is still too short
 
 
 def recording_of(address: str, patience_s: float = 120.0) -> pathlib.Path:
@@ -64,8 +37,8 @@ def recording_of(address: str, patience_s: float = 120.0) -> pathlib.Path:
         return pathlib.Path(path)
 
 
-def told_of(reference: pathlib.Path, today: pathlib.Path, seconds: float) -> dict[str, Any]:
-    """Return what the session is told: score, p, verdict, expected cost, and a sentence; once `seconds` are there."""
+def judged(reference: pathlib.Path, today: pathlib.Path, seconds: float) -> dict[str, Any]:
+    """Return what the session is told once `seconds` are there: score, p, verdict, expected cost, and a sentence."""
     while True:
         try:
             found = read_day(today, seconds)
@@ -92,7 +65,7 @@ def main(arguments: list[str]) -> int:
     seconds = float(arguments[2]) if len(arguments) > 2 else SECONDS
     stand_back()
     try:
-        told = told_of(reference, recording_of(address), seconds)
+        told = judged(reference, recording_of(address), seconds)
     except BmiError as error:
         told = {"verdict": "unknown", "reference": reference.name, "text": str(error)[:300]}
     try:

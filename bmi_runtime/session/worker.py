@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable
 
 from bmi_runtime.errors import BadInput, BmiError, EndNow, described
 from bmi_runtime.session import launch, realtime, run_report
@@ -14,9 +13,7 @@ from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.resume import Resumption, resume, with_own_filter
 from bmi_runtime.session.supervisor import CRASHED, Report, RuntimeJob
 
-REPORT_S = 0.5
-NEWS_S = 60.0
-PATIENCE_S = 0.5
+PATIENCE_S = 0.5  # for a part of others to come back, once the session is to end
 
 
 def work(assignment: RuntimeJob, report: Report) -> int:
@@ -93,8 +90,8 @@ def assemble_assignment(assignment: RuntimeJob, report: Report) -> Loop:
             report.send(say=f"going on with the decoder '{kind}'")
         if loop.tally.recording_failed:
             report.send(say=f"NOT RECORDED: {loop.tally.recording_failed}; the session goes on")
-    loop.on_bin = _reporter(report, loop)
     loop.on_trouble = lambda text: report.send(say=text)
+    loop.on_bin = run_report.reporter(config.bin_s, lambda bins, more: report.send(bins=bins), loop.on_trouble)
     return loop
 
 
@@ -119,18 +116,3 @@ def _ready(loop: Loop) -> str:
     since = f" {down:.2f} s after its last bin" if 0 < down < 3600 else ""
     where = f"recording {loop.recorder.path}" if loop.recorder else "not recorded"
     return f"going on{since} at bin {resumed.session.bins} ({len(resumed.replayed)} bins taken again), {where}"
-
-
-def _reporter(report: Report, loop: Loop) -> Callable[[Loop], None]:
-    """Return what the loop calls after each bin: twice a second the bin, each minute how it goes."""
-    bin_s = loop.session.config.bin_s
-    every, news = max(round(REPORT_S / bin_s), 1), max(round(NEWS_S / bin_s), 1)
-
-    def after_bin(loop: Loop) -> None:
-        bins = loop.session.bins
-        if bins % every == 0:
-            report.send(bins=bins)
-        if bins % news == 0:
-            report.send(say=run_report.progress_line(loop))
-
-    return after_bin
