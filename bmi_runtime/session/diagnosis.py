@@ -14,8 +14,8 @@ from bmi_runtime.config import Config
 
 def examine(config: Config) -> list[dict[str, Any]]:
     """Return every check: name, ok, needed (False: a live session works without), found, advice."""
-    checks = (python, clock, scheduler_jitter, kernels, step_time, disk, memory_lock, fifo, governor, qt, display)
-    return [check(config) for check in checks]
+    machine = (python, clock, scheduler_jitter, kernels, step_time, disk, memory_lock, fifo, governor, qt, display)
+    return [check(config) for check in (*machine, parts)]
 
 
 def _check(name: str, ok: bool, found: str, advice: str, needed: bool = True) -> dict[str, Any]:
@@ -143,3 +143,16 @@ def display(config: Config) -> dict[str, Any]:
     """Look for a display."""
     name = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
     return _check("display", bool(name), name or "none", "sessions run with --headless", False)
+
+
+def parts(config: Config) -> dict[str, Any]:
+    """Look for parts of other packages that no name reaches: it is the project's own, or several packages use it."""
+    from bmi_runtime.decoding import tables
+    from bmi_runtime.intention import registry as intentions
+    from bmi_runtime.sources import base, datafile
+    from bmi_runtime.tasks import registry as tasks
+
+    every = (tables.TABLE, base.TABLE, tasks.TABLE, intentions.TABLE, datafile.READERS)
+    unused = [sentence for table in every for sentence in table.collisions()]
+    found = "; ".join(unused) or "every name means one part"
+    return _check("parts", not unused, found, "rename the entry point", False)

@@ -15,7 +15,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.intention import registry as intentions
 from bmi_runtime.messages import SafetyState
 from bmi_runtime.recording.reader import Recording
-from bmi_runtime.session import launch
+from bmi_runtime.session import diagnosis, launch
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.part_loading import PartLoading
 from bmi_runtime.session.replay import Replay
@@ -260,6 +260,8 @@ def test_a_name_of_the_projects_own_stays_its_own_and_the_collision_is_said():
     assert tables.TABLE.find("kalman").__module__.startswith("bmi_runtime.")
     assert any("'kalman' of their_lab" in sentence for sentence in tables.TABLE.collisions())
     assert registry.Table("task", {"line": "bmi_runtime.tasks.pursuit:Pursuit"}, "bmi_runtime.tasks").collisions()
+    told = diagnosis.parts(configuration.load(None))
+    assert not told["ok"] and "'kalman' of their_lab" in told["found"]
 
 
 def test_a_reader_of_another_suffix(tmp_path):
