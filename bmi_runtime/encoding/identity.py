@@ -11,7 +11,7 @@ from bmi_runtime.encoding.model import EncodingModel, pair_indices
 from bmi_runtime.encoding.model_arrays import NO_COVARIANCE
 from bmi_runtime.errors import BadInput
 
-MOST_NAMED = 5
+MOST_NAMED = 5  # units, in a sentence
 
 
 @dataclasses.dataclass

@@ -18,7 +18,6 @@ from bmi_runtime.messages import PLANE, StateSpace
 
 STATE = ("weights", "covariance", "noise_variance")
 """The arrays that adaptation changes."""
-"""Inside the encoding model velocity is in dm/s (speeds of order one); everywhere else in m/s."""
 
 
 def pair_indices(n_regressors: int) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +182,7 @@ class EncodingModel:
         return arrays | ({"features": self.features.state()} if self.features else {})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put arrays of :meth:`state` back, in place (decoders and adapters keep their references)."""
+        """Restore the arrays that :meth:`state` saved, in place: decoders and adapters keep their references."""
         for name in STATE:
             getattr(self, name)[...] = state[name]
         if self.features:

@@ -9,9 +9,9 @@ import numpy as np
 from bmi_runtime.constants import NARROWEST_BIN_S, WIDEST_BIN_S
 from bmi_runtime.errors import BadInput
 
-LARGEST_WEIGHT, LARGEST_VARIANCE = 1e6, 1e12
+LARGEST_WEIGHT, LARGEST_VARIANCE = 1e6, 1e12  # beyond them a file is damaged, or its units are others
 LARGEST_LOG_RATE = 12.0  # log Hz, of a spiking unit without movement: 160 kHz
-ROUNDING = 1e-6
+ROUNDING = 1e-6  # of a unit's largest entry, by which its covariance may be asymmetric or negative
 NO_COVARIANCE = "the covariance of a unit in the model that was found has a negative variance, so it is none"
 NEEDED = ("weights", "covariance", "bin_s", "likelihood")
 

@@ -1,4 +1,4 @@
-"""What the subject is taken to want: one class per way of inferring intended velocity, one table."""
+"""What the subject is taken to want: intended velocity from the cursor that it saw and the target."""
 
 from __future__ import annotations
 

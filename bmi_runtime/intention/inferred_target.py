@@ -16,9 +16,9 @@ from bmi_runtime.intention.movement_noise import FREEDOM, MovementNoise, has_jum
 from bmi_runtime.kernels import targets
 
 CORRELATION_S = 0.25  # over which the seen velocity's deviation from the aim is one observation
-RESIDUAL_MEMORY_S = 5.0
+RESIDUAL_MEMORY_S = 5.0  # over which speed and deviation from the aim are averaged
 FIRST_RESIDUAL = 0.05**2  # (m/s)^2 per axis
-LEAST_RESIDUAL = 0.005**2
+LEAST_RESIDUAL = 0.005**2  # a decoder without noise would make the posterior certain of anything
 GRID_POINTS = {1: 15, 2: 9, 3: 5}
 """Candidates per axis of a grid over the workspace, by the number of axes; three for more axes."""
 UNEXPLAINED = 0.7  # of the mean square speed; a good decoder leaves 0.2, one in the hard world 0.4

@@ -6,19 +6,19 @@ import math
 
 import numpy as np
 
-MEMORY_S = 20.0
+MEMORY_S = 20.0  # of movement, over which gain, variance and persistence are averaged
 PRIOR_S = 3.0  # so many seconds of movement are what is taken for granted at the start worth
 WINDOW_S = 0.5  # about a movement: noise that lasts longer than it is the same all the time it is weighed
 FIRST_NOISE = 0.05**2  # (m/s)^2 per axis
 FIRST_AIM = 0.2**2  # (m/s)^2
-FIRST_CORRELATION_S = 0.25
-GAINS = (0.05, 5.0)
-FREEDOM = 3.0
+FIRST_CORRELATION_S = 0.25  # of the noise, before any was seen
+GAINS = (0.05, 5.0)  # a cursor beyond these is not steered
+FREEDOM = 3.0  # degrees of freedom of the noise, which comes in bursts (`MovementNoise`)
 JUMP = 0.05  # of the candidates' distance from the middle
 
 
 def has_jumped(moved: np.ndarray, expected: np.ndarray, reach: float) -> bool:
-    """Return whether a cursor was put elsewhere than its velocity says: a trial that begins anew, and any goal.
+    """Return whether a cursor was put elsewhere than its velocity says: a trial that starts over, with any goal.
 
     One that is held or stands at the edge of the workspace moves less than it says, and has not jumped.
 

@@ -12,8 +12,8 @@ from bmi_runtime.playback.position import Position
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.sources.base import source_class
 
-MODEL_EVERY_S = 0.5
-MOST_MODELS = 400
+MODEL_EVERY_S = 0.5  # between two models that are kept
+MOST_MODELS = 400  # of a recording; a longer one is sampled more coarsely
 
 
 class World:

@@ -23,7 +23,7 @@ from bmi_runtime.session.replay import recorded_config
 
 FRAME_S = 1.0 / STREAMS["step"].publish_hz
 PAST_S, PAST_COUNTS_S = 60.0, 10.0  # of steps, and of counts, that a window is given of the past
-SPEEDS = (0.1, 100.0)
+SPEEDS = (0.1, 100.0)  # slowest and fastest, times real time
 
 
 class Player:
@@ -227,9 +227,7 @@ class Player:
             return
         self._owed_bins += elapsed_s * self.speed / self.bin_s
         every = max(round(FRAME_S / self.bin_s), 1)
-        bins = (
-            int(self._owed_bins) // every * every
-        )  # whole pictures: every column of a raster is as wide as the others
+        bins = int(self._owed_bins) // every * every  # whole pictures: all columns of a raster are equally wide
         self._owed_bins -= bins
         if bins:
             self.step(bins)

@@ -12,7 +12,7 @@ from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session.paired import paired_errors, where_it_arises
 from bmi_runtime.session.replay import Replay
 
-MOST_ROWS = 1500
+MOST_ROWS = 1500  # of the curves, as many as a screen is wide
 BEGIN = "from_s"
 """Beside ``section.key=value``: when in the recording the settings begin to hold."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmi_runtime.recording.reader import Recording
 
-ROWS_PER_CHUNK = 16_384
+ROWS_PER_CHUNK = 16_384  # read, compressed and written at once
 
 
 def compressed(read: Callable[[int, int], np.ndarray], shape: tuple[int, ...], dtype: Any) -> Any:

@@ -15,7 +15,7 @@ from bmi_runtime.recording import frames
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.writer import COPIES
 
-COPY_BYTES = 4 * 1024 * 1024
+COPY_BYTES = 4 * 1024 * 1024  # read and written at once
 
 
 def recover(path, out) -> dict:

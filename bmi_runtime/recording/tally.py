@@ -11,9 +11,9 @@ from bmi_runtime.recording.block_scores import BlockScores
 from bmi_runtime.recording.reader import Recording
 
 BUCKETS_PER_OCTAVE = 512  # neighbours differ by 0.14 %
-OCTAVES = 64
-FEW = 100_000
-STEPS_FOR_MEDIAN = 100_000
+OCTAVES = 64  # of nanoseconds, all that a recorded number holds
+FEW = 100_000  # durations that are kept themselves, for exact percentiles
+STEPS_FOR_MEDIAN = 100_000  # of the device clock
 FAULTS = ("gap_bins", "late", "duplicates", "invalid")
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 

@@ -63,7 +63,7 @@ class AdaptationController:
             self.adapter.set_learning_rate(learning_rate)
 
     def update(self, counts: np.ndarray, valid: np.ndarray, bin_number: int) -> list[dict[str, Any]]:
-        """Take in the bin that the adapter has just learned from; return the events."""
+        """Watch the bin that the adapter has just learned from, and steer what comes next; return the events."""
         adapter = self.adapter
         seen = (adapter.regressors_of_units, counts, valid, adapter.innovation, adapter.model.covariance, self._noise)
         events: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ class AdaptationController:
         return events
 
     def _search(self, search: RateSearch, counts: np.ndarray, valid: np.ndarray) -> list[dict[str, Any]]:
-        """Let the filters at other rates learn, too; take over the rate, and the state, that predicted better."""
+        """Let the filters at other rates learn as well; take over rate and state of the one that predicts better."""
         old = self.learning_rate
         proposed = search.update(self.adapter, counts, valid, old)
         units = search.hand_over() if old > 0.0 else 0

@@ -7,8 +7,8 @@ from typing import Any
 from bmi_runtime.errors import printable
 from bmi_runtime.messages import why_not_recordable
 
-BURST = 50
-PER_S = 1.0
+BURST = 50  # events of one name that pass before they are limited
+PER_S = 1.0  # how many of a name pass in a second of session time from then on
 ALWAYS = frozenset({"trial", "stimulation"})
 """Results, not alarms: every one of them is wanted."""
 

@@ -21,10 +21,10 @@ from bmi_runtime.session.sockets import Publisher
 from bmi_runtime.session.telemetry import Control
 
 QUEUED_MESSAGES = 100  # older ones are of no use to an effector
-MESSAGES_AT_ONCE = 50
-HIGH_WATER_MARK = 100
+MESSAGES_AT_ONCE = 50  # then commands and the heartbeat have their turn
+HIGH_WATER_MARK = 100  # messages that wait for one slow reader
 SAME_CLOCK_NS = 60_000_000_000  # a host time further away than this is that of another machine
-SHOWN_CHANGES = 1000
+SHOWN_CHANGES = 1000  # kept for the result of a run
 
 
 class GuardProcess:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 _SUB = 64  # buckets per power of two
-_BUCKETS = 42 * _SUB
+_BUCKETS = 42 * _SUB  # to 2**47 ns, a day and a half; what is longer counts in the last
 FRACTIONS = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -26,10 +26,6 @@ class LatencyHistogram:
         self.total += 1
         if duration_ns > self.largest_ns:
             self.largest_ns = duration_ns
-
-    def percentile_us(self, fraction: float) -> float | None:
-        """Return the duration in microseconds below which this fraction of them lies, or None when there are none."""
-        return self._percentiles_us([fraction])[0]
 
     def _percentiles_us(self, fractions: list[float]) -> list[float | None]:
         if not self.total:

@@ -7,7 +7,7 @@ from typing import Any
 from bmi_runtime.errors import BadInput
 from bmi_runtime.session.live_parameters import shown
 
-LONGEST_SILENCE_S = 600.0
+LONGEST_SILENCE_S = 600.0  # that a learner may announce
 
 
 class LearnerWatch:
@@ -17,7 +17,7 @@ class LearnerWatch:
         self._due_ns = 0
 
     def heard(self, within_s: Any, now_ns: int) -> str:
-        """Take note of a learner that will be heard of again within so many seconds, 0 at its end.
+        """Note that a learner will report again within so many seconds; 0 says that it ends.
 
         Returns
         -------
@@ -27,7 +27,7 @@ class LearnerWatch:
         Raises
         ------
         BadInput
-            When it is no such number.
+            When that is not a number of seconds up to `LONGEST_SILENCE_S`.
         """
         number = isinstance(within_s, int | float) and not isinstance(within_s, bool)
         if not (number and 0.0 <= within_s <= LONGEST_SILENCE_S):

@@ -221,7 +221,7 @@ def kept(session: Session) -> dict[str, Any]:
     return {key: LIVE_PARAMETERS[key].get(session) for key in IN_SNAPSHOTS}
 
 
-def put_back(session: Session, values: Any) -> None:
+def restore_kept(session: Session, values: Any) -> None:
     """Restore what :func:`kept` returned; older recordings hold a list in the order of `IN_SNAPSHOTS`."""
     if not isinstance(values, dict):
         values = dict(zip(IN_SNAPSHOTS, values, strict=False))

@@ -16,7 +16,7 @@ from bmi_runtime.session.live_parameters import is_word, shown
 from bmi_runtime.session.part_loading import PartLoading
 from bmi_runtime.session.status import Status
 
-NOTE_CHARACTERS = 2000
+NOTE_CHARACTERS = 2000  # of a note that are kept
 UNKNOWN_COMMAND = "unknown command; send {'set': key, 'value': v}, {'do': 'stop'}, {'note': text} or {'get': 'hello'}"
 
 

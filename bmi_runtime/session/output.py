@@ -16,7 +16,7 @@ from bmi_runtime.session.guard import Guard, guarded
 from bmi_runtime.session.output_values import NoFaster, OutputValues, Thinned
 from bmi_runtime.session.sockets import Publisher
 
-HIGH_WATER_MARK = 1000
+HIGH_WATER_MARK = 1000  # messages that wait for one slow reader
 
 
 class DecodedOutput:

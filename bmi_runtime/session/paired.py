@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-BATCHES = 20
-LEAST_BATCH_S = 1.0
+BATCHES = 20  # consecutive ones, whose means are taken as independent
+LEAST_BATCH_S = 1.0  # errors of a smoothed velocity repeat themselves for some tenths of a second
 CONFIDENCE = 0.95
-PARTS = 10
-NOTABLE_SHARE = 0.3
+PARTS = 10  # of the session, for the question where a difference arises
+NOTABLE_SHARE = 0.3  # of a difference, that one part holds before it is named
 HARDLY = 0.8  # of the intention's root mean square
 
 

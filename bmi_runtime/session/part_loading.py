@@ -16,7 +16,7 @@ from bmi_runtime.registry import Table
 from bmi_runtime.tasks.registry import TABLE as TASKS
 
 TABLES = {"decoder.kind": DECODERS, "task.kind": TASKS, "adapter.intention": INTENTIONS}
-AT_MOST_S = 0.05
+AT_MOST_S = 0.05  # ten usual bins
 
 
 class PartLoading:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bmi_runtime.config import RealtimeConfig
 
-_MCL_CURRENT_AND_FUTURE = 3
+_MCL_CURRENT_AND_FUTURE = 3  # of <sys/mman.h>, as the next
 _MCL_ONFAULT = 4  # pages are locked when first touched: address space that is only reserved takes no memory
 
 

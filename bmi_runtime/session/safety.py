@@ -128,7 +128,7 @@ class Safety:
         """Judge what decoding a bin showed."""
         self.exploded = self.exploded + 1 if exploded else 0
         if broken:
-            self.good = 0  # the bin was usable, but nothing good came of it: recovery begins anew
+            self.good = 0  # the bin was usable, but nothing good came of it: recovery starts again
             self.handle(SafetyEvent.FAULT)
         elif self.exploded >= self.config.degraded_after_bins:
             self.good = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmi_runtime.session.live_parameters import kept, put_back
+from bmi_runtime.session.live_parameters import kept, restore_kept
 
 if TYPE_CHECKING:
     from bmi_runtime.session.core import Session
@@ -43,7 +43,7 @@ def restore(session: Session, saved: dict[str, Any]) -> None:
     session.cursor[:] = saved["cursor"]
     session.learning.restore(saved)
     session.safety.restore(saved["safety"])
-    put_back(session, saved["live"])
+    restore_kept(session, saved["live"])
     session.rng.bit_generator.state = _rng_parse(saved["rng"])
     if session.click:
         session.click.restore(saved["click"], session.decoding.model, session.decoding.decoder)

@@ -11,7 +11,7 @@ from bmi_runtime.session.live_parameters import is_word
 VERDICTS = ("go-on", "widen", "recalibrate", "unknown")
 NUMBERS = ("score", "p", "kept_share", "expected_error_ratio", "carry_sd", "seconds", "changed_units", "units")
 TEXTS = ("reference", "text")
-CHARACTERS = 300
+CHARACTERS = 300  # of each text that are kept
 
 
 def checked(told: Any) -> dict[str, Any]:

@@ -30,13 +30,13 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
 from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
 
-END_WITHIN_S = 1.5
-QUICK_DEATH_S = 5.0
+END_WITHIN_S = 1.5  # from the wish to end until a process is killed
+QUICK_DEATH_S = 5.0  # after its start
 QUICK_DEATHS = 4  # in a row: what dies so soon each time would die for ever
-CRASHED = 70
+CRASHED = 70  # exit code of a runtime whose own code failed, as EX_SOFTWARE of <sysexits.h>
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KILLED_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 class Report:

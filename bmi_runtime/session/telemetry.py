@@ -18,14 +18,14 @@ from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack
 from bmi_runtime.peers import PeerCheck
 from bmi_runtime.session.sockets import Publisher, bind
 
-HIGH_WATER_MARK = 200
+HIGH_WATER_MARK = 200  # messages that wait for one slow viewer
 KEPT_MESSAGES = 500  # of what happened, for a viewer that joins late
-MAX_COMMAND_BYTES = 65536
-COMMANDS_PER_BIN = 4
+MAX_COMMAND_BYTES = 65536  # the longest are lists of units to leave out
+COMMANDS_PER_BIN = 4  # taken before the loop goes on
 COMMAND_SHARE = 0.05  # of the loop's time that answering may take, over more than a few bins
 QUEUED_COMMANDS = 64  # for each client; more wait on the client's side
 QUICK_NS = 200_000  # answers quicker than this are limited by their number alone
-SHOWN_CHARACTERS = 500
+SHOWN_CHARACTERS = 500  # of the sentence that refuses a command
 
 
 class Telemetry:
