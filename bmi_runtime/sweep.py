@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.cluster import connected, joblib_on, lost, queue_cluster  # noqa: F401
+from bmi_runtime.cluster import connected, lost
 from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import whole_text
 
@@ -223,7 +223,7 @@ def _gathered(
         else:
             try:
                 outcome = future.result(timeout=60)
-            except Exception as error:  # cancelled, or not to be had: tasks themselves never raise
+            except Exception as error:  # cancelled, or lost with its worker: tasks themselves never raise
                 raise lost(cluster, error, "what was finished is kept, run the same line again to go on") from None
             yield futures[future], outcome
         future.release()

@@ -36,7 +36,6 @@ class MatrixPlot(plots.Plot):
         self.getPlotItem().invertY(True)
         self.getPlotItem().setAspectLocked(True)
         self.values = np.zeros((1, 1))
-        self._stand_out = np.zeros((1, 1), bool)
         self.scene().sigMouseClicked.connect(self._clicked)
         self.restyle()
 
@@ -64,7 +63,7 @@ class MatrixPlot(plots.Plot):
             Where to put a mark.
         names : sequence of str
         """
-        self.values, self._stand_out = values, stand_out
+        self.values = values
         top = _largest_shown(values, stand_out)
         self.image.setImage(np.where(np.isfinite(values), values, 0.0), levels=(-top, top))
         self.name_axis("bottom", f"source (colour ±{top:.2g})")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from bmi_runtime.messages import TrialState
 from gui import screens, stale_overlay
 from gui.link import Link
 from gui.panels.subject import SubjectView
@@ -15,7 +14,6 @@ from gui.session_commands import SessionCommands
 from gui.sounds import Sounds
 from gui.subject_options import SubjectOptions
 
-SHOWS_TARGET = (TrialState.REACH, TrialState.HOLD)
 MM_PER_INCH = 25.4
 
 

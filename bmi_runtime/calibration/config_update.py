@@ -14,17 +14,6 @@ BIN_OF_RATE = {"adapter.learning_rate": "bin_s", "adapter.feature_learning_rate"
 """The learning rates, and which bins of section session each is for."""
 
 
-def write_learning_rate(path: str | pathlib.Path, rate: float, origin: str, bin_s: float | None = None) -> None:
-    """Set ``adapter.learning_rate`` in a TOML file, as :func:`write_settings` does.
-
-    Raises
-    ------
-    BadInput
-        As there, and if the rate is beyond what a configuration takes.
-    """
-    write_settings(path, {"adapter.learning_rate": (rate, origin)}, bin_s)
-
-
 def write_settings(
     path: str | pathlib.Path,
     settings: dict[str, tuple[float, str]],

@@ -261,7 +261,7 @@ class Run:
         return out | {"weights": weights}
 
     def ensemble(self, workers: int | None = None) -> Ensemble:
-        """Run all realisations, on all cores or (:func:`bmi_runtime.sweep.joblib_on`) on a Dask cluster.
+        """Run all realisations, on all cores or (:func:`bmi_runtime.cluster.joblib_on`) on a Dask cluster.
 
         Each has a generator of its own, and they are summed in their order: who runs them changes no bit.
         """

@@ -33,7 +33,7 @@ def _values(rows, key):
     return np.array([row[key] for row in rows])
 
 
-def _curves(axis, rows, names, x, y, kind, log_bands=False):
+def _curves(axis, rows, names, x, y, kind):
     """Draw computed lines and true markers of every parameter: quantities x and y are prefixes of the columns."""
     for name, colour, marker in zip(names, COLOURS, MARKERS):
         own = sorted(_column(rows, kind=kind, parameter=name), key=lambda row: row["rate"])

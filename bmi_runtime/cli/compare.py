@@ -82,7 +82,7 @@ def compare(data, closed_loop, days, figure, as_json, decoders, **options):
 
         check_writable(figure)
     options["chosen"] = decoders is not None
-    result = _closed(names, options) if closed_loop else _open(data, names, options, as_json)
+    result = _closed(names, options) if closed_loop else _open(data, names, options)
     if figure:
         from bmi_runtime.cli.compare_figures import draw
 
@@ -122,7 +122,7 @@ def _check_write(data, names, path):
     check_free(pathlib.Path(path))
 
 
-def _open(paths, names, options, as_json):
+def _open(paths, names, options):
     from bmi_runtime.decoding.comparison import compare_decoders
     from bmi_runtime.decoding.tables import fitted_names
     from bmi_runtime.errors import BadInput

@@ -31,7 +31,7 @@ def steady(model, as_json):
 
     known = states_of.search(model)
     states = spectral.with_stability(model, states_of.described(model, known.rates))
-    result = report_steady.answer(model, known, states, states_of.critical(model), states_of.folds(model))
+    result = report_steady.answer(known, states, states_of.critical(model), states_of.folds(model))
     answer(result, as_json, report_steady.text(model, known, states, result))
 
 

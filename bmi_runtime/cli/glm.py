@@ -140,7 +140,7 @@ def _jobs(options) -> int:
 
 
 def _workers(options):
-    from bmi_runtime.sweep import joblib_on
+    from bmi_runtime.cluster import joblib_on
 
     return joblib_on(options["cluster"])
 

@@ -124,7 +124,7 @@ def loss_and_gradient(shape: Shape, flat: np.ndarray, batch: Batch, gradient: np
     d_hidden = (d_outputs @ named["read"].T).reshape(steps, size, -1)
     if batch.hidden_mask is not None:
         d_hidden *= batch.hidden_mask
-    d_drive, d_recur = _backward_in_time(shape, named, batch, run, d_hidden)
+    d_drive, d_recur = _backward_in_time(named, batch, run, d_hidden)
     slope["recur"][:] = run["before"].reshape(rows, -1).T @ d_recur
     slope["recur_bias"][:] = d_recur.sum(axis=0)
     slope["drive"][:] = run["entry"].T @ d_drive
@@ -138,7 +138,7 @@ def loss_and_gradient(shape: Shape, flat: np.ndarray, batch: Batch, gradient: np
     return loss
 
 
-def _backward_in_time(shape, named, batch, run, d_hidden):
+def _backward_in_time(named, batch, run, d_hidden):
     """Return the gradients of the pre-activations of input and recurrence, shape (steps x batch, 3 hidden)."""
     steps, size, width = d_hidden.shape
     d_drive = np.empty((steps, size, 3 * width), np.float32)

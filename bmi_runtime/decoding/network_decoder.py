@@ -322,10 +322,6 @@ class NetworkDecoder(DecoderBase):
         truth = (velocity - self.centre[self.moving]) / self.spread[self.moving]
         self.readout.teach(lesson.features, truth - lesson.said)
 
-    def adapt_at(self, rate: float) -> None:
-        """Learn at this rate from now on; 0 learns nothing."""
-        self.readout.use(rate)
-
     def adapt(self, counts: np.ndarray, velocity: np.ndarray) -> None:
         """Learn from what was intended with the bin that was just decoded."""
         self.teach(self.lesson(), velocity)

@@ -210,13 +210,3 @@ def lif_rates(input_mv, tau_s, refractory_s, v_threshold_mv, v_reset_mv, sigma_m
         rates_hz[i], slopes_hz_per_mv[i] = lif_rate(
             input_mv[i], tau_s, refractory_s, v_threshold_mv, v_reset_mv, sigma_mv
         )
-
-
-@kernel
-def log_lif_rate(input_mv, tau_s, refractory_s, v_threshold_mv, v_reset_mv, sigma_mv):
-    """Return the natural logarithm of the rate (log Hz), finite however low the rate is."""
-    a = (v_reset_mv - input_mv) / sigma_mv
-    b = (v_threshold_mv - input_mv) / sigma_mv
-    integral, _ = _scaled_integrals(a, b)
-    shift = b * b if b > 0.0 else 0.0
-    return -shift - math.log(refractory_s * math.exp(-shift) + tau_s * _ROOT_PI * integral)

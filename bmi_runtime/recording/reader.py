@@ -12,8 +12,8 @@ from bmi_runtime.messages import unpack
 from bmi_runtime.recording import frames
 from bmi_runtime.recording.scan import RELEASE_BYTES, Damage, scan
 
-BLOCK_STEPS = 4096
-MESSAGES_BEFORE_RELEASE = 64
+BLOCK_STEPS = 4096  # read at once: some 3 MB at a hundred units
+MESSAGES_BEFORE_RELEASE = 64  # messages, after which the pages they were read from are let go of
 
 
 class Recording:
@@ -189,11 +189,6 @@ class Recording:
     def place(self, bin_of_session: int) -> int:
         """Return at which step of this file a bin of the session stands, or the nearest one that the file holds."""
         return min(max(int(bin_of_session) - self.first_bin, 0), max(self.n_steps - 1, 0))
-
-    def as_parent(self) -> dict:
-        """Return the header's key ``parent`` for a recording that continues this one."""
-        indices = self.column("input", "bin_index")
-        return {"path": str(self.path), "last_bin_index": int(indices[-1]) if len(indices) else None}
 
     def _runs(self) -> Iterator[np.ndarray]:
         """Yield views of the file over unbroken runs of step frames."""

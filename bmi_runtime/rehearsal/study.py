@@ -184,9 +184,7 @@ def recommended(
     times = np.where(reached, table["time_to_target_s"], 0.0).sum(axis=1) / count
     rank = {k: (round(float(-hits[k].mean()), 1), float(times[k]), float(error[k])) for k in equal}
     chosen = min(equal, key=lambda k: rank[k])
-    why = _why(settings, table["hits_per_min"], chosen, equal) + _taught(
-        settings, table["hits_per_min"], unrelated, chosen
-    )
+    why = _why(table["hits_per_min"], chosen, equal) + _taught(settings, table["hits_per_min"], unrelated, chosen)
     return {"settings": settings[chosen], "number": chosen, "why": why}
 
 
@@ -210,7 +208,7 @@ def _as_good(values: np.ndarray, best: np.ndarray) -> bool:
     )
 
 
-def _why(settings, hits, chosen: int, equal: list[int]) -> str:
+def _why(hits, chosen: int, equal: list[int]) -> str:
     text = f"{hits[chosen].mean():.1f} hits per minute"
     if chosen:
         low_high = _mean_interval(hits[chosen] - hits[0])

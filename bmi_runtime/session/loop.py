@@ -243,7 +243,7 @@ class Loop:
         if self.session.bins % self._snapshot_every == 0:
             self._snapshot(now_ns)
         if recorder.failed and not self.tally.recording_failed:
-            self._recording_failed(recorder.failed, now_ns)
+            self._recording_failed(recorder.failed)
 
     def _snapshot(self, now_ns: int) -> None:
         """Record the session's state and the shell's own counts; tell where in the file they stand."""
@@ -256,7 +256,7 @@ class Loop:
         if self.on_snapshot:
             self.on_snapshot(offset)
 
-    def _recording_failed(self, reason: str, now_ns: int) -> None:
+    def _recording_failed(self, reason: str) -> None:
         """Say once that nothing is recorded any more; the loop goes on."""
         self.tally.recording_failed = reason
         event = {"name": "recording-failed", "reason": reason, "bin": self.session.bins - 1}

@@ -49,7 +49,7 @@ class OutputValues:
 
     def __init__(self, config: Config):
         space, layout = config.space, output_dtype(config.space)
-        self._read, self._scales = struct_of(layout).unpack_from, [1.0]
+        self._read = struct_of(layout).unpack_from
         places, wanted = places_in(layout), config.output.values or default_names(space)
         unit, per_m = config.output.unit, PER_M.get(config.output.unit, config.output.pixels_per_m)
         known: dict[str, tuple[int, float, str]] = {}

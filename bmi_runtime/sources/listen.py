@@ -18,7 +18,6 @@ from bmi_runtime.sources.packet import Packet
 
 MOST_STALE = 0.001
 MOST_ROWS = 400
-SETTLE_S = 1.0
 LONGEST_WAIT_S = 0.3  # of a bin for its data: what comes later is a stall, and no block of a device
 
 

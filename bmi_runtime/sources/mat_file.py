@@ -11,7 +11,6 @@ from bmi_runtime.errors import BadInput, first_line
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512  # MATLAB writes a header of its own before it
-TEXT = ("char", "cellstr")
 DEEPEST, MOST_SHOWN = 2, 16
 
 

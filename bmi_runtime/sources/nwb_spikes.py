@@ -20,7 +20,7 @@ def read_nwb(path: pathlib.Path) -> SpikeFile:
     """
     with nwb_file.opened(path) as content:
         series = nwb_file.series_of(content)
-        found = _from_units(path, content) if nwb_file.has_units(content) else _from_counts(path, content, series)
+        found = _from_units(content) if nwb_file.has_units(content) else _from_counts(path, content, series)
         found.signals = [_described(name, item) for name, item in series.items()]
         found.events = {name: len(table) for name, table in (content.intervals or {}).items()}
         found.notes |= _notes(content)
@@ -39,7 +39,7 @@ def _notes(content) -> dict[str, str]:
     return notes
 
 
-def _from_units(path, content) -> SpikeFile:
+def _from_units(content) -> SpikeFile:
     trains, names, odd = nwb_file.spike_trains(content)
     watched = nwb_file.observed(content)
     if watched and len({tuple(map(tuple, row)) for row in nwb_file._watched_by_unit(content)}) > 1:

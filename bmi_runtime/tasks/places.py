@@ -3,8 +3,6 @@
 import itertools
 import math
 
-PLACES = ("auto", "ring", "corners", "axes")
-
 
 def places(kind: str, targets: int, distance_m: float, n_axes: int) -> list[tuple[float, ...]]:
     """Return the positions (m) of targets at one distance from the centre.

@@ -148,7 +148,7 @@ class RasterPanel(Panel):
     def _draw_anew(self) -> None:
         store = self.store
         columns, seconds = store.raster.view, store.column_bins.view * store.bin_s
-        self.order = self._sorted(columns, seconds)
+        self.order = self._sorted(columns)
         finite = np.nan_to_num(columns)
         self._levels = (finite.mean(axis=0), finite.std(axis=0)) if store.continuous else None
         self.image.replace(self._bytes(columns))
@@ -184,7 +184,7 @@ class RasterPanel(Panel):
         shown = f"{self._count} of {self.store.n_units} units" if self._count else f"{self.store.n_units} units"
         self.words.setText(f"{shown}{unit}{out}")
 
-    def _sorted(self, columns: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    def _sorted(self, columns: np.ndarray) -> np.ndarray:
         kind = self.sort.currentText()
         directions = self.store.preferred_directions()
         if kind == "preferred direction" and directions is not None:

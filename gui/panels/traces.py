@@ -79,7 +79,7 @@ class TracesPanel(Panel):
         self.plots[0].show_ranges(x=(0.0, plots.round_range(0.0, max(float(times[-1]), 1.0))[1]))
         for lines in self.marks:
             lines.refresh(store)
-        self._label(unit)
+        self._label()
         self.words.setText(self._key(unit) + self._coverage())
 
     def _draw(self, index: int, times: np.ndarray, history: np.ndarray) -> None:
@@ -103,7 +103,7 @@ class TracesPanel(Panel):
             return float(self.store.step["output"]["learning_rate"])
         return float(self.store.config.get("adapter", {}).get("learning_rate", 0.0))
 
-    def _label(self, unit: int) -> None:
+    def _label(self) -> None:
         for plot, name, measure in zip(self.plots, NAMES, UNITS[self.store.continuous]):
             plot.name_axis("left", f"{name} ({measure})")
 

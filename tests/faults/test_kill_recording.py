@@ -90,8 +90,9 @@ def test_a_session_goes_on_in_a_new_file_that_names_the_killed_one(tmp_path):
     from bmi_runtime.recording.writer import RecordingWriter
 
     last = killed_writer(tmp_path / "a.mcap", 0.02)
-    parent = Recording(tmp_path / "a.mcap").as_parent()
-    assert parent["last_bin_index"] in (last, last + 1)
+    recorded = Recording(tmp_path / "a.mcap").column("input", "bin_index")
+    assert recorded[-1] in (last, last + 1)
+    parent = {"path": str(tmp_path / "a.mcap"), "last_bin_index": int(recorded[-1])}
     with RecordingWriter(tmp_path / "b.mcap", {"parent": parent}, N_UNITS, False) as writer:
         assert writer.failed is None
     assert Recording(tmp_path / "b.mcap").parent == parent

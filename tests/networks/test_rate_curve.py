@@ -6,7 +6,6 @@ import pytest
 
 from bmi_runtime.analysis.networks.neuron import LIFNeuron
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import lif
 
 
 def siegert(input_mv, neuron):
@@ -53,18 +52,10 @@ def test_the_range_runs_from_1e_33_to_saturation():
     assert rates[1] == pytest.approx(neuron.saturation_hz, rel=1e-3)
 
 
-def test_far_below_threshold_rate_is_zero_and_its_logarithm_finite():
+def test_far_below_threshold_the_rate_is_zero():
     neuron = LIFNeuron()
     rate, slope = neuron.rate_and_slope(np.array([-1e4]))
     assert rate[0] == 0 and slope[0] == 0
-    log_rate = lif.log_lif_rate(-1e4, *neuron.arguments)
-    assert log_rate == pytest.approx(-(((1e4 - 45) / 5) ** 2), rel=1e-4)
-
-
-def test_logarithm_agrees_with_the_rate():
-    neuron = LIFNeuron()
-    for mean in (-100.0, -60.0, -40.0, 50.0):
-        assert lif.log_lif_rate(mean, *neuron.arguments) == pytest.approx(np.log(neuron.rate_hz(mean)), abs=1e-10)
 
 
 def test_rate_rises_everywhere():

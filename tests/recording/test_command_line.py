@@ -98,7 +98,7 @@ def test_inspect_for_a_person(recorded, tmp_path, make, write):
     text = CliRunner().invoke(inspect, [str(recorded)], env={"COLUMNS": "200"}).stdout
     for words in ("complete", "40 of 5 ms", "4 (spike counts)", "3: 3 reached (100.0%)", "success 3, timeout 3"):
         assert words in text, text
-    parent = Recording(recorded).as_parent()
+    parent = {"path": str(recorded), "last_bin_index": 39}
     write(tmp_path / "next.mcap", make(9, n_units=3, continuous=True), {"parent": parent}, False, True)
     with open(tmp_path / "next.mcap", "ab") as file:
         file.write(b"half a frame")

@@ -209,12 +209,6 @@ def test_every_recorded_stream_has_a_channel():
 
 
 def test_lineage(tmp_path, make, write, recorded):
-    parent = Recording(recorded).as_parent()
-    assert parent == {"path": str(recorded), "last_bin_index": 39}
+    parent = {"path": str(recorded), "last_bin_index": 39}
     write(tmp_path / "next.mcap", make(5, first_bin=40), header={"parent": parent})
     assert Recording(tmp_path / "next.mcap").parent == parent
-
-
-def test_a_parent_without_bins(tmp_path, make, write):
-    write(tmp_path / "a.mcap", make(0))
-    assert Recording(tmp_path / "a.mcap").as_parent()["last_bin_index"] is None

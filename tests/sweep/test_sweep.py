@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from bmi_runtime import sweep
+from bmi_runtime import cluster, sweep
 from bmi_runtime.errors import BadInput
 
 RUN = "run --headless --speed max --duration 0.5 --record none --set session.units=8"
@@ -252,7 +252,7 @@ def test_a_job_queue_file_that_is_none_gets_one_sentence(tmp_path, text, words):
     pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (pip install dask-jobqueue)")
     (tmp_path / "rig.yaml").write_text(text)
     with pytest.raises(BadInput, match=words) as caught:
-        sweep.queue_cluster(str(tmp_path / "rig.yaml"))
+        cluster.queue_cluster(str(tmp_path / "rig.yaml"))
     assert "\n" not in str(caught.value)
 
 

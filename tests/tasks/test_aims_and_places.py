@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,12 +14,20 @@ from bmi_runtime import config as configuration
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import RotatedIntention, aim, aim_gains, rotated_to_target
 from bmi_runtime.messages import TrialState
+from bmi_runtime.schema.task import TaskConfig
 from bmi_runtime.session.assist import Assist
 from bmi_runtime.session.inputs import parsed_left_out
-from bmi_runtime.tasks.places import PLACES, places
+from bmi_runtime.tasks.places import places
+
+PLACES = get_args(TaskConfig.model_fields["places"].annotation)
 
 
-@given(st.sampled_from(PLACES), st.integers(2, 12), st.floats(0.01, 0.3), st.integers(1, 8))
+@given(
+    st.sampled_from(PLACES),
+    st.integers(2, 12),
+    st.floats(0.01, 0.3),
+    st.integers(1, 8),
+)
 def test_targets_stand_apart_at_one_distance_and_balance_around_the_centre(kind, targets, distance_m, n_axes):
     found = places(kind, targets, distance_m, n_axes)
     assert all(len(place) == n_axes for place in found) and len(found) >= 2

@@ -32,7 +32,6 @@ REACH_SD, DECAYS = 4.0, 5.0  # how far the cells go: in standard deviations, and
 MOST = 400  # cells below and above V_F
 ITERATIONS = 25
 ENOUGH_SPIKES = 200
-LARGEST_BINS_IN_TAU = 0.34  # a wider bin blurs the membrane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,8 +203,8 @@ def fit_array(
         raise BadInput("all parameters are given: there is nothing to fit")
     values = _start(likelihood, fixed)
     advance()
-    values, information, converged = _climb(likelihood, values, free, advance)
-    return _described(likelihood, values, free, information, converged, confidence)
+    values, converged = _climb(likelihood, values, free, advance)
+    return _described(likelihood, values, free, converged, confidence)
 
 
 def _start(likelihood: Likelihood, fixed: dict[str, float]) -> dict[str, float]:
@@ -262,7 +261,7 @@ def _scores(likelihood: Likelihood, values: dict[str, float], free: list[str]) -
 
 
 def _climb(likelihood: Likelihood, values: dict[str, float], free: list[str], advance):
-    """Return the maximum, the information there, (k, k), and whether it was reached."""
+    """Return the maximum and whether it was reached."""
     height = float(likelihood(values).sum())
     damping = 1e-3
     for _ in range(ITERATIONS):
@@ -281,11 +280,11 @@ def _climb(likelihood: Likelihood, values: dict[str, float], free: list[str], ad
                 break
             damping *= 6
         else:
-            return values, information, bool(gradient[inside] @ np.linalg.pinv(part) @ gradient[inside] < 0.05)
+            return values, bool(gradient[inside] @ np.linalg.pinv(part) @ gradient[inside] < 0.05)
         gained, height, values = reached - height, reached, tried
         if gained < 1e-3:
-            return values, information, True
-    return values, information, False
+            return values, True
+    return values, False
 
 
 def _inside(likelihood: Likelihood, values: dict[str, float], free: list[str], gradient: np.ndarray) -> np.ndarray:
@@ -299,7 +298,7 @@ def _inside(likelihood: Likelihood, values: dict[str, float], free: list[str], g
     return np.array(kept, int)
 
 
-def _described(likelihood, values, free, information, converged, confidence) -> ArrayFit:
+def _described(likelihood, values, free, converged, confidence) -> ArrayFit:
     """Return the fit with its intervals, its distance to synchrony and how well it does."""
     scores = _scores(likelihood, values, free)
     gradient = scores.sum(axis=0)

@@ -15,9 +15,7 @@ ENDS = {
 }
 
 
-def answer(
-    model: Model, known: AllStates, states: list[SteadyState], end: Critical, folds: list[tuple[float, float]]
-) -> dict:
+def answer(known: AllStates, states: list[SteadyState], end: Critical, folds: list[tuple[float, float]]) -> dict:
     """Return the answer for programs."""
     return {
         "steady_states": [_state(state) for state in states],

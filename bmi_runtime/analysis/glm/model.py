@@ -180,7 +180,7 @@ class PoissonGLM(FittedGLM):
             options = {"tolerance": self.tolerance, "max_iterations": self.max_iterations, "method": self.method}
             solution = self._solve(prepared, start, report, options)
             self._take(prepared, solution)
-            self._add_standard_errors(prepared)
+            self._add_standard_errors()
         self.seconds_ = time.perf_counter() - began
         return self
 
@@ -283,7 +283,7 @@ class PoissonGLM(FittedGLM):
                 f"{self.unit_names_[worst]}); converged_ says which"
             )
 
-    def _add_standard_errors(self, prepared) -> None:
+    def _add_standard_errors(self) -> None:
         from bmi_runtime.analysis.glm.inference import uncertainty
 
         self.uncertainty_, self.standard_errors_, self.standard_errors_method_ = None, None, "none"

@@ -68,12 +68,6 @@ class SharedQuadratic:
         return weights
 
 
-def penalty_value(weights: np.ndarray, starts: np.ndarray, strengths: np.ndarray) -> np.ndarray:
-    """Return ``sum_g strengths[g] |w_g|`` of each unit."""
-    norms = np.sqrt(np.add.reduceat(weights**2, starts[:-1], axis=0))
-    return (np.maximum(strengths, 0.0) * norms).sum(axis=0)
-
-
 def solve_sparse(
     objective: Objective,
     start: np.ndarray,

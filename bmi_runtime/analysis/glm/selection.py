@@ -86,7 +86,7 @@ def cross_validate(
     leads = every_lead(template.leads)[0] if covariates is not None else ()
     first, last = likelihood_bins(events.bins, template.history_bins, leads)
     work = [
-        (template, events, covariates, parameter, float(value), fold, (first, last))
+        (template, events, covariates, parameter, float(value), fold)
         for value in values
         for fold in folds_of(first, last, folds)
     ]
@@ -113,7 +113,7 @@ def _run(work, jobs: int, report):
     return done
 
 
-def _score_fold(template, events, covariates, parameter, value, fold, bins) -> tuple[np.ndarray, np.ndarray]:
+def _score_fold(template, events, covariates, parameter, value, fold) -> tuple[np.ndarray, np.ndarray]:
     """Return the held-out gain in log-likelihood over a constant rate, and the held-out spikes, of every unit."""
     settings = template.get_params() | {parameter: value, "standard_errors": "none"}
     model = type(template)(**settings).fit(events, covariates, excluded=fold)

@@ -11,7 +11,6 @@ from scipy.sparse import linalg as sparse_linalg
 from bmi_runtime.analysis.networks.network import RateNetwork
 
 DENSE_SPECTRUM = 600  # up to this size all eigenvalues are computed
-NORMS = ("1", "2", "inf")
 
 
 def weight_norms(weights) -> dict[str, float]:
