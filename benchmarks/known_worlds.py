@@ -4,6 +4,7 @@
     python benchmarks/known_worlds.py --worlds 4 --settings 6
     python benchmarks/known_worlds.py --seed 7               # other worlds, drawn at random
     python benchmarks/known_worlds.py --keep rows.jsonl      # can be stopped and goes on where it was
+    python benchmarks/known_worlds.py --seconds 120          # sessions of two minutes: three times the CPU
 
 A pilot of `PILOT_S` is recorded in each world with the settings as they are, a world is fitted to it, and every setting
 is rehearsed in it. Then sessions are run in the known world itself: the same units, other noise. A line says, per
@@ -98,7 +99,7 @@ def drawn(seed: int, number: int) -> dict[str, str]:
     }
 
 
-def really(known: dict[str, str], setting: dict[str, str], seed: int, drawn_from: int) -> dict[str, float]:
+def really(known: dict[str, str], setting: dict[str, str], seed: int, drawn_from: int, seconds: float) -> dict:
     """Run one session in a known world: the units of the pilot, other noise."""
     base = configuration.load(None, [f"{key}={value}" for key, value in known.items()]).model_dump()
     config = sessions.session_config(base, setting, seed)
@@ -106,22 +107,22 @@ def really(known: dict[str, str], setting: dict[str, str], seed: int, drawn_from
     world = World(config.model_copy(update={"session": section}))
     fresh = [np.random.default_rng(one) for one in np.random.SeedSequence([seed, 77]).spawn(3)]
     world.subject.rng, world.population.rng, world.pilot_rng = fresh
-    return sessions.session_in(config, world, SECONDS)
+    return sessions.session_in(config, world, seconds)
 
 
-def judged(known: dict[str, str], settings: list[dict[str, str]], seed: int, folder: pathlib.Path) -> dict:
+def judged(
+    known: dict[str, str], settings: list[dict[str, str]], seed: int, seconds: float, path: pathlib.Path
+) -> dict:
     """Rehearse a pilot of a known world; return predictions, truth, and how well they agree."""
-    start, path = time.process_time(), folder / f"pilot-{seed}.mcap"
-    path.unlink(missing_ok=True)
+    start = time.process_time()
     given = [f"recording.path='{path}'", f"session.seed={seed}", *(f"{key}={value}" for key, value in known.items())]
     config = configuration.load(None, given)
     launch.run(assemble(config, "max"), round(PILOT_S / config.bin_s))
     world, pilot = world_of(path)
-    plan = study.Rehearsal(world, base_configuration(world, pilot, None, ()), settings, SEEDS, 1, SECONDS)
+    plan = study.Rehearsal(world, base_configuration(world, pilot, None, ()), settings, SEEDS, 1, seconds)
     answer = study.answer(plan, study.run_here(plan))
-    runs = [[really(known, setting, 1000 + k, seed) for k in range(TRUE_SEEDS)] for setting in settings]
+    runs = [[really(known, setting, 1000 + k, seed, seconds) for k in range(TRUE_SEEDS)] for setting in settings]
     true = {name: np.array([[run[name] for run in row] for row in runs]) for name in MEASURES}
-    path.unlink()
     found = compared(answer, true)
     return found | {"notes": world.notes, "subject": world.subject.table(), "cpu_s": time.process_time() - start}
 
@@ -162,6 +163,7 @@ def main() -> int:
     parser.add_argument("--worlds", type=int, default=len(WORLDS))
     parser.add_argument("--settings", type=int, default=len(SETTINGS))
     parser.add_argument("--seed", type=int, help="draw the worlds at random")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of every session")
     parser.add_argument("--only", type=int, action="append", metavar="WORLD")
     parser.add_argument("--keep", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args()
@@ -171,10 +173,11 @@ def main() -> int:
     for number in options.only or range(options.worlds):
         known = BASE | (WORLDS[number] if options.seed is None else drawn(options.seed, number))
         settings = SETTINGS[: options.settings]
-        key = json.dumps([known, settings, number, SECONDS, SEEDS, TRUE_SEEDS])
+        key = json.dumps([known, settings, number, options.seconds, SEEDS, TRUE_SEEDS])
         if key not in kept:
             with tempfile.TemporaryDirectory() as folder:
-                kept[key] = plain({"key": key} | judged(known, settings, 100 + number, pathlib.Path(folder)))
+                path = pathlib.Path(folder) / "pilot.mcap"
+                kept[key] = plain({"key": key} | judged(known, settings, 100 + number, options.seconds, path))
             if options.keep:
                 with options.keep.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(kept[key]) + "\n")

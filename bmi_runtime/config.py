@@ -218,21 +218,30 @@ def _sentence(item: Any) -> str:
         said, got = item["msg"].removeprefix("Value error, "), repr(item["input"])
         got = got if len(got) <= LONGEST_GOT else f"{got[:LONGEST_GOT]}..."
         return f"{where}: {said[0].lower()}{said[1:]} (got {got})"
+    return _unknown(where)
+
+
+def _unknown(key: str) -> str:
     known = valid_keys()
-    near = difflib.get_close_matches(where, known, 1, 0.4) or difflib.get_close_matches(
-        where.rpartition(".")[2], [key.rpartition(".")[2] for key in known], 1, 0.4
+    near = difflib.get_close_matches(key, known, 1, 0.4) or difflib.get_close_matches(
+        key.rpartition(".")[2], [key.rpartition(".")[2] for key in known], 1, 0.6
     )
-    return f"unknown key '{where}'" + (f", the nearest valid key is '{near[0]}'" if near else "")
+    return f"unknown key '{key}'" + (f", the nearest valid key is '{near[0]}'" if near else "")
 
 
-def belongs_to_step(key: str) -> bool:
-    """Return whether the step reads a key (``section.key``): a session that is resumed must keep its value."""
-    section, _, rest = key.partition(".")
-    field = Config.model_fields.get(section)
-    if field is None or section in TABLES:
-        return True  # no key at all: whoever reads it next says so
-    kind: Any = field.annotation
-    return (rest.partition(".")[0] in kind.OTHERWISE) != kind.IN_STEP
+def refuse_unknown(key: str) -> None:
+    """Refuse a key that no configuration has.
+
+    Raises
+    ------
+    BadInput
+        With the nearest one.
+    """
+    if key in Config.model_fields and key not in TABLES:
+        first = next(known for known in valid_keys() if known.startswith(f"{key}."))
+        raise BadInput(f"'{key}' is a section: name one of its keys, such as '{first}'")
+    if ".".join(key.split(".")[:2]) not in valid_keys():
+        raise BadInput(_unknown(key))
 
 
 def valid_keys() -> list[str]:

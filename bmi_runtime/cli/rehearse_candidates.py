@@ -13,7 +13,7 @@ from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.sessions import session_config
-from bmi_runtime.rehearsal.study import Settings, check_settings, default_settings
+from bmi_runtime.rehearsal.study import Settings, check_candidates, check_settings, default_settings
 from bmi_runtime.rehearsal.world import FittedWorld
 from bmi_runtime.sweep import grid_values
 
@@ -37,7 +37,7 @@ def refuse_early(pilot: Pilot | None, path, overrides, grids, tried, write: str 
         raise _there_already(write)
     check_settings([{text.partition("=")[0].strip(): ""} for text in overrides])
     found = _spelled(grids, tried)
-    check_settings(found)
+    check_candidates(found)
     if path is None and pilot is not None and pilot.config is not None:
         base = _recorded(pilot.config, overrides).model_dump()
         for point in found:
@@ -106,7 +106,7 @@ def candidates(grids, tried, base: dict[str, Any]) -> list[Settings]:
     found = _spelled(grids, tried)
     if len(found) == 1:
         found = default_settings(base["adapter"]["learning_rate"])
-    check_settings(found)
+    check_candidates(found)
     for point in found:
         session_config(base, point, 1)
     return found

@@ -18,7 +18,10 @@ LEVEL = 0.95
 CONTROLS = 2  # seeds that are also run with counts that know nothing of the target
 Settings = dict[str, str]
 NO_MEANING = ("population.", "subject.", "source.", "recording.", "telemetry.", "session.seed", "session.units")
-DECIDED = ("session.bin_s", "session.likelihood", "state.")
+NO_PART = (  # what leaves a session and how it is driven: nobody receives it, and no bin is late
+    "output.", "guard.", "stimulation.", "realtime.", "metadata.", "session.duration_s",
+)  # fmt: skip
+DECIDED = ("session.bin_s", "session.likelihood", "session.features", "session.feature_bin_s", "state.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,23 @@ def check_settings(settings: list[Settings]) -> None:
             raise BadInput(f"{key} is that of the pilot: a world fitted to its bins cannot be asked for another")
         if key.startswith(NO_MEANING):
             raise BadInput(f"{key} is no setting of a rehearsal: world, seeds and source are its own")
+
+
+def check_candidates(settings: list[Settings]) -> None:
+    """Refuse settings that a rehearsal cannot answer, or whose every value would seem as good.
+
+    Raises
+    ------
+    BadInput
+        Naming the key.
+    """
+    check_settings(settings)
+    for key in {key for point in settings for key in point}:
+        if key.startswith(NO_PART):
+            raise BadInput(
+                f"{key} has no part in a rehearsal, so every value would seem as good: nothing leaves its sessions, "
+                "they last --duration, and no bin is late"
+            )
 
 
 def default_settings(learning_rate: float) -> list[Settings]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.config import Config
+from bmi_runtime.config import Config, refuse_unknown
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import TrialState
@@ -116,6 +116,7 @@ ANOTHER_WORLD = (
     "population.",
     "subject.",
     "source.",
+    "stimulation.",
     "session.seed",
     "session.units",
     "session.features",
@@ -123,7 +124,13 @@ ANOTHER_WORLD = (
     "state.",
     "session.likelihood",
 )
-NO_PART = ("recording.", "telemetry.", "realtime.", "metadata.", "session.duration_s")
+NO_PART = (  # what leaves, how it is written down, and when
+    "recording.", "telemetry.", "realtime.", "metadata.", "output.", "guard.", "session.duration_s",
+    "session.unit_names",
+)  # fmt: skip
+ON_THE_SCREEN = ("decoder.gain",)
+SET_AT_ONCE = ("decoder.frozen",)
+"""Live parameters that are no keys of the configuration: set by command where the other setting begins."""
 
 
 def refuse_unknowable(overrides, path: str) -> None:
@@ -136,7 +143,9 @@ def refuse_unknowable(overrides, path: str) -> None:
     """
     for text in overrides:
         key = text.partition("=")[0].strip()
-        if key.startswith(KNOWABLE) and "gain" not in key:
+        if key not in SET_AT_ONCE:
+            refuse_unknown(key)
+        if key.startswith(KNOWABLE) and key not in ON_THE_SCREEN:
             continue
         if key.startswith(NO_PART):
             raise BadInput(f"{key} has no part in what is decoded, so there is nothing to ask of {path}")

@@ -18,7 +18,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import BLOCK_STEPS, Recording
 from bmi_runtime.session import processes
 from bmi_runtime.session.core import Session, warm_up
-from bmi_runtime.session.open_loop import ASKS_INTENTION, OpenLoopSession, refuse_unknowable
+from bmi_runtime.session.open_loop import ASKS_INTENTION, SET_AT_ONCE, OpenLoopSession, refuse_unknowable
 from bmi_runtime.session.paired import compared, hardly_follows, paired_errors
 
 
@@ -73,10 +73,6 @@ def session_from(recording: Recording, overrides=(), snapshot: dict[str, Any] | 
     for text in at_once:
         session.apply({"set": _key(text), "value": configuration.value_of(text)})
     return session
-
-
-SET_AT_ONCE = ("decoder.frozen",)
-"""Live parameters that are no keys of the configuration: set by command where the other setting begins."""
 
 
 def _key(text: str) -> str:

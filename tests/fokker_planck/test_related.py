@@ -95,6 +95,14 @@ def test_elapsed_time_has_one_or_three_steady_rates():
     assert [elapsed.steady_rates(j).size for j in (0.5, 1.0, 1.5)] == [1, 3, 1]
 
 
+def test_elapsed_time_steady_rates_that_have_just_met_are_both_found():
+    """As J (x) = x (1 + sigma(x)) turns, two roots meet; its extrema are by a search of their own."""
+    x = np.linspace(0.4, 0.9, 2_000_001)
+    j = x * (1 + elapsed.refractory_time(x))
+    for fold, inside in ((j[x < 0.6].max(), -1e-8), (j[x > 0.6].min(), 1e-8)):
+        assert [elapsed.steady_rates(fold * (1 + sign * inside)).size for sign in (1, -1)] == [3, 1]
+
+
 def test_elapsed_time_reports_several_instantaneous_roots_and_rules_choose():
     ages = np.exp(-np.arange(0, 12, 0.02))
     low = elapsed.simulate(1.0, ages, 0.02, 1.0, rule="lowest")

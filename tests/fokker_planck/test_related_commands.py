@@ -47,6 +47,22 @@ def test_elapsed_answers_steady_rates_roots_and_oscillation():
     assert min(abs(still["rate_final"] - rate) for rate in still["steady_rates"]) < 1e-3
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--coupling", "1", "--duration", "12.345", "--delay", "0.55"),  # the step divides neither
+        ("--coupling", "1.1", "--duration", "10.3", "--filter", "1.7"),
+        ("--coupling", "0.6", "--duration", "10", "--delay", "1.3"),
+    ],
+)
+def test_elapsed_errors_hold_against_a_step_a_sixteenth_as_long(arguments):
+    coarse, fine = (call("elapsed", *arguments, "--step", step) for step in ("0.04", "0.0025"))
+    assert abs(coarse["rate_final"] - fine["rate_final"]) <= coarse["rate_final_error"]
+    for name in ("period", "peak", "trough", "mean") if fine["oscillation"] else ():
+        told = coarse["oscillation"]
+        assert abs(told[name] - fine["oscillation"][name]) <= told[f"{name}_error"], name
+
+
 def test_hopf_answers_its_points():
     (point,) = call("hopf", "--rates", "1.6:1.9:2")["hopf_points"]
     assert point["b"] == pytest.approx(2.5589, abs=1e-3) and point["period"] == pytest.approx(1.2166, abs=1e-3)

@@ -10,7 +10,7 @@ from benchmarks import known_worlds
 @pytest.mark.parametrize("number", range(len(known_worlds.WORLDS)))
 def test_a_rehearsal_tells_what_sessions_really_give(number, tmp_path):
     known = known_worlds.BASE | known_worlds.WORLDS[number]
-    found = known_worlds.judged(known, known_worlds.SETTINGS, 100 + number, tmp_path)
+    found = known_worlds.judged(known, known_worlds.SETTINGS, 100 + number, known_worlds.SECONDS, tmp_path / "p.mcap")
     assert found["inside"] >= 0.8 * found["of"]  # over all worlds nine in ten; single ones vary
     assert found["ranks"] >= 0.6  # settings within a hit of each other change places
     assert known_worlds.near_best(found)

@@ -91,6 +91,9 @@ def test_the_command_answers_and_writes(pilot, tmp_path, bmi):
         (("--set", "session.bin_s=0.01"), "session.bin_s"),
         (("--grid", "population.depth=1,2"), "population.depth"),
         (("--try", "adapter.lerning_rate=1"), "adapter.learning_rate"),
+        (("--grid", "guard.max_speed=0.1,1"), "guard.max_speed has no part"),
+        (("--try", "output.rate_hz=30"), "output.rate_hz has no part"),
+        (("--try", "session.features=3"), "session.features is that of the pilot"),
         (("--duration", "1"), "--duration"),
     ],
 )

@@ -168,14 +168,24 @@ def test_another_intention_is_inferred_from_what_was_shown(recording):
         "population.depth=[1,1]",
         "recording.snapshot_s=5",
         "stimulation.enabled=true",
+        "output.rate_hz=30",
+        "guard.max_speed=0.1",
+        "session.unit_names=['a']",
+        "decoder.gain=2",
+        "adapter=1",
+        "foo.bar=1",
     ],
 )
 def test_what_no_recording_can_tell_is_refused_by_name(recording, setting):
     key = setting.partition("=")[0]
     with pytest.raises(BadInput, match=re.escape(key)) as refused:
         Replay(recording, [setting])
-    if key.startswith("task."):
-        assert "bmi rehearse" in str(refused.value)
+    assert ("bmi rehearse" in str(refused.value)) == (key.startswith("task.") or key == "decoder.gain")
+
+
+def test_a_key_that_is_mistyped_is_told_with_the_nearest(recording):
+    with pytest.raises(BadInput, match=r"unknown key 'task\.asist', the nearest valid key is 'task\.assist'"):
+        Replay(recording, ["task.asist=1"])
 
 
 def test_from_a_moment_on(recording):

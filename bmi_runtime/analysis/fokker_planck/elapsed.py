@@ -25,13 +25,30 @@ def refractory_time(x: np.ndarray) -> np.ndarray:
 def steady_rates(coupling: float, sigma: Callable = refractory_time) -> np.ndarray:
     """Return the steady rates that a fine search finds, roots of ``N (1 + sigma(J N)) = 1`` on (0, 1].
 
-    The search is fine in N and, where sigma bends, in J N.
+    The search is fine in N and, where sigma bends, in J N; the extrema it passes are searched, so that two roots that
+    have just met there are both found.
     """
     rate = np.linspace(1e-9, 1.0, 4001)
     if coupling > 0:
         bent = np.linspace(0.0, 3.0, 3001)[1:] / coupling
         rate = np.unique(np.r_[rate, bent[bent < 1]])
-    return _roots(lambda x: x * (1 + sigma(coupling * x)) - 1, rate)
+
+    def excess(x):
+        return x * (1 + sigma(coupling * x)) - 1
+
+    return _roots(excess, np.unique(np.r_[rate, _extrema(excess, rate)]))
+
+
+def _extrema(function, points):
+    """Return where the function has its extrema between the points around each that the points show."""
+    rises = np.diff(function(points)) > 0
+    return [
+        optimize.minimize_scalar(
+            (lambda x: -function(x)) if rises[i] else function,
+            bounds=points[[i, i + 2]], method="bounded", options={"xatol": 1e-12},
+        ).x
+        for i in np.flatnonzero(rises[1:] != rises[:-1])
+    ]  # fmt: skip
 
 
 def _roots(function, points):

@@ -4,6 +4,9 @@ import numpy as np
 
 from bmi_runtime.analysis.numbers import with_error
 
+NUMBERS = ("period", "peak", "trough", "mean")
+"""That an oscillation is described by."""
+
 
 def oscillation(times: np.ndarray, rate: np.ndarray, least: float = 1e-3) -> dict | None:
     """Return ``period``, ``peak``, ``trough`` and ``mean`` of the last cycles, or None where the rate does not
@@ -54,9 +57,20 @@ def with_errors(fine: dict | None, coarse: dict | None) -> dict | None:
     least = {"period": fine.get("sampling", 0.0)}  # of times that are known to a sample only
     errors = {
         f"{name}_error": None if coarse is None else max(abs(fine[name] - coarse[name]), least.get(name, 0.0))
-        for name in ("period", "peak", "trough", "mean")
+        for name in NUMBERS
     }
     return fine | errors
+
+
+def with_first_order_errors(fine: dict | None, double: dict | None, triple: dict | None) -> dict | None:
+    """Return an oscillation with the errors that runs of twice and three times the step tell, of a first-order scheme.
+
+    None as an error where either of them does not oscillate.
+    """
+    near, far = with_errors(fine, double), with_errors(fine, triple)
+    if fine is None or near is None or far is None or double is None or triple is None:
+        return near and near | {f"{name}_error": None for name in NUMBERS}
+    return near | {f"{name}_error": max(2.0 * near[f"{name}_error"], far[f"{name}_error"]) for name in NUMBERS}
 
 
 def describe(swing: dict) -> str:
