@@ -47,7 +47,8 @@ def beside_particles(solution: evolve.Solution, swarm: particles.Particles, coun
     )
     axis = figure.axes[1]
     axis.step(swarm.times, swarm.rate, where="pre", color=ORANGE, lw=0.8, zorder=0, label=f"{count} neurons")
-    axis.set_ylim(0, 1.25 * max(swarm.rate.max(), solution.rate[-1]))
+    lowest = None if axis.get_yscale() == "log" else 0.0  # a rate that grew by decades has no zero on its axis
+    axis.set_ylim(lowest, 1.25 * max(swarm.rate.max(), solution.rate[-1]) or 1.0)
     axis.legend()
     return figure
 

@@ -133,7 +133,7 @@ def heterogeneity(graph: np.ndarray, network: RateNetwork, input_mv: np.ndarray)
     return {
         "in_degree_mean": float(degrees.mean()),
         "in_degree_sd": float(degrees.std()),
-        "signed_in_degree_sd": float(summed.std() / abs(network.weights).max()),
+        "signed_in_degree_sd": float(summed.std() / (abs(network.weights).max() or 1.0)),  # connections of no strength
         "rate_mean_hz": float(rates.mean()),
         "rate_sd_hz": float(rates.std()),
         "input_mean_mv": float(input_mv.mean()),
