@@ -35,6 +35,15 @@ def test_excitatory_networks_always_converge_and_follow_in_degree(table):
     assert found["ER mixed n=50"]["input_sd_mv"]["theory_error"] > 0.1
 
 
+@pytest.mark.filterwarnings("error")
+def test_strengths_at_which_neurons_do_not_differ_are_told(tmp_path):
+    asked = ["study", "--count=2", "--sizes=5", f"--folder={tmp_path}"]
+    done = CliRunner().invoke(networks, [*asked, "--strength-uv-per-hz=1e-9"], catch_exceptions=False)
+    assert done.exit_code == 0 and "ER E n=5" in done.output
+    with pytest.raises(BadInput, match="leave nothing to study"):
+        CliRunner().invoke(networks, [*asked, "--strength-uv-per-hz=0"], catch_exceptions=False)
+
+
 def test_sonets_are_more_heterogeneous_than_erdos_renyi(table):
     found = study.summary(table)
     assert found["SONET E n=50"]["rate_sd_hz"]["mean"] > 1.3 * found["ER E n=50"]["rate_sd_hz"]["mean"]

@@ -50,6 +50,8 @@ class StudyDesign:
             raise BadInput("a study needs at least one network size, for example 50,100")
         if min(self.sizes) < 3:
             raise BadInput(f"a network of {min(self.sizes)} neurons is too small: motifs need at least 3")
+        if not self.strength_uv_per_hz:
+            raise BadInput("connections of no strength leave nothing to study: every neuron has the same input")
 
 
 def random_motifs(probability: float, rng: np.random.Generator) -> graphs.MotifStatistics:
@@ -133,7 +135,7 @@ def heterogeneity(graph: np.ndarray, network: RateNetwork, input_mv: np.ndarray)
     return {
         "in_degree_mean": float(degrees.mean()),
         "in_degree_sd": float(degrees.std()),
-        "signed_in_degree_sd": float(summed.std() / (abs(network.weights).max() or 1.0)),  # connections of no strength
+        "signed_in_degree_sd": float(summed.std() / abs(network.weights).max()),
         "rate_mean_hz": float(rates.mean()),
         "rate_sd_hz": float(rates.std()),
         "input_mean_mv": float(input_mv.mean()),
@@ -206,13 +208,14 @@ def summary(table: dict[str, np.ndarray]) -> dict[str, dict]:
     for name, rows in groups(table).items():
         part = {key: values[rows] for key, values in table.items()}
         good = part["solved"].astype(bool)
+        known = part["in_degree_r2"][good & np.isfinite(part["in_degree_r2"])]
         entry: dict[str, Any] = {
             "networks": int(rows.sum()),
             "solved": int(good.sum()),
             "iteration_always_converged": int((part["iteration_converged"] == 1).sum()),
             "iteration_never_converged": int((part["iteration_converged"] == 0).sum()),
             "several_fixed_points": int((part["distinct"] > 1).sum()),
-            "in_degree_r2": float(np.nanmean(part["in_degree_r2"])) if good.any() else None,
+            "in_degree_r2": float(known.mean()) if known.size else None,
         }
         for quantity in ("input_sd_mv", "rate_sd_hz"):
             entry[quantity] = _predictions({key: values[good] for key, values in part.items()}, quantity)
@@ -225,8 +228,8 @@ def _predictions(part: dict[str, np.ndarray], quantity: str) -> dict:
     motifs.
     """
     outcome = part[quantity]
-    if outcome.size == 0:
-        return {"mean": None}
+    if not outcome.any():  # none was solved, or their neurons do not differ
+        return {"mean": 0.0 if outcome.size else None}
     theory = part[f"predicted_{quantity}"]
     entry: dict[str, Any] = {
         "mean": float(outcome.mean()),
@@ -259,18 +262,21 @@ def describe(summaries: dict[str, dict]) -> str:
         if spread["mean"] is None:
             lines.append(f"{name:18s}{0:8d}")
             continue
-        fits = [
-            spread[label].get(key, float("nan")) for label, key in (("in_degree", "left_out_error"), ("motifs", "r2"))
-        ]
-        forms = ("{:10.1%}", "{:10.2f}")
-        shown = [form.format(value) if np.isfinite(value) else f"{'-':>10s}" for form, value in zip(forms, fits)]
+        told = (
+            (entry["in_degree_r2"], "14.3f"), (spread["mean"], "13.4g"), (spread.get("theory_error"), "12.1%"),
+            (spread.get("in_degree", {}).get("left_out_error"), "10.1%"), (spread.get("motifs", {}).get("r2"), "10.2f"),
+        )  # fmt: skip
         lines.append(
             f"{name:18s}{entry['solved']:8d}{entry['iteration_always_converged']:8d}{entry['iteration_never_converged']:7d}"
-            f"{entry['several_fixed_points']:9d}{entry['in_degree_r2']:14.3f}{spread['mean']:13.4g}"
-            f"{spread['theory_error']:12.1%}" + "".join(shown)
+            f"{entry['several_fixed_points']:9d}" + "".join(_or_dash(value, form) for value, form in told)
         )
     lines.append("always/never: iteration converged from every/no start; several: more than one fixed point found;")
     lines.append(
         "errors predict the spread of input over neurons, relative to its mean: theory without any fit, line left out"
     )
     return "\n".join(lines)
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    """Return a number in its column, or a dash where there is none."""
+    return f"{'-':>{form.partition('.')[0]}s}" if value is None or not np.isfinite(value) else f"{value:{form}}"
