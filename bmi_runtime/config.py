@@ -244,6 +244,16 @@ def refuse_unknown(key: str) -> None:
         raise BadInput(_unknown(key))
 
 
+def belongs_to_step(key: str) -> bool:
+    """Return whether the step reads a key (``section.key``): a session that is resumed must keep its value."""
+    section, _, rest = key.partition(".")
+    field = Config.model_fields.get(section)
+    if field is None or section in TABLES:
+        return True  # no key at all: whoever reads it next says so
+    kind: Any = field.annotation
+    return (rest.partition(".")[0] in kind.OTHERWISE) != kind.IN_STEP
+
+
 def valid_keys() -> list[str]:
     """Return every ``section.key`` of the schema, and every section."""
     keys = []
