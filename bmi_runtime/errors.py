@@ -71,7 +71,7 @@ def shown_lines(text: str) -> str:
     return "".join(part if part in "\n\t" else printable(part) for part in re.split("([\n\t])", text))
 
 
-LONGEST_LINE = 240
+LONGEST_LINE = 240  # characters
 
 
 def first_line(error: BaseException) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput, described
 
-WIRE_VERSION = 1
-ARRAY_EXTENSION = 1
+WIRE_VERSION = 1  # grows when a reader of today could not read what is sent
+ARRAY_EXTENSION = 1  # code of arrays among msgpack's extension types
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-MAX_DIMENSIONS = 4
+MAX_DIMENSIONS = 4  # of an array that travels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,8 +278,8 @@ def latency_ns(stage_ns: np.ndarray, lateness_ns: np.ndarray) -> np.ndarray:
 def step_dtype(n_units: int, continuous: bool, space: StateSpace = PLANE, n_features: int = 0) -> np.dtype:
     """Return the layout of a recorded step: ``input``, ``output`` (compared by replay), ``timing`` (not compared).
 
-    A recording carries its own layout; a reader takes it from there (`frames.parse_layout`). That of two axes without
-    click and without features is the one that every recording had before there were others.
+    A recording carries its own layout; a reader takes it from there (`recording.frames.parse_layout`). That of two axes
+    without click and without features is the one that every recording had before there were others.
     """
     given = input_dtype(n_units, continuous, space, n_features)
     return np.dtype([("input", given), ("output", output_dtype(space)), ("timing", TIMING_DTYPE)])

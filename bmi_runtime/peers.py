@@ -10,7 +10,7 @@ import zmq
 
 TABLES = {socket.AF_INET: pathlib.Path("/proc/net/tcp"), socket.AF_INET6: pathlib.Path("/proc/net/tcp6")}
 ESTABLISHED = "01"  # of all other states the kernel tells no owner
-REMEMBERED = 64
+REMEMBERED = 64  # connections whose owner was looked up
 
 
 def hexadecimal(address: tuple) -> str:

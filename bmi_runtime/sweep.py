@@ -25,7 +25,7 @@ from bmi_runtime.cluster import connected, lost
 from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import whole_text
 
-MOST_TASKS = 1_000_000
+MOST_TASKS = 1_000_000  # more are a mistake in the grid
 _SPACES: dict[str, Callable[..., Any]] = {
     "range": lambda a, b, *s: range(int(a), int(b), *(int(v) for v in s)),
     "linspace": lambda a, b, n: np.linspace(a, b, int(min(n, MOST_TASKS + 1))).tolist(),

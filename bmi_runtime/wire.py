@@ -21,9 +21,9 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import wire_body
 from bmi_runtime.messages import MOST_AXES, WIRE_VERSION, pack, unpack
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-MAX_SPIKES = 200_000
-MAX_UNITS = 100_000
+MAX_BODY_BYTES = 4 * 1024 * 1024  # of the map
+MAX_SPIKES = 200_000  # of one message
+MAX_UNITS = 100_000  # as session.units allows
 MAX_COVER_NS = 1_000_000_000  # one message covers at most a second
 MAX_TIME_NS = 1 << 62
 MAX_SEQUENCE = 1 << 62

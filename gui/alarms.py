@@ -21,8 +21,8 @@ QUIET_S = 3.0
 """The shortest time between two sounds, whatever happens."""
 DISK_EVERY_S = 5.0
 """How often the disk is asked: one in the network may be slow to answer."""
-LEAST_FREE_BYTES = 2_000_000_000
-RECENT_S = 10.0
+LEAST_FREE_BYTES = 2_000_000_000  # of the disk that is recorded to
+RECENT_S = 10.0  # over which lateness is judged
 
 
 @dataclasses.dataclass(frozen=True)

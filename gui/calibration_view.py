@@ -11,7 +11,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 from bmi_runtime.constants import Z_95
 from gui import plots, theme
 
-ROOMY_PX = 400
+ROOMY_PX = 400  # height from which there is room for every plot
 DECADES = [(power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in range(-14, 9)]
 
 

@@ -14,9 +14,9 @@ from bmi_runtime.messages import WIRE_VERSION, pack, unpack
 from gui.curve_handshake import HandshakeMonitor, roles
 
 TELEMETRY, CONTROL = "tcp://127.0.0.1:5581", "tcp://127.0.0.1:5582"
-ANSWER_WITHIN_S = 2.0
+ANSWER_WITHIN_S = 2.0  # after which a command counts as unanswered
 REFUSED_FOR_S = 5.0  # a refusal is shown for so long after the last one
-MOST_PER_POLL = 2000
+MOST_PER_POLL = 2000  # messages, so that a flood leaves time to draw
 Answered = Callable[[dict[str, Any]], None]
 
 

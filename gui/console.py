@@ -21,7 +21,7 @@ from gui.safety_keys import SafetyKeys
 from gui.session_actions import SessionActions
 from gui.view_actions import ViewActions
 
-FRAME_MS = 30
+FRAME_MS = 30  # between two looks at what came
 SUBJECT_MS = 15  # while the subject's window is open: it shows every message
 WANTED = QtCore.QSize(1600, 1000)
 SMALLEST = QtCore.QSize(480, 300)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 
-LARGEST_BYTES = 2_000_000_000
+LARGEST_BYTES = 2_000_000_000  # of a result that is read at once
 
 
 def read(path) -> dict[str, np.ndarray]:

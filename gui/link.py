@@ -8,7 +8,7 @@ from typing import Any
 from gui.client import Client
 from gui.store import Store
 
-ASK_AGAIN_S = 1.0
+ASK_AGAIN_S = 1.0  # for the state of the session, until it comes
 
 
 class Link:

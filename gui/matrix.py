@@ -8,7 +8,7 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from gui import plots, theme
 
-MOST_TICKS = 16
+MOST_TICKS = 16  # along a side
 
 
 class MatrixPlot(plots.Plot):

@@ -93,7 +93,7 @@ def _by_target(trials: np.ndarray, blocks) -> list[str]:
 
 
 WAYS: dict[str, Callable] = {"block": _by_block, "task": _by_task, "assist": _by_assist, "target": _by_target}
-MOST_GROUPS = 40
+MOST_GROUPS = 40  # rows of the table
 
 
 def grouped(trials: np.ndarray, blocks, by: str) -> list[Group]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RUNNING_S = 2.0
+RUNNING_S = 2.0  # of the running mean
 GAP_S = 0.5  # longer than a pause between trials
 SLOW_M_S = 0.02  # below this intended speed a direction means nothing
 

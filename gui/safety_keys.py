@@ -13,7 +13,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 
 HELD_DOWN_MS = 600
 """How long Shift+F9 is kept down to stop the output without a question."""
-SURE_MS = 60
+SURE_MS = 60  # in which a release that waits to be read may still come
 
 _KEYS, _MODIFIERS = QtCore.Qt.Key, QtCore.Qt.KeyboardModifier
 ACTIONS = {

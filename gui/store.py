@@ -19,15 +19,15 @@ from gui.rows import step_row, trial_row
 from gui.timeline import Block, Mark, Path
 from gui.trial_aligned import TrialAligned
 
-SHOWN_HZ = 60.0
-TRAIL_S = 60.0
-RASTER_COLUMNS = 600
-MODEL_ROWS = 400
+SHOWN_HZ = 60.0  # of steps, as `messages.STREAMS` has it
+TRAIL_S = 60.0  # of steps that curves and trails are drawn from
+RASTER_COLUMNS = 600  # ten seconds at 60 a second
+MODEL_ROWS = 400  # of a session of any length, thinned as it grows
 MOST_TRIALS = 5000
 MOST_EVENTS = 5000
 MOST_PROBLEMS = 50
 MOST_MARKS = 2000
-LOST_AFTER_S = 1.0
+LOST_AFTER_S = 1.0  # without a message
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 FOLDS = {  # stream: what takes its messages in; the others are only counted
     "step": fold_steps.take_step,

@@ -14,13 +14,13 @@ from pyqtgraph.Qt import QtCore, QtGui
 from gui import performance, theme
 from gui.store import Store
 
-WIDTH, HEIGHT = 640, 190
+WIDTH, HEIGHT = 640, 190  # of a picture, pixels
 STYLE = """
 body{font-family:'BMI Sans',sans-serif;font-size:10pt;color:#10171e;background:#ffffff}
 h1{font-size:17pt;margin-bottom:2px} h2{font-size:12pt;margin:12px 0 3px} td,th{padding:2px 9px 2px 0;text-align:left}
 th{color:#4d5c69;font-weight:normal} p{margin:3px 0}
 """
-MOST_EVENTS = 25
+MOST_EVENTS = 25  # the newest serious ones
 
 
 def clock(seconds: float) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 BIN_S = 0.05
-BEFORE_GO_S, AFTER_GO_S, BEFORE_END_S = 0.3, 1.2, 1.2
+BEFORE_GO_S, AFTER_GO_S, BEFORE_END_S = 0.3, 1.2, 1.2  # of each trial, that are kept
 ALIGNMENTS = {"go": (-BEFORE_GO_S, AFTER_GO_S), "end of trial": (-BEFORE_END_S, 0.0)}
 DIRECTIONS = ("→", "↗", "↑", "↖", "←", "↙", "↓", "↘")
-MOST_TRIALS = 96
+MOST_TRIALS = 96  # the newest
 SMOOTHED_S = 0.07  # standard deviation, for the components
 
 

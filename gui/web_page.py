@@ -26,7 +26,7 @@ from gui.link import Link
 from gui.store import Store
 
 PAGE = pathlib.Path(__file__).parent / "web" / "page.html"
-LIVE_HZ, CURVES_HZ = 15.0, 1.0
+LIVE_HZ, CURVES_HZ = 15.0, 1.0  # of messages to a browser
 WRONG_TOKEN_S = 0.5  # what a guess costs
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {

@@ -13,7 +13,7 @@ from gui.alarms import Alarms
 from gui.running_error import running_errors, window_rows
 from gui.store import Store
 
-TRAIL_ROWS, MOST_POINTS, LAST_EVENTS, LAST_TRIALS = 72, 200, 14, 60
+TRAIL_ROWS, MOST_POINTS, LAST_EVENTS, LAST_TRIALS = 72, 200, 14, 60  # of what a browser gets
 WORDS = {
     "running": "▶ RUNNING",
     "calibrating": "▶ CALIBRATING",

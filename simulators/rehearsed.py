@@ -17,8 +17,8 @@ from bmi_runtime.intention.infer import aim, aim_gains
 from bmi_runtime.kernels.rehearsal import emit_counts
 from bmi_runtime.rehearsal.world import FittedWorld
 
-BLOCK = 512
-WALK_EVERY_S = 0.5
+BLOCK = 512  # bins whose noise is drawn at once
+WALK_EVERY_S = 0.5  # weights random-walk in steps of this
 
 
 class Steers(Protocol):

@@ -14,8 +14,8 @@ from bmi_runtime.messages import unpack
 STEER_ADDRESS = "tcp://127.0.0.1:5584"
 PULL_PER_S = 6.0
 """How fast a cursor is wanted that lies apart from the pointer (1/s): that of the aiming subject."""
-STALE_S = 1.0
-MOST_MESSAGES = 100
+STALE_S = 1.0  # without a pointer position the subject rests
+MOST_MESSAGES = 100  # of the pointer, that wait or are read at once
 
 
 class PointerSubject:

@@ -22,8 +22,8 @@ from scipy.optimize import minimize
 
 from bmi_runtime.intention.paths import intended_path
 
-COARSE_S = 0.02
-BLOCK_S = 2.0
+COARSE_S = 0.02  # of the bins that are summed: an aim changes slowly
+BLOCK_S = 2.0  # of the sandwich: longer than residuals remember
 BOUNDS = np.array([[0.2, 3.0], [0.0, 0.5], [0.0, 0.5]])
 STEPS = np.array([0.05, 0.01, 0.01])
 ASSUMED = np.array([0.95, 0.15, 0.05])
@@ -32,7 +32,7 @@ ASSUMED_SD = np.array([0.15, 0.03, 0.03])
 LEAST_GAIN = 8.0  # nats by which the reading must be likelier with the intention than without
 LEAST_TARGETS = 3  # both ends of a line and its middle
 MEMORY_S = 0.2  # of the autoregression
-TURNS = 3
+TURNS = 3  # of whitening and fitting, each from the other
 
 
 @dataclass(frozen=True)

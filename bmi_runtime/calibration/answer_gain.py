@@ -24,9 +24,9 @@ from bmi_runtime.intention.paths import intended_path
 
 GAINS = tuple(2.0 ** (step / 4) for step in range(-4, 11))  # 0.5 to 5.7
 SURE = 1e8  # information per bin, (m/s)^-2: the simulated filter takes the answer as it is
-STARTS, STEERED_S = 6, 120.0
-LONGEST_LAG_S = 0.2
-NEVER_SMOOTHED_S = 1e-3
+STARTS, STEERED_S = 6, 120.0  # stretches of noise, and seconds steered through each
+LONGEST_LAG_S = 0.2  # of an answer behind the intention
+NEVER_SMOOTHED_S = 1e-3  # a time constant below a bin: the decoder has smoothed already
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from bmi_runtime.calibration.closed_form import Information
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.errors import BadInput
 
-LONGEST_S = 1e6
-STEPS = 50
+LONGEST_S = 1e6  # twelve days: no block
+STEPS = 50  # of bisection
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bmi_runtime.config import Config
 
 GAINS = tuple(2.0 ** (step / 2) for step in range(-2, 5))  # 0.5 to 4
 TIME_CONSTANTS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-REPEATS = 6
+REPEATS = 6  # with other stretches of noise and other aims; the interval is theirs
 COARSE_S, FINE_S = 40.0, 160.0  # steered with each setting in each repeat
 FINE = 5  # settings of the finer grid, along each dial
 MOVES = 3  # how often the finer grid may follow its optimum

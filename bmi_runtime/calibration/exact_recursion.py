@@ -16,7 +16,7 @@ from bmi_runtime.calibration.design import Design
 from bmi_runtime.errors import BmiError
 
 BLOCK_UNITS = 64  # units worked on together: their covariances stay in the first-level cache
-MOST_PASSES = 60
+MOST_PASSES = 60  # over the period, before a steady state is given up
 MOST_BINS = 5_000_000  # a crossing is searched this far, seconds of work; beyond it the closed form holds anyway
 FORGOTTEN = 1e-12  # of a mean error, left after a period: where it starts no longer matters at its end
 COARSE_S, COARSE_GAIN, LEAST_COARSE_BINS = 0.02, 2e-3, 20_000  # of a pilot; see `alike_bins`

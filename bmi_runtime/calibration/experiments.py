@@ -19,7 +19,7 @@ from bmi_runtime.encoding.model import EncodingModel
 
 GAUSSIAN_RATES = (5e-7, 5e-6, 5e-5, 5e-4, 5e-3, 5e-2, 5e-1)
 POISSON_RATES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
-THRESHOLD = 0.05
+THRESHOLD = 0.05  # of the initial error, at which convergence is read off
 Advance = Callable[[str], None]
 
 

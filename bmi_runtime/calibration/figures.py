@@ -13,8 +13,8 @@ NUMBERS = (2, 3, 4, 5, 6, 7, 8, 9)
 SCHEDULE = 0  # our own figure: the best schedule against fixed rates
 STEPS = {SCHEDULE: 11, 2: 1, 3: 10, 4: 3, 5: 10, 6: 10, 7: 3, 8: 70, 9: 95}
 """How often each figure reports progress (8 and 9: at most)."""
-GAUSSIAN_STOPS = (5e-5, 5e-3, 5e-1)
-POISSON_STOPS = (1e-7, 1e-5, 1e-3)
+GAUSSIAN_STOPS = (5e-5, 5e-3, 5e-1)  # rates whose adaptation is drawn
+POISSON_STOPS = (1e-7, 1e-5, 1e-3)  # likewise
 COMMON = (
     "Our protocol, not the paper's numbers: closed loop, eight targets at 10 cm, 2 s out and back, the subject a "
     "critically damped "

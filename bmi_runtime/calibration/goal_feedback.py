@@ -27,8 +27,8 @@ from bmi_runtime.calibration.label_feedback import check_rate
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels.goal_feedback import hold
 
-LIVES = 192
-LOWEST_RATE = 1e-12
+LIVES = 192  # simulated at once
+LOWEST_RATE = 1e-12  # where a search for the largest begins
 CLOSE = 1.02  # of the bisection
 
 

@@ -14,7 +14,7 @@ from bmi_runtime.calibration.closed_form import (
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.errors import BadInput
 
-SMALLEST_RATE, LARGEST_RATE = 1e-24, 1e24
+SMALLEST_RATE, LARGEST_RATE = 1e-24, 1e24  # between which a rate is searched for
 
 
 @dataclass(frozen=True)

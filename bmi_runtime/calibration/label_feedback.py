@@ -24,7 +24,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 
-LOWEST_RATE = 1e-12
+LOWEST_RATE = 1e-12  # where a search for the largest begins
 GRID, MOST = 601, 1.8  # points, and the largest alignment on the grid
 FINEST = 2.0  # steps of the grid that a run must move: below it the answer is that of a rate that does
 NODES = 25  # of the quadrature over zeta

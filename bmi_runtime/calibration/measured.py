@@ -55,9 +55,14 @@ SHORTEST_S = 240.0  # pilots in which drift is looked for
 BLOCK_GAIN = 0.03  # scores are added up over so many bins that the largest gain times that many stays below this
 AT_ONCE = 32  # units whose scores are added up at a time
 MOST_KEPT = 64_000_000  # bytes of added-up scores that are kept for the next rate
-BURN_MEMORIES, MOST_BURN = 3.0, 0.2
-RATIO_LIMITS = (0.1, 10.0)
+BURN_MEMORIES, MOST_BURN = 3.0, 0.2  # left out at the start: times the longest memory, at most this share
+RATIO_LIMITS = (0.1, 10.0)  # to which the ratio of the actual to the averaged scatter is held
 GRID_PER_DECADE = 2  # rates at which the averaging is checked
+
+
+def burn_in_bins(bins: int, state: SteadyState) -> int:
+    """Return how many bins pass until the start is forgotten, of so many that there are."""
+    return int(min(MOST_BURN * bins, BURN_MEMORIES / state.gain.min()))
 
 
 @dataclass(frozen=True)
@@ -249,7 +254,7 @@ class MeasuredScores:
 
         state = self.at(10.0 ** (step / GRID_PER_DECADE))
         every = alike_bins(self.design, state)
-        burn = int(min(MOST_BURN * self.bins, BURN_MEMORIES / state.gain.min())) // every
+        burn = burn_in_bins(self.bins, state) // every
         ratio, covariance = np.empty(self.design.weights.shape), pack(state.filter_covariance)
         directions = state.information.directions.transpose(1, 2, 0)
         for units, regressors in self.pilot.alike():

@@ -13,7 +13,7 @@ from bmi_runtime.constants import Z_95
 from bmi_runtime.intention.infer import aim_gains
 
 NATURAL_FREQUENCY = 6.0  # rad/s: peak speed 2.2 dm/s over 1 dm
-DISTANCE_M = 0.1
+DISTANCE_M = 0.1  # of the targets from the centre
 TRIAL_S = 2.0  # out and back
 
 

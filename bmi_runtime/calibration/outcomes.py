@@ -18,7 +18,7 @@ from bmi_runtime.calibration.steering import Pace, Steering, mean_pace
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 
-RUNS, STEERED_S = 3, 200.0
+RUNS, STEERED_S = 3, 200.0  # stretches of noise, and seconds steered through each
 RATES = tuple(10.0 ** (step / 2) for step in range(-18, -3))
 """Half decades from 1e-9 to 1e-2, among which a wish is looked for."""
 

@@ -13,10 +13,10 @@ from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
 BLOCK_S = 2.0  # of the bootstrap: about a reach, so that what is correlated within one stays together
-LEAST_BLOCKS = 8
-LEAST_SPIKES = 30
+LEAST_BLOCKS = 8  # whose scatter gives the intervals
+LEAST_SPIKES = 30  # of a unit that is calibrated
 MOST_BINS = 4_000  # of the states that a bootstrap's information is averaged over
-NEWTON_STEPS = 60
+NEWTON_STEPS = 60  # before a fit is given up
 THIN_BINS = 8_000  # of a long pilot, that a first fit is made to
 
 

@@ -19,7 +19,7 @@ from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.errors import BadInput
 
 ONE_DAY_S = 12 * 3600.0  # middles of two pilots closer than this are of one day
-LEAST_UNITS = 3
+LEAST_UNITS = 3  # that pilots have in common
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ EVEN = 0.02  # of the strongest axis' rms, that the weakest has
 OUTLIER_SPREADS = 10.0  # of the middle half's width, from the median
 OUTLIER_SHARE = 0.1  # of a unit's variance, that outliers carry before they are worth a word
 UNSTEADY_Z = 6.0  # of the difference between the halves' means, in standard errors over blocks
-UNSTEADY_BLOCK_S = 10.0
+UNSTEADY_BLOCK_S = 10.0  # of which mean counts are compared
 EXPECTED = 30.0  # spikes whose absence is no chance, even for units far from Poisson
 SILENT_SHARE, SILENT_S = 0.05, 5.0  # of a pilot, or time, that a silence lasts before it is one
 MOST_COUNTED = 10_000  # spikes in a bin, up to which how often each number occurs is counted
 FEW_FOLLOW = 0.1  # of the units: fewer would follow movements that are not theirs
-FOLLOWS_P = 0.01
+FOLLOWS_P = 0.01  # at which a unit follows the movement
 PAST_S = 0.2  # over which what a unit has fired fades: the longer of the default `encoding.history_s`
 PAST_Z, PAST_SHARE = 5.0, 0.25  # of a unit's score on its past, in standard errors; of the units, worth a word
 LEAST_TO_JUDGE = 4  # units, of which one may seem to follow
-NAMED = 5
+NAMED = 5  # units in a remark
 
 
 def remarks(fit: PilotFit) -> list[str]:

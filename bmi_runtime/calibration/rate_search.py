@@ -26,16 +26,16 @@ from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import encoding_filter, filter_bank, unit_blocks
 
-RATES = 9
+RATES = 9  # that run beside the adapter
 SPACING = 3.2  # from one rate to the next: a hundred times either way from the middle
-MEMORY_S = 60.0
+MEMORY_S = 60.0  # of the scores
 CONSIDER_S, CONSIDER_NEXT_BIN_S = 0.25, 1.0  # by weights of before; by those of the last bin
 FIRST_S = 10.0  # nothing is changed before
 EVIDENCE = 3.0  # nats by which another filter must have predicted better
-LEAST_CHANGE = 1.15
-MOST_UNITS = 128
-EDGE_SHIFT = 3
-LAG_S, LAG_STEPS = 1.0, 8
+LEAST_CHANGE = 1.15  # of the rate, that is worth an event
+MOST_UNITS = 128  # that the search watches, evenly spread
+EDGE_SHIFT = 3  # rungs by which the ladder moves when the best is near its end
+LAG_S, LAG_STEPS = 1.0, 8  # by which filters are judged late; weights are kept so many times in it
 
 
 class RateChoice:

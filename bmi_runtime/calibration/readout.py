@@ -34,7 +34,7 @@ import math
 import numpy as np
 import scipy.optimize
 
-LONGEST_LAG_S = 10.0
+LONGEST_LAG_S = 10.0  # of the autocorrelation of residuals
 RATES = 10.0 ** np.arange(-10.0, -1.9, 0.25)
 TRUSTED_GAIN = 0.05  # beyond it the average over the features is no good description
 FIT_RATES = slice(0, None, 2)

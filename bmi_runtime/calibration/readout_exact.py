@@ -17,7 +17,7 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 
-MOST_LAGS = 12
+MOST_LAGS = 12  # of the autocovariance that the recursion takes in
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from bmi_runtime.calibration.readout import ReadoutPilot, halved
 from bmi_runtime.kernels import readout as kernels
 
-BLOCKS_S = (4.0, 6.0, 9.0, 13.0)
+BLOCKS_S = (4.0, 6.0, 9.0, 13.0)  # in turn to one filter and the other; several lengths, so that no trial fits one
 SETTLED = 0.25  # of the stretch, left out
 
 

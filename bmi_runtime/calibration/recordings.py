@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bmi_runtime.calibration.exact_recursion import pack
-from bmi_runtime.calibration.measured import MeasuredScores, Stretch
+from bmi_runtime.calibration.measured import MeasuredScores, Stretch, burn_in_bins
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.screening import fit_usable
@@ -17,9 +17,8 @@ from bmi_runtime.constants import DM_PER_M, Z_95
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 
-RATES = (1e-6, 1e-5, 1e-4, 1e-3)
+RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # that a recording is tried at
 BUSIEST = 24  # units of a recording that are looked at, as many as give a stable median
-BURN_MEMORIES, MOST_BURN = 3.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def compare(
     for rate in rates:
         state = scores.at(rate)
         weights = adapted(along, fit.design.weights, state.filter_covariance, rate, fit.design.noise_variance)
-        burn = int(min(MOST_BURN * len(weights), BURN_MEMORIES / state.gain.min()))
+        burn = burn_in_bins(len(weights), state)
         weights = weights[burn:]
         away = weights - weights.mean(axis=0)
         stretch = Stretch(burn, len(weights), along is fit.pilot)

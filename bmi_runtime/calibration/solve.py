@@ -17,7 +17,7 @@ from bmi_runtime.errors import BadInput
 
 CLOSED, EXACT, MEASURED = "closed form", "exact recursion", "measured scores"
 METHODS = (CLOSED, EXACT, MEASURED)
-MOST_STEPS = 40
+MOST_STEPS = 40  # of bisection
 TOLERANCE = 1e-6  # of the logarithm of what was wished for
 FARTHEST = 30.0  # of the logarithm of the rate from the closed form's
 

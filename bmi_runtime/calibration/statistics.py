@@ -6,9 +6,9 @@ import numpy as np
 
 from bmi_runtime.calibration.measured import MeasuredScores
 
-MEMORIES_S = (0.5, 2.0, 10.0)
-CORRELATION_S = 0.2
-PERCENTILES = (10, 50, 90)
+MEMORIES_S = (0.5, 2.0, 10.0)  # of filters, for which the inflation of scores is told
+CORRELATION_S = 0.2  # of the bins in which units are correlated
+PERCENTILES = (10, 50, 90)  # over units
 
 
 def pilot_statistics(scores: MeasuredScores) -> dict[str, np.ndarray | float]:

@@ -17,7 +17,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.intention.infer import aim_gains
 from bmi_runtime.tasks.places import places
 
-RANDOM_GOALS = 64
+RANDOM_GOALS = 64  # drawn once and met in turn
 
 
 @dataclass(frozen=True)

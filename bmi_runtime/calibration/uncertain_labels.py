@@ -32,7 +32,7 @@ LAGS_PER_RUN = 6.0  # of the misfit's autocovariance, in mean lengths of a wrong
 FEWEST_BINS, MOST_BINS = 20_000, 400_000  # of the taught sequence: a shorter one is repeated with other labels
 WRONG_STRETCHES = 1200  # wanted in it: the misfit is known to about one over their square root
 SMALL_GAIN = 0.15  # gain times the length of a wrong label, beyond which the averaged form underestimates
-NEWTON_STEPS, THINNED = 60, 16
+NEWTON_STEPS, THINNED = 60, 16  # of a fit; every so many bins bring it near first
 STARTS, SLOW_BINS = 32, 5_000
 """Moments of the taught sequence from which settling is run; a slower one is as the averaged form has it."""
 

@@ -8,7 +8,7 @@ from bmi_runtime.cli.calibrate_block import block_text
 from bmi_runtime.cli.calibrate_dials import dial_text
 from bmi_runtime.cli.calibrate_drift import drift_text
 
-FEW = 5
+FEW = 5  # units that are named
 PILOT_NAMES = {
     "learning_rate": "learning rate",
     "largest_error_variance": "largest error variance",

@@ -39,7 +39,7 @@ ADAPTIVE = {  # our filter as it runs live: what its sessions have beside the co
     "adaptive": (),
     "adaptive-history": ("encoding.regressors=['velocity', 'history']",),
 }
-BIN_S = 0.02
+BIN_S = 0.02  # of the compared sessions, unless a fitted world gives its own
 CONTROL_S = 60.0  # with counts that know nothing of the target
 GAIN_PILOT_S = 60.0  # steered with a decoder before its gain is calculated
 

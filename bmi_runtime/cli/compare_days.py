@@ -25,7 +25,7 @@ from bmi_runtime.intention.inferred_target import InferredTargetIntention, Offer
 from bmi_runtime.session.core import Session
 from simulators.nights import Night
 
-MINUTE_S = 60.0
+MINUTE_S = 60.0  # of a part of a day, for which hits are counted
 CARRY_SD = 0.15
 """Root mean square change of a weight in a default night: turn and gain of a depth of 0.75, and the baseline."""
 RATE_PER_S = 2e-3

@@ -194,7 +194,7 @@ def _results(folder):
     return dict(zip(names, files, strict=True))
 
 
-FILE_SIZE = (960, 440)
+FILE_SIZE = (960, 440)  # of a picture of a result, pixels
 PANEL_SIZES = {
     "calibration": (820, 640),
     "controls": (560, 640),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-SHOWN = 12
-FIRST_STRETCHES = 5
+SHOWN = 12  # entries of a list
+FIRST_STRETCHES = 5  # of a recording, that are listed
 
 
 def inspect_spikes(file: Path, tick_s: float | None = None) -> tuple[dict[str, Any], Any]:

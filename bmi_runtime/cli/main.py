@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bmi_runtime.cli.subcommands import ABOUT, SUBCOMMANDS, exists
 
 OPTIONS = {"--version": "Show the version and exit.", "-h, --help": "Show this message and exit."}
-WIDEST, NARROWEST = 78, 50
+WIDEST, NARROWEST = 78, 50  # columns of a help text
 
 
 def help_text(columns: int = 80) -> str:
@@ -50,7 +50,7 @@ def _columns() -> int:
         return 80
 
 
-LONGEST_END_S = 2.0
+LONGEST_END_S = 2.0  # that threads of parts are waited for
 UNUSABLE = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 """What makes a name that was given one that cannot be used (exit code 2), where nothing more exact was said of it."""
 

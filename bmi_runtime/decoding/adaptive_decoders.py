@@ -17,8 +17,8 @@ from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel
 
-NEWTON_STEPS = 25
-LARGEST_LOG_RATE_STEP = 2.0
+NEWTON_STEPS = 25  # before a fit is taken as it is
+LARGEST_LOG_RATE_STEP = 2.0  # of Newton: a unit with few spikes would jump
 
 
 class LearnedHistoryDecoder(HistoryDecoder):

@@ -24,8 +24,8 @@ from bmi_runtime.calibration.readout import (
 )
 from bmi_runtime.kernels import readout as kernels
 
-DIRECTIONS = 16
-TEACH_DELAY_S = 1.0
+DIRECTIONS = 16  # of the hidden state that the correction reads
+TEACH_DELAY_S = 1.0  # that a rate is calculated for
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 
 from bmi_runtime.decoding.offline_session import coefficient_of_determination
 
-HISTORY_BINS = 10
+HISTORY_BINS = 10  # of counts that ridge regression reads
 PENALTIES = 10.0 ** np.arange(-3.0, 2.1, 0.5)  # relative to the mean variance of a count
 LEADS_BINS = range(5)
-VALIDATION_FRACTION = 0.2
+VALIDATION_FRACTION = 0.2  # of the training part, at its end
 
 
 def count_history(counts: np.ndarray, restart: np.ndarray, bins: int = HISTORY_BINS) -> np.ndarray:

@@ -179,7 +179,7 @@ class DecoderBase:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
         for name, value in snapshot.items():
-            put_back(self, name, value)
+            restore_attribute(self, name, value)
 
 
 def axes_of(columns: np.ndarray) -> int:
@@ -194,8 +194,8 @@ def copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def put_back(owner: Any, name: str, value: Any) -> None:
-    """Put one attribute of a state back."""
+def restore_attribute(owner: Any, name: str, value: Any) -> None:
+    """Restore one attribute that :func:`copied` saved."""
     own = getattr(owner, name)
     if hasattr(own, "restore"):
         own.restore(value)

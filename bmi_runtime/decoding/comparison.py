@@ -22,10 +22,10 @@ from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.errors import BadInput, BmiError, first_line
 
-PURGE_S = 1.0
-SEGMENT_S = 10.0
-DRAWS = 2000
-LEVEL = 0.95
+PURGE_S = 1.0  # at each edge of a block, that nobody learns from
+SEGMENT_S = 10.0  # that the bootstrap draws: errors within it are not independent
+DRAWS = 2000  # of the bootstrap
+LEVEL = 0.95  # of its intervals
 FEWEST_TRAINING_BINS = 200
 SHARING = ("joined", "recurrent")
 CANNOT_BE_FITTED = (np.linalg.LinAlgError, ArithmeticError, ValueError, IndexError, BmiError)

@@ -7,9 +7,9 @@ what was decoded before the bin was learned from, and used only where it has pro
 import numpy as np
 
 ORDER = 3
-FORGETTING = 2.0
-FEWEST_BINS = 200
-RIDGE = 1e-6
+FORGETTING = 2.0  # exponent of (i / n), by which bin i of n weighs
+FEWEST_BINS = 200  # that centre and scale are taken from
+RIDGE = 1e-6  # relative, so that powers that hardly vary are no singular system
 LEAST_GAIN = 0.02  # of the squared error; less may be chance
 
 

@@ -4,12 +4,12 @@ import numpy as np
 
 from bmi_runtime.kernels.history import simplex_weights
 
-MAX_BATCHES = 64
-FIRST_BATCH_BINS = 8
-FOLDS = 8
-ITERATIONS = 1000
-YOUNG = 0.25
-LEAST_CONFIDENCE = 0.3
+MAX_BATCHES = 64  # of errors that are kept
+FIRST_BATCH_BINS = 8  # of a batch, doubled whenever they are all full
+FOLDS = 8  # over which the gain of the mixture is cross-validated
+ITERATIONS = 1000  # of the search on the simplex
+YOUNG = 0.25  # share of the bins, the first ones, that do not count
+LEAST_CONFIDENCE = 0.3  # where there is any gain (`Mixture`)
 
 
 class Mixture:

@@ -16,20 +16,20 @@ from bmi_runtime.decoding.history_experts import DelayedKalman, DirectRegression
 from bmi_runtime.decoding.moments import JointMoments
 from bmi_runtime.kernels.history import box_windows, simplex_weights
 
-LEAD_S, LAG_S = 0.2, 0.15
-WINDOW_EDGES_S = (0.0, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5)
-LARGEST_INPUT = 1500
-PENALTIES = (0.05, 0.3, 2.0)
-GROWTH = 1.25
-FIRST_PUBLICATION_BINS = 40
-RECENT = 3.0
+LEAD_S, LAG_S = 0.2, 0.15  # of kinematics ahead of and behind the counts, to which units are tuned
+WIDER_EDGES_S = (0.25, 0.35, 0.5)  # of the windows after three single bins of 50 ms
+LARGEST_INPUT = 1500  # windows times units; fewer windows where there are many units
+PENALTIES = (0.05, 0.3, 2.0)  # of ridge regressions, side by side
+GROWTH = 1.25  # of the data from one publication to the next
+FIRST_PUBLICATION_BINS = 40  # before which the mean is answered
+RECENT = 3.0  # exponent of (i / n), by which bin i of n weighs in the second set of moments
 
 
 def window_edges_bins(bin_s: float, units: int) -> np.ndarray:
     """Return the edges of the count windows, in bins: single bins first, then wider ones, half a second in all."""
     edges = [0, 1, 2, 3]
     scale = max(bin_s, 0.05) / bin_s
-    for edge_s in WINDOW_EDGES_S[4:]:
+    for edge_s in WIDER_EDGES_S:
         edges.append(max(edges[-1] + 1, round(edge_s / 0.05 * scale)))
     windows = int(np.clip(LARGEST_INPUT // units, 1, len(edges) - 1))
     if windows < len(edges) - 1:

@@ -365,7 +365,7 @@ class DirectRegression:
         return {}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put nothing back."""
+        """Do nothing: no state."""
 
     def reset(self):
         """Nothing to forget: the windows of counts are kept by the decoder."""

@@ -228,7 +228,9 @@ class HostedDecoder:
         except BaseException as error:
             if not is_fault_of_part(error):
                 raise
-            raise BadInput(f"the decoder '{self.name}' cannot take its snapshot back: {described(error)}") from None
+            raise BadInput(
+                f"the decoder '{self.name}' cannot be restored from its snapshot: {described(error)}"
+            ) from None
         for key, into in (("hosted_state", self.state), ("hosted_variance", self.variance)):
             if key in snapshot and np.shape(snapshot[key]) == into.shape:
                 into[:] = snapshot[key]
@@ -238,7 +240,7 @@ class HostedDecoder:
             self.decoder.restore(given.get("snapshot", given) if set(given) == {"snapshot"} else given)
             return
         for name, value in given.get("attributes", {}).items():
-            _put_back(self.decoder, name, value)
+            _restore_attribute(self.decoder, name, value)
 
 
 def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **session: Any) -> SessionDecoder:
@@ -249,7 +251,7 @@ def make_decoder(maker: Any, section: DecoderConfig, model: EncodingModel, **ses
     Parameters
     ----------
     maker : type or callable
-        What `decoding.base.decoder_class` returned for ``section.kind``.
+        What `decoding.tables.decoder_class` returned for ``section.kind``.
     section : DecoderConfig
     model : EncodingModel
     **session
@@ -318,7 +320,7 @@ def _plain_attributes(decoder: Any) -> dict[str, Any]:
     return found
 
 
-def _put_back(decoder: Any, name: str, value: Any) -> None:
+def _restore_attribute(decoder: Any, name: str, value: Any) -> None:
     own = getattr(decoder, name, None)
     if isinstance(own, np.ndarray) and np.shape(value) == own.shape and own.flags.writeable:
         own[...] = value  # in place: other attributes may be views of it

@@ -16,7 +16,7 @@ from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel, pair_indices
 
 FILTER_CONSTANT_S = 0.12  # of the units' filter; what it leaves of a longer memory is lag
-FILTER_SD_M_S = 0.15
+FILTER_SD_M_S = 0.15  # of its velocity prior
 LOOP_SD_DM_S = 2.0
 """Of the velocity prior in a loop: less slows the cursor down, more lets noise through (docs/compare.md)."""
 EXCESS_SHARE = 0.01

@@ -17,7 +17,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 
-MAX_ITERATIONS = 100_000
+MAX_ITERATIONS = 100_000  # of the Riccati recursion
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ counts on the kinematics (encoding), of the kinematics on their own past (dynami
 import numpy as np
 from scipy.linalg import blas
 
-BLOCK_BINS = 16
+BLOCK_BINS = 16  # gathered into one product of matrices
 
 
 class JointMoments:

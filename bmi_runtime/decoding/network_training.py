@@ -17,8 +17,8 @@ import numpy as np
 from bmi_runtime.decoding.network_parameters import Network, initial_parameters, views
 from bmi_runtime.kernels import gru
 
-WARM_SHARE = 0.25
-LARGEST_GRADIENT = 1.0
+WARM_SHARE = 0.25  # of the steps, in which the rate rises
+LARGEST_GRADIENT = 1.0  # norm at which it is clipped
 MOST_EPOCHS, LEAST_UPDATES = 200.0, 100  # what is seen more often is learned by heart
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from bmi_runtime.config import from_dict
 from bmi_runtime.messages import StepRecord
 
-LARGEST_WIRE_COUNT = 65535
+LARGEST_WIRE_COUNT = 65535  # of 16 bits
 
 
 def coefficient_of_determination(true: np.ndarray, decoded: np.ndarray) -> list[float]:

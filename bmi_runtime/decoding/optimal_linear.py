@@ -16,7 +16,7 @@ import numpy as np
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training, best_of
 from bmi_runtime.kernels import linear
 
-WINDOWS_BINS = (1, 3, 5, 8, 12)
+WINDOWS_BINS = (1, 3, 5, 8, 12)  # that are validated
 
 
 def boxcar(counts: np.ndarray, restart: np.ndarray, window: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from bmi_runtime.calibration.rate_search import RATES, RateChoice
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout
 
-SEARCH_RANGE = (1e-12, 1e-2)
+SEARCH_RANGE = (1e-12, 1e-2)  # of rates
 
 
 class ReadoutSearch:

@@ -23,13 +23,13 @@ from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.batch_decoder import Training
 from bmi_runtime.encoding.model import EncodingModel, pair_indices
 
-STEP_S = 0.1
+STEP_S = 0.1  # of the hidden Markov model
 CONCENTRATIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Of which the one with the largest likelihood is taken."""
 HALFWAY_M = 0.03  # the concentration is half of that far away
-SLOPE_PER_M = 60.0
-LEAST_RATE_HZ = 0.5
-NEWTON_STEPS, HALVINGS = 8, 6
+SLOPE_PER_M = 60.0  # of how fast directions become telling with the distance
+LEAST_RATE_HZ = 0.5  # of a baseline that a fit starts from
+NEWTON_STEPS, HALVINGS = 8, 6  # of the refit, and of a step that went too far
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,11 +20,11 @@ import numpy as np
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
 from bmi_runtime.decoding.kalman import VelocityKalmanDecoder
 
-LATENTS = 10
-SMOOTHING_S = 0.1
+LATENTS = 10  # dimensions of the subspace
+SMOOTHING_S = 0.1  # time constant of the counts' smoothing
 STABLE_FRACTION = 0.5
 """Of the units: those that the turn is found from."""
-ITERATIONS = 60
+ITERATIONS = 60  # of the alignment
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,7 +152,7 @@ def _with(world: FittedWorld, population: UnitStatistics) -> FittedWorld:
 
 CALMING, SETTLING = 4, 2
 """Simulations in which what runs away is calmed, and others, before and behind them, that set the baselines."""
-RUNAWAY = 1.5
+RUNAWAY = 1.5  # of the pilot's variance or mean, beyond which a simulated unit has run away
 KNOWN_SPIKES = 300
 """Of a unit whose variance over mean is known to a tenth."""
 MOST_UNSTABLE = 0.2

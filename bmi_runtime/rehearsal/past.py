@@ -14,23 +14,23 @@ from bmi_runtime.analysis.glm.design import finite_part
 from bmi_runtime.analysis.glm.model import PoissonGLM
 from bmi_runtime.errors import BadInput
 
-HISTORY_S = 0.1
-HELD_OUT = 0.25
+HISTORY_S = 0.1  # of own spikes that a unit depends on
+HELD_OUT = 0.25  # of the bins, on which a past must predict better
 RIDGES = (1e-3, 3e-2, 0.3)
 """Of a fit with the past, times the mean count per bin."""
-MOST_CHOOSING_UNITS = 40
+MOST_CHOOSING_UNITS = 40  # on which the ridge is tried
 MOST_CHOOSING_BINS = 8000
 """At 20 ms: on how much of the pilot the form of the model is decided; it is fitted to all of it."""
-MOST_LAGS = 20
-BLOCK_S = 2.0
-FALSE_LINKS = 0.05
+MOST_LAGS = 20  # of a filter
+BLOCK_S = 2.0  # of the score's spread: longer than fluctuations last
+FALSE_LINKS = 0.05  # false discovery rate
 STABLE = 0.9
 """Extra spikes that a spike may bring, all told: above it a fluctuation lasts so long that the fit is not believed."""
-LEAST_SCALE = 0.05
-NEWTON_STEPS = 12
+LEAST_SCALE = 0.05  # below it a coupling is none
+NEWTON_STEPS = 12  # before a fit is taken as it is
 VISITED = 0.95
 """Of the pilot's bins, at whose rates the coupling must be stable."""
-EXCITED_BINS = 101
+EXCITED_BINS = 101  # at which the spectral radius of a coupling is looked at
 PAST_RANGE = (0.001, 0.999)
 """Quantiles of what past spikes added in the pilot, beyond which they add no more in a simulation."""
 

@@ -12,9 +12,9 @@ from bmi_runtime.config import Config
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.errors import BadInput
 
-LEAST_S = 10.0
-LEAST_SPIKES = 20
-REHEARSED_SPEED_M_S = 0.1
+LEAST_S = 10.0  # of usable bins
+LEAST_SPIKES = 20  # of a unit, that tell its tuning
+REHEARSED_SPEED_M_S = 0.1  # of a velocity whose unit is not known
 
 
 @dataclasses.dataclass(frozen=True)

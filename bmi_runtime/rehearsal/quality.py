@@ -13,10 +13,10 @@ from bmi_runtime.rehearsal.world import FittedWorld
 
 DECODERS = {"ridge": 5, "kalman": 5, "history": 1}
 """How many fifths each is scored on, from the last; a single one says what it is like, give or take 0.05."""
-FOLDS = 5
-COARSE_S, MEMORY_S = 0.05, 0.1
-MOST_BINS = 20_000
-BUSY_SPIKES = 100
+FOLDS = 5  # of a decoder's score
+COARSE_S, MEMORY_S = 0.05, 0.1  # of bins that are compared; over which autocorrelations are
+MOST_BINS = 20_000  # that decoders are scored on
+BUSY_SPIKES = 100  # of a unit whose correlations mean something
 LEAST_SIGNAL = 0.2
 """Of the squares, that is taken not to be chance in what a misfit is a share of."""
 

@@ -19,16 +19,16 @@ from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot
 from bmi_runtime.rehearsal.world import BOUNDS, SUBJECT_PARAMETERS, FittedSubject
 
-COARSE_S = 0.02
-NEWTON_STEPS = 3
+COARSE_S = 0.02  # of the bins that are summed: an aim changes slowly
+NEWTON_STEPS = 3  # of a fit that begins where the last one ended
 TURNS = 2
-CONVEX_BINS, GROWTH_STEPS = 100, 6
+CONVEX_BINS, GROWTH_STEPS = 100, 6  # looked at for convexity; of the search for how noise grows with speed
 ASSUMED = FittedSubject(  # of reaching with vision: literature's usual ranges, as mean and standard deviation
     np.array([0.95, 0.15, 0.05, 0.15]), np.diag([0.15, 0.03, 0.03, 0.05]) ** 2, SUBJECT_PARAMETERS
 )
 LEAST_GAIN = 8.0
 """How much likelier (nats) the units must be under an intention than without movement, to say anything of it."""
-LEAST_TARGETS = 4
+LEAST_TARGETS = 4  # that say how a subject aims
 
 
 class Profile:

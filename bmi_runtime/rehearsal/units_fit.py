@@ -33,11 +33,11 @@ LEADS_S = (-0.1, 0.0, 0.1, 0.2)
 """By how much the movement of an arm follows its units, where no cursor says when it was intended; some units follow
 the movement.
 """
-DRIFT_PARTS = 6
+DRIFT_PARTS = 6  # of a pilot, between which weights are compared
 LEAST_SPIKES = 30  # of a unit in what is looked at, before it is asked what moves it
-LEAST_PART_S = 10.0
-COARSE_S = 0.05
-MOST_FACTORS = 16
+LEAST_PART_S = 10.0  # of such a part
+COARSE_S = 0.05  # of the bins in which units fluctuate together
+MOST_FACTORS = 16  # of common fluctuations
 OWN_LAGS, LEAST_KEPT = 4, 0.2
 """Coarse bins over which a unit's own fluctuation is looked for; the least that it keeps from one to the next."""
 DISPERSIONS = (0.2, 20.0)

@@ -17,7 +17,7 @@ from bmi_runtime.errors import BadInput, first_line
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 NAMES = ("counts", "bin_s", "velocity", "position", "trial_start")
-MOST_SHOWN = 16
+MOST_SHOWN = 16  # arrays named in a message
 SPARSE = {"indices", "indptr", "format", "shape", "data"}
 SPIKE_TIMES = {"spikes", "sCount"}
 

@@ -12,8 +12,8 @@ from bmi_runtime.sources.packet import Packet
 
 COMPLETE_WITHIN_NS = 1000  # a bin whose last microsecond is not covered counts as complete (rounding of bin edges)
 SAME_WIDTH = 0.01  # counts of a width within one percent of ours are ours
-RING_S = 1.5
-FEWEST_SLOTS = 16
+RING_S = 1.5  # of open bins: how far the packets of one moment may lie apart
+FEWEST_SLOTS = 16  # where bins are wide
 
 
 class BinRing:

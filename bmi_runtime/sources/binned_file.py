@@ -14,9 +14,9 @@ from bmi_runtime.sources.gaps import LONGEST_GAP_S
 from bmi_runtime.sources.lost_samples import far_samples, lost_samples
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
-BIN_S = 0.05
+BIN_S = 0.05  # where a mapping names no width
 COPIES = 3  # of all counts, at once in memory
-SHORTEST_PART_BINS = 2
+SHORTEST_PART_BINS = 2  # a shorter part has no movement in it
 LEAST_SHARED = 0.002  # of the spikes, or of the kinematics' time: milliseconds beside seconds share a thousandth
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
 Finder = Callable[[np.ndarray], np.ndarray]

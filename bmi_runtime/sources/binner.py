@@ -18,7 +18,7 @@ from bmi_runtime.sources.tally import SourceTally
 from bmi_runtime.sources.time_guard import TimeGuard
 from bmi_runtime.sources.wait_observer import WaitObserver
 
-CATCH_UP_BINS = 8
+CATCH_UP_BINS = 8  # that are closed one after the other when this process was late; then time is given up
 
 
 class Binner:

@@ -27,7 +27,6 @@ from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.blackrock_packets import (
     CONFIGURATION,
     HEADERS,
-    MAX_TIME_NS,
     MONITOR,
     SPIKE_CHANNELS,
     RawPacket,
@@ -36,11 +35,12 @@ from bmi_runtime.sources.blackrock_packets import (
 )
 from bmi_runtime.sources.live import LiveSource, address_of, check_trusted
 from bmi_runtime.sources.packet import Packet
+from bmi_runtime.wire import MAX_TIME_NS
 
 ADDRESS = "udp://127.0.0.1:51002"
-MAX_DATAGRAM = 65_536
-TICK_HZ = 30_000
-RECENT_S = 0.1
+MAX_DATAGRAM = 65_536  # the largest that UDP can carry
+TICK_HZ = 30_000  # sample rate of the hardware
+RECENT_S = 0.1  # within which a doubled datagram is recognised
 JUDGE_NS = 100_000_000  # of host time, over which the device's clock is compared with the host's
 CLOCKS_HZ = {"ticks": float(TICK_HZ), "nanoseconds": 1e9}
 MISFITS = 20  # datagrams in a row that another protocol's layout fits and ours does not

@@ -14,13 +14,12 @@ HEADERS = {
     "4.2": struct.Struct("<QHHHBB"),
 }
 """The header of a packet in each protocol."""
-CONFIGURATION = 0x8000
-HEARTBEAT, MONITOR, COMMENT = 0, 1, 0x31
-NOISE = 255
-SPIKE_CHANNELS = 256
+CONFIGURATION = 0x8000  # channel of packets about the system itself
+HEARTBEAT, MONITOR, COMMENT = 0, 1, 0x31  # types of packets on that channel
+NOISE = 255  # sorted unit of what is no spike
+SPIKE_CHANNELS = 256  # the front-end channels 1 to 256
 DIGITAL_BYTES = 12  # of a digital input: value, bits that changed, kind of event; no spike is as short
-LAST_CHANNEL = 1024
-MAX_TIME_NS = 1 << 62
+LAST_CHANNEL = 1024  # digital and serial inputs lie up to here
 _DIGITAL = struct.Struct("<3I")
 
 

@@ -16,8 +16,8 @@ COUNT_FIELDS = (b"samples", b"crossings", b"thresholds", b"spikes", b"counts")
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 BY_SIZE = {1: ("int8",), 2: ("int16",), 4: ("float32", "int32"), 8: ("float64", "int64")}
 DECISIVE = 8.0  # times smaller: read so, one spike is one and not 256
-MOST_SAMPLES = 1000
-TWICE_AFTER = 3
+MOST_SAMPLES = 1000  # of a channel in one entry, a second at 1 kHz
+TWICE_AFTER = 3  # equal entries in a row, so that chance is ruled out
 ROLLS_AFTER = 5  # entries in a row that repeat samples
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-KEPT = 4096
-RENEW_EVERY = 64
+KEPT = 4096  # of the newest delays, over which percentiles are taken
+RENEW_EVERY = 64  # delays: a percentile of thousands is not worked out for each
 FEW = 512  # delays, before which their longest counts
 HIGH = 0.9995  # of the delays kept; a stall that happened once or twice moves nothing
-MARGIN, SPARE_NS = 1.1, 500_000
+MARGIN, SPARE_NS = 1.1, 500_000  # beyond the largest delay that is waited for
 
 
 class DelayWindow:

@@ -6,8 +6,8 @@ import numpy as np
 
 LONGEST_GAP_S = 0.4
 """Between two known values that are farther apart nothing is said to be known (ours: a hand turns in less)."""
-HELD_SHARE = 0.5
-FEWEST_CHANGES = 20
+HELD_SHARE = 0.5  # of the changes, that come at the usual interval, of a value that is held between samples
+FEWEST_CHANGES = 20  # from which an interval can be told
 
 
 def bridged(table: np.ndarray, starts: np.ndarray, bin_s: float) -> np.ndarray:

@@ -16,8 +16,8 @@ from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.packet import Packet
 
-MOST_STALE = 0.001
-MOST_ROWS = 400
+MOST_STALE = 0.001  # share of bins without data with which a source is still fit for a session
+MOST_ROWS = 400  # of the table of units
 LONGEST_WAIT_S = 0.3  # of a bin for its data: what comes later is a stall, and no block of a device
 
 

@@ -14,13 +14,13 @@ from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.options import BinnerOptions
 from bmi_runtime.sources.waiting import Expectation
 
-WAIT_S = 60.0
-LONGEST_SLEEP_S = 0.1
-OPENING_NS = 500_000_000
+WAIT_S = 60.0  # for the first data; 0 in source.options.wait_s: for ever
+LONGEST_SLEEP_S = 0.1  # so that a stop is noticed
+OPENING_NS = 500_000_000  # at most spent on what queued up before the first bin
 REFUSED_PER_S = 40_000  # messages refused faster than this are not all read: about half of a processor
 REFUSED_AT_ONCE_S = 0.5  # of that pace saved up: a burst is read through, so that what is behind it comes in time
 READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
-LISTEN_NS = 1_000_000_000
+LISTEN_NS = 1_000_000_000  # listened to before the first bin, so that the clock fit has something to go by
 
 
 def address_of(config: Config, default: str) -> str:

@@ -14,12 +14,12 @@ import itertools
 
 import numpy as np
 
-FAR_RATIO = 20.0
-AT_ONCE = 0.5
+FAR_RATIO = 20.0  # between neighbours in order of size: no movement jumps so
+AT_ONCE = 0.5  # of the distance from the median: one step leads so far into or out of a marker
 FAR_SHARE = 0.2  # more than a fifth of all samples is no exception
-FEWEST = 20
-FEWEST_RETURNS = 4
-JUMP_RATIO = 4.0
+FEWEST = 20  # samples from which this can be told
+FEWEST_RETURNS = 4  # samples of one same value
+JUMP_RATIO = 4.0  # of a step to the usual ones
 USUAL_QUANTILE = 0.9  # of the steps that move
 
 

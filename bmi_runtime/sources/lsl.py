@@ -25,9 +25,9 @@ from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.unit_names import ChannelNumbers
 
 KINDS = ("events", "counts", "rates", "features")
-CHUNK = 4096
-CORRECTION_EVERY_S = 1.0
-MAX_TIME_S = 4e9
+CHUNK = 4096  # samples taken at once
+CORRECTION_EVERY_S = 1.0  # between two looks at LSL's estimate of the clocks' offset
+MAX_TIME_S = 4e9  # seconds since 1970 in the year 2096; more is another unit
 TEXT_FORMAT = 3  # cf_string
 LONGEST_SAMPLE_NS = 1_000_000_000  # without a rate a sample stands for the time since the one before, up to so long
 

@@ -10,8 +10,8 @@ from typing import Any
 from bmi_runtime.sources.binner import Binner
 from bmi_runtime.sources.lsl_streams import SILENT_S, StreamFinder, library
 
-RESOLVE_S = 5.0
-CHUNK = 100
+RESOLVE_S = 5.0  # for streams on other machines to answer
+CHUNK = 100  # markers taken at once
 
 
 class MarkerStream:

@@ -9,9 +9,9 @@ from typing import Any
 from bmi_runtime.errors import BadInput, BmiError
 
 SILENT_S = 1.0  # then the stream is looked for
-LOOK_EVERY_S = 0.5
-OTHERS_WITHIN_S = 0.7
-CONNECT_S = 5.0
+LOOK_EVERY_S = 0.5  # for a stream that has gone
+OTHERS_WITHIN_S = 0.7  # that a second stream of the same name takes to answer
+CONNECT_S = 5.0  # for the stream to open
 
 
 def library() -> Any:

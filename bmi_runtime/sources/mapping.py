@@ -21,15 +21,15 @@ import pydantic
 import scipy.sparse
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import MOST_AXES
 
 LENGTHS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 SPEEDS = {f"{unit}/s": scale for unit, scale in LENGTHS.items()}
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 FILE_UNIT = "file"
-MOST_AXES = 8
 FEWEST_BINS = 40
-FASTEST_HAND_M_S = 20.0
-LARGEST_MISMATCH = 4.0
+FASTEST_HAND_M_S = 20.0  # faster velocities are in another unit
+LARGEST_MISMATCH = 4.0  # between a velocity and the slope of the position beside it
 ONE_QUANTITY = 0.9  # correlation above which the velocity is plainly that of the position
 
 

@@ -11,7 +11,7 @@ from bmi_runtime.errors import BadInput, first_line
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512  # MATLAB writes a header of its own before it
-DEEPEST, MOST_SHOWN = 2, 16
+DEEPEST, MOST_SHOWN = 2, 16  # levels of structs, and variables, named in a message
 
 
 def mat_variables(path: pathlib.Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bmi_runtime.sources.spike_file import SpikeFile
 
 SUFFIXES = (".t", "._t", ".t32", "._t32", ".t64", "._t64")
 BEGINS, ENDS = b"%%BEGINHEADER", b"%%ENDHEADER"
-TICK_S = 1e-4
+TICK_S = 1e-4  # of the time stamps in a .t file
 
 
 def read_mclust(path: pathlib.Path) -> SpikeFile:

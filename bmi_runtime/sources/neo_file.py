@@ -26,12 +26,12 @@ from bmi_runtime.sources.open_ephys_spikes import spikes_of
 from bmi_runtime.sources.recognised import Recognised, recognised
 from bmi_runtime.sources.spike_file import SpikeFile
 
-OPEN_EPHYS_HEADER_BYTES, OPEN_EPHYS_BLOCK_BYTES = 1024, 2070
+OPEN_EPHYS_HEADER_BYTES, OPEN_EPHYS_BLOCK_BYTES = 1024, 2070  # of its older format
 GAP_TOLERANCE_MS = 10.0  # a longer gap between samples begins a new segment
 CASE_MATTERS = ("BlackrockRawIO", "IntanRawIO", "AlphaOmegaRawIO", "TdtRawIO")
 SUFFIX_OF_NEO = {".tbk": ".Tbk", ".tdx": ".Tdx"}
-ALWAYS_S = 1e12
-ANOTHER_CLOCK_S = 1.0
+ALWAYS_S = 1e12  # beyond any time: some of neo's default limits are in samples where seconds are meant
+ANOTHER_CLOCK_S = 1.0  # beyond the recording, spikes are on another clock
 Stretch = tuple[int, int]
 """Block and segment of neo: what was recorded without a break."""
 

@@ -13,9 +13,9 @@ from bmi_runtime.sources.mapping import FASTEST_HAND_M_S, LARGEST_MISMATCH, ONE_
 from bmi_runtime.sources.nwb_pairs import RANKS, Pair, chosen, kind_of, length_of, lies_turned, pairs_of, rank_of
 from bmi_runtime.sources.open_loop import axes_called
 
-GAP_STEPS, SHORTEST_GAP_S = 5.0, 0.1
-MOST_SAMPLES = 20_000_000
-BEYOND_SHARE = 0.05
+GAP_STEPS, SHORTEST_GAP_S = 5.0, 0.1  # of the usual interval, and in seconds: the larger one makes a gap
+MOST_SAMPLES = 20_000_000  # that a check reads
+BEYOND_SHARE = 0.05  # of a recording, that series may miss of one another
 
 
 def of_kinematics(series: dict[str, Any], segments_s) -> list[str]:

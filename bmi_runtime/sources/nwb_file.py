@@ -16,9 +16,9 @@ import numpy as np
 from bmi_runtime.errors import BadInput, first_line
 
 COUNTS = ("count", "spike", "binned", "crossing", "feature")
-MOST_BIN_S = 1.0
-TOUCHING_S = 1e-3
-LONGEST_SESSION_S = 3 * 86400.0
+MOST_BIN_S = 1.0  # a wider one is no bin of counts
+TOUCHING_S = 1e-3  # intervals no farther apart are one
+LONGEST_SESSION_S = 3 * 86400.0  # a series that lasts longer has a wrong rate
 A_STEP_S, LONGEST_OF_SLOW_S = (
     0.1,
     6 * 3600.0,

@@ -8,19 +8,19 @@ from bmi_runtime.sources.mapping import LARGEST_MISMATCH, ONE_QUANTITY
 from bmi_runtime.sources.open_loop import OpenLoopRecording
 from bmi_runtime.sources.spike_file import SpikeFile
 
-COINCIDENCE_S = 1e-4
-COINCIDENT_SHARE = 0.5
-REFRACTORY_S = 1e-3
-REFRACTORY_SHARE = 0.02
-SILENCE_RATIO = 3.0
-FEWEST_GAPS = 200
-SHORTEST_PAUSE_S = 0.5
-MOST_BREAKS = 5
-ROUNDING_S = 1e-6
-JOIN_RATIO = 12.0
-LONG_STAND_S, LONG_STAND_SHARE = 10.0, 0.1
-LIKELY_SPIKES = 20
-FEWEST_IDENTICAL = 3
+COINCIDENCE_S = 1e-4  # within which spikes of two units count as one event
+COINCIDENT_SHARE = 0.5  # of spikes: such units are one, sorted twice
+REFRACTORY_S = 1e-3  # within which a neuron does not fire twice
+REFRACTORY_SHARE = 0.02  # of intervals below it, that a well-sorted unit may have
+SILENCE_RATIO = 3.0  # of a pause to the next longest
+FEWEST_GAPS = 200  # from which the usual pause can be told
+SHORTEST_PAUSE_S = 0.5  # shorter ones are rates, not pauses
+MOST_BREAKS = 5  # that are listed one by one
+ROUNDING_S = 1e-6  # of times in files
+JOIN_RATIO = 12.0  # of a jump between pieces to the usual step
+LONG_STAND_S, LONG_STAND_SHARE = 10.0, 0.1  # of a movement that stands still, in seconds and of the recording
+LIKELY_SPIKES = 20  # fewer tell nothing about a unit
+FEWEST_IDENTICAL = 3  # spikes: trains that are equal by chance are shorter
 TINY = 1e-6  # of a count: rounding of numbers that were divided by a bin's width
 
 

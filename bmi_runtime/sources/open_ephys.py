@@ -35,10 +35,10 @@ from bmi_runtime.sources.unit_names import UnitNames
 from bmi_runtime.sources.waiting import await_message
 
 ADDRESS = "tcp://127.0.0.1:5556"
-HEARTBEAT_S = 2.0
-MAX_BYTES = 16 * 1024 * 1024
-MAX_TIME_S = 2e9
-LONGEST_TAIL_S = 0.03
+HEARTBEAT_S = 2.0  # between two heartbeats, by which the GUI lists its clients
+MAX_BYTES = 16 * 1024 * 1024  # of a message; a block of one channel takes some kB
+MAX_TIME_S = 2e9  # of acquisition, sixty years; more is no sample number
+LONGEST_TAIL_S = 0.03  # of a waveform: its spike comes with the next block
 MOST_CHANNELS = 1000  # messages of one block taken at once
 ALONE_AFTER_S = 0.3  # of spikes without continuous data
 _NUMBER = re.compile(rb'"message_n(?:um|o)"\s*:\s*(\d{1,18})')

@@ -13,8 +13,8 @@ from typing import Any
 
 from bmi_runtime.errors import BadInput
 
-MAX_NUMBER = 1 << 53
-MAX_BLOCK_S = 1.0
+MAX_NUMBER = 1 << 53  # whole numbers that JSON readers keep
+MAX_BLOCK_S = 1.0  # the GUI sends some tens of ms at once
 _WHOLE, _TEXT = rb"(0|[1-9]\d{0,14})", rb'"([ !#-\[\]-~]{1,200})"'  # text without what JSON escapes
 _NUMBER = rb"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,20})?(?:[eE][-+]?\d{1,3})?"
 _SPIKE = re.compile(

@@ -12,8 +12,8 @@ from bmi_runtime.sources.gaps import bridged, difference, held_every, without_he
 from bmi_runtime.sources.lost_samples import described, far_samples, jumps, lost_samples
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
-MIN_BINS = 40
-FEWEST_SCORED_BINS = 2
+MIN_BINS = 40  # half of them to learn from
+FEWEST_SCORED_BINS = 2  # one alone has no variance
 LARGEST_NUMBER = 1e100  # of a movement, in any unit: squares of larger ones overflow, of their inverse vanish
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput
 
-LATE_LIMIT_S = 0.02
+LATE_LIMIT_S = 0.02  # of a spike that still goes into the next bin
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from bmi_runtime.errors import BadInput
 
 MOST_FILES = 20_000  # looked at in a folder
-HEAD_BYTES = 256
+HEAD_BYTES = 256  # of a file, that tell its format
 PART_OF_SESSION = re.compile(r"record node|.*_imec\d+$", re.IGNORECASE)
 """Folders beside others of the same session: one for each recording node, or each probe."""
 HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -26,11 +26,11 @@ from bmi_runtime.sources.pace import ANOTHER_PACE
 from bmi_runtime.sources.packet import Packet
 from bmi_runtime.sources.stamp_unit import ImpossibleTime, StampUnit
 from bmi_runtime.sources.steady import SteadyStream
+from bmi_runtime.wire import MAX_TIME_NS
 
 ADDRESS = "redis://127.0.0.1:6379"
-READ_ENTRIES = 500
-RETRY_S = 0.5
-MAX_TIME_NS = 1 << 62
+READ_ENTRIES = 500  # taken at once
+RETRY_S = 0.5  # between two tries to reach a server that has gone
 
 
 def seconds_or_nanoseconds(ts: bytes) -> int:

@@ -7,7 +7,7 @@ import zmq
 
 from bmi_runtime.sources.sender import Sender
 
-POLL_MS = 100
+POLL_MS = 100  # so that a stop is noticed while nobody receives
 
 
 def shown_kinematics(kinematics: np.ndarray, bins_train: int, teach_delay: int):

@@ -12,7 +12,7 @@ from bmi_runtime.sources.binned_file import bin_edges, counted
 from bmi_runtime.sources.spike_file import SpikeFile, distinct, read_spikes
 
 EDGE = 1e-6  # of a bin: spikes so close before an edge are on it, and rounding has moved them
-MOST_COUNTS = 4e9
+MOST_COUNTS = 4e9  # bins times units; more does not fit in memory
 
 
 @dataclasses.dataclass

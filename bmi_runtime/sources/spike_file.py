@@ -10,11 +10,12 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput, first_line
 
-UNIT_RATIO = 5.0
-GDF_TICK_S = 1e-3
+UNIT_RATIO = 5.0  # between neighbours in order of frequency: the widest gap parts the two kinds of number
+GDF_TICK_S = 1e-3  # NEST writes milliseconds
 FEWEST_LINES, OFTEN_BACK = 20, 0.1
+"""From which the two columns are told apart; share of steps back in a column of units."""
 LARGEST_WHOLE = 2.0**53  # beyond it identifiers and ticks are not told apart
-MOST_HZ = 1000.0
+MOST_HZ = 1000.0  # a unit that fires faster has another tick
 BIOSIG = b"GDF "
 READERS = {
     ".nwb": "bmi_runtime.sources.nwb_spikes:read_nwb",

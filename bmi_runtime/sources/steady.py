@@ -15,7 +15,7 @@ PULL = 0.02  # of the difference between stamp and count, per entry
 MOST = 0.005  # of a width: the most that one stamp may pull, so that a late one (or a burst of them) moves nothing
 SLOW = PULL * PULL / 800  # of it, into the pace: so slow that bursts (which saturate the pull) excite no oscillation
 WIDEST_DRIFT = 0.02  # the pace may differ this much from the nominal one and still be learned
-MOST_JITTER_NS = 250e6
+MOST_JITTER_NS = 250e6  # of stamps, that is smoothed over; a later entry is another piece of time
 RECENT = 6  # as many stamps in a row ahead of the count: entries are missing
 
 

@@ -20,7 +20,7 @@ from bmi_runtime.errors import BadInput, first_line
 SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = "\t;,"
 UNKNOWN = {"", "na", "n/a", "nan", "null", "none", "-"}
-MOST_SHOWN = 16
+MOST_SHOWN = 16  # columns named in a message
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 
 

@@ -11,7 +11,7 @@ from bmi_runtime.sources.clock import ClockFit
 
 HEARD_BEFORE = ("message-refused", "source-told", "device-event", "messages-lost", "source-unreachable")
 """Events that matter though they came before the session began."""
-MOST_REASONS = 40
+MOST_REASONS = 40  # that are told apart; hostile senders find new ones for ever
 MOST_MARKS = 100  # events of the device in one bin
 _DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
 

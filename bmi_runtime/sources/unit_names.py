@@ -8,7 +8,7 @@ from typing import Any
 
 from bmi_runtime.errors import BadInput
 
-MOST_NAMES = 4000
+MOST_NAMES = 4000  # that are kept; hostile senders find new ones for ever
 SETTLED_AFTER = 100  # numbers without a 0
 _TRAILING = re.compile(r"(\d{1,6})\s*$")
 

@@ -20,7 +20,7 @@ from bmi_runtime.sources.steady import SteadyStream
 from bmi_runtime.sources.waiting import await_message
 
 KINDS = (b"spikes", b"counts", b"features", b"kinematics", b"event", b"end")
-QUEUE_MESSAGES = 20_000
+QUEUE_MESSAGES = 20_000  # that wait while this process stands still: 20 s at a message a ms
 MODES = ("sub", "pull")
 JUDGED_BY = 40  # messages of counts
 UNEVEN = 0.02  # of their mean: widths that differ by more

@@ -11,7 +11,7 @@ from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 from gui import plots
 from gui.store import Store
 
-MOST_SELECTED = 4
+MOST_SELECTED = 4  # units
 
 TAB = QtCore.Qt.FocusPolicy.TabFocus
 

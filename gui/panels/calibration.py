@@ -18,7 +18,7 @@ from bmi_runtime.errors import BadInput
 from gui import plots
 from gui.panels.base import Panel
 
-LEAST_S, MOST_S = 8.0, 20.0
+LEAST_S, MOST_S = 8.0, 20.0  # of movement that a calibration is made from
 RATE = "adapter.learning_rate"
 
 

@@ -11,7 +11,7 @@ from gui import plots, theme
 from gui.matrix import MatrixPlot, PairPicker
 from gui.panels.file_panel import FilePanel, mismatch
 
-MOST_ARROWS = 300
+MOST_ARROWS = 300  # the strongest; more cannot be told apart
 WEAKEST = 0.02  # of the strongest effect, where no test says which ones stand
 
 

@@ -10,7 +10,7 @@ from bmi_runtime.errors import BadInput
 from gui import plots, theme
 from gui.panels.file_panel import FilePanel, mismatch
 
-PIXELS = 300
+PIXELS = 300  # of the image, along potential
 LEAST_SHOWN = 1e-3  # of the largest density: potentials that never hold as much are out of the picture
 
 

@@ -14,7 +14,7 @@ from gui.panels.subject_scenes import Bars, Room, scene_of
 from gui.subject_options import OPERATOR, SubjectOptions
 
 TRAIL_ROWS = 72  # 1.2 s at 60 Hz
-TRAIL_PIECE = 6
+TRAIL_PIECE = 6  # points of one brightness
 WORDS = {
     TrialState.REACH: "REACH",
     TrialState.HOLD: "HOLD",

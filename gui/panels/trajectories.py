@@ -10,7 +10,7 @@ from gui.panels.base import Panel
 from gui.panels.psth import direction_colour
 from gui.trial_aligned import DIRECTIONS, octant
 
-MOST_PATHS = 24
+MOST_PATHS = 24  # the newest
 
 
 class TrajectoriesPanel(Panel):

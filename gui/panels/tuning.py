@@ -12,7 +12,7 @@ from gui.panels.base import Panel
 from gui.panels.raster import SELECTED_ROLES
 from gui.steady_state_error import dense
 
-SPEED_DM_S = 1.0
+SPEED_DM_S = 1.0  # at which tuning is drawn
 DIRECTIONS_DEG = np.linspace(-180.0, 180.0, 73)
 
 

@@ -16,11 +16,11 @@ from bmi_runtime.sources.blackrock_packets import CONFIGURATION, HEADERS, HEARTB
 from bmi_runtime.sources.live import address_of
 from simulators.server import spread
 
-WAVE_SAMPLES = 48
-HEARTBEAT_NS = 10_000_000
-MONITOR_NS = 1_000_000_000
+WAVE_SAMPLES = 48  # of a spike, 1.6 ms
+HEARTBEAT_NS = 10_000_000  # 100 a second, as the hardware
+MONITOR_NS = 1_000_000_000  # one a second
 SPIKE_DELAY_NS = 1_600_000  # a spike is sent when its 48 samples are complete
-DATAGRAM_BYTES = 1400
+DATAGRAM_BYTES = 1400  # that fit an Ethernet frame
 SPIKE_BODY = struct.Struct(f"<3f2h{WAVE_SAMPLES}h")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError
 
-LET_GO_TRIES, LET_GO_S = 100, 0.02
+LET_GO_TRIES, LET_GO_S = 100, 0.02  # to open an address that was just closed
 
 
 @dataclasses.dataclass(frozen=True)

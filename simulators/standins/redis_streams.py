@@ -12,7 +12,7 @@ from bmi_runtime.sources.live import address_of
 from bmi_runtime.sources.redis_streams import ADDRESS, RedisFeed
 from simulators.server import spread
 
-KEEP_ENTRIES = 20_000
+KEEP_ENTRIES = 20_000  # of the stream
 
 
 def entry(

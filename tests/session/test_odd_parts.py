@@ -214,7 +214,7 @@ def test_a_source_that_raises_is_named_and_what_was_recorded_is_whole(tmp_path, 
         ("source.kind=later", "the source 'later': next_bin is written with async or yield"),
         ("decoder.kind=promises", "the decoder 'promises': on_done is written with async or yield"),
         ("decoder.kind=plain-options", "Options of PlainOptions, .* must inherit bmi_runtime.registry.Options"),
-        ("decoder.kind=not-back", "the decoder 'not-back' cannot take its snapshot back: KeyError: 'bin'"),
+        ("decoder.kind=not-back", "the decoder 'not-back' cannot be restored from its snapshot: KeyError: 'bin'"),
     ],
 )
 def test_a_part_that_could_not_be_driven_or_resumed_is_refused_before_the_session(tmp_path, setting, said):
