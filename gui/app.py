@@ -13,6 +13,7 @@ from gui.client import CONTROL, TELEMETRY, Client
 from gui.console import Console
 from gui.layouts import Memory
 from gui.link import Link
+from gui.panel_faults import PanelFaults
 from gui.steering import PointerSteering
 from gui.store import Store
 from gui.subject_window import SubjectWindow
@@ -62,6 +63,8 @@ def main(given: list[str] | None = None) -> int:
     except BmiError as error:
         print(f"bmi gui: {error}", file=sys.stderr)
         return error.exit_code
+    faults = PanelFaults(link.store)
+    faults.install()
     if options.steer:
         PointerSteering(options.steer, app)
     window: SubjectWindow | Console
@@ -70,6 +73,7 @@ def main(given: list[str] | None = None) -> int:
         window.show_on_screen()
     else:
         window = Console(link, options.layout)
+        faults.docks = window.docks
         window.show_on_screen()
     if options.open:
         window.run("open_recording", options.open)

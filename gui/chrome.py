@@ -113,10 +113,8 @@ class Chrome:
         none_runs = self.store.mode == "waiting" or connection == "ended"
         idle = connection in ("waiting", "ended") and not text.startswith("the ")
         for name, dock in self.window.docks.items():
-            alive = not dock.panel.needs_runtime or (
-                none_runs and (name in ALWAYS_LIVE or (idle and name != "subject"))
-            )
-            dock.overlay.show_text("" if alive else text if name == "subject" else stale_overlay.short(text))
+            alive = not dock.needs_runtime() or (none_runs and (name in ALWAYS_LIVE or (idle and name != "subject")))
+            dock.cover("" if alive else text if name == "subject" else stale_overlay.short(text))
 
     def _refresh_banner(self) -> None:
         client, text = self.link.client, ""

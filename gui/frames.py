@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bmi_runtime.errors import described, is_fault_of_part
 from gui.dock import Dock
-from gui.panels.base import Panel, give_up
 
 FAST_HZ = 25.0  # panels at least this fast are in every frame; of the others few at a time
 
@@ -29,28 +27,27 @@ class Frames:
         """Refresh what is due (or everything that is seen), for a store of this revision."""
         new = revision != self.drawn_revision
         self.count += new
-        for panel in _due(docks, now_s, new, all_panels):
-            panel.next_s = max(panel.next_s + 1.0 / panel.refresh_hz, now_s - 0.5 / panel.refresh_hz)
-            self._refresh(panel)
+        for dock in _due(docks, now_s, new, all_panels):
+            dock.ask(lambda dock=dock: _refresh(dock, now_s), None)
         self.drawn_revision = revision
 
-    @staticmethod
-    def _refresh(panel: Panel) -> None:
-        """Refresh a panel; one of another package that fails is not asked again, and says why in its place."""
-        try:
-            panel.refresh()
-        except BaseException as error:
-            if type(panel).__module__.partition(".")[0] == "gui" or not is_fault_of_part(error):
-                raise
-            give_up(panel, f"this panel ({type(panel).__module__}) has failed and is shown no more: {described(error)}")
+
+def _refresh(dock: Dock, now_s: float) -> None:
+    panel = dock.panel
+    panel.next_s = max(panel.next_s + 1.0 / panel.refresh_hz, now_s - 0.5 / panel.refresh_hz)
+    panel.refresh()
 
 
-def _due(docks: Iterable[Dock], now_s: float, new: bool, all_panels: bool) -> list[Panel]:
-    """Return the panels to refresh in this frame: the fast ones, and of the others those that waited longest."""
-    seen = [dock.panel for dock in docks if dock.seen and dock.panel.isVisible() and not dock.panel.failure]
+def _due(docks: Iterable[Dock], now_s: float, new: bool, all_panels: bool) -> list[Dock]:
+    """Return the docks to refresh in this frame: the fast ones, and of the others those that waited longest."""
+    seen = [dock for dock in docks if dock.is_shown()]
     if all_panels:
         return seen
-    fast = [panel for panel in seen if panel.refresh_hz >= FAST_HZ and (new or now_s >= panel.next_s + 1.0)]
-    slow = [panel for panel in seen if panel.refresh_hz < FAST_HZ and now_s >= panel.next_s]
-    slow.sort(key=lambda panel: panel.next_s)
+    fast = [dock for dock in seen if _is_fast(dock) and (new or now_s >= dock.panel.next_s + 1.0)]
+    slow = [dock for dock in seen if not _is_fast(dock) and now_s >= dock.panel.next_s]
+    slow.sort(key=lambda dock: dock.panel.next_s)
     return fast + slow[: 1 + len(slow) // 4]
+
+
+def _is_fast(dock: Dock) -> bool:
+    return dock.panel.refresh_hz >= FAST_HZ

@@ -278,7 +278,7 @@ class Session:
         try:
             self._fill(*produced)
         except BaseException as error:  # what a task says of itself is not what the record can hold
-            self.goal.task_failed(error)
+            self.goal.unwritten(error)
             self._fill(*produced)
 
     def _fill(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,23 @@ from bmi_runtime.tasks.registry import make_task
 
 FALLBACK_TASK, FALLBACK_INTENTION = "centre-out", "optimal-control"
 FARTHEST = 1e6  # in the unit of the axes: a target beyond is a mistake of the task that sets it
+
+
+COUNTED = {"trial": 2**32, "successes": 2**32, "timeouts": 2**32, "trial_state": 2**8}
+"""What the record holds of a task as whole numbers, and below which limit (`messages.output_dtype`)."""
+
+
+def why_not_written(task: ReachTask) -> str:
+    """Return what of a task's own numbers a bin's record cannot hold; empty where it holds all."""
+    for name, limit in COUNTED.items():
+        value = getattr(task, name)
+        whole = hasattr(type(value), "__index__")  # what `struct` takes: int, bool, enumerations, NumPy's integers
+        if not whole or not 0 <= operator.index(value) < limit:
+            return f"its {name} is {shown(value)}: a whole number from 0 to {limit - 1} is wanted"
+    fraction = task.hold_fraction
+    if not hasattr(type(fraction), "__float__"):
+        return f"its hold_fraction is {shown(fraction)}: a number from 0 to 1 is wanted"
+    return ""
 
 
 class Goal:
@@ -81,6 +100,8 @@ class Goal:
         self.task_kind, self.task = config.task.kind, make_task(config.task, config.bin_s, rng, self._n)
         self.take_intention(*self.prepare_intention(config.adapter.intention))
         self.shown_target()
+        if not registry.is_own(type(self.task)):
+            self._check_numbers()
 
     @property
     def asks_nothing(self) -> bool:
@@ -209,6 +230,24 @@ class Goal:
             return False
         return event is not None
 
+    def _check_numbers(self) -> None:
+        try:
+            why = why_not_written(self.task)
+        except BaseException as error:
+            if not is_fault_of_part(error):
+                raise
+            why = described(error)
+        if why:
+            raise BadInput(f"the task {shown(self.task_kind)} cannot begin: {why}")
+
+    def unwritten(self, error: BaseException) -> None:
+        """Go on with the plainest task where this one's numbers could not be written into the record."""
+        try:
+            why = why_not_written(self.task) if isinstance(error, struct.error) else ""
+        except BaseException as another:
+            error, why = another, ""
+        self.task_failed(ValueError(why) if why else error)
+
     def shown_target(self) -> Sequence[float]:
         """Return position and radius of the target, as the subject sees it; a task that cannot say is exchanged."""
         try:
@@ -269,6 +308,8 @@ class Goal:
             task = make_task(section, self.config.bin_s, self.rng, self._n)
             task.restore(self.task.snapshot())
             task.begin()
+            if why := why_not_written(task):
+                raise ValueError(why)
         except BaseException as error:
             self.rng.bit_generator.state = rng_state  # a refused change leaves no trace in what is drawn later
             if isinstance(error, BadInput) or not is_fault_of_part(error):

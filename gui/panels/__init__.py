@@ -60,16 +60,25 @@ def panel_class(row: Row):
     return getattr(importlib.import_module(row.module), row.name)
 
 
+def _check(panel, context) -> None:
+    """Refuse what the console cannot show and refresh."""
+    from gui.panels.base import Panel
+
+    if not isinstance(panel, Panel) or getattr(panel, "context", None) is not context:
+        raise BadInput("it is not made by Panel.__init__(context); make it a subclass of gui.panels.base.Panel that is")
+    for attribute in ("title", "about"):
+        if not isinstance(getattr(panel, attribute), str):
+            raise BadInput(f"its {attribute} is {getattr(panel, attribute)!r}: a text is wanted")
+    if not panel.refresh_hz > 0.0:
+        raise BadInput(f"its refresh_hz is {panel.refresh_hz}: above 0 is wanted")
+
+
 def made(name: str, row: Row, context):
     """Return the panel of a row; one of another package that cannot be made is a panel that says why."""
     try:
         panel = panel_class(row)(context)
-        missing = [attribute for attribute in ("title", "about", "refresh") if not hasattr(panel, attribute)]
-        if not missing and not panel.refresh_hz > 0.0:
-            raise BadInput(f"its refresh_hz is {panel.refresh_hz}: above 0 is wanted")
-        if not missing:
-            return panel
-        why = f"it has no {' and no '.join(missing)}; make it a subclass of gui.panels.base.Panel"
+        _check(panel, context)
+        return panel
     except BaseException as error:
         if name in REGISTRY or not is_fault_of_part(error):
             raise

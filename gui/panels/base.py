@@ -131,20 +131,10 @@ class Panel(QtWidgets.QWidget):
             self.context.run("say", f"{path} could not be written: {error.strerror}")
 
 
-def give_up(panel: Panel, why: str) -> None:
-    """Refresh a panel no more, and cover it with the reason."""
-    panel.failure = why
-    words = QtWidgets.QLabel(why, panel)
-    words.setWordWrap(True)
-    words.setAutoFillBackground(True)
-    words.setGeometry(panel.rect())
-    words.show()
-
-
 def failed_panel(context: Context, name: str, why: str) -> Panel:
     """Return a panel that says why another one is not there."""
     panel = Panel(context)
-    panel.title, panel.about = name, why  # of this one alone
+    panel.title, panel.about, panel.failure, panel.needs_runtime = name, why, why, False  # of this one alone
     words = QtWidgets.QLabel(why)
     words.setWordWrap(True)
     panel.column.addWidget(words)

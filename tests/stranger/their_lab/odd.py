@@ -109,6 +109,8 @@ ADVANCES = {
     "object-event": lambda task: {"name": "trial", "what": object()},
     "trial-text": lambda task: changed(task, "trial", "x"),
     "trial-negative": lambda task: changed(task, "trial", -5),
+    "trial-huge": lambda task: changed(task, "trial", 2**32),
+    "successes-part": lambda task: changed(task, "successes", 0.5),
     "state": lambda task: changed(task, "trial_state", 999),
     "far": lambda task: changed(task, "position", (1e300, 0.0)),
     "three": lambda task: changed(task, "position", (0.1, 0.1, 0.1)),
@@ -123,6 +125,11 @@ class Task(CentreOut):
         way: str = "exits"
 
     bins = 0
+
+    def next_target(self):
+        if self.options.way == "begins-huge":
+            self.trial = 2**32
+        return super().next_target() if self.trial < 2**32 else (0.0,) * self.n_axes
 
     def advance(self, *position_m):
         self.bins += 1
