@@ -44,6 +44,18 @@ def why_not_written(task: ReachTask) -> str:
     return ""
 
 
+def refuse_unwritten(kind: str, task: ReachTask) -> None:
+    """Raise `BadInput` where a bin's record cannot hold a task's own numbers."""
+    try:
+        why = why_not_written(task)
+    except BaseException as error:
+        if not is_fault_of_part(error):
+            raise
+        why = described(error)
+    if why:
+        raise BadInput(f"the task {shown(kind)} cannot begin: {why}")
+
+
 class Goal:
     """Task and intention of a session; every change is prepared first and then taken.
 
@@ -101,7 +113,7 @@ class Goal:
         self.take_intention(*self.prepare_intention(config.adapter.intention))
         self.shown_target()
         if not registry.is_own(type(self.task)):
-            self._check_numbers()
+            refuse_unwritten(self.task_kind, self.task)
 
     @property
     def asks_nothing(self) -> bool:
@@ -229,16 +241,6 @@ class Goal:
             self.task_failed(error)
             return False
         return event is not None
-
-    def _check_numbers(self) -> None:
-        try:
-            why = why_not_written(self.task)
-        except BaseException as error:
-            if not is_fault_of_part(error):
-                raise
-            why = described(error)
-        if why:
-            raise BadInput(f"the task {shown(self.task_kind)} cannot begin: {why}")
 
     def unwritten(self, error: BaseException) -> None:
         """Go on with the plainest task where this one's numbers could not be written into the record."""
