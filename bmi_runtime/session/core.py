@@ -28,6 +28,7 @@ from bmi_runtime.session.learning import Learning
 from bmi_runtime.session.safety import Safety, SafetyEvent
 from bmi_runtime.session.start_checks import check_model, stimulation_due, stimulation_schedule
 from bmi_runtime.tasks.base import ReachTask
+from bmi_runtime.tasks.numbers import why_unwritten
 
 COVARIANCE_CHECK_S = 1.0  # how often lost covariances are looked for
 DECODE, TASK, ADAPT = (STAGES.index(name) for name in ("decode", "task", "adapt"))
@@ -278,7 +279,7 @@ class Session:
         try:
             self._fill(*produced)
         except BaseException as error:  # what a task says of itself is not what the record can hold
-            self.goal.unwritten(error)
+            self.goal.task_failed(why_unwritten(self.goal.task, error))
             self._fill(*produced)
 
     def _fill(

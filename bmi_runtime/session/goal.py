@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,39 +19,11 @@ from bmi_runtime.session.event_limiter import checked_event
 from bmi_runtime.session.live_parameters import shown
 from bmi_runtime.session.safety import Safety
 from bmi_runtime.tasks.base import ReachTask
+from bmi_runtime.tasks.numbers import check_numbers
 from bmi_runtime.tasks.registry import make_task
 
 FALLBACK_TASK, FALLBACK_INTENTION = "centre-out", "optimal-control"
 FARTHEST = 1e6  # in the unit of the axes: a target beyond is a mistake of the task that sets it
-
-
-COUNTED = {"trial": 2**32, "successes": 2**32, "timeouts": 2**32, "trial_state": 2**8}
-"""What the record holds of a task as whole numbers, and below which limit (`messages.output_dtype`)."""
-
-
-def why_not_written(task: ReachTask) -> str:
-    """Return what of a task's own numbers a bin's record cannot hold; empty where it holds all."""
-    for name, limit in COUNTED.items():
-        value = getattr(task, name)
-        whole = hasattr(type(value), "__index__")  # what `struct` takes: int, bool, enumerations, NumPy's integers
-        if not whole or not 0 <= operator.index(value) < limit:
-            return f"its {name} is {shown(value)}: a whole number from 0 to {limit - 1} is wanted"
-    fraction = task.hold_fraction
-    if not hasattr(type(fraction), "__float__"):
-        return f"its hold_fraction is {shown(fraction)}: a number from 0 to 1 is wanted"
-    return ""
-
-
-def refuse_unwritten(kind: str, task: ReachTask) -> None:
-    """Raise `BadInput` where a bin's record cannot hold a task's own numbers."""
-    try:
-        why = why_not_written(task)
-    except BaseException as error:
-        if not is_fault_of_part(error):
-            raise
-        why = described(error)
-    if why:
-        raise BadInput(f"the task {shown(kind)} cannot begin: {why}")
 
 
 class Goal:
@@ -112,8 +82,6 @@ class Goal:
         self.task_kind, self.task = config.task.kind, make_task(config.task, config.bin_s, rng, self._n)
         self.take_intention(*self.prepare_intention(config.adapter.intention))
         self.shown_target()
-        if not registry.is_own(type(self.task)):
-            refuse_unwritten(self.task_kind, self.task)
 
     @property
     def asks_nothing(self) -> bool:
@@ -242,14 +210,6 @@ class Goal:
             return False
         return event is not None
 
-    def unwritten(self, error: BaseException) -> None:
-        """Go on with the plainest task where this one's numbers could not be written into the record."""
-        try:
-            why = why_not_written(self.task) if isinstance(error, struct.error) else ""
-        except BaseException as another:
-            error, why = another, ""
-        self.task_failed(ValueError(why) if why else error)
-
     def shown_target(self) -> Sequence[float]:
         """Return position and radius of the target, as the subject sees it; a task that cannot say is exchanged."""
         try:
@@ -296,13 +256,7 @@ class Goal:
             self.task_failed(RuntimeError(why))
 
     def prepare_task(self, kind: str) -> tuple[str, ReachTask]:
-        """Make another task that goes on counting from the one that runs.
-
-        Raises
-        ------
-        BadInput
-            When there is none of that name.
-        """
+        """Make another task that goes on counting from the one that runs; raise `BadInput` when it cannot."""
         rng_state = self.rng.bit_generator.state
         options = self.config.task.options if kind == self.config.task.kind else {}
         section = self.config.task.model_copy(update={"kind": kind, "options": options})
@@ -310,8 +264,7 @@ class Goal:
             task = make_task(section, self.config.bin_s, self.rng, self._n)
             task.restore(self.task.snapshot())
             task.begin()
-            if why := why_not_written(task):
-                raise ValueError(why)
+            check_numbers(task)
         except BaseException as error:
             self.rng.bit_generator.state = rng_state  # a refused change leaves no trace in what is drawn later
             if isinstance(error, BadInput) or not is_fault_of_part(error):

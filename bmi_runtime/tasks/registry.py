@@ -5,6 +5,7 @@ import numpy as np
 from bmi_runtime import registry
 from bmi_runtime.config import TaskConfig
 from bmi_runtime.tasks.base import ReachTask
+from bmi_runtime.tasks.numbers import check_numbers
 
 TASKS = {
     "centre-out": "bmi_runtime.tasks.centre_out:CentreOut",
@@ -35,4 +36,7 @@ def make_task(config: TaskConfig, bin_s: float, rng: np.random.Generator, n_axes
         When there is none of that name, an option is not one of its own, or it cannot be made.
     """
     kind = TABLE.find(config.kind)
-    return registry.made_recordable("task", config.kind, kind, config, bin_s, rng, n_axes)
+    task = registry.made_recordable("task", config.kind, kind, config, bin_s, rng, n_axes)
+    if not registry.is_own(kind):
+        registry.made("task", config.kind, check_numbers, task)
+    return task

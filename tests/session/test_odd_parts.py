@@ -160,7 +160,7 @@ def test_a_task_that_fails_in_any_way_is_followed_by_the_plainest(tmp_path, way,
 
 
 def test_a_task_whose_numbers_no_record_holds_is_refused_before_the_session_and_when_it_is_chosen(tmp_path):
-    said = "the task 'odd' cannot begin: .*its trial is 4294967296: a whole number from 0 to 4294967295 is wanted"
+    said = "the task 'odd' cannot be made: .*its trial is 4294967296: a whole number from 0 to 4294967295 is wanted"
     with pytest.raises(BadInput, match=said):
         run(tmp_path / "a.mcap", "task.kind=odd", "task.options={way='begins-huge'}")
     assert not (tmp_path / "a.mcap").exists()
