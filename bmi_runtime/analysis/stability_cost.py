@@ -35,7 +35,7 @@ class Cost:
     error_ratio : float
         Expected decoding error of the unchanged weights over that on the reference days.
     weight_sd : float
-        Root mean square change of the weights at such a score (log rate, per dm/s): a value for `encoding.carry_sd`.
+        Root mean square change of the weights at such a score (log rate, per dm/s): a value for ``encoding.carry_sd``.
     adapt_s : float or None
         Time in which adaptation at the session's learning rate removes 95 % of the mean error of the weights (the
         slowest mode of the median unit); None without a learning rate.
