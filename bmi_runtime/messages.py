@@ -47,6 +47,12 @@ STREAMS = {
     "decoder_file": Stream("the file of a decoder that was handed over, whole, with its name and bin", True, False),
 }
 
+SESSION_EVENTS = frozenset(
+    {"safety", "guard", "session-ended", "resumed", "runtime-restarted", "recording-failed", "block", "blocks-done"}
+    | {"command", "model-loaded", "learning-rate", "stability", "decoder-failed", "task-failed", "intention-failed"}
+)
+"""What the session alone can say: a window believes that it is over, frozen or restarted when it hears so."""
+
 
 class TrialState(enum.IntEnum):
     """Where a trial is."""

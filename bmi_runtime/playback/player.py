@@ -18,6 +18,7 @@ from bmi_runtime.playback.index import Index
 from bmi_runtime.playback.position import Position
 from bmi_runtime.playback.what_if import WhatIf
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.trials import is_whole_trial
 from bmi_runtime.session.live_parameters import live_parameters
 from bmi_runtime.session.replay import recorded_config
 
@@ -63,7 +64,7 @@ class Player:
                     message["bin"] = at
                     if "first_bin" in message:
                         message["first_bin"] = self.recording.place(message["first_bin"])
-                    if message.get("name") == "trial":
+                    if is_whole_trial(message, self.config.space.n_axes):
                         message |= self._path_of(message)
                     past.append((at, stream, pack({"v": WIRE_VERSION, **message})))
         return sorted(past, key=lambda item: item[0])

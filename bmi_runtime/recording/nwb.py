@@ -19,6 +19,7 @@ from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.nwb_data import SpikeTimes, compressed
 from bmi_runtime.recording.patient_file import PatientFile
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.trials import is_whole_trial
 
 ARCHIVE_WANTS = ("subject_id", "species", "sex", "age", "experimenter", "lab", "institution")
 MOST_SPATIAL_AXES = 3  # of a SpatialSeries, by the standard
@@ -289,7 +290,7 @@ class _Builder:
         others = []
         for event in events:
             stop = float(self.times_s[self.recording.place(event.get("bin", 0))])
-            if event["name"] != "trial":
+            if not is_whole_trial(event, len(axes)):
                 others.append((stop, int(event.get("bin", 0)), event["name"], _detail(event)))
                 continue
             target = {f"target_{name}_m": value for name, value in zip(axes, event["target_m"], strict=True)}

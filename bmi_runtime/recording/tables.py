@@ -13,6 +13,10 @@ import numpy as np
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.recording.device_events import device_events
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.trials import is_whole_trial
+
+PLAIN = {float, str, bool, type(None)}
+"""What a column of a table holds as it is; integers count as numbers."""
 
 
 def export_tables(recording: Recording, folder) -> dict[str, Any]:
@@ -55,11 +59,12 @@ def _write(recording: Recording, target: Path, header: dict[str, str], pa: Any, 
     """Write the tables into a folder; return how many trials and other events there are."""
     pq.write_table(_bins(recording, pa).replace_schema_metadata(header), target / "bins.parquet")
     events = [message for _, message in recording.messages("event")]
-    trials = [event for event in events if event["name"] == "trial"]
+    whole = [is_whole_trial(event, recording.space.n_axes) for event in events]
+    trials = _alike([event for event, is_trial in zip(events, whole, strict=True) if is_trial])
     others = [
         {"bin": e.get("bin"), "name": e["name"], "detail": json.dumps(e, default=str)}
-        for e in events
-        if e["name"] != "trial"
+        for e, is_trial in zip(events, whole, strict=True)
+        if not is_trial
     ]
     for name, rows in (("trials", trials), ("events", others), ("device_events", device_events(recording))):
         pq.write_table(
@@ -67,6 +72,20 @@ def _write(recording: Recording, target: Path, header: dict[str, str], pa: Any, 
             target / f"{name}.parquet",
         )
     return {"trials": len(trials), "events": len(others)}
+
+
+def _alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of which every column holds one kind of value: what a task adds to its trials may be anything."""
+    kinds: dict[str, set[type]] = {}
+    for row in rows:
+        for key, value in row.items():
+            kinds.setdefault(key, set()).add(float if type(value) is int else type(value))
+    plain = {key for key, found in kinds.items() if len(found - {type(None)}) == 1 and found <= PLAIN}
+    lists = {"target_m"}  # of the same length and kind in every whole trial
+    return [
+        {key: value if key in plain | lists else json.dumps(value, default=str) for key, value in row.items()}
+        for row in rows
+    ]
 
 
 def _bins(recording: Recording, pa: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bmi_runtime.errors import printable
-from bmi_runtime.messages import why_not_recordable
+from bmi_runtime.messages import SESSION_EVENTS, why_not_recordable
 
 BURST = 50  # events of one name that pass before they are limited
 PER_S = 1.0  # how many of a name pass in a second of session time from then on
@@ -54,6 +54,8 @@ def checked_event(event: Any) -> dict[str, Any]:
     """Return what somebody's part calls an event, or raise `ValueError` where no recording can hold it."""
     if not isinstance(event, dict) or not isinstance(event.get("name"), str):
         raise ValueError(f"its event is {printable(repr(event))[:100]}, and no dict with a name")
+    if event["name"] in SESSION_EVENTS:
+        raise ValueError(f"its event '{event['name']}' is the session's own to tell; give it another name")
     if why := why_not_recordable(event):
         raise ValueError(f"its event cannot be recorded: {why}")
     return event

@@ -31,6 +31,7 @@ class Place(enum.IntEnum):
     FIRST_BIN = 8
     PREPARING = 9
     CONNECTING = 10
+    ENDING = 11
 
     @property
     def in_step(self) -> bool:
@@ -50,8 +51,9 @@ WHERE = {
     Place.FIRST_BIN: "waiting for the source's first data",
     Place.PREPARING: "getting ready",
     Place.CONNECTING: "connecting to the source",
+    Place.ENDING: "the end is being recorded",
 }
-MAY_WAIT = frozenset({Place.CONNECTING, Place.FIRST_BIN})
+MAY_WAIT = frozenset({Place.CONNECTING, Place.FIRST_BIN, Place.ENDING})
 assert [place.name.lower() for place in Place][: len(STAGES)] == list(STAGES)
 
 
@@ -107,7 +109,8 @@ class Watch:
     def hangs(self, limit_s: float, restarted: bool) -> bool:
         """Return whether the runtime has stood still for longer than it ever may where it is.
 
-        It may wait for a source that has not delivered yet, and a first start may take long (other people's imports).
+        It may wait for a source that has not delivered yet, or at its end for the disk, and a first start may take long
+        (other people's imports).
         """
         if self.place in MAY_WAIT:
             return False

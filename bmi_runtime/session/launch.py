@@ -14,6 +14,7 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import EndNow, described, is_fault_of_part
 from bmi_runtime.session import processes, realtime
 from bmi_runtime.session.assemble import assemble
+from bmi_runtime.session.heartbeat import Place
 from bmi_runtime.session.loop import Loop
 
 __all__ = ["apply_realtime", "assemble", "run", "stopped_by_signals", "total_bins", "window_command"]
@@ -45,6 +46,7 @@ def run(loop: Loop, bins: int, window: subprocess.Popen | None = None) -> None:
 def _close_source(loop: Loop) -> None:
     """Close the source; what it cannot let go of is said, and is no failure of a session that is over."""
     loop.interruptible = True
+    loop.heartbeat.beat(Place.SOURCE)
     try:
         loop.source.close()
     except BaseException as error:

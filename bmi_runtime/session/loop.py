@@ -167,6 +167,7 @@ class Loop:
         if self.recorder:
             self._snapshot(now)
             self.recorder.write("health", self.status.health() | {"histograms": self.tally.histograms()}, now)
+        self.heartbeat.beat(Place.ENDING)  # from here on nobody else's part is asked: the disk may take its time
 
     def _one_bin(self, lateness_ns: int, asked_ns: int) -> None:
         begin = self._begun = time.monotonic_ns()

@@ -30,7 +30,8 @@ from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
 from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
 
-END_WITHIN_S = 1.5  # from the wish to end until a process is killed
+END_WITHIN_S = 1.5  # from the wish to end until a process is killed that does not move
+END_AT_MOST_S = 15.0  # and one that moves: a busy machine, or a slow disk
 QUICK_DEATH_S = 5.0  # after its start
 QUICK_DEATHS = 4  # in a row: what dies so soon each time would die for ever
 CRASHED = 70  # exit code of a runtime whose own code failed, as EX_SOFTWARE of <sysexits.h>
@@ -198,6 +199,8 @@ class Supervisor:
         self._quick_deaths, self._started_s = 0, 0.0
         self._last_death = ""
         self._ending_s: float | None = None
+        self._wished_s = self._killed_after_s = 0.0
+        self._at_once = self._told_late = False
 
     def run(self) -> dict[str, Any]:
         """Run to the end; return the result, with ``restarts`` and ``recordings`` (oldest first).
@@ -222,7 +225,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         # woken by reports and signals; the half second is for looking at the heartbeat and at the helpers
-        left_s = 0.5 if self._ending_s is None else max(self._ending_s - time.monotonic(), 0.0)
+        left_s = 0.5 if self._ending_s is None else min(max(self._ending_s - time.monotonic(), 0.0), 0.5)
         ready, _, _ = select.select([self.pipe, self._wake_up], [], [], left_s)
         if self._wake_up in ready:
             self._take_signals()
@@ -230,11 +233,22 @@ class Supervisor:
             self._take_reports()
         self._look_whether_it_moves()
         if self._ending_s is not None and self.pid and time.monotonic() >= self._ending_s:
-            os.kill(self.pid, signal.SIGKILL)
-            self._ending_s = time.monotonic() + END_WITHIN_S
+            self._end_late()
         if self._ending_s is None:
             for helper in self.helpers:
                 helper.restart_if_dead(self.screen.say)
+
+    def _end_late(self) -> None:
+        """Kill a runtime that has not ended in time; one that still moves, or waits for the disk, gets more of it."""
+        now_s = time.monotonic()
+        moves = self.watch.place is Place.ENDING or self.watch.still_s < 0.5 * END_WITHIN_S
+        self._ending_s = now_s + END_WITHIN_S
+        if not moves or self._at_once or now_s > self._wished_s + END_AT_MOST_S:
+            self._killed_after_s = now_s - self._wished_s
+            os.kill(self.pid, signal.SIGKILL)
+        elif not self._told_late:
+            self._told_late = True
+            self.screen.say(f"still ending ({WHERE[self.watch.place]}); Ctrl-C again ends it at once")
 
     def _look_whether_it_moves(self) -> None:
         """Kill a runtime that hangs. Where it may rightly wait, say so once."""
@@ -254,13 +268,14 @@ class Supervisor:
             if number not in ENDING:
                 continue
             if self._ending_s is None:
-                self._ending_s = time.monotonic() + END_WITHIN_S
+                self._wished_s = time.monotonic()
+                self._ending_s = self._wished_s + END_WITHIN_S
                 if self.pid:
                     os.kill(self.pid, signal.SIGTERM)
                 for helper in self.helpers:
                     helper.end()
             else:  # the second time: at once
-                self._ending_s = time.monotonic()
+                self._ending_s, self._at_once = time.monotonic(), True
 
     def _take_reports(self) -> None:
         data = os.read(self.pipe, 1 << 16)
@@ -421,7 +436,8 @@ class Supervisor:
         if runtime.result is None:
             if runtime.ready:
                 raise BmiError(
-                    f"the runtime did not end within {END_WITHIN_S:g} s and was killed; the recording can be read"
+                    f"the runtime did not end within {self._killed_after_s:.1f} s and was killed; "
+                    "the recording can be read"
                 )
             raise KeyboardInterrupt
         return runtime.result | {"restarts": self.restarts, "recordings": self.recordings}

@@ -15,7 +15,7 @@ import numpy as np
 from bmi_runtime import registry
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
-from bmi_runtime.messages import Bin, why_not_recordable
+from bmi_runtime.messages import SESSION_EVENTS, Bin, why_not_recordable
 from bmi_runtime.sources.base import (
     SOURCES,
     HasTruth,
@@ -117,6 +117,8 @@ class HostedSource:
             if not isinstance(event, dict) or not isinstance(event.get("name"), str):
                 what = "a dict without one" if isinstance(event, dict) else described_value(event)
                 self._refuse("drain_events", f"an event is a dict with a name, not {what}")
+            elif event["name"] in SESSION_EVENTS:
+                self._refuse("drain_events", f"the event '{event['name']}' is the session's own to tell")
             elif why := why_not_recordable(event):
                 self._refuse("drain_events", f"an event cannot be recorded: {why}")
             else:

@@ -140,6 +140,7 @@ def test_a_decoder_that_cannot_be_recorded_is_refused_before_the_session(tmp_pat
         ("exits", "SystemExit: 1"),
         ("text-event", "its event is 'event'"),
         ("object-event", "its event cannot be recorded"),
+        ("ended-event", "its event 'session-ended' is the session's own to tell"),
         ("trial-text", "its trial is 'x': a whole number from 0 to 4294967295 is wanted"),
         ("trial-negative", "its trial is -5: a whole number from 0 to 4294967295 is wanted"),
         ("trial-huge", "its trial is 4294967296: a whole number from 0 to 4294967295 is wanted"),
@@ -170,6 +171,23 @@ def test_a_task_whose_numbers_no_record_holds_is_refused_before_the_session_and_
         session.goal.prepare_task("odd")
 
 
+def test_a_trial_that_leaves_out_what_a_trial_is_stays_an_event_in_every_table(tmp_path):
+    """The export of the session ended in a KeyError."""
+    nwb, parquet = (pytest.importorskip(name) for name in ("bmi_runtime.recording.nwb", "pyarrow.parquet"))
+    from bmi_runtime.playback.player import Player
+    from bmi_runtime.recording.tables import export_tables
+
+    _, events = run(tmp_path / "a.mcap", "task.kind=odd", "task.options={way='bare-trial'}")
+    assert len([event for event in events if event["name"] == "trial"]) == BINS - 60
+    tables = export_tables(recording := Recording(tmp_path / "a.mcap"), tmp_path / "tables")
+    assert tables["trials"] == 0 and tables["events"] >= BINS - 60
+    assert parquet.read_table(tmp_path / "tables" / "events.parquet").num_rows == tables["events"]
+    pytest.importorskip("pynwb")
+    counted = nwb.export_nwb(recording, tmp_path / "a.nwb")
+    assert counted["trials"] == 0 and counted["events"] == tables["events"]
+    assert Player(tmp_path / "a.mcap").hello()
+
+
 @pytest.mark.parametrize("way", ["exits", "nothing", "texts", "complex", "square", "writes"])
 def test_an_intention_that_fails_in_any_way_is_followed_by_the_plainest(tmp_path, way):
     session, events = run(tmp_path / "a.mcap", "adapter.intention=odd", f"adapter.intention_options={{way='{way}'}}")
@@ -190,6 +208,7 @@ def test_labels_that_cannot_be_are_a_failure_of_the_intention(tmp_path, way):
         ("text-event", "drain_events", "an event is a dict with a name, not a str"),
         ("nameless", "drain_events", "an event is a dict with a name, not a dict without one"),
         ("object-event", "drain_events", "an event cannot be recorded"),
+        ("own-event", "drain_events", "the event 'safety' is the session's own to tell"),
         ("events-raise", "drain_events", "ZeroDivisionError: events"),
     ],
 )

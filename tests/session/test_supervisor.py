@@ -97,7 +97,44 @@ def test_a_runtime_that_does_not_end_is_killed(monkeypatch):
         time.sleep(60)
 
     made, _ = supervise(work)
-    with pytest.raises(BmiError, match=r"did not end within 0\.3 s and was killed"):
+    with pytest.raises(BmiError, match=r"did not end within 0\.[3-9] s and was killed"):
+        made.run()
+    assert made.pid == 0 and not [text for text in made.screen.said if "still ending" in text]
+
+
+def test_a_runtime_that_records_its_end_on_a_slow_disk_is_waited_for_and_said_to_be(monkeypatch):
+    """It was killed: the recording had no footer, and the run no result."""
+    monkeypatch.setattr(supervisor, "END_WITHIN_S", 0.2)
+
+    def work(assignment, report):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        report.heartbeat.beat(Place.ENDING)
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(1.0)
+        return finish(assignment, report)
+
+    made, screen = supervise(work)
+    assert made.run()["bins"] == 100
+    assert screen.said[0] == "still ending (the end is being recorded); Ctrl-C again ends it at once"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_one_whose_end_never_comes_is_killed_at_the_second_wish_or_after_a_while(monkeypatch, again):
+    monkeypatch.setattr(supervisor, "END_WITHIN_S", 0.2)
+    monkeypatch.setattr(supervisor, "END_AT_MOST_S", 60.0 if again else 0.6)
+
+    def work(assignment, report):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        report.send(ready="ready", recording=None)
+        report.heartbeat.beat(Place.ENDING)
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(0.5)
+        if again:
+            os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+
+    made, _ = supervise(work)
+    with pytest.raises(BmiError, match=r"did not end within .* and was killed"):
         made.run()
     assert made.pid == 0
 
@@ -159,7 +196,7 @@ def test_a_runtime_that_hangs_is_killed_and_started_again(place):
     )
 
 
-@pytest.mark.parametrize("place", [Place.FIRST_BIN, Place.CONNECTING, Place.PREPARING])
+@pytest.mark.parametrize("place", [Place.FIRST_BIN, Place.CONNECTING, Place.PREPARING, Place.ENDING])
 def test_one_that_waits_for_its_source_or_is_still_starting_is_said_to_and_left(place):
     def work(assignment, report):
         report.heartbeat.beat(place)

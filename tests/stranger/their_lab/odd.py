@@ -107,6 +107,8 @@ ADVANCES = {
     "exits": lambda task: sys.exit(1),
     "text-event": lambda task: "event",
     "object-event": lambda task: {"name": "trial", "what": object()},
+    "ended-event": lambda task: {"name": "session-ended", "why": "operator"},
+    "bare-trial": lambda task: {"name": "trial", "result": "success", "note": task.bins if task.bins % 2 else "even"},
     "trial-text": lambda task: changed(task, "trial", "x"),
     "trial-negative": lambda task: changed(task, "trial", -5),
     "trial-huge": lambda task: changed(task, "trial", 2**32),
@@ -204,6 +206,7 @@ EVENTS = {
     "nameless": [{"what": 1}],
     "object-event": [{"name": "gap", "what": object()}],
     "tuple": ({"name": "gap"},),
+    "own-event": [{"name": "safety", "to": "active"}],
 }
 
 
