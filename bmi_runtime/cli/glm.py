@@ -22,7 +22,12 @@ def _model_options(function):
     options = [
         click.option("--history-bins", type=int, default=20, show_default=True, help="Past bins that act on a rate."),
         click.option("--basis", default="raw", show_default=True, help="raw, raised-cosine:N, b-spline:N, ..."),
-        click.option("--covariates", default="auto", help="all, none, or a list such as velocity or velocity:0."),
+        click.option(
+            "--covariates",
+            default="auto",
+            show_default="the table covariates",
+            help="all, none, or a list such as velocity or velocity:0.",
+        ),
         click.option(
             "--leads",
             default="0",
@@ -224,6 +229,9 @@ def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_j
             model = fit_low_rank(model, loaded.counts[:cut], part, rank, **about).model
         else:
             model.fit(loaded.counts[:cut], part, **about)
+    unasked = [name for name in loaded.tables if name != "covariates"] if options["covariates"] == "auto" else []
+    if unasked:
+        model.notes_.append(f"DATA has {' and '.join(unasked)}, not in the fit: --covariates {','.join(unasked)}")
     for note in model.notes_:
         say(f"note: {note}", as_json)
     if out:

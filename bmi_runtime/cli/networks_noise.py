@@ -20,6 +20,7 @@ def noise(network, delay_ms, compare_s, bin_s, out, seed, as_json):
     from bmi_runtime.analysis.networks.fixed_points import solve
     from bmi_runtime.analysis.networks.network import load_network
     from bmi_runtime.analysis.networks.self_consistent import solve_self_consistent
+    from bmi_runtime.analysis.networks.spiking_check import STARTS, which_state
     from bmi_runtime.analysis.npz import checked_npz
     from bmi_runtime.errors import BadInput
     from bmi_runtime.outputs import write_npz
@@ -29,18 +30,20 @@ def noise(network, delay_ms, compare_s, bin_s, out, seed, as_json):
         raise BadInput("--delay-ms must be positive, --compare-s 0 or at least 20 times --bin-s")
     loaded = load_network(network)
     say_assumed(loaded, as_json)
-    states = solve(loaded, starts=8, seed=seed, certify=False).fixed_points
+    states = solve(loaded, starts=STARTS, seed=seed, certify=False).fixed_points
     if not states:
         raise BadInput(f"no steady state of the rate theory was found in {network} to start from")
-    start = max(states, key=lambda state: state.stable_in_time is True).rates_hz
+    state = max(states, key=lambda state: state.stable_in_time is True)
+    start = state.rates_hz
     with progress("own noise", 10) as advance:
         found = solve_self_consistent(loaded, start, delay_ms / 1e3, seed=seed, advance=advance)
     simulated = _counts(loaded, delay_ms, compare_s, bin_s, seed, start) if compare_s else None
     result = report.own_noise(found, start, simulated, report.answering_share(loaded.weights))
+    result |= {"theory_stable_in_time": state.stable_in_time, "theory_states": len(states)}
     if out is not None:
         write_npz(out, compressed=False, **report.own_noise_arrays(found))
         result["out"] = str(out)
-    answer(result, as_json, report.own_noise_text(result))
+    answer(result, as_json, report.own_noise_text(result) + which_state(state.stable_in_time, len(states)))
 
 
 def _counts(loaded, delay_ms, seconds, bin_s, seed, theory_hz):

@@ -216,3 +216,11 @@ def test_files_that_are_not_plain_arrays_are_refused(tmp_path):
         with pytest.raises(BadInput, match="not a readable"):
             open_npz(tmp_path / name, ("counts",))
     assert list(open_npz(tmp_path / "objects.npz")) == ["bin_s"]  # what nobody needs is passed over, never loaded
+
+
+def test_a_velocity_that_is_not_in_the_fit_is_told(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", counts=rng.poisson(0.3, (500, 2)), bin_s=0.02, velocity=rng.normal(size=(500, 2)))
+    (note,) = run("fit", tmp_path / "d.npz", "--history-bins", 2)["notes"]
+    assert "--covariates velocity" in note
+    assert run("fit", tmp_path / "d.npz", "--history-bins", 2, "--covariates", "velocity")["notes"] == []

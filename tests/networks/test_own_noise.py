@@ -164,3 +164,15 @@ def test_the_echo_that_is_left_out_is_said_beside_the_number(as_sparse):
         found = solve_self_consistent(network, np.full(12, 2.0))
         result = report.own_noise(found, np.full(12, 2.0), None, share)
         assert bool(result["note"]) == said and ("note:" in report.own_noise_text(result)) == said
+
+
+def test_which_of_several_steady_states_is_spoken_of_is_said(tmp_path):
+    """Of three steady states one is not stable in time: noise is not added to it, and spikes do not stay at it."""
+    path = str(tmp_path / "net.npz")
+    made = ["make", path, "--size=40", "--strength-uv-per-hz=300", "--inhibitory-fraction=0.5", "--seed=4"]
+    assert CliRunner().invoke(networks, made).exit_code == 0
+    done = CliRunner().invoke(networks, ["noise", path, "--json"], catch_exceptions=False)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["theory_stable_in_time"] and found["theory_states"] > 1
+    seen = CliRunner().invoke(networks, ["simulate", path, "--duration-s=3"], catch_exceptions=False).output
+    assert "steady states of the rate theory were found" in seen and "not stable in time" in seen

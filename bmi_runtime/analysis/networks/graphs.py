@@ -72,7 +72,7 @@ def independent_connections(n: int, probability: float, rng: np.random.Generator
     """
     _checked_size(n)
     if not 0 < probability < 1:
-        raise BadInput(f"the connection probability is {probability}: it must lie between 0 and 1")
+        raise BadInput(f"the connection probability is {probability}: it must be above 0 and below 1")
     pairs, parts, last = n * (n - 1), [], -1
     while last < pairs:
         left = probability * (pairs - last)
@@ -166,7 +166,7 @@ def gaussian_correlations(wanted: MotifStatistics) -> dict[str, float]:
     """
     p = wanted.probability
     if not (np.isfinite(p) and 0 < p < 1):
-        raise BadInput(f"the connection probability is {p}: it must lie between 0 and 1")
+        raise BadInput(f"the connection probability is {p}: it must be above 0 and below 1")
     found = {}
     for name in MOTIFS:
         alpha = getattr(wanted, name)

@@ -8,18 +8,25 @@ from bmi_runtime.analysis.networks.fixed_points import solve
 from bmi_runtime.analysis.networks.network import RateNetwork
 from bmi_runtime.errors import BadInput
 
+STARTS = 16
+"""From which steady states are looked for, here and where a network's own noise is added."""
+
 
 @dataclasses.dataclass
 class Check:
     """Rates of every neuron (n,): simulated, their standard errors, and at the steady state nearest to them.
 
     The theory has no noise from the network itself: its rates are those of neurons whose input is the mean. Recurrent
-    input fluctuates, which raises low rates; `mean_difference_hz` is what that amounts to.
+    input fluctuates, which raises low rates; `mean_difference_hz` is what that amounts to. `stable_in_time` is that of
+    the steady state, None where it is not known, and `states` how many were found: spikes leave a state that is not
+    stable, and wander between several.
     """
 
     rates_hz: np.ndarray
     errors_hz: np.ndarray
     theory_hz: np.ndarray
+    stable_in_time: bool | None = None
+    states: int = 1
 
     def as_dict(self) -> dict:
         """Return a summary for JSON."""
@@ -33,6 +40,8 @@ class Check:
             "correlation": None if same else float(np.corrcoef(self.rates_hz, self.theory_hz)[0, 1]),
             "rates_hz": self.rates_hz,
             "theory_hz": self.theory_hz,
+            "theory_stable_in_time": self.stable_in_time,
+            "theory_states": self.states,
         }
 
     def describe(self) -> str:
@@ -42,7 +51,18 @@ class Check:
         return (
             f"mean rate {found['mean_rate_hz']:.4g} Hz (theory {found['theory_mean_rate_hz']:.4g} Hz, "
             f"difference {found['mean_difference_hz']:+.3g} Hz, s.e. {found['mean_error_hz']:.2g} Hz){related}"
+            + which_state(self.stable_in_time, self.states)
         )
+
+
+def which_state(stable_in_time: bool | None, states: int) -> str:
+    """Return what is to be said of the steady state of the rate theory, on a line of its own, or nothing."""
+    lines = []
+    if states > 1:
+        lines.append(f"{states} steady states of the rate theory were found: what is said holds near one of them")
+    if stable_in_time is False:
+        lines.append("the steady state of the rate theory is not stable in time: spikes do not stay at it")
+    return "".join(f"\nnote: {line}" for line in lines)
 
 
 def rate_errors(counts: np.ndarray, bin_s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -61,8 +81,8 @@ def rate_errors(counts: np.ndarray, bin_s: float) -> tuple[np.ndarray, np.ndarra
 def compared(network: RateNetwork, counts: np.ndarray, bin_s: float) -> Check:
     """Compare simulated counts (bins, n) with the steady state nearest to them in rate."""
     rates, errors = rate_errors(counts, bin_s)
-    found = solve(network, starts=8, certify=False).fixed_points
+    found = solve(network, starts=STARTS, certify=False).fixed_points
     if not found:
         raise BadInput("no steady state of the rate theory was found to compare with")
     nearest = min(found, key=lambda point: float(np.linalg.norm(point.rates_hz - rates)))
-    return Check(rates, errors, nearest.rates_hz)
+    return Check(rates, errors, nearest.rates_hz, nearest.stable_in_time, len(found))
