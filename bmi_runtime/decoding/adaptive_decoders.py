@@ -83,20 +83,35 @@ def _of(prefix: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
 
 
-def poisson_tuning(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """Return the maximum-likelihood weights of ``log mean count = w [1, velocity]``, shape (1 + axes, units).
+def poisson_tuning(counts: np.ndarray, velocity: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+    """Return the maximum-likelihood weights of ``log mean count = w [1, velocity, own]``, shape (1 + axes + k, units).
 
     By Newton's method; a penalty of a hundredth of a bin keeps units without spikes finite.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (bins, units)
+    velocity : ndarray, shape (bins, axes)
+    own : ndarray, shape (bins, k, units), optional
+        What each unit depends on besides: traces of its own past.
     """
-    regressors = np.hstack([np.ones((len(velocity), 1)), velocity])
-    weights = np.zeros((regressors.shape[1], counts.shape[1]))
+    common = np.hstack([np.ones((len(velocity), 1)), velocity])
+    if own is None:
+        return _poisson_weights(counts, common)
+    units = range(counts.shape[1])
+    return np.hstack([_poisson_weights(counts[:, [n]], np.hstack([common, own[:, :, n]])) for n in units])
+
+
+def _poisson_weights(counts: np.ndarray, regressors: np.ndarray) -> np.ndarray:
+    d = regressors.shape[1]
+    weights = np.zeros((d, counts.shape[1]))
     weights[0] = np.log(counts.mean(axis=0) + 1.0 / len(counts))
     for _ in range(NEWTON_STEPS):
         mean = np.exp(np.clip(regressors @ weights, -30.0, 10.0))
         gradient = regressors.T @ (counts - mean)
         gradient[1:] -= 0.01 * weights[1:]
         information = np.einsum("ti,tn,tj->nij", regressors, mean, regressors, optimize=True)
-        information += np.diag([1e-9, *([0.01] * velocity.shape[1])])
+        information += np.diag([1e-9, *([0.01] * (d - 1))])
         step = np.linalg.solve(information, gradient.T[:, :, None])[:, :, 0].T
         weights += np.clip(step, -LARGEST_LOG_RATE_STEP, LARGEST_LOG_RATE_STEP)
         if np.abs(step).max() < 1e-9:

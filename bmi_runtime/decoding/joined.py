@@ -24,13 +24,14 @@ import numpy as np
 
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
-from bmi_runtime.decoding.joined_fit import FILTER_CONSTANT_S, FILTER_SD_M_S, fitted_parameters
+from bmi_runtime.decoding.joined_fit import FILTER_SD_M_S, fitted_parameters
 from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
+from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.kernels import observers as kernels
 from bmi_runtime.kernels import readout
 
@@ -39,6 +40,8 @@ OWN = (
     "unit_weights", "unit_covariance", "unit_noise", "poisson", "observer_weights", "observer_covariance",
     "observer_noise", "rate", "noise_share", "precision", "mean", "unit", "bin_s", "share",
 )  # fmt: skip
+ADDED = ("unit_history_s", "filter_constant_s")  # files of before have none of them
+FILTER_CONSTANT_BEFORE_S = 0.12
 
 
 class JoinedDecoder(DecoderBase):
@@ -52,6 +55,10 @@ class JoinedDecoder(DecoderBase):
         Parameters of the `ShortHistoryDecoder` (for a loop) or the `NetworkMixture` (for recordings).
     unit_weights, unit_covariance, unit_noise : ndarray
         Arrays of the units' encoding model.
+    unit_history_s : ndarray, optional
+        Time constants of the units' own past, s; none where their rates do not depend on it.
+    filter_constant_s : float, optional
+        Time constant of the velocity prior of the units' filter, s.
     poisson : int
         1 where that is a Poisson model, 0 where a Gaussian one.
     observer_weights : ndarray, shape (1 + axes, observers)
@@ -88,11 +95,15 @@ class JoinedDecoder(DecoderBase):
         self.share = np.atleast_1d(np.asarray(own["share"], float))
         n, observers = self.n_axes, 2 * self.n_axes
         likelihood = "poisson" if own["poisson"] else "gaussian"
-        self.model = EncodingModel(
-            own["unit_weights"].copy(), own["unit_covariance"].copy(), likelihood, bin_s, own["unit_noise"]
-        )
+        past_s = tuple(np.atleast_1d(own.get("unit_history_s", ())).tolist())
+        kinds = Regressors(n, ("velocity", "history") if past_s else ("velocity",), past_s)
+        arrays = (own["unit_weights"].copy(), own["unit_covariance"].copy())
+        self.model = EncodingModel(*arrays, likelihood, bin_s, own["unit_noise"], kinds)
         self.adapter = Adapter(self.model, 0.0)
-        self.units = VelocityFilter(self.model, FILTER_CONSTANT_S, FILTER_SD_M_S)
+        self.history = History(kinds, self.model.n_units, bin_s)
+        self.adapter.history = self.history.traces
+        constant_s = float(own.get("filter_constant_s", FILTER_CONSTANT_BEFORE_S))
+        self.units = VelocityFilter(self.model, constant_s, FILTER_SD_M_S, history=self.history.traces)
         self.weights, self.covariance, self.noise = (
             np.array(own[name], float) for name in ("observer_weights", "observer_covariance", "observer_noise")
         )
@@ -101,6 +112,7 @@ class JoinedDecoder(DecoderBase):
         self._velocity, self._variance = np.zeros(n), np.zeros(n)
         self._features, self._residual = np.zeros(1 + n), np.zeros(observers)
         self._all_valid = np.ones(self.model.n_units)
+        self._newest = np.zeros(self.model.n_units)  # counts that are no past yet: they may still be learned from
         self._state, self._origin = np.full(2 * n, np.nan), (0.0,) * n
 
     @classmethod
@@ -160,6 +172,7 @@ class JoinedDecoder(DecoderBase):
     def parameters(self) -> dict[str, Any]:
         """Return the numbers and arrays that the decoder was made from."""
         own = {name: self._own[name] for name in OWN}
+        own |= {name: self._own[name] for name in ADDED if name in self._own}
         return own | {f"network.{name}": value for name, value in self.network.parameters().items()}
 
     @classmethod
@@ -168,12 +181,14 @@ class JoinedDecoder(DecoderBase):
         network = {
             name.removeprefix("network."): value for name, value in parameters.items() if name.startswith("network.")
         }
-        return cls(network, **{name: parameters[name] for name in OWN})
+        added = {name: parameters[name] for name in ADDED if name in parameters}
+        return cls(network, **{name: parameters[name] for name in OWN}, **added)
 
     def reset(self) -> None:
         """Forget the counts before and the filter's state; keep what was learned."""
         self.network.reset()
         self.units.reset()
+        self.history.traces[:], self._newest[:] = 0.0, 0.0
 
     def on_done(self) -> None:
         """Notify the decoder that a trial ended."""
@@ -191,6 +206,9 @@ class JoinedDecoder(DecoderBase):
         units = self.units
         units.set_position(*self._origin)
         said = self.network.predict(counts, valid)
+        if self.history.traces.size:
+            self.history.take(self._newest)
+            self._newest[:] = counts if valid is None else np.where(valid > 0, counts, 0.0)
         kernels.joined_answer(
             units.predict(np.asarray(counts, float), valid), said, self.mean, self.unit, self.unit**2, DM_PER_M,
             LARGEST_OBSERVED, self.share, self.weights, self.noise, self.precision, self.observed, self._work,
@@ -232,6 +250,7 @@ class JoinedDecoder(DecoderBase):
             "noise": self.noise.copy(),
             "observed": self.observed.copy(),
             "variance": self.variance.copy(),
+            **({"past": [self.history.traces.copy(), self._newest.copy()]} if self.history.traces.size else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -241,3 +260,5 @@ class JoinedDecoder(DecoderBase):
         self.model.restore(snapshot["model"])
         for name in ("weights", "covariance", "noise", "observed", "variance"):
             getattr(self, name)[...] = snapshot[name]
+        if "past" in snapshot:
+            self.history.traces[...], self._newest[...] = snapshot["past"]

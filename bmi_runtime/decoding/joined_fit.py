@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,14 @@ from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel, pair_indices
+from bmi_runtime.encoding.regressors import History, Regressors
 
-FILTER_CONSTANT_S = 0.12  # of the units' filter; what it leaves of a longer memory is lag
+FILTER_CONSTANT_S = 0.3  # of the units' filter; less lets more noise through, more lags (docs/compare.md)
 FILTER_SD_M_S = 0.15  # of its velocity prior
-LOOP_SD_DM_S = 2.0
+OWN_PAST_S = (0.02, 0.1, 0.3)
+"""Time constants of the units' own past in a loop. One of 1 s reaches as many targets and learns the present label
+within a reach: its trace is large, and a random walk of the weights moves rates by its square (docs/compare.md)."""
+LOOP_SD_DM_S = 1.8
 """Of the velocity prior in a loop: less slows the cursor down, more lets noise through (docs/compare.md)."""
 EXCESS_SHARE = 0.01
 """What adaptation of the observers may cost: excess squared error over their noise variance, for good."""
@@ -49,15 +54,19 @@ def fitted_parameters(
     validation = network.validation
     assert validation is not None  # `fit` always validates
     first = validation.first
-    before = tuned_model(training.counts[:first], meant[:first], whole, training.bin_s)
+    kinds = loop_regressors(training.n_axes, training.bin_s) if whole and precision else Regressors(training.n_axes)
+    past = own_past(training.counts, training.restart, kinds, training.bin_s)
+    tuned = functools.partial(tuned_model, whole=whole, bin_s=training.bin_s, kinds=kinds)
+    before = tuned(training.counts[:first], meant[:first], past[:first])
     heard = filtered(before, training.counts[first:], training.restart[first:])
     said = (validation.states[:, training.n_axes :] - mean) / unit
     observed, told = np.hstack([heard, said]), meant[first:]
     weights, noise, rate, covariance, of_a_bin = weighed(observed, told, training.bin_s)
-    model = tuned_model(training.counts, meant, whole, training.bin_s)
+    model = tuned(training.counts, meant, past)
     share = np.full(training.n_axes, 1.0 if precision else 0.0)  # on recordings it costs more than it gains
     return {
         "unit_weights": model.weights, "unit_covariance": model.covariance, "unit_noise": model.noise_variance,
+        "unit_history_s": np.array(kinds.history_s), "filter_constant_s": FILTER_CONSTANT_S,
         "poisson": int(whole), "observer_weights": weights, "observer_covariance": covariance,
         "observer_noise": noise, "rate": rate, "noise_share": of_a_bin,
         "precision": precision or 1.0 / told_variance(meant[known]), "mean": mean, "unit": unit,
@@ -70,7 +79,31 @@ def told_variance(meant: np.ndarray) -> float:
     return max(float((meant**2).mean()), 1e-12)
 
 
-def tuned_model(counts: np.ndarray, meant: np.ndarray, whole: bool, bin_s: float) -> EncodingModel:
+def loop_regressors(n_axes: int, bin_s: float) -> Regressors:
+    """Return what the rates of spiking units depend on in a loop: velocity, and their own past.
+
+    A burst that is known by the unit's own past is not taken for movement (docs/compare.md). What decays within a
+    third of a bin tells of no bin before.
+    """
+    past_s = tuple(constant for constant in OWN_PAST_S if constant > bin_s / 3.0)
+    return Regressors(n_axes, ("velocity", "history") if past_s else ("velocity",), past_s)
+
+
+def own_past(counts: np.ndarray, restart: np.ndarray, kinds: Regressors, bin_s: float) -> np.ndarray:
+    """Return the traces of every unit's own counts as they were before each bin, shape (bins, histories, units)."""
+    history = History(kinds, counts.shape[1], bin_s)
+    past = np.empty((len(counts), *history.traces.shape))
+    for index, bin_counts in enumerate(counts):
+        if restart[index]:
+            history.traces[:] = 0.0
+        past[index] = history.traces
+        history.take(bin_counts)
+    return past
+
+
+def tuned_model(
+    counts: np.ndarray, meant: np.ndarray, past: np.ndarray, whole: bool, bin_s: float, kinds: Regressors
+) -> EncodingModel:
     """Return the units' encoding model by maximum likelihood, with the covariance that the data leave.
 
     Parameters
@@ -78,37 +111,47 @@ def tuned_model(counts: np.ndarray, meant: np.ndarray, whole: bool, bin_s: float
     counts : ndarray, shape (bins, units)
     meant : ndarray, shape (bins, axes)
         Velocity in dm/s, NaN where unknown.
+    past : ndarray, shape (bins, histories, units)
+        As :func:`own_past` gives it.
     whole : bool
         Poisson, or Gaussian where counts are no whole numbers.
     bin_s : float
+    kinds : Regressors
     """
     known = np.isfinite(meant).all(axis=1)
-    counts, regressors = counts[known], np.hstack([np.ones((int(known.sum()), 1)), meant[known]])
-    d = regressors.shape[1]
+    counts, past = counts[known], past[known]
+    common = np.hstack([np.ones((int(known.sum()), 1)), meant[known]])
+    units, d = counts.shape[1], kinds.size
     if whole:
-        weights = poisson_tuning(counts, meant[known])
-        expected = np.exp(np.clip(regressors @ weights, -30.0, 10.0))
-        weights[0] -= np.log(bin_s)
-        noise = np.ones(counts.shape[1])
+        weights, noise = poisson_tuning(counts, meant[known], past if kinds.n_history else None), np.ones(units)
     else:
-        weights = np.linalg.lstsq(regressors, counts, rcond=None)[0]
-        noise = np.maximum(((counts - regressors @ weights) ** 2).mean(axis=0), 1e-12)
-        expected = np.ones_like(counts) / noise
-    information = np.einsum("ti,tn,tj->nij", regressors, expected, regressors, optimize=True)
-    dense = np.linalg.inv(information + 1e-2 * np.eye(d))
+        weights = np.linalg.lstsq(common, counts, rcond=None)[0]
+        noise = np.maximum(((counts - common @ weights) ** 2).mean(axis=0), 1e-12)
+    dense = np.empty((units, d, d))
+    for unit in range(units):
+        own = np.hstack([common, past[:, :, unit]])
+        expected = np.exp(np.clip(own @ weights[:, unit], -30.0, 10.0)) if whole else 1.0 / noise[unit]
+        information = own.T @ (np.reshape(expected, (-1, 1)) * own)
+        dense[unit] = np.linalg.inv(information + 1e-2 * np.eye(d))
+    if whole:
+        weights[0] -= np.log(bin_s)
     rows, columns = pair_indices(d)
-    return EncodingModel(weights, dense[:, rows, columns].T, "poisson" if whole else "gaussian", bin_s, noise)
+    likelihood = "poisson" if whole else "gaussian"
+    return EncodingModel(weights, dense[:, rows, columns].T, likelihood, bin_s, noise, kinds)
 
 
 def filtered(model: EncodingModel, counts: np.ndarray, restart: np.ndarray) -> np.ndarray:
     """Return what the velocity filter says from a model that stands still, shape (bins, axes), dm/s."""
-    units, n = VelocityFilter(model, FILTER_CONSTANT_S, FILTER_SD_M_S), model.n_axes
+    history, n = History(model.regressors, model.n_units, model.bin_s), model.n_axes
+    units = VelocityFilter(model, FILTER_CONSTANT_S, FILTER_SD_M_S, history=history.traces)
     said = np.empty((len(counts), n))
     for index, bin_counts in enumerate(np.asarray(counts, float)):
         if restart[index]:
             units.reset()
+            history.traces[:] = 0.0
         units.set_position(*([0.0] * n))
         said[index] = units.predict(bin_counts)[n:] * DM_PER_M
+        history.take(bin_counts)
     return said
 
 

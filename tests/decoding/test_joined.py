@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.decoding import joined_fit
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.decoding.joined import JoinedDecoder
+from bmi_runtime.decoding.joined_fit import own_past
 from bmi_runtime.decoding.network_kinds import trained
 from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
@@ -16,6 +18,7 @@ from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.shares import best_share
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.wiener import RidgeDecoder
+from bmi_runtime.encoding.regressors import History
 from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
@@ -103,6 +106,70 @@ def test_a_file_is_the_decoder_and_a_snapshot_goes_on_to_the_bit(fitted, tmp_pat
     other.restore(kept)
     np.testing.assert_array_equal(run(other, 60, 90), expected)
     assert not np.array_equal(other.weights, joined.weights)
+
+
+OWN = np.array([-1.0, 0.1, -0.05])  # log rate per spike of the unit's own past: refractory, bursting, tiring
+
+
+def with_a_past(bins=4000, units=8, bin_s=0.02, seed=4):
+    """Make units that depend on the velocity and on their own past; return the velocity's weights too."""
+    rng = np.random.default_rng(seed)
+    data = recorded(bins=bins, units=units, bin_s=bin_s, seed=seed)
+    tuning = 0.4 * rng.standard_normal((2, units))
+    kinds = joined_fit.loop_regressors(2, bin_s)
+    counts, past = np.zeros((bins, units)), History(kinds, units, bin_s)
+    for t, velocity in enumerate(10.0 * data.velocity):
+        counts[t] = rng.poisson(np.exp(-1.0 + velocity @ tuning + OWN @ past.traces))
+        past.take(counts[t])
+    return dataclasses.replace(data, counts=counts), tuning
+
+
+def test_in_a_loop_units_are_fitted_with_their_own_past_and_narrow_constants_need_narrow_bins():
+    data, tuning = with_a_past()
+    kinds, meant = joined_fit.loop_regressors(2, 0.02), 10.0 * data.velocity
+    assert kinds.history_s == joined_fit.OWN_PAST_S
+    model = joined_fit.tuned_model(
+        data.counts, meant, own_past(data.counts, data.restart, kinds, 0.02), True, 0.02, kinds
+    )
+    true = np.vstack([np.full(8, -1.0 - np.log(0.02)), tuning, np.tile(OWN[:, None], 8)])
+    sd = np.sqrt(model.dense_covariance()[:, range(6), range(6)].T)
+    assert np.abs((model.weights - true) / sd).max() < 4.5  # of 48
+    assert sd[3:].max() < 0.5
+    assert joined_fit.loop_regressors(2, 0.2).history_s == (0.1, 0.3)
+    assert joined_fit.loop_regressors(2, 1.0).velocity_alone
+
+
+def test_the_past_of_units_is_in_files_and_snapshots_and_a_file_of_before_has_none(tmp_path):
+    data = with_a_past(bins=900, units=20)[0]
+    joined = trained("joined", data, BRIEF, for_loop=True)
+    save_fitted(tmp_path / "net.npz", "joined", joined, data, 1.0, "a test")
+    loaded = load_fitted(tmp_path / "net.npz").suited(20, 0.02)
+    valid = np.ones(20)
+    valid[3] = 0.0
+
+    def run(decoder, first, stop):
+        said = []
+        for counts, velocity in zip(data.counts[first:stop], data.velocity[first:stop], strict=True):
+            said.append(decoder.predict(counts, valid))
+            decoder.adapt(counts, velocity, 1e-5, valid)
+        return np.array(said)
+
+    fresh = JoinedDecoder.from_parameters(joined.parameters())
+    np.testing.assert_array_equal(run(loaded, 0, 60), run(fresh, 0, 60))
+    expected_trace = own_past(data.counts * valid, data.restart, loaded.model.regressors, 0.02)[59]
+    np.testing.assert_allclose(loaded.history.traces, expected_trace, rtol=1e-12)
+    other = JoinedDecoder.from_parameters(joined.parameters())
+    other.restore(loaded.snapshot())
+    np.testing.assert_array_equal(run(other, 60, 90), run(loaded, 60, 90))
+    loaded.reset()
+    assert not loaded.history.traces.any()
+
+    before = joined.parameters()
+    del before["unit_history_s"], before["filter_constant_s"]
+    before["unit_weights"], before["unit_covariance"] = before["unit_weights"][:3], before["unit_covariance"][:6]
+    older = JoinedDecoder.from_parameters(before)
+    assert older.model.regressors.velocity_alone and older.units.keep == np.exp(-0.02 / 0.12)
+    assert np.isfinite(run(older, 0, 5)[:, 2:]).all() and "past" not in older.snapshot()
 
 
 def test_missing_units_are_not_read(fitted):
@@ -219,7 +286,7 @@ def test_it_drives_a_session_learns_in_it_and_replays_to_the_bit(calibrated):
     loop = launch.assemble(configuration.load(None, [*WORLD, *chosen, f"recording.path='{path}'"]), "max")
     decoder = loop.session.decoder.decoder.decoder
     before, unit = decoder.weights.copy(), decoder.model.weights.copy()
-    assert decoder.precision == 0.25 and decoder.unit == 0.1
+    assert decoder.precision == joined_fit.LOOP_SD_DM_S**-2 and decoder.unit == 0.1
     launch.run(loop, 600)
     assert loop.session.task.successes >= 10
     assert not np.array_equal(decoder.weights, before) and not np.array_equal(decoder.model.weights, unit)
