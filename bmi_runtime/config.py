@@ -162,7 +162,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        When it cannot be read, or a key or value of it is none of these.
+        When it cannot be read, or one of its keys or values is not allowed.
     """
     file = pathlib.Path(path)
     try:

@@ -23,7 +23,7 @@ def check_writable(path: str | os.PathLike) -> None:
     Raises
     ------
     BadInput
-        When its folder is absent or takes no file, or the name is none.
+        When its folder is absent or takes no file, or the name cannot be that of a file.
     """
     try:
         target = pathlib.Path(path).resolve()

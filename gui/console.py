@@ -176,7 +176,7 @@ class Console(QtWidgets.QMainWindow):
     # -- every frame -----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Take in what has arrived; show it here, and at twice the rate in the subject's window if open."""
+        """Take what has arrived; show it here, and at twice the rate in the subject's window if open."""
         self.link.tick()
         if self._beside():
             self.view_actions.subject.refresh()

@@ -49,7 +49,7 @@ class HandshakeMonitor:
         self._monitor.linger = 0
 
     def poll(self) -> bool:
-        """Take in what happened in the handshake; return whether anything did."""
+        """Follow what happened in the handshake; return whether anything did."""
         happened = False
         while self._monitor.poll(0):
             self.reason, happened = self._as_text(recv_monitor_message(self._monitor)["event"]), True

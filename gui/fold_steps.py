@@ -58,7 +58,7 @@ def _decoded_step(store: Store, data: bytes) -> np.void | None:
             store.continuous = continuous
             return np.frombuffer(data, dtype)[0]
     store.problem(
-        f"a step of {len(data)} bytes is no step of {store.n_units} units; runtime and window differ in version"
+        f"a step of {len(data)} bytes is not a step of {store.n_units} units; runtime and window differ in version"
     )
     return None
 

@@ -118,7 +118,7 @@ def with_point(text: str) -> str:
 
 
 def loaded(text: str) -> dict[str, Any]:
-    """Return a remembered dictionary; an empty one where what was remembered is none."""
+    """Return a remembered dictionary; an empty one where something else was remembered."""
     try:
         found = json.loads(text)
     except ValueError:

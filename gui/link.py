@@ -32,7 +32,7 @@ class Link:
         return time.monotonic() if self.client else self.store.last_s
 
     def tick(self) -> None:
-        """Take in what has arrived, send what is waiting."""
+        """Take what has arrived, send what is waiting."""
         if self.client is None:
             return
         now_s = self.now_s()

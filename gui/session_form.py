@@ -150,7 +150,7 @@ class SessionForm(QtWidgets.QDialog):
             seed = int(values.get("seed", 1))
             self.seed.setValue(seed if 0 <= seed <= self.seed.maximum() else 1)
         except (TypeError, ValueError, OverflowError):
-            self.seed.setValue(1)  # what was remembered is no number
+            self.seed.setValue(1)  # what was remembered is not a number
 
     def fault(self) -> str:
         """Return in a sentence what cannot be started so, or nothing."""

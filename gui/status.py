@@ -8,7 +8,7 @@ import os
 from bmi_runtime.messages import SafetyState
 from gui import event_log
 
-RECENT_ROWS = 30  # of telemetry, half a second: a single bin that could not be used is no change of state
+RECENT_ROWS = 30  # of telemetry, half a second: a single bin that could not be used does not change the state
 SAFETY = {
     SafetyState.STARTING: "starting",
     SafetyState.CALIBRATING: "calibrating",

@@ -202,7 +202,7 @@ class Store:
             return
         for name in ("seq", "bin"):
             if not isinstance(message.get(name, 0), numbers.Integral):
-                self.problem(f"a message of stream '{stream}' whose {name} is no whole number was ignored")
+                self.problem(f"a message of stream '{stream}' whose {name} is not a whole number was ignored")
                 return
         if message.get("epoch", 0) != self.epoch:
             self.needs_hello = True  # a replay has jumped, or another one began
@@ -223,7 +223,7 @@ class Store:
             self.fold(stream, message)
 
     def fold(self, stream: str, message: dict[str, Any]) -> None:
-        """Take in what a message says; one of another shape is noted and ignored."""
+        """Take what a message says; one of another shape is noted and ignored."""
         if stream not in FOLDS:
             return
         try:

@@ -150,7 +150,7 @@ class SubjectWindow(QtWidgets.QMainWindow):
     # -- what arrives ----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Take in what has arrived and repaint when something has."""
+        """Take what has arrived and repaint when something has."""
         self.link.tick()
         self.refresh()
 

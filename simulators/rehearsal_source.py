@@ -91,7 +91,7 @@ class RehearsalSource(SimulatedSource):
         Raises
         ------
         BadInput
-            When its address is not free, or the brain state is no plane.
+            When its address is not free, or the brain state is not a plane.
         """
         if self._options.get("steer") != "mouse":
             return

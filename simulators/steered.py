@@ -77,7 +77,7 @@ class PointerSubject:
 
 
 def _place(data: bytes) -> tuple[float, float] | None:
-    """Return the position in a message, or None for what is none."""
+    """Return the position in a message, or None where there is none."""
     try:
         message = unpack(data)
     except BadInput:

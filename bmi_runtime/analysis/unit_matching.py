@@ -1,6 +1,6 @@
 """Which unit of today does what which unit of the reference did? Where some names are wrong, rates and slopes tell.
 
-Channels are plugged in another order, sorters number their clusters anew. A unit is known by its mean count and by its
+Channels are plugged in another order, sorters renumber their clusters. A unit is known by its mean count and by its
 slopes on the state that the others decode (:mod:`.stability`), in their scatter between blocks of the reference. The
 cheapest assignment of units (the sum of squared deviations, Hungarian method) puts them in their places; the state is
 decoded again with units in those places, and so on until nothing changes. That a name is right is what is believed

@@ -173,7 +173,7 @@ class Monitor:
         self.error_cov[...] = covariance
 
     def update(self, regressors, counts, valid, innovation, covariance, noise_variance=None) -> int:
-        """Take in one bin; return how many units' conditions changed.
+        """Take one bin; return how many units' conditions changed.
 
         Parameters
         ----------
@@ -304,7 +304,7 @@ class Monitor:
     def delayed_drift(self) -> np.ndarray:
         """Return the sums of J, of J where the truth moves as the rate assumes, and of J's spread, (3, units).
 
-        Of steps that follow others of more than `BLOCK_S` ago, so that scores which repeat themselves are no drift;
+        Of steps that follow others of more than `BLOCK_S` ago, so that scores which repeat are not drift;
         NaN for units that are not judged, are lost, or whose filter forgets too fast to tell.
         """
         late, names = self._late[:, self._traces :].T, self._late_kernel

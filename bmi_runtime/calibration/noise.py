@@ -41,13 +41,15 @@ class NoiseVariance:
         self.estimate = guess.copy()
         regressors = round((np.sqrt(8 * pairs + 1) - 1) / 2)
         if regressors * (regressors + 1) // 2 != pairs:
-            raise BadInput(f"the covariance has {pairs} rows, which is no triangle; three regressors make 6")
+            raise BadInput(
+                f"the covariance has {pairs} rows, which is not a triangular number; three regressors make 6"
+            )
         self._work = np.zeros((2, regressors))
         self.error_cov = np.array(np.transpose(covariance), dtype=np.float64, order="C")
         self.sums = np.stack([guess, np.ones_like(guess), guess])
 
     def update(self, regressors, valid, innovation, covariance, in_use) -> None:
-        """Take in one bin; shapes as in :meth:`bmi_runtime.calibration.monitor.Monitor.update`."""
+        """Take one bin; shapes as in :meth:`bmi_runtime.calibration.monitor.Monitor.update`."""
         seen = (regressors, valid, innovation, covariance, in_use, self.error_cov, self.sums, self.estimate)
         if regressors.size == self._kernel.REGRESSORS:
             self._kernel.noise_step(*seen)

@@ -79,7 +79,7 @@ class RateChoice:
         self._every, self._first = max(round(consider_s / bin_s), 1), round(FIRST_S / bin_s)
 
     def add(self, log_likelihood: np.ndarray, squared_pearson: float) -> None:
-        """Take in a bin: every filter's log likelihood, and the adapter's mean squared innovation over its variance."""
+        """Take a bin: every filter's log likelihood, and the adapter's mean squared innovation over its variance."""
         self.bins += 1
         self.scores += log_likelihood - log_likelihood[-1] - self._leak * self.scores
         leak = max(self._leak, 1.0 / self.bins)
@@ -180,7 +180,7 @@ class EarlierWeights:
         return self._kept[self._bins // self._every % len(self._kept)]
 
     def add(self, *weights: np.ndarray) -> None:
-        """Take in the weights after a bin, side by side; they are kept where it is the last of a step."""
+        """Take the weights after a bin, side by side; they are kept where it is the last of a step."""
         if (self._bins + 1) % self._every == 0:
             np.concatenate(weights, axis=1, out=self.oldest)
         self._bins += 1

@@ -36,7 +36,7 @@ import scipy.optimize
 
 LONGEST_LAG_S = 10.0  # of the autocorrelation of residuals
 RATES = 10.0 ** np.arange(-10.0, -1.9, 0.25)
-TRUSTED_GAIN = 0.05  # beyond it the average over the features is no good description
+TRUSTED_GAIN = 0.05  # beyond it the average over the features is not a good description
 FIT_RATES = slice(0, None, 2)
 
 

@@ -107,7 +107,7 @@ class FloorSchedule:
         self.mean = np.zeros((2, units))
 
     def update(self, regressors, counts, valid, innovation, covariance, noise_variance=None) -> None:
-        """Take in one bin; shapes as in :meth:`bmi_runtime.calibration.monitor.Monitor.update`."""
+        """Take one bin; shapes as in :meth:`bmi_runtime.calibration.monitor.Monitor.update`."""
         noise = self._ones if noise_variance is None else noise_variance
         self._kernel(
             regressors, counts, valid, innovation, covariance, noise, self._gaussian, self._keep, self.floor, self.mean,

@@ -92,7 +92,7 @@ def wrong_labels(states: np.ndarray, error: float, run_bins: float, seed: int = 
     Raises
     ------
     BadInput
-        When the error is no probability, or the run is shorter than a bin.
+        When the error is not a probability, or the run is shorter than a bin.
     """
     if not 0.0 <= error < 1.0:
         raise BadInput(f"a label error of {error:g} cannot be: give a probability below one")

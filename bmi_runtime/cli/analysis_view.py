@@ -19,7 +19,7 @@ def needs_display() -> None:
 
 
 def read(path):
-    """Return the arrays of a file of plain arrays; raises `BadInput` when it is none."""
+    """Return the arrays of a file of plain arrays; raises `BadInput` for any other."""
     from gui.files import read as read_arrays
 
     return read_arrays(path)

@@ -197,7 +197,7 @@ def _take_own_rate(options) -> None:
 
 
 def _session_config(pilot):
-    """Return the configuration of the session that a pilot is, None where it is none."""
+    """Return the configuration of the session that a pilot is, None where it is not a session."""
     from bmi_runtime import config as configuration
     from bmi_runtime.calibration.pilot_files import opened
 

@@ -45,7 +45,7 @@ def block_answer(design, info, options, scores, rate: float) -> dict[str, Any]:
 
 
 def block_text(result: dict[str, Any]) -> str:
-    """Return the answer about blocks and the schedule in words."""
+    """Return the answer about blocks and the schedule as text."""
     lines = []
     if "block" in result:
         block = result["block"]

@@ -76,7 +76,7 @@ def _began_s(path) -> float:
 
 
 def drift_text(found: dict[str, Any] | None) -> str:
-    """Return the drift between pilots in words."""
+    """Return the drift between pilots as text."""
     words = {"within_day": "within a day", "over_days": "over days"}
     return "\n".join(
         f"{words[name]} the weights walk with an sd of {walk['sd_per_hour']:.3g} an hour ({walk['sd_per_day']:.3g} a "

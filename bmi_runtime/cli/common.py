@@ -37,7 +37,7 @@ class OutFile(click.Path):
         """Return the path, or fail in one sentence."""
         given = pathlib.Path(os.fsdecode(super().convert(value, param, ctx)))
         if not given.name or given.is_dir():
-            self.fail(f"'{value}' is no name of a file to write", param, ctx)
+            self.fail(f"'{value}' is not a file name to write to", param, ctx)
         if not given.parent.is_dir():
             self.fail(f"there is no folder {given.parent} to write {given.name} into", param, ctx)
         try:

@@ -165,7 +165,7 @@ def _sentence(error):
         return str(error), error.exit_code
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         name = ascii(error.object[:60])
-        return f"the name {name} holds bytes that are no text in this locale; try LANG=C.UTF-8", 2
+        return f"the name {name} holds bytes that are not text in this locale; try LANG=C.UTF-8", 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
         return f"standard output cannot be written: {error.strerror}", 1

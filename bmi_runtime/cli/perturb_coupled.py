@@ -85,7 +85,9 @@ def _truth(truth, data, units):
     from simulators.network_source import NetworkSource
 
     if data.suffix != ".mcap" or (config := recorded_config(Recording(data))).source.kind != "network":
-        raise BadInput(f"{data} is no session of a simulated network (source.kind = network): give the truth as a file")
+        raise BadInput(
+            f"{data} is not a session of a simulated network (source.kind = network): give the truth as a file"
+        )
     return truth_of(NetworkSource(config).connections(), units)
 
 

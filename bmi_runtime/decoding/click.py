@@ -58,7 +58,7 @@ class ClickFilter:
         return float(self.posterior @ self.transition[:, CLICK])
 
     def predict(self, counts: np.ndarray, valid: np.ndarray, state: np.ndarray) -> bool:
-        """Take in a bin with its decoded state (positions m, velocities m/s); return whether a click begins."""
+        """Take a bin with its decoded state (positions m, velocities m/s); return whether a click begins."""
         kinds, n = self.model.regressors, self.model.n_axes
         position, velocity = [DM_PER_M * x for x in state[:n]], [DM_PER_M * v for v in state[n:]]
         kinds.fill(self._regressors[IDLE], [0.0] * n, position, 0.0)
@@ -73,7 +73,7 @@ class ClickFilter:
         return self._told()
 
     def coast(self) -> bool:
-        """Take in a bin without data; no click begins in it."""
+        """Take a bin without data; no click begins in it."""
         self.posterior[:] = self.posterior @ self.transition
         self._since_s += self.bin_s
         self._pressed = self._pressed and self.posterior[CLICK] > RELEASED

@@ -36,7 +36,7 @@ class CombinedDecoder:
     recipe : Recipe, optional
     seed : int
     advance : callable
-        Told of the training, in networks.
+        Called with the progress of training, in networks.
     short_recipe : Recipe, optional
     tell : callable
         Told what takes long.

@@ -9,7 +9,7 @@ import numpy as np
 ORDER = 3
 FORGETTING = 2.0  # exponent of (i / n), by which bin i of n weighs
 FEWEST_BINS = 200  # that centre and scale are taken from
-RIDGE = 1e-6  # relative, so that powers that hardly vary are no singular system
+RIDGE = 1e-6  # relative, so that powers that hardly vary do not make the system singular
 LEAST_GAIN = 0.02  # of the squared error; less may be chance
 
 
@@ -37,7 +37,7 @@ class CubicCorrection:
         self._first: list[np.ndarray] = []
 
     def learn(self, decoded: np.ndarray, truth: np.ndarray) -> None:
-        """Take in one bin that was decoded before it was learned from, both of shape (dims,)."""
+        """Learn from one bin that was decoded before it was learned from, both of shape (dims,)."""
         if self._ready:
             kept = (self._bins / (self._bins + 1.0)) ** FORGETTING
             self._error *= kept

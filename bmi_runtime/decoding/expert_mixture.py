@@ -47,7 +47,7 @@ class Mixture:
         self._work = np.empty(experts)
 
     def learn(self, estimates: np.ndarray, truth: np.ndarray) -> None:
-        """Take in the errors of one bin; `estimates` has the shape (experts, dims), `truth` (dims,)."""
+        """Add the errors of one bin; `estimates` has the shape (experts, dims), `truth` (dims,)."""
         error = (estimates - truth).T
         batch = self._bins // self._batch_bins
         if batch == MAX_BATCHES:  # pairs of batches become one: their number stays bounded, their length doubles

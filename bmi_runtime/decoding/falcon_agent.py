@@ -14,7 +14,7 @@ from bmi_runtime.errors import BadInput
 
 @dataclasses.dataclass(frozen=True)
 class TaskFacts:
-    """What a FALCON decoder is told of its task, by the names of their ``FalconConfig``.
+    """What a FALCON decoder is told about its task, by the names of their ``FalconConfig``.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ def save_fitted(path, kind: str, decoder: Any, training: Any, velocity_unit_m_s:
     Raises
     ------
     BadInput
-        When the decoder is no row of our table, the file exists, or it cannot be written.
+        When the decoder is not in our table, the file exists, or it cannot be written.
     """
     path = pathlib.Path(path)
     if kind not in tables.FITTED:

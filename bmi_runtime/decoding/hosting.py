@@ -190,8 +190,8 @@ class HostedDecoder:
         """Return copies of what the next bin depends on: what the decoder says, or its numbers and arrays.
 
         A decoder without a `snapshot` of its own is taken to keep its state in attributes that are arrays, numbers or
-        texts; the encoding model is none of them. When it raises, or says what no recording can hold, `untold` says
-        why, and the snapshot holds what the host knows. That is no failure: a replay takes no snapshots.
+        texts; the encoding model is not among them. When it raises, or says what no recording can hold, `untold` says
+        why, and the snapshot holds what the host knows. That is not a failure: a replay takes no snapshots.
         """
         own = {"hosted_state": self.state.copy(), "hosted_variance": self.variance.copy()}
         try:

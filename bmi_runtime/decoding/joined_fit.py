@@ -114,7 +114,7 @@ def tuned_model(
     past : ndarray, shape (bins, histories, units)
         As :func:`own_past` gives it.
     whole : bool
-        Poisson, or Gaussian where counts are no whole numbers.
+        Poisson, or Gaussian where counts are not whole numbers.
     bin_s : float
     kinds : Regressors
     """

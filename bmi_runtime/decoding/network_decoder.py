@@ -142,7 +142,7 @@ class NetworkDecoder(DecoderBase):
         recipe : Recipe, optional
         seed : int
         advance : callable
-            Told of the progress, in networks.
+            Called with the progress, in networks.
         """
         recipe = recipe or cls.RECIPE
         validation = cls.validate(training, recipe, seed, advance)

@@ -51,7 +51,7 @@ def trained(
         By default that of the kind for its purpose.
     seed : int
     advance : callable
-        Told of the progress, in networks.
+        Called with the progress, in networks.
     for_loop : bool
         Trained for a closed loop: the intended velocities of a calibration block, which are not to be shrunk.
     in_m_s : bool

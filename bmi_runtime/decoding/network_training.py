@@ -153,7 +153,7 @@ def train_member(
     network : Network
     seed : list of int
     advance : callable
-        Told of every update, as a share of the training.
+        Called after every update with its share of the training.
     """
     rng = np.random.default_rng(seed)
     recipe = sampler.recipe

@@ -127,7 +127,7 @@ class OnnxDecoder(DecoderBase):
 
 
 def _axes_of(numbers: int) -> int:
-    """Return how many axes an answer of so many numbers is taken to have where no session says it; 0: it is none."""
+    """Return how many axes an answer of so many numbers is taken to have where no session says it; 0: none fits."""
     if numbers in (1, 2, 3, 5, 7):
         return numbers
     return numbers // 2 if numbers % 2 == 0 and 4 <= numbers <= 16 else 0

@@ -263,7 +263,7 @@ class EncodingModel:
         except KeyError as error:
             raise BadInput(f"{path} is not an encoding model: it has no {error}") from None
         except (AttributeError, TypeError, ValueError, IndexError) as error:
-            why = "it is no .npz file" if "pickle" in str(error) else str(error)
+            why = "it is not an .npz file" if "pickle" in str(error) else str(error)
             raise BadInput(f"{path} is not an encoding model: {why}") from None
 
     @classmethod

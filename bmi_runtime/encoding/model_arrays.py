@@ -12,7 +12,9 @@ from bmi_runtime.errors import BadInput
 LARGEST_WEIGHT, LARGEST_VARIANCE = 1e6, 1e12  # beyond them a file is damaged, or its units are others
 LARGEST_LOG_RATE = 12.0  # log Hz, of a spiking unit without movement: 160 kHz
 ROUNDING = 1e-6  # of a unit's largest entry, by which its covariance may be asymmetric or negative
-NO_COVARIANCE = "the covariance of a unit in the model that was found has a negative variance, so it is none"
+NO_COVARIANCE = (
+    "the covariance of a unit in the model that was found has a negative variance, so it is not a covariance"
+)
 NEEDED = ("weights", "covariance", "bin_s", "likelihood")
 
 
@@ -63,7 +65,7 @@ def _check_bin_s(given: Any) -> None:
     width = float(np.asarray(given, dtype=float).reshape(-1)[0]) if np.size(given) == 1 else float("nan")
     if not NARROWEST_BIN_S <= width <= WIDEST_BIN_S:
         hint = f"; if these are milliseconds it is {width * 1e-3:g}" if 1.0 < width <= 1e3 else ""
-        raise ValueError(f"bin_s is {width:g} s, which is no width of a bin{hint}")
+        raise ValueError(f"bin_s is {width:g} s, which cannot be the width of a bin{hint}")
 
 
 def _check_covariance(covariance: np.ndarray) -> None:
@@ -74,7 +76,7 @@ def _check_covariance(covariance: np.ndarray) -> None:
         raise ValueError(f"a variance of {largest.max():g} cannot be")
     apart = np.abs(covariance - np.swapaxes(covariance, 1, 2)).max(axis=(1, 2)) > ROUNDING * largest
     if apart.any():
-        raise ValueError(f"the covariance of unit {int(apart.argmax())} is not symmetric, so it is none")
+        raise ValueError(f"the covariance of unit {int(apart.argmax())} is not symmetric, so it is not a covariance")
     least = np.linalg.eigvalsh(covariance).min(axis=1)
     if (least < -ROUNDING * largest).any():
         raise BadInput(NO_COVARIANCE)

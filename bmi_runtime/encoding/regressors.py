@@ -182,6 +182,6 @@ class History:
         self.traces = np.zeros((regressors.n_history, n_units))
 
     def take(self, counts: np.ndarray) -> None:
-        """Take in the counts (units,) of the bin that has been decoded and learned from; missing ones are zero."""
+        """Take the counts (units,) of the bin that has been decoded and learned from; missing ones are zero."""
         self.traces += counts
         self.traces *= self._keep

@@ -100,7 +100,7 @@ class Past:
         self.seen = 0
 
     def keep(self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, hazard: float):
-        """Take in a bin, in the place of the oldest one."""
+        """Keep a bin in place of the oldest one."""
         at = self.seen % len(self.hazards)
         self.forward[at], self.shares[at], self.aims[at], self.smooth[at] = weights, shares, aims, smooth
         self.hazards[at] = hazard

@@ -26,7 +26,7 @@ BLOCK_S = 2.0  # of the score's spread: longer than fluctuations last
 FALSE_LINKS = 0.05  # false discovery rate
 STABLE = 0.9
 """Extra spikes that a spike may bring, all told: above it a fluctuation lasts so long that the fit is not believed."""
-LEAST_SCALE = 0.05  # below it a coupling is none
+LEAST_SCALE = 0.05  # below it there is no coupling left to speak of
 NEWTON_STEPS = 12  # before a fit is taken as it is
 VISITED = 0.95
 """Of the pilot's bins, at whose rates the coupling must be stable."""

@@ -146,7 +146,7 @@ def _fold_score(name: str, y: np.ndarray, v: np.ndarray, bin_s: float, fold: int
     from bmi_runtime.decoding.fitting import fit_decoder
 
     bins = len(y)
-    wrap = bins - int(bins * (fold + 1) / FOLDS)  # the fold goes to the end; behind it, time begins anew
+    wrap = bins - int(bins * (fold + 1) / FOLDS)  # the fold goes to the end; behind it, time starts again
     y, v, split = np.roll(y, wrap, axis=0), np.roll(v, wrap, axis=0), int(bins * (1 - 1 / FOLDS))
     starts = np.zeros(bins, bool)
     starts[[0, wrap % bins]] = True

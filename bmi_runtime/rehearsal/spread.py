@@ -76,5 +76,5 @@ def _kept(plan: Rehearsal, journal: str | None) -> dict[Task, dict[str, float]]:
         except (ValueError, KeyError, TypeError):
             if number and os.path.getsize(journal) and line.startswith("{"):
                 continue  # the line in which a killed rehearsal stopped
-            raise BadInput(f"{journal} is no journal of a rehearsal (line {number})") from None
+            raise BadInput(f"{journal} is not the journal of a rehearsal (line {number})") from None
     return {task: rows[_key(plan, task)] for task in plan.tasks() if _key(plan, task) in rows}

@@ -71,7 +71,7 @@ def check_settings(settings: list[Settings]) -> None:
         if key.startswith(DECIDED):
             raise BadInput(f"{key} is that of the pilot: a world fitted to its bins cannot be asked for another")
         if key.startswith(NO_MEANING):
-            raise BadInput(f"{key} is no setting of a rehearsal: world, seeds and source are its own")
+            raise BadInput(f"{key} is not a setting of a rehearsal: world, seeds and source are its own")
 
 
 def check_candidates(settings: list[Settings]) -> None:

@@ -153,7 +153,7 @@ def _with_noise(profile: Profile, mean: np.ndarray, covariance: np.ndarray) -> F
     With tuning w_i (per dm/s), rates lambda_i per bin and J = sum_i w_i w_i' lambda_i, the score s = sum_i w_i (n_i -
     lambda_i) has covariance J + J Q J when the intended velocity has noise of covariance Q = sigma^2 |v|^2 I, so that
     |J^-1 s|^2 - tr J^-1 estimates axes sigma^2 |v|^2; regressed on |v|^2 (derived here). What is correlated with the
-    bin before is no fresh noise and is taken off.
+    bin before is not fresh noise and is taken off.
     """
     noise, sd = _noise_from_score(profile, mean)
     full = np.zeros((4, 4))

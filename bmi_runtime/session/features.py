@@ -49,7 +49,7 @@ class FeatureBlock:
         self._sums, self._bins = [0.0] * (2 * config.space.n_axes), 0
 
     def take(self, given: np.ndarray, events: list[dict[str, Any]]) -> bool:
-        """Take in the features (features,) of a bin; return whether any came."""
+        """Take the features (features,) of a bin; return whether any came."""
         refused = soundness.clean_counts(given, self._largest, self.values, self.valid)
         self.came = refused < given.size
         wrong = refused - int(np.isnan(given).sum()) if refused else 0
@@ -58,7 +58,7 @@ class FeatureBlock:
         return self.came
 
     def learn(self, adapting: bool, velocity_m_s: Sequence[float], position_m: Sequence[float]) -> float:
-        """Take in the intention of a bin; learn when features came. Returns their log likelihood, 0 without."""
+        """Take the intention of a bin; learn when features came. Returns their log likelihood, 0 without."""
         if adapting:
             for at, value in enumerate((*velocity_m_s, *position_m)):
                 self._sums[at] += value

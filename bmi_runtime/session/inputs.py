@@ -40,7 +40,7 @@ def parsed_left_out(text: str, n: int) -> np.ndarray:
     Raises
     ------
     BadInput
-        When it is no list of units, or none would be left.
+        When it is not a list of units, or none would be left.
     """
     try:
         units = [int(part) for part in text.replace(",", " ").split()]
@@ -77,7 +77,7 @@ class Inputs:
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
 
     def take(self, given: Any, bin_number: int) -> bool:
-        """Take in one bin; return whether it can be decoded from."""
+        """Take one bin; return whether it can be decoded from."""
         refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)
         enough = self._enough_left(given, refused) if refused else self.counts.size > 0
         usable = enough and given.stale.item() == 0
@@ -89,7 +89,7 @@ class Inputs:
     def _enough_left(self, given: Any, refused: int) -> bool:
         """Return whether a bin is usable without the counts that were refused, and say how many were.
 
-        Missing counts are no fault of the others; refused ones are, where they are the majority.
+        Missing counts say nothing against the others; refused ones are, where they are the majority.
         """
         missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
         if refused > missing:
@@ -97,7 +97,7 @@ class Inputs:
         return 2 * (refused - missing) < self.counts.size - missing
 
     def _take_features(self, features: FeatureBlock, given: Any, usable: bool) -> bool:
-        """Take in the features; return whether the bin can be decoded, from them alone if need be."""
+        """Take the features; return whether the bin can be decoded, from them alone if need be."""
         if not features.take(given.features, self._events) or given.stale.item():
             return usable
         if not usable:  # the units are missing, the features are there

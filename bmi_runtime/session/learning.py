@@ -42,7 +42,7 @@ class LateBins:
         self.positions, self.allowed = np.zeros((bins, axes)), np.zeros(bins, bool)
 
     def keep(self, inputs: Inputs, position: Sequence[float], allowed: bool, lag_bins: int) -> None:
-        """Take in a bin, in the place of the oldest one."""
+        """Keep a bin in place of the oldest one."""
         if self.bins != lag_bins + 1:
             self._begin(lag_bins + 1, len(position))
         at = self.seen % self.bins
@@ -144,7 +144,7 @@ class Learning:
         """Keep a bin, and learn from the one of `lag_bins` ago; return its log likelihood, NaN without a label.
 
         A bin at rest tells of baselines: while the cursor dwells on a goal, and, where hardly a label is known any
-        more (`lost`), as the intended velocity of many goals averages to rest. Units that are others than yesterday
+        more (`lost`), as the intended velocity of many goals averages to rest. Units that are not those of yesterday
         push the cursor aside, and where it does not go where it is meant to, no goal can be inferred.
 
         Parameters

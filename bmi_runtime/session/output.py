@@ -117,7 +117,7 @@ class Outputs:
     """
 
     def __init__(self, config: Config, context: zmq.Context):
-        OutputValues(config)  # a name that is none is said before any socket opens
+        OutputValues(config)  # an unknown name is refused before any socket opens
         self.parts: list[DecodedOutput | LSLOutput] = []
         if config.telemetry.output_address:
             self.parts.append(DecodedOutput(config, context))

@@ -82,7 +82,7 @@ class OutputValues:
             names = [*known, *INPUTS]
             near = difflib.get_close_matches(name, names, 1)
             raise BadInput(
-                f"output.values holds '{name[:60]}', which is no value"
+                f"output.values holds '{name[:60]}', which is not a value"
                 + (f"; the nearest one is '{near[0]}'" if near else f"; there are: {', '.join(names)}")
             )
 

@@ -99,7 +99,7 @@ class Control:
     Attributes
     ----------
     refused : int
-        Messages that were no command, or a command that could not be done.
+        Messages that were not a command, or a command that could not be done.
     """
 
     def __init__(self, config: Config, context: zmq.Context, section: str = "telemetry"):

@@ -32,7 +32,7 @@ class Arrays(Mapping[str, Any]):
     Attributes
     ----------
     shapes : dict
-        Shape of every array by its name (in HDF5 its path); None of what is no table of numbers.
+        Shape of every array by its name (in HDF5 its path); None where it is not a table of numbers.
 
     Raises
     ------

@@ -119,8 +119,8 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
         for what in signals
     }
     starts = np.cumsum([0] + [len(edges) - 1 for _, edges in found[:-1]])
-    anew = np.zeros(len(counts), dtype=bool)
-    anew[starts] = True
+    restarts = np.zeros(len(counts), dtype=bool)
+    restarts[starts] = True
     origins = {what: signal.origin for what, signal in signals.items()}
     return recording_from_arrays(
         name,
@@ -129,7 +129,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
         averages.get("velocity"),
         averages.get("position"),
         starts,
-        anew,
+        restarts,
         origins=origins,
         odd=(*odd, *lost_sentences(lost)),
         **units_of(signals),
@@ -139,7 +139,7 @@ def binned(name: str, parts: Sequence[Part], bin_s: float = BIN_S) -> Any:
 def _check_size(name: str, parts: Sequence[Part], bins: int, bin_s: float) -> None:
     """Raise `BadInput`, before they are made, when there would be more bins than this machine can hold.
 
-    A clock in another unit, or a rate that is none, makes months of minutes: what the spikes say of it comes first.
+    A clock in another unit, or an impossible rate, makes months of minutes: what the spikes say of it comes first.
     """
     need = 8.0 * bins * len(parts[0].trains_s) * COPIES
     if need < _memory_bytes():
@@ -182,7 +182,7 @@ def _fired_briefly(trains: Iterable[np.ndarray], part: Part) -> bool:
 def lost_sentences(lost: dict[str, list[int]]) -> tuple[str, ...]:
     """Return a sentence on the samples of each signal that were left out as lost markers."""
     return tuple(
-        f"{sum(numbers)} samples of {what} are no place it can have been at: taken for a lost marker, and left out"
+        f"{sum(numbers)} samples of {what} are nowhere it can have been: taken for a lost marker, and left out"
         for what, numbers in lost.items()
         if numbers
     )

@@ -16,7 +16,7 @@ HEADERS = {
 """The header of a packet in each protocol."""
 CONFIGURATION = 0x8000  # channel of packets about the system itself
 HEARTBEAT, MONITOR, COMMENT = 0, 1, 0x31  # types of packets on that channel
-NOISE = 255  # sorted unit of what is no spike
+NOISE = 255  # sorted unit of what is not a spike
 SPIKE_CHANNELS = 256  # the front-end channels 1 to 256
 DIGITAL_BYTES = 12  # of a digital input: value, bits that changed, kind of event; no spike is as short
 LAST_CHANNEL = 1024  # digital and serial inputs lie up to here
@@ -47,7 +47,7 @@ class RawPacket:
         return value, changed
 
     def comment(self, protocol: str) -> str | None:
-        """Return the text of a comment, or None when this is none."""
+        """Return the text of a comment, or None for another packet."""
         if self.chid != CONFIGURATION or self.type != COMMENT:
             return None
         text = bytes(self.body[8 if protocol == "3.11" else 16 :])

@@ -12,7 +12,7 @@ CONFIRM_NS = 50_000_000  # that a step of the delay must last before the clock i
 CONFIRM_MESSAGES = 10  # of blocks of 23 ms: a quarter of a second, so that a starved sender is not a clock that stood
 STEADY_SHARE = 5  # of a jump, as a divisor: delays that differ by more are those of a starved sender or reader
 STARVED_NS = 400_000_000  # and are confirmed after so long only
-MAX_SKEW = 1e-3  # quartz differs by less than 1e-4; more is no skew
+MAX_SKEW = 1e-3  # quartz differs by less than 1e-4; more is not skew
 _SECOND, _FIRST = np.tril_indices(BLOCKS, -1)  # all pairs; those of the first n blocks come first
 _TO_SD = 1.4826  # median absolute deviation to standard deviation of a normal
 

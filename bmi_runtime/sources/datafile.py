@@ -138,7 +138,7 @@ def _plain(file: str, reader: str, name: str, value: Any) -> Any:
             return np.ma.filled(value.astype(float), np.nan)
         return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{file}: the reader '{reader}' gave {name} that are no array ({error})") from None
+        raise BadInput(f"{file}: the reader '{reader}' gave {name} that are not an array ({error})") from None
 
 
 def read_arrays(path, mapping=None) -> tuple[FileMapping | None, OpenLoopRecording]:

@@ -19,7 +19,7 @@ class DelayWindow:
         self._seen = 0
 
     def observe(self, delay_ns: int) -> None:
-        """Take in one delay."""
+        """Add one delay."""
         self._delays[self._seen % KEPT] = delay_ns
         self._seen += 1
 
@@ -63,7 +63,7 @@ class LearnedWait(DelayWindow):
         return self._seen <= FEW
 
     def observe(self, delay_ns: int) -> None:
-        """Take in by how much the first bin that a message completed was later than its end."""
+        """Take by how much the first bin that a message completed was later than its end."""
         self._delays[self._seen % KEPT] = delay_ns
         self._seen += 1
         if self._seen <= FEW and delay_ns * MARGIN + SPARE_NS > self.wait_ns:

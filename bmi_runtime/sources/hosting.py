@@ -1,7 +1,7 @@
 """The host of somebody else's source: what the loop asks for, around whatever the source answers.
 
 A source that raises ends its runtime, which is started again with a new one: a device may come back. Everything beside
-the bins (events, health, the truth, completion, stimulation) is no reason to end: what cannot be is an event, and the
+the bins (events, health, the truth, completion, stimulation) does not end it: what cannot be is an event, and the
 session goes on without it.
 """
 

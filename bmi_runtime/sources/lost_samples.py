@@ -1,4 +1,4 @@
-"""Samples of a tracked hand or cursor that are no place it was at: lost markers, which trackers write as a number.
+"""Samples of a tracked hand or cursor that are not where it was: lost markers, which trackers write as a number.
 
 What they write differs: NaN, zeros, -9999, the largest integer. Three rules find them, all ours. A sample is *far* when
 its distance from the median stands apart from all others by a factor of twenty, and it is jumped to or from: movement
@@ -16,7 +16,7 @@ import numpy as np
 
 FAR_RATIO = 20.0  # between neighbours in order of size: no movement jumps so
 AT_ONCE = 0.5  # of the distance from the median: one step leads so far into or out of a marker
-FAR_SHARE = 0.2  # more than a fifth of all samples is no exception
+FAR_SHARE = 0.2  # more than a fifth of all samples is not an exception
 FEWEST = 20  # samples from which this can be told
 FEWEST_RETURNS = 4  # samples of one same value
 JUMP_RATIO = 4.0  # of a step to the usual ones

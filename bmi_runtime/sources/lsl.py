@@ -107,8 +107,8 @@ class LSLFeed:
             raise BadInput(f"{self.address} has {info.channel_count()} channel; events are (channel, unit)")
         elif info.nominal_srate() > 0 and info.channel_count() == self.n_units:
             raise BadInput(
-                f"{self.address} has {info.channel_count()} channels at {info.nominal_srate():g} Hz: these are no "
-                "events; say source.options.kind = 'counts' or 'rates'"
+                f"{self.address} has {info.channel_count()} channels at {info.nominal_srate():g} Hz: these are "
+                "not events; say source.options.kind = 'counts' or 'rates'"
             )
 
     def receive(self, binner: Binner, timeout_s: float) -> bool:
@@ -232,7 +232,7 @@ class LSLFeed:
         return merged, [stamp for stamp, _ in joined]
 
     def _told_unit(self, stamp: float, arrived_ns: int, binner: Binner) -> None:
-        """Begin anew when stamps are found to be in another unit than seconds."""
+        """Start again when stamps are found to be in another unit than seconds."""
         told = self.unit.observe(stamp * 1e9, arrived_ns)
         if told:
             self._until_ns = None

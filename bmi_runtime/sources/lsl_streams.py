@@ -125,7 +125,7 @@ class StreamFinder:
             self._opening.start()
         uids = {info.uid() for info in here}
         if len(here) > 1 and uids != self._asked:  # ours may be among them, and silent: another is not taken for it
-            self._asked, self.several = uids, f"{self._which(here)} (none is read anew until one of them is alone)"
+            self._asked, self.several = uids, f"{self._which(here)} (none is read until only one of them is left)"
         return None
 
     def _open(self, info: Any) -> None:

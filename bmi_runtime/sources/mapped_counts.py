@@ -140,7 +140,7 @@ class _Tables:
         except ValueError:
             pass
         raise BadInput(
-            f"{self.name}: '{' and '.join(part.places)}' holds {table.dtype}, which are no numbers of a movement"
+            f"{self.name}: '{' and '.join(part.places)}' holds {table.dtype}, which is not a movement in numbers"
         )
 
 
@@ -253,7 +253,7 @@ def _width(name: str, variables: Mapping[str, Any], part: Width, bins: int) -> t
     try:
         time_s = np.asarray(variables[part.time], dtype=float).ravel() * TIMES[part.time_unit]
     except (TypeError, ValueError):
-        raise BadInput(f"{name}: '{part.time}' holds no numbers, so it is no time of the bins") from None
+        raise BadInput(f"{name}: '{part.time}' holds no numbers, so it cannot be the time of the bins") from None
     step = float(np.median(np.diff(time_s))) if len(time_s) > 1 else float("nan")
     if not NARROWEST_BIN_S <= step <= WIDEST_BIN_S:
         raise BadInput(f"{name}: '{part.time}' in {part.time_unit} makes bins of {step:g} s; is bin.time_unit right?")

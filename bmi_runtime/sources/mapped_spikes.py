@@ -28,7 +28,7 @@ from bmi_runtime.sources.open_loop import OpenLoopRecording
 def recording_of_spikes(name: str, variables: Mapping[str, Any], mapping: FileMapping) -> OpenLoopRecording:
     """Return counts and kinematics in the bins of a mapping that names spike times.
 
-    Cells without a spike in the whole file are no units (an electrode's table has a cell for every unit that it could
+    Cells without a spike in the whole file are not units (an electrode's table has a cell for every unit that it could
     have had); which are left is said.
 
     Parameters
@@ -88,11 +88,11 @@ def _trains_s(name, variables, spikes: Spikes) -> list[list[np.ndarray]]:
 def _in_order(name: str, train: np.ndarray, spikes: Spikes) -> np.ndarray:
     """Return spike times in order, s, without the NaN or the zeros that fill up a table of trains of unlike lengths."""
     if train.dtype.kind not in "iuf":
-        raise BadInput(f"{name}: '{spikes.variable}' holds {train.dtype}, which are no times")
+        raise BadInput(f"{name}: '{spikes.variable}' holds {train.dtype}, which is not times")
     times_s = np.ravel(train) * spikes.scale
     times_s = times_s[np.isfinite(times_s)]
     last = np.flatnonzero(times_s)
-    if len(last) and times_s[last[-1]] > 0.0:  # what stands at 0 after a later time is no spike
+    if len(last) and times_s[last[-1]] > 0.0:  # what stands at 0 after a later time is not a spike
         times_s = times_s[: last[-1] + 1]
     return np.sort(times_s)
 

@@ -162,7 +162,7 @@ def load_mapping(path: str | pathlib.Path) -> FileMapping:
     Raises
     ------
     BadInput
-        When the file is absent, is not TOML, lacks a key, has an unknown one, or names a unit that is none.
+        When the file is absent, is not TOML, lacks a key, has an unknown one, or names an unknown unit.
     """
     path = pathlib.Path(path)
     try:
@@ -207,7 +207,7 @@ def _check_unit(path, what, part, known):
     near = difflib.get_close_matches(part.unit, known, 1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise BadInput(
-        f"the mapping {path.name} gives {what} in '{part.unit}', which is no unit of it; "
+        f"the mapping {path.name} gives {what} in '{part.unit}', which is not a unit for it; "
         f"{hint}choose from {', '.join(known)} or {FILE_UNIT}"
     )
 

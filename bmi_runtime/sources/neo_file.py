@@ -306,7 +306,7 @@ def described(channel) -> str:
 
 
 def _sorting(acquisition: Acquisition) -> dict[str, str]:
-    """Return how many units are none that somebody sorted, where the format says so."""
+    """Return how many units nobody sorted, where the format says so."""
     if acquisition.kind == "AlphaOmega" and acquisition.unit_names:
         return {"units": "an electrode each, with every unit that was sorted on it: neo does not tell them apart"}
     if acquisition.kind != "Blackrock":

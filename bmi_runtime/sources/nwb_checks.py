@@ -102,7 +102,7 @@ def _of_values(times_s, values, kind: str, unit: str, moved: bool) -> list[str]:
         odd += [f"{axis} never changes" for axis in still]
     measured = length_of(unit)
     if measured is None and moved:
-        odd.append(f"'{unit}' is no unit of {'speed' if kind == 'velocity' else 'length'} that is known")
+        odd.append(f"'{unit}' is not a known unit of {'speed' if kind == 'velocity' else 'length'}")
     if kind == "position":
         found = jumps(np.where(lost_samples(values)[:, None], np.nan, values), times_s)
         if len(found):

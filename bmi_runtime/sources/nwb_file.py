@@ -16,7 +16,7 @@ import numpy as np
 from bmi_runtime.errors import BadInput, first_line
 
 COUNTS = ("count", "spike", "binned", "crossing", "feature")
-MOST_BIN_S = 1.0  # a wider one is no bin of counts
+MOST_BIN_S = 1.0  # nobody counts in wider ones
 TOUCHING_S = 1e-3  # intervals no farther apart are one
 LONGEST_SESSION_S = 3 * 86400.0  # a series that lasts longer has a wrong rate
 A_STEP_S, LONGEST_OF_SLOW_S = (
@@ -123,7 +123,7 @@ def binned_counts(path, name: str, item) -> tuple[np.ndarray, np.ndarray, float]
     times_s = times_of(item)
     bin_s = float(np.median(np.diff(times_s)))
     if not 1e-4 <= bin_s <= MOST_BIN_S:
-        raise BadInput(f"{path.name}: the rows of '{name}' are {bin_s:g} s apart, which is no width of a bin")
+        raise BadInput(f"{path.name}: the rows of '{name}' are {bin_s:g} s apart, which cannot be the width of a bin")
     return values_of(item, slice(None)), times_s, bin_s
 
 

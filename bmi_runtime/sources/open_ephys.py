@@ -147,7 +147,7 @@ class OpenEphysFeed:
         return True
 
     def _same_block(self, frames: list[bytes], binner: Binner) -> bool:
-        """Return whether this is one more channel of the block at hand: counted, and nothing new (384 a block come)."""
+        """Return whether this is one more channel of the same block: counted, and nothing new (384 a block come)."""
         if self._last is None or frames[0] != b"DATA\0" or len(frames) != 3:
             return False
         match = _CHANNEL.search(frames[1])

@@ -128,7 +128,7 @@ class OpenLoopRecording:
         ------
         BadInput
             When no bin after the training part has recorded kinematics, or none that change, so that nothing could be
-        scored.
+            scored.
         """
         known = int(np.isfinite(self.velocity[bins_train:]).all(axis=1).sum())
         if known < FEWEST_SCORED_BINS:
@@ -206,8 +206,10 @@ def recording_from_arrays(
             "every axis"
         )
     velocity, position, told = _moving_axes(velocity, position, known)
-    anew = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
-    counts, velocity, position, starts, anew, odd = _without_unrecorded(counts, velocity, position, starts, anew)
+    restarts = np.zeros(bins, dtype=bool) if restart is None else np.array(restart)
+    counts, velocity, position, starts, restarts, odd = _without_unrecorded(
+        counts, velocity, position, starts, restarts
+    )
     _check_counts(name, counts)
     known["odd"] = (*known.get("odd", ()), *told, *odd)
     known["velocity_derived"] = velocity is None
@@ -216,7 +218,7 @@ def recording_from_arrays(
         if values is not None and np.isfinite(values).all(axis=1).sum() < MIN_BINS // 2:
             raise BadInput(f"{name}: fewer than {MIN_BINS // 2} bins have a recorded {what}")
     known["odd"] = (*known["odd"], *odd)
-    return OpenLoopRecording(counts, width_s, velocity, position, starts, anew, name=name, **known)
+    return OpenLoopRecording(counts, width_s, velocity, position, starts, restarts, name=name, **known)
 
 
 def _moving_axes(velocity, position, known: dict[str, Any]) -> tuple[Any, Any, list[str]]:
@@ -258,7 +260,7 @@ def _unfolded(counts, velocity, position, trial_start, restart) -> tuple[Any, An
     return *joined, starts, np.isin(np.arange(bins), starts)
 
 
-def _without_unrecorded(counts, velocity, position, starts, anew):
+def _without_unrecorded(counts, velocity, position, starts, restarts):
     """Return everything without the bins in which every count is NaN (trials filled up to one length), and a sentence.
 
     What follows such bins starts again, as does the first bin of all.
@@ -267,12 +269,12 @@ def _without_unrecorded(counts, velocity, position, starts, anew):
     after = np.r_[True, ~kept[:-1]]
     trial = np.cumsum(starts)[kept]  # a trial whose first bins are not there begins at its first that is
     starts = np.r_[True, trial[1:] != trial[:-1]][: len(trial)] | after[kept]
-    anew = np.array(anew) | after
+    restarts = np.array(restarts) | after
     if kept.all():
-        return counts, velocity, position, starts, anew, ()
+        return counts, velocity, position, starts, restarts, ()
     said = f"{int((~kept).sum())} bins have no counts (NaN for every unit): left out, what follows starts again"
     velocity, position = (None if table is None else table[kept] for table in (velocity, position))
-    return counts[kept], velocity, position, starts, anew[kept], (said,)
+    return counts[kept], velocity, position, starts, restarts[kept], (said,)
 
 
 def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, np.ndarray, list[str]]:
@@ -298,8 +300,8 @@ def _cleaned(velocity, position, starts, bin_s: float) -> tuple[Any, Any, np.nda
     held = held_every(position)
     if held > 1:
         odd.append(
-            f"the position changes in every {held}. bin only (sampled at {1 / (held * bin_s):.3g} Hz and held): the "
-            "velocity is its change from sample to sample, and bins between them are not scored"
+            f"the position changes only once in {held} bins (sampled at {1 / (held * bin_s):.3g} Hz and held): the "
+            "velocity is its change from sample to sample, and the bins between are not scored"
         )
     sampled = without_held(position) if held > 1 else position
     joined = jumps(sampled, np.arange(len(sampled)))
@@ -320,7 +322,7 @@ def checked_width_s(name: str, bin_s: Any) -> float:
     Raises
     ------
     BadInput
-        When it is none, or cannot be seconds; milliseconds are named as such.
+        When it is not a number, or cannot be seconds; milliseconds are named as such.
     """
     given = np.asarray(bin_s)
     width = given.astype(float) if given.dtype.kind in "iuf" else np.array(np.nan)
@@ -470,7 +472,7 @@ def _check_no_clock(name: str, what: str, values: np.ndarray) -> None:
         if np.isfinite(steps).all() and steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-3, atol=0.0):
             others = [other for other in range(values.shape[1]) if other != column]
             raise BadInput(
-                f"{name}: column {column} of {what} grows by {steps[0]:g} in every bin: it is a clock and no movement; "
+                f"{name}: column {column} of {what} grows by {steps[0]:g} in every bin: a clock, not a movement; "
                 + (f"save columns {others} without it" if others else "save the movement in its place")
             )
 

@@ -28,7 +28,7 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
     Raises
     ------
     BadInput
-        When it is no recording, too short, or holds no such velocity.
+        When it is not a recording, is too short, or holds no such velocity.
     """
     from bmi_runtime.intention.infer import rotated_to_target
     from bmi_runtime.recording.reader import Recording

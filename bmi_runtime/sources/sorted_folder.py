@@ -1,6 +1,6 @@
 """What sorters leave behind: folders of phy, Kilosort, SpikeInterface, the .res and .clu of Neuroscope and Klusters.
 
-All hold sample numbers and a cluster for each spike. Clusters that were marked as noise are no units.
+All hold sample numbers and a cluster for each spike. Clusters that were marked as noise are not units.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LABELS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_info.tsv", "cluste
 LABEL_COLUMNS = ("group", "KSLabel", "quality")
 NOISE = "noise"
 SPIKEINTERFACE = "numpysorting_info.json"
-ARTEFACTS, UNSORTED = 0, 1  # clusters of Klusters that are no neuron
+ARTEFACTS, UNSORTED = 0, 1  # clusters of Klusters that are not a neuron
 
 
 def read_phy(path: pathlib.Path) -> SpikeFile:
@@ -102,7 +102,7 @@ def read_neuroscope(path: pathlib.Path) -> SpikeFile:
     except (ElementTree.ParseError, ValueError) as error:
         raise BadInput(f"{path.name}: not a readable .xml of Neuroscope ({first_line(error)})") from None
     if rate_hz <= 0:
-        raise BadInput(f"{path.name}: no acquisitionSystem/samplingRate in it, so it is no .xml of Neuroscope")
+        raise BadInput(f"{path.name}: no acquisitionSystem/samplingRate in it, so it is not an .xml of Neuroscope")
     trains: list[np.ndarray] = []
     names: list[str] = []
     left_out = 0

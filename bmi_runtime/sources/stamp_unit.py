@@ -36,7 +36,7 @@ class StampUnit:
         self._seen, self._votes = 1.0, 0
 
     def observe(self, stamp_ns: float, arrived_ns: int) -> str | None:
-        """Take in a stamp as it came, in ns if it is what was expected; return a sentence when it is another unit."""
+        """Take a stamp as it came, in ns if it is what was expected; return a sentence when it is another unit."""
         if self.settled:
             return None
         if self._since is None:

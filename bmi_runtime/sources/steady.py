@@ -31,7 +31,7 @@ class SteadyStream:
     width_ns : float
         What one entry stands for.
     limit_ns : float
-        Stamp and count this far apart are no jitter, unless the stream is seen to jitter more: it goes on where the
+        Stamp and count this far apart are not jitter, unless the stream is seen to jitter more: it goes on where the
         stamp says.
 
     Attributes

@@ -1,7 +1,7 @@
 """Tables of columns with names, ``.csv``, ``.tsv`` and ``.parquet``, as variables for a mapping.
 
 Columns are apart by whichever of tab, semicolon and comma the line of names has most of; with semicolons a number may
-have a decimal comma. What is no number (nothing, ``NA``, ``nan``) in a column of numbers is not known (NaN).
+have a decimal comma. What is not a number (nothing, ``NA``, ``nan``) in a column of numbers is not known (NaN).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Table(Mapping[str, np.ndarray]):
     Raises
     ------
     BadInput
-        When it is no table: lines of different lengths, two columns of one name, nothing in it.
+        When it is not a table: lines of different lengths, two columns of one name, nothing in it.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -156,7 +156,7 @@ def _cells(path, lines: list[str], first: int, separator: str, columns: int) -> 
                 raise BadInput(f"{path.name}: line {line} has {len(row)} columns, and there are {columns} names")
             rows.append(row)
     except csv.Error as error:
-        raise BadInput(f"{path.name}: line {first + reader.line_num - 1} is no line of a table ({error})") from None
+        raise BadInput(f"{path.name}: line {first + reader.line_num - 1} is not a line of a table ({error})") from None
     if not rows:
         raise BadInput(f"{path.name}: a table without rows")
     return rows

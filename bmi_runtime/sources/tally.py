@@ -56,7 +56,7 @@ class SourceTally:
         ----------
         reason : str
         of_time : bool
-            Whether its time was the reason, which is no fault of the sender where the clock's unit is told later.
+            Whether its time was the reason, which is not the fault of the sender where the clock's unit is told later.
         """
         self.refused += 1
         self.totals["refused"] += 1
@@ -130,7 +130,7 @@ class SourceTally:
         self.totals["late_dropped"] += dropped
 
     def begin_bin(self) -> None:
-        """Count anew: a bin has been closed."""
+        """Start counting again: a bin has been closed."""
         self.late = self.duplicates = self.refused = self._marks = 0
 
     def take(self) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class ChannelNumbers:
         self._seen = 0
 
     def index(self, number: int, what: str = "channel") -> int:
-        """Return the unit of a channel's number; raise `BadInput` when it is none.
+        """Return the unit of a channel's number; raise `BadInput` when there is none.
 
         A 0 settles that channels count from 0; the number of units, or many without a 0, that they count from 1.
         """

@@ -255,7 +255,7 @@ class ZeroMQSource(LiveSource):
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin; False after the ``end`` of lossless data.
 
-        Lossless, a message that is no bin is refused, and one that is missing counts as a gap before the next.
+        Lossless, a message that is not a bin is refused, and one that is missing counts as a gap before the next.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class ZeroMQSource(LiveSource):
         return True
 
     def _next_message(self) -> wire.WireMessage | None:
-        """Return the next message that is a bin, None at the end; what is none is refused and counted."""
+        """Return the next message that is a bin, None at the end; anything else is refused and counted."""
         while True:
             frames = self._next_frames()
             try:

@@ -28,7 +28,7 @@ class Habits:
     pause_every_s, pause_s : float
         Every so often nothing is sent for so long, and what was not sent is lost. 0: never.
     restart_every_s : float
-        Every so often the device is switched off and on: it connects anew, and its clock begins again. 0: never.
+        Every so often the device is switched off and on: it connects again, and its clock begins again. 0: never.
     """
 
     block_s: float = 0.0

@@ -44,7 +44,7 @@ def test_few_characters_and_characters_that_hide(tmp_path):
 
 def test_a_name_that_is_no_text_is_a_sentence(tmp_path):
     code, said, _ = bmi(*RUN, "--record", b"b\xe9.mcap", folder=tmp_path, PYTHONUTF8="1")
-    assert code == 2 and said.count("\n") == 1 and r"the name 'b\udce9.mcap' holds bytes that are no text" in said
+    assert code == 2 and said.count("\n") == 1 and r"the name 'b\udce9.mcap' holds bytes that are not text" in said
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Draws the golden pictures anew: ``python tests/gui/golden.py``. Look at each before committing it."""
+"""Redraws the golden pictures: ``python tests/gui/golden.py``. Look at each before committing it."""
 
 import os
 import pathlib

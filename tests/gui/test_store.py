@@ -100,7 +100,7 @@ def test_other_units_start_histories_again_and_say_so():
     store = filled()
     store.receive("step", {"seq": 1, "bin": 900, "counts": np.zeros(5), "step": b"", "bins": 3}, 100.0)
     assert store.n_units == 5 and len(store.steps) == 0
-    assert "from 48 to 5" in store.problems[0] and "no step of 5 units" in store.problems[1]
+    assert "from 48 to 5" in store.problems[0] and "not a step of 5 units" in store.problems[1]
 
 
 def test_parameters_that_are_not_finite_are_counted():
@@ -181,7 +181,7 @@ def test_a_message_without_numbers_is_ignored_in_a_sentence(header):
     store = filled()
     before = store.bin
     feed(store, 700, 10_000, **header)
-    assert store.bin == before and f"whose {next(iter(header))} is no whole number" in store.problems[-1]
+    assert store.bin == before and f"whose {next(iter(header))} is not a whole number" in store.problems[-1]
 
 
 @pytest.mark.parametrize("name, value", [("trial", -1), ("latency_us", "fast")])

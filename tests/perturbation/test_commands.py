@@ -97,7 +97,7 @@ def test_compare_schedule_and_figures(tmp_path):
         (["fit", "gap.npz"], "first in row 7"),
         (["plot"], "existing folder"),
         (["plot", "short.npz", "--folder", "."], "not a fit"),
-        (["tutorial", "--steps", "4"], "correlation of a constant is no number"),
+        (["tutorial", "--steps", "4"], "correlation with a constant is undefined"),
         (["plan", "--trial-s", "nan"], "--trial-s is nan"),
         (["schedule", "--units", "0-99999999999"], "the largest unit number is 99,999"),
         (["schedule", "--units", "5-2"], "ascend"),

@@ -99,7 +99,7 @@ def test_kinematics_that_contradict_each_other_or_stand_are_odd(made, change, wo
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"position": np.arange(BINS) * BIN_S}, "it is a clock and no movement; save the movement"),
+        ({"position": np.arange(BINS) * BIN_S}, "a clock, not a movement; save the movement"),
         ({"velocity": np.full((BINS, 2), 1e300) * (np.arange(BINS)[:, None] % 7)}, "the largest velocity is 6e"),
         ({"velocity": np.sin(np.arange(BINS))[:, None] * 1e-310}, "give it in a unit"),
         ({"counts": np.zeros((4, UNITS, 100)), "velocity": np.zeros((4, 2, 100))}, "trials x bins x units"),

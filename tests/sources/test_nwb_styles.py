@@ -171,7 +171,7 @@ scale = {scale}
         ("cm", 50.0, None),
         ("file", 0.5, None),
         ("m", 500.0, "changes as fast as .* the unit in the mapping is wrong"),
-        ("inch", 1.0, "gives position in 'inch', which is no unit of it"),
+        ("inch", 1.0, "gives position in 'inch', which is not a unit for it"),
         ("m", 0.0, "a scale of 0 leaves nothing"),
     ],
 )
@@ -321,7 +321,7 @@ def test_units_that_cannot_be_right(style, tmp_path):
     odd = " | ".join(facts_of(style.write(tmp_path))["odd"])
     assert "moves as fast as" in odd and "is the unit wrong?" in odd
     assert "0.001 times the change of behavior/Position/hand (meters): one of the two units is wrong" in odd
-    assert "'pixels' is no unit of length that is known" in odd
+    assert "'pixels' is not a known unit of length" in odd
 
 
 def test_trials_with_columns_of_their_own(style, tmp_path):

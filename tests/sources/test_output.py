@@ -104,7 +104,7 @@ def test_axes_of_any_number_and_unit():
 
 
 def test_a_value_that_is_none_is_named_with_the_nearest():
-    with pytest.raises(BadInput, match="holds 'cursor_z', which is no value; the nearest one is 'cursor_"):
+    with pytest.raises(BadInput, match="holds 'cursor_z', which is not a value; the nearest one is 'cursor_"):
         Outputs(configuration.load(None, ['output.values=["cursor_z"]', "telemetry.output_address=''"]), None)
 
 

@@ -2,7 +2,7 @@
 
 Eigenvalues to the right of the imaginary axis are counted at every value. Where the count changes, the growing pairs of
 the side with more of them are followed to the other side: with delays, pairs come from far left and far up as a delay
-grows from zero, and are no continuation of any eigenvalue without delay.
+grows from zero, and are not the continuation of any eigenvalue without delay.
 """
 
 import dataclasses

@@ -188,7 +188,7 @@ class Design:
     def predictor(self, weights: np.ndarray, taps: np.ndarray, begin: int, end: int, outside=None) -> np.ndarray:
         """Return ``X @ weights`` for some rows, given ``taps = filters(weights, targets)``.
 
-        ``outside`` is ``covariate_rows(begin, end)`` if it is at hand.
+        ``outside`` is ``covariate_rows(begin, end)`` if it is known.
         """
         if self.covariates:
             outside = self.covariate_rows(begin, end) if outside is None else outside
@@ -209,7 +209,7 @@ class Design:
         return np.zeros((extra, targets)), np.zeros((self.events.units * self.stride, long, targets))
 
     def add_transpose(self, total, residual: np.ndarray, begin: int, end: int, outside=None, sums=None) -> None:
-        """Add ``X[begin:end].T @ residual`` to the accumulators (covariate rows and column sums if at hand)."""
+        """Add ``X[begin:end].T @ residual`` to the accumulators (covariate rows and column sums if known)."""
         plain, dealt = total
         plain[0] += residual.sum(axis=0) if sums is None else sums
         if self.covariates:

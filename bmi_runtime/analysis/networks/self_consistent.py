@@ -89,7 +89,7 @@ def solve_self_consistent(
     delay_s : float
         Of every connection.
     rounds : int
-        How often, at most, the spectrum is made anew.
+        How often, at most, the spectrum is recomputed.
     seed : int
         Of the probes in a large network.
 

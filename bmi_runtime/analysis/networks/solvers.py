@@ -30,7 +30,7 @@ class Attempt:
 
 def tolerance_at(network: RateNetwork, input_mv: np.ndarray, tolerance_mv: float) -> float:
     """Return `tolerance_mv`, or the rounding error of the inputs when that is larger (but not beyond 1e-6 mV: inputs
-    that grow without end are no solution).
+    that grow without end are not a solution).
     """
     rounding = 64 * np.finfo(float).eps * float(np.abs(input_mv).max(initial=1.0))
     return max(tolerance_mv, min(rounding, 1e-6))

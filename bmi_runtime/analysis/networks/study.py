@@ -165,7 +165,7 @@ def linear_fit(columns: dict[str, np.ndarray], outcome: np.ndarray) -> LinearFit
     Raises
     ------
     BadInput
-        When there are too few rows, or a column is constant (a correlation with a constant is no number).
+        When there are too few rows, or a column is constant (a correlation with a constant is undefined).
     """
     for name, column in columns.items():
         if column.size and np.ptp(column) == 0:

@@ -149,7 +149,7 @@ class EffectAccumulator:
         mean_zero = (sums - self._sum_ones) / zeros[:, None]
         freedom = (ones + zeros - 2)[:, None]
         within = squares - ones[:, None] * mean_one**2 - zeros[:, None] * mean_zero**2
-        # a difference of large sums: what is below its rounding is no variance
+        # a difference of large sums: what is below its rounding is not variance
         within = np.where(within > 1e-6 * np.abs(squares), within, 0.0)
         estimate = mean_one - mean_zero
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -189,7 +189,7 @@ class EffectAccumulator:
         Raises
         ------
         BadInput
-            When an outcome is constant: its correlation is no number.
+            When an outcome is constant: its correlation is undefined.
         """
         effects = self.result()
         count = self._clamped[:, None]
@@ -245,5 +245,5 @@ def agreement(truth: np.ndarray, estimate: np.ndarray) -> float:
         raise BadInput(f"the true matrix has shape {truth.shape}, the estimate {estimate.shape}")
     for values, name in ((truth, "true"), (estimate, "estimated")):
         if values.size < 2 or np.ptp(values) == 0:
-            raise BadInput(f"the {name} matrix is constant, so its correlation with anything is no number")
+            raise BadInput(f"the {name} matrix is constant, so its correlation with anything is undefined")
     return float(np.corrcoef(truth.ravel(), estimate.ravel())[0, 1])

@@ -63,7 +63,7 @@ def read_arrays(path) -> dict[str, np.ndarray]:
     try:
         return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(path.glob("*.npy"))}
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} holds a file that is no plain array ({error})") from None
+        raise BadInput(f"{path} holds a file that is not a plain array ({error})") from None
 
 
 def _check_table(table: np.ndarray | None, name: str, path) -> None:

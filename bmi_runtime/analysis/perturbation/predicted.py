@@ -22,7 +22,7 @@ from bmi_runtime.analysis.perturbation.effects import discoveries
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels.perturbation import impulse_response
 
-STRONGEST = 10.0  # log rate per spike; beyond, the effect is no small one
+STRONGEST = 10.0  # log rate per spike; beyond, the effect is not small
 NEEDED = ("coupling", "filter_standard_errors", "basis_weights", "standard_errors", "mean_count", "bin_s")
 
 

@@ -91,8 +91,8 @@ def perturbed_connectivity_all_neurons(perturbed: np.ndarray) -> np.ndarray:
     same = np.flatnonzero(np.ptp(stacked, axis=1) == 0) % n_neurons
     if same.size:
         raise BadInput(
-            f"neuron {same[0]} was the same in all of {stacked.shape[1]} perturbations, and the correlation of a "
-            "constant is no number: use more time steps"
+            f"neuron {same[0]} was the same in all of {stacked.shape[1]} perturbations, and the correlation with "
+            "a constant is undefined: use more time steps"
         )
     return np.corrcoef(stacked)[:n_neurons, n_neurons:]
 
