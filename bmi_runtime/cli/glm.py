@@ -11,6 +11,15 @@ import time  # noqa: E402
 import click  # noqa: E402
 
 from bmi_runtime.cli.common import OutFile, answer, answer_options, progress, say  # noqa: E402
+from bmi_runtime.cli.glm_data import bin_spikes, simulate  # noqa: E402
+from bmi_runtime.cli.glm_options import (  # noqa: E402
+    family_model_of,
+    jobs_of,
+    load,
+    model_of,
+    model_options,
+    workers_of,
+)
 
 
 @click.group()
@@ -18,175 +27,9 @@ def glm():
     """Coupled Poisson GLMs (self-history, coupling between units and areas, kinematics) of a whole array."""
 
 
-def _model_options(function):
-    options = [
-        click.option("--history-bins", type=int, default=20, show_default=True, help="Past bins that act on a rate."),
-        click.option("--basis", default="raw", show_default=True, help="raw, raised-cosine:N, b-spline:N, ..."),
-        click.option(
-            "--covariates",
-            default="auto",
-            show_default="the table covariates",
-            help="all, none, or a list such as velocity or velocity:0.",
-        ),
-        click.option(
-            "--leads",
-            default="0",
-            show_default=True,
-            help="Bins covariates run ahead, e.g. 0,1,2 or -3:3; with semicolons one list a covariate: 0:5;1:5.",
-        ),
-        click.option(
-            "--reach",
-            default=None,
-            metavar="BLOCK=BINS,...",
-            help="Shorter histories by block: own=20,other=10, or areas as TARGET-SOURCE, e.g. M1-PMv=10.",
-        ),
-        click.option("--coupling", default="all", show_default=True, help="Whose past acts: all, own or none."),
-        click.option("--link", default="exponential", show_default=True, help="exponential or softplus."),
-        click.option("--ridge", type=float, default=0.0, show_default=True, help="Penalty per bin on squared weights."),
-        click.option("--smooth", type=float, default=0.0, show_default=True, help="Penalty on filters' roughness."),
-        click.option("--lasso", type=float, default=0.0, show_default=True, help="Penalty on absolute weights."),
-        click.option(
-            "--group-lasso", type=float, default=0.0, show_default=True, help="Penalty that drops whole pairs."
-        ),
-        click.option("--jobs", type=int, default=1, show_default=True, help="Processes sharing the units (joblib)."),
-        click.option("--cluster", default=None, metavar="ADDRESS|FILE", help="Dask cluster to share the units on."),
-        click.option("--refractory-bins", type=int, default=0, show_default=True, help="Lags where a rate is zero."),
-        click.option("--threads", type=int, default=1, show_default=True, help="Threads sharing the work."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def parse_leads(text: str) -> tuple:
-    """Return leads from ``0,1,2`` or an inclusive range ``-3:3``; one tuple a covariate from ``0:5;1:5``."""
-    from bmi_runtime.errors import BadInput
-
-    if ";" in text:
-        return tuple(parse_leads(part.strip()) for part in text.split(";"))
-    try:
-        if ":" in text:
-            low, high = (int(part) for part in text.split(":"))
-            if low > high:
-                raise ValueError
-            return tuple(range(low, high + 1))
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise BadInput(f"leads '{text}' must be whole numbers of bins, such as 0,1,2 or -3:3") from None
-
-
-def _reach(text: str | None, history_bins: int, areas, units: int):
-    """Return how many past bins act on whom, (targets, sources), from ``own=20,other=10,M1-PMv=5``, or None."""
-    import numpy as np
-
-    from bmi_runtime.errors import BadInput
-
-    if text is None:
-        return None
-    reach, own = np.full((units, units), history_bins), np.eye(units, dtype=bool)
-    labels = np.asarray(areas if areas else ["all"] * units)
-    blocks = {f"{target}-{source}": (target, source) for target in set(labels) for source in set(labels)}
-    for part in text.split(","):
-        name, _, bins = part.strip().partition("=")
-        if not bins.isdigit() or int(bins) > history_bins:
-            raise BadInput(f"--reach {part}: give BLOCK=BINS with 0 to {history_bins} bins (--history-bins)")
-        if name in ("own", "other"):
-            chosen = own if name == "own" else ~own
-        elif name in blocks:
-            chosen = (labels[:, None] == blocks[name][0]) & (labels == blocks[name][1]) & ~own
-        else:
-            raise BadInput(f"--reach names no block '{name}'; choose from own, other, {', '.join(sorted(blocks))}")
-        reach[chosen] = int(bins)
-    return reach
-
-
-def _load(path):
-    """Return data of an ``.npz``, or of any recording that ``bmi decode`` reads."""
-    import pathlib
-
-    from bmi_runtime.analysis.glm.files import Data, load_data
-
-    if pathlib.Path(path).suffix == ".npz" or not pathlib.Path(path).exists():
-        return load_data(path)
-    from bmi_runtime.sources.datafile import load_recording
-
-    found = load_recording(path)
-    tables = {"velocity": found.velocity} | ({} if found.position is None else {"position": found.position})
-    return Data(found.counts, found.bin_s, tables)
-
-
-def _model(options, loaded, **more):
-    from bmi_runtime.analysis.glm import PoissonGLM
-
-    more["reach"] = _reach(options["reach"], options["history_bins"], loaded.areas, loaded.counts.shape[-1])
-    names = ["history_bins", "basis", "coupling", "link", "ridge", "smooth", "lasso", "group_lasso"]
-    names += ["refractory_bins", "threads"]
-    chosen = {name: options[name] for name in names} | {"jobs": _jobs(options)}
-    return PoissonGLM(**chosen, leads=parse_leads(options["leads"]), **more)
-
-
-def _family_model(family, options, loaded):
-    """Return a model of another family; what it does not have is refused."""
-    from bmi_runtime.analysis.glm.family_model import FamilyGLM
-    from bmi_runtime.errors import BadInput
-
-    absent = {"link": "exponential", "smooth": 0.0, "lasso": 0.0, "group_lasso": 0.0, "refractory_bins": 0}
-    for name, usual in absent.items():
-        if options[name] != usual:
-            raise BadInput(f"--{name.replace('_', '-')} goes with the poisson family only, not with {family}")
-    chosen = {name: options[name] for name in ("history_bins", "basis", "coupling", "ridge")}
-    reach = _reach(options["reach"], options["history_bins"], loaded.areas, loaded.counts.shape[-1])
-    return FamilyGLM(family, **chosen, leads=parse_leads(options["leads"]), reach=reach)
-
-
-def _jobs(options) -> int:
-    """Return how many processes share the work: on a cluster, all of its, unless a number was asked for."""
-    return -1 if options["cluster"] and options["jobs"] == 1 else options["jobs"]
-
-
-def _workers(options):
-    from bmi_runtime.cluster import joblib_on
-
-    return joblib_on(options["cluster"])
-
-
-@glm.command(name="bin")
-@click.argument("spikes", metavar="SPIKES")
-@click.option("--bin-s", type=float, default=0.001, show_default=True, help="Width of a bin.")
-@click.option("--units", default=None, metavar="NAMES", help="Which units, as 2,3 (as `bmi inspect` names them).")
-@click.option("--segment", type=int, default=None, help="Which stretch without a break, from 1; the longest if absent.")
-@click.option("--tick-s", type=float, default=None, help="What a tick of a .gdf file is, s.  [default: 0.001]")
-@click.option("--out", type=OutFile(), required=True, help="Where to write the counts (.npz).")
-@answer_options
-def bin_spikes(spikes, bin_s, units, segment, tick_s, out, as_json):
-    """Count the spikes of SPIKES (.gdf, .h5, .nwb, or an acquisition system's file) in bins, for the other verbs."""
-    import pathlib
-
-    import numpy as np
-
-    from bmi_runtime.errors import BadInput
-    from bmi_runtime.outputs import write_npz
-    from bmi_runtime.sources.spike_counts import count_spikes
-
-    path = pathlib.Path(spikes)
-    if not path.exists():
-        raise BadInput(f"there is no file '{spikes}'")
-    named = None if units is None else [name.strip() for name in units.split(",") if name.strip()]
-    found = count_spikes(path, bin_s, named, segment, tick_s)
-    write_npz(out, counts=found.counts, bin_s=bin_s, unit_names=np.array(found.unit_names))
-    result = {"bins": len(found.counts), "bin_s": bin_s, "units": len(found.unit_names), "spikes": found.spikes}
-    result |= {"spikes_left_out": found.left_out, "unit_names": found.unit_names, "segment": found.segment}
-    result |= {"segments": found.segments, "segment_s": found.segment_s, "out": out}
-    if found.left_out:
-        where = f"outside segment {found.segment} of {found.segments} and its whole bins"
-        say(f"note: {found.left_out:,} spikes {where} are left out", as_json)
-    shape = f"{len(found.unit_names)} units, {len(found.counts):,} bins of {bin_s:g} s, {found.spikes:,} spikes"
-    answer(result, as_json, f"{shape}, written to {out}")
-
-
 @glm.command()
 @click.argument("data")
-@_model_options
+@model_options
 @click.option("--standard-errors", default="auto", show_default=True, help="auto, exact, sampled or none.")
 @click.option("--test-fraction", type=float, default=0.0, show_default=True, help="Last part held out of the fit.")
 @click.option("--tolerance", type=float, default=1e-8, show_default=True, help="Largest gradient of the mean.")
@@ -203,18 +46,18 @@ def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_j
     from bmi_runtime.analysis.glm.lowrank import fit_low_rank
     from bmi_runtime.errors import BadInput
 
-    loaded = _load(data)
+    loaded = load(data)
     table, names = choose_covariates(loaded, options["covariates"])
     if not 0 <= test_fraction < 1:
         raise BadInput(f"--test-fraction is {test_fraction}; it must be at least 0 and below 1")
     bins = len(loaded.counts)
     cut = bins - round(test_fraction * bins)
     if family == "poisson":
-        model = _model(options, loaded, standard_errors=standard_errors, tolerance=tolerance)
+        model = model_of(options, loaded, standard_errors=standard_errors, tolerance=tolerance)
     else:
-        model = _family_model(family, options, loaded)
+        model = family_model_of(family, options, loaded)
     began = time.process_time()
-    with _workers(options), progress("fitting", total=1.0) as advance:
+    with workers_of(options), progress("fitting", total=1.0) as advance:
         seen = [0.0]
 
         def heard(fraction):
@@ -249,61 +92,8 @@ def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_j
 
 
 @glm.command()
-@click.argument("fit_file", required=False)
-@click.argument("data", required=False)
-@click.option("--units", type=int, default=10, show_default=True)
-@click.option("--bins", type=int, default=60_000, show_default=True)
-@click.option("--bin-s", type=float, default=0.001, show_default=True)
-@click.option("--rate-hz", type=float, default=15.0, show_default=True, help="Baseline rate.")
-@click.option("--history-bins", type=int, default=50, show_default=True)
-@click.option("--basis", default="raised-cosine:6", show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--out", type=OutFile(), required=True, help="Where to write the data (.npz).")
-@answer_options
-def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, seed, out, as_json):
-    """Draw spikes from FIT_FILE (covariates from DATA if it has any), or from a random network of two areas."""
-    import numpy as np
-
-    from bmi_runtime.analysis.glm.bases import parse_basis
-    from bmi_runtime.analysis.glm.files import choose_covariates, load_fit
-    from bmi_runtime.analysis.glm.simulation import branching_ratio, random_network, smooth_velocity
-    from bmi_runtime.analysis.glm.simulation import simulate as draw
-    from bmi_runtime.errors import BadInput
-    from bmi_runtime.outputs import write_npz
-
-    if min(units, bins) < 1 or not bin_s > 0 or not rate_hz > 0:
-        raise BadInput("--units, --bins, --bin-s and --rate-hz must be positive")
-    rng = np.random.default_rng(seed)
-    if fit_file:
-        model = load_fit(fit_file)
-        table = choose_covariates(_load(data))[0] if data and model.standardisation_ else None
-        bins = bins if table is None else len(table)
-        counts, coupling = model.simulate(bins, table, seed), model.coupling_
-        extra = {"bin_s": model.bin_s_ or bin_s} | ({} if table is None else {"covariates": np.asarray(table)})
-    else:
-        network = random_network(units, parse_basis(basis, history_bins), rng, rate_hz * bin_s)
-        velocity = smooth_velocity(bins, bin_s, rng)
-        coupling, drive = network.coupling, velocity @ network.covariate_weights.T
-        counts = draw(network.intercept, coupling, bins, rng, drive)
-        truth = {"intercept": network.intercept, "coupling": coupling, "covariate_weights": network.covariate_weights}
-        extra = {"bin_s": bin_s, "velocity": velocity, "covariates": velocity, "areas": np.array(network.areas)}
-        extra |= {f"true_{name}": value for name, value in truth.items()}
-    write_npz(out, counts=counts.astype(np.uint16), **extra)
-    rate = counts.mean(axis=0)
-    result = {
-        "bins": bins,
-        "units": counts.shape[1],
-        "spikes": int(counts.sum()),
-        "mean_rate_hz": float(rate.mean() / extra["bin_s"]),
-        "branching_ratio": branching_ratio(rate, coupling),
-        "out": out,
-    }
-    answer(result, as_json)
-
-
-@glm.command()
 @click.argument("data")
-@_model_options
+@model_options
 @click.option(
     "--penalty",
     type=click.Choice(["ridge", "smooth", "lasso", "group_lasso"]),
@@ -321,13 +111,13 @@ def select(data, penalty, values, folds, as_json, **options):
     from bmi_runtime.analysis.glm.files import choose_covariates
     from bmi_runtime.analysis.glm.selection import cross_validate
 
-    loaded = _load(data)
+    loaded = load(data)
     table, _ = choose_covariates(loaded, options["covariates"])
-    path, jobs = _path(values), _jobs(options)
-    with _workers(options), progress("fitting", total=1.0) as advance:
+    path, jobs = _path(values), jobs_of(options)
+    with workers_of(options), progress("fitting", total=1.0) as advance:
         steps = iter(np.diff(np.linspace(0.0, 1.0, len(path) * folds + 1)))
         found = cross_validate(
-            _model(options | {"jobs": 1, "cluster": None}, loaded),
+            model_of(options | {"jobs": 1, "cluster": None}, loaded),
             loaded.counts,
             table,
             parameter=penalty,
@@ -366,7 +156,7 @@ def _path(text: str) -> list[float]:
 
 @glm.command()
 @click.argument("data")
-@_model_options
+@model_options
 @click.option("--test-fraction", type=float, default=0.2, show_default=True, help="Held out for goodness of fit.")
 @click.option("--level", type=float, default=0.05, show_default=True, help="False-discovery rate.")
 @answer_options
@@ -377,15 +167,15 @@ def test(data, test_fraction, level, as_json, **options):
     from bmi_runtime.analysis.glm.inference import block_report, nested_tests, wald_tests
     from bmi_runtime.errors import BadInput
 
-    loaded = _load(data)
+    loaded = load(data)
     table, _ = choose_covariates(loaded, options["covariates"])
     if not 0 < test_fraction < 1:
         raise BadInput(f"--test-fraction is {test_fraction}; it must be between 0 and 1")
     cut = len(loaded.counts) - round(test_fraction * len(loaded.counts))
     train = (loaded.counts[:cut], None if table is None else table[:cut])
     held = (loaded.counts[cut:], None if table is None else table[cut:])
-    template = _model(options, loaded)
-    with _workers(options), progress("testing", total=4) as advance:
+    template = model_of(options, loaded)
+    with workers_of(options), progress("testing", total=4) as advance:
         steps = nested_tests(template, *train, loaded.areas, unit_names=loaded.unit_names)
         advance(2)
         model = template.fit(*train, bin_s=loaded.bin_s, unit_names=loaded.unit_names)
@@ -445,7 +235,7 @@ def plot(fit_file, data, kinds, covariates, prefix, gui, as_json):
     }
     drawn = {kind: figures[kind](model) for kind in wanted if kind in figures}
     if data and {"ks", "tuning"} & set(wanted):
-        loaded = _load(data)
+        loaded = load(data)
         table, _ = choose_covariates(loaded, covariates)
         drawn |= report.data_figures(model, loaded, table, wanted)
     pathlib.Path(prefix).parent.mkdir(parents=True, exist_ok=True)
@@ -480,3 +270,7 @@ def export(fit_file, out, columns, velocity_unit, as_json):
     write_npz(out, **arrays)
     result = {"units": len(arrays["weights"]), "dimensions": len(chosen), "bin_s": float(arrays["bin_s"]), "out": out}
     answer(result, as_json)
+
+
+glm.add_command(bin_spikes)
+glm.add_command(simulate)

@@ -15,7 +15,8 @@ from bmi_runtime.analysis.glm.dispersion import dispersion, fano_factors
 from bmi_runtime.analysis.glm.families import FAMILIES
 from bmi_runtime.analysis.glm.family_model import FamilyGLM
 from bmi_runtime.analysis.glm.files import load_fit
-from bmi_runtime.cli.glm import glm, parse_leads
+from bmi_runtime.cli.glm import glm
+from bmi_runtime.cli.glm_options import parse_leads
 from bmi_runtime.errors import BadInput
 
 LEADS = ((0, 1, 2), (1, 2))  # the last equation of the lecture: x from 0 on, y from 1 on
