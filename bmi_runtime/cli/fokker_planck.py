@@ -10,7 +10,7 @@ from bmi_runtime.cli.fokker_planck_coupled import coupled
 from bmi_runtime.cli.fokker_planck_fit import fit
 from bmi_runtime.cli.fokker_planck_lecture import discriminate, entropy, particles, represent, wilson_cowan
 from bmi_runtime.cli.fokker_planck_models import elapsed, hopf, learn, polarise
-from bmi_runtime.cli.fokker_planck_options import model_options, parse_initial, parse_range
+from bmi_runtime.cli.fokker_planck_options import DRAWN, INITIAL, draw, model_options, parse_initial, parse_range
 from bmi_runtime.errors import BadInput
 
 
@@ -37,9 +37,7 @@ def steady(model, as_json):
 
 @fokker_planck.command()
 @model_options
-@click.option(
-    "--initial", default="gaussian:0,0.25", show_default=True, help="gaussian:MEAN,VARIANCE, restricted to v < V_F."
-)
+@INITIAL
 @click.option(
     "--duration", type=float, required=True, metavar="T", help="Time to integrate, in membrane time constants."
 )
@@ -92,12 +90,13 @@ def run(model, initial, duration, tolerance, cells, step, upper_end, snapshots, 
 @click.option("--duration", type=float, default=0.0, help="Also run every point for this long.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--out", type=OutFile(), help="Write the rows to this .csv file.")
-@click.option("--picture", type=PICTURE, help="Draw the rows into this .png (.pdf, .svg).")
+@DRAWN
 @answer_options
 def study(
     connectivities, refractory_times, a0, a1, threshold_eps, delay, initial, duration, jobs, out, picture, as_json
 ):
     """Steady states, and on demand runs, over a grid of b and tau, in parallel."""
+    from bmi_runtime.analysis.fokker_planck import figures_results
     from bmi_runtime.analysis.fokker_planck import study as studies
     from bmi_runtime.analysis.fokker_planck.model import Model
 
@@ -109,11 +108,7 @@ def study(
     if out:
         studies.write(out, rows)
         say(f"wrote {out}", as_json)
-    if picture:
-        from bmi_runtime.analysis.fokker_planck import figures_results
-
-        figures_results.study(rows).savefig(picture)
-        say(f"wrote {picture}", as_json)
+    draw(lambda: figures_results.study(rows), picture, as_json)
     result = {"points": len(values) * len(taus), "rows": rows}
     lines = [f"b = {row['b']:<8.5g} tau = {row['refractory']:<7.4g} {_row_text(row)}" for row in rows]
     answer(result, as_json, "\n".join(lines))
@@ -138,8 +133,7 @@ def _row_text(row):
 @answer_options
 def plot(kind, file, out, gui, as_json):
     """Draw a figure: KIND run FILE.npz, or one of the course (bifurcation, blow-up, decay, spontaneous, learning,
-    elapsed, particles, inhibitory, polarisation, hopf, coupled,
-    avalanche, calm).
+    elapsed, particles, inhibitory, polarisation, hopf, coupled, avalanche, calm).
     """
     from bmi_runtime.analysis.fokker_planck import course, figures, report
 

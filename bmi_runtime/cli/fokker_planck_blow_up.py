@@ -2,12 +2,17 @@
 
 import click
 
-from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
-from bmi_runtime.cli.fokker_planck_options import model_options, parse_current, parse_initial
-
-INITIAL = click.option(
-    "--initial", default="gaussian:0,0.25", show_default=True, help="gaussian:MEAN,VARIANCE, restricted to v < V_F."
+from bmi_runtime.cli.common import OutFile, answer, answer_options, progress
+from bmi_runtime.cli.fokker_planck_options import (
+    DRAWN,
+    INITIAL,
+    draw,
+    keep,
+    model_options,
+    parse_current,
+    parse_initial,
 )
+
 CELLS = click.option("--cells", type=int, default=800, show_default=True, help="Cells of the finer grid.")
 
 
@@ -20,7 +25,7 @@ CELLS = click.option("--cells", type=int, default=800, show_default=True, help="
 @click.option("--step", type=float, default=1e-3, show_default=True, help="Time step of the neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the neurons.")
 @click.option("--out", type=OutFile(), help="Keep rates, and densities about avalanches, in this .npz.")
-@click.option("--picture", type=PICTURE, help="Draw the run into this .png (or .pdf, .svg).")
+@DRAWN
 @answer_options
 def through(model, initial, duration, cells, particles, step, seed, out, picture, as_json):
     """Integrate through every blow-up: the fraction that fires at once, the jump of the density, the restart."""
@@ -34,22 +39,12 @@ def through(model, initial, duration, cells, particles, step, seed, out, picture
     if particles:
         neurons = avalanches(model, start, duration, particles, seed, step)
         result["particles"] = continued.sizes(*neurons)
-    if out:
-        _keep(out, as_json, run)
-    if picture:
-        figures_blow_up.through(model, run, neurons).savefig(picture)
-        say(f"wrote {picture}", as_json)
-    answer(result, as_json, continued.text(result))
-
-
-def _keep(out, as_json, run):
-    from bmi_runtime.outputs import npz_path, write_npz
-
-    write_npz(
-        npz_path(out), compressed=True, v=run.v, avalanche_times=run.times, fractions=run.fractions, before=run.before,
-        after=run.after, rate_times=run.rate_times, rate=run.rate,
+    keep(
+        out, as_json, v=run.v, avalanche_times=run.times, fractions=run.fractions, before=run.before, after=run.after,
+        rate_times=run.rate_times, rate=run.rate,
     )  # fmt: skip
-    say(f"wrote {out}", as_json)
+    draw(lambda: figures_blow_up.through(model, run, neurons), picture, as_json)
+    answer(result, as_json, continued.text(result))
 
 
 @click.command()

@@ -4,8 +4,8 @@ import functools
 
 import click
 
-from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
-from bmi_runtime.cli.fokker_planck_options import parse_initial, parse_range
+from bmi_runtime.cli.common import OutFile, answer, answer_options, progress
+from bmi_runtime.cli.fokker_planck_options import DRAWN, draw, keep, parse_initial, parse_range
 from bmi_runtime.errors import BadInput
 
 
@@ -97,12 +97,11 @@ def steady(net, as_json):
 @click.option("--particles", type=int, default=0, metavar="N", help="Also simulate so many neurons a population.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the neurons.")
 @click.option("--out", type=OutFile(), help="Keep densities and rates in this .npz file.")
-@click.option("--picture", type=PICTURE, help="Draw the rates into this .png (or .pdf, .svg).")
+@DRAWN
 @answer_options
 def run(net, initial, duration, tolerance, cells, snapshots, particles, seed, out, picture, as_json):
     """Integrate all populations; a blow-up in any of them is reported with its time."""
     from bmi_runtime.analysis.fokker_planck import coupled_particles, figures_coupled, report_coupled
-    from bmi_runtime.outputs import npz_path, write_npz
 
     start = _initial(initial, net)
     with progress("integrating", duration) as advance:
@@ -111,15 +110,11 @@ def run(net, initial, duration, tolerance, cells, snapshots, particles, seed, ou
     if particles:
         neurons = coupled_particles.simulate(net, start, float(solution.rate_times[-1]), particles, seed)
         result |= {"particle_times": neurons[0], "particle_rates": neurons[1]}
-    if out:
-        write_npz(
-            npz_path(out), compressed=True, v=solution.v, times=solution.times, density=solution.density,
-            rate_times=solution.rate_times, rates=solution.rates,
-        )  # fmt: skip
-        say(f"wrote {out}", as_json)
-    if picture:
-        figures_coupled.rates(net, solution, neurons).savefig(picture)
-        say(f"wrote {picture}", as_json)
+    keep(
+        out, as_json, v=solution.v, times=solution.times, density=solution.density, rate_times=solution.rate_times,
+        rates=solution.rates,
+    )  # fmt: skip
+    draw(lambda: figures_coupled.rates(net, solution, neurons), picture, as_json)
     answer(result, as_json, report_coupled.run_text(result))
 
 
@@ -127,7 +122,7 @@ def run(net, initial, duration, tolerance, cells, snapshots, particles, seed, ou
 @populations_options
 @click.option("--vary", required=True, metavar="NAME=START:STOP:COUNT", help="e.g. b:E,I=-12:-1:12 or current:E=0:8:9.")
 @click.option("--over", metavar="NAME=START:STOP:COUNT", help="A second parameter: the surface of Hopf points over it.")
-@click.option("--picture", type=PICTURE, help="Draw the points into this .png (or .pdf, .svg).")
+@DRAWN
 @answer_options
 def hopf(net, vary, over, picture, as_json):
     """Where steady states start (or cease) to oscillate as one parameter is varied, or over two."""
@@ -137,9 +132,7 @@ def hopf(net, vary, over, picture, as_json):
     other, others = _varied(over, "over") if over else (None, [0.0])
     with progress("eigenvalues", len(others) * (len(values) - 1)) as advance:
         rows = report_coupled.hopf(net, name, values, other, others, advance)
-    if picture:
-        figures_coupled.hopf(net, rows, name, other).savefig(picture)
-        say(f"wrote {picture}", as_json)
+    draw(lambda: figures_coupled.hopf(net, rows, name, other), picture, as_json)
     lines = [
         f"{name} = {row[name]:<14.9g}"
         + (f"{other} = {row[other]:<11.6g}" if other else "")

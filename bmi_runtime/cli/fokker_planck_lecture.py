@@ -2,24 +2,22 @@
 
 import click
 
-from bmi_runtime.cli.common import PICTURE, answer, answer_options, say
-from bmi_runtime.cli.fokker_planck_options import model_options, parse_activation, parse_function, parse_initial
+from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.fokker_planck_options import (
+    DRAWN,
+    INITIAL,
+    draw,
+    model_options,
+    parse_activation,
+    parse_function,
+    parse_initial,
+)
 from bmi_runtime.errors import BadInput
 
-DRAWN = click.option("--picture", type=PICTURE, help="Draw the result into this .png (.pdf, .svg).")
-INITIAL = click.option(
-    "--initial", default="gaussian:0,0.25", show_default=True, help="gaussian:MEAN,VARIANCE, restricted to v < V_F."
-)
 WEIGHTS = click.option("--weights", type=int, default=120, show_default=True, help="Cells of the weight w.")
 LOWEST = click.option(
     "--lowest-weight", type=float, default=-2.0, show_default=True, help="Weights run from this to 0."
 )
-
-
-def _drawn(figure, picture, as_json):
-    if picture:
-        figure().savefig(picture)
-        say(f"wrote {picture}", as_json)
 
 
 @click.command()
@@ -37,7 +35,7 @@ def particles(model, initial, duration, count, step, seed, picture, as_json):
 
     start = parse_initial(initial, model)
     result, solution, swarm = compared.particles(model, start, duration, count, seed, step)
-    _drawn(lambda: figures.beside_particles(solution, swarm, count), picture, as_json)
+    draw(lambda: figures.beside_particles(solution, swarm, count), picture, as_json)
     answer(result, as_json, compared.particles_text(result))
 
 
@@ -59,7 +57,7 @@ def entropy(a0, current, initial, convex, duration, picture, as_json):
     model = Model(a0=a0, current=current)
     chosen = convex_function(convex)
     result, found = compared.entropy(model, parse_initial(initial, model), duration, chosen)
-    _drawn(lambda: figures_results.entropy(found, chosen.name), picture, as_json)
+    draw(lambda: figures_results.entropy(found, chosen.name), picture, as_json)
     answer(result, as_json, compared.entropy_text(result))
 
 
@@ -78,7 +76,7 @@ def represent(given, wanted, lowest_weight, weights, a0, picture, as_json):
 
     inputs, outputs = parse_function(given, "input"), parse_function(wanted, "output")
     result, w, arrays = compared.represented(Model(a0=a0), inputs, outputs, lowest_weight, weights)
-    _drawn(lambda: figures_results.two_inputs(w, [arrays["input"]], [arrays["output"]], ["input"]), picture, as_json)
+    draw(lambda: figures_results.two_inputs(w, [arrays["input"]], [arrays["output"]], ["input"]), picture, as_json)
     answer(result, as_json, compared.represented_text(result))
 
 
@@ -102,7 +100,7 @@ def discriminate(given, new_input, connectivity, rule, lowest_weight, weights, a
     rules = parse_function(rule, "rule")
     result, w, arrays = compared.discriminated(Model(a0=a0), one, other, known, rules, lowest_weight, weights)
     pair = ([arrays["input"], arrays["new_input"]], [arrays["output"], arrays["new_output"]])
-    _drawn(lambda: figures_results.two_inputs(w, *pair, ["input", "new input"]), picture, as_json)
+    draw(lambda: figures_results.two_inputs(w, *pair, ["input", "new input"]), picture, as_json)
     answer(result, as_json, compared.discriminated_text(result))
 
 
@@ -128,7 +126,7 @@ def wilson_cowan(signal, recall_signal, gain, rule, sigmoid, f, speed, duration,
     given = _row(signal, "signal")
     other = _row(recall_signal, "recall-signal") if recall_signal else None
     result, trained = compared.wilson_cowan(given, other, _matrix(gain), rule, speed, duration, **functions)
-    _drawn(lambda: figures_results.rate_network(trained), picture, as_json)
+    draw(lambda: figures_results.rate_network(trained), picture, as_json)
     answer(result, as_json, compared.wilson_cowan_text(result))
 
 

@@ -2,29 +2,11 @@
 
 import click
 
-from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
-from bmi_runtime.cli.fokker_planck_options import parse_decay, parse_function, parse_range
+from bmi_runtime.cli.common import OutFile, answer, answer_options, progress
+from bmi_runtime.cli.fokker_planck_options import DRAWN, draw, keep, parse_decay, parse_function, parse_range
 
 OUT = click.option("--out", type=OutFile(), help="Keep the arrays of the run in this .npz file.")
-DRAWN = click.option("--picture", type=PICTURE, help="Draw the result into this .png (.pdf, .svg).")
 DURATION = click.option("--duration", type=float, required=True, metavar="T", help="Time to integrate.")
-
-
-def _keep(out, as_json, **arrays):
-    from bmi_runtime.outputs import npz_path, write_npz
-
-    if out:
-        write_npz(npz_path(out), compressed=True, **arrays)
-        say(f"wrote {out}", as_json)
-
-
-def _draw(kind, picture, as_json, *what):
-    """Draw a result of one's own."""
-    from bmi_runtime.analysis.fokker_planck import figures_results
-
-    if picture:
-        getattr(figures_results, kind)(*what).savefig(picture)
-        say(f"wrote {picture}", as_json)
 
 
 @click.command()
@@ -42,7 +24,7 @@ def _draw(kind, picture, as_json, *what):
 @answer_options
 def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed, a0, out, picture, as_json):
     """Hebbian learning of an inhibitory network: p(v, w, t), the connectivity it generates, what it tells apart."""
-    from bmi_runtime.analysis.fokker_planck import related
+    from bmi_runtime.analysis.fokker_planck import figures_results, related
     from bmi_runtime.analysis.fokker_planck.model import Model
 
     first, hebb = parse_function(given, "input"), parse_function(rule, "rule")
@@ -60,8 +42,8 @@ def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed
             speed=speed,
             advance=advance,
         )
-    _keep(out, as_json, **arrays)
-    _draw("learning", picture, as_json, arrays)
+    keep(out, as_json, **arrays)
+    draw(lambda: figures_results.learning(arrays), picture, as_json)
     answer(result, as_json, related.learning_text(result))
 
 
@@ -81,7 +63,7 @@ def learn(duration, given, rule, new_input, lowest_weight, weights, cells, speed
 @answer_options
 def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance, out, picture, as_json):
     """Cell polarisation: spreading below the critical mass, blow-up above it."""
-    from bmi_runtime.analysis.fokker_planck import related
+    from bmi_runtime.analysis.fokker_planck import figures_results, related
 
     density = parse_decay(initial)
     with progress("polarisation", duration) as advance:
@@ -96,8 +78,8 @@ def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance
             tolerance=tolerance,
             advance=advance,
         )
-    _keep(out, as_json, times=run.times, edge=run.edge, mu=run.mu, z=run.z, density=run.density)
-    _draw("polarisation", picture, as_json, run)
+    keep(out, as_json, times=run.times, edge=run.edge, mu=run.mu, z=run.z, density=run.density)
+    draw(lambda: figures_results.polarisation(run), picture, as_json)
     answer(result, as_json, related.polarisation_text(result))
 
 
@@ -116,14 +98,14 @@ def polarise(duration, mass, initial, memory, exchange, length, cells, tolerance
 @answer_options
 def elapsed(duration, coupling, step, delay, filter_time, rule, initial, out, picture, as_json):
     """Neurons by the time since their last spike: steady rates, instantaneous roots, oscillations."""
-    from bmi_runtime.analysis.fokker_planck import related
+    from bmi_runtime.analysis.fokker_planck import figures_results, related
 
     density = parse_decay(initial)
     result, run = related.elapsed_run(
         coupling, density, step, duration, rule=rule, delay=delay, filter_time=filter_time
     )
-    _keep(out, as_json, times=run.times, rate=run.rate, roots=run.roots, ages=run.ages, density=run.density)
-    _draw("elapsed", picture, as_json, run, result["steady_rates"])
+    keep(out, as_json, times=run.times, rate=run.rate, roots=run.roots, ages=run.ages, density=run.density)
+    draw(lambda: figures_results.elapsed(run, result["steady_rates"]), picture, as_json)
     answer(result, as_json, related.elapsed_text(result))
 
 
@@ -142,6 +124,7 @@ def hopf(refractory, threshold_eps, a0, a1, rates, jobs, picture, as_json):
     """Where the steady state of a random threshold with a refractory state starts (or ceases) to oscillate."""
     import numpy as np
 
+    from bmi_runtime.analysis.fokker_planck import figures_results
     from bmi_runtime.analysis.fokker_planck import study as studies
     from bmi_runtime.analysis.fokker_planck.model import Model
 
@@ -153,5 +136,5 @@ def hopf(refractory, threshold_eps, a0, a1, rates, jobs, picture, as_json):
         f"tau = {row['refractory']:<7.4g} b = {row['b']:<9.6g} N = {row['rate']:<9.6g} period {row['period']:.6g}"
         for row in rows
     ]
-    _draw("hopf", picture, as_json, rows)
+    draw(lambda: figures_results.hopf(rows), picture, as_json)
     answer({"hopf_points": rows}, as_json, "\n".join(lines) or "no Hopf point at these rates")

@@ -4,7 +4,13 @@ import functools
 
 import click
 
+from bmi_runtime.cli.common import PICTURE, say
 from bmi_runtime.errors import BadInput
+
+INITIAL = click.option(
+    "--initial", default="gaussian:0,0.25", show_default=True, help="gaussian:MEAN,VARIANCE, restricted to v < V_F."
+)
+DRAWN = click.option("--picture", type=PICTURE, help="Draw the result into this .png (.pdf, .svg).")
 
 MODEL_OPTIONS = {
     "b": click.option("--b", type=float, required=True, help="Connectivity: positive excitatory, negative inhibitory."),
@@ -44,6 +50,22 @@ def model_options(function=None, *, fixed=()):
     return wrapped
 
 
+def keep(out, as_json, **arrays) -> None:
+    """Write arrays into the ``.npz`` file `out`, if one was asked for."""
+    from bmi_runtime.outputs import npz_path, write_npz
+
+    if out:
+        write_npz(npz_path(out), compressed=True, **arrays)
+        say(f"wrote {out}", as_json)
+
+
+def draw(make, picture, as_json) -> None:
+    """Write the figure that `make` returns into the file `picture`, if one was asked for."""
+    if picture:
+        make().savefig(picture)
+        say(f"wrote {picture}", as_json)
+
+
 def parse_current(text: str):
     """Return a constant or (times, values) from ``0.5`` or ``0:0,10:0.5``."""
     try:
@@ -56,7 +78,7 @@ def parse_current(text: str):
 
 
 def parse_initial(text: str, model):
-    """Return the initial density named ``gaussian:MEAN,VARIANCE`` or ``steady``."""
+    """Return the initial density named ``gaussian:MEAN,VARIANCE``."""
     from bmi_runtime.analysis.fokker_planck.initial import Gaussian
 
     kind, _, numbers = text.partition(":")
