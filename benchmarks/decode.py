@@ -27,6 +27,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.decoding import baselines
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
@@ -35,7 +36,7 @@ from bmi_runtime.decoding.history import HistoryDecoder
 from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.network_kinds import KINDS, trained
 from bmi_runtime.decoding.network_mixture import SHORT_RECIPE, NetworkMixture
-from bmi_runtime.decoding.offline_session import OpenLoopSession, coefficient_of_determination, open_loop_config, scores
+from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config, scores
 from bmi_runtime.sources.datafile import load_recording, recording_from_arrays
 
 
@@ -141,7 +142,7 @@ def networks(files, peer):
             decoder = trained(kind, train)
             spent = time.process_time() - before
             states = decode_all(decoder, test)
-            score = coefficient_of_determination(test.velocity, states[:, test.n_axes :])
+            score = r2(test.velocity, states[:, test.n_axes :]).tolist()
             rows.append({"file": recording.name, "decoder": kind, "r2_velocity": score, "training_cpu_s": spent})
             print(
                 f"{recording.name[:30]:30s} {kind:14s} {score[0]:.3f} / {score[1]:.3f}  {spent:.1f} CPU s", flush=True
@@ -183,7 +184,7 @@ def taught(files, delay_s=1.0):
                 if t >= delay:
                     readout.teach(along[t - delay], residual[t - delay])
             row["rates"].append(rate)
-            row["r2_velocity"].append(coefficient_of_determination(test.velocity, corrected))
+            row["r2_velocity"].append(r2(test.velocity, corrected).tolist())
             print(f"{recording.name[:30]:30s} rate {rate:8.1e}: {np.round(row['r2_velocity'][-1], 4)}", flush=True)
         rows.append(row)
     return rows

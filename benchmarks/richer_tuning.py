@@ -18,8 +18,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.constants import DM_PER_M
-from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
@@ -95,9 +95,9 @@ def measure(path, train_fraction):
         errors = np.sum((found - true) ** 2, axis=1)
         plain = errors if plain is None else plain
         ratio, low, high = ratio_interval(errors, plain, recording.bin_s)
-        r2 = coefficient_of_determination(true, found)
+        score = r2(true, found).tolist()
         rows.append(
-            {"recording": recording.name, "regressors": names, "r2": r2, "ratio": ratio, "low": low, "high": high}
+            {"recording": recording.name, "regressors": names, "r2": score, "ratio": ratio, "low": low, "high": high}
         )
     return rows
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot, save_png
+from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot, save, save_table
 from bmi_runtime.calibration.readout_halves import BLOCKS_S, Cost, cost_of
 
 RATES = tuple(10.0 ** np.arange(-7.0, -3.9, 0.5))
@@ -59,12 +58,7 @@ def draw_readout(
         for rate in RATES:
             costs[-1].append(cost_of(stretch.features, stretch.residual, rate, stretch.bin_s))
             advance()
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"readout.{kind}" for kind in ("png", "svg", "csv")]
-    figure = _figure(stretches, costs)
-    save_png(figure, files[0])
-    figure.savefig(files[1], metadata={"Date": None})
-    pyplot().close(figure)
+    files = save(_figure(stretches, costs), folder, "readout")
     rows = [
         {
             "network": stretch.name, "rate": cost.rate, "measured": cost.measured / stretch.noise,
@@ -74,11 +68,7 @@ def draw_readout(
         for stretch, each in zip(stretches, costs, strict=True)
         for cost in each
     ]  # fmt: skip
-    with files[2].open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: v if isinstance(v, str) else f"{v:.4g}" for k, v in row.items()} for row in rows)
-    return files, rows
+    return [*files, save_table(folder / "readout.csv", rows, digits=4)], rows
 
 
 def _figure(stretches: Sequence[Stretch], costs: list[list[Cost]]):

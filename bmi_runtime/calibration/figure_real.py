@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.pilot import Pilot
-from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot, save_png
+from bmi_runtime.calibration.plots import COLOURS, protocol_note, pyplot, save, save_table
 from bmi_runtime.calibration.recordings import RATES, Comparison, compare, standardised
 from bmi_runtime.calibration.screening import fit_usable
 from bmi_runtime.calibration.statistics import MEMORIES_S, pilot_statistics
@@ -38,15 +37,11 @@ def draw_real(
         Called `len(RATES)` times a recording.
     """
     comparisons = [item for name, pilot in named for item in compare(name, pilot, advance=advance)]
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = _figure(comparisons, [name for name, _ in named])
-    files = [folder / f"real.{kind}" for kind in ("png", "svg", "csv")] + [folder / "real_statistics.csv"]
-    save_png(figure, files[0])
-    figure.savefig(files[1], metadata={"Date": None})
-    pyplot().close(figure)
     rows = [item.row() for item in comparisons]
-    _write(files[2], rows)
-    _write(files[3], [_statistics(name, pilot) for name, pilot in named])
+    files = save(_figure(comparisons, [name for name, _ in named]), folder, "real")
+    files.append(save_table(folder / "real.csv", rows, digits=4))
+    statistics = [_statistics(name, pilot) for name, pilot in named]
+    files.append(save_table(folder / "real_statistics.csv", statistics, digits=4))
     return files, rows
 
 
@@ -94,12 +89,3 @@ def _statistics(name: str, pilot: Pilot) -> dict:
     inflation = np.asarray(found["inflation"])
     row |= {f"inflation_{memory:g}_s": float(value) for memory, value in zip(MEMORIES_S, inflation[:, 1], strict=True)}
     return row | {"noise_correlation": found["noise_correlation"]}
-
-
-def _write(path: pathlib.Path, rows: list[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {k: v if isinstance(v, str | int) else f"{float(v):.4g}" for k, v in row.items()} for row in rows
-        )

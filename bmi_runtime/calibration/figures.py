@@ -1,13 +1,11 @@
 """The figures of the captions, redrawn from our own closed-loop simulations: what to run, what to say under each."""
 
-import csv
 import pathlib
 
 from bmi_runtime.calibration import after_adaptation, experiments, plots
 from bmi_runtime.calibration.decoding_figure import decoding_figure
-from bmi_runtime.calibration.experiments import Advance, Effort, Table
+from bmi_runtime.calibration.experiments import Advance, Effort
 from bmi_runtime.calibration.flowchart import flowchart
-from bmi_runtime.outputs import whole_text
 
 NUMBERS = (2, 3, 4, 5, 6, 7, 8, 9)
 SCHEDULE = 0  # our own figure: the best schedule against fixed rates
@@ -17,10 +15,8 @@ GAUSSIAN_STOPS = (5e-5, 5e-3, 5e-1)  # rates whose adaptation is drawn
 POISSON_STOPS = (1e-7, 1e-5, 1e-3)  # likewise
 COMMON = (
     "Our protocol, not the paper's numbers: closed loop, eight targets at 10 cm, 2 s out and back, the subject a "
-    "critically damped "
-    "optimal controller (6 rad/s) of the decoded cursor, decoder and adaptive filter those of a live session, true "
-    "weights "
-    "constant, velocity in dm/s. "
+    "critically damped optimal controller (6 rad/s) of the decoded cursor, decoder and adaptive filter those of a live "
+    "session, true weights constant, velocity in dm/s. "
 )
 FEATURES = "40 channels in 50 ms bins, noise variance 1, baseline U(-2, 2), depth U(0.5, 1.5). "
 SPIKES = (
@@ -28,10 +24,8 @@ SPIKES = (
 )
 COMPUTED = (
     "Computed before the session, for a task done perfectly: averaged closed form (lines) and exact recursion "
-    "(dashed); the "
-    "closed loop's noisy cursor makes intentions richer, so its true error of the gains is lower at small rates. "
-    "Convergence: "
-    "mean error down to 5 %, from the steady covariance. "
+    "(dashed); the closed loop's noisy cursor makes intentions richer, so its true error of the gains is lower at "
+    "small rates. Convergence: mean error down to 5 %, from the steady covariance. "
 )
 
 
@@ -49,27 +43,9 @@ def draw(number: int, folder: pathlib.Path, effort: Effort, advance: Advance) ->
         Takes a few words after each of the ``STEPS[number]`` steps.
     """
     figure, tables = _MAKERS[number](number, effort, advance)
-    folder.mkdir(parents=True, exist_ok=True)
     stem = "calibration_schedule" if number == SCHEDULE else f"fig{number}"
-    files = [folder / f"{stem}.{kind}" for kind in ("png", "svg")]
-    plots.save_png(figure, files[0])
-    figure.savefig(files[1], metadata={"Date": None})
-    plots.pyplot().close(figure)
-    for name, table in tables.items():
-        files.append(folder / f"{stem}{name}.csv")
-        _write_csv(files[-1], table)
-    return files
-
-
-def _write_csv(path: pathlib.Path, table: Table) -> None:
-    with whole_text(path) as file:
-        writer = csv.DictWriter(file, list(table.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _short(value) for key, value in row.items()} for row in table.rows)
-
-
-def _short(value):
-    return value if isinstance(value, str | int) else f"{float(value):.6g}"
+    files = plots.save(figure, folder, stem)
+    return [*files, *(plots.save_table(folder / f"{stem}{name}.csv", t.rows, digits=6) for name, t in tables.items())]
 
 
 def _realisations(effort: Effort) -> str:
@@ -137,9 +113,8 @@ def _schedule(number, effort, advance):
     table = experiments.schedule(effort, advance)
     note = (
         "One channel (noise variance 1) on eight targets in turn, 50 ms bins, velocity in dm/s, weights off by a "
-        "standard deviation "
-        "of 1 at the start. Convergence: slowest mode's mean error down to 5 %; fixed rates start from their steady "
-        "covariance. "
+        "standard deviation of 1 at the start. Convergence: slowest mode's mean error down to 5 %; fixed rates start "
+        "from their steady covariance. "
         f"Lines: averaged model. Squares: online schedule with floor 5e-6 on the live filter, open loop, "
         f"{40 * max(4, effort.realisations)} channels."
     )

@@ -73,8 +73,7 @@ def rate_for_error(design: Design, info: Information, error_variance: float) -> 
         limit = float(steady_state(info, LARGEST_RATE).largest_error.max())
         raise BadInput(
             f"every rate keeps the error variance below {error_variance:g}: even when each bin is believed in full "
-            f"it is "
-            f"{limit:.3g}, in unit {design.names[unit]}; ask for less than that, or for a convergence time"
+            f"it is {limit:.3g}, in unit {design.names[unit]}; ask for less than that, or for a convergence time"
         )
     return Answer(float(rates[unit]), rates, unit, f"error variance at most {error_variance:g}")
 
@@ -102,7 +101,7 @@ def rate_for_convergence(
     if bins < 1:
         raise BadInput(
             f"no rate converges in {time_s:g} s: an estimate changes once a bin of {design.bin_s:g} s; ask for at "
-            f"least that"
+            "least that"
         )
     if initial_covariance is None:
         k = -np.expm1(np.log(threshold) / bins)
@@ -118,9 +117,8 @@ def rate_for_convergence(
     unit = int(np.argmax(rates))
     if rates[unit] <= 0:
         raise BadInput(
-            f"no rate is needed to converge in {time_s:g} s: with an initial covariance of {initial_covariance:g} "
-            f"the filter "
-            f"does it with a rate of zero; ask for a shorter time, or use the optimal schedule"
+            f"no rate is needed to converge in {time_s:g} s: with an initial covariance of {initial_covariance:g} the "
+            "filter does it with a rate of zero; ask for a shorter time, or use the optimal schedule"
         )
     return Answer(float(rates[unit]), rates, unit, f"mean error down to {threshold:g} within {time_s:g} s")
 
@@ -157,9 +155,9 @@ def answer_wish(
     slow_s = convergence_bins(slow, threshold, start).max() * design.bin_s
     raise BadInput(
         f"no rate does both: error variance {max_error:g} takes {slow_s:.3g} s (unit "
-        f"{design.names[error.binding_unit]} "
-        f"binds), and {max_convergence_s:g} s costs an error variance of {fast.largest_error.max():.3g} (unit "
-        f"{design.names[convergence.binding_unit]} binds); loosen one bound, or use a schedule"
+        f"{design.names[error.binding_unit]} binds), and {max_convergence_s:g} s costs an error variance of "
+        f"{fast.largest_error.max():.3g} (unit {design.names[convergence.binding_unit]} binds); "
+        "loosen one bound, or use a schedule"
     )
 
 

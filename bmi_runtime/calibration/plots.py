@@ -1,6 +1,10 @@
 """Drawing the figures: one function per kind, colour-blind safe, the protocol written under each."""
 
+import csv
+import pathlib
 import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +12,7 @@ from bmi_runtime import drawing
 from bmi_runtime.calibration.experiments import Table, kinds, parameters
 from bmi_runtime.constants import Z_95
 from bmi_runtime.drawing import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from bmi_runtime.outputs import whole_text
 
 COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^")
@@ -219,7 +224,37 @@ def schedule_figure(table: Table, note: str):
     return figure
 
 
-def save_png(figure, path) -> None:
+def save(figure, folder: pathlib.Path, stem: str) -> list[pathlib.Path]:
+    """Write a figure as PNG and SVG, the same bytes each time, and close it; return both paths.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    folder : Path
+        Made if missing.
+    stem : str
+        Of the files' names.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{stem}.{kind}" for kind in ("png", "svg")]
+    _save_png(figure, files[0])
+    figure.savefig(files[1], metadata={"Date": None})
+    pyplot().close(figure)
+    return files
+
+
+def save_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], digits: int) -> pathlib.Path:
+    """Write rows as CSV, floats with so many significant digits; return the path."""
+    with whole_text(path) as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {k: v if isinstance(v, str | int) else f"{float(v):.{digits}g}" for k, v in row.items()} for row in rows
+        )
+    return path
+
+
+def _save_png(figure, path) -> None:
     """Save a figure as a small PNG (an adaptive palette of 256 colours)."""
     from PIL import Image
 

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from bmi_runtime.decoding.offline_session import coefficient_of_determination
+from bmi_runtime.analysis.metrics import r2
 
 HISTORY_BINS = 10  # of counts that ridge regression reads
 PENALTIES = 10.0 ** np.arange(-3.0, 2.1, 0.5)  # relative to the mean variance of a count
@@ -27,8 +27,9 @@ def count_history(counts: np.ndarray, restart: np.ndarray, bins: int = HISTORY_B
     return history.reshape(n_bins, bins * units)
 
 
-def _mean_r2(true, decoded):
-    return float(np.nanmean(np.nan_to_num(coefficient_of_determination(true, decoded), nan=0.0)))
+def mean_r2(true, decoded):
+    """Return the coefficient of determination, mean over columns; 0 of one that never changes."""
+    return float(np.nanmean(np.nan_to_num(r2(true, decoded), nan=0.0)))
 
 
 def ridge_states(recording, bins_train: int) -> np.ndarray:
@@ -45,21 +46,22 @@ def ridge_states(recording, bins_train: int) -> np.ndarray:
     n = target.shape[1] // 2
     velocity = np.flatnonzero(columns) >= n
     best, penalty = -np.inf, PENALTIES[-1]
-    for candidate, weights in _ridge_path(features[inner], target[inner][:, columns], PENALTIES):
-        score = _mean_r2(target[outer][:, n:], (_with_one(features[outer]) @ weights)[:, velocity])
+    for candidate, weights in ridge_path(features[inner], target[inner][:, columns], PENALTIES):
+        score = mean_r2(target[outer][:, n:], (with_intercept(features[outer]) @ weights)[:, velocity])
         if score > best:
             best, penalty = score, candidate
-    ((_, weights),) = _ridge_path(features[rows], target[rows][:, columns], [penalty])
+    ((_, weights),) = ridge_path(features[rows], target[rows][:, columns], [penalty])
     states = np.full(target.shape, np.nan)
-    states[:, columns] = _with_one(features) @ weights
+    states[:, columns] = with_intercept(features) @ weights
     return states
 
 
-def _with_one(features):
+def with_intercept(features):
+    """Return features (bins, n) with a column of ones behind them."""
     return np.hstack([features, np.ones((len(features), 1))])
 
 
-def _ridge_path(features, target, penalties):
+def ridge_path(features, target, penalties):
     """Yield (penalty, weights) with the intercept as the last row."""
     mean, target_mean = features.mean(axis=0), target.mean(axis=0)
     centred = features - mean
@@ -152,7 +154,7 @@ def kalman_states(recording, bins_train: int) -> np.ndarray:
     best, lead = -np.inf, 0
     for candidate in LEADS_BINS:
         states = _decode_with_lead(recording, inner, bins_train, candidate)
-        score = _mean_r2(recording.velocity[inner:bins_train], states[inner:bins_train, recording.n_axes :])
+        score = mean_r2(recording.velocity[inner:bins_train], states[inner:bins_train, recording.n_axes :])
         if score > best:
             best, lead = score, candidate
     return _decode_with_lead(recording, bins_train, recording.n_bins, lead)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from bmi_runtime.decoding.baselines import LEADS_BINS, VALIDATION_FRACTION, _mean_r2
+from bmi_runtime.decoding.baselines import LEADS_BINS, VALIDATION_FRACTION, mean_r2
 from bmi_runtime.sources.gaps import bridged
 
 
@@ -226,7 +226,7 @@ def best_of(candidates, make, training: Training):
     """
     inner, outer = training.validation()
     n = training.n_axes
-    scores = [_mean_r2(outer.velocity, decode_all(make(inner, c), outer)[:, n:]) for c in candidates]
+    scores = [mean_r2(outer.velocity, decode_all(make(inner, c), outer)[:, n:]) for c in candidates]
     return list(candidates)[int(np.argmax(scores))]
 
 

@@ -12,11 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout, Directions, ReadoutPlan
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
 from bmi_runtime.decoding.network_parameters import Network, views
 from bmi_runtime.decoding.network_training import BatchSampler, Member, Recipe, train_member
-from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent_data import LARGEST_INPUT, Scales, Sequences, scales_of, sequences_of
 from bmi_runtime.kernels import gru
 from bmi_runtime.kernels import readout as kernels
@@ -187,7 +187,7 @@ class NetworkDecoder(DecoderBase):
         states = np.full((len(outputs) - first, width), np.nan)
         states[:, scales.columns] = scales.centre + scales.spread * outputs[first:]
         truth = training.kinematics[first:]
-        each = coefficient_of_determination(truth[:, width // 2 :], states[:, width // 2 :])
+        each = r2(truth[:, width // 2 :], states[:, width // 2 :]).tolist()
         return Validation(
             first, states, each, float(np.mean(each)), member.loss, hidden[first:], Directions.of(hidden[:first]),
             scales.spread[scales.columns >= width // 2],

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training
 from bmi_runtime.decoding.network_decoder import Validation
 from bmi_runtime.decoding.network_training import Recipe
-from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.shares import best_share, mixed
 from bmi_runtime.decoding.short_history import RECIPE, ShortHistoryDecoder
@@ -84,7 +84,7 @@ class NetworkMixture(DecoderBase):
         mixture = cls(recurrent, short_history, share)
         states = mixed(ours.states, other.states, mixture.share)
         n = training.n_axes
-        each = coefficient_of_determination(truth[:, n:], states[:, n:])
+        each = r2(truth[:, n:], states[:, n:]).tolist()
         less = (1.0 - share) ** 2 * ours.less + share**2 * other.less
         mixture.validation = dataclasses.replace(
             ours, states=states, r2_velocity=each, r2=float(np.mean(each)), less=less

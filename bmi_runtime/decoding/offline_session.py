@@ -5,25 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.config import from_dict
 from bmi_runtime.messages import StepRecord
 
 LARGEST_WIRE_COUNT = 65535  # of 16 bits
-
-
-def coefficient_of_determination(true: np.ndarray, decoded: np.ndarray) -> list[float]:
-    """Return R2 = 1 - sum of squared errors / sum of squares about the mean, one value per dimension.
-
-    Bins whose true or decoded value is not finite in some dimension are left out; a dimension without variance is NaN.
-    """
-    keep = np.isfinite(true).all(axis=1) & np.isfinite(decoded).all(axis=1)
-    true, decoded = true[keep], decoded[keep]
-    if len(true) < 2:
-        return [float("nan")] * decoded.shape[1]
-    residual = ((true - decoded) ** 2).sum(axis=0)
-    spread = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return [float(value) for value in np.where(spread > 0, 1.0 - residual / spread, np.nan)]
 
 
 class OpenLoopSession:
@@ -147,8 +133,8 @@ def scores(recording, states: np.ndarray, bins_train: int) -> dict[str, list[flo
         true_position = displacement(recording.velocity, recording.trial_start, recording.bin_s, bins_train)
         decoded_position = displacement(states[:, n:], recording.trial_start, recording.bin_s, bins_train)
     return {
-        "r2_velocity": coefficient_of_determination(recording.velocity[bins_train:], states[bins_train:, n:]),
-        "r2_position": coefficient_of_determination(true_position[bins_train:], decoded_position[bins_train:]),
+        "r2_velocity": r2(recording.velocity[bins_train:], states[bins_train:, n:]).tolist(),
+        "r2_position": r2(true_position[bins_train:], decoded_position[bins_train:]).tolist(),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from bmi_runtime.decoding.baselines import HISTORY_BINS, PENALTIES, _mean_r2, _ridge_path, _with_one, count_history
+from bmi_runtime.decoding.baselines import HISTORY_BINS, PENALTIES, count_history, mean_r2, ridge_path, with_intercept
 from bmi_runtime.decoding.batch_decoder import DecoderBase, Training, axes_of
 from bmi_runtime.kernels import linear
 
@@ -49,7 +49,7 @@ class WienerDecoder(DecoderBase):
         """Return the fitted decoder; the penalty, where there is a choice, is the one that validates best."""
         penalty = cls.penalties[0] if len(cls.penalties) == 1 else cls._choose(training)
         features, target = cls._table(training)
-        ((_, weights),) = _ridge_path(features, target, [penalty])
+        ((_, weights),) = ridge_path(features, target, [penalty])
         return cls(weights, training.columns)
 
     @staticmethod
@@ -65,8 +65,8 @@ class WienerDecoder(DecoderBase):
         learned, learned_target = cls._table(inner)
         moving = training.columns >= training.n_axes
         best, chosen = -np.inf, cls.penalties[-1]
-        for penalty, weights in _ridge_path(learned, learned_target, cls.penalties):
-            score = _mean_r2(target[:, moving], (_with_one(features) @ weights)[:, moving])
+        for penalty, weights in ridge_path(learned, learned_target, cls.penalties):
+            score = mean_r2(target[:, moving], (with_intercept(features) @ weights)[:, moving])
             if score > best:
                 best, chosen = score, penalty
         return chosen
@@ -108,7 +108,7 @@ class WienerCascadeDecoder(RidgeDecoder):
         """
         linear = RidgeDecoder.fit(training)
         features, target = cls._table(training)
-        outputs = _with_one(features) @ linear.weights
+        outputs = with_intercept(features) @ linear.weights
         polynomials = [np.polyfit(x, y, POLYNOMIAL_ORDER) for x, y in zip(outputs.T, target.T, strict=True)]
         range_ = np.array([outputs.min(axis=0), outputs.max(axis=0)])
         return cls(linear.weights, linear.columns, np.array(polynomials), range_)

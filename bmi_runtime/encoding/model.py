@@ -15,6 +15,7 @@ from bmi_runtime.encoding.model_arrays import check_arrays, plain_arrays
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import PLANE, StateSpace
+from bmi_runtime.outputs import npz_path, write_npz
 
 STATE = ("weights", "covariance", "noise_variance")
 """The arrays that adaptation changes."""
@@ -236,8 +237,8 @@ class EncodingModel:
         return arrays | {f"features_{name}": value for name, value in more.items()}
 
     def save(self, path) -> None:
-        """Write the model as ``.npz``: weights (units, regressors), covariance (units, d, d), and what they are."""
-        np.savez(path, **self.arrays())
+        """Write the model as ``.npz``, whole or not at all; arrays as :meth:`arrays` gives them."""
+        write_npz(npz_path(path), **self.arrays())
 
     @classmethod
     def load(cls, path) -> EncodingModel:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot, velocity_dm_s
-from bmi_runtime.rehearsal.units_fit import _filled, arm_leads
+from bmi_runtime.rehearsal.units_fit import arm_leads, filled
 from bmi_runtime.rehearsal.world import FittedWorld
 
 DECODERS = {"ridge": 5, "kalman": 5, "history": 1}
@@ -45,7 +45,7 @@ def movement(world: FittedWorld, pilot: Pilot) -> tuple[np.ndarray, np.ndarray]:
     """Return velocity (m/s) and position (m) that went with the pilot's counts, each (bins, axes)."""
     if pilot.velocity is not None:
         place = np.zeros_like(pilot.velocity) if pilot.position is None else pilot.position
-        return _filled(pilot.velocity), _filled(place)
+        return filled(pilot.velocity), filled(place)
     assert pilot.seen is not None and pilot.target is not None
     return intended_path(world.subject.mean, pilot.seen, pilot.target, pilot.bin_s), pilot.seen
 
@@ -59,8 +59,8 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
         ``rate``: correlation over units and median ratio; ``variability``: Fano factors in coarse bins and the share of
         empty bins' correlation; ``intervals``: the same of counts' autocorrelation from bin to bin; ``correlations``:
         correlation over pairs and both standard deviations; ``tuning``: correlation over units of 100 spikes
-        and more; ``decoders``: R2 of
-        velocity on real and on simulated counts, each fifth decoded with a fit to the others.
+        and more; ``decoders``: R2 of velocity on real and on simulated counts, each fifth decoded with a fit to the
+        others.
     """
     simulated = simulated_counts(world, pilot, seed)
     rows = pilot.usable
@@ -74,7 +74,7 @@ def agreement(world: FittedWorld, pilot: Pilot, seed: int = 1) -> dict[str, Any]
     tuning = [_gains(counts[:, busy], _merged(velocity, merged) / merged) for counts in coarse]
     means = [counts.mean(axis=0) for counts in (real, made)]
     fano = [counts.var(axis=0) / np.maximum(counts.mean(axis=0), 1e-9) for counts in coarse]
-    memory = [_autocorrelation(counts) for counts in coarse]
+    memory = [_memory(counts, 1) for counts in coarse]
     return {
         "rate": {"correlation": _correlation(*means), "ratio": _ratio(*means)},
         "variability": {"correlation": _correlation(*fano), "real": _middle(fano[0]), "simulated": _middle(fano[1])},
@@ -170,12 +170,6 @@ def _gains(counts: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     u = np.column_stack([np.ones(len(counts)), velocity])
     scale = np.maximum(counts.mean(axis=0), 1e-9)
     return (np.linalg.lstsq(u, counts, rcond=None)[0][1:] / scale).T
-
-
-def _autocorrelation(counts: np.ndarray) -> np.ndarray:
-    centred = counts - counts.mean(axis=0)
-    below = np.maximum((centred**2).mean(axis=0), 1e-12)
-    return (centred[1:] * centred[:-1]).mean(axis=0) / below
 
 
 def _memory(counts: np.ndarray, lags: int) -> np.ndarray:

@@ -84,9 +84,9 @@ def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarr
         leads = [0]
         position: np.ndarray | None = DM_PER_M * pilot.seen
     else:
-        velocity = DM_PER_M * _filled(pilot.velocity)
+        velocity = DM_PER_M * filled(pilot.velocity)
         leads = arm_leads(pilot)
-        position = None if pilot.position is None else DM_PER_M * _filled(pilot.position)
+        position = None if pilot.position is None else DM_PER_M * filled(pilot.position)
     most = leads[-1]
     for lead in leads:
         ahead = _ahead(velocity, lead)
@@ -100,7 +100,7 @@ def kinematics(pilot: Pilot, subject: FittedSubject) -> dict[str, tuple[np.ndarr
     return found
 
 
-def _filled(rows: np.ndarray) -> np.ndarray:
+def filled(rows: np.ndarray) -> np.ndarray:
     """Return rows in which gaps are bridged linearly."""
     index, filled = np.arange(len(rows)), rows.copy()
     for axis in range(rows.shape[1]):

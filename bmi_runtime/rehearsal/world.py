@@ -11,6 +11,7 @@ import numpy as np
 
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
+from bmi_runtime.outputs import write_npz
 
 FORMAT = "bmi-rehearsal-world-1"
 IN_PARTS = ("population", "subject")  # of a world; its file holds their fields side by side
@@ -211,7 +212,7 @@ class FittedWorld:
         }
 
     def save(self, path) -> None:
-        """Write the world as ``.npz``."""
+        """Write the world as ``.npz``, whole or not at all."""
         whole = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in IN_PARTS}
         fields = whole | {f.name: getattr(self.population, f.name) for f in dataclasses.fields(self.population)}
         arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
@@ -219,12 +220,8 @@ class FittedWorld:
         words |= {"assumed": self.subject.assumed, "max_speed_m_s": self.subject.max_speed_m_s}
         subject = {"subject_mean": self.subject.mean, "subject_covariance": self.subject.covariance}
         subject |= {"subject_gain_slope": self.subject.gain_slope}
-        with open(path, "wb") as file:
-            np.savez_compressed(
-                file,
-                allow_pickle=False,
-                **(arrays | subject | {"format": np.array(FORMAT), "words": np.array(json.dumps(words))}),
-            )
+        about = {"format": np.array(FORMAT), "words": np.array(json.dumps(words))}
+        write_npz(path, compressed=True, **arrays, **subject, **about)
 
     @classmethod
     def load(cls, path) -> Self:

@@ -55,6 +55,14 @@ def test_summary_of_nothing_and_of_failures_is_not_a_number():
     assert metrics.summary([trial(DETOUR)], 8)["time_to_target_s"] == 1.5
 
 
+def test_r2_leaves_out_what_is_not_known_and_says_nothing_of_what_never_changes():
+    true = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0], [np.nan, 1.0]])
+    decoded = np.array([[1.0, 1.0], [2.0, 1.0], [4.0, 1.0], [0.0, 1.0]])
+    first, second = metrics.r2(true, decoded)
+    assert first == pytest.approx(1 - 1 / 8)
+    assert np.isnan(second)
+
+
 def test_r2_and_rmse():
     true = np.array([[0.0, 1.0], [2.0, 2.0], [4.0, 3.0], [np.nan, 0.0]])
     decoded = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [0.0, 0.0]])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.decoding import joined_fit
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
@@ -14,7 +15,6 @@ from bmi_runtime.decoding.joined_fit import own_past
 from bmi_runtime.decoding.network_kinds import trained
 from bmi_runtime.decoding.network_mixture import NetworkMixture
 from bmi_runtime.decoding.network_training import Recipe
-from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.shares import best_share
 from bmi_runtime.decoding.short_history import ShortHistoryDecoder
 from bmi_runtime.decoding.wiener import RidgeDecoder
@@ -45,7 +45,7 @@ def recorded(bins=3000, units=25, bin_s=0.05, seed=0, axes=2):
 
 
 def velocity_r2(data, states):
-    return np.mean(coefficient_of_determination(data.velocity, states[:, data.n_axes :]))
+    return np.mean(r2(data.velocity, states[:, data.n_axes :]))
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.decoding.network_training import Member, Recipe
-from bmi_runtime.decoding.offline_session import coefficient_of_determination
 from bmi_runtime.decoding.recurrent import RecurrentDecoder
 from bmi_runtime.decoding.recurrent_data import known_samples, scales_of, sequences_of, summed_counts
 from bmi_runtime.decoding.recurrent_training import LARGEST_SHARE, run_member
@@ -45,7 +45,7 @@ def recorded(bins=3000, units=25, bin_s=0.05, seed=0, width=4):
 
 def velocity_r2(data, states):
     half = data.kinematics.shape[1] // 2
-    return np.mean(coefficient_of_determination(data.kinematics[:, half:], states[:, half:]))
+    return np.mean(r2(data.kinematics[:, half:], states[:, half:]))
 
 
 @pytest.fixture(scope="module")
