@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pydantic
@@ -47,6 +48,9 @@ class Table:
     rows: Mapping[str, str]
     group: str
     needs: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))  # a part cannot change what others stand on
 
     def names(self) -> list[str]:
         """Return the names of the table, its own first, then those of other packages, each once."""

@@ -147,11 +147,24 @@ def _open(paths, names, options):
         if trained := [name for name in here if name in (*NETWORKS.split(","), "short-history")]:
             say(f"{options['folds']} folds, networks ({', '.join(trained)}) are trained in each", True)
         with progress(recording.name, options["folds"] * len(here)) as advance:
-            rows = compare_decoders(recording, here, options["folds"], options["seed"], advance)
+            rests: dict[int, list[int]] = {}
+            rows = compare_decoders(recording, here, options["folds"], options["seed"], advance, rests)
+        for sentence in (resting := _resting(rests, recording.axes)):
+            say(f"odd: {sentence}", True)
+        odd += resting
         title = path if recording.name in tables else recording.name
         tables[title], oddities[title], axes[title] = rows, odd, list(recording.axes)
     result = {"mode": "open-loop", "folds": options["folds"], "tables": tables, "axes": axes, "odd": oddities}
     return result | ({"written": _write(options["write"], names[0], recording)} if options["write"] else {})
+
+
+def _resting(rests, axes):
+    """Return a sentence for every axis that rests in all that some folds learn from."""
+    told = []
+    for axis, folds in rests.items():
+        which = f"folds {', '.join(map(str, folds))} learn" if len(folds) > 1 else f"fold {folds[0]} learns"
+        told.append(f"{axes[axis]} rests in all that {which} from, so it is not decoded there")
+    return told
 
 
 def _affordable(names, recording):
@@ -219,9 +232,10 @@ def _open_table(name, rows, axes):
             lines.append(f"{row['decoder']:<18}{'-':>9}  {row['failed']}")
             continue
         low, high = row["interval"]
-        velocities = "".join(f"{value:>7.3f}" for value in row["r2_velocity"])
-        positions = "".join(f"{value:>7.3f}" for value in row["r2_position"]) if row["r2_position"] else ""
-        positions = positions or f"{'-':>7}" * len(axes)
+        velocities, positions = (
+            "".join(f"{'-':>7}" if value is None else f"{value:>7.3f}" for value in row[key] or [None] * len(axes))
+            for key in ("r2_velocity", "r2_position")
+        )
         gap = ""
         if row is not rows[0]:
             first, last = row["behind_best_interval"]

@@ -64,7 +64,10 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, search_rate, 
     odd = of_bins(recording)
     for sentence in odd:
         say(f"odd: {sentence}", as_json)
-    recording = recording.to_learn(bins_train)
+    recording, rests = recording.to_learn(bins_train).moving_in(bins_train)
+    if rests:
+        odd.append(f"{', '.join(rests)}: rests in the whole training part, so nothing is learned of it, or decoded")
+        say(f"odd: {odd[-1]}", as_json)
     train = slice(0, bins_train)
     check_decodable(recording.name, recording.counts[train], recording.velocity[train], " of the training part")
     say(

@@ -87,6 +87,12 @@ class Training:
         targets = None if self.targets is None else self.targets - np.r_[origin, 0.0]
         return dataclasses.replace(self, kinematics=self.kinematics - shift, targets=targets)
 
+    def of_axes(self, axes: np.ndarray) -> Training:
+        """Return the movement in some axes alone (their numbers)."""
+        targets = None if self.targets is None else self.targets[:, [*axes, -1]]
+        kinematics = np.ascontiguousarray(self.kinematics[:, columns_of(axes, self.n_axes)])
+        return dataclasses.replace(self, kinematics=kinematics, targets=targets)
+
     def bridged(self) -> Training:
         """Return it with short gaps of the kinematics filled, for learning."""
         return dataclasses.replace(self, kinematics=bridged(self.kinematics, self.trial_start, self.bin_s))
@@ -95,6 +101,11 @@ class Training:
         """Return the first four fifths and the last fifth, on which hyper-parameters are chosen."""
         inner = int((1.0 - VALIDATION_FRACTION) * len(self.counts))
         return self.part(slice(0, inner)), self.part(slice(inner, None))
+
+
+def columns_of(axes: np.ndarray, n_axes: int) -> np.ndarray:
+    """Return which columns of kinematics (positions, then velocities) are those of some axes."""
+    return np.concatenate([axes, n_axes + np.asarray(axes)])
 
 
 class FittedDecoder(Protocol):

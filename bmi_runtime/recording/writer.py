@@ -172,7 +172,8 @@ class RecordingWriter:
             os.fsync(self._file)
         except OSError as error:
             self._fail(error)
-        os.close(self._file)
+        with contextlib.suppress(OSError):  # a part may have closed it under us
+            os.close(self._file)
         self._file = -1
 
     def __enter__(self):

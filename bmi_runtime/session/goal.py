@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Goal:
             target = self.shown_target()
             intended = self.intention.infer(tuple(self.cursor), target, self.task.trial_state)
             if self._foreign_intention:
-                intended = [float(v) for v in intended]
+                intended = [float(v) for v in islice(intended, self._n + 1)]  # what never ends takes all memory
             if len(intended) != self._n:
                 raise ValueError(f"infer gave {len(intended)} numbers for {self._n} axes")
             return intended

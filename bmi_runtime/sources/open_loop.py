@@ -151,6 +151,24 @@ class OpenLoopRecording:
             position[head] = bridged(position[head], starts, self.bin_s)
         return dataclasses.replace(self, velocity=velocity, position=position)
 
+    def moving_in(self, bins_train: int) -> tuple["OpenLoopRecording", list[str]]:
+        """Return the recording without the axes that rest in all of the training part, and their names.
+
+        Where all rest it stays as it is: there is nothing to learn.
+        """
+        rests = resting_axes(self.velocity[:bins_train])
+        if not rests.any() or rests.all():
+            return self, []
+        axes = np.flatnonzero(~rests)
+        without = dataclasses.replace(
+            self,
+            velocity=np.ascontiguousarray(self.velocity[:, axes]),
+            position=None if self.position is None else np.ascontiguousarray(self.position[:, axes]),
+            targets=None if self.targets is None else self.targets[:, [*axes, -1]],
+            axes=tuple(self.axes[axis] for axis in axes),
+        )
+        return without, [name for name, off in zip(self.axes, rests, strict=True) if off]
+
 
 def axes_called(number: int) -> tuple[str, ...]:
     """Return names for axes that a file does not name: x, y, z, then axis_4, ..."""
@@ -369,6 +387,12 @@ def _check_turned(name, counts, tables) -> None:
             )
 
 
+def resting_axes(velocity: np.ndarray) -> np.ndarray:
+    """Return in which axes the velocity, shape (bins, axes), never changes where all of it is known; shape (axes,)."""
+    known = velocity[np.isfinite(velocity).all(axis=1)]
+    return np.ptp(known, axis=0) == 0 if len(known) else np.zeros(velocity.shape[1], dtype=bool)
+
+
 def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: str = "") -> None:
     """Refuse what no decoder can learn from.
 
@@ -394,7 +418,7 @@ def check_decodable(name: str, counts: np.ndarray, velocity: np.ndarray, part: s
             raise BadInput(
                 f"{name}: {rows.sum()} of {where} bins{part} have a recorded velocity; at least {needed} are needed"
             )
-    still = np.flatnonzero(np.ptp(velocity[known], axis=0) == 0)
+    still = np.flatnonzero(resting_axes(velocity))
     if still.size:
         axis = axes_called(velocity.shape[1])[still[0]]
         raise BadInput(f"{name}: the velocity{part} never changes in {axis}, so there is nothing to decode")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,15 @@ class ReachTask:
         self.waits = bool(getattr(self.options, "begin_on", ""))
         if self.waits:
             self.trial_state = TrialState.PAUSE
-        self.position = tuple(self.next_target())  # whatever holds the numbers, it is read once
+        self.position = self._next_position()
 
     def next_target(self) -> tuple[float, ...]:
         """Return the position (m, one number per axis) of the target of trial ``self.trial``."""
         raise NotImplementedError
+
+    def _next_position(self) -> tuple[float, ...]:
+        """Return the next target, read once whatever holds its numbers, and no further than one too many."""
+        return tuple(islice(self.next_target(), self.n_axes + 1))
 
     @property
     def target(self) -> tuple[float, ...]:
@@ -146,7 +151,7 @@ class ReachTask:
         self.trial += 1
         self.bins_in_trial = self.bins_held = 0
         self.trial_state = TrialState.REACH
-        self.position = tuple(self.next_target())
+        self.position = self._next_position()
 
     STATE: tuple[str, ...] = ("trial", "successes", "timeouts", "bins_in_trial", "bins_held", "bins_paused")
 

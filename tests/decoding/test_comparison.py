@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from sklearn.metrics import r2_score
 
 from bmi_runtime.decoding import comparison, fitting
@@ -50,10 +51,12 @@ def test_a_block_is_decoded_the_same_whatever_its_own_kinematics_were(recording)
 def test_r2_of_summed_segments_is_scikit_learns():
     rng = np.random.default_rng(8)
     true, decoded = rng.normal(size=(2, 90, 2))
-    decoded[3, 0] = np.nan
+    decoded[3, 0] = true[5, 1] = np.nan
     sums = comparison.segment_sums(true, decoded, np.arange(90) // 20)
-    known = np.arange(90) != 3
-    assert comparison.r2_of(sums.sum(axis=0)) == pytest.approx(r2_score(true[known], decoded[known]))
+    known = [np.flatnonzero((np.arange(90) != 5) & np.isfinite(column)) for column in decoded.T]
+    each = [r2_score(true[rows, axis], decoded[rows, axis]) for axis, rows in enumerate(known)]
+    assert [len(rows) for rows in known] == [88, 89]  # of an axis that was not decoded the others lose nothing
+    assert comparison.r2_of(sums.sum(axis=0)) == pytest.approx(np.mean(each))
 
 
 class Noisy:
@@ -101,3 +104,33 @@ def test_history_decoder_goes_on_as_a_session_does(recording):
     for counts, kinematics in zip(recording.counts, recording.kinematics, strict=True):
         session.advance(counts, kinematics)
     np.testing.assert_allclose(states[100:], session.states[1000:], atol=1e-3)
+
+
+def test_an_axis_that_rests_where_a_fold_learns_is_not_decoded_there_and_the_others_are():
+    """Blocks in which one axis is moved after the other, as in FALCON's H1, were refused."""
+    rng = np.random.default_rng(11)
+    velocity = 0.3 * lfilter([0.2], [1.0, -0.8], rng.normal(size=(2000, 3)), axis=0)
+    velocity[:1000, 1] = 0.0
+    velocity[500:, 2] = 0.0
+    counts = rng.poisson(np.exp(-1.0 + velocity @ rng.normal(0.0, 4.0, (3, 20))).clip(max=8.0)).astype(float)
+    recording = recording_from_arrays("r", counts, 0.02, velocity)
+    rests: dict[int, list[int]] = {}
+    (row,) = comparison.compare_decoders(recording, ["ridge"], 4, rests=rests)
+    assert rests == {2: [1]}  # what moves in the first block alone is not known to who learns from the rest
+    plane = recording_from_arrays("r", counts, 0.02, velocity[:, :2])
+    alone = comparison.held_out_states(comparison.training_of(plane), ["ridge"], 4)["ridge"]
+    whole = comparison.held_out_states(comparison.training_of(recording), ["ridge"], 4)["ridge"]
+    np.testing.assert_allclose(whole[:500, 3:5], alone[:500, 2:])  # as if the file held the others alone
+    assert np.isnan(whole[:500, 5]).all() and np.isfinite(whole[500:, 3:]).all()
+    assert row["r2_velocity"][2] is None and min(row["r2_velocity"][:2]) > 0.2
+    assert row["r2"] == pytest.approx(np.mean(row["r2_velocity"][:2])) and row["interval"][0] < row["r2"]
+
+
+def test_an_axis_that_rests_in_the_training_part_is_left_out_of_what_is_decoded():
+    velocity = np.random.default_rng(12).normal(size=(400, 3))
+    velocity[:320, 1] = 0.0
+    recording = recording_from_arrays("r", np.ones((400, 2)) * np.arange(2), 0.02, velocity)
+    moving, rests = recording.moving_in(320)
+    assert (moving.axes, moving.given_axes, rests) == (("x", "z"), ("x", "y", "z"), ["y"])
+    np.testing.assert_array_equal(moving.velocity, velocity[:, [0, 2]])
+    assert recording.moving_in(400) == (recording, [])

@@ -188,7 +188,7 @@ def test_a_trial_that_leaves_out_what_a_trial_is_stays_an_event_in_every_table(t
     assert Player(tmp_path / "a.mcap").hello()
 
 
-@pytest.mark.parametrize("way", ["exits", "nothing", "texts", "complex", "square", "writes"])
+@pytest.mark.parametrize("way", ["exits", "nothing", "texts", "complex", "square", "writes", "endless", "rows"])
 def test_an_intention_that_fails_in_any_way_is_followed_by_the_plainest(tmp_path, way):
     session, events = run(tmp_path / "a.mcap", "adapter.intention=odd", f"adapter.intention_options={{way='{way}'}}")
     assert len(failures(events, "intention")) == 1

@@ -1,5 +1,6 @@
 """A decoder, a task and an intention that behave oddly after a while, each in the way that its option names."""
 
+import itertools
 import os
 import sys
 import threading
@@ -142,12 +143,23 @@ class Task(CentreOut):
         return None if self.bins > SOUND_BINS and self.options.way == "hold" else 0.0
 
 
+def tampers():
+    """Change the tables that the fallbacks of the session come from, which is refused."""
+    from bmi_runtime.intention import registry as intentions
+    from bmi_runtime.tasks import registry as tasks
+
+    for table in (intentions.TABLE, tasks.TABLE):
+        table.rows["optimal-control"] = table.rows["centre-out"] = "nowhere:Nothing"
+
+
 INFERS = {
     "exits": lambda cursor: sys.exit(1),
     "nothing": lambda cursor: None,
     "texts": lambda cursor: ["a", "b"],
     "complex": lambda cursor: [1j, 1j],
     "square": lambda cursor: np.zeros((2, 2)),
+    "endless": lambda cursor: itertools.count(),
+    "rows": lambda cursor: tampers(),
     "writes": lambda cursor: writes(cursor, float("nan")),
 }
 
