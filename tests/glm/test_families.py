@@ -12,7 +12,7 @@ from scipy.special import expit, gammaln
 
 from bmi_runtime.analysis.glm import PoissonGLM
 from bmi_runtime.analysis.glm.dispersion import dispersion, fano_factors
-from bmi_runtime.analysis.glm.families import FAMILIES
+from bmi_runtime.analysis.glm.families import FAMILIES, WholeCounts
 from bmi_runtime.analysis.glm.family_model import FamilyGLM
 from bmi_runtime.analysis.glm.files import load_fit
 from bmi_runtime.cli.glm import glm
@@ -171,3 +171,15 @@ def test_bad_input_gets_one_sentence(data, tmp_path, arguments, word):
     np.savez(path, counts=data["counts"], bin_s=0.02)
     with pytest.raises(BadInput, match=word):
         CliRunner().invoke(glm, ["fit", str(path), *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("most", [4, 200_001])
+def test_sums_over_counts_are_those_of_gamma_functions(most):
+    """Tabulated one by one where counts are small, by gamma functions where they are huge."""
+    y = np.r_[np.random.default_rng(0).integers(0, 5, 200), most].astype(float)
+    whole = WholeCounts(y)
+    for shape in (1e-2, 0.4, 7.0):
+        each = gammaln(y + 1 / shape) - gammaln(1 / shape) + y * np.log(shape)
+        assert whole.rising(shape) == pytest.approx(each.sum(), rel=1e-10)
+    assert whole.rising(1e-9) == pytest.approx(0.5e-9 * (y * (y - 1)).sum(), rel=1e-3)  # where gamma functions cancel
+    assert whole.log_factorials() == pytest.approx(gammaln(y + 1).sum(), rel=1e-12)

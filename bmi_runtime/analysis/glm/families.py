@@ -123,6 +123,39 @@ class Bernoulli(Family):
                 raise BadInput(f"{name} fires in every bin: no chance below one fits it")
 
 
+class WholeCounts:
+    """Sums over bins of functions of the count alone, from how many bins have more than k spikes, k = 0, 1, ...
+
+    Parameters
+    ----------
+    y : ndarray, (bins,)
+    """
+
+    def __init__(self, y: np.ndarray):
+        found, inverse = np.unique(y, return_inverse=True) if y.max(initial=0) > MOST_COUNTED else (None, None)
+        self._values = np.arange(int(y.max(initial=0)) + 1.0) if found is None else found
+        self._bins = np.bincount(y.astype(np.intp) if inverse is None else inverse, minlength=len(self._values))
+        self._each = found is None
+
+    def log_factorials(self) -> float:
+        """Return the sum of ``log y!``."""
+        return float(self._bins @ gammaln(self._values + 1.0))
+
+    def rising(self, shape: float) -> float:
+        """Return the sum of ``log Gamma(y + 1 / a) - log Gamma(1 / a) + y log a = sum_(k < y) log(1 + k a)``, a the
+        shape: the second form loses no digits to large gamma functions.
+        """
+        if not self._each:
+            size = 1.0 / shape
+            return float(self._bins @ (gammaln(self._values + size) - gammaln(size) + self._values * math.log(shape)))
+        above = self._bins.sum() - np.cumsum(self._bins)[:-1]
+        return float(above @ np.log1p(shape * self._values[:-1]))
+
+
+MOST_COUNTED = 100_000
+"""Counts in a bin up to which they are tabulated one by one."""
+
+
 class NegativeBinomial(Family):
     """Counts with variance ``mu + shape mu^2``, log link; shape 0 is Poisson."""
 
@@ -144,9 +177,9 @@ class NegativeBinomial(Family):
         """Return the log-likelihood."""
         if shape <= 1e-12:
             return Poisson().log_likelihood(eta, y, 0.0)
-        mu, size = self.mean(eta), 1.0 / shape
-        rising = gammaln(y + size) - gammaln(size) - gammaln(y + 1)
-        return float(np.sum(rising + y * (math.log(shape) + eta) - (y + size) * np.log1p(shape * mu)))
+        mu, whole = self.mean(eta), WholeCounts(y)
+        spread = float(np.sum(y * eta - (y + 1.0 / shape) * np.log1p(shape * mu)))
+        return spread + whole.rising(shape) - whole.log_factorials()
 
     def saturated(self, y, shape):
         """Return the log-likelihood at ``mu = y``."""
@@ -165,8 +198,14 @@ class NegativeBinomial(Family):
         mu = self.mean(eta)
         if float(np.sum((y - mu) ** 2 - y)) <= 0:  # the slope of the likelihood at shape 0
             return 0.0
+        whole = WholeCounts(y)
+
+        def loss(log_shape):  # without what does not depend on the shape
+            shape = math.exp(log_shape)
+            return float(np.sum((y + 1.0 / shape) * np.log1p(shape * mu))) - whole.rising(shape)
+
         best = minimize_scalar(
-            lambda log_shape: -self.log_likelihood(eta, y, math.exp(log_shape)),
+            loss,
             bounds=(-14.0, 7.0),
             method="bounded",
             options={"xatol": 1e-10},
