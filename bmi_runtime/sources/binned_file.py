@@ -43,6 +43,23 @@ class Track:
     columns: int = 1
 
 
+def span_of(times_s: np.ndarray) -> tuple[float, float]:
+    """Return the time of the first sample and of the end of the last, s; zeros where no time is known."""
+    known = times_s[np.isfinite(times_s)]
+    step_s = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
+    return (float(known.min()), float(known.max()) + step_s) if len(known) else (0.0, 0.0)
+
+
+def check_forward(what: str, times_s: np.ndarray) -> None:
+    """Raise `BadInput` where the times of samples go back by more than jitter; `what` begins its sentence."""
+    back = np.flatnonzero(np.diff(times_s) < -LONGEST_GAP_S)
+    if len(back):
+        raise BadInput(
+            f"{what} goes back from {times_s[back[0]]:.3f} to {times_s[back[0] + 1]:.3f} s (a reset of the clock), so "
+            "which samples belong to which spikes is not known; save the parts as files of their own"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Sampled:
     """A sampled signal; its columns need not be of one rate or one clock's start.

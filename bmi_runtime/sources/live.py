@@ -96,16 +96,19 @@ class LiveSource:
             if self.now_ns() > deadline_ns:
                 self.close()
                 raise BmiError(self._nothing_came())
-            self._receive(LONGEST_SLEEP_S)
+            self.receive(LONGEST_SLEEP_S)
         until_ns = self.now_ns() + (LISTEN_NS if self.wait_s else 0)
         while (left_ns := until_ns - self.now_ns()) > 0:
-            self._receive(min(left_ns * 1e-9, LONGEST_SLEEP_S))
-        self._empty(OPENING_NS)  # what queued up while the session got ready is not for decoding
+            self.receive(min(left_ns * 1e-9, LONGEST_SLEEP_S))
+        self.read_waiting(OPENING_NS)  # what queued up while the session got ready is not for decoding
         if self.wait_s:
             self.binner.begin_here()
 
-    def _receive(self, timeout_s: float) -> bool:
-        """Give the binner one message; one that its feed stumbles over is refused, it does not end the session."""
+    def receive(self, timeout_s: float) -> bool:
+        """Wait at most this long for one message and give it to the binner; return whether there was one.
+
+        One that its feed stumbles over is refused: it does not end the session.
+        """
         try:
             return self.feed.receive(self.binner, timeout_s)
         except BmiError:
@@ -114,10 +117,10 @@ class LiveSource:
             self.binner.refuse(f"a message that cannot be taken: {type(error).__name__}: {error}")
             return True
 
-    def _empty(self, within_ns: int) -> None:
+    def read_waiting(self, within_ns: int) -> None:
         """Read what is waiting, for so long at most: a flood never empties."""
         until_ns = self.now_ns() + within_ns
-        while self._receive(0.0) and self.now_ns() < until_ns:
+        while self.receive(0.0) and self.now_ns() < until_ns:
             pass
 
     def _nothing_came(self) -> str:
@@ -135,23 +138,23 @@ class LiveSource:
 
     def next_bin(self, into: Bin, cursor, target) -> bool:
         """Fill the next bin as soon as it is complete, or when it has waited long enough."""
-        binner, waited = self.binner, self._read()
+        binner, waited = self.binner, self.read_bin()
         now_ns = self.completed_ns = self.now_ns()
         if waited and binner.complete():
             self.expectation.arrived(now_ns)
         if binner.started and binner.age_ns(now_ns) > binner.max_backlog_ns:
-            self._empty(binner.bin_ns // READING_SHARE)
+            self.read_waiting(binner.bin_ns // READING_SHARE)
             binner.drop_backlog(now_ns)
         binner.close(into, now_ns)
         return True
 
-    def _read(self) -> bool:
+    def read_bin(self) -> bool:
         """Read until the next bin is complete or has waited long enough; return whether it was waited for."""
         binner, waited = self.binner, False
         began_ns, refused = self.now_ns(), binner.totals["refused"]
         self._may_refuse = min(self._may_refuse + self._refused_limit, self._refused_most)
         while not binner.complete():
-            if self._receive(0.0):
+            if self.receive(0.0):
                 if self._flooded(began_ns, refused):
                     break
                 continue
@@ -161,7 +164,7 @@ class LiveSource:
                 break
             waited = True
             if sleep_s := self.expectation.sleep_s(now_ns, min(left_ns * 1e-9, LONGEST_SLEEP_S)):
-                self._receive(sleep_s)
+                self.receive(sleep_s)
         self._may_refuse -= binner.totals["refused"] - refused
         return waited
 

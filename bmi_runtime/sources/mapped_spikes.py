@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, Track, binned
-from bmi_runtime.sources.gaps import LONGEST_GAP_S
+from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, Track, binned, check_forward, span_of
 from bmi_runtime.sources.mapping import (
-    FILE_UNIT,
-    LENGTHS,
-    SPEEDS,
     TIMES,
     FileMapping,
     Kinematics,
@@ -144,20 +140,10 @@ def _signal(name, table: np.ndarray, time: np.ndarray, part: Kinematics) -> Samp
         )
     if max(columns) >= table.shape[1] or min(columns) < 0:
         raise BadInput(f"{name}: '{what}' has {table.shape[1]} columns, the mapping names {columns} (counted from 0)")
-    back = np.flatnonzero(np.diff(times_s) < -LONGEST_GAP_S)
-    if len(back):
-        raise BadInput(
-            f"{name}: '{part.time}' goes back from {times_s[back[0]]:.3f} to {times_s[back[0] + 1]:.3f} s (a reset of "
-            "the clock), so which samples belong to which spikes is not known; save the parts as files of their own"
-        )
-    scale = part.scale * (SPEEDS | LENGTHS).get(part.unit, 1.0)
-    unit = "the file's unit" if part.unit == FILE_UNIT else ("m/s" if part.unit in SPEEDS else "m")
-    values = table[:, columns] * scale
-    known = times_s[np.isfinite(times_s)]
-    step_s = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
-    span = (float(known.min()), float(known.max()) + step_s) if len(known) else (0.0, 0.0)
+    check_forward(f"{name}: '{part.time}'", times_s)
+    values = table[:, columns] * part.si_scale
     pieces_of = functools.partial(_whole, times_s, values)
-    return Sampled((Track(pieces_of, span, values.shape[1]),), unit, what)
+    return Sampled((Track(pieces_of, span_of(times_s), values.shape[1]),), part.si_unit, what)
 
 
 def _whole(times_s: np.ndarray, values: np.ndarray, _from_s: float, _to_s: float) -> Pieces:

@@ -116,6 +116,16 @@ class Kinematics(_Part):
         return self
 
     @property
+    def si_scale(self) -> float:
+        """What one of its numbers is in SI; in the file's unit where that is not known."""
+        return self.scale * (SPEEDS | LENGTHS).get(self.unit, 1.0)
+
+    @property
+    def si_unit(self) -> str:
+        """The unit of its numbers times `si_scale`."""
+        return "the file's unit" if self.unit == FILE_UNIT else ("m/s" if self.unit in SPEEDS else "m")
+
+    @property
     def places(self) -> tuple[str, ...]:
         """The variables that it names."""
         return self.variables or (() if self.variable is None else (self.variable,))

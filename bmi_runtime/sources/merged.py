@@ -76,7 +76,7 @@ class MergedSource:
         for part in self.parts:
             part.source.open()
         for part in self.parts[:-1]:  # what came while the others were waited for is not for decoding
-            part.source._empty(OPENING_NS)
+            part.source.read_waiting(OPENING_NS)
             part.source.binner.begin_here()
 
     def next_bin(self, into: Bin, cursor, target) -> bool:
@@ -113,9 +113,9 @@ class MergedSource:
             left_ns = binner.deadline_ns() - first.now_ns()
             if left_ns <= 0:
                 return
-            heard = [part.source._receive(0.0) for part in self.parts]
+            heard = [part.source.receive(0.0) for part in self.parts]
             if not any(heard):
-                first._receive(min(left_ns * 1e-9, LISTEN_S))
+                first.receive(min(left_ns * 1e-9, LISTEN_S))
 
     def _end_host_ns(self, first: Part) -> int:
         """Return when, on the host's clock, the first part's newest bin ended."""
@@ -128,13 +128,13 @@ class MergedSource:
         """Close the bins of a part that end by then; return whether the newest of them is whole."""
         source, there = part.source, False
         binner = source.binner
-        source._empty(binner.bin_ns // READ_SHARE)
+        source.read_waiting(binner.bin_ns // READ_SHARE)
         for _ in range(MOST_BINS):
             now_ns = source.now_ns()
             if not binner.started or now_ns - binner.age_ns(now_ns) > end_ns + self._half_ns:
                 break  # not due yet
             if not binner.complete() and not part.silent:
-                source._read()
+                source.read_bin()
             if not binner.complete() and source.now_ns() < binner.deadline_ns():
                 break  # a silent part is looked at again with the next bin
             self.slipped += there

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.binned_file import Part, Pieces, Sampled, Track, binned
-from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
+from bmi_runtime.sources.mapping import FileMapping, Kinematics, check_plausible
 from bmi_runtime.sources.neo_file import Acquisition, Stretch, is_ours, opened
 from bmi_runtime.sources.recognised import recognised
 
@@ -88,17 +88,14 @@ def _places(path, reader, part: Kinematics) -> list[tuple[int, int]]:
 
 def _sampled(acquisition: Acquisition, stretch: Stretch, places, part: Kinematics) -> Sampled:
     """Return the channels of a mapping, each with the rate and the start of its own stream."""
-    scales = SPEEDS if part.unit in SPEEDS else LENGTHS
-    scale = part.scale * scales.get(part.unit, 1.0)
-    unit = "the file's unit" if part.unit == FILE_UNIT else ("m/s" if part.unit in SPEEDS else "m")
     tracks = tuple(
         Track(
-            functools.partial(_read, acquisition, stretch, stream, channel, scale),
+            functools.partial(_read, acquisition, stretch, stream, channel, part.si_scale),
             acquisition.signal_span_s(stretch, stream),
         )
         for stream, channel in places
     )
-    return Sampled(tracks, unit, " and ".join(part.channels or ()))
+    return Sampled(tracks, part.si_unit, " and ".join(part.channels or ()))
 
 
 def _read(acquisition: Acquisition, stretch: Stretch, stream, channel, scale, from_s, to_s) -> Pieces:

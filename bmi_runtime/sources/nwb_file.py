@@ -19,10 +19,8 @@ COUNTS = ("count", "spike", "binned", "crossing", "feature")
 MOST_BIN_S = 1.0  # nobody counts in wider ones
 TOUCHING_S = 1e-3  # intervals no farther apart are one
 LONGEST_SESSION_S = 3 * 86400.0  # a series that lasts longer has a wrong rate
-A_STEP_S, LONGEST_OF_SLOW_S = (
-    0.1,
-    6 * 3600.0,
-)  # what is a usual step is one sooner: nothing of a hand is sampled so slowly
+A_STEP_S, LONGEST_OF_SLOW_S = 0.1, 6 * 3600.0
+"""A rate up to the first is taken for a step if the series would outlast the second: no hand is sampled so slowly."""
 
 
 @contextlib.contextmanager
@@ -80,7 +78,8 @@ def spike_trains(content) -> tuple[list[np.ndarray], list[str], list[str]]:
     return trains, [str(name) for name in units.id[:]], odd
 
 
-def _watched_by_unit(content) -> list[np.ndarray]:
+def observed_by_unit(content) -> list[np.ndarray]:
+    """Return when each unit was observed, s: (stretches, 2) for every unit."""
     units = content.units
     return [np.asarray(units["obs_intervals"][row], dtype=float).reshape(-1, 2) for row in range(len(units))]
 
@@ -89,7 +88,7 @@ def observed(content) -> list[tuple[float, float]]:
     """Return the stretches in which at least one unit was observed, in order; none where the file does not say."""
     if content.units is None or "obs_intervals" not in content.units.colnames:
         return []
-    rows = np.concatenate([np.zeros((0, 2)), *_watched_by_unit(content)])
+    rows = np.concatenate([np.zeros((0, 2)), *observed_by_unit(content)])
     rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] > rows[:, 0])]
     joined: list[tuple[float, float]] = []
     for start, stop in rows[np.argsort(rows[:, 0])].tolist():

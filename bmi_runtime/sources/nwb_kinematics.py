@@ -20,11 +20,12 @@ from bmi_runtime.sources.binned_file import (
     Track,
     averaged,
     binned,
+    check_forward,
     lost_sentences,
+    span_of,
     units_of,
 )
-from bmi_runtime.sources.gaps import LONGEST_GAP_S
-from bmi_runtime.sources.mapping import FILE_UNIT, LENGTHS, SPEEDS, FileMapping, Kinematics, check_plausible
+from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, Kinematics, check_plausible
 from bmi_runtime.sources.nwb_pairs import Pair, chosen, columns_of, length_of, lies_turned, named, others
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
@@ -134,13 +135,7 @@ def _check_times(path, pair: Pair) -> None:
         times_s, samples = nwb_file.times_of(series), len(series.data)
         if len(times_s) != samples:
             raise BadInput(f"{path.name}: {pair.origin} has {samples} samples and {len(times_s)} times")
-        back = np.flatnonzero(np.diff(times_s) < -LONGEST_GAP_S)
-        if len(back):
-            raise BadInput(
-                f"{path.name}: the time of {pair.origin} goes back from {times_s[back[0]]:.3f} to "
-                f"{times_s[back[0] + 1]:.3f} s (a reset of the clock), so which samples belong to which spikes is not "
-                "known; save the parts as files of their own"
-            )
+        check_forward(f"{path.name}: the time of {pair.origin}", times_s)
 
 
 def _kept(series: dict[str, Any]) -> np.ndarray | None:
@@ -166,17 +161,13 @@ def _sampled(pair: Pair, part: Kinematics | None, kept: np.ndarray | None = None
 def _track(parts: tuple[tuple[Any, int | None], ...], scale: float, kept: np.ndarray | None) -> Track:
     times_s = nwb_file.times_of(parts[0][0])
     ordered = bool((np.diff(times_s) >= 0).all())
-    known = times_s[np.isfinite(times_s)]
-    step = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
-    span = (float(known.min()), float(known.max()) + step) if len(known) else (0.0, 0.0)
     kept = kept if kept is not None and len(kept) == len(times_s) and not kept.all() else None
-    return Track(functools.partial(_read, parts, scale, times_s, ordered, kept), span, len(parts))
+    return Track(functools.partial(_read, parts, scale, times_s, ordered, kept), span_of(times_s), len(parts))
 
 
 def _scale(named: str, part: Kinematics | None) -> tuple[float, str]:
     if part is not None and part.unit != FILE_UNIT:
-        speed = part.unit in SPEEDS
-        return part.scale * (SPEEDS if speed else LENGTHS)[part.unit], "m/s" if speed else "m"
+        return part.si_scale, part.si_unit
     measured, extra = length_of(named), 1.0 if part is None else part.scale
     if measured is None:
         return extra, named or "the file's unit"

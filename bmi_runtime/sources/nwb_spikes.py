@@ -42,7 +42,7 @@ def _notes(content) -> dict[str, str]:
 def _from_units(content) -> SpikeFile:
     trains, names, odd = nwb_file.spike_trains(content)
     watched = nwb_file.observed(content)
-    if watched and len({tuple(map(tuple, row)) for row in nwb_file._watched_by_unit(content)}) > 1:
+    if watched and len({tuple(map(tuple, row)) for row in nwb_file.observed_by_unit(content)}) > 1:
         odd.append("units were observed for different stretches (obs_intervals); rates are over all of them together")
     segments = watched or [_extent(content, trains)]
     return SpikeFile(kind="NWB", trains_s=trains, names=names, segments_s=segments, odd=odd)
