@@ -153,7 +153,8 @@ def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     before = {"drift_scores": "white", "label_lag_s": 0.0, "unlabelled": "skip", "large_steps": "newton"}
     before |= {"search_lag_s": 0.0, "label_noise": "assumed", "label_gain": "assumed"}
     before |= {} if "state" in data else {"missing_axis": "skip"}
-    return {**data, "adapter": {**before, **data.get("adapter", {})}}
+    safety = {"artifact_sd": 0.0, "exploded_units": "freeze", **data.get("safety", {})}
+    return {**data, "adapter": {**before, **data.get("adapter", {})}, "safety": safety}
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:

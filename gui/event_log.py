@@ -173,6 +173,11 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
         "alarm",
         lambda m: f"{m.get('units')} units lost their covariance and started again as unknown",
     ),
+    "rates-exploded": (
+        "safety",
+        "alarm",
+        lambda m: f"Units whose predicted rate exploded learn again: {', '.join(map(str, m.get('units', ())))}",
+    ),
     "resumed": ("safety", "warning", _resumed),
     "block": ("command", "information", _block),
     "stability": ("unit", "information", _stability),
@@ -187,6 +192,13 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "learner-lost": ("command", "warning", lambda m: "the learner beside the loop is gone; the decoder stays as it is"),
     "recording-failed": ("data", "alarm", lambda m: f"THE RECORDING HAS STOPPED: {m.get('reason')}"),
     "refused-counts": ("data", "warning", lambda m: f"Counts that cannot be were left out, of {m.get('units')} units"),
+    "artifact": (
+        "data",
+        "warning",
+        lambda m: (
+            f"Many units fired at once ({m.get('counts')} counts, usually {m.get('usual')}): taken as an artifact"
+        ),
+    ),
     "message-refused": ("data", "warning", lambda m: f"A message of the source was refused: {m.get('reason')}"),
     "messages-lost": ("data", "warning", lambda m: f"{m.get('count')} messages of the source were lost on the way"),
     "bins-skipped": ("data", "warning", lambda m: f"{m.get('count')} bins were skipped: the data ran ahead"),

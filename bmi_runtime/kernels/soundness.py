@@ -34,6 +34,69 @@ def clean_counts(counts, largest, out, valid):
 
 
 @kernel
+def take_counts(counts, largest, out, valid, limits, lately):
+    """Take in counts as :func:`clean_counts` does, and none of them where all together are an artifact.
+
+    Parameters
+    ----------
+    counts, largest, out, valid
+        As in `clean_counts`.
+    limits, lately
+        As in `is_artifact`.
+
+    Returns
+    -------
+    int
+        How many were refused; -1 where the bin is an artifact.
+    """
+    refused = clean_counts(counts, largest, out, valid)
+    if limits[0] <= 0.0 or refused:
+        return refused
+    total = 0.0
+    for i in range(out.size):
+        total += out[i]
+    if not is_artifact(total, limits, lately):
+        return 0
+    out[:] = 0.0
+    valid[:] = 0.0
+    return -1
+
+
+@kernel
+def is_artifact(total, limits, lately):
+    """Return whether a bin's sum of counts is far above what it was lately; take it into that where it is not.
+
+    Mean and variance are exponentially weighted (each bin alike at first). A sum that stays high is no artifact but
+    how it is now: what it was lately is then forgotten.
+
+    Parameters
+    ----------
+    total : float
+    limits : ndarray, (5,)
+        Standard deviations, and times the mean, that both are exceeded by; share of the newest bin; bins before it is
+        judged; bins that an artifact lasts at most.
+    lately : ndarray, (4,), inout
+        Mean, variance, bins seen, artifacts in a row.
+    """
+    mean, variance, seen = lately[0], lately[1], lately[2]
+    if seen >= limits[3]:
+        spread = np.sqrt(max(variance, mean, 1.0))
+        if total > mean + limits[0] * spread and total > limits[1] * mean:
+            lately[3] += 1.0
+            if lately[3] <= limits[4]:
+                return True
+            lately[:] = 0.0
+            mean, variance, seen = 0.0, 0.0, 0.0
+    lately[3] = 0.0
+    share = max(limits[2], 1.0 / (seen + 1.0))
+    away = total - mean
+    lately[0] = mean + share * away
+    lately[1] = (1.0 - share) * (variance + share * away * away)
+    lately[2] = seen + 1.0
+    return False
+
+
+@kernel
 def repair(weights, covariance, initial_variance):
     """Start again every unit whose weights are not finite or whose variances are not positive and finite; in place.
 
@@ -77,3 +140,18 @@ def checksum(values):
         bits = np.float64(flat[i]).view(np.uint64)
         total = (total << np.uint64(7)) ^ (total >> np.uint64(57)) ^ bits
     return total
+
+
+@kernel
+def restart_units(weights, covariance, units, log_rate, initial_variance):
+    """Start these units again, in place: without tuning, at a log rate, with ``initial_variance`` of every weight."""
+    d = weights.shape[0]
+    for i in units:
+        weights[:, i] = 0.0
+        weights[0, i] = log_rate
+        covariance[:, i] = 0.0
+        pair = 0
+        for a in range(d):
+            pair += a
+            covariance[pair, i] = initial_variance
+            pair += 1

@@ -87,6 +87,9 @@ def _odd(tally: Tally, facts: dict[str, Any]) -> list[str]:
         f"counts were refused {facts['events'].get('refused-counts')} times (safety.max_count)": (
             facts["events"].get("refused-counts")
         ),
+        f"{facts['events'].get('artifact')} bins were taken as artifacts (safety.artifact_sd)": (
+            facts["events"].get("artifact")
+        ),
         "the decoded state is not finite somewhere": not tally.finite,
         "the code was changed after its commit": (facts["provenance"] or {}).get("git_dirty"),
     }

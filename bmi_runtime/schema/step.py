@@ -207,6 +207,12 @@ class SafetyConfig(Section):
     calibrating_s: float = Field(0.0, ge=0.0)
     max_rate_hz: float = Field(2000.0, gt=0.0, description="a predicted rate above this is taken as exploded")
     max_count: int = Field(60, ge=1, description="a count per bin above this is refused")
+    artifact_sd: float = Field(
+        10.0, ge=0.0, le=1e6, description="all counts so far above their usual sum are an artifact; 0: never"
+    )
+    exploded_units: Literal["restart", "freeze"] = Field(
+        "restart", description="a unit whose predicted rate stays exploded learns again, or the output stays frozen"
+    )
     max_feature: float = Field(1e6, gt=0.0)
     max_speed: float = Field(
         10.0, gt=0.0, le=1e6, description="m/s; a decoded or intended velocity above this cannot be"

@@ -9,16 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bmi_runtime.config import Config, DecoderConfig
+from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.base import SessionDecoder
 from bmi_runtime.decoding.hosting import HostedDecoder, make_decoder
 from bmi_runtime.decoding.tables import FILTER_OF, OWN, decoder_class
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import History
 from bmi_runtime.errors import BadInput
+from bmi_runtime.kernels import soundness
 from bmi_runtime.session.inputs import Inputs
 from bmi_runtime.session.live_parameters import DECODER_SETTINGS, shown, why_these_kinds
-from bmi_runtime.session.safety import Safety
+from bmi_runtime.session.safety import DEGRADED, FROZEN, Safety
 from bmi_runtime.session.start_checks import frozen_copy
+
+TROUBLED = (DEGRADED, FROZEN)
+RESTARTED_LOG_RATE = math.log(10.0)  # of a unit that learns again, log Hz: nothing that it was is to be believed
 
 
 class PreparedDecoder(NamedTuple):
@@ -74,6 +79,8 @@ class DecoderStage:
         self._history, self._repair = history, repair
         self._n, self._poisson = config.space.n_axes, not config.continuous
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
+        self._restarts = self._poisson and config.safety.exploded_units == "restart"
+        self._initial_variance = config.encoding.initial_sd**2
         self.section, self._configured, frozen = config.decoder, config.decoder, config.decoder.frozen_model
         self.model = frozen_copy(frozen, config, live_model) if frozen else live_model
         self.decoder: SessionDecoder = self._made(self.section, self.model)
@@ -122,6 +129,30 @@ class DecoderStage:
             decoder.reset()
             decoder.set_position(*self.cursor[: self._n])
         self.safety.after_decoding(exploded, broken)
+        if exploded and self._restarts and self.safety.state in TROUBLED:
+            self._restart_exploded(state)
+
+    def _restart_exploded(self, state: list[float]) -> None:
+        """Let units learn again whose predicted rate exploded while the output is not trusted.
+
+        Nothing else would end it: a frozen output teaches nothing, and a rate that explodes now and then forbids the
+        run of good bins that brings the output back.
+        """
+        model = self.model
+        kinds, still = model.regressors, [0.0] * self._n
+        common = np.ones((2, kinds.n_common))
+        where = [DM_PER_M * x for x in state[: self._n]]
+        for row, velocity in zip(common, (still, [DM_PER_M * v for v in state[self._n :]]), strict=True):
+            if all(math.isfinite(x) for x in (*where, *velocity)):
+                kinds.fill(row, velocity, where)
+            else:
+                kinds.fill(row, still, still)
+        own = (model.weights[kinds.n_common :] * self._history.traces).sum(axis=0) if self._history else 0.0
+        log_counts = (common @ model.weights[: kinds.n_common]).max(axis=0) + own + math.log(model.bin_s)
+        units = np.flatnonzero(~(log_counts <= self._rate_limit))
+        if units.size:
+            soundness.restart_units(model.weights, model.covariance, units, RESTARTED_LOG_RATE, self._initial_variance)
+            self.events.append({"name": "rates-exploded", "units": units.tolist()})
 
     def _failed(self, error: str) -> None:
         """Go on with the project's own filter: a decoder that raised is asked nothing any more."""

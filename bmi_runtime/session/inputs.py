@@ -14,6 +14,10 @@ from bmi_runtime.messages import MISSING
 from bmi_runtime.session.features import FeatureBlock
 
 PROBATION_BINS = 20  # newest bins that a decoder is tried on before it takes over
+ARTIFACT_TIMES = 3.0  # of the usual sum of counts: many units are hardly ever that far from their mean together
+ARTIFACT_MEMORY_S = 30.0  # of what is usual
+ARTIFACT_AFTER_S = 2.0  # of counts: before, nothing is known of what is usual
+ARTIFACT_AT_MOST_S = 0.5  # what lasts longer is how the units are now
 
 
 def checked_left_out(units: Iterable[int], n: int) -> np.ndarray:
@@ -75,12 +79,21 @@ class Inputs:
         self._newest = np.zeros((PROBATION_BINS, n))
         self._poisson = not config.continuous
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
+        times = [ARTIFACT_MEMORY_S / config.bin_s, ARTIFACT_AFTER_S / config.bin_s, ARTIFACT_AT_MOST_S / config.bin_s]
+        memory, after, at_most = (max(round(bins), least) for bins, least in zip(times, (1, 20, 1), strict=True))
+        most = 0.0 if config.continuous else config.safety.artifact_sd
+        self._artifact = np.array([most, ARTIFACT_TIMES, 1.0 / memory, after, at_most])
+        self._lately = np.zeros(4)
 
     def take(self, given: Any, bin_number: int) -> bool:
         """Take one bin; return whether it can be decoded from."""
-        refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)
-        enough = self._enough_left(given, refused) if refused else self.counts.size > 0
-        usable = enough and given.stale.item() == 0
+        fresh = given.stale.item() == 0
+        if fresh:
+            taken = (self.counts, self.valid, self._artifact, self._lately)
+            refused = soundness.take_counts(given.counts, self._largest, *taken)
+        else:  # nothing came that could be usual or not
+            refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)
+        usable = (self._enough_left(given, refused) if refused else self.counts.size > 0) and fresh
         if self.left_out.size:
             self.valid[self.left_out] = 0.0
         self._newest[bin_number % PROBATION_BINS] = self.counts
@@ -89,8 +102,12 @@ class Inputs:
     def _enough_left(self, given: Any, refused: int) -> bool:
         """Return whether a bin is usable without the counts that were refused, and say how many were.
 
-        Missing counts say nothing against the others; refused ones are, where they are the majority.
+        Missing counts say nothing against the others; refused ones do, where they are the majority.
         """
+        if refused < 0:
+            usual = round(float(self._lately[0]), 1)
+            self._events.append({"name": "artifact", "counts": int(np.sum(given.counts)), "usual": usual})
+            return False
         missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
         if refused > missing:
             self._events.append({"name": "refused-counts", "units": int(refused - missing)})
@@ -112,3 +129,12 @@ class Inputs:
         """Return the counts of the newest bins, oldest first."""
         for number in range(bins_done - min(bins_done, PROBATION_BINS), bins_done):
             yield self._newest[number % PROBATION_BINS]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the next bin depends on."""
+        return {"lately": self._lately.copy()} if self._artifact[0] else {}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore state saved by :meth:`snapshot`."""
+        if "lately" in snapshot:
+            self._lately[:] = snapshot["lately"]

@@ -24,6 +24,7 @@ def snapshot(session: Session) -> dict[str, Any]:
         "safety": session.safety.snapshot(),
         "live": kept(session),
         "rng": _rng_state(session.rng),
+        **({"inputs": inputs} if (inputs := session.inputs.snapshot()) else {}),
         **({"click": session.click.filter.snapshot()} if session.click else {}),
         **({"blocks": blocks.snapshot() | {"fade_from": list(session.fading.start)}} if blocks else {}),
     }
@@ -43,6 +44,7 @@ def restore(session: Session, saved: dict[str, Any]) -> None:
     session.cursor[:] = saved["cursor"]
     session.learning.restore(saved)
     session.safety.restore(saved["safety"])
+    session.inputs.restore(saved.get("inputs", {}))
     restore_kept(session, saved["live"])
     session.rng.bit_generator.state = _rng_parse(saved["rng"])
     if session.click:

@@ -1,0 +1,177 @@
+"""Bins in which all units fire at once, and units whose predicted rate stays exploded: a session outlives both."""
+
+import numpy as np
+import pytest
+
+from bmi_runtime import config as configuration
+from bmi_runtime.kernels.soundness import is_artifact, restart_units, take_counts
+from bmi_runtime.messages import Bin, SafetyState
+from bmi_runtime.session.core import Session
+from simulators.world import World
+
+OVERRIDES = ["session.units=40", "session.bin_s=0.02", "encoding.initial=truth"]
+
+
+def rig(*more):
+    """Return a session past its first two seconds, and a function that steps it with what `spoil` does to the bin."""
+    config = configuration.load(None, [*OVERRIDES, *more])
+    world = World(config)
+    session, given = Session(config, world.initial_model()), Bin(config.session.units, config.continuous)
+
+    def step(bins=1, spoil=lambda fields: None):
+        rows = []
+        for _ in range(bins):
+            given.fields.stale[0] = 0
+            given.fields.counts[:] = world.counts(session.cursor, session.task.target)
+            spoil(given.fields)
+            rows.append(session.step(given.bytes).array["output"][0].copy())
+        return np.array(rows)
+
+    step(200)
+    session.events.clear()
+    return session, step
+
+
+def discharge(fields):
+    fields.counts[:] = 15
+
+
+def names(session):
+    return [event["name"] for event in session.events]
+
+
+def test_an_artifact_moves_and_teaches_nothing():
+    session, step = rig()
+    before, velocity = session.model.weights.copy(), session.decoder.state[2:].copy()
+    rows = step(2, discharge)
+    assert not rows["adapting"].any() and (session.model.weights == before).all()
+    keep = session.decoder.keep
+    np.testing.assert_allclose(rows["decoded"][:, 2:], [keep * velocity, keep**2 * velocity], rtol=1e-12)
+    assert not session.inputs.counts.any() and not session.inputs.valid.any()
+    (first, _) = session.events
+    assert first["name"] == "artifact" and first["counts"] == 600 and 1.0 < first["usual"] < 60.0
+    after = step(1)
+    assert after["adapting"][0] and SafetyState(after["safety"][0]) is SafetyState.ACTIVE
+
+
+def test_switched_off_it_is_believed_as_before():
+    session, step = rig("safety.artifact_sd=0")
+    assert step(1, discharge)["adapting"][0] and "artifact" not in names(session)
+    older = configuration.as_recorded({})["safety"]
+    assert older == {"artifact_sd": 0.0, "exploded_units": "freeze"}
+    assert configuration.as_recorded({"safety": {"artifact_sd": 4.0}})["safety"]["artifact_sd"] == 4.0
+
+
+def test_a_level_that_stays_is_how_the_units_are_now():
+    session, step = rig("adapter.enabled=false")
+
+    def louder(fields):
+        fields.counts[:] = 6
+
+    step(60, louder)
+    assert names(session).count("artifact") == 25  # half a second of bins of 20 ms
+    session.events.clear()
+    step(200)
+    assert "artifact" not in names(session)
+
+
+def test_silence_and_missing_counts_are_not_what_is_usual():
+    session, step = rig()
+    known = session.inputs.snapshot()["lately"]
+
+    def silent(fields):
+        fields.counts[:], fields.stale[0] = 0, 1
+
+    def missing(fields):
+        fields.counts[0] = 65535
+
+    step(300, silent)
+    step(50, missing)
+    np.testing.assert_array_equal(session.inputs.snapshot()["lately"], known)
+    step(20)
+    assert "artifact" not in names(session)
+
+
+def test_a_session_restored_in_the_middle_of_an_artifact_goes_on_to_the_bit():
+    session, step = rig()
+    step(3, discharge)
+    twin, given = Session(session.config, session.model.copy()), Bin(40, False)
+    twin.restore(session.snapshot())
+    for _ in range(40):
+        given.fields.counts[:] = 15
+        one, other = session.step(given.bytes).output, twin.step(given.bytes).output
+        assert (one.decoded == other.decoded).all()
+    assert session.model.weights.tobytes() == twin.model.weights.tobytes()
+
+
+def test_features_have_no_sum_that_could_be_usual():
+    session, step = rig("session.likelihood=gaussian", "adapter.learning_rate=1e-4", "decoder.kind=kalman")
+
+    def loud(fields):
+        fields.counts[:] = 5.0
+
+    assert step(1, loud)["adapting"][0] and "lately" not in session.inputs.snapshot()
+
+
+def test_the_kernels_are_the_weighted_mean_and_variance():
+    rng = np.random.default_rng(1)
+    totals = rng.poisson(30.0, 400).astype(float)
+    limits, lately = np.array([10.0, 3.0, 1 / 100, 50.0, 5.0]), np.zeros(4)
+    assert not any(is_artifact(total, limits, lately) for total in totals)
+    weights = np.ones(1)
+    for seen in range(1, 400):
+        share = max(1 / 100, 1 / (seen + 1))
+        weights = np.append((1.0 - share) * weights, share)
+    mean = weights @ totals
+    np.testing.assert_allclose(lately, [mean, weights @ (totals - mean) ** 2, 400, 0], rtol=1e-10)
+    kept = lately.copy()
+    assert is_artifact(mean + 12.0 * np.sqrt(max(kept[1], mean)), limits, lately) and (lately[:3] == kept[:3]).all()
+    assert not is_artifact(2.9 * mean, np.array([0.1, 3.0, 0.01, 50.0, 5.0]), lately.copy())
+    counts, out, valid = np.full(10, 40, np.uint16), np.zeros(10), np.ones(10)
+    assert take_counts(counts, 60.0, out, valid, limits, lately) == -1 and not out.any() and not valid.any()
+    counts[0] = 61
+    assert take_counts(counts, 60.0, out, valid, limits, lately) == 1 and out.sum() == 360.0
+
+
+@pytest.mark.parametrize("exploded", ["restart", "freeze"])
+def test_a_unit_whose_rate_stays_exploded_learns_again(exploded):
+    session, step = rig(f"safety.exploded_units={exploded}")
+    session.model.weights[0, 3] = 12.0
+    session.adapting = False
+    states = step(60)["safety"]
+    restarted = exploded == "restart"
+    assert (SafetyState(states[-1]) is SafetyState.ACTIVE) == restarted
+    assert ("rates-exploded" in names(session)) == restarted
+    if restarted:
+        (event,) = [event for event in session.events if event["name"] == "rates-exploded"]
+        assert event["units"] == [3] and not session.model.weights[1:, 3].any()
+        np.testing.assert_allclose(session.model.covariance[:, 3], 0.25 * np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0]))
+        session.adapting = True
+        step(500)
+        assert abs(session.model.weights[0, 3] - np.log(10.0)) > 0.01  # it learns
+
+
+def test_units_that_a_history_blew_up_learn_again_while_the_output_is_frozen():
+    session, step = rig("encoding.regressors=['velocity','history']")
+    session.safety.state, session.safety.good = SafetyState.FROZEN, 0
+    session.model.weights[-1, 5] = 40.0
+
+    def bursting(fields):
+        fields.counts[5] = 1
+
+    step(30, bursting)
+    assert {"name": "rates-exploded", "units": [5]} in session.events
+    assert SafetyState(step(30)["safety"][-1]) is SafetyState.ACTIVE
+
+
+def test_restarted_units_and_no_others():
+    rng = np.random.default_rng(2)
+    weights, covariance = rng.standard_normal((4, 6)), rng.standard_normal((10, 6))
+    before = weights.copy(), covariance.copy()
+    restart_units(weights, covariance, np.array([1, 4]), 2.0, 0.25)
+    others = [0, 2, 3, 5]
+    assert (weights[:, others] == before[0][:, others]).all() and (covariance[:, others] == before[1][:, others]).all()
+    assert weights[:, 1].tolist() == [2.0, 0.0, 0.0, 0.0]
+    full = np.zeros((4, 4))
+    full[np.tril_indices(4)] = covariance[:, 4]
+    np.testing.assert_array_equal(full, 0.25 * np.eye(4))
