@@ -107,12 +107,14 @@ def _open_loop(path: pathlib.Path) -> Pilot:
     from bmi_runtime.sources.datafile import load_recording
 
     data = load_recording(path)
+    data, rests = data.moving_in(data.n_bins)
     velocity, position = data.velocity, data.position
     usable = np.isfinite(velocity).all(axis=1)
     if not usable.any() or not np.ptp(velocity[usable], axis=0).all():
         raise BadInput(f"{path}: the movement never changes, so nothing can be fitted to it")
+    notes = [*data.odd, *(f"the velocity rests in {name}: left out" for name in rests)]
     speed = float(np.sqrt((velocity[usable] ** 2).sum(axis=1).mean()))
-    scale, notes = 1.0, []
+    scale = 1.0
     if data.velocity_unit != "m/s":
         scale = REHEARSED_SPEED_M_S / speed
         notes.append(

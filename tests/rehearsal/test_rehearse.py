@@ -118,6 +118,14 @@ def test_pilots_that_lack_something_are_refused_by_name(tmp_path):
         read_pilot(tmp_path / "silent.npz")
 
 
+def test_an_axis_that_rests_is_left_out_and_told(tmp_path):
+    rng = np.random.default_rng(1)
+    moving = np.column_stack([rng.normal(size=2000), np.full(2000, 0.3), rng.normal(size=2000)])
+    np.savez(tmp_path / "plane.npz", counts=rng.poisson(0.5, (2000, 4)), bin_s=0.05, velocity=moving)
+    pilot = read_pilot(tmp_path / "plane.npz")
+    assert pilot.axes == 2 and any("never changes in y: left out" in note for note in pilot.notes)
+
+
 def test_a_session_runs_on_the_fitted_world_and_replays_to_the_bit(world, tmp_path, bmi):
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.session.replay import Replay
