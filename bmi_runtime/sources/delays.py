@@ -62,6 +62,11 @@ class LearnedWait(DelayWindow):
         """True while few delays are known."""
         return self._seen <= FEW
 
+    @property
+    def too_short(self) -> bool:
+        """Whether what the device sends needs a longer wait than the operator allows."""
+        return self.wanted_ns > self.limit_ns
+
     def observe(self, delay_ns: int) -> None:
         """Take by how much the first bin that a message completed was later than its end."""
         self._delays[self._seen % KEPT] = delay_ns

@@ -20,6 +20,7 @@ OPENING_NS = 500_000_000  # at most spent on what queued up before the first bin
 REFUSED_PER_S = 40_000  # messages refused faster than this are not all read: about half of a processor
 REFUSED_AT_ONCE_S = 0.5  # of that pace saved up: a burst is read through, so that what is behind it comes in time
 READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
+MANY_STALE = 50  # bins, before it is worth a word that they wait for too short a time
 LISTEN_NS = 1_000_000_000  # listened to before the first bin, so that the clock fit has something to go by
 
 
@@ -80,6 +81,7 @@ class LiveSource:
         self.expectation = Expectation(round(config.bin_s * 1e9), round(spin_s * 1e9))
         self._refused_limit, self._refused_most = config.bin_s * REFUSED_PER_S, REFUSED_AT_ONCE_S * REFUSED_PER_S
         self._may_refuse = self._refused_most
+        self._told_wait = False
         self.completed_ns = 0  # host time at which the newest bin's data were complete, or given up waiting for
         if not isinstance(self.wait_s, int | float) or not 0 <= self.wait_s < 1e6:
             raise BadInput(f"source.options.wait_s must be a number of seconds from 0, got {self.wait_s!r}")
@@ -187,7 +189,16 @@ class LiveSource:
 
     def drain_events(self) -> list[dict[str, Any]]:
         """Return what happened since the last call."""
-        return self.binner.drain_events()
+        binner = self.binner
+        if binner.wait.too_short and not self._told_wait and binner.totals.get("stale_bins", 0) >= MANY_STALE:
+            self._told_wait = True
+            wanted_s, limit_s = binner.wait.wanted_ns * 1e-9, binner.wait.limit_ns * 1e-9
+            binner.tally.note(
+                "source-told",
+                text=f"data take up to {wanted_s:.2g} s to come, bins wait for {limit_s:g} s, so that some have none: "
+                f"realtime.wait_limit_s = {1.2 * wanted_s:.2g} waits for them all",
+            )
+        return binner.drain_events()
 
     def health(self) -> dict[str, Any]:
         """Return everything counted since the start, and the clock fit."""

@@ -40,6 +40,7 @@ class Pace:
         self._look_ns = FIRST_LOOK_NS
         self._entries = self._distinct = 0
         self._n = self._k = self._e = self._kk = self._ke = self._ee = 0.0  # sums of entry and deviation
+        self._newest: tuple[float, float] | None = None
 
     def observe(self, stamp_ns: float, missing: int = 0) -> float | None:
         """Take one stamp, with the entries known to be missing before it; return another pace when it is found, ns."""
@@ -48,19 +49,22 @@ class Pace:
             self._begin(stamp_ns)
             return None
         self._entries += 1 + missing
+        if stamp_ns != self._last_ns and self._newest:
+            self._add(*self._newest)  # of a block that was stamped when it was handed over, the last entry alone
         self._distinct += stamp_ns > self._last_ns
         self._last_ns = max(stamp_ns, self._last_ns)
-        k = float(self._entries)
-        e = stamp_ns - since - k * self.width_ns
+        self._newest = float(self._entries), stamp_ns - since - self._entries * self.width_ns
+        if stamp_ns - since < self._look_ns or self._distinct < FEWEST:
+            return None
+        return self._look(stamp_ns)
+
+    def _add(self, k: float, e: float) -> None:
         self._n += 1.0
         self._k += k
         self._e += e
         self._kk += k * k
         self._ke += k * e
         self._ee += e * e
-        if stamp_ns - since < self._look_ns or self._distinct < FEWEST:
-            return None
-        return self._look(stamp_ns)
 
     def _look(self, stamp_ns: float) -> float | None:
         """Return another pace when this stretch, or it and the one before, plainly have it."""
@@ -85,6 +89,8 @@ class Pace:
     def _deviation(self) -> float | None:
         """Return by how much an entry is wider than was said, ns; None where it is not plain."""
         n = self._n
+        if n < 2.0:
+            return None
         spread = self._kk - self._k * self._k / n
         if spread <= 0.0:
             return None

@@ -303,6 +303,34 @@ def test_blocks_that_are_stamped_when_they_are_handed_over_are_no_other_pace(blo
         assert stream.nominal_ns == 1e9 / 512
 
 
+@pytest.mark.parametrize("came_hz", [900, 960, 1100])
+def test_another_pace_of_blocks_under_one_stamp_each_is_learned_in_two_seconds(came_hz):
+    """By their first entries, which are a block ahead of their stamps, it had taken six."""
+    stream, rng = SteadyStream(1e6), np.random.default_rng(4)
+    for block in range(1, 21):
+        stamp = round(block * 1e8 + abs(rng.normal(0.0, 2e6)))
+        for _ in range(came_hz // 10):
+            stream.place(stamp)
+    assert 1e9 / stream.nominal_ns == pytest.approx(came_hz, rel=0.005)
+
+
+@pytest.mark.parametrize(("limit_s", "told"), [(0.1, True), (0.2, False)])
+def test_bins_that_may_not_wait_as_long_as_the_data_need_are_told_with_the_setting_that_mends_it(limit_s, told):
+    """Chunks of 100 samples come every 111 ms from a stream of 1 kHz that is a tenth slow."""
+    rng, real_ns, seconds = np.random.default_rng(5), 1e9 / 900, 12.0
+    entries = round(seconds * 1e9 / real_ns)
+    counts, ends = rng.poisson(0.02, (entries, UNITS)), np.arange(1, entries + 1) * real_ns
+    handed = ends[np.minimum((np.arange(entries) // 100 + 1) * 100 - 1, entries - 1)]
+    feed, config, arguments = by_lsl(counts, 1e-3, in_blocks(ends, 100, 1e6), [f"realtime.wait_limit_s={limit_s}"])
+    rows, source = deliver(feed, [(HOST + round(t) + 300_000, a) for t, a in zip(handed, arguments)], config)
+    said = [event["text"] for event in source.drain_events() if "realtime.wait_limit_s" in event.get("text", "")]
+    assert len(said) == told
+    settled = rows[len(rows) // 2 :]
+    assert np.mean(settled["stale"] > 0) < (0.2 if told else 0.001)
+    if told:
+        assert 0.12 < float(said[0].split("= ")[1].split()[0]) < 0.2
+
+
 def test_a_hole_or_a_stall_is_no_other_pace():
     """One second that was lost, then entries held up for 50 ms every second: neither is a slower sender."""
     stamps = np.delete(held_up(np.arange(1.0, 20_001), range(5000, 19_000, 1000), [50] * 14, 0.1), range(3000, 4000))
