@@ -5,9 +5,12 @@ import dataclasses
 import click
 
 from bmi_runtime.cli.calibrate_block import block_answer, block_options
-from bmi_runtime.cli.calibrate_dials import check_dials, dial_options, dial_settings, dials_answer, why_not_written
+from bmi_runtime.cli.calibrate_dials import check_dials, dial_options, dials_answer
 from bmi_runtime.cli.calibrate_drift import drift_options, pilots_drift
+from bmi_runtime.cli.calibrate_result import drifting_report, pilot_report, result_of
+from bmi_runtime.cli.calibrate_task import TASK_WISHES, check_task_wishes, outcomes_of, task_rate
 from bmi_runtime.cli.calibrate_text import summary
+from bmi_runtime.cli.calibrate_write import check_valid, write_rate
 from bmi_runtime.cli.common import answer, answer_options, say
 
 
@@ -88,7 +91,7 @@ def calibrate(as_json, **options):
     from bmi_runtime.calibration.forward import predict
 
     _one_error_bound(options)
-    _check_task_wishes(options)
+    check_task_wishes(options)
     check_dials(options)
     _check_target(options["write"])
     options["session"] = _session_config(options["pilot"])
@@ -103,26 +106,26 @@ def calibrate(as_json, **options):
     if options["labels"] == "inferred":
         _with_labels(design, options, as_json)
         return
-    outcomes = _outcomes(scores, fit, options)
+    outcomes = outcomes_of(scores, fit, options)
     info, found, method = _rate(design, scores, options, outcomes)
     rate = options["learning_rate"] if found is None else found.learning_rate
     threshold, initial = options["threshold"], options["initial_covariance"]
     prediction = predict(design, rate, threshold, initial, options["exact"], info, scores)
-    result = _result(prediction, found) | _drifting(info, rate, options["drift"]) | {"method": method}
+    result = result_of(prediction, found) | drifting_report(info, rate, options["drift"]) | {"method": method}
     if options["also"]:
         load = lambda path: _design(options | {"pilot": path})[2]  # noqa: E731
         result["drift_between_pilots"] = pilots_drift(options, scores, load)
     result |= block_answer(design, info, options, scores, rate)
     if fit is not None:
-        result["pilot"] = _pilot(fit, scores, options, rate)
+        result["pilot"] = pilot_report(fit, scores, options, rate)
         if outcomes is not None:
             result["expected"] = dataclasses.asdict(outcomes.at(rate, options["gain"], options["smoothing"]))
         if outcomes is not None and options["dials"]:
             result["dials"] = dials_answer(outcomes, rate)
     if options["write"] is not None:
         if not options["own_rate"]:
-            _check_writable(prediction, method, options)
-        result |= _write(options, prediction, found, result, outcomes)
+            check_valid(prediction, method, options)
+        result |= write_rate(options, prediction, found, result, outcomes)
     if not prediction.validity["trustworthy"] and method in ("given", "closed form"):
         say(f"note: {prediction.validity['verdict']}", as_json=True)
     answer(result, as_json, "" if as_json else summary(prediction, found, method, result, options["all_units"]))
@@ -207,16 +210,6 @@ def _session_config(pilot):
     return configuration.from_dict(recorded, str(pilot))
 
 
-def _check_writable(prediction, method, options) -> None:
-    """Refuse to write what was computed outside its validity, unless --force says so."""
-    from bmi_runtime.calibration.validity import objection
-    from bmi_runtime.errors import BadInput
-
-    why = objection(prediction, method)
-    if why and not options["force"]:
-        raise BadInput(f"{why} (nothing was written into {options['write']}; --force writes it all the same)")
-
-
 def _design(options):
     """Return the design that was given or estimated, the pilot's fit and its scores (None for a given one)."""
     from bmi_runtime.calibration.design import load_design
@@ -239,78 +232,6 @@ def _design(options):
     return fit.design, fit, MeasuredScores(fit)
 
 
-TASK_WISHES = {"max_velocity_error": "velocity_error_m_s", "max_time_to_target": "time_to_target_s",
-               "min_hits_per_minute": "hits_per_minute"}  # fmt: skip
-WORDS = {
-    "max_velocity_error": "decoded velocity error at most {:g} cm/s",
-    "max_time_to_target": "time to target at most {:g} s",
-    "min_hits_per_minute": "at least {:g} hits per minute",
-}
-
-
-def _check_task_wishes(options) -> None:
-    """Refuse wishes about decoding and the task that nothing can answer."""
-    from bmi_runtime.errors import BadInput
-
-    asked = [name for name in TASK_WISHES if options[name] is not None]
-    if asked and options["pilot"] is None:
-        raise BadInput(f"--{asked[0].replace('_', '-')} needs a pilot to decode; give one with --from")
-    wrong = [name for name in asked if not options[name] > 0]
-    if wrong:
-        raise BadInput(f"--{wrong[0].replace('_', '-')} {options[wrong[0]]:g} cannot be; give a number above zero")
-
-
-def _outcomes(scores, fit, options):
-    """Return what predicts decoding and the task from a pilot; None without one, or where nothing can be said."""
-    from bmi_runtime import config as configuration
-    from bmi_runtime.calibration.outcomes import Outcomes
-    from bmi_runtime.errors import BadInput
-
-    if scores is None:
-        return None
-    config = options["session"]
-    if why := _why_no_outcomes(fit, config):
-        asked = [name for name in TASK_WISHES if options[name] is not None]
-        if asked:
-            raise BadInput(f"--{asked[0].replace('_', '-')} has no answer here: {why}")
-        say(f"decoding error, pace, gain and smoothing cannot be calculated: {why}", as_json=True)
-        return None
-    if config is None:
-        return Outcomes(scores, configuration.load())
-    from bmi_runtime.calibration.pilot_files import load_screen
-
-    return Outcomes(scores, config, load_screen(str(options["pilot"]), fit.pilot.usable))
-
-
-def _why_no_outcomes(fit, config) -> str:
-    """Return why nothing is said of decoding and the task, or nothing where something is."""
-    from bmi_runtime.calibration.decodable import why_not_steered
-
-    if config is not None and config.session.features and config.session.units:
-        return "in a mixed session units and features are decoded together, and a pilot is one block of them"
-    if fit.pilot.velocity.start == fit.pilot.velocity.stop:
-        return "these units depend on the position, not on the velocity that is decoded"
-    return why_not_steered(fit)
-
-
-def _task_rate(design, outcomes, options):
-    """Return the answer to wishes about decoding and the task: the slowest of the rates that each allows, or None."""
-    import numpy as np
-
-    from bmi_runtime.calibration.inverse import Answer
-
-    found = []
-    for name, measure in TASK_WISHES.items():
-        if options[name] is not None:
-            wanted = options[name] / 100 if name == "max_velocity_error" else options[name]
-            found.append((outcomes.fastest(wanted, measure), WORDS[name].format(options[name])))
-    if not found:
-        return None
-    rate = min(found)[0]
-    largest = outcomes.scores.largest_scatter(outcomes.scores.at(rate))
-    return Answer(rate, np.full(design.units, rate), int(np.argmax(largest)), " and ".join(words for _, words in found))
-
-
 def _rate(design, scores, options, outcomes=None):
     """Return the design's information, the answer to the wish (None for a given rate), and how it was found."""
     from bmi_runtime.calibration.closed_form import check_threshold, information
@@ -328,82 +249,10 @@ def _rate(design, scores, options, outcomes=None):
     if options["learning_rate"] is not None:
         return info, None, "given"
     if about_task:
-        return info, _task_rate(design, outcomes, options), "measured scores"
+        return info, task_rate(design, outcomes, options), "measured scores"
     return info, *solve(
         design, info, Wish(max_error, max_time, options["threshold"], options["initial_covariance"]), scores
     )
-
-
-def _pilot(fit, scores, options, rate) -> dict:
-    """Return what the pilot held and the 90 % intervals that its shortness leaves."""
-    import numpy as np
-
-    from bmi_runtime.calibration.closed_form import convergence_bins, initial_in_modes, steady_state
-    from bmi_runtime.calibration.decodable import directions
-    from bmi_runtime.calibration.inverse import answer_wish
-    from bmi_runtime.calibration.pilot_remarks import remarks
-
-    max_error, max_time = options["max_error"], options["max_convergence_time"]
-    threshold, initial = options["threshold"], options["initial_covariance"]
-
-    def wished(design, info):
-        return answer_wish(design, info, max_error, max_time, threshold, initial).learning_rate
-
-    def error(design, info):
-        return float(steady_state(info, rate).largest_error.max())
-
-    def time(design, info):
-        start = initial_in_modes(info, initial)
-        return float(convergence_bins(steady_state(info, rate), threshold, start).max() * design.bin_s)
-
-    pilot, design = fit.pilot, fit.design
-    state = scores.at(rate)
-    found = scores.inflation(state)
-    low, high = scores.interval(state)
-    wishes = [] if max_error is None and max_time is None else [wished]
-    names = ("largest_error_variance", "longest_convergence_time_s", "learning_rate")
-    intervals = dict(zip(names, fit.intervals([error, time, *wishes])))
-    intervals |= _widened(intervals, scores, state, rate, low, high)
-    return {
-        "seconds": len(pilot.states) * pilot.bin_s,
-        "bins": len(pilot.states),
-        "units": design.units,
-        "counts": design.counts if design.likelihood == "poisson" else None,
-        "state_rms": np.sqrt((pilot.states**2).mean(axis=0)),
-        "regressors": list(pilot.kinds.places),
-        "mean_rate_hz": pilot.counts.mean(axis=0) / pilot.bin_s if design.likelihood == "poisson" else None,
-        "weights": design.weights,
-        "noise_variance": design.noise if design.likelihood == "gaussian" else None,
-        "interval_level": 0.9,
-        "intervals": intervals,
-        "drifting": [name for name, moves in zip(design.names, scores.drifting, strict=True) if moves],
-        "memories": found.memories.min(axis=1),
-        "score_dispersion": scores.dispersion(),
-        "velocity_told": [{"direction": told.direction, "seconds": told.seconds} for told in directions(fit)],
-        "error_factor_low": low,
-        "error_factor_high": high,
-        "set_aside": dict(pilot.set_aside),
-        "remarks": remarks(fit),
-    }
-
-
-def _widened(intervals, scores, state, rate, low, high) -> dict:
-    """Return the intervals of error and rate around the measured answer, with what its scores leave open.
-
-    The closed form's interval (weights, states) and the inflation's are independent: their logarithms add in squares. A
-    rate goes with the inverse square of the inflation.
-    """
-    import numpy as np
-
-    largest = scores.largest_scatter(state)
-    worst = int(np.argmax(largest))
-    closed = state.largest_error.max()
-    down = np.hypot(np.log(closed / intervals["largest_error_variance"][0]), np.log(low[worst]))
-    up = np.hypot(np.log(intervals["largest_error_variance"][1] / closed), np.log(high[worst]))
-    out = {"largest_error_variance": (largest[worst] * np.exp(-down), largest[worst] * np.exp(up))}
-    if "learning_rate" in intervals:
-        out["learning_rate"] = (rate * np.exp(-2 * up), rate * np.exp(2 * down))
-    return out
 
 
 def _show(design, options) -> None:
@@ -421,7 +270,7 @@ def _show(design, options) -> None:
 
     def write(rate):
         prediction = predict(design, rate, options["threshold"], options["initial_covariance"], exact=False)
-        _write(options, prediction, None)
+        write_rate(options, prediction, None)
         say(f"learning rate {rate:.6g} written to {options['write']}")
 
     if options["picture"]:
@@ -429,83 +278,3 @@ def _show(design, options) -> None:
         return
     source = options["pilot"] or options["design"]
     show(curves, f"Learning-rate calibration: {source}", write if options["write"] else None, **bounds)
-
-
-def _drifting(info, rate, drift) -> dict:
-    """Return what a drifting truth changes, nothing without a drift."""
-    if drift is None:
-        return {}
-    from bmi_runtime.calibration.drift import best_rate, drifting_error
-
-    return {
-        "drift": drift,
-        "best_learning_rate": best_rate(info, drift),
-        "error_covariance_drifting": drifting_error(info, rate, drift),
-    }
-
-
-def _new_configuration(config, design) -> str:
-    """Return what a configuration that is not there yet starts from: the session's own, or the bins of the design."""
-    from bmi_runtime import config as configuration
-
-    if config is None:
-        given = {"bin_s": design.bin_s, "likelihood": design.likelihood, "units": design.units}
-        return configuration.as_toml(configuration.from_dict({"session": given}))
-    parts = {  # what was of the pilot alone: its file, how long it ran, and that nobody decoded
-        "recording": config.recording.model_copy(update={"path": ""}),
-        "session": config.session.model_copy(update={"duration_s": 0.0}),
-        "task": config.task.model_copy(update={"assist": 0.0} if config.task.assist >= 1.0 else {}),
-    }
-    return configuration.as_toml(config.model_copy(update=parts))
-
-
-def _write(options, prediction, found, result=None, outcomes=None) -> dict:
-    """Write the rate, and what else was calculated, into a configuration whose bins are those of the design."""
-    import datetime
-    import pathlib
-
-    from bmi_runtime.calibration.config_update import write_settings
-
-    path, pilot = options["write"], options["pilot"]
-    why = "the session's own learning rate" if options["own_rate"] else "a given learning rate"
-    if found is not None:
-        why = f"{found.wish}; unit {prediction.design.names[found.binding_unit]} binds"
-    source = pathlib.Path(pilot or options["design"]).name
-    design = prediction.design
-    origin = f"{datetime.date.today().isoformat()}, from {source} ({design.likelihood}, {design.units} units)"
-    told = (
-        f"{origin}, {why}; predicted error sd {prediction.largest_error.max() ** 0.5:.3g}, "
-        f"converges in {prediction.convergence_bins.max() * prediction.design.bin_s:.3g} s"
-    )
-    key = "adapter.feature_learning_rate" if options["features"] else "adapter.learning_rate"
-    settings = {key: (float(prediction.closed.rate[0]), told)}
-    dials = (result or {}).get("dials")
-    reason = why_not_written(dials, outcomes.config) if dials else ""
-    if dials and not reason:
-        settings |= dial_settings(dials, origin)
-    write_settings(path, settings, prediction.design.bin_s, _new_configuration(options["session"], prediction.design))
-    told_of = {"written": path, "written_keys": list(settings)}
-    return told_of | ({"not_written": f"gain and smoothing were not written: {reason}"} if reason else {})
-
-
-def _result(prediction, found) -> dict:
-    """Return the answer under the keys that the command promises."""
-    design = prediction.design
-    units = [prediction.unit(index) for index in range(design.units)]
-    result = {
-        "learning_rate": units[0]["learning_rate"],
-        "bin_s": design.bin_s,
-        "threshold": prediction.threshold,
-        "likelihood": design.likelihood,
-        "counts": design.counts if design.likelihood == "poisson" else None,
-        "initial_covariance": "steady" if prediction.initial_covariance is None else prediction.initial_covariance,
-        "largest_error_variance": prediction.largest_error.max(),
-        "largest_error_sd": prediction.largest_error.max() ** 0.5,
-        "longest_convergence_time_s": prediction.convergence_bins.max() * design.bin_s,
-        "validity": prediction.validity,
-    }
-    if found is not None:
-        for unit, alone in zip(units, found.per_unit):
-            unit["learning_rate_alone"] = alone
-        result |= {"wish": found.wish, "binding_unit": design.names[found.binding_unit]}
-    return result | {"units": units}
