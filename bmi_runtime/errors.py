@@ -79,5 +79,5 @@ def first_line(error: BaseException) -> str:
 
     What it repeats of a damaged file may be as long as the file, and is cut.
     """
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 
 LARGEST_BYTES = 2_000_000_000  # of a result that is read at once
 
@@ -19,7 +19,7 @@ def read(path) -> dict[str, np.ndarray]:
     Raises
     ------
     BadInput
-        When there is no such file, or it is no ``.npz`` of plain arrays, or it is too large to look at.
+        When there is no such file, or it is not an ``.npz`` of plain arrays, or it is too large to look at.
     """
     try:
         if os.path.getsize(path) > LARGEST_BYTES:
@@ -29,7 +29,7 @@ def read(path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise BadInput(f"{path} is not an .npz file of plain arrays ({_first_line(error)})") from None
+        raise BadInput(f"{path} is not an .npz file of plain arrays ({first_line(error)})") from None
 
 
 def checked(arrays: dict[str, np.ndarray], needs: Iterable[str], path, made_by: str) -> dict[str, np.ndarray]:
@@ -38,7 +38,3 @@ def checked(arrays: dict[str, np.ndarray], needs: Iterable[str], path, made_by: 
     if missing:
         raise BadInput(f"{path} has no {', '.join(missing)}; this view shows what `{made_by}` writes")
     return arrays
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -172,8 +172,7 @@ def _check_conditioned(design: Design, mean: np.ndarray) -> None:
     if spread[unit] < SINGULAR:
         raise UnusableUnits(
             f"unit {design.names[unit]} fires in so few of the states that one direction of its weights cannot be "
-            f"learned "
-            f"(its information matrix is singular to {spread[unit]:.1g}); leave it out or vary the task",
+            f"learned (its information matrix is singular to {spread[unit]:.1g}); leave it out or vary the task",
             tuple(design.names[i] for i in np.flatnonzero(spread < SINGULAR)),
         )
 

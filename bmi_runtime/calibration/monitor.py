@@ -141,9 +141,8 @@ class Monitor:
         ])  # fmt: skip
         self._state = np.zeros((units, monitoring.N_STATE))
         self._rows, pairs = np.zeros((0, units)), regressors * (regressors + 1) // 2
-        self._written_out = (
-            regressors == monitoring.REGRESSORS
-        )  # in the order of additions of every recording of x and y
+        # that kernel adds in the order that recordings of two axes were made with, so that they replay to the bit
+        self._written_out = regressors == monitoring.REGRESSORS
         if not self._written_out:
             self._rows = np.zeros((monitoring_any.matrices_size(regressors), units))
             self._work = np.zeros(monitoring_any.work_shape(regressors))

@@ -378,7 +378,6 @@ def _newton(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], 
     unit = int(np.argmax(np.where(np.isfinite(gain), gain, np.inf)))
     raise UnusableUnits(
         f"the weights of unit {names[unit]} do not converge: it seems to fire in some directions only, or the "
-        f"states "
-        f"do not vary; leave it out or record a longer pilot",
+        "states do not vary; leave it out or record a longer pilot",
         tuple(names[i] for i in np.flatnonzero(~(gain < 1e-9))) or (names[unit],),
     )

@@ -144,10 +144,15 @@ class ReadoutSteady:
         return math.log(threshold) / math.log1p(-float(self.gain.min()))
 
 
+def steady_variance(information: np.ndarray, rate: float) -> np.ndarray:
+    """Return the filter's steady variance in modes with so much information per bin (p of the module's equations)."""
+    return 0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / information))
+
+
 def steady(pilot: ReadoutPilot, rate: float) -> ReadoutSteady:
     """Return the steady state at a rate."""
     m = pilot.information
-    variance = 0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m))
+    variance = steady_variance(m, rate)
     gain = np.minimum(variance * m, 1.0)
     correlation = pilot.correlation if pilot.correlation.ndim == 2 else pilot.correlation[:, None]
     lags = np.arange(1, len(correlation) + 1)[:, None]
@@ -172,7 +177,7 @@ def halved(pilot: ReadoutPilot, rate: float, block: int, stretch: tuple[int, int
         Bins after the start, the first and one past the last, over which the mean is taken.
     """
     m, lags = 0.5 * pilot.information, np.arange(1, len(pilot.correlation) + 1)
-    variance = 0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m))
+    variance = steady_variance(m, rate)
     gain = np.minimum(variance * m, 1.0)
     phase = lags % (2 * block)
     together = np.where(phase < block, 1.0 - phase / block, phase / block - 1.0)  # of the taught bins

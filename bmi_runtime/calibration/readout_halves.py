@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bmi_runtime.calibration.readout import ReadoutPilot, halved
+from bmi_runtime.calibration.readout import ReadoutPilot, halved, steady_variance
 from bmi_runtime.kernels import readout as kernels
 
 BLOCKS_S = (4.0, 6.0, 9.0, 13.0)  # in turn to one filter and the other; several lengths, so that no trial fits one
@@ -78,7 +78,7 @@ def _taught_by(features: np.ndarray, left: np.ndarray, taught: np.ndarray, rate:
     size, outputs = features.shape[1], left.shape[1]
     values, vectors = np.linalg.eigh(features.T @ features / len(features))
     m = 0.5 * np.maximum(values, 1e-12) / noise
-    covariance = np.ascontiguousarray((vectors * (0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m)))) @ vectors.T)
+    covariance = np.ascontiguousarray((vectors * steady_variance(m, rate)) @ vectors.T)
     weights, work, said = np.zeros((size, outputs)), np.zeros(size), np.zeros((len(features), outputs))
     rows = np.ascontiguousarray(features)
     for t, g in enumerate(rows):

@@ -21,6 +21,7 @@ from bmi_runtime.calibration.readout import (
     best_rate,
     fit_drift,
     steady,
+    steady_variance,
 )
 from bmi_runtime.kernels import readout as kernels
 
@@ -151,8 +152,7 @@ class ReadoutPlan:
 
 def steady_covariance(power: np.ndarray, noise: float, rate: float) -> np.ndarray:
     """Return the filter's steady covariance for uncorrelated features of these mean squares."""
-    m = power / noise
-    return np.diag(0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / m)))
+    return np.diag(steady_variance(power / noise, rate))
 
 
 def replayed_error(

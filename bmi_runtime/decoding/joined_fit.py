@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.calibration.readout import ReadoutPilot, rate_for_excess, steady
+from bmi_runtime.calibration.readout import ReadoutPilot, rate_for_excess, steady, steady_variance
 from bmi_runtime.constants import DM_PER_M
 from bmi_runtime.decoding.adaptive_decoders import poisson_tuning
 from bmi_runtime.decoding.batch_decoder import Training
@@ -185,5 +185,5 @@ def weighed(
     pilot = ReadoutPilot.measured(regressors, left / spread, bin_s)
     rate = min(rate_for_excess(pilot, EXCESS_SHARE * pilot.noise), rate_of_memory(pilot, SHORTEST_MEMORY_S / bin_s))
     power = (regressors[known] ** 2).mean(axis=0)
-    covariance = np.diag(0.5 * (-rate + np.sqrt(rate**2 + 4.0 * rate / np.maximum(power, 1e-12))))
+    covariance = np.diag(steady_variance(np.maximum(power, 1e-12), rate))
     return weights, noise, rate, covariance, float(np.median(steady(pilot, rate).gain))

@@ -20,7 +20,7 @@ from bmi_runtime.decoding.base import NotFinite
 from bmi_runtime.decoding.batch_decoder import DecoderBase
 from bmi_runtime.decoding.fitted_model import Fitted
 from bmi_runtime.decoding.recorded_files import content_of
-from bmi_runtime.errors import BadInput
+from bmi_runtime.errors import BadInput, first_line
 
 NUMBERS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
@@ -88,7 +88,7 @@ class OnnxDecoder(DecoderBase):
         try:
             answer, *states = self._session.run(None, fed)
         except Exception as error:  # onnxruntime raises kinds of its own
-            raise BadInput(f"{self.name} cannot be run: {_first_line(error)}") from None
+            raise BadInput(f"{self.name} cannot be run: {first_line(error)}") from None
         self._states = self._checked_states(states)
         return self._checked(np.asarray(answer))
 
@@ -174,7 +174,7 @@ def _session(name: str, model: bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises kinds of its own
-        raise BadInput(f"{name} is not a model that onnxruntime can load: {_first_line(error)}") from None
+        raise BadInput(f"{name} is not a model that onnxruntime can load: {first_line(error)}") from None
 
 
 def _window(name: str, given: Any) -> tuple[int, int, bool]:
@@ -196,7 +196,3 @@ def _number(name: str, item: Any) -> Any:
     if item.type not in NUMBERS:
         raise BadInput(f"{name} takes '{item.name}' as {item.type}; give it as {' or '.join(NUMBERS)}")
     return NUMBERS[item.type]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
