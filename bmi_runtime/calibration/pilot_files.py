@@ -13,6 +13,7 @@ from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_states import Recorded, recorded_features, recorded_units
 from bmi_runtime.calibration.screening import check_even, check_speed, usable_units, without_glitches
 from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
+from bmi_runtime.encoding.artifacts import artifact_bins
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
@@ -72,6 +73,8 @@ def load_pilot(
         )
     missing = int(len(states) - np.isfinite(states).all(axis=1).sum())
     states, glitches = without_glitches(states)
+    artifacts = artifact_bins(counts, recorded.bin_s) if kind == "poisson" else np.zeros(len(counts), bool)
+    states = np.where(artifacts[:, None], np.nan, states)
     if not any_speed:
         check_speed(states, velocity_scale, unit)
     check_even(states)
@@ -86,6 +89,8 @@ def load_pilot(
         told.append(f"{missing} of {len(states)} bins say nothing of the movement: left out")
     if glitches:
         told.append(f"{glitches} bins move far faster than 99 in 100 of the others: taken as glitches and left out")
+    if artifacts.any():
+        told.append(f"in {artifacts.sum()} bins all units fired at once: taken as artifacts and left out")
     return Pilot(
         counts, recorded.states(states), recorded.bin_s, kind, names, (*left_out, *aside), tuple(aside.items()),
         told=tuple(told), kinds=recorded.kinds, own=recorded.own,

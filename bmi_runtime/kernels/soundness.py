@@ -97,6 +97,24 @@ def is_artifact(total, limits, lately):
 
 
 @kernel
+def find_artifacts(totals, fresh, limits, found):
+    """Set found[t] to whether bin t is an artifact (:func:`is_artifact`), bin by bin, as a session would.
+
+    Parameters
+    ----------
+    totals : ndarray, (bins,)
+        Sums of the counts.
+    fresh : ndarray of bool, (bins,)
+        Whether every count came.
+    limits : ndarray, (5,)
+    found : ndarray of bool, (bins,), out
+    """
+    lately = np.zeros(4)
+    for t in range(totals.size):
+        found[t] = fresh[t] and is_artifact(totals[t], limits, lately)
+
+
+@kernel
 def repair(weights, covariance, initial_variance):
     """Start again every unit whose weights are not finite or whose variances are not positive and finite; in place.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.constants import DM_PER_M
+from bmi_runtime.encoding.artifacts import artifact_bins
 from bmi_runtime.errors import BadInput
 
 LEAST_S = 10.0  # of usable bins
@@ -73,9 +74,22 @@ def read_pilot(path) -> Pilot:
     """
     path = pathlib.Path(path)
     pilot = _session(path) if path.suffix.lower() == ".mcap" else _open_loop(path)
+    pilot = _without_artifacts(pilot)
     if pilot.seconds < LEAST_S:
         raise BadInput(f"{path} holds {pilot.seconds:.3g} s that can be used; a world needs at least {LEAST_S:g} s")
     return _without_silent(pilot)
+
+
+def _without_artifacts(pilot: Pilot) -> Pilot:
+    """Leave bins out in which all units fired at once, and note how many there were."""
+    if pilot.likelihood == "gaussian":
+        return pilot
+    artifacts = artifact_bins(pilot.counts, pilot.bin_s, pilot.usable)
+    if not artifacts.any():
+        return pilot
+    note = f"in {artifacts.sum()} bins all units fired at once: taken as artifacts and left out"
+    counts = np.where(artifacts[:, None], 0.0, pilot.counts)
+    return dataclasses.replace(pilot, counts=counts, usable=pilot.usable & ~artifacts, notes=(*pilot.notes, note))
 
 
 def _session(path: pathlib.Path) -> Pilot:

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
+from bmi_runtime.encoding.artifacts import artifact_limits
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import soundness
 from bmi_runtime.messages import MISSING
 from bmi_runtime.session.features import FeatureBlock
 
 PROBATION_BINS = 20  # newest bins that a decoder is tried on before it takes over
-ARTIFACT_TIMES = 3.0  # of the usual sum of counts: many units are hardly ever that far from their mean together
-ARTIFACT_MEMORY_S = 30.0  # of what is usual
-ARTIFACT_AFTER_S = 2.0  # of counts: before, nothing is known of what is usual
-ARTIFACT_AT_MOST_S = 0.5  # what lasts longer is how the units are now
 
 
 def checked_left_out(units: Iterable[int], n: int) -> np.ndarray:
@@ -79,10 +76,7 @@ class Inputs:
         self._newest = np.zeros((PROBATION_BINS, n))
         self._poisson = not config.continuous
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
-        times = [ARTIFACT_MEMORY_S / config.bin_s, ARTIFACT_AFTER_S / config.bin_s, ARTIFACT_AT_MOST_S / config.bin_s]
-        memory, after, at_most = (max(round(bins), least) for bins, least in zip(times, (1, 20, 1), strict=True))
-        most = 0.0 if config.continuous else config.safety.artifact_sd
-        self._artifact = np.array([most, ARTIFACT_TIMES, 1.0 / memory, after, at_most])
+        self._artifact = artifact_limits(config.bin_s, 0.0 if config.continuous else config.safety.artifact_sd)
         self._lately = np.zeros(4)
 
     def take(self, given: Any, bin_number: int) -> bool:

@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.calibration.pilot_files import load_pilot
+from bmi_runtime.encoding.artifacts import artifact_bins
 from bmi_runtime.kernels.soundness import is_artifact, restart_units, take_counts
 from bmi_runtime.messages import Bin, SafetyState
+from bmi_runtime.recording.reader import Recording
+from bmi_runtime.rehearsal.pilot import read_pilot
+from bmi_runtime.session import launch
 from bmi_runtime.session.core import Session
+from bmi_runtime.session.replay import Replay
 from simulators.world import World
 
 OVERRIDES = ["session.units=40", "session.bin_s=0.02", "encoding.initial=truth"]
@@ -162,6 +168,30 @@ def test_units_that_a_history_blew_up_learn_again_while_the_output_is_frozen():
     step(30, bursting)
     assert {"name": "rates-exploded", "units": [5]} in session.events
     assert SafetyState(step(30)["safety"][-1]) is SafetyState.ACTIVE
+
+
+def test_in_a_recording_the_same_bins_are_artifacts_and_nothing_is_fitted_to_them(tmp_path):
+    path = tmp_path / "pilot.mcap"
+    loop = launch.assemble(configuration.load(None, [*OVERRIDES, f"recording.path='{path}'"]), "max")
+    asked = loop.source.next_bin
+
+    def next_bin(given, *rest):
+        said = asked(given, *rest)
+        if loop.session.bins % 400 > 397:
+            given.fields.counts[:] = 30
+        return said
+
+    loop.source.next_bin = next_bin
+    launch.run(loop, 2000)
+    steps = Recording(path).steps()
+    found = artifact_bins(steps["input"]["counts"].astype(float), 0.02)
+    assert found.sum() == 10 and not steps["output"]["adapting"][found].any()
+    assert sum(event["name"] == "artifact" for _, event in Recording(path).messages("event")) == 10
+    pilot, world = load_pilot(path), read_pilot(path)
+    said = "in 10 bins all units fired at once: taken as artifacts and left out"
+    assert said in pilot.told and len(pilot.states) == 1990 and pilot.counts.max() < 30
+    assert said in world.notes and not world.usable[found].any() and world.counts.max() < 30
+    assert Replay(Recording(path)).run()["identical"]
 
 
 def test_restarted_units_and_no_others():
