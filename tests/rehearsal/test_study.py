@@ -38,6 +38,16 @@ def test_hits_that_the_teacher_reaches_without_the_units_do_not_count():
     assert result["recommended"]["number"] == 1 and result["settings"][0]["unrelated_hits_per_min"] is None
 
 
+def test_hits_by_chance_are_not_called_the_teachers():
+    """In a task of few near targets any counts reach some, with every setting."""
+    found = {}
+    for seed in (1, 2):
+        found[seed, 0] = measures(12.0, 12.0)
+        found[seed, 1] = measures(11.95, 11.8)
+    why = study.answer(rehearsal([{}, {"adapter.learning_rate": "1e-7"}], 2), found)["recommended"]["why"]
+    assert "teacher" not in why
+
+
 def test_candidates_are_written_as_settings_are():
     tried = [
         "encoding.regressors=['velocity', 'history'] adapter.learning_rate=1e-5",
