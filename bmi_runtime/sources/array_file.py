@@ -83,6 +83,13 @@ class Arrays(Mapping[str, Any]):
                 f"{self.path.name}: a sorting of SpikeInterface, without kinematics; save it as a folder "
                 "(sorting.save(folder=...)), which 'bmi inspect' and 'bmi glm bin' read"
             )
+        objects = [name for name, shape in self.shapes.items() if shape is None]
+        if any("spike" in name.lower() or "unit" in name.lower() for name in objects):
+            return BadInput(
+                f"{self.path.name}: lacks {', '.join(names)}; it holds {self.described()}. Python objects can run any "
+                "program when they are loaded, so they never are: save all spike times as one array, beside it one "
+                "that says whose each of them is, and a mapping ([spikes] variable and units; docs/formats.md)"
+            )
         near = {name: close[0] for name in names if (close := difflib.get_close_matches(name, self.shapes, 1, 0.5))}
         hint = "".join(f"; '{held}' may be the {name}" for name, held in near.items())
         return BadInput(

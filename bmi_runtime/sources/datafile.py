@@ -191,8 +191,8 @@ def _no_kinematics(path) -> BadInput:
     )
 
 
-def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
-    """Read a ``.mat`` file through a mapping; return both.
+def read_mat(path, mapping=None) -> tuple[FileMapping | None, OpenLoopRecording]:
+    """Read a ``.mat`` file through a mapping, or by our own names; return the mapping, if any, and what it is.
 
     Parameters
     ----------
@@ -211,6 +211,8 @@ def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
     else:
         shipped = shipped_mappings()
         fitting = [candidate for candidate in shipped if candidate.fits(variables)]
+        if not fitting and (arrays := _by_our_names(variables)):
+            return None, recording_from_arrays(path.name, **arrays)
         if not fitting:
             names = ", ".join(sorted(variables)) or "nothing"
             raise BadInput(
@@ -221,6 +223,23 @@ def read_mat(path, mapping=None) -> tuple[FileMapping, OpenLoopRecording]:
             )
         chosen = turned(fitting[0]) if fitting[0].counts and lies_turned(variables, fitting[0]) else fitting[0]
     return chosen, _mapped(path.name, variables, chosen)
+
+
+def _by_our_names(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a ``.mat`` file that has them under the names of a ``.npz`` file; none if it does not.
+
+    MATLAB knows no single number and no list: a width is 1 x 1, and starts are counted from 1.
+    """
+    arrays = {name: variables[name] for name in NAMES if name in variables}
+    if not ({"counts", "bin_s"} <= set(arrays) and {"velocity", "position"} & set(arrays)):
+        return {}
+    arrays["bin_s"] = np.squeeze(arrays["bin_s"])
+    if "trial_start" in arrays:
+        starts = np.ravel(arrays["trial_start"])
+        arrays["trial_start"] = starts - 1 if starts.size and np.min(starts) >= 1 else starts
+    return {
+        name: value.toarray() if scipy.sparse.issparse(value) else np.asarray(value) for name, value in arrays.items()
+    }
 
 
 def _mapped(name: str, variables: Mapping[str, Any], chosen: FileMapping) -> OpenLoopRecording:

@@ -25,7 +25,7 @@ from bmi_runtime.messages import MOST_AXES
 
 LENGTHS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 SPEEDS = {f"{unit}/s": scale for unit, scale in LENGTHS.items()}
-TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 FILE_UNIT = "file"
 FEWEST_BINS = 40
 FASTEST_HAND_M_S = 20.0  # faster velocities are in another unit
@@ -56,7 +56,7 @@ class Spikes(_Part):
 
     variable: str
     units: str | None = None
-    time_unit: Literal["s", "ms", "us", "samples"] = "s"
+    time_unit: Literal["s", "ms", "us", "ns", "samples"] = "s"
     rate_hz: float | None = pydantic.Field(default=None, gt=0.0)
 
     @pydantic.model_validator(mode="after")
@@ -101,7 +101,7 @@ class Kinematics(_Part):
     unit: str = FILE_UNIT
     scale: float = 1.0
     time: str | None = None
-    time_unit: Literal["s", "ms", "us"] = "s"
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
 
     @pydantic.model_validator(mode="after")
     def _one_place(self):
