@@ -15,6 +15,7 @@ from bmi_runtime.sources.lost_samples import far_samples, lost_samples
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05  # where a mapping names no width
+ROUNDED = 0.01  # of the step between samples: one that is so little before an edge opens its bin
 COPIES = 3  # of all counts, at once in memory
 SHORTEST_PART_BINS = 2  # a shorter part has no movement in it
 LEAST_SHARED = 0.002  # of the spikes, or of the kinematics' time: milliseconds beside seconds share a thousandth
@@ -272,6 +273,8 @@ def _averaged(edges_s, track: Track, lost: list[int], finder: Finder) -> np.ndar
 def _gather(edges, times_s, values, total) -> None:
     width_s = edges[1] - edges[0]
     rounding = max(1e-6, 4 * np.spacing(abs(edges[-1])) / width_s)  # of times since 1970, a quarter of a microsecond
+    if len(times_s) > 1:  # of times that were single precision, or rounded to what a clock shows: a part of their step
+        rounding = max(rounding, ROUNDED * min(abs(float(np.median(np.diff(times_s)))) / width_s, 1.0))
     which = np.floor((times_s - edges[0]) / width_s + rounding).astype(np.int64)  # a sample on an edge opens its bin
     inside = (which >= 0) & (which < len(total))
     rows = which[inside]

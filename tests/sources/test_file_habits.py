@@ -346,3 +346,61 @@ def test_what_somebodys_reader_gives_is_taken_as_it_is_meant(tmp_path, made, mon
     np.testing.assert_array_equal(recording.counts, counts)
     known = np.isfinite(recording.velocity).all(axis=1)
     assert np.flatnonzero(~known).tolist() == (list(range(50, 60)) if kind == "masked" else [])
+
+
+@pytest.mark.parametrize("starts", [EVERY_FIFTY, EVERY_FIFTY + 1])
+def test_a_mat_file_with_the_names_of_an_npz_file_is_read_and_counts_from_one(tmp_path, made, starts):
+    counts, velocity, _ = made
+    arrays = {"counts": scipy.sparse.csc_matrix(counts), "velocity": velocity, "bin_s": BIN_S, "trial_start": starts}
+    scipy.io.savemat(tmp_path / "ours.mat", arrays)
+    recording = load_recording(tmp_path / "ours.mat")
+    np.testing.assert_array_equal(recording.counts, counts)
+    np.testing.assert_allclose(recording.velocity, velocity)
+    assert recording.bin_s == BIN_S and list(np.flatnonzero(recording.trial_start)) == list(EVERY_FIFTY)
+
+
+MAPPED = """
+name = "flat list"
+[spikes]
+variable = "times"
+units = "whose"
+time_unit = "{unit}"
+[bin]
+width_s = 0.05
+[velocity]
+variable = "velocity"
+unit = "m/s"
+time = "clock"
+time_unit = "{unit}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "kind"),
+    [("ns", 1e9, np.uint64), ("us", 1e6, np.int64), ("ms", 1e3, float), ("s", 1.0, np.float32)],
+)
+def test_times_in_any_unit_and_kind_of_number_are_the_same_session(tmp_path, made, unit, scale, kind):
+    """Single precision had put samples that stand on the edge of a bin into either of its bins."""
+    counts, velocity, _ = made
+    bins, units = np.nonzero(counts)
+    often = counts[bins, units]
+    times_s = BIN_S * np.repeat(bins, often) + BIN_S * np.concatenate([(np.arange(n) + 0.5) / n for n in often])
+    clock_s = BIN_S * np.arange(BINS)
+    origin = 1_700_000_000 * 10**9 if unit == "ns" else 0
+    arrays = {"times": (times_s * scale).astype(kind) + kind(origin), "whose": np.repeat(units, often)}
+    arrays |= {"clock": np.round(clock_s * scale, 6).astype(kind) + kind(origin), "velocity": velocity}
+    np.savez(tmp_path / "flat.npz", **arrays)
+    (tmp_path / "flat.npz.toml").write_text(MAPPED.format(unit=unit))
+    recording = load_recording(tmp_path / "flat.npz")
+    short = min(recording.n_bins, BINS)
+    assert short >= BINS - 1
+    np.testing.assert_array_equal(recording.counts[:short], counts[:short])
+    np.testing.assert_allclose(recording.velocity[:short], velocity[:short], atol=1e-6)
+
+
+def test_pickled_spike_trains_are_refused_with_the_way_to_keep_them(tmp_path, made):
+    trains = np.empty(2, object)
+    trains[:] = [np.arange(3.0), np.arange(5.0)]
+    np.savez(tmp_path / "objects.npz", spike_times=trains, velocity=made[1])
+    with pytest.raises(BadInput, match="save all spike times as one array"):
+        load_recording(tmp_path / "objects.npz")
