@@ -190,7 +190,13 @@ def _read(path: str | os.PathLike) -> tuple[str, dict]:
 
 
 def override(data: dict, text: str) -> None:
-    """Set one ``section.key=value`` in a nested dictionary."""
+    """Set one ``section.key=value`` in a nested dictionary.
+
+    Raises
+    ------
+    BadInput
+        When it is not section.key=value.
+    """
     key, equals, _ = text.partition("=")
     if not equals or ("." not in key and key.strip() not in TABLES):
         raise BadInput(f"--set needs section.key=value, got '{text}'")

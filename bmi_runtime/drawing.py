@@ -21,7 +21,13 @@ STYLE: Any = {
 
 
 def canvas(rows: int, columns: int, size: tuple[float, float], **settings):
-    """Return a figure and its axes (pyplot is never touched, so that no display is needed)."""
+    """Return a figure and its axes (pyplot is never touched, so that no display is needed).
+
+    Raises
+    ------
+    BadInput
+        When matplotlib is not installed.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -52,7 +58,13 @@ def pyplot(**style: Any):
 
 
 def save(figure, path) -> str:
-    """Write the figure to `path` and close it; returns the path as text."""
+    """Write the figure to `path` and close it; returns the path as text.
+
+    Raises
+    ------
+    BadInput
+        When there is no such folder, or no such format.
+    """
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into")

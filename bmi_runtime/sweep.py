@@ -301,7 +301,13 @@ def _flat(result: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def split_command(text: str) -> list[str]:
-    """Return the words of the command to sweep, without a leading ``bmi``."""
+    """Return the words of the command to sweep, without a leading ``bmi``.
+
+    Raises
+    ------
+    BadInput
+        When it is empty, or its quotes do not match.
+    """
     try:
         words = shlex.split(text)
     except ValueError as error:

@@ -20,6 +20,11 @@ def read_day(path: pathlib.Path, seconds: float = 0.0) -> Day:
     """Return the counts of a session (``.mcap``) or of a data file; of its first `seconds` only, if that is not 0.
 
     Bins without fresh data are left out.
+
+    Raises
+    ------
+    BadInput
+        When it holds no bin with data.
     """
     if path.suffix != ".mcap":
         from bmi_runtime.sources.datafile import load_recording

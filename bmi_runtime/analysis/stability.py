@@ -247,7 +247,13 @@ def _projection(every: np.ndarray, tuning: np.ndarray | None) -> tuple[np.ndarra
 
 
 def block_length_s(references: Sequence[Day], today: Day) -> float:
-    """Return the longest block that today holds and the reference holds at least `FEWEST_BLOCKS` + 2 times."""
+    """Return the longest block that today holds and the reference holds at least `FEWEST_BLOCKS` + 2 times.
+
+    Raises
+    ------
+    BadInput
+        When the sessions are too short.
+    """
     longest = min(len(today.counts), sum(len(one.counts) for one in references) // (FEWEST_BLOCKS + 2))
     longest = min(longest, min(len(one.counts) for one in references))
     if longest * WINDOW_S < SHORTEST_BLOCK_S:
@@ -259,7 +265,13 @@ def block_length_s(references: Sequence[Day], today: Day) -> float:
 
 
 def compare(reference: Reference, today: Day) -> Stability:
-    """Return how today's array stands against the reference days: the mean over today's blocks."""
+    """Return how today's array stands against the reference days: the mean over today's blocks.
+
+    Raises
+    ------
+    BadInput
+        When today holds less than a block.
+    """
     per = max(round(reference.block_s / WINDOW_S), 1)
     starts = range(0, len(today.counts) - per + 1, per)
     if not starts:

@@ -243,7 +243,13 @@ def remaining_share(state: SteadyState, bins: np.ndarray, initial: np.ndarray | 
 
 
 def initial_in_modes(info: Information, initial_covariance: float | None) -> np.ndarray | None:
-    """Return the variance of every mode that an initial covariance (a scalar times the identity) gives, or None."""
+    """Return the variance of every mode that an initial covariance (a scalar times the identity) gives, or None.
+
+    Raises
+    ------
+    BadInput
+        When the variance is negative or not finite.
+    """
     if initial_covariance is None:
         return None
     if not (np.isfinite(initial_covariance) and initial_covariance >= 0):

@@ -78,7 +78,13 @@ def half_life_for_error(info: Information, max_error: float, batch_bins: int = 1
 
 
 def half_life_for_convergence(bins: float, threshold: float) -> float:
-    """Return the half life, in bins, that converges to `threshold` in `bins`."""
+    """Return the half life, in bins, that converges to `threshold` in `bins`.
+
+    Raises
+    ------
+    ValueError
+        When `bins` is not above zero.
+    """
     if not bins > 0.0:
         raise ValueError(f"a convergence in {bins:g} bins makes no sense")
     return bins * np.log(2.0) / -np.log(threshold)

@@ -206,7 +206,13 @@ def rate_for_excess(pilot: ReadoutPilot, wanted: float) -> float:
 
 
 def rate_for_convergence(pilot: ReadoutPilot, bins: float, threshold: float = 0.05) -> float:
-    """Return the rate at which the slowest mode converges to `threshold` in `bins`: ``s = k^2 / (m (1 - k))``."""
+    """Return the rate at which the slowest mode converges to `threshold` in `bins`: ``s = k^2 / (m (1 - k))``.
+
+    Raises
+    ------
+    ValueError
+        When `bins` is not above zero.
+    """
     if not bins > 0.0:
         raise ValueError(f"a convergence in {bins:g} bins makes no sense")
     gain = -math.expm1(math.log(threshold) / bins)

@@ -199,7 +199,13 @@ def describe_opening(start: bytes, schema: Schema, channels: list[Channel]) -> d
 
 
 def described_records(described: dict[str, Any]) -> tuple[Schema, list[Channel]]:
-    """Return schema and channels from the table that `describe_opening` made."""
+    """Return schema and channels from the table that `describe_opening` made.
+
+    Raises
+    ------
+    ValueError
+        When there is no channel of steps.
+    """
     channels = {str(name): int(number) for name, number in described["channels"].items()}
     if "step" not in channels:
         raise ValueError("the channel of the steps is not named")

@@ -109,7 +109,13 @@ def _behind_copies(view: memoryview, start: int, size: int, header: dict[str, An
 
 
 def record_at(view: memoryview, position: int) -> tuple[int, int]:
-    """Return opcode and end of the record at `position`; its length is held against the end of the file."""
+    """Return opcode and end of the record at `position`; its length is held against the end of the file.
+
+    Raises
+    ------
+    Broken
+        When the file ends inside it.
+    """
     left = len(view) - position
     if left < frames.RECORD_HEAD.size:
         raise Broken(position, "the file ends inside a record")

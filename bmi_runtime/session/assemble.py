@@ -32,6 +32,11 @@ def initial_model(config: Config, source: Any, tell: Callable[[str], None] = lam
     A simulated source gives its own; otherwise every unit starts untuned at a baseline of 10 Hz (Poisson) or 0
     (Gaussian) with the configured uncertainty. What the file in ``encoding.initial`` knows of these units, by name, is
     put into it; `tell` hears what that was.
+
+    Raises
+    ------
+    BadInput
+        When the truth is asked for of a source that has none, or the model does not suit the session.
     """
     if isinstance(source, HasWorld):
         model = source.world.initial_model()
@@ -53,7 +58,13 @@ def start_from(config: Config, fresh: EncodingModel) -> str:
 
 
 def recording_path(config: Config) -> pathlib.Path:
-    """Return where to record: the configured path, or a new file in ``recordings/`` named by date and time."""
+    """Return where to record: the configured path, or a new file in ``recordings/`` named by date and time.
+
+    Raises
+    ------
+    BmiError
+        When its folder cannot be made.
+    """
     if config.recording.path:
         return pathlib.Path(config.recording.path)
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -23,7 +23,13 @@ from bmi_runtime.session.paired import compared, hardly_follows, paired_errors
 
 
 def recorded_config(recording: Recording, overrides=()) -> Config:
-    """Return the configuration in the recording's header, with ``section.key=value`` overrides."""
+    """Return the configuration in the recording's header, with ``section.key=value`` overrides.
+
+    Raises
+    ------
+    BadInput
+        When the recording has none.
+    """
     data = recording.header.get("config")
     if not isinstance(data, dict):
         raise BadInput(f"{recording.path} has no configuration in its header, so it cannot be replayed")
@@ -34,7 +40,13 @@ def recorded_config(recording: Recording, overrides=()) -> Config:
 
 
 def first_snapshot(recording: Recording) -> dict[str, Any]:
-    """Return the session's state before the first bin."""
+    """Return the session's state before the first bin.
+
+    Raises
+    ------
+    BadInput
+        When the recording ends before it.
+    """
     for _, snapshot in recording.messages("snapshot"):
         return snapshot
     raise BadInput(f"{recording.path} ends before its first snapshot, so it cannot be replayed")

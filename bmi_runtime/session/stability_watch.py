@@ -23,7 +23,13 @@ LOOK_S = 2.0  # between two looks at a recording that is still too short
 
 
 def recording_of(address: str, patience_s: float = 120.0) -> pathlib.Path:
-    """Return the recording of the session at an address, waiting for the session to begin."""
+    """Return the recording of the session at an address, waiting for the session to begin.
+
+    Raises
+    ------
+    BadInput
+        When the session is not recorded.
+    """
     until = time.monotonic() + patience_s
     while True:
         try:

@@ -42,7 +42,13 @@ def check_model(config: Config, model: EncodingModel) -> None:
 
 
 def stimulation_schedule(config: Config) -> Any:
-    """Return the drawn schedule of stimulation, or None when there is none."""
+    """Return the drawn schedule of stimulation, or None when there is none.
+
+    Raises
+    ------
+    BadInput
+        When it names a unit that the session does not have.
+    """
     section = config.stimulation
     if not section.enabled:
         return None

@@ -164,6 +164,11 @@ def step_of(series) -> float:
 
     Some files (FALCON's H1) keep the step where the rate belongs: at 0.02 Hz their half hour would last two months. A
     rate at which a series would last longer than any session is taken for the step.
+
+    Raises
+    ------
+    BadInput
+        When the rate is not above zero.
     """
     rate_hz = float(series.rate)
     if not (np.isfinite(rate_hz) and rate_hz > 0.0):

@@ -50,7 +50,13 @@ _CHANNEL = re.compile(
 
 
 def unit_map(config: Config) -> dict[tuple[str, int], int] | None:
-    """Return which (electrode, sorted ID) is which unit, or None for the numbers in the electrodes' names."""
+    """Return which (electrode, sorted ID) is which unit, or None for the numbers in the electrodes' names.
+
+    Raises
+    ------
+    BadInput
+        When the option is not a list of as many pairs as there are units.
+    """
     units = config.source.options.get("units")
     if units is None:
         return None

@@ -181,7 +181,7 @@ class RedisFeed:
             self._pace_ns = self.steady.nominal_ns
             self.reader.notes.append(
                 f"{came} and stand for {self.width_ns * 1e-6:g} ms (source.options.width_s): their windows roll, and "
-                f"every {self.every}th is counted"
+                f"one in {self.every} is counted"
             )
         else:
             self.reader.notes.append(

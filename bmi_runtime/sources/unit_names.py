@@ -43,7 +43,7 @@ class ChannelNumbers:
         if not self.first <= number < self.first + self.n_units:
             start = "source.options.first_channel" if not self.given else "as source.options.first_channel says"
             raise BadInput(
-                f"{what} {number} is none of {self.n_units} units, which are {self.first} to "
+                f"{what} {number} is not one of the {self.n_units} units, which are {self.first} to "
                 f"{self.first + self.n_units - 1} (session.units; {start})"
             )
         return number - self.first
@@ -103,7 +103,7 @@ class UnitNames:
         match = _TRAILING.search(name)
         if match is None:
             raise BadInput(
-                f"electrode {name[:60]!r} is none of {self.n_units} units: its name does not end in a number "
+                f"electrode {name[:60]!r} is not one of the {self.n_units} units: its name does not end in a number "
                 "(list it in source.options.units)"
             )
         before = self.numbers.first

@@ -155,7 +155,7 @@ def test_a_0_among_channels_that_count_from_1_is_refused():
     chunks = [(HOST + k * 5_000_000, [[k % 4 + 1 if k != 300 else 0, 0]], [50.0 + k * 0.005]) for k in range(400)]
     _, source = bins_of(chunks)
     assert source.refusals() == [
-        "1 message was refused: an event of channel 0 is none of 4 units, which are 1 to 4 (session.units; "
+        "1 message was refused: an event of channel 0 is not one of the 4 units, which are 1 to 4 (session.units; "
         "source.options.first_channel)"
     ]
 

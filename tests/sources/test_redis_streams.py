@@ -270,7 +270,7 @@ def test_windows_that_roll_by_their_pace():
     rows, source = bins_of(entries, "source.options.width_s=0.01", "session.bin_s=0.01")
     late = rows["device_time_s"] > 11.0
     assert rows["counts"][late].sum() == pytest.approx(fine[-3500:].sum(), rel=0.03)
-    assert any("their windows roll, and every 5th is counted" in text for text in told(source))
+    assert any("their windows roll, and one in 5 is counted" in text for text in told(source))
 
 
 def test_entries_that_come_faster_than_was_assumed_are_told():

@@ -138,6 +138,11 @@ def extrapolate(times: np.ndarray, rate: np.ndarray) -> tuple[float, float]:
 
     Near the singularity ``N ~ (T* - t)^(-1/2)`` up to a logarithm, so ``N^-2`` is nearly a straight line; it is
     fitted to the last factor of three of N.
+
+    Raises
+    ------
+    BmiError
+        When the rate runs away within the first steps.
     """
     tail = rate >= rate[-1] / 3.0
     first = np.flatnonzero(~tail)[-1] + 1 if not tail.all() else 0

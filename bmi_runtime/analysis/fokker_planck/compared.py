@@ -25,6 +25,11 @@ def particles(model: Model, initial, duration: float, count: int, seed: int, ste
     ``rate_deviation`` is the root mean square of the difference of the rates over bins, in units of what counting so
     many neurons leaves (1 where the density is their limit and steps are short); ``distance`` the Wasserstein-1
     distance of the potentials at the end, ``distance_expected`` what as many draws from the density itself have.
+
+    Raises
+    ------
+    BmiError
+        When the rate outgrows the grid: a blow-up.
     """
     solution = evolve.evolve(model, initial, duration)
     if solution.ended != "finished":
@@ -68,6 +73,11 @@ def particles_text(result: dict) -> str:
 def entropy(model: Model, initial, duration: float, convex: Convex):
     """Return the answer and the decay; ``balance`` is the largest difference between the decrease of the entropy over a
     step of the output and its mean dissipation, relative to the latter.
+
+    Raises
+    ------
+    BadInput
+        When the duration is too short to see the entropy fall.
     """
     if not duration >= SHORTEST:
         raise BadInput(f"the duration {duration:g} is too short to see the entropy fall: give at least {SHORTEST:g}")
@@ -139,7 +149,13 @@ def represented_text(result: dict) -> str:
 
 
 def discriminated(model: Model, one: Callable, other: Callable, known: Callable | None, rule: Callable, lowest, count):
-    """Return the answer, the weights (k,) and arrays: both sides of the discrimination inequality for two inputs."""
+    """Return the answer, the weights (k,) and arrays: both sides of the discrimination inequality for two inputs.
+
+    Raises
+    ------
+    BadInput
+        When the connectivity is negative, or no weight is connected.
+    """
     w = _weights(lowest, count)
     connectivity = known(w) if known is not None else learning.learned(model, w, one, rule).connectivity
     if np.any(connectivity < 0):
@@ -162,7 +178,13 @@ def discriminated_text(result: dict) -> str:
 
 
 def wilson_cowan(signal, other, gain, rule: str, speed: float, duration: float, **functions):
-    """Return the answer and the trained network; another signal is recalled with the learned weights."""
+    """Return the answer and the trained network; another signal is recalled with the learned weights.
+
+    Raises
+    ------
+    BadInput
+        When the duration or speed is not positive, or the signals differ in their number of units.
+    """
     if gain.size == 1:
         gain = np.full((signal.size, signal.size), float(gain.ravel()[0]))
     if not (math.isfinite(duration) and duration > 0 and math.isfinite(speed) and speed > 0):

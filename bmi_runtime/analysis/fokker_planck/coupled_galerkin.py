@@ -267,6 +267,11 @@ def hopf_value(at, rates: np.ndarray, low: float, high: float, **settings) -> tu
         Populations at a value of the parameter.
     rates : float64 array (n,)
         Of the steady state, near enough for Newton's method at both values.
+
+    Raises
+    ------
+    BmiError
+        When the steady state is lost between the ends.
     """
 
     def pair(value):

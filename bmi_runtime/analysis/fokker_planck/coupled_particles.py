@@ -15,6 +15,11 @@ def simulate(
 
     A spike reaches the others with the next step, or after its delay rounded to steps; the error is of first order in
     the step, beside the sampling error of the count.
+
+    Raises
+    ------
+    BadInput
+        When there is nothing to simulate, or the step cannot resolve a delay.
     """
     if count < 10 or step <= 0 or duration < bins * step:
         raise BadInput(f"cannot simulate {count} neurons for {duration:g} in steps of {step:g} and {bins} bins")

@@ -183,6 +183,11 @@ def evolve(
         Size of the cells at V_F; by default 1e-4 of V_F - V_R where anything excites, nearly uniform otherwise.
     stop : float64 array (n,), optional
         Rates to stop at; by default :func:`stopping_rates`.
+
+    Raises
+    ------
+    BadInput
+        When the duration or the tolerance cannot be.
     """
     if not (math.isfinite(duration) and duration > 0):
         raise BadInput(f"the duration {duration:g} must be positive and finite")
@@ -246,6 +251,11 @@ def locate(net: Populations, initial: list, duration: float, cells: int = 400) -
     """Return the blow-up before `duration`, or None where the finest grid follows the rates down again.
 
     As for one population (:func:`.blow_up.locate`): three grids, two tolerances, ``N^-2`` extrapolated to zero.
+
+    Raises
+    ------
+    BmiError
+        When a rate outgrew the grid without the signature of a blow-up.
     """
     finest = 1e-5 * float((net.v_threshold - net.v_reset).min())
     stop = stopping_rates(net, _grids(net, initial, cells // 2, finest))

@@ -100,6 +100,12 @@ def simulate(
         the lowest or the highest. Ignored with a delay or a filter.
     delay, filter_time : float
         D and tau; at most one of them may be positive.
+
+    Raises
+    ------
+    BadInput
+        When the rule is unknown, a delay and a filter time are both given, or the step cannot resolve the
+        delay.
     """
     if rule not in ("nearest", "lowest", "highest"):
         raise BadInput(f"there is no rule '{rule}': choose nearest, lowest or highest")

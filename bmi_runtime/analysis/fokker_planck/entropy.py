@@ -41,6 +41,11 @@ def decay(solution: Solution, convex: Convex = NAMED["square"]) -> Decay:
 
     The jump part is ``N_inf [H(u_F) - H(u_R) - (u_F - u_R) H'(u_R)]`` with ``u_F = N / N_inf`` (the limit of p/P at
     V_F) and ``u_R = p/P`` at V_R (Caceres, Carrillo and Perthame 2011).
+
+    Raises
+    ------
+    BadInput
+        When part of the initial density lies where the steady state has none.
     """
     model, grid = solution.model, solution.grid
     rest_rate = steady.steady_states(model)[0].rate

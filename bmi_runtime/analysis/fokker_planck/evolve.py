@@ -229,6 +229,11 @@ def evolve(
     Returns
     -------
     Solution
+
+    Raises
+    ------
+    BadInput
+        When the duration is not positive and finite.
     """
     if not (math.isfinite(duration) and duration > 0):
         raise BadInput(f"the duration {duration:g} must be positive and finite")
@@ -289,6 +294,11 @@ def default_grid(
     """Return a grid for a run: wide enough for the inhibition, graded towards V_F where a layer can form.
 
     `v_max` is the upper end of the domain with a random threshold; by default it follows from noise and drive.
+
+    Raises
+    ------
+    BadInput
+        When an upper end is given for a sharp threshold.
     """
     low, high = initial.spread() if hasattr(initial, "spread") else (model.v_reset - 4, model.v_threshold)
     current = model.current_table()[1]

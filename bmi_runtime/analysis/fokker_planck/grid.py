@@ -66,6 +66,11 @@ def build(
         Ends of the domain.
     finest : float, optional
         Wanted size at V_F (and ten times that at V_R) when `cells` is 400; by default the grid is nearly uniform.
+
+    Raises
+    ------
+    BadInput
+        When there are too few or too many cells, or the domain does not hold the reset and the threshold.
     """
     if cells < 20:
         raise BadInput(f"{cells} cells cannot resolve a density: use at least 20")

@@ -81,6 +81,11 @@ def near_busiest(model: Model, push: float = 0.05, cells: int = 400) -> tuple[ev
     """Return a run about to start near the busiest steady state, and the rate of that state.
 
     It starts from the steady state of a network whose rate is larger by the factor ``1 + push``.
+
+    Raises
+    ------
+    BadInput
+        When the network has a delay, or no steady state.
     """
     if model.delay > 0:
         raise BadInput("a run from the busy state is for networks without delay: give an initial density instead")

@@ -38,6 +38,11 @@ def _response_table(diffusion: float, v_reset: float, v_threshold: float) -> Pch
 def response(model: Model, drift: np.ndarray) -> np.ndarray:
     """Return r(m) = 1 / T(m), the rate of a neuron at the constant drifts m (any shape, within [-12, 60]) in units of
     `model`.
+
+    Raises
+    ------
+    BadInput
+        When a drift lies outside the range of the table.
     """
     value = _response_table(model.a0, model.v_reset, model.v_threshold)(np.asarray(drift, float))
     if np.any(np.isnan(value)):
@@ -70,6 +75,11 @@ def outputs(
 
     ``N(w) = C(w) r(I(w) + w sigma(Nbar))``, Nbar its integral: one scalar equation. Without excitatory weights its two
     sides cross once (r increases, sigma does not decrease); with them a scan of 4,000 mean rates looks for crossings.
+
+    Raises
+    ------
+    BadInput
+        When the excitation is so strong that there is no steady output.
     """
     width = float(w[1] - w[0])
 
@@ -96,6 +106,11 @@ def represent(
 ) -> np.ndarray:
     """Return the connectivity C(w) that answers the input I(w) with the output N(w) (representation theorem), all
     (k,).
+
+    Raises
+    ------
+    BadInput
+        When the output is negative.
     """
     if np.any(wanted < 0):
         raise BadInput("an output N(w) is a rate: it cannot be negative")
@@ -149,6 +164,11 @@ def learned(model: Model, w: np.ndarray, given: Function, rule: Function, sigma:
     On the support ``Phi = w``, so ``N(w) = w / (K Nbar)`` and ``C = N / r(I + w sigma(Nbar))``; integrating N gives
     ``Nbar^2 = int w / K``. Zero flux alone leaves the support free: vanishing diffusion in w (the entropy condition)
     selects an interval [-A, 0], and ``int C = 1`` fixes A.
+
+    Raises
+    ------
+    BadInput
+        When the rule is not negative, or the neurons do not fire.
     """
     if np.any(np.asarray(rule(w[w < 0])) >= 0):
         raise BadInput("the learned connectivity is for inhibitory networks: the rule K(w) must be negative for w < 0")
@@ -233,6 +253,11 @@ def learn(
         Cells in v.
     step : float, optional
         Time step of the potentials (default 0.05); the transport of the weights takes as many stable steps inside it.
+
+    Raises
+    ------
+    BadInput
+        When the rule is not negative.
     """
     width = float(w[1] - w[0])
     drift, slopes = np.asarray(given(w), float), np.asarray(rule(w), float)

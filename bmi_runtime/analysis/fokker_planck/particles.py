@@ -70,6 +70,11 @@ def simulate(
         Number of bins of the rate.
     shown : int
         Number of neurons in the raster.
+
+    Raises
+    ------
+    BadInput
+        When there is nothing to simulate, or the step cannot resolve the time to fire or the delay.
     """
     if count < 1 or step <= 0 or duration < step:
         raise BadInput(f"cannot simulate {count} neurons for {duration:g} in steps of {step:g}")

@@ -18,6 +18,11 @@ from bmi_runtime.errors import BadInput
 def self_similar(mass: float) -> float:
     """Return alpha(M) for M < 1, the root of ``alpha sqrt(pi/2) erfcx(alpha / sqrt 2) = M`` (derived from the profile
     below).
+
+    Raises
+    ------
+    BadInput
+        When the mass is not between 0 and the critical mass.
     """
     if not 0 < mass < 1:
         raise BadInput(f"a mass of {mass:g} has no spreading profile: it must be between 0 and the critical mass 1")
@@ -90,6 +95,11 @@ def simulate(
     exchange : float
         gamma: with gamma > 0 the membrane binds and releases, ``mu' = n(0) - gamma mu`` is the flux through z = 0, and
         the mass that is kept is that of n and mu together (Calvez, Hawkins, Meunier and Voituriez 2012).
+
+    Raises
+    ------
+    BadInput
+        When a memory and an exchange rate are both given.
     """
     if memory > 0 and exchange > 0:
         raise BadInput("give a memory or an exchange rate, not both")

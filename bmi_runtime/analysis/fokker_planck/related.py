@@ -124,6 +124,11 @@ def polarisation_run(
 
     The coarser run has half the cells, twice the finest one and four times the tolerance. Below the critical mass
     ``profile_edge`` is the constant that ``n(0, t) sqrt(1 + 2t)`` tends to, ``scaled_edge`` where it is.
+
+    Raises
+    ------
+    BadInput
+        When there are too few cells, or a rate is negative.
     """
     _positive(mass=mass, duration=duration, length=length, tolerance=tolerance)
     for name, value in (("memory L", memory), ("exchange rate", exchange)):
@@ -193,6 +198,11 @@ def elapsed_run(
     the error, to first order, so that half of all numbers would lie just outside.) Times are known to a step, so a
     final rate is known to what it changes by within one. A delay is a whole number of steps of all three runs: the step
     is shortened until it is, since a rounded delay is another delay.
+
+    Raises
+    ------
+    BadInput
+        When the step is too long, or a coupling, delay or filter time is negative.
     """
     _positive(step=step, duration=duration)
     if not (math.isfinite(coupling) and coupling >= 0):

@@ -26,6 +26,11 @@ def run(model: Model, initial, duration: float, **settings) -> tuple[dict, evolv
     **settings
         ``cells``, ``tolerance``, ``fixed_step``, ``snapshots``, ``advance``, ``v_max`` of :func:`.evolve.evolve`.
 
+    Raises
+    ------
+    BmiError
+        When the rate outgrows the grid without a blow-up.
+
     Notes
     -----
     Every number of a finished run has an error: its difference from a run with half the cells and ten times the
@@ -165,7 +170,13 @@ def _theorem_text(theorem):
 
 
 def save(path: str, solution: evolve.Solution | None, result: dict) -> None:
-    """Write p(v, t), N(t), the grid, the settings and the answer to an ``.npz`` file."""
+    """Write p(v, t), N(t), the grid, the settings and the answer to an ``.npz`` file.
+
+    Raises
+    ------
+    BadInput
+        When there is nothing to keep.
+    """
     if solution is None:
         raise BadInput("there is nothing to keep: the blow-up is instantaneous")
     settings = {name: getattr(solution.model, name) for name in solution.model.__dataclass_fields__}
@@ -190,6 +201,11 @@ def save(path: str, solution: evolve.Solution | None, result: dict) -> None:
 def load(path: str) -> dict[str, np.ndarray]:
     """Return the arrays of a kept run: ``v``, ``times``, ``density``, ``rate_times``, ``rate``, ``resting``,
     ``model``, ``answer``.
+
+    Raises
+    ------
+    BadInput
+        When it is not a kept run.
     """
     wanted = ("v", "times", "density", "rate_times", "rate", "resting", "model", "answer")
     try:

@@ -79,6 +79,11 @@ def _stability(state):
 def run(net: Populations, initial: list, duration: float, cells: int, tolerance: float, snapshots: int, advance=None):
     """Return the answer and the run; a blow-up is located with its error bar (without delays), every final rate has its
     difference from a coarser run as error.
+
+    Raises
+    ------
+    BmiError
+        When a rate outgrows the grid and no blow-up can be located.
     """
     started = time.process_time()
     solution = coupled_run.evolve(
@@ -146,7 +151,13 @@ def run_text(result: dict) -> str:
 
 
 def parameter(net: Populations, name: str) -> Callable[[Populations, float], Populations]:
-    """Return what sets one parameter: ``b:E,I`` (what E receives from I), ``current:E``, ``refractory`` (of all)."""
+    """Return what sets one parameter: ``b:E,I`` (what E receives from I), ``current:E``, ``refractory`` (of all).
+
+    Raises
+    ------
+    BadInput
+        When there is no such parameter or population.
+    """
     kind, _, where = name.partition(":")
     if kind not in VARIED:
         raise BadInput(

@@ -41,7 +41,13 @@ def read_counts(path: pathlib.Path, bin_s: float, units: list[str] | None) -> tu
 
 
 def parse_fixed(given: tuple[str, ...]) -> dict[str, float]:
-    """Return the parameters of ``NAME=VALUE`` texts."""
+    """Return the parameters of ``NAME=VALUE`` texts.
+
+    Raises
+    ------
+    BadInput
+        When one is not NAME=VALUE with a known name.
+    """
     fixed = {}
     for text in given:
         name, equals, value = text.partition("=")

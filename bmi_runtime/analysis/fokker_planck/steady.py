@@ -189,7 +189,13 @@ def _turning(function, low, high, sign):
 
 
 def drift_of_rate(model: Model, rate: float) -> float:
-    """Return the constant drift m at which a neuron fires at `rate`: the interval decreases with m, so there is one."""
+    """Return the constant drift m at which a neuron fires at `rate`: the interval decreases with m, so there is one.
+
+    Raises
+    ------
+    BadInput
+        When no drive gives the rate.
+    """
     diffusion = model.a0 + model.a1 * rate
     if model.refractory * rate >= 1:
         raise BadInput(
@@ -307,6 +313,11 @@ def density(model: Model, rate: float, v: np.ndarray) -> np.ndarray:
 
     ``p(v) = N/a int_{max(v, V_R)}^{V_F} exp(((w-m)^2 - (v-m)^2) / 2a) dw``, written with Dawson's integral so that
     nothing overflows; its mass is ``1 - N tau``.
+
+    Raises
+    ------
+    BadInput
+        When the threshold is random.
     """
     if model.threshold_eps > 0:
         raise BadInput("the closed form of the density is for a sharp threshold: use the spectral solution")

@@ -65,6 +65,11 @@ def train(
     rule : {"decay", "product"}
     sigma, f : callables
         Activation of the rates; f of the product rule.
+
+    Raises
+    ------
+    BadInput
+        When the rule is unknown, or the gain is not a square matrix of the size of the signal.
     """
     n = signal.size
     if gain.shape != (n, n):

@@ -48,6 +48,14 @@ def deterministic(model: Model, initial, duration: float, quantiles: int = 20000
         With a constant current and no delay.
     initial : callable
         Initial density with ``spread()``.
+
+    Raises
+    ------
+    BadInput
+        When the model has noise at the threshold, a delay or a refractory state, or a number makes no
+        sense.
+    BmiError
+        When a cascade does not end.
     """
     if model.delay > 0 or model.threshold_eps > 0 or model.refractory > 0:
         raise BadInput("the network without noise is shown for sharp thresholds without delay and refractory state")

@@ -28,6 +28,12 @@ def encoding_arrays(arrays: dict, columns: tuple[int, ...] = (0, 1), velocity_un
         ``weights`` (units, 1 + dims): log rate in hertz at rest, then gains per dm/s. ``covariance`` (units, 1 + dims,
         1 + dims), ``bin_s``, ``likelihood`` and ``unit_names``. The baseline is that of
         :meth:`PoissonGLM.baseline_log_hz`: the history's average effect is folded in.
+
+    Raises
+    ------
+    BadInput
+        When the link is not exponential, the unit is unknown, or the fit lacks the velocity or standard
+        errors.
     """
     if velocity_unit not in DM_PER_UNIT:
         raise BadInput(f"there is no velocity unit '{velocity_unit}'; choose from {', '.join(DM_PER_UNIT)}")

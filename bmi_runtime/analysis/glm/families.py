@@ -250,7 +250,13 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(name: str) -> Family:
-    """Return a family by its name."""
+    """Return a family by its name.
+
+    Raises
+    ------
+    BadInput
+        When there is none of that name.
+    """
     if name not in FAMILIES:
         raise BadInput(f"there is no family '{name}'; choose from {', '.join(FAMILIES)}")
     return FAMILIES[name]

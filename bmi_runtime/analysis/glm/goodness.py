@@ -59,6 +59,11 @@ def rescaled_intervals(counts: np.ndarray, rate: np.ndarray, rng: np.random.Gene
         Expected counts per bin.
     within : {"poisson", "bernoulli"}
         How spikes are placed inside their bin.
+
+    Raises
+    ------
+    BadInput
+        When `within` is unknown, or Bernoulli with more than one spike in a bin.
     """
     through = np.cumsum(rate)
     spikes = np.repeat(np.arange(len(counts)), np.asarray(counts, int))

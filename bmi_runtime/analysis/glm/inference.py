@@ -240,6 +240,11 @@ def nested_tests(template, counts, covariates=None, areas=None, unit_names=None)
     areas : sequence of str, optional
         Area of each unit; without areas all units are in one.
 
+    Raises
+    ------
+    BadInput
+        When the fit is penalised.
+
     Notes
     -----
     Twice the gain in log-likelihood is compared with a chi-square (Wilks). Coefficients at minus infinity count as

@@ -53,6 +53,11 @@ def fit_low_rank(
         Latent signals, at least 1 and below the number of units.
     **about
         What :meth:`PoissonGLM.fit` is told of the data: ``bin_s``, ``unit_names``, ``report``.
+
+    Raises
+    ------
+    BadInput
+        When the rank is not at least 1 and below the number of units.
     """
     full = PoissonGLM(**(template.get_params() | {"standard_errors": "none", "ridge": template.ridge or 1e-7}))
     full.fit(counts, covariates, **about)

@@ -47,7 +47,13 @@ class Prepared:
 
 
 def unit_labels(names, units: int) -> list[str]:
-    """Return names for units: those given, or their numbers from zero."""
+    """Return names for units: those given, or their numbers from zero.
+
+    Raises
+    ------
+    BadInput
+        When there are not as many names as units.
+    """
     if names is None:
         return [f"unit {i}" for i in range(units)]
     if len(names) != units:
@@ -56,7 +62,13 @@ def unit_labels(names, units: int) -> list[str]:
 
 
 def likelihood_bins(bins: int, history_bins: int, leads: tuple[int, ...]) -> tuple[int, int]:
-    """Return the first bin of the likelihood and the bin after its last."""
+    """Return the first bin of the likelihood and the bin after its last.
+
+    Raises
+    ------
+    BadInput
+        When the history and the leads leave no bin.
+    """
     first = max(history_bins, -min(leads, default=0), 0)
     last = bins - max(0, max(leads, default=0))
     if last - first < 1:
@@ -68,7 +80,13 @@ def likelihood_bins(bins: int, history_bins: int, leads: tuple[int, ...]) -> tup
 
 
 def make_covariates(table, leads: tuple[int, ...], bins: int, first: int, last: int):
-    """Return standardised covariates; checks their shape and that every value is a finite number."""
+    """Return standardised covariates; checks their shape and that every value is a finite number.
+
+    Raises
+    ------
+    BadInput
+        When they do not have as many bins as the counts.
+    """
     if table is None:
         return None
     if table.ndim == 1:
@@ -159,6 +177,11 @@ def prepare(
         A stretch of bins left out of the likelihood (a held-out fold).
     sparse : bool
         Whether a lasso or group lasso will be added, so that coefficients stay finite and determined.
+
+    Raises
+    ------
+    BadInput
+        When no bin is left to fit, or an option does not suit the history.
     """
     events = counts if isinstance(counts, Events) else from_counts(counts, names)
     names = unit_labels(names, events.units)
@@ -197,7 +220,13 @@ def prepare(
 
 
 def free_coefficients(design: Design, connections: np.ndarray | None) -> np.ndarray:
-    """Return which coefficients the connections allow, (parameters, units)."""
+    """Return which coefficients the connections allow, (parameters, units).
+
+    Raises
+    ------
+    BadInput
+        When the connections are not (units, units).
+    """
     units = design.events.units
     free = np.ones((design.parameters, units), bool)
     if connections is not None:
@@ -224,7 +253,14 @@ def _chosen_leads(table: Covariates, each) -> np.ndarray:
 
 
 def within_reach(design: Design, reach: np.ndarray | None) -> np.ndarray:
-    """Return which coefficients lie within the past bins that a source may act from, (parameters, units)."""
+    """Return which coefficients lie within the past bins that a source may act from, (parameters, units).
+
+    Raises
+    ------
+    BadInput
+        When the reach is not (units, units) of 0 to as many bins as the history has, or shorter than the
+        basis.
+    """
     units, (lags, functions) = design.events.units, design.basis.shape
     free = np.ones((design.parameters, units), bool)
     if reach is None or not functions:

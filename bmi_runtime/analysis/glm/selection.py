@@ -77,6 +77,11 @@ def cross_validate(
         Processes that share folds (joblib; inside ``joblib.parallel_config("dask")``, a cluster).
     report : callable, optional
         Called with the fraction done.
+
+    Raises
+    ------
+    BadInput
+        When there is no such penalty, or fewer than 2 folds.
     """
     if parameter not in PENALTIES:
         raise BadInput(f"there is no penalty '{parameter}' to choose; take one of {', '.join(PENALTIES)}")

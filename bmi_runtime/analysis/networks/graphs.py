@@ -69,6 +69,11 @@ def random_graph(n: int, wanted: MotifStatistics, rng: np.random.Generator) -> n
 def independent_connections(n: int, probability: float, rng: np.random.Generator) -> sparse.csr_array:
     """Return an Erdos-Renyi graph as CSR of ones, drawn connection by connection: the gaps between present ones among
     all n (n - 1) ordered pairs are geometric.
+
+    Raises
+    ------
+    BadInput
+        When the probability is not between 0 and 1.
     """
     _checked_size(n)
     if not 0 < probability < 1:
@@ -95,6 +100,11 @@ def erdos_renyi(n: int, probability: float, rng: np.random.Generator) -> np.ndar
 def sparse_erdos_renyi(n: int, in_degree: int, rng: np.random.Generator) -> sparse.csr_array:
     """Return a graph in which every neuron receives exactly `in_degree` connections from distinct others, as CSR of
     ones.
+
+    Raises
+    ------
+    BadInput
+        When the in-degree is not between 1 and n - 1.
     """
     _checked_size(n)
     if not 1 <= in_degree <= n - 1:
@@ -211,7 +221,13 @@ def _check_together(found: dict[str, float]) -> None:
 
 
 def motif_statistics(graph) -> MotifStatistics:
-    """Return the measured statistics of a graph (dense or sparse), from its degrees and its reciprocal pairs."""
+    """Return the measured statistics of a graph (dense or sparse), from its degrees and its reciprocal pairs.
+
+    Raises
+    ------
+    BadInput
+        When there is no connection.
+    """
     n = graph.shape[0]
     _checked_size(n)
     ones = sparse.csr_array(graph != 0, dtype=np.int64)
@@ -253,6 +269,11 @@ def signed_weights(
     as strongly.
 
     Every connection out of one neuron has the same sign (Dale's law).
+
+    Raises
+    ------
+    BadInput
+        When a fraction or strength cannot be.
     """
     if not 0 <= inhibitory_fraction <= 1:
         raise BadInput(f"inhibitory_fraction is {inhibitory_fraction:g}: it must lie between 0 and 1")

@@ -252,6 +252,11 @@ def solve_from(
     """Seek one steady state from `start_mv` (n,); ``auto`` iterates while that is quick.
 
     Otherwise it goes on with what promises the earliest end: iteration, Anderson mixing, Newton, the implicit flow.
+
+    Raises
+    ------
+    BadInput
+        When there is no such method.
     """
     if method not in METHODS:
         raise BadInput(f"there is no method '{method}'; choose from {', '.join(METHODS)}")

@@ -69,6 +69,11 @@ def rate_errors(counts: np.ndarray, bin_s: float) -> tuple[np.ndarray, np.ndarra
     """Return each neuron's rate and its standard error (Hz), from the scatter over batches of bins (bins, n).
 
     Batches (about 20) are longer than correlations last, which single bins are not.
+
+    Raises
+    ------
+    BadInput
+        When there are fewer than 4 bins.
     """
     batches = min(20, len(counts))
     if batches < 4:
@@ -79,7 +84,13 @@ def rate_errors(counts: np.ndarray, bin_s: float) -> tuple[np.ndarray, np.ndarra
 
 
 def compared(network: RateNetwork, counts: np.ndarray, bin_s: float) -> Check:
-    """Compare simulated counts (bins, n) with the steady state nearest to them in rate."""
+    """Compare simulated counts (bins, n) with the steady state nearest to them in rate.
+
+    Raises
+    ------
+    BadInput
+        When no steady state was found.
+    """
     rates, errors = rate_errors(counts, bin_s)
     found = solve(network, starts=STARTS, certify=False).fixed_points
     if not found:

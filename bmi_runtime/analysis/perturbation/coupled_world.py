@@ -56,6 +56,11 @@ def coupled_world(
 
     Recorded units receive `links` couplings on average, two in three of them excitatory; every hidden unit
     drives four recorded ones, each after a lag of its own.
+
+    Raises
+    ------
+    BadInput
+        When there are fewer than 4 recorded units, or a rate or width is not positive.
     """
     if units < 4 or hidden < 0 or not rate_hz > 0 or not bin_s > 0:
         raise BadInput("a world needs at least 4 recorded units, and a positive rate and width of bins")

@@ -39,7 +39,13 @@ class Effects:
 
 
 def discoveries(p_values: np.ndarray, rate: float = 0.05) -> np.ndarray:
-    """Return the effects (boolean, shaped like `p_values`) with a false-discovery rate of at most `rate`."""
+    """Return the effects (boolean, shaped like `p_values`) with a false-discovery rate of at most `rate`.
+
+    Raises
+    ------
+    BadInput
+        When the rate is not between 0 and 1.
+    """
     if not 0 < rate < 1:
         raise BadInput(f"the false-discovery rate is {rate:g}: it must lie between 0 and 1")
     known = np.isfinite(p_values)

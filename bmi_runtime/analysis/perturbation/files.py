@@ -51,7 +51,13 @@ class Fit:
 
 
 def read_arrays(path) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz``, of a recording (``.mcap``), or of a folder of ``.npy`` files (mapped)."""
+    """Return the arrays of an ``.npz``, of a recording (``.mcap``), or of a folder of ``.npy`` files (mapped).
+
+    Raises
+    ------
+    BadInput
+        When an entry is not a plain array.
+    """
     path = pathlib.Path(path)
     if path.suffix == ".mcap":
         from bmi_runtime.analysis.perturbation.recorded import recorded_trials
@@ -77,7 +83,13 @@ def _check_table(table: np.ndarray | None, name: str, path) -> None:
 
 
 def fit_file(path, confidence: float, permutations: int, rng: np.random.Generator) -> Fit:
-    """Estimate the effects in the file or folder `path` (see ``bmi perturb fit --help`` for what it holds)."""
+    """Estimate the effects in the file or folder `path` (see ``bmi perturb fit --help`` for what it holds).
+
+    Raises
+    ------
+    BadInput
+        When an array is missing or has another shape, or no outcome changes.
+    """
     data = read_arrays(path)
     for name in ("assignments", "outcomes"):
         if name not in data:

@@ -48,6 +48,11 @@ def lagged_regression(activity, link: str = "identity") -> tuple[np.ndarray, np.
     -------
     tuple of ndarray
         Coefficients and standard errors, (sources, targets).
+
+    Raises
+    ------
+    BadInput
+        When the neurons' activities are linearly dependent.
     """
     past, present = _lagged(activity)
     outcome = _linked(present, link)

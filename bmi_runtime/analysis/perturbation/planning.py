@@ -38,6 +38,11 @@ def system_of_model(connectivity: np.ndarray, noise_sd: float = 1.0) -> System:
 
     With every source clamped to 0 or 1 at random, the rest of a target's input is taken as Gaussian; its integrals
     are by Gauss-Hermite quadrature.
+
+    Raises
+    ------
+    BadInput
+        When all effects are the same.
     """
     weights = np.asarray(connectivity, dtype=float)
     points, shares = np.polynomial.hermite_e.hermegauss(40)
@@ -109,6 +114,11 @@ def samples_for_power(
 
     The test is two-sided at `level`, divided by the number of `comparisons` (Bonferroni: an upper bound for
     false-discovery control).
+
+    Raises
+    ------
+    BadInput
+        When the effect is 0, or a share does not lie between 0 and 1.
     """
     if effect == 0 or not outcome_sd > 0:
         raise BadInput("power needs an effect that is not 0 and an outcome that varies")

@@ -133,6 +133,11 @@ def predict(fit: CoupledFit, pulses: int, standing: np.ndarray | None = None) ->
     """Return what `pulses` spikes added to each candidate's source do to its target.
 
     `standing` (targets, sources) says which couplings pass on what they receive; by default all that are present.
+
+    Raises
+    ------
+    BadInput
+        When the effect of a coupling overflows.
     """
     standing = fit.present if standing is None else standing
     targets, sources = fit.candidates()

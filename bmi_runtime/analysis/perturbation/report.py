@@ -75,6 +75,11 @@ def planned(system: planning.System, correlation: float, trial_s: float | None) 
     """Return how many clamped samples give the wanted `correlation` with the truth, for JSON and as text.
 
     ``trial_s`` is the duration of one perturbation, when hours are wanted too.
+
+    Raises
+    ------
+    BadInput
+        When the duration of a trial is not above 0.
     """
     if trial_s is not None and not np.isfinite(trial_s):
         raise BadInput(f"--trial-s is {trial_s:g}: give the duration of one perturbation in seconds")
@@ -115,7 +120,13 @@ def made(out: pathlib.Path, samples: int, connectivity: np.ndarray) -> dict:
 
 
 def numbers(text: str, kind: Callable[[str], float], name: str) -> list:
-    """Return the numbers of a comma-separated `text`, each made by `kind`; `name` is the option it came from."""
+    """Return the numbers of a comma-separated `text`, each made by `kind`; `name` is the option it came from.
+
+    Raises
+    ------
+    BadInput
+        When they are not.
+    """
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError:
@@ -123,7 +134,13 @@ def numbers(text: str, kind: Callable[[str], float], name: str) -> list:
 
 
 def unit_numbers(text: str) -> tuple[int, ...]:
-    """Return the unit numbers named by ``0,3,5`` or ``0-9`` or a mixture."""
+    """Return the unit numbers named by ``0,3,5`` or ``0-9`` or a mixture.
+
+    Raises
+    ------
+    BadInput
+        When it is not such a list.
+    """
     units: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -138,7 +155,13 @@ def unit_numbers(text: str) -> tuple[int, ...]:
 
 
 def window(text: str, name: str) -> tuple[float, float]:
-    """Return the two times of ``0.1:0.3``; `name` is the option it came from."""
+    """Return the two times of ``0.1:0.3``; `name` is the option it came from.
+
+    Raises
+    ------
+    BadInput
+        When it is not START:STOP.
+    """
     parts = text.split(":")
     try:
         first, last = (float(part) for part in parts)

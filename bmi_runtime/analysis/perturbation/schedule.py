@@ -207,7 +207,13 @@ class StimulationSchedule:
 
 
 def load_schedule(path) -> StimulationSchedule:
-    """Read a schedule that :meth:`StimulationSchedule.save` wrote."""
+    """Read a schedule that :meth:`StimulationSchedule.save` wrote.
+
+    Raises
+    ------
+    BadInput
+        When it is not a schedule.
+    """
     data = read_npz(path)
     try:
         arrays = {name: data[name] for name in ("units", "onsets_s", "assignments")}
@@ -243,6 +249,11 @@ def trial_responses(counts, bin_s: float, onsets_s, after_s: float, delay_s: flo
         Length of the response window, and its start after the end of the onset's bin.
     valid : (bins,) bool array, optional
         False where the recording has a gap; trials that touch one are dropped, and counted by ``kept``.
+
+    Raises
+    ------
+    BadInput
+        When shapes do not agree, or no trial lies inside the recording.
     """
     counts = np.asarray(counts)
     width, shift = round(after_s / bin_s), round(delay_s / bin_s)

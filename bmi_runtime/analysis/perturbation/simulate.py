@@ -14,7 +14,13 @@ from bmi_runtime.kernels import perturbation as kernels
 
 
 def random_connectivity(n_neurons: int, rng: np.random.Generator, probability: float = 0.1) -> np.ndarray:
-    """Return a connectivity (n, n), row = target, built like the tutorial's but from any generator."""
+    """Return a connectivity (n, n), row = target, built like the tutorial's but from any generator.
+
+    Raises
+    ------
+    BadInput
+        When there are too few neurons, or no pair is connected.
+    """
     if n_neurons < 2 or not 0 < probability <= 1:
         raise BadInput(f"no system of {n_neurons} neurons with connection probability {probability:g} can be built")
     connected = (rng.random((n_neurons, n_neurons)) < probability).astype(float)
@@ -30,6 +36,11 @@ def random_assignments(
 ) -> np.ndarray:
     """Return assignments (steps, n) int8: at every `every`-th step a random subset clamped to 0 or 1 at random, else
     -1.
+
+    Raises
+    ------
+    BadInput
+        When the clamped fraction is not in (0, 1], or too few steps are left.
     """
     if steps < 2 or every < 1:
         raise BadInput(f"{steps} steps clamped every {every} leave nothing to estimate from")
@@ -50,6 +61,11 @@ def hidden_input(
 
     The source is autoregressive with unit variance and the given step-to-step `correlation`; `strength` scales its
     weights.
+
+    Raises
+    ------
+    BadInput
+        When the strength is negative.
     """
     from scipy.signal import lfilter
 

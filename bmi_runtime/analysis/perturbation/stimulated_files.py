@@ -54,6 +54,11 @@ def read_truth(path, units: int) -> Truth:
     """Return the true connections of a network whose first `units` units are recorded.
 
     They are ``true_coupling``, ``weights`` or ``connectivity`` of an ``.npz``.
+
+    Raises
+    ------
+    BadInput
+        When there is none, or it does not have as many units as the fit.
     """
     arrays = open_npz(str(path))
     for name in ("true_coupling", "weights", "connectivity"):

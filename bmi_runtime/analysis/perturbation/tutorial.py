@@ -85,6 +85,11 @@ def perturbed_connectivity_all_neurons(perturbed: np.ndarray) -> np.ndarray:
     stacked at once.
 
     R is laid out source by target, so compare it with A *transposed*.
+
+    Raises
+    ------
+    BadInput
+        When a neuron never changes.
     """
     n_neurons = len(perturbed)
     stacked = np.concatenate([perturbed[:, ::2], perturbed[:, 1::2]], axis=0)
@@ -114,7 +119,13 @@ class Tutorial:
 
 
 def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int = 1) -> Tutorial:
-    """Run the tutorial's cells from top to bottom, with its seeds and its one running generator."""
+    """Run the tutorial's cells from top to bottom, with its seeds and its one running generator.
+
+    Raises
+    ------
+    BadInput
+        When a number cannot be.
+    """
     if n_neurons < 1:
         raise BadInput(f"n_neurons is {n_neurons}: a system needs at least one neuron")
     if not 0 <= selected_neuron < n_neurons:
