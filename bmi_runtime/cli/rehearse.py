@@ -95,7 +95,9 @@ def describe(result: dict) -> str:
         "",
         "(mean over seeds, and the 95 % interval of one session; the fitted world's uncertainty is in it; last,",
     ]
-    lines += [" hits/min with counts that know nothing of the target: what the teacher reaches without the units)"]
+    lines += [
+        " hits/min with counts that know nothing of the target: what chance and the teacher reach without the units)"
+    ]
     chosen = settings_name(result["recommended"]["settings"])
     return "\n".join([*lines, f"recommended: {chosen}: {result['recommended']['why']}"])
 

@@ -16,6 +16,7 @@ from bmi_runtime.errors import BadInput
 LEAST_S = 10.0  # of usable bins
 LEAST_SPIKES = 20  # of a unit, that tell its tuning
 REHEARSED_SPEED_M_S = 0.1  # of a velocity whose unit is not known
+CLICKS = "-click"  # ends the name of a task that asks for clicks, behind that of the same without them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _session(path: pathlib.Path) -> Pilot:
     from bmi_runtime.session.replay import recorded_config
 
     recording = Recording(path)
-    config = recorded_config(recording)
+    config, said = _without_clicks(recorded_config(recording))
     if not recording.n_steps:
         raise BadInput(f"{path} holds no bin, so no world can be fitted to it")
     steps = recording.steps()
@@ -113,8 +114,26 @@ def _session(path: pathlib.Path) -> Pilot:
     usable &= (np.abs(np.where(np.isfinite(counts), counts, np.inf)) <= most).all(axis=1)
     return Pilot(
         np.where(usable[:, None], counts, 0.0), config.bin_s, config.session.likelihood, usable, seen, target, None,
-        None, config, str(path),
+        None, config, str(path), said,
     )  # fmt: skip
+
+
+def _without_clicks(config: Config) -> tuple[Config, tuple[str, ...]]:
+    """Return a configuration that decodes no clicks, and what is to be said of it: no world is fitted to them."""
+    from bmi_runtime.config import from_dict
+
+    if not config.state.click:
+        return config, ()
+    data = config.model_dump()
+    data["state"]["click"] = False
+    for task in (data["task"], *(block for block in data["block"] if block.get("task"))):
+        name = "kind" if task is data["task"] else "task"
+        task[name] = task[name].removesuffix(CLICKS)
+    note = (
+        "what units do while a click is intended is not fitted: sessions are rehearsed (and written) without clicks, "
+        "targets are selected by staying in them"
+    )
+    return from_dict(data, "the recorded configuration without clicks"), (note,)
 
 
 def _open_loop(path: pathlib.Path) -> Pilot:

@@ -126,6 +126,16 @@ def test_an_axis_that_rests_is_left_out_and_told(tmp_path):
     assert pilot.axes == 2 and any("never changes in y: left out" in note for note in pilot.notes)
 
 
+def test_clicks_are_not_rehearsed_and_told(tmp_path):
+    """No world is fitted to what units do while a click is intended: without it a target would be clicked by chance."""
+    asked = ("state.click=true", "task.kind=centre-out-click", "block=[{kind='adapt',task='centre-out-click'}]")
+    run(tmp_path / "click.mcap", 12, "session.units=12", "session.bin_s=0.02", *asked)
+    pilot = read_pilot(tmp_path / "click.mcap")
+    assert any("without clicks" in note for note in pilot.notes)
+    config = pilot.config
+    assert (config.state.click, config.task.kind, config.block[0].task) == (False, "centre-out", "centre-out")
+
+
 def test_a_session_runs_on_the_fitted_world_and_replays_to_the_bit(world, tmp_path, bmi):
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.session.replay import Replay
