@@ -1,6 +1,7 @@
 """The learning rate found while running, from a hundred times off, and what looking for it costs.
 
     python benchmarks/rate_search.py               # three worlds, counts and features: about two minutes of CPU
+    python benchmarks/rate_search.py --seed 2 --world still
     python benchmarks/rate_search.py --cost        # the step with and without, 96 and 256 units
 
 A walk (0.045 per weight and root second), a jump of all weights by 0.5 after half of five minutes, and weights that
@@ -23,6 +24,7 @@ from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 
 BIN_S, UNITS, SECONDS = 0.02, 48, 300.0
+LIKELIHOODS, KINDS = ("poisson", "gaussian"), ("walk", "step", "still")
 FIXED = 10.0 ** np.arange(-7.0, -2.0, 0.5)
 
 
@@ -66,9 +68,9 @@ def adapted(data, likelihood, rate, searched):
     return np.array(errors), rate
 
 
-def compare(likelihood, kind):
+def compare(likelihood, kind, seed):
     """Print the best fixed rate of a world, and what the search makes of rates a hundred times off."""
-    data = world(kind, likelihood, 1)
+    data = world(kind, likelihood, seed)
     fixed = {rate: adapted(data, likelihood, rate, False)[0][60:].mean() for rate in FIXED}
     best = min(fixed, key=fixed.get)
     for off in (100.0, 1.0, 0.01):
@@ -106,14 +108,18 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cost", action="store_true")
-    if parser.parse_args().cost:
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--likelihood", choices=LIKELIHOODS, action="append")
+    parser.add_argument("--world", choices=KINDS, action="append")
+    given = parser.parse_args()
+    if given.cost:
         for units in (96, 256):
             cost(units)
         return 0
     print(f"{'units':9}{'world':7}{'best':>9}{'off by':>9}{'found':>11}{'error':>9}")
-    for likelihood in ("poisson", "gaussian"):
-        for kind in ("walk", "step", "still"):
-            compare(likelihood, kind)
+    for likelihood in given.likelihood or LIKELIHOODS:
+        for kind in given.world or KINDS:
+            compare(likelihood, kind, given.seed)
     return 0
 
 

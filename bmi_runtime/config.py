@@ -151,7 +151,7 @@ def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration in a recording's header with what was so before there was a key for it."""
     data, _ = _without_retired(data)
     before = {"drift_scores": "white", "label_lag_s": 0.0, "unlabelled": "skip", "large_steps": "newton"}
-    before |= {"search_lag_s": 0.0, "label_noise": "assumed", "label_gain": "assumed"}
+    before |= {"label_noise": "assumed", "label_gain": "assumed", "search_lag_s": 0.0, "search_ladder": "nine"}
     before |= {} if "state" in data else {"missing_axis": "skip"}
     safety = {"artifact_sd": 0.0, "exploded_units": "freeze", **data.get("safety", {})}
     return {**data, "adapter": {**before, **data.get("adapter", {})}, "safety": safety}

@@ -16,7 +16,9 @@ a second later, every filter that learns from few bins.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +26,46 @@ import numpy as np
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import encoding_filter, filter_bank, unit_blocks
+from bmi_runtime.kernels import filter_bank, unit_blocks
 
-RATES = 9  # that run beside the adapter
-SPACING = 3.2  # from one rate to the next: a hundred times either way from the middle
 MEMORY_S = 60.0  # of the scores
 CONSIDER_S, CONSIDER_NEXT_BIN_S = 0.25, 1.0  # by weights of before; by those of the last bin
 FIRST_S = 10.0  # nothing is changed before
 EVIDENCE = 3.0  # nats by which another filter must have predicted better
 LEAST_CHANGE = 1.15  # of the rate, that is worth an event
 MOST_UNITS = 128  # that the search watches, evenly spread
-EDGE_SHIFT = 3  # rungs by which the ladder moves when the best is near its end
 LAG_S, LAG_STEPS = 1.0, 8  # by which filters are judged late; weights are kept so many times in it
+
+
+@dataclasses.dataclass(frozen=True)
+class Ladder:
+    """The rates that are tried, and when they move.
+
+    Attributes
+    ----------
+    filters : int
+        How many.
+    spacing : float
+        From one to the next.
+    near_end : int
+        The ladder moves when its best rate is so near to an end.
+    move_evidence : float
+        Nats by which the best must have predicted better than the middle, or the ladder stays. Where nothing moves, all
+        slow rates predict the same; a ladder that goes on down from there has no rate left that could follow a jump.
+    judges_itself : bool
+        Whether an adapter beyond the ladder's ends is held against it by what it predicted itself. By the end's score
+        instead, no rate seems better where all of the ladder predict the same, however wrong the adapter's is.
+    """
+
+    filters: int
+    spacing: float
+    near_end: int
+    move_evidence: float
+    judges_itself: bool
+
+
+LADDERS = {"five": Ladder(5, 4.0, 0, 1.0, True), "nine": Ladder(9, 3.2, 1, -math.inf, False)}
+"""By name; "nine" is that of recordings made before."""
 
 
 class RateChoice:
@@ -50,13 +80,16 @@ class RateChoice:
     bin_s : float
     consider_s : float
         A change is considered so often.
+    ladder : Ladder
 
     Attributes
     ----------
-    rates : ndarray, (RATES,)
+    rates : ndarray, (filters,)
         Ascending.
-    scores : ndarray, (RATES + 1,)
+    scores : ndarray, (filters + 1,)
         Leaky sums of log likelihoods, nats; the last one is the adapter's own.
+    leak : float
+        Of them.
     dispersion : float
         Mean squared innovation of the adapter over its variance: nats count for less where it is above one.
 
@@ -66,23 +99,36 @@ class RateChoice:
         When the bounds leave no room or the start lies outside.
     """
 
-    def __init__(self, start: float, smallest: float, largest: float, bin_s: float, consider_s: float = CONSIDER_S):
+    def __init__(
+        self,
+        start: float,
+        smallest: float,
+        largest: float,
+        bin_s: float,
+        consider_s: float = CONSIDER_S,
+        ladder: Ladder = LADDERS["five"],
+    ):
         if not (0.0 < smallest < largest <= 1.0 and smallest <= start <= largest):
             raise BadInput(
                 f"a search for the learning rate from {start:g} within {smallest:g} to {largest:g} cannot be: it needs "
                 "a rate above zero inside its bounds (adapter.learning_rate, adapter.search_range)"
             )
         self.smallest, self.largest = smallest, largest
-        self.rates = np.clip(start * SPACING ** (np.arange(RATES) - RATES // 2.0), smallest, largest)
-        self.scores, self.dispersion, self.bins = np.zeros(RATES + 1), 1.0, 0
-        self._leak = min(bin_s / MEMORY_S, 1.0)
+        self.ladder, filters = ladder, ladder.filters
+        self.rates = np.clip(start * ladder.spacing ** (np.arange(filters) - filters // 2.0), smallest, largest)
+        self.scores, self.dispersion, self.bins = np.zeros(filters + 1), 1.0, 0
+        self.leak = min(bin_s / MEMORY_S, 1.0)
         self._every, self._first = max(round(consider_s / bin_s), 1), round(FIRST_S / bin_s)
 
     def add(self, log_likelihood: np.ndarray, squared_pearson: float) -> None:
         """Take a bin: every filter's log likelihood, and the adapter's mean squared innovation over its variance."""
+        filter_bank.add_scores(log_likelihood, self.leak, self.scores)
+        self.count(squared_pearson)
+
+    def count(self, squared_pearson: float) -> None:
+        """Count a bin whose log likelihoods the scores have already."""
         self.bins += 1
-        self.scores += log_likelihood - log_likelihood[-1] - self._leak * self.scores
-        leak = max(self._leak, 1.0 / self.bins)
+        leak = max(self.leak, 1.0 / self.bins)
         self.dispersion += leak * (squared_pearson - self.dispersion)
 
     @property
@@ -99,12 +145,12 @@ class RateChoice:
     def best(self) -> float:
         """The rate of the smallest loss: the top of a parabola through the best rate and its neighbours."""
         top, rates = self.top, self.rates
-        if not 0 < top < RATES - 1 or rates[top - 1] == rates[top] or rates[top] == rates[top + 1]:
+        if not 0 < top < len(rates) - 1 or rates[top - 1] == rates[top] or rates[top] == rates[top + 1]:
             return float(rates[top])
         below, here, above = self.scores[top - 1 : top + 2]
         bend = below - 2.0 * here + above
         aside = 0.5 * (below - above) / bend if bend < 0.0 else 0.0
-        return float(rates[top] * SPACING ** min(max(aside, -0.5), 0.5))
+        return float(rates[top] * self.ladder.spacing ** min(max(aside, -0.5), 0.5))
 
     def proposal(self, rate: float) -> float | None:
         """Return the rate to go to from this one, or None to stay."""
@@ -123,25 +169,34 @@ class RateChoice:
         return self.top if beyond else None
 
     def _score(self, rate: float) -> float:
-        """Return the score of a rate between those of the ladder; beyond its ends that of the end."""
+        """Return the score of a rate between those of the ladder, of the adapter's beyond its ends."""
+        if self.ladder.judges_itself and not self.rates[0] <= rate <= self.rates[-1]:
+            return float(self.scores[-1])
         return float(np.interp(math.log(max(rate, 1e-300)), np.log(self.rates), self.scores[:-1]))
 
     def shift(self) -> int:
         """Move the ladder when its best rate is near an end; return by how many rungs (positive: to faster rates)."""
         if not self.due:
             return 0
-        top = self.top
-        if top <= 1 and self.rates[0] > self.smallest:
-            rungs = -EDGE_SHIFT
-        elif top >= RATES - 2 and self.rates[-1] < self.largest:
-            rungs = EDGE_SHIFT
+        top, ladder, middle = self.top, self.ladder, self.ladder.filters // 2
+        if self.scores[top] - self.scores[middle] <= ladder.move_evidence * max(self.dispersion, 1.0):
+            return 0
+        if top <= ladder.near_end and self.rates[0] > self.smallest:
+            rungs = ladder.near_end - middle
+        elif top >= ladder.filters - 1 - ladder.near_end and self.rates[-1] < self.largest:
+            rungs = middle - ladder.near_end
         else:
             return 0
-        index = np.clip(np.arange(RATES) + rungs, 0, RATES - 1)
-        beyond = SPACING ** (np.arange(RATES) + rungs - index).astype(float)
+        index = self.moved(rungs)
+        beyond = ladder.spacing ** (np.arange(len(index)) + rungs - index).astype(float)
         self.rates = np.clip(self.rates[index] * beyond, self.smallest, self.largest)
         self.scores[:-1] = self.scores[index]
         return rungs
+
+    def moved(self, rungs: int) -> np.ndarray:
+        """Return which filter begins at each place of a ladder that moved; those beyond an end, with that end's."""
+        last = len(self.rates) - 1
+        return np.clip(np.arange(last + 1) + rungs, 0, last)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
@@ -154,7 +209,7 @@ class RateChoice:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
-        self.rates, self.scores = (np.array(snapshot[name], float) for name in ("rates", "scores"))
+        self.rates, self.scores[:] = np.array(snapshot["rates"], float), snapshot["scores"]
         self.dispersion, self.bins = float(snapshot["dispersion"]), int(snapshot["bins"])
 
 
@@ -163,7 +218,7 @@ class EarlierWeights:
 
     Parameters
     ----------
-    weights : ndarray, (regressors, columns)
+    weights : ndarray, (filters, regressors, units)
         As they are now.
     lag_s, bin_s : float
         With bins as wide as the lag they are those of the bin before.
@@ -179,23 +234,34 @@ class EarlierWeights:
         """The weights of the longest ago that are kept."""
         return self._kept[self._bins // self._every % len(self._kept)]
 
-    def add(self, *weights: np.ndarray) -> None:
-        """Take the weights after a bin, side by side; they are kept where it is the last of a step."""
+    def add(self, shadows: np.ndarray, own: np.ndarray, units: np.ndarray) -> None:
+        """Take the weights after a bin, of the last filter those of some units; kept where a step ends."""
         if (self._bins + 1) % self._every == 0:
-            np.concatenate(weights, axis=1, out=self.oldest)
+            self.oldest[:-1], self.oldest[-1] = shadows, own[:, units]
         self._bins += 1
 
-    def rearrange(self, order: np.ndarray) -> None:
-        """Let the columns be those of this order: (columns,)."""
-        self._kept = np.ascontiguousarray(self._kept[:, :, order])
+    def rearrange(self, order: Sequence[int]) -> None:
+        """Let the filters be those of this order."""
+        self._kept = np.take(self._kept, order, axis=1)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
-        return {"kept": self._kept.copy(), "bins": self._bins}
+        return {"kept": np.stack([_side_by_side(one) for one in self._kept]), "bins": self._bins}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
-        self._kept[:], self._bins = snapshot["kept"], int(snapshot["bins"])
+        for one, kept in zip(self._kept, snapshot["kept"], strict=True):
+            one[:] = _filter_by_filter(kept, len(one))
+        self._bins = int(snapshot["bins"])
+
+
+def _side_by_side(filters: np.ndarray) -> np.ndarray:
+    """Return (filters, rows, units) as (rows, filters * units), as snapshots hold it."""
+    return filters.transpose(1, 0, 2).reshape(filters.shape[1], -1)
+
+
+def _filter_by_filter(kept: np.ndarray, filters: int) -> np.ndarray:
+    return np.asarray(kept).reshape(len(kept), filters, -1).transpose(1, 0, 2)
 
 
 class RateSearch:
@@ -212,31 +278,38 @@ class RateSearch:
         See `RateChoice`.
     lag_s : float
         Predictions are those of weights so long ago; 0 for those of the bin before, as in recordings made before.
+    ladder : Ladder
+
+    Attributes
+    ----------
+    weights, covariance : ndarray, (filters, rows, units with shadows)
     """
 
-    def __init__(self, model: EncodingModel, start: float, smallest: float, largest: float, lag_s: float = LAG_S):
-        consider_s = CONSIDER_S if lag_s > 0.0 else CONSIDER_NEXT_BIN_S
-        self.model, self.choice = model, RateChoice(start, smallest, largest, model.bin_s, consider_s)
+    def __init__(
+        self,
+        model: EncodingModel,
+        start: float,
+        smallest: float,
+        largest: float,
+        lag_s: float = LAG_S,
+        ladder: Ladder = LADDERS["five"],
+    ):
+        filters, consider_s = ladder.filters, CONSIDER_S if lag_s > 0.0 else CONSIDER_NEXT_BIN_S
+        self.model, self.choice = model, RateChoice(start, smallest, largest, model.bin_s, consider_s, ladder)
         self.units = np.unique(np.linspace(0, model.n_units - 1, min(model.n_units, MOST_UNITS)).round().astype(int))
-        self.weights = np.tile(model.weights[:, self.units], RATES)
-        self.covariance = np.tile(model.covariance[:, self.units], RATES)
-        self._poisson, self._bin_s, size = model.likelihood == "poisson", model.bin_s, len(self.units)
-        self._rate = np.repeat(self.choice.rates, size)
-        self._counts, self._valid, self._noise = np.zeros(RATES * size), np.ones(RATES * size), np.ones(RATES * size)
-        self._innovation, self._variance = np.zeros((RATES + 1) * size), np.ones(RATES * size)
-        self._own = np.zeros((model.regressors.n_history, RATES * size))
-        self._scratch = np.empty((model.n_regressors + 5, unit_blocks.BLOCK))
-        self._scores = np.zeros(RATES + 1)
-        shape = (RATES, size)
-        self._by_rate = (self._counts.reshape(shape), self._valid.reshape(shape), self._noise.reshape(shape))
-        self._shadows = self._innovation[: RATES * size]
-        self._all = size == model.n_units
-        self._sums, self._dispersion = np.zeros((2, size)), np.zeros(size)
-        self._leak, self._predictor = min(model.bin_s / MEMORY_S, 1.0), np.empty(size)
-        self.earlier: EarlierWeights | None = None
-        if lag_s > 0.0:
-            now = np.concatenate([self.weights, model.weights[:, self.units]], axis=1)
-            self.earlier = EarlierWeights(now, lag_s, model.bin_s)
+        self.weights, self.covariance = (
+            np.repeat(array[None, :, self.units], filters, axis=0) for array in (model.weights, model.covariance)
+        )
+        size = len(self.units)
+        self._rate = np.repeat(self.choice.rates[:, None], size, axis=1)
+        self._dispersions, self._errors = np.zeros((3, size)), np.zeros((filters + 1, size))
+        self._sums = np.zeros((2, filters + 1))
+        self.choice.scores = self._sums[1]
+        rows, own = np.empty((5, size)), np.empty((model.regressors.n_history, size))
+        self._scratch = rows, own, np.empty((model.n_regressors + 5, unit_blocks.BLOCK))
+        now = np.concatenate([self.weights, model.weights[None, :, self.units]])
+        self.earlier = EarlierWeights(now, lag_s, model.bin_s) if lag_s > 0.0 else None
+        self._not_earlier = np.empty((0, *now.shape[1:]))
 
     def update(self, adapter: Adapter, counts: np.ndarray, valid: np.ndarray, rate: float) -> float | None:
         """Learn from the bin that the adapter has just learned from, at every rate.
@@ -253,78 +326,69 @@ class RateSearch:
         float or None
             The rate that it should go to; None to stay.
         """
-        size, poisson = len(self.units), self._poisson
-        chosen = slice(None) if self._all else self.units
-        for by_rate, values in zip(self._by_rate, (counts, valid, self.model.noise_variance), strict=True):
-            by_rate[:] = values[chosen]
-        self._innovation[self._shadows.size :] = adapter.innovation[chosen]
-        state = (self.weights, self.covariance, self._counts, self._valid, adapter.regressors)
-        results = (self._shadows, self._variance, self._scratch)
-        if poisson:
-            if len(self._own):
-                self._own.reshape(len(self._own), RATES, size)[:] = adapter.history[:, None, self.units]
-            adapter.update_own(*state, self._own, self._rate, self._bin_s, *results)
-        else:
-            encoding_filter.adapt_gaussian(*state, self._rate, self._noise, *results)
-        self.choice.add(self._scores, self._score(adapter))
-        if rungs := self.choice.shift():
+        model, choice, earlier = self.model, self.choice, self.earlier
+        squared = filter_bank.take_in(
+            (self.weights, self.covariance),
+            (counts, valid, model.noise_variance, adapter.innovation),
+            self.units,
+            adapter.regressors,
+            adapter.history,
+            self._rate,
+            model.bin_s,
+            (model.likelihood == "poisson", adapter.settles, earlier is not None),
+            earlier.oldest if earlier else self._not_earlier,
+            choice.leak,
+            self._dispersions,
+            self._errors,
+            self._sums,
+            self._scratch,
+        )
+        if earlier:
+            earlier.add(self.weights, model.weights, self.units)
+        choice.count(squared)
+        if not choice.due:
+            return None
+        if rungs := choice.shift():
             self._shift(rungs)
-        return self.choice.proposal(rate) if rate > 0.0 else None
-
-    def _score(self, adapter: Adapter) -> float:
-        """Set the log likelihoods of the bin; return the adapter's mean squared error over its variance."""
-        size, poisson = len(self.units), self._poisson
-        counts, valid, errors = self._counts[:size], self._valid[:size], self._innovation.reshape(RATES + 1, size)
-        if self.earlier:
-            own = adapter.history if self._all else np.ascontiguousarray(adapter.history[:, self.units])
-            seen = (adapter.regressors, own, counts, poisson, self._bin_s)
-            filter_bank.errors_of(self.earlier.oldest, *seen, self._predictor, errors)
-            self.earlier.add(self.weights, self.model.weights[:, self.units])
-        of_before = self._noise[:size], self._dispersion, poisson, self._scores
-        squared = filter_bank.predicted(counts, valid, errors, *of_before)
-        if self.earlier and poisson:  # from the next bin on
-            filter_bank.follow_dispersion(counts, valid, errors[-1], self._leak, self._sums, self._dispersion)
-        return squared
+        return choice.proposal(rate) if rate > 0.0 else None
 
     def hand_over(self) -> int:
         """Let the adapter go on from a shadow that predicted better, where one did; return for how many units."""
         better = self.choice.better
         if better is None:
             return 0
-        size = len(self.units)
-        part = slice(better * size, (better + 1) * size)
-        self.model.weights[:, self.units] = self.weights[:, part]
-        self.model.covariance[:, self.units] = self.covariance[:, part]
+        self.model.weights[:, self.units] = self.weights[better]
+        self.model.covariance[:, self.units] = self.covariance[better]
         if self.earlier:
-            order = np.arange((RATES + 1) * size)
-            order[RATES * size :] = order[part]
-            self.earlier.rearrange(order)
+            self.earlier.rearrange([*range(len(self.weights)), better])
         self.choice.scores -= self.choice.scores[better]
         self.choice.scores[-1] = 0.0
-        return size
+        return len(self.units)
 
     def _shift(self, rungs: int) -> None:
         """Let the filters move with the ladder; new ones begin where the one at that end stands."""
-        index = np.clip(np.arange(RATES) + rungs, 0, RATES - 1)
-        for array in (self.weights, self.covariance):
-            array[:] = array.reshape(len(array), RATES, -1)[:, index].reshape(array.shape)
-        self._rate = np.repeat(self.choice.rates, len(self.units))
+        index = self.choice.moved(rungs)
+        self.weights, self.covariance = self.weights[index], self.covariance[index]
+        self._rate[:] = self.choice.rates[:, None]
         if self.earlier:
-            columns = np.arange((RATES + 1) * len(self.units)).reshape(RATES + 1, -1)
-            self.earlier.rearrange(columns[np.append(index, RATES)].ravel())
+            self.earlier.rearrange([*index, len(index)])
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
-        state = {"weights": self.weights.copy(), "covariance": self.covariance.copy(), "choice": self.choice.snapshot()}
+        state: dict[str, Any] = {"choice": self.choice.snapshot()}
+        state |= {
+            name: _side_by_side(array) for name, array in (("weights", self.weights), ("covariance", self.covariance))
+        }
         if self.earlier:
-            state |= {"earlier": self.earlier.snapshot(), "dispersion": np.vstack([self._sums, self._dispersion])}
+            state |= {"earlier": self.earlier.snapshot(), "dispersion": self._dispersions.copy()}
         return state
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
-        self.weights[:], self.covariance[:] = snapshot["weights"], snapshot["covariance"]
+        self.weights[:] = _filter_by_filter(snapshot["weights"], len(self.weights))
+        self.covariance[:] = _filter_by_filter(snapshot["covariance"], len(self.weights))
         self.choice.restore(snapshot["choice"])
         if self.earlier and "earlier" in snapshot:
             self.earlier.restore(snapshot["earlier"])
-            self._sums[:], self._dispersion[:] = snapshot["dispersion"][:2], snapshot["dispersion"][2]
-        self._rate = np.repeat(self.choice.rates, len(self.units))
+            self._dispersions[:] = snapshot["dispersion"]
+        self._rate[:] = self.choice.rates[:, None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bmi_runtime.calibration.rate_search import RATES, RateChoice
+from bmi_runtime.calibration.rate_search import LADDERS, RateChoice
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout
 
 SEARCH_RANGE = (1e-12, 1e-2)  # of rates
@@ -44,13 +44,13 @@ class ReadoutSearch:
         largest: float = SEARCH_RANGE[1],
     ):
         self.readout = readout
-        self.choice = RateChoice(readout.rate, smallest, largest, bin_s)
+        self.choice = RateChoice(readout.rate, smallest, largest, bin_s, ladder=LADDERS["nine"])
         self._worth = 1.0 / max(overdispersion, 1.0)
         outputs = readout.weights.shape[1]
         self.filters = [AdaptiveReadout(readout.directions, readout.noise, outputs, r) for r in self.choice.rates]
 
     def said(self, features: np.ndarray) -> np.ndarray:
-        """Return every filter's correction of a bin that is decoded, the read-out's own last, (RATES + 1, outputs)."""
+        """Return every filter's correction of a bin that is decoded, its own last, (filters + 1, outputs)."""
         return np.array([one.weights.T @ features for one in (*self.filters, self.readout)])
 
     def teach(self, features: np.ndarray, residual: np.ndarray, said: np.ndarray) -> None:
@@ -61,7 +61,7 @@ class ReadoutSearch:
         features : ndarray, shape (p,)
         residual : ndarray, shape (outputs,)
             Truth minus what was decoded without any correction; nothing is learned from one that is not finite.
-        said : ndarray, shape (RATES + 1, outputs)
+        said : ndarray, shape (filters + 1, outputs)
             What :meth:`said` gave when the bin was decoded.
         """
         if not np.isfinite(residual).all():
@@ -83,7 +83,7 @@ class ReadoutSearch:
 
     def _shift(self, rungs: int) -> None:
         """Let the filters move with the ladder; new ones begin with the weights of the one at that end."""
-        index = np.clip(np.arange(RATES) + rungs, 0, RATES - 1)
+        index = self.choice.moved(rungs)
         weights = [self.filters[i].weights.copy() for i in index]
         covariance = [self.filters[i].covariance.copy() for i in index]
         for k, one in enumerate(self.filters):

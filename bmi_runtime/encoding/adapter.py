@@ -31,8 +31,8 @@ class Adapter:
 
     Attributes
     ----------
-    update_own : callable
-        The kernel that learns so, as `adapt_poisson_own` is called.
+    settles : bool
+        Whether a count far from the expected one goes to the mode.
     history : ndarray, (histories, units)
         Each unit's own recent counts, where a regressor is of them: the traces of a `History`, shared.
     """
@@ -51,9 +51,9 @@ class Adapter:
         self._all = np.ones((d, n)) if model.regressors.n_history else self.regressors
         self._scratch = np.empty((d + 5, unit_blocks.BLOCK))
         self._poisson = model.likelihood == "poisson"
-        self._as_before = self._poisson and large_steps == "newton"
+        self.settles = not (self._poisson and large_steps == "newton")
         as_before, now = encoding_filter.adapt_poisson_newton, encoding_filter.adapt_poisson_own
-        self.update_own: Any = as_before if self._as_before else now
+        self._update_own: Any = now if self.settles else as_before
 
     def set_learning_rate(self, learning_rate) -> None:
         """Set the learning rate of all units, or one per unit."""
@@ -110,7 +110,7 @@ class Adapter:
             model.regressors.fill(self.regressors, moving, placed, click)
         if self._has_history:
             return self._update_with_own(counts, valid, self.history)
-        if self._as_before:
+        if not self.settles:
             return self._update_with_own(counts, valid, unit_blocks.NO_HISTORY)
         update: Any = encoding_filter.adapt_poisson if self._poisson else encoding_filter.adapt_gaussian
         return update(
@@ -190,7 +190,7 @@ class Adapter:
 
     def _update_with_own(self, counts: np.ndarray, valid: np.ndarray, own: np.ndarray) -> float:
         model = self.model
-        return self.update_own(
+        return self._update_own(
             model.weights,
             model.covariance,
             counts,

@@ -1,10 +1,11 @@
-"""How well filters at several rates predicted a bin."""
+"""A bank of filters at several rates: how they learn from a bin, and how well each predicted it."""
 
 import math
 
 import numpy as np
 
 from bmi_runtime.kernels import rows
+from bmi_runtime.kernels.encoding_filter import adapt_gaussian, adapt_poisson_newton, adapt_poisson_own
 from bmi_runtime.kernels.exponential import exponentials
 from bmi_runtime.kernels.jit import kernel
 from bmi_runtime.kernels.unit_blocks import LOG_RATE_LIMIT, linear_predictor
@@ -75,8 +76,8 @@ def errors_of(weights, regressors, own, counts, poisson, bin_s, predictor, error
 
     Parameters
     ----------
-    weights : ndarray, (regressors, filters * units)
-        Filter by filter; log rates in log Hz, or features.
+    weights : ndarray, (filters, regressors, units)
+        Log rates in log Hz, or features.
     regressors : ndarray, (common regressors,)
     own : ndarray, (histories, units)
     counts : ndarray, (units,)
@@ -85,18 +86,72 @@ def errors_of(weights, regressors, own, counts, poisson, bin_s, predictor, error
     predictor : ndarray, (units,), scratch
     errors : ndarray, (filters, units), out
     """
-    units, log_bin, common = counts.size, np.log(bin_s), regressors.size
+    units, log_bin = counts.size, np.log(bin_s)
     for row in range(errors.shape[0]):
-        first = row * units
-        linear_predictor(weights, regressors, own[:0], first, first + units, predictor)
-        for k in range(own.shape[0]):
-            rows.add_product(predictor, own[k], weights[common + k, first : first + units])
+        error = errors[row]
+        linear_predictor(weights[row], regressors, own, 0, units, predictor)
         if poisson:
             rows.limited_sum(predictor, log_bin, -LOG_RATE_LIMIT, LOG_RATE_LIMIT)
-            exponentials(predictor, errors[row])
-            predictor[:] = errors[row]
-        for unit in range(units):
-            errors[row, unit] = counts[unit] - predictor[unit]
+            exponentials(predictor, error)
+            rows.subtract_from(error, counts)
+        else:
+            rows.difference(error, counts, predictor)
+
+
+@kernel
+def gather(x, units, chosen):
+    """Set chosen[k] to the element of x at units[k]."""
+    for k in range(units.size):
+        chosen[k] = x[units[k]]
+
+
+@kernel
+def learn(filters, seen, regressors, own, rate, bin_s, poisson, settles, errors, scratch):
+    """Let every filter of a bank learn from a bin at its own rate.
+
+    Parameters
+    ----------
+    filters : (ndarray, ndarray)
+        Weights, (filters, regressors, units), and covariances, (filters, pairs, units); in place.
+    seen : ndarray, (3, units)
+        Counts or features, 1 where they are to be believed, noise variances of features.
+    regressors : ndarray, (common regressors,)
+    own : ndarray, (histories, units)
+    rate : ndarray, (filters, units)
+    bin_s : float
+    poisson, settles : bool
+        ``settles``: a count far from the expected one goes to the mode.
+    errors : ndarray, (at least filters, units), out
+        Counts or features minus what each filter expected.
+    scratch : (ndarray, ndarray)
+        (units,), and (regressors + 5, BLOCK).
+    """
+    weights, covariance = filters
+    counts, valid, noise = seen[0], seen[1], seen[2]
+    variance, work = scratch
+    for row in range(rate.shape[0]):
+        w, s, r, e = weights[row], covariance[row], rate[row], errors[row]
+        if not poisson:
+            adapt_gaussian(w, s, counts, valid, regressors, r, noise, e, variance, work)
+        elif settles:
+            adapt_poisson_own(w, s, counts, valid, regressors, own, r, bin_s, e, variance, work)
+        else:
+            adapt_poisson_newton(w, s, counts, valid, regressors, own, r, bin_s, e, variance, work)
+
+
+@kernel
+def add_scores(log_likelihoods, leak, scores):
+    """Add to leaky sums by how much better each filter of a bank predicted than its last one.
+
+    Parameters
+    ----------
+    log_likelihoods : ndarray, (filters,)
+    leak : float
+    scores : ndarray, (filters,), in place
+    """
+    last = log_likelihoods[-1]
+    for row in range(scores.size):
+        scores[row] += log_likelihoods[row] - last - leak * scores[row]
 
 
 @kernel
@@ -121,3 +176,60 @@ def follow_dispersion(counts, valid, error, leak, sums, dispersion):
             sums[1, unit] += expected * expected - leak * sums[1, unit]
             ratio = sums[0, unit] / max(sums[1, unit], LEAST_EXPECTED)
             dispersion[unit] = min(max(ratio, 0.0), MOST_DISPERSION)
+
+
+@kernel
+def take_in(
+    filters, seen, units, regressors, own, rate, bin_s, kind, earlier, leak, dispersions, errors, sums, scratch
+):
+    """Let every filter of a bank learn from a bin, and add to its score how well it had predicted it.
+
+    One pass for a bin, as every call from Python costs as much as some ten units do.
+
+    Parameters
+    ----------
+    filters : (ndarray, ndarray)
+        As in :func:`learn`.
+    seen : (ndarray, ndarray, ndarray, ndarray)
+        Of all units of the array: counts or features, 1 where they are to be believed, noise variances, and the
+        innovation of the adapter, the last of the filters that are judged.
+    units : ndarray of int
+        Those that the bank has.
+    regressors, own, rate, bin_s
+        As in :func:`learn`.
+    kind : (bool, bool, bool)
+        Whether units are Poisson, whether large steps settle, whether weights of before judge.
+    earlier : ndarray, (filters + 1, regressors, units)
+        Weights of before.
+    leak : float
+    dispersions : ndarray, (3, units), in place
+        Sums of :func:`follow_dispersion`, and the dispersion.
+    errors : ndarray, (filters + 1, units), out
+    sums : ndarray, (2, filters + 1)
+        Log likelihoods of the bin, out, and leaky sums of them, in place.
+    scratch : (ndarray, ndarray, ndarray)
+        (5, units), (histories, units), (regressors + 5, BLOCK).
+
+    Returns
+    -------
+    float
+        As :func:`predicted`.
+    """
+    poisson, settles, lagged = kind
+    row, mine, work = scratch
+    counts, valid, noise, innovation = seen
+    gather(counts, units, row[0])
+    gather(valid, units, row[1])
+    gather(noise, units, row[2])
+    for k in range(own.shape[0]):
+        gather(own[k], units, mine[k])
+    learn(filters, row[:3], regressors, mine, rate, bin_s, poisson, settles, errors, (row[3], work))
+    if lagged:
+        errors_of(earlier, regressors, mine, row[0], poisson, bin_s, row[4], errors)
+    else:
+        gather(innovation, units, errors[-1])
+    squared = predicted(row[0], row[1], errors, row[2], dispersions[2], poisson, sums[0])
+    if lagged and poisson:  # from the next bin on
+        follow_dispersion(row[0], row[1], errors[-1], leak, dispersions[:2], dispersions[2])
+    add_scores(sums[0], leak, sums[1])
+    return squared

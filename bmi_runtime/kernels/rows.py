@@ -95,6 +95,20 @@ def masked_difference(out, x, mask, y):
 
 
 @kernel
+def difference(out, x, y):
+    """Set out[j] = x[j] - y[j]."""
+    for j in range(out.size):
+        out[j] = x[j] - y[j]
+
+
+@kernel
+def subtract_from(out, x):
+    """Set out[j] = x[j] - out[j]."""
+    for j in range(out.size):
+        out[j] = x[j] - out[j]
+
+
+@kernel
 def largest(x):
     """Return the largest element."""
     best = x[0]

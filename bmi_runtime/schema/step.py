@@ -155,6 +155,9 @@ class AdapterConfig(Section):
     search_lag_s: float = Field(
         1.0, ge=0, le=60, description="rate_search: weights of so long ago predict a bin; 0 for those of the bin before"
     )
+    search_ladder: Literal["five", "nine"] = Field(
+        "five", description='rate_search: filters that run beside, a factor of 4 apart; "nine": as recordings before'
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_hand_on_the_rate(self):

@@ -9,7 +9,7 @@ import numpy as np
 from bmi_runtime.calibration.drift import Recalibrator
 from bmi_runtime.calibration.monitor import Monitor
 from bmi_runtime.calibration.noise import NoiseVariance
-from bmi_runtime.calibration.rate_search import RateSearch
+from bmi_runtime.calibration.rate_search import LADDERS, RateSearch
 from bmi_runtime.calibration.schedules import FloorSchedule
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
@@ -41,7 +41,8 @@ class AdaptationController:
         self._white = section.drift_scores == "white"
         self.search: RateSearch | None = None
         if section.rate_search:
-            self.search = RateSearch(model, section.learning_rate, *section.search_range, section.search_lag_s)
+            ladder = LADDERS[section.search_ladder]
+            self.search = RateSearch(model, section.learning_rate, *section.search_range, section.search_lag_s, ladder)
         self.noise: NoiseVariance | None = None
         if section.estimate_noise and model.likelihood == "gaussian":
             self.noise = NoiseVariance(model.noise_variance, model.covariance)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
-from bmi_runtime.calibration.rate_search import RATES, EarlierWeights, RateChoice
+from bmi_runtime.calibration.rate_search import LADDERS, EarlierWeights, RateChoice, RateSearch
+from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import filter_bank
 from bmi_runtime.recording.reader import Recording
@@ -57,16 +59,46 @@ def test_log_likelihoods_agree_with_the_textbook():
     assert squared == pytest.approx((error[2, known] ** 2 / noise[known]).mean())
 
 
-def test_the_ladder_stays_within_its_bounds_and_moves_when_its_end_is_best():
-    choice = RateChoice(1e-5, 1e-6, 1e-3, 0.1)
-    assert choice.rates.min() == 1e-6 and choice.rates.max() == 1e-3
-    free = RateChoice(1e-5, 1e-12, 1.0, 0.1)
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+def test_the_ladder_stays_within_its_bounds_and_moves_when_its_end_is_best(ladder):
+    choice = RateChoice(1e-5, 1e-6, 1e-3, 0.1, ladder=ladder)
+    assert choice.rates.min() == 1e-6 and (ladder.filters == 5 or choice.rates.max() == 1e-3)
+    free = RateChoice(1e-5, 1e-12, 1.0, 0.1, ladder=ladder)
     top = free.rates[-1]
     for _ in range(100):
-        free.add(np.r_[np.linspace(0.0, 1.0, RATES), 0.5], 1.0)
+        free.add(np.r_[np.linspace(0.0, 1.0, ladder.filters), 0.5], 1.0)
     assert free.shift() > 0 and free.rates[-1] > top and free.scores[-2] == free.scores[-3]
     with pytest.raises(BadInput, match="inside its bounds"):
         RateChoice(1e-2, 1e-6, 1e-3, 0.1)
+
+
+def test_where_all_rates_predict_the_same_the_ladder_stays_and_one_far_above_it_comes_down():
+    """Slow rates cannot be told apart where nothing moves; one that is too high had been left where it was."""
+    choice = RateChoice(1e-8, 1e-12, 1.0, 0.1)
+    for _ in range(200):
+        choice.add(np.r_[0.002, 0.001, 0.0, 0.0, 0.0, -0.1], 1.0)
+    assert choice.shift() == 0 and choice.top == 0
+    assert choice.proposal(1e-5) == choice.best and choice.better == 0
+    assert choice.proposal(2e-8) is None, "within the ladder there is nothing to gain"
+    before = RateChoice(1e-8, 1e-12, 1.0, 0.1, ladder=LADDERS["nine"])
+    before.scores[:], before.bins = np.r_[np.full(9, 20.0), 0.0], 200
+    assert before.proposal(1e-5) is None
+
+
+def test_a_search_goes_on_from_a_snapshot_as_if_nothing_had_been():
+    velocity, _, seen = world("walk", "poisson", 2)
+    model = EncodingModel.untrained(np.full(48, 10.0), "poisson", 0.02, 0.5, np.ones(48))
+    adapter, valid = Adapter(model, 1e-3), np.ones(48)
+    first, second = (RateSearch(model, 1e-3, 1e-11, 0.1) for _ in range(2))
+    for t in range(1200):
+        adapter.update(seen[t], valid, *(0.1 * velocity[t]))
+        if t == 900:
+            second.restore(first.snapshot())
+        proposed = first.update(adapter, seen[t], valid, 1e-3)
+        if t >= 900:
+            assert second.update(adapter, seen[t], valid, 1e-3) == proposed
+    np.testing.assert_array_equal(first.choice.scores, second.choice.scores)
+    np.testing.assert_array_equal(first.earlier.oldest, second.earlier.oldest)
 
 
 def test_one_hand_on_the_rate_and_every_change_recorded_and_replayed(tmp_path):
@@ -106,18 +138,19 @@ def test_the_search_does_not_let_the_teacher_steer():
 
 
 def test_weights_of_before_are_those_of_the_lag():
-    now = np.zeros((2, 3))
+    now, units = np.zeros((3, 2, 1)), np.array([1])
     earlier = EarlierWeights(now, 0.8, 0.05)
     for step in range(1, 200):
-        age = step - 1 - earlier.oldest[0, 0]  # bins since they were, at the moment of a prediction
+        age = step - 1 - earlier.oldest[0, 0, 0]  # bins since they were, at the moment of a prediction
         assert step < 17 or 14 <= age < 16, (step, age)
-        earlier.add(np.full((2, 2), float(step)), np.full((2, 1), float(step)))
-    earlier.rearrange(np.array([2, 0, 0]))
-    assert earlier.oldest.flags.c_contiguous and earlier.oldest.shape == (2, 3)
+        earlier.add(np.full((2, 2, 1), float(step)), np.full((2, 3), float(step)), units)
+    earlier.rearrange([2, 0, 0])
+    assert earlier.oldest.flags.c_contiguous and earlier.oldest.shape == (3, 2, 1)
     wide = EarlierWeights(now, 1.0, 2.0)
-    wide.add(np.ones((2, 3)))
-    assert wide.oldest[0, 0] == 1.0, "bins wider than the lag: the weights of the bin before"
+    wide.add(np.ones((2, 2, 1)), np.ones((2, 3)), units)
+    assert wide.oldest[0, 0, 0] == 1.0, "bins wider than the lag: the weights of the bin before"
 
 
 def test_recordings_made_before_search_by_the_bin_before():
-    assert configuration.as_recorded({"adapter": {"rate_search": True}})["adapter"]["search_lag_s"] == 0.0
+    before = configuration.as_recorded({"adapter": {"rate_search": True}})["adapter"]
+    assert before["search_lag_s"] == 0.0 and before["search_ladder"] == "nine"

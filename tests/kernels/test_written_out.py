@@ -8,6 +8,7 @@ from scipy import linalg, optimize, stats
 
 from bmi_runtime.kernels import (
     coupled_particles,
+    encoding_filter,
     filter_bank,
     fokker_planck_fluxes,
     glm,
@@ -334,7 +335,7 @@ def test_filters_of_a_bank_are_scored_by_their_log_likelihood(rng, kind):
 @pytest.mark.parametrize("poisson", [False, True])
 def test_what_filters_of_a_bank_expect_by_other_weights(rng, poisson):
     weights, regressors, own = (
-        rng.normal(0, 0.5, (5, 3 * 4)),
+        rng.normal(0, 0.5, (3, 5, 4)),
         np.append(1.0, rng.normal(size=2)),
         rng.normal(size=(2, 4)),
     )
@@ -342,9 +343,41 @@ def test_what_filters_of_a_bank_expect_by_other_weights(rng, poisson):
     filter_bank.errors_of(weights, regressors, own, counts, poisson, 0.02, np.empty(4), errors)
     for row in range(3):
         for unit in range(4):
-            drive = np.append(regressors, own[:, unit]) @ weights[:, 4 * row + unit]
+            drive = np.append(regressors, own[:, unit]) @ weights[row, :, unit]
             expected = 0.02 * np.exp(drive) if poisson else drive
             assert errors[row, unit] == pytest.approx(counts[unit] - expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "gaussian"])
+def test_a_bank_learns_as_its_filters_would_alone_and_is_judged_by_weights_of_before(rng, kind):
+    """Of five units of which three are in the bank, two filters, a unit's own history, and a count that is missing."""
+    poisson, units = kind == "poisson", np.array([0, 2, 4])
+    weights, covariance = rng.normal(0, 0.3, (2, 4, 3)), np.zeros((2, 10, 3))
+    covariance[:, [0, 2, 5, 9]] = 0.1
+    own = rng.normal(size=(1 if poisson else 0, 5))
+    regressors = rng.normal(size=3 if poisson else 4)
+    earlier, rate = rng.normal(0, 0.3, (3, 4, 3)), np.array([[1e-4] * 3, [1e-2] * 3])
+    counts, valid, noise, innovation = rng.poisson(1.0, 5).astype(float), np.array([1.0, 1, 0, 1, 1]), *np.ones((2, 5))
+    alone = [(weights[row].copy(), covariance[row].copy()) for row in range(2)]
+    scratch, dispersions, errors = np.empty((9, 8)), np.full((3, 3), 0.2), np.empty((3, 3))
+    sums = np.vstack([np.zeros(3), [1.0, 2.0, 0.0]])
+    work = np.empty((5, 3)), np.empty((len(own), 3)), scratch
+    filter_bank.take_in(
+        (weights, covariance), (counts, valid, noise, innovation), units, regressors, own, rate, 0.02,
+        (poisson, True, True), earlier, 0.01, dispersions, errors, sums, work,
+    )  # fmt: skip
+    of_units, mine, unused = (counts[units], valid[units]), np.ascontiguousarray(own[:, units]), np.empty((2, 3))
+    for row, (w, s) in enumerate(alone):
+        if poisson:
+            encoding_filter.adapt_poisson_own(w, s, *of_units, regressors, mine, rate[row], 0.02, *unused, scratch)
+        else:
+            encoding_filter.adapt_gaussian(w, s, *of_units, regressors, rate[row], np.ones(3), *unused, scratch)
+        np.testing.assert_array_equal(weights[row], w)
+        np.testing.assert_array_equal(covariance[row], s)
+    wanted = np.empty((3, 3))
+    filter_bank.errors_of(earlier, regressors, mine, counts[units], poisson, 0.02, np.empty(3), wanted)
+    np.testing.assert_array_equal(errors, wanted)
+    np.testing.assert_allclose(sums[1], 0.99 * np.array([1.0, 2.0, 0.0]) + sums[0] - sums[0, -1])
 
 
 def test_dispersion_is_found_where_it_is_and_not_from_what_is_missing(rng):
