@@ -53,8 +53,11 @@ class Ladder:
         Nats by which the best must have predicted better than the middle, or the ladder stays. Where nothing moves, all
         slow rates predict the same; a ladder that goes on down from there has no rate left that could follow a jump.
     judges_itself : bool
-        Whether an adapter beyond the ladder's ends is held against it by what it predicted itself. By the end's score
-        instead, no rate seems better where all of the ladder predict the same, however wrong the adapter's is.
+        Whether an adapter beyond the ladder's ends is held against it by what it predicted itself, too. By the end's
+        score alone no rate seems better where all of the ladder predict the same, however wrong the adapter's is.
+    unproven : float
+        Nats that a filter which begins where the one at the end stands has to make good: until weights have drifted
+        a slow one predicts best that began with the right ones. Read-outs need it; after jumps of tuning it is late.
     """
 
     filters: int
@@ -62,9 +65,10 @@ class Ladder:
     near_end: int
     move_evidence: float
     judges_itself: bool
+    unproven: float
 
 
-LADDERS = {"five": Ladder(5, 4.0, 0, 1.0, True), "nine": Ladder(9, 3.2, 1, -math.inf, False)}
+LADDERS = {"five": Ladder(5, 4.0, 0, 1.0, True, 0.0), "nine": Ladder(9, 3.2, 1, -math.inf, False, 0.0)}
 """By name; "nine" is that of recordings made before."""
 
 
@@ -81,6 +85,8 @@ class RateChoice:
     consider_s : float
         A change is considered so often.
     ladder : Ladder
+    memory_s : float
+        Of the scores.
 
     Attributes
     ----------
@@ -107,6 +113,7 @@ class RateChoice:
         bin_s: float,
         consider_s: float = CONSIDER_S,
         ladder: Ladder = LADDERS["five"],
+        memory_s: float = MEMORY_S,
     ):
         if not (0.0 < smallest < largest <= 1.0 and smallest <= start <= largest):
             raise BadInput(
@@ -117,7 +124,7 @@ class RateChoice:
         self.ladder, filters = ladder, ladder.filters
         self.rates = np.clip(start * ladder.spacing ** (np.arange(filters) - filters // 2.0), smallest, largest)
         self.scores, self.dispersion, self.bins = np.zeros(filters + 1), 1.0, 0
-        self.leak = min(bin_s / MEMORY_S, 1.0)
+        self.leak = min(bin_s / memory_s, 1.0)
         self._every, self._first = max(round(consider_s / bin_s), 1), round(FIRST_S / bin_s)
 
     def add(self, log_likelihood: np.ndarray, squared_pearson: float) -> None:
@@ -169,10 +176,11 @@ class RateChoice:
         return self.top if beyond else None
 
     def _score(self, rate: float) -> float:
-        """Return the score of a rate between those of the ladder, of the adapter's beyond its ends."""
+        """Return the score of a rate between those of the ladder; beyond its ends that of the end, or the adapter's."""
+        between = float(np.interp(math.log(max(rate, 1e-300)), np.log(self.rates), self.scores[:-1]))
         if self.ladder.judges_itself and not self.rates[0] <= rate <= self.rates[-1]:
-            return float(self.scores[-1])
-        return float(np.interp(math.log(max(rate, 1e-300)), np.log(self.rates), self.scores[:-1]))
+            return min(between, float(self.scores[-1]))
+        return between
 
     def shift(self) -> int:
         """Move the ladder when its best rate is near an end; return by how many rungs (positive: to faster rates)."""
@@ -191,6 +199,7 @@ class RateChoice:
         beyond = ladder.spacing ** (np.arange(len(index)) + rungs - index).astype(float)
         self.rates = np.clip(self.rates[index] * beyond, self.smallest, self.largest)
         self.scores[:-1] = self.scores[index]
+        self.scores[:-1][index != np.arange(len(index)) + rungs] -= ladder.unproven * max(self.dispersion, 1.0)
         return rungs
 
     def moved(self, rungs: int) -> np.ndarray:

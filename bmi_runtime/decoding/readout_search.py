@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bmi_runtime.calibration.rate_search import LADDERS, RateChoice
+from bmi_runtime.calibration.rate_search import Ladder, RateChoice
 from bmi_runtime.decoding.adaptive_readout import AdaptiveReadout
 
 SEARCH_RANGE = (1e-12, 1e-2)  # of rates
+LADDER = Ladder(filters=9, spacing=3.2, near_end=1, move_evidence=1.0, judges_itself=True, unproven=6.0)
+MEMORY_S = 120.0  # of the scores: a bin teaches two outputs, where one of an encoding model teaches every unit
 
 
 class ReadoutSearch:
@@ -44,7 +46,7 @@ class ReadoutSearch:
         largest: float = SEARCH_RANGE[1],
     ):
         self.readout = readout
-        self.choice = RateChoice(readout.rate, smallest, largest, bin_s, ladder=LADDERS["nine"])
+        self.choice = RateChoice(readout.rate, smallest, largest, bin_s, ladder=LADDER, memory_s=MEMORY_S)
         self._worth = 1.0 / max(overdispersion, 1.0)
         outputs = readout.weights.shape[1]
         self.filters = [AdaptiveReadout(readout.directions, readout.noise, outputs, r) for r in self.choice.rates]
