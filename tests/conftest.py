@@ -1,6 +1,7 @@
 """Settings shared by every test: one thread per numeric library, off-screen Qt, the real recordings if present."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -24,6 +25,12 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 hypothesis.settings.register_profile("busy machine", deadline=None)  # tests assert behaviour, never time
 hypothesis.settings.load_profile("busy machine")
+
+
+def pytest_collection_finish():
+    """Take the modules and tests themselves out of every later collection: they are what most of the heap holds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

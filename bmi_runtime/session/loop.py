@@ -138,9 +138,10 @@ class Loop:
         self._snapshot(self.started_ns)
         for event in self.opening_events:
             self._both("event", {**event, "bin": self.session.bins}, self.started_ns)
-        gc.collect()
-        gc.freeze()
-        gc.disable()  # a collection takes several bins' time, and bins make no cycles that it would have to free
+        if self.real_time:
+            gc.collect()
+            gc.freeze()
+            gc.disable()  # a collection takes several bins' time, and bins make no cycles that it would have to free
         self.pacer.begin()
 
     def _why_over(self, bins: int) -> str:
@@ -157,8 +158,9 @@ class Loop:
     def _finish(self, why: str) -> None:
         """Tell and record what is still owed, last of all that the session is over: silence alone could be a crash."""
         self.interruptible = False
-        gc.enable()
-        gc.unfreeze()
+        if self.real_time:
+            gc.enable()
+            gc.unfreeze()
         now, last = time.monotonic_ns(), max(self.session.bins - 1, 0)
         for event in self._alarms.suppressed():
             self._both("event", {**event, "bin": last}, now)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import theme
 from gui.client import Client
@@ -16,7 +17,32 @@ from gui.store import Store
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from running import RUN, free_addresses
 
-KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests close windows and keep them
+
+def windows():
+    """Return every window: not menus and floating docks, nor the bare widgets in menus of plots, which have owners."""
+    application = QtWidgets.QApplication.instance()
+    kinds = (QtCore.Qt.WindowType.Window, QtCore.Qt.WindowType.Dialog)
+    found = application.topLevelWidgets() if application else []
+    alone = [widget for widget in found if widget.parent() is None and type(widget) is not QtWidgets.QWidget]
+    return [widget for widget in alone if widget.windowType() in kinds]
+
+
+@pytest.fixture(autouse=True)
+def windows_end_with_their_test():
+    """Delete the windows that a test opened: a theme is polished into every one that is left, for half a second each.
+
+    Plots that are deleted while events wait for them crash Qt, so the events come first.
+    """
+    before = windows()
+    yield
+    opened = [window for window in windows() if window not in before]
+    for window in opened:
+        window.hide()
+    if opened:
+        QtWidgets.QApplication.processEvents()
+    for window in opened:
+        window.deleteLater()
+        QtWidgets.QApplication.sendPostedEvents(window, QtCore.QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,7 +86,6 @@ def console(qtbot, qapp, addresses, tmp_path):
     """A console that listens to `addresses`, its timer running."""
     theme.use("dark", qapp)
     window = Console(Link(Store(), Client(*addresses)), remember=False, recordings_folder=str(tmp_path / "recordings"))
-    KEPT.append(window)
     window.timer.setInterval(50)  # 20 frames a second are enough for a test
     window.show()
     yield window

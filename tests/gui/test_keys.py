@@ -22,8 +22,6 @@ from gui.store import Store
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from running import BMI, RUN, free_addresses
 
-KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests hide windows and keep them
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
@@ -122,7 +120,6 @@ def window(request, qtbot, qapp, session, keys):
     """A console with the keys of a folder."""
     theme.use("dark", qapp)
     made = Console(Link(Store(), Client(*session[0], str(keys / request.param))), remember=False)
-    KEPT.append(made)
     made.show()
     yield made
     made.close()

@@ -8,8 +8,6 @@ from gui.console import Console
 from gui.link import Link
 from gui.store import Store
 
-KEPT: list = []
-
 
 @pytest.fixture
 def opened(qtbot, qapp, tmp_path):
@@ -30,7 +28,6 @@ def opened(qtbot, qapp, tmp_path):
     yield open_console
     for console in made:
         console.close()
-    KEPT.extend(made)
 
 
 def shown(console):

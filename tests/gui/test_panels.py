@@ -24,14 +24,6 @@ PICTURED = [name for name in panels.REGISTRY if name != "recordings"]  # its tim
 SIZE = golden.SIZE
 FAR = 48  # of 255; anti-aliasing of another version of Qt stays below it
 MOST_FAR = 0.02  # share of pixels
-KEPT = []  # plots that are deleted while events wait for them crash Qt, so tests hide panels and keep them
-
-
-@pytest.fixture(autouse=True)
-def hidden_afterwards():
-    yield
-    for panel in KEPT:
-        panel.hide()
 
 
 @pytest.fixture
@@ -42,7 +34,6 @@ def context(qapp):
 
 def make(qtbot, context, name):
     panel = panels.panel_class(panels.REGISTRY[name])(context)
-    KEPT.append(panel)
     panel.resize(*SIZE)
     panel.show()
     panel.refresh()

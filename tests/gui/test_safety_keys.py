@@ -10,7 +10,6 @@ from gui.session_commands import SessionCommands
 from gui.store import Store
 
 KEYS, SHIFT = QtCore.Qt.Key, QtCore.Qt.KeyboardModifier.ShiftModifier
-KEPT: list = []
 
 
 class Wire:
@@ -52,7 +51,6 @@ def console(qtbot, qapp, tmp_path):
     for dialog in window.findChildren(QtWidgets.QDialog):
         dialog.close()
     window.close()
-    KEPT.append(window)
 
 
 def sent(console):

@@ -21,7 +21,6 @@ from gui.link import Link
 from gui.store import Store
 
 READY_MS = 120_000
-KEPT: list = []  # windows are closed and kept, as in conftest
 KEYS = QtCore.Qt.Key
 LEFT = QtCore.Qt.MouseButton.LeftButton
 
@@ -292,7 +291,6 @@ def test_the_theme_is_remembered(qtbot, qapp):
     assert theme.current() is theme.LIGHT and remembered_theme() == "light"
     press(qtbot, window, KEYS.Key_T, QtCore.Qt.KeyboardModifier.ControlModifier)
     assert remembered_theme() == "dark"
-    KEPT.append(window)
     window.close()
 
 
