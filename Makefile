@@ -18,7 +18,7 @@ run: setup  ## set up, then run a closed-loop session with the cursor in a windo
 	$(BIN)/bmi run $(ARGS)
 
 test: setup-dev check  ## set up, then lint, types, import contracts, tests, documentation examples
-	$(ONE_THREAD) $(LIMIT) $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow" $(ARGS)
+	$(ONE_THREAD) $(LIMIT) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not slow" $(ARGS)
 
 test-slow: setup-dev  ## the tests that take minutes
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)

@@ -12,6 +12,8 @@ from typing import Any
 from bmi_runtime.errors import BadInput, BmiError, first_line
 from bmi_runtime.security import is_loopback
 
+CONNECT_S = 10.0
+"""How long a scheduler may take to answer."""
 LARGE_TASK = "10GB"  # Dask advises against tasks of over 10 MB; spike trains of an array are
 
 QUEUES = {  # job queues that dask-jobqueue knows: (module, class)
@@ -76,7 +78,7 @@ def connected(cluster: str) -> Iterator[Any]:
         target = stack.enter_context(queue_cluster(cluster)) if queued else cluster
         stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE_TASK}))
         try:
-            client = stack.enter_context(Client(target, timeout=10))
+            client = stack.enter_context(Client(target, timeout=CONNECT_S))
         except (OSError, TimeoutError, ValueError) as error:
             raise BadInput(f"no Dask scheduler answers at {cluster}: {error}") from None
         yield client

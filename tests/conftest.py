@@ -1,5 +1,6 @@
 """Settings shared by every test: one thread per numeric library, off-screen Qt, the real recordings if present."""
 
+import collections
 import contextlib
 import gc
 import io
@@ -25,6 +26,17 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 hypothesis.settings.register_profile("busy machine", deadline=None)  # tests assert behaviour, never time
 hypothesis.settings.load_profile("busy machine")
+
+
+LONG = ("faults", "gui", "rehearsal", "sweep", "docs", "real", "stability", "encoding", "sources/test_closing_the_loop")
+"""Where the files of few tests are that take long: begun first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files first, then those of many tests."""
+    tests = collections.Counter(item.path for item in items)
+    rooms = tuple(str(REPOSITORY / "tests" / room) for room in LONG)
+    items.sort(key=lambda item: (not str(item.path).startswith(rooms), -tests[item.path]))
 
 
 def pytest_collection_finish():

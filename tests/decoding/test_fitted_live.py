@@ -49,20 +49,23 @@ def learned_by(kind, calibration):
 
 
 @pytest.fixture(scope="module")
-def files(calibration, tmp_path_factory):
+def fitted_once(calibration):
+    return {kind: fitting.fit_decoder(kind, learned_by(kind, calibration)) for kind in tables.FITTED}
+
+
+@pytest.fixture(scope="module")
+def files(calibration, fitted_once, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted")
-    for kind in tables.FITTED:
-        training = learned_by(kind, calibration)
-        save_fitted(folder / f"{kind}.npz", kind, fitting.fit_decoder(kind, training), training, 1.0, "test")
+    for kind, decoder in fitted_once.items():
+        save_fitted(folder / f"{kind}.npz", kind, decoder, learned_by(kind, calibration), 1.0, "test")
     return folder
 
 
 @pytest.mark.parametrize("kind", tables.FITTED)
-def test_a_file_decodes_as_what_was_fitted(calibration, files, kind):
-    data = learned_by(kind, calibration)
-    some = data.part(slice(0, 150))
+def test_a_file_decodes_as_what_was_fitted(calibration, fitted_once, files, kind):
+    some = learned_by(kind, calibration).part(slice(0, 150))
     loaded = load_fitted(files / f"{kind}.npz").suited(24, 0.02)
-    np.testing.assert_array_equal(decode_all(loaded, some), decode_all(fitting.fit_decoder(kind, data), some))
+    np.testing.assert_array_equal(decode_all(loaded, some), decode_all(fitted_once[kind], some))
 
 
 @pytest.mark.parametrize("kind", tables.FITTED)

@@ -110,7 +110,8 @@ def test_units_are_shared_on_a_dask_cluster(files, cluster):
     assert chosen[0] == chosen[1]
 
 
-def test_a_cluster_that_is_not_there_is_one_sentence(files):
+def test_a_cluster_that_is_not_there_is_one_sentence(files, monkeypatch):
+    monkeypatch.setattr("bmi_runtime.cluster.CONNECT_S", 1.0)
     with pytest.raises(BadInput, match="no Dask scheduler answers at tcp"):
         run("fit", files[0] / "data.npz", *MODEL, "--cluster", "tcp://127.0.0.1:9")
 

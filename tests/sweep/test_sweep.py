@@ -266,21 +266,22 @@ def test_a_job_queue_without_a_setting_it_needs(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_those_that_failed_are_run_again_when_asked(tmp_path):
+def test_those_that_failed_are_run_again_when_asked(tmp_path, answered):
     out = str(tmp_path / "t.csv")
-    arguments = (RUN, "--grid", "task.kind=centre-out,chess", "--out", out, "--json")
+    arguments = ("sweep", RUN, "--grid", "task.kind=centre-out,chess", "--out", out)
     for _ in range(2):  # a failure is a result as well
-        assert json.loads(bmi(*arguments).stdout)["failed"] == 1
+        assert answered(*arguments)["failed"] == 1
     journal = tmp_path / "t.jsonl"
     assert len(journal.read_text().splitlines()) == 2
-    assert json.loads(bmi(*arguments, "--retry-failed").stdout)["failed"] == 1
+    assert answered(*arguments, "--retry-failed")["failed"] == 1
     assert len(journal.read_text().splitlines()) == 3
 
 
-def test_no_scheduler_is_said_in_one_line(tmp_path):
+def test_no_scheduler_is_said_in_one_line(tmp_path, monkeypatch, bmi):
     pytest.importorskip("distributed", reason="Dask is not installed (pip install bmi-runtime[sweep])")
+    monkeypatch.setattr("bmi_runtime.cluster.CONNECT_S", 1.0)
     out = str(tmp_path / "t.csv")
-    done = bmi(RUN, "--grid", "session.seed=1", "--cluster", "tcp://127.0.0.1:1", "--out", out)
+    done = bmi("sweep", RUN, "--grid", "session.seed=1", "--cluster", "tcp://127.0.0.1:1", "--out", out)
     assert done.returncode == 2
     assert "no Dask scheduler answers" in done.stderr
     assert "Traceback" not in done.stderr
