@@ -15,7 +15,7 @@ from gui.link import Link
 from gui.store import Store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from running import RUN, free_addresses
+from running import KEPT, RUN, free_addresses
 
 
 def windows():
@@ -43,6 +43,7 @@ def windows_end_with_their_test():
     for window in opened:
         window.deleteLater()
         QtWidgets.QApplication.sendPostedEvents(window, QtCore.QEvent.Type.DeferredDelete)
+    KEPT.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,6 +87,7 @@ def console(qtbot, qapp, addresses, tmp_path):
     """A console that listens to `addresses`, its timer running."""
     theme.use("dark", qapp)
     window = Console(Link(Store(), Client(*addresses)), remember=False, recordings_folder=str(tmp_path / "recordings"))
+    KEPT.append(window)
     window.timer.setInterval(50)  # 20 frames a second are enough for a test
     window.show()
     yield window

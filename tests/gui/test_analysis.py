@@ -22,6 +22,7 @@ from gui.store import Store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from results import ARRAYS, LAGS, causal_arrays, density_arrays, glm_arrays, states_arrays
+from running import KEPT
 
 LEFT = QtCore.Qt.MouseButton.LeftButton
 
@@ -35,6 +36,7 @@ def files(tmp_path):
 
 def shown(qtbot, name):
     panel = panels.panel_class(panels.REGISTRY[name])(Context(Store()))
+    KEPT.append(panel)
     panel.resize(900, 420)
     panel.show()
     panel.show_arrays(ARRAYS[name](), f"{name}.npz")
@@ -136,6 +138,7 @@ def test_files_that_are_none_are_refused(tmp_path):
 def test_the_console_opens_a_file_in_the_panel_that_it_is_for(qtbot, qapp, files):
     theme.use("dark", qapp)
     console = Console(Link(Store(), None), remember=False, live=False)
+    KEPT.append(console)
     console.show()
     qtbot.wait(50)
     assert not console.docks["density"].isVisible()
@@ -158,6 +161,7 @@ def test_the_console_opens_a_file_in_the_panel_that_it_is_for(qtbot, qapp, files
 def test_the_window_of_a_plot_command_has_the_consoles_keys_and_themes(qtbot, qapp):
     theme.use("dark", qapp)
     window = AnalysisWindow("causal")
+    KEPT.append(window)
     window.panel.show_arrays(causal_arrays(), "tutorial")
     window.show()
     window.activateWindow()

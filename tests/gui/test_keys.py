@@ -20,7 +20,7 @@ from gui.link import Link
 from gui.store import Store
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from running import BMI, RUN, free_addresses
+from running import BMI, KEPT, RUN, free_addresses
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,7 @@ def window(request, qtbot, qapp, session, keys):
     """A console with the keys of a folder."""
     theme.use("dark", qapp)
     made = Console(Link(Store(), Client(*session[0], str(keys / request.param))), remember=False)
+    KEPT.append(made)
     made.show()
     yield made
     made.close()

@@ -1,5 +1,8 @@
 """The window with its memory on: what one day leaves behind serves the next, on other screens, with new panels."""
 
+import pathlib
+import sys
+
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
 
@@ -7,6 +10,9 @@ from gui import app, layouts, panels, screens, theme
 from gui.console import Console
 from gui.link import Link
 from gui.store import Store
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from running import KEPT
 
 
 @pytest.fixture
@@ -28,6 +34,7 @@ def opened(qtbot, qapp, tmp_path):
     yield open_console
     for console in made:
         console.close()
+    KEPT.extend(made)
 
 
 def shown(console):

@@ -18,6 +18,7 @@ from gui.session_bar import SessionBar
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import golden
 import synthetic
+from running import KEPT
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 PICTURED = [name for name in panels.REGISTRY if name != "recordings"]  # its times are those of the machine's time zone
@@ -34,6 +35,7 @@ def context(qapp):
 
 def make(qtbot, context, name):
     panel = panels.panel_class(panels.REGISTRY[name])(context)
+    KEPT.append(panel)
     panel.resize(*SIZE)
     panel.show()
     panel.refresh()

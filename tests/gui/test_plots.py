@@ -23,6 +23,7 @@ from gui.store import Store
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import golden
 import synthetic
+from running import KEPT
 
 GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
@@ -104,6 +105,7 @@ def test_units_share_a_line_where_lines_are_fewer_and_none_is_lost(qtbot):
 
 def _raster(context, height=360):
     panel = panels.panel_class(panels.REGISTRY["raster"])(context)
+    KEPT.append(panel)
     panel.resize(640, height)
     panel.show()
     panel.refresh()
@@ -148,6 +150,7 @@ class LayoutRequests(QtCore.QObject):
 
 def test_a_steady_label_keeps_its_room(qtbot):
     window = QtWidgets.QWidget()
+    KEPT.append(window)
     label = plots.FixedWidthLabel()
     QtWidgets.QHBoxLayout(window).addWidget(label)
     label.show_text("bin 10000")
@@ -166,6 +169,7 @@ def test_a_steady_label_keeps_its_room(qtbot):
 
 def test_a_plot_follows_until_it_is_dragged_and_again_after_a_double_click(qtbot):
     plot = plots.Plot("a", "b")
+    KEPT.append(plot)
     plot.setMouseEnabled(True, False)
     plot.resize(400, 300)
     plot.show()
@@ -194,6 +198,7 @@ def test_a_plot_follows_until_it_is_dragged_and_again_after_a_double_click(qtbot
 
 def test_an_axis_is_named_once(qtbot):
     plot = plots.Plot("rate (Hz)", "")
+    KEPT.append(plot)
     plot.show()
     qtbot.wait(20)
     axis, calls = plot.getAxis("left"), []
@@ -249,6 +254,7 @@ def in_a_cell(qtbot, kind, width, height):
     cell = QtWidgets.QWidget()
     panel = kind(Context(Store()))
     panel.setParent(cell)
+    KEPT.append(cell)
     cell.resize(width, height)
     panel.setGeometry(0, 0, width, height)
     cell.show()
@@ -286,6 +292,7 @@ def test_an_application_that_nobody_holds_stays():
 @pytest.mark.parametrize("span", [(0.0, 1.0), (0.0, 20.0), (-3.0, 4.5), (0.0, 180.0), (1e-7, 3e-6), (1001.2, 1001.9)])
 def test_the_numbers_of_a_left_axis_do_not_stand_on_each_other(qapp, height, span):
     plot = plots.Plot("error (cm/s)", "")
+    KEPT.append(plot)
     axis = plot.getAxis("left")
     step, places = axis.tickValues(*span, height)[0]
     pixels = (np.asarray(places) - span[0]) * height / (span[1] - span[0])
@@ -304,6 +311,7 @@ def test_a_step_is_round_and_not_smaller_than_wanted():
 def test_both_plots_of_a_what_if_are_in_view_with_what_was_asked(qapp):
     theme.use("dark", qapp)
     panel = ReplayPanel(Context(store_from(synthetic.hello())))
+    KEPT.append(panel)
     panel.resize(640, 480)
     panel.show()
     panel.refresh()

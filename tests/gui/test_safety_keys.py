@@ -1,5 +1,8 @@
 """Hold and the stops work from wherever the keyboard's focus is, and the safe answer is the one that Enter gives."""
 
+import pathlib
+import sys
+
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
 
@@ -8,6 +11,9 @@ from gui.console import Console
 from gui.link import Link
 from gui.session_commands import SessionCommands
 from gui.store import Store
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from running import KEPT
 
 KEYS, SHIFT = QtCore.Qt.Key, QtCore.Qt.KeyboardModifier.ShiftModifier
 
@@ -51,6 +57,7 @@ def console(qtbot, qapp, tmp_path):
     for dialog in window.findChildren(QtWidgets.QDialog):
         dialog.close()
     window.close()
+    KEPT.append(window)
 
 
 def sent(console):

@@ -12,11 +12,15 @@ from gui.screenshot import store_from
 from gui.session_form import SessionForm
 from gui.subject_options import SubjectOptions
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from running import KEPT
+
 
 @pytest.fixture
 def form(qtbot, qapp, tmp_path):
     QtCore.QSettings.setPath(QtCore.QSettings.Format.NativeFormat, QtCore.QSettings.Scope.UserScope, str(tmp_path))
     made = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", Memory(), str(tmp_path / "none"))
+    KEPT.append(made)
     yield made
     made.reject()
 
@@ -66,6 +70,7 @@ def test_what_was_remembered_in_another_shape_leaves_an_empty_form(form):
     for text in ("rubbish", "[1]", '{"seed": "x", "block": 3, "task.kind": [1], "duration": null}', '{"seed": 1e99}'):
         form.memory.put("form", text)
         again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", form.memory, "none")
+        KEPT.append(again)
         assert again.seed.value() == 1 and not again.blocks.blocks()
         again.reject()
 
@@ -90,6 +95,7 @@ def test_blocks_are_edited_saved_and_reach_the_command_line(form):
     assert made[2].learning_rate == 2e-6 and made[2].length_s == 60.0
     form.accept()
     again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", form.memory, "none")
+    KEPT.append(again)
     assert again.blocks.blocks() == editor.blocks()
     again.reject()
     editor.remove()
@@ -140,6 +146,7 @@ def test_a_set_and_the_last_session_are_there_again(form):
     form.sets.save.click()
     form.accept()
     again = SessionForm(None, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "", Memory(), "none")
+    KEPT.append(again)
     assert again.texts["metadata.subject_id"].text() == "M7"
     again.take({})
     assert again.texts["task.assist"].text() == ""
@@ -250,6 +257,7 @@ def test_enter_in_the_table_of_blocks_edits_and_does_not_start_the_session(form,
 def test_the_palette_finds_a_panel_by_what_it_shows(qtbot, typed):
     done = []
     palette = Palette(None, lambda *what: done.append(what), lambda name: True, {"recordings": "Recordings"})
+    KEPT.append(palette)
     qtbot.keyClicks(palette.line, typed)
     qtbot.keyClick(palette.line, QtCore.Qt.Key.Key_Return)
     assert done == [("show_panel", "recordings")]
@@ -258,6 +266,7 @@ def test_the_palette_finds_a_panel_by_what_it_shows(qtbot, typed):
 def test_the_palette_puts_names_before_explanations(qtbot):
     done = []
     palette = Palette(None, lambda *what: done.append(what), lambda name: True, {"recordings": "Recordings"})
+    KEPT.append(palette)
     qtbot.keyClicks(palette.line, "rec")
     shown = [palette.list.topLevelItem(row).text(0) for row in range(palette.list.topLevelItemCount())]
     assert shown[:2] == ["Panel: Recordings", "Open a recording …"] and "Start / resume / play" in shown

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from gui.client import Client
 from gui.console import Console
 from gui.link import Link
 from gui.store import Store
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from running import KEPT
 
 READY_MS = 120_000
 KEYS = QtCore.Qt.Key
@@ -291,6 +295,7 @@ def test_the_theme_is_remembered(qtbot, qapp):
     assert theme.current() is theme.LIGHT and remembered_theme() == "light"
     press(qtbot, window, KEYS.Key_T, QtCore.Qt.KeyboardModifier.ControlModifier)
     assert remembered_theme() == "dark"
+    KEPT.append(window)
     window.close()
 
 
