@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from pyqtgraph.Qt import QtCore, QtWidgets
+from pyqtgraph.Qt import QtCore, QtWidgets, isQObjectAlive
 
 from gui import theme
 from gui.client import Client
@@ -35,12 +35,12 @@ def windows_end_with_their_test():
     """
     before = windows()
     yield
-    opened = [window for window in windows() if window not in before]
-    for window in opened:
+    opened = list(dict.fromkeys([*(window for window in windows() if window not in before), *KEPT]))
+    for window in filter(isQObjectAlive, opened):
         window.hide()
     if opened:
         QtWidgets.QApplication.processEvents()
-    for window in opened:
+    for window in filter(isQObjectAlive, opened):
         window.deleteLater()
         QtWidgets.QApplication.sendPostedEvents(window, QtCore.QEvent.Type.DeferredDelete)
     KEPT.clear()

@@ -1,18 +1,13 @@
 """The window with its memory on: what one day leaves behind serves the next, on other screens, with new panels."""
 
-import pathlib
-import sys
-
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
+from running import KEPT
 
 from gui import app, layouts, panels, screens, theme
 from gui.console import Console
 from gui.link import Link
 from gui.store import Store
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from running import KEPT
 
 
 @pytest.fixture

@@ -1,19 +1,14 @@
 """Hold and the stops work from wherever the keyboard's focus is, and the safe answer is the one that Enter gives."""
 
-import pathlib
-import sys
-
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
+from running import KEPT
 
 from gui import theme
 from gui.console import Console
 from gui.link import Link
 from gui.session_commands import SessionCommands
 from gui.store import Store
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from running import KEPT
 
 KEYS, SHIFT = QtCore.Qt.Key, QtCore.Qt.KeyboardModifier.ShiftModifier
 

@@ -4,6 +4,7 @@ import resource
 
 import pytest
 from pyqtgraph.Qt import QtCore, QtWidgets
+from running import KEPT
 
 from gui import processes, subject_options, summary
 from gui.dialogs import Palette, settings
@@ -11,9 +12,6 @@ from gui.layouts import Memory
 from gui.screenshot import store_from
 from gui.session_form import SessionForm
 from gui.subject_options import SubjectOptions
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from running import KEPT
 
 
 @pytest.fixture
