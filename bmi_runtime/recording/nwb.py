@@ -6,6 +6,7 @@ import copy
 import datetime
 import json
 import uuid
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,10 @@ def _write(builder: _Builder, partial: Path, path: Path, io_class: Any) -> None:
     partial.unlink(missing_ok=True)  # of an export that was killed
     target = PatientFile(partial)
     try:
-        with h5py.File(target, "w") as opened, io_class(file=opened, mode="w") as file:
-            file.write(builder.build())
+        with h5py.File(target, "w") as opened, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The file path provided: None")  # pynwb 3: an open file has no path
+            with io_class(file=opened, mode="w") as file:
+                file.write(builder.build())
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             target.error = target.error or error
