@@ -61,7 +61,7 @@ class VelocityFilter:
         self._all_valid = np.ones(n)
         self._history = unit_blocks.NO_HISTORY if history is None else history
         kinds = model.regressors
-        self._fused = kinds.velocity_alone
+        self._fused = kinds.velocity_common
         self.click = 0.0  # probability of a click in the next bin, where the units speak of clicks
         observed = 2 * self.n_axes if "position" in kinds.names else self.n_axes
         common = kinds.n_common - 1
@@ -109,6 +109,7 @@ class VelocityFilter:
             model.covariance,
             counts,
             valid,
+            self._history,
             model.bin_s,
             self.trust,
             self.keep,
@@ -148,7 +149,7 @@ class VelocityFilter:
         if features is not None:
             self._add_features(features, features_valid)
         scale, work = DM_PER_M, self._work
-        if kinds.velocity_alone:
+        if kinds.velocity_common:
             state_filter.update_state(self.state, self.covariance, score, information, scale, work)
             return self.state
         kinds.jacobian(np.array(predicted[n:]), self._jacobian)

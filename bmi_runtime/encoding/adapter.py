@@ -46,7 +46,7 @@ class Adapter:
         self.innovation_variance = np.ones(n)
         self.regressors = np.ones(model.regressors.n_common)
         self._regressors: Any = self.regressors.data  # the same, written twice as fast one by one
-        self._velocity_alone, self._has_history = model.regressors.velocity_alone, model.regressors.n_history > 0
+        self._velocity_common, self._has_history = model.regressors.velocity_common, model.regressors.n_history > 0
         self.history = np.zeros((model.regressors.n_history, n))
         self._all = np.ones((d, n)) if model.regressors.n_history else self.regressors
         self._scratch = np.empty((d + 5, unit_blocks.BLOCK))
@@ -101,7 +101,7 @@ class Adapter:
     ) -> float:
         """Update the model as :meth:`update` does; the session calls this one, with every argument in its place."""
         model = self.model
-        if self._velocity_alone:
+        if self._velocity_common:
             regressors = self._regressors
             for place, component in enumerate(velocity_m_s, 1):
                 regressors[place] = DM_PER_M * component

@@ -80,9 +80,9 @@ class Regressors:
         return self.n_common + self.n_history
 
     @property
-    def velocity_alone(self) -> bool:
-        """Whether velocity is all there is: the case that the fused kernels are written for."""
-        return self.names == ("velocity",)
+    def velocity_common(self) -> bool:
+        """Whether velocity is all that units have in common: the case that the fused kernels are written for."""
+        return set(self.names) - {"history"} == {"velocity"}
 
     @property
     def places(self) -> dict[str, slice]:

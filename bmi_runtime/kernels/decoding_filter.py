@@ -1,6 +1,6 @@
 """One bin of decoding in one call: predict the state, sum the evidence of all units there, condition on it."""
 
-from bmi_runtime.kernels.evidence import gaussian_evidence, poisson_evidence
+from bmi_runtime.kernels.evidence import gaussian_evidence, poisson_evidence_own
 from bmi_runtime.kernels.jit import kernel
 from bmi_runtime.kernels.state_filter import predict_state, update_state
 
@@ -26,13 +26,14 @@ def _predict_regressors(state, covariance, bin_s, keep, noise, scale, regressors
 
 @kernel
 def decode_poisson(
-    state, covariance, weights, weight_covariance, counts, valid, bin_s, trust, keep, noise, scale, workspace, scratch
-):
+    state, covariance, weights, weight_covariance, counts, valid, own, bin_s, trust, keep, noise, scale, workspace,
+    scratch,
+):  # fmt: skip
     """Advance the point-process filter over n positions and n velocities one bin; in place.
 
-    :func:`predict_state`, then :func:`poisson_evidence` at the predicted velocity, then :func:`update_state`, in one
-    call. ``scale`` is the number of encoding units of velocity per SI unit; ``workspace`` has the shape that
-    `workspace_shape` returns.
+    :func:`predict_state`, then :func:`poisson_evidence_own` at the predicted velocity, then :func:`update_state`, in
+    one call. ``own`` is what each unit depends on besides; ``scale`` is the number of encoding units of velocity per SI
+    unit; ``workspace`` has the shape that `workspace_shape` returns.
 
     Returns
     -------
@@ -42,8 +43,8 @@ def decode_poisson(
     n = state.size // 2
     regressors, score, information = workspace[0, : 1 + n], workspace[1, :n], workspace[2 : 2 + n, :n]
     _predict_regressors(state, covariance, bin_s, keep, noise, scale, regressors)
-    largest = poisson_evidence(
-        weights, weight_covariance, counts, valid, regressors, bin_s, trust, score, information, scratch
+    largest = poisson_evidence_own(
+        weights, weight_covariance, counts, valid, regressors, own, bin_s, trust, score, information, scratch
     )
     update_state(state, covariance, score, information, scale, workspace[2 + n :])
     return largest

@@ -158,8 +158,8 @@ def closed_loop(
         _observe(generator, truth, u, bin_s, noise_sd, settings[MAX_COUNT], predictor, counts)
         if poisson:
             decoding_filter.decode_poisson(
-                state, spread, weights, covariance, counts, valid, bin_s, settings[TRUST], settings[DECODER_KEEP],
-                settings[DECODER_NOISE], SCALE, workspace, scratch,
+                state, spread, weights, covariance, counts, valid, unit_blocks.NO_HISTORY, bin_s, settings[TRUST],
+                settings[DECODER_KEEP], settings[DECODER_NOISE], SCALE, workspace, scratch,
             )  # fmt: skip
         else:
             decoding_filter.decode_gaussian(

@@ -136,7 +136,7 @@ def test_in_a_loop_units_are_fitted_with_their_own_past_and_narrow_constants_nee
     assert np.abs((model.weights - true) / sd).max() < 4.5  # of 48
     assert sd[3:].max() < 0.5
     assert joined_fit.loop_regressors(2, 0.2).history_s == (0.1, 0.3)
-    assert joined_fit.loop_regressors(2, 1.0).velocity_alone
+    assert joined_fit.loop_regressors(2, 1.0).names == ("velocity",)
 
 
 def test_the_past_of_units_is_in_files_and_snapshots_and_a_file_of_before_has_none(tmp_path):
@@ -168,7 +168,7 @@ def test_the_past_of_units_is_in_files_and_snapshots_and_a_file_of_before_has_no
     del before["unit_history_s"], before["filter_constant_s"]
     before["unit_weights"], before["unit_covariance"] = before["unit_weights"][:3], before["unit_covariance"][:6]
     older = JoinedDecoder.from_parameters(before)
-    assert older.model.regressors.velocity_alone and older.units.keep == np.exp(-0.02 / 0.12)
+    assert older.model.regressors.names == ("velocity",) and older.units.keep == np.exp(-0.02 / 0.12)
     assert np.isfinite(run(older, 0, 5)[:, 2:]).all() and "past" not in older.snapshot()
 
 

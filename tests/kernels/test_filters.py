@@ -88,11 +88,12 @@ def test_decoding_is_the_textbook_filter(likelihood, trust):
     workspace, scratch = np.zeros(decoding_filter.WORKSPACE), np.empty((8, unit_blocks.BLOCK))
     for _ in range(20):
         counts = rng.poisson(0.3, 70).astype(float)
-        shared = (state, covariance, model.weights, model.covariance, counts, np.ones(70), BIN_S)
+        shared = (state, covariance, model.weights, model.covariance, counts, np.ones(70))
+        prior = (trust, keep, noise, 10.0, workspace, scratch)
         if likelihood == "poisson":
-            decoding_filter.decode_poisson(*shared, trust, keep, noise, 10.0, workspace, scratch)
+            decoding_filter.decode_poisson(*shared, unit_blocks.NO_HISTORY, BIN_S, *prior)
         else:
-            decoding_filter.decode_gaussian(*shared, model.noise_variance, trust, keep, noise, 10.0, workspace, scratch)
+            decoding_filter.decode_gaussian(*shared, BIN_S, model.noise_variance, *prior)
         mean, dense = transition @ mean, transition @ dense @ transition.T + np.diag([0, 0, noise, noise])
         u = np.array([1.0, 10 * mean[2], 10 * mean[3]])
         gains = np.vstack([np.zeros((2, 70)), 10.0 * model.weights[1:]])  # by x, y, vx, vy in SI
