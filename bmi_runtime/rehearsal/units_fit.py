@@ -440,7 +440,8 @@ def fit_gaussian(pilot: Pilot, subject: FittedSubject) -> UnitsFit:
     keep = float(np.median(memory))
     population = UnitStatistics(
         tuple(n.partition("@")[0] for n in chosen), tuple(table[n][1] for n in chosen), mean, covariance,
-        np.zeros(u.shape[1]), np.zeros((y.shape[1],) * 2 + (0,)), private, shared, np.full(len(shared), keep),
+        np.zeros((u.shape[1], y.shape[1])), np.zeros((y.shape[1],) * 2 + (0,)), private, shared,
+        np.full(len(shared), keep),
         memory, np.full(y.shape[1], np.inf), np.array([[-np.inf], [np.inf]]) * np.ones(y.shape[1]),
         np.zeros(y.shape[1]),
     )  # fmt: skip

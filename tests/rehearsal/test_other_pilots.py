@@ -118,3 +118,15 @@ def test_data_of_one_axis_with_a_silent_unit_are_rehearsed(tmp_path, answered):
     found = answered("rehearse", tmp_path / "one.npz", *asked)
     assert len(found["settings"]) == 2 and 0.0 <= found["settings"][0]["success_rate"]["mean"] <= 1.0
     assert any("fewer than 20 spikes" in note for note in found["world"]["notes"])
+
+
+def test_a_world_of_features_is_summarised_written_and_read(tmp_path):
+    rng = np.random.default_rng(1)
+    velocity = rng.normal(scale=0.1, size=(900, 2))
+    features = velocity @ rng.normal(size=(2, 6)) + rng.normal(scale=0.1, size=(900, 6))
+    np.savez(tmp_path / "features.npz", counts=features, bin_s=0.05, velocity=velocity)
+    world, _ = world_of(tmp_path / "features.npz")
+    world.save(tmp_path / "world.npz")
+    again, _ = world_of(tmp_path / "world.npz")
+    assert world.likelihood == "gaussian" and again.summary() == world.summary()
+    assert set(world.summary()["walk_per_s"].values()) == {0.0}
