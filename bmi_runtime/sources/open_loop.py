@@ -453,8 +453,12 @@ def _check_counts(name, counts) -> None:
     bad = ~np.isfinite(counts) | (np.abs(counts) > MAX_COUNT)
     if bad.any():
         row, unit = np.argwhere(bad)[0]
+        units = np.flatnonzero(bad.any(axis=0))
+        named = ", ".join(map(str, units[:8])) + (", ..." if len(units) > 8 else "")
         raise BadInput(
-            f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {int(bad.sum())} such values"
+            f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {int(bad.sum())} such values, in "
+            f"{'unit' if len(units) == 1 else 'units'} {named}: leave them out, or make all units of those bins NaN, "
+            "which are left out then"
         )
     if (counts < 0).any() and (counts == np.round(counts)).all():
         row, unit = np.argwhere(counts < 0)[0]

@@ -398,6 +398,18 @@ def test_times_in_any_unit_and_kind_of_number_are_the_same_session(tmp_path, mad
     np.testing.assert_allclose(recording.velocity[:short], velocity[:short], atol=1e-6)
 
 
+def test_units_that_are_missing_for_a_while_are_refused_by_name_and_bins_of_all_are_left_out(made):
+    counts, velocity, _ = made
+    gone = counts.astype(float)
+    gone[100:200, [2, 5]] = np.nan
+    with pytest.raises(BadInput, match=r"200 such values, in units 2, 5: leave them out, or make all units"):
+        recording_from_arrays("r", gone, BIN_S, velocity)
+    gone[100:200] = np.nan
+    recording = recording_from_arrays("r", gone, BIN_S, velocity)
+    np.testing.assert_array_equal(recording.counts, np.delete(counts, np.s_[100:200], axis=0))
+    assert recording.restart[100] and "100 bins have no counts" in recording.odd[0]
+
+
 def test_pickled_spike_trains_are_refused_with_the_way_to_keep_them(tmp_path, made):
     trains = np.empty(2, object)
     trains[:] = [np.arange(3.0), np.arange(5.0)]
