@@ -167,7 +167,7 @@ def session_end(why: str) -> str:
 Told = Callable[[dict[str, Any]], str]
 EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "safety": ("safety", "information", _safety),
-    "decoder-not-finite": ("safety", "alarm", lambda m: "The decoder lost its numbers and started again"),
+    "decoder-not-finite": ("safety", "alarm", lambda m: "The decoder's state was not finite; it started again"),
     "covariance-lost": (
         "safety",
         "alarm",

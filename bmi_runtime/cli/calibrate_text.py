@@ -9,6 +9,7 @@ from bmi_runtime.cli.calibrate_dials import dial_text
 from bmi_runtime.cli.calibrate_drift import drift_text
 
 FEW = 5  # units that are named
+NOT_WHITE = 1.2  # times the closed form, from which on the scores are said to be why; a short pilot measures less
 PILOT_NAMES = {
     "learning_rate": "learning rate",
     "largest_error_variance": "largest error variance",
@@ -76,9 +77,10 @@ def _what_it_does(prediction) -> str:
             prediction.closed.error_covariance, axis1=1, axis2=2
         )
         low, high = np.quantile(ratio, [0.1, 0.9])
+        why = ", because these units' scores are not white" if np.median(ratio) > NOT_WHITE else ""
         lines.append(
             f"that is {np.median(ratio):.2g} times the variance of the closed form (median; {low:.2g} to {high:.2g} "
-            f"for eight weights in ten), because these units' scores are not white"
+            f"for eight weights in ten){why}"
         )
     return "\n".join(lines)
 
