@@ -34,8 +34,10 @@ def clean_counts(counts, largest, out, valid):
 
 
 @kernel
-def take_counts(counts, largest, out, valid, limits, lately):
-    """Take in counts as :func:`clean_counts` does, and none of them where all together are an artifact.
+def take_counts(counts, largest, out, valid, limits, lately, left_out):
+    """Take counts as :func:`clean_counts` does, and none of them where all together are an artifact.
+
+    A bin in which a count is missing or refused has no sum that could be compared, and is not judged.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ def take_counts(counts, largest, out, valid, limits, lately):
         As in `clean_counts`.
     limits, lately
         As in `is_artifact`.
+    left_out : ndarray of int
+        Units whose counts have no part in the sum, and may be missing.
 
     Returns
     -------
@@ -50,13 +54,16 @@ def take_counts(counts, largest, out, valid, limits, lately):
         How many were refused; -1 where the bin is an artifact.
     """
     refused = clean_counts(counts, largest, out, valid)
-    if limits[0] <= 0.0 or refused:
+    if limits[0] <= 0.0:
         return refused
-    total = 0.0
+    total, lacking = 0.0, refused
     for i in range(out.size):
         total += out[i]
-    if not is_artifact(total, limits, lately):
-        return 0
+    for i in left_out:
+        total -= out[i]
+        lacking -= 0 if valid[i] > 0.0 else 1
+    if lacking or not is_artifact(total, limits, lately):
+        return refused
     out[:] = 0.0
     valid[:] = 0.0
     return -1

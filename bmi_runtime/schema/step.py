@@ -156,7 +156,7 @@ class AdapterConfig(Section):
         1.0, ge=0, le=60, description="rate_search: weights of so long ago predict a bin; 0 for those of the bin before"
     )
     search_ladder: Literal["five", "nine"] = Field(
-        "five", description='rate_search: filters that run beside, a factor of 4 apart; "nine": as recordings before'
+        "five", description='rate_search: filters that run beside, a factor of 4 apart; "nine": as in older recordings'
     )
 
     @pydantic.model_validator(mode="after")

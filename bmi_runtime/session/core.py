@@ -346,10 +346,12 @@ class Session:
 
 
 def warm_up(config: Config) -> None:
-    """Run a throw-away session for a few bins, so that every kernel is compiled before the first real one."""
+    """Run a throw-away session, with data and without, so that every kernel is compiled before a real one."""
     model = untrained_model(config)
     decoder = config.decoder.model_copy(update={"frozen_model": ""})
     session = Session(config.model_copy(update={"decoder": decoder}), model)
     empty = Bin(*config.layout)
-    for _ in range(3):
+    for stale in (0, 0, 0, 1):
+        empty.fields.stale[0] = stale
         session.step(empty.bytes)
+    session.decoding.restart(np.empty(0, np.int64))  # a session that needs it has trouble enough

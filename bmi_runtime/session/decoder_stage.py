@@ -151,8 +151,13 @@ class DecoderStage:
         log_counts = (common @ model.weights[: kinds.n_common]).max(axis=0) + own + math.log(model.bin_s)
         units = np.flatnonzero(~(log_counts <= self._rate_limit))
         if units.size:
-            soundness.restart_units(model.weights, model.covariance, units, RESTARTED_LOG_RATE, self._initial_variance)
+            self.restart(units)
             self.events.append({"name": "rates-exploded", "units": units.tolist()})
+
+    def restart(self, units: np.ndarray) -> None:
+        """Start these units (int64) of the model that is decoded with again, without tuning."""
+        weights, covariance = self.model.weights, self.model.covariance
+        soundness.restart_units(weights, covariance, units, RESTARTED_LOG_RATE, self._initial_variance)
 
     def _failed(self, error: str) -> None:
         """Go on with the project's own filter: a decoder that raised is asked nothing any more."""

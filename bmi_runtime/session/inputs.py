@@ -83,7 +83,7 @@ class Inputs:
         """Take one bin; return whether it can be decoded from."""
         fresh = given.stale.item() == 0
         if fresh:
-            taken = (self.counts, self.valid, self._artifact, self._lately)
+            taken = (self.counts, self.valid, self._artifact, self._lately, self.left_out)
             refused = soundness.take_counts(given.counts, self._largest, *taken)
         else:  # nothing came that could be usual or not
             refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)

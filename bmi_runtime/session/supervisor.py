@@ -200,6 +200,7 @@ class Supervisor:
         self._last_death = ""
         self._ending_s: float | None = None
         self._wished_s = self._killed_after_s = 0.0
+        self._end = ""  # of a runtime that died while it was to end
         self._at_once = self._told_late = False
 
     def run(self) -> dict[str, Any]:
@@ -344,6 +345,7 @@ class Supervisor:
         _, waited = os.waitpid(self.pid, 0)
         status, self.pid = os.waitstatus_to_exitcode(waited), 0  # 0: it must not be signalled, the number may be reused
         runtime = self.runtime
+        self._end = self._cause(status)
         if runtime.result or self._ending_s is not None or (runtime.failure and "error" in runtime.failure):
             return
         cause, outside = self._cause(status), self._from_outside(status)
@@ -435,10 +437,9 @@ class Supervisor:
             raise error
         if runtime.result is None:
             if runtime.ready:
-                raise BmiError(
-                    f"the runtime did not end within {self._killed_after_s:.1f} s and was killed; "
-                    "the recording can be read"
-                )
+                late = f"the runtime did not end within {self._killed_after_s:.1f} s and was killed"
+                how = late if self._killed_after_s else f"the runtime died while it ended ({self._end})"
+                raise BmiError(f"{how}; the recording can be read")
             raise KeyboardInterrupt
         return runtime.result | {"restarts": self.restarts, "recordings": self.recordings}
 

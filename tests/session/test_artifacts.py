@@ -6,12 +6,13 @@ import pytest
 from bmi_runtime import config as configuration
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.encoding.artifacts import artifact_bins
+from bmi_runtime.kernels import soundness
 from bmi_runtime.kernels.soundness import is_artifact, restart_units, take_counts
 from bmi_runtime.messages import Bin, SafetyState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.rehearsal.pilot import read_pilot
 from bmi_runtime.session import launch
-from bmi_runtime.session.core import Session
+from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.replay import Replay
 from simulators.world import World
 
@@ -133,10 +134,38 @@ def test_the_kernels_are_the_weighted_mean_and_variance():
     kept = lately.copy()
     assert is_artifact(mean + 12.0 * np.sqrt(max(kept[1], mean)), limits, lately) and (lately[:3] == kept[:3]).all()
     assert not is_artifact(2.9 * mean, np.array([0.1, 3.0, 0.01, 50.0, 5.0]), lately.copy())
-    counts, out, valid = np.full(10, 40, np.uint16), np.zeros(10), np.ones(10)
-    assert take_counts(counts, 60.0, out, valid, limits, lately) == -1 and not out.any() and not valid.any()
+    counts, out, valid, none = np.full(10, 40, np.uint16), np.zeros(10), np.ones(10), np.zeros(0, np.int64)
+    assert take_counts(counts, 60.0, out, valid, limits, lately, none) == -1 and not out.any() and not valid.any()
     counts[0] = 61
-    assert take_counts(counts, 60.0, out, valid, limits, lately) == 1 and out.sum() == 360.0
+    assert take_counts(counts, 60.0, out, valid, limits, lately, none) == 1 and out.sum() == 360.0
+    assert take_counts(counts, 60.0, out, valid, limits, lately, np.array([0])) == -1
+
+
+def test_a_unit_that_is_left_out_makes_no_artifact_and_hides_none():
+    session, step = rig("session.left_out=[3]")
+
+    def one_clicks(fields):
+        fields.counts[3] = 60
+
+    def others_too(fields):
+        discharge(fields)
+        fields.counts[3] = 65535
+
+    rows = step(5, one_clicks)
+    assert rows["adapting"].all() and "artifact" not in names(session)
+    assert not step(1, others_too)["adapting"][0] and "artifact" in names(session)
+
+
+def test_what_a_session_seldom_needs_is_compiled_before_it(monkeypatch):
+    seldom, asked = ("clean_counts", "take_counts", "restart_units"), set()
+
+    def watched(name, kernel):
+        return lambda *arguments: (asked.add(name), kernel(*arguments))[1]
+
+    for name in seldom:
+        monkeypatch.setattr(soundness, name, watched(name, getattr(soundness, name)))
+    warm_up(configuration.load(None, OVERRIDES[:2]))
+    assert asked == set(seldom)
 
 
 @pytest.mark.parametrize("exploded", ["restart", "freeze"])

@@ -118,6 +118,19 @@ def test_a_runtime_that_records_its_end_on_a_slow_disk_is_waited_for_and_said_to
     assert screen.said[0] == "still ending (the end is being recorded); Ctrl-C again ends it at once"
 
 
+def test_a_runtime_that_dies_while_it_ends_is_not_said_to_have_been_killed():
+    def work(assignment, report):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        report.send(ready="ready", recording=None)
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(0.3)
+        return 3
+
+    made, _ = supervise(work)
+    with pytest.raises(BmiError, match=r"the runtime died while it ended \(exit code 3\); the recording can be read"):
+        made.run()
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_one_whose_end_never_comes_is_killed_at_the_second_wish_or_after_a_while(monkeypatch, again):
     monkeypatch.setattr(supervisor, "END_WITHIN_S", 0.2)
