@@ -14,7 +14,7 @@ from gui.dock import Dock
 from gui.store import Store
 
 MOST_TOLD = 20
-"""Different faults that are told of the windows' own code, with where they came from."""
+"""So many different faults of the windows' own code are told, each with where it came from."""
 
 
 class PanelFaults(QtCore.QObject):

@@ -9,7 +9,7 @@ from bmi_runtime.cli.calibrate_dials import dial_text
 from bmi_runtime.cli.calibrate_drift import drift_text
 
 FEW = 5  # units that are named
-NOT_WHITE = 1.2  # times the closed form, from which on the scores are said to be why; a short pilot measures less
+NOT_WHITE = 1.2  # times the closed form: from here on the scores are named as the reason; a short pilot may fall below
 PILOT_NAMES = {
     "learning_rate": "learning rate",
     "largest_error_variance": "largest error variance",

@@ -66,7 +66,8 @@ def decode(data, data_test, train_fraction, direct, teach_delay_s, search_rate, 
         say(f"odd: {sentence}", as_json)
     recording, rests = recording.to_learn(bins_train).moving_in(bins_train)
     if rests:
-        odd.append(f"{', '.join(rests)}: rests in the whole training part, so nothing is learned of it, or decoded")
+        rest = "rests" if len(rests) == 1 else "rest"
+        odd.append(f"{' and '.join(rests)} {rest} in the whole training part: neither learned nor decoded")
         say(f"odd: {odd[-1]}", as_json)
     train = slice(0, bins_train)
     check_decodable(recording.name, recording.counts[train], recording.velocity[train], " of the training part")

@@ -74,7 +74,7 @@ def fit(data, standard_errors, test_fraction, tolerance, family, rank, out, as_j
             model.fit(loaded.counts[:cut], part, **about)
     unasked = [name for name in loaded.tables if name != "covariates"] if options["covariates"] == "auto" else []
     if unasked:
-        model.notes_.append(f"DATA has {' and '.join(unasked)}, not in the fit: --covariates {','.join(unasked)}")
+        model.notes_.append(f"not in the fit: {' and '.join(unasked)} of DATA (--covariates {','.join(unasked)})")
     for note in model.notes_:
         say(f"note: {note}", as_json)
     if out:

@@ -87,8 +87,8 @@ class Arrays(Mapping[str, Any]):
         if any("spike" in name.lower() or "unit" in name.lower() for name in objects):
             return BadInput(
                 f"{self.path.name}: lacks {', '.join(names)}; it holds {self.described()}. Python objects can run any "
-                "program when they are loaded, so they never are: save all spike times as one array, beside it one "
-                "that says whose each of them is, and a mapping ([spikes] variable and units; docs/formats.md)"
+                "program when they are loaded, so they never are: save all spike times as one array, beside it another "
+                "that says whose each of them is, and name both in a mapping ([spikes]; docs/formats.md)"
             )
         near = {name: close[0] for name in names if (close := difflib.get_close_matches(name, self.shapes, 1, 0.5))}
         hint = "".join(f"; '{held}' may be the {name}" for name, held in near.items())

@@ -15,7 +15,7 @@ from bmi_runtime.sources.lost_samples import far_samples, lost_samples
 from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05  # where a mapping names no width
-ROUNDED = 0.01  # of the step between samples: one that is so little before an edge opens its bin
+ROUNDED = 0.01  # of the step between samples: one that lies so little before an edge belongs to the next bin
 COPIES = 3  # of all counts, at once in memory
 SHORTEST_PART_BINS = 2  # a shorter part has no movement in it
 LEAST_SHARED = 0.002  # of the spikes, or of the kinematics' time: milliseconds beside seconds share a thousandth
@@ -200,7 +200,7 @@ def _fired_briefly(trains: Iterable[np.ndarray], part: Part) -> bool:
 def lost_sentences(lost: dict[str, list[int]]) -> tuple[str, ...]:
     """Return a sentence on the samples of each signal that were left out as lost markers."""
     return tuple(
-        f"{sum(numbers)} samples of {what} are nowhere it can have been: taken for a lost marker, and left out"
+        f"{sum(numbers)} samples of {what} lie where it cannot have been: taken for a lost marker, and left out"
         for what, numbers in lost.items()
         if numbers
     )

@@ -192,7 +192,7 @@ def _no_kinematics(path) -> BadInput:
 
 
 def read_mat(path, mapping=None) -> tuple[FileMapping | None, OpenLoopRecording]:
-    """Read a ``.mat`` file through a mapping, or by our own names; return the mapping, if any, and what it is.
+    """Read a ``.mat`` file through a mapping, or by our own names; return the mapping used, if any, and the recording.
 
     Parameters
     ----------
@@ -235,8 +235,9 @@ def _by_our_names(variables: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     arrays["bin_s"] = np.squeeze(arrays["bin_s"])
     if "trial_start" in arrays:
-        starts = np.ravel(arrays["trial_start"])
-        arrays["trial_start"] = starts - 1 if starts.size and np.min(starts) >= 1 else starts
+        starts = np.asarray(arrays["trial_start"])
+        counted = starts.dtype.kind in "iuf" and starts.size > 0 and np.min(starts) >= 1
+        arrays["trial_start"] = np.ravel(starts) - 1 if counted else np.ravel(starts)
     return {
         name: value.toarray() if scipy.sparse.issparse(value) else np.asarray(value) for name, value in arrays.items()
     }

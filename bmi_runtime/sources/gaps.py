@@ -6,7 +6,7 @@ import numpy as np
 
 LONGEST_GAP_S = 0.4
 """Between two known values that are farther apart nothing is said to be known (ours: a hand turns in less)."""
-HELD_SHARE = 0.5  # of the changes, that come at the usual interval, of a value that is held between samples
+HELD_SHARE = 0.5  # of the changes of a held value: more come at the usual interval
 FEWEST_CHANGES = 20  # from which an interval can be told
 
 

@@ -13,12 +13,11 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
 from bmi_runtime.sources.base import SOURCES, source_class
 from bmi_runtime.sources.binner import Binner
-from bmi_runtime.sources.live import LiveSource
+from bmi_runtime.sources.live import LONGEST_WAIT_S, LiveSource
 from bmi_runtime.sources.packet import Packet
 
 MOST_STALE = 0.001  # share of bins without data with which a source is still fit for a session
 MOST_ROWS = 400  # of the table of units
-LONGEST_WAIT_S = 0.3  # of a bin for its data: what comes later is a stall, and no block of a device
 
 
 class ListeningBinner(Binner):

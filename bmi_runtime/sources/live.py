@@ -20,7 +20,8 @@ OPENING_NS = 500_000_000  # at most spent on what queued up before the first bin
 REFUSED_PER_S = 40_000  # messages refused faster than this are not all read: about half of a processor
 REFUSED_AT_ONCE_S = 0.5  # of that pace saved up: a burst is read through, so that what is behind it comes in time
 READING_SHARE = 4  # of a bin, as a divisor: what is read past the deadline, lest data that wait be taken as missing
-MANY_STALE = 50  # bins, before it is worth a word that they wait for too short a time
+MANY_STALE = 50  # bins without data, before it is said that they do not wait long enough
+LONGEST_WAIT_S = 0.3  # of a bin for its data: what comes later is a stall, and no block of a device
 LISTEN_NS = 1_000_000_000  # listened to before the first bin, so that the clock fit has something to go by
 
 
@@ -193,11 +194,9 @@ class LiveSource:
         if binner.wait.too_short and not self._told_wait and binner.totals.get("stale_bins", 0) >= MANY_STALE:
             self._told_wait = True
             wanted_s, limit_s = binner.wait.wanted_ns * 1e-9, binner.wait.limit_ns * 1e-9
-            binner.tally.note(
-                "source-told",
-                text=f"data take up to {wanted_s:.2g} s to come, bins wait for {limit_s:g} s, so that some have none: "
-                f"realtime.wait_limit_s = {1.2 * wanted_s:.2g} waits for them all",
-            )
+            setting = f": realtime.wait_limit_s = {1.2 * wanted_s:.2g} waits for them all"
+            text = f"data take up to {wanted_s:.2g} s to come and bins wait for {limit_s:g} s, so that some have none"
+            binner.tally.note("source-told", text=text + (setting if wanted_s <= LONGEST_WAIT_S else ""))
         return binner.drain_events()
 
     def health(self) -> dict[str, Any]:

@@ -139,9 +139,7 @@ class _Tables:
                 return table.astype(float)
         except ValueError:
             pass
-        raise BadInput(
-            f"{self.name}: '{' and '.join(part.places)}' holds {table.dtype}, which is not a movement in numbers"
-        )
+        raise BadInput(f"{self.name}: '{' and '.join(part.places)}' holds {table.dtype}, not the numbers of a movement")
 
 
 def starred(variables: Mapping[str, Any], path: str) -> str:

@@ -84,7 +84,7 @@ def _trains_s(name, variables, spikes: Spikes) -> list[list[np.ndarray]]:
 def _in_order(name: str, train: np.ndarray, spikes: Spikes) -> np.ndarray:
     """Return spike times in order, s, without the NaN or the zeros that fill up a table of trains of unlike lengths."""
     if train.dtype.kind not in "iuf":
-        raise BadInput(f"{name}: '{spikes.variable}' holds {train.dtype}, which is not times")
+        raise BadInput(f"{name}: '{spikes.variable}' holds {train.dtype}, not times")
     times_s = np.ravel(train) * spikes.scale
     times_s = times_s[np.isfinite(times_s)]
     last = np.flatnonzero(times_s)

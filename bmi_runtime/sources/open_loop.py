@@ -457,8 +457,8 @@ def _check_counts(name, counts) -> None:
         named = ", ".join(map(str, units[:8])) + (", ..." if len(units) > 8 else "")
         raise BadInput(
             f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {int(bad.sum())} such values, in "
-            f"{'unit' if len(units) == 1 else 'units'} {named}: leave them out, or make all units of those bins NaN, "
-            "which are left out then"
+            f"{'unit' if len(units) == 1 else 'units'} {named}: leave them out, or make all units of those bins NaN: "
+            "such bins are left out"
         )
     if (counts < 0).any() and (counts == np.round(counts)).all():
         row, unit = np.argwhere(counts < 0)[0]

@@ -22,7 +22,7 @@ class BinnerOptions:
         A device clock that differs this much from its fit has jumped.
     late_limit_s : float or None
         Spikes later than this are dropped and counted, whatever the late policy. None: 0.02 and the width of the piece
-        of time that they came with: a spike of a block's end that comes with the next block of 23 ms is not staler than
+        of time that they came with: a spike of a block's end that comes with the next block of 23 ms is no staler than
         the device makes all of them.
     max_backlog_s : float
         When the data waiting to be decoded are older than this, skip to the newest and count what was skipped.

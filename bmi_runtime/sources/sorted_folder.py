@@ -20,7 +20,7 @@ LABELS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_info.tsv", "cluste
 LABEL_COLUMNS = ("group", "KSLabel", "quality")
 NOISE = "noise"
 SPIKEINTERFACE = "numpysorting_info.json"
-ARTEFACTS, UNSORTED = 0, 1  # clusters of Klusters that are not a neuron
+ARTEFACTS, UNSORTED = 0, 1  # clusters of Klusters that are not neurons
 
 
 def read_phy(path: pathlib.Path) -> SpikeFile:

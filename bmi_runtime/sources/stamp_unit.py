@@ -7,7 +7,7 @@ from bmi_runtime.errors import BadInput
 JUDGE_NS = 100_000_000  # of host time, over which the two clocks are compared
 AGREE = 2  # stretches in a row
 WIDEST = 3.0  # either way: units are a thousand apart, starved senders are not
-FACTORS = (1.0, 1e-3, 1e-6, 1e-9, 1e3, 1e6, 1e9)  # to seconds: of seconds, ms, us, ns, and what is larger than a second
+FACTORS = (1.0, 1e-3, 1e-6, 1e-9, 1e3, 1e6, 1e9)  # of the expected unit: itself, smaller ones, larger ones
 
 
 class ImpossibleTime(BadInput):

@@ -65,10 +65,10 @@ def _check(panel, context) -> None:
     from gui.panels.base import Panel
 
     if not isinstance(panel, Panel) or getattr(panel, "context", None) is not context:
-        raise BadInput("it is not made by Panel.__init__(context); make it a subclass of gui.panels.base.Panel that is")
+        raise BadInput("it is not a gui.panels.base.Panel whose __init__ calls Panel.__init__(context)")
     for attribute in ("title", "about"):
         if not isinstance(getattr(panel, attribute), str):
-            raise BadInput(f"its {attribute} is {getattr(panel, attribute)!r}: a text is wanted")
+            raise BadInput(f"its {attribute} is {getattr(panel, attribute)!r}: it must be text")
     if not panel.refresh_hz > 0.0:
         raise BadInput(f"its refresh_hz is {panel.refresh_hz}: above 0 is wanted")
 

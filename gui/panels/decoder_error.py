@@ -9,7 +9,7 @@ from gui import marks, plots, theme
 from gui.panels.base import Panel
 from gui.running_error import running_errors, window_rows
 
-LAST_TRIALS = 20  # over which numbers are taken
+LAST_TRIALS = 20  # trials, over which the numbers are taken
 WHOLE = np.array([0.0, 1.0])  # ends of the pieces of an upright line, of its height
 DASHES = np.linspace(0.0, 1.0, 14)  # pieces of our own: a pen with dashes takes a tenth of a millisecond for each line
 STEP_S = 5.0  # of the time axis

@@ -359,6 +359,18 @@ def test_a_mat_file_with_the_names_of_an_npz_file_is_read_and_counts_from_one(tm
     assert recording.bin_s == BIN_S and list(np.flatnonzero(recording.trial_start)) == list(EVERY_FIFTY)
 
 
+@pytest.mark.parametrize("given", ["first", [np.arange(3.0), np.arange(4.0)]], ids=["text", "cell"])
+def test_starts_of_a_mat_file_that_are_not_numbers_are_refused(tmp_path, made, given):
+    starts = given
+    if isinstance(given, list):
+        starts = np.empty(2, dtype=object)
+        starts[:] = given
+    arrays = {"counts": made[0], "velocity": made[1], "bin_s": BIN_S, "trial_start": starts}
+    scipy.io.savemat(tmp_path / "ours.mat", arrays)
+    with pytest.raises(BadInput, match="trial_start must list bin indices"):
+        load_recording(tmp_path / "ours.mat")
+
+
 MAPPED = """
 name = "flat list"
 [spikes]

@@ -125,7 +125,7 @@ def numbers(text: str, kind: Callable[[str], float], name: str) -> list:
     Raises
     ------
     BadInput
-        When they are not.
+        When one of them is not such a number.
     """
     try:
         return [kind(part) for part in text.split(",")]
