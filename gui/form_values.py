@@ -25,7 +25,7 @@ NUMBERS = {  # what must be a number: how it is called, the most that it may be
 }
 AS_TEXT = ("source.kind", "source.address", "task.kind", "decoder.kind", "encoding.initial", *FIELDS)
 FROM_WHAT_IS_THERE = ("", "untrained", "truth")
-"""Models to begin with that are no file."""
+"""Models to begin with that are not files."""
 
 
 def fault(values: dict[str, Any], record: str) -> str:

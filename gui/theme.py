@@ -83,7 +83,7 @@ def scale() -> float:
 
 
 def set_scale(wanted: float) -> None:
-    """Make text larger or smaller from the next :func:`use` on, from 0.7 to 2; what is no number is 1."""
+    """Make text larger or smaller from the next :func:`use` on, from 0.7 to 2; what is not a number is 1."""
     _scale[0] = min(max(wanted, 0.7), 2.0) if math.isfinite(wanted) else 1.0
 
 
