@@ -81,7 +81,7 @@ class UnitNames:
         self._owner: dict[int, str] = {}
 
     def unit(self, name: str, sorted_id: int) -> int:
-        """Return the unit of a spike, -1 when the list does not hold it; raise `BadInput` when the name is not that of a unit."""
+        """Return the unit of a spike, -1 when the list does not hold it; raise `BadInput` when it names no unit."""
         if self.listed is not None:
             unit = self.listed.get((name, sorted_id), -1)
             self._note(name, unit, sorted_id)
