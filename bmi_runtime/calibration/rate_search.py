@@ -258,7 +258,9 @@ class EarlierWeights:
         return {"kept": np.stack([_side_by_side(one) for one in self._kept]), "bins": self._bins}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Restore state saved by :meth:`snapshot`."""
+        """Restore state saved by :meth:`snapshot`; of another lag the weights stay those of now."""
+        if len(snapshot["kept"]) != len(self._kept):
+            return
         for one, kept in zip(self._kept, snapshot["kept"], strict=True):
             one[:] = _filter_by_filter(kept, len(one))
         self._bins = int(snapshot["bins"])
@@ -393,7 +395,9 @@ class RateSearch:
         return state
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Restore state saved by :meth:`snapshot`."""
+        """Restore state saved by :meth:`snapshot`; another ladder begins with the session's model."""
+        if len(snapshot["choice"]["rates"]) != len(self.weights):
+            return
         self.weights[:] = _filter_by_filter(snapshot["weights"], len(self.weights))
         self.covariance[:] = _filter_by_filter(snapshot["covariance"], len(self.weights))
         self.choice.restore(snapshot["choice"])

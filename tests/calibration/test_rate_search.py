@@ -15,7 +15,7 @@ from bmi_runtime.kernels import filter_bank
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.session import launch
 from bmi_runtime.session.assemble import assemble
-from bmi_runtime.session.replay import Replay
+from bmi_runtime.session.replay import Replay, session_from
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "benchmarks"))  # behind: benchmarks has a gui.py, too
 from rate_search import FIXED, adapted, world
@@ -120,6 +120,9 @@ def test_one_hand_on_the_rate_and_every_change_recorded_and_replayed(tmp_path):
     assert changes and changes[0]["old"] == 1e-3 and changes[-1]["new"] == loop.session.adaptation.learning_rate
     assert 1e-8 <= loop.session.adaptation.learning_rate < 1e-4, "the units stand still"
     assert Replay(Recording(path)).run(verify=True)["identical"]
+    for asked, rates, kept in (("search_ladder='nine'", 9, 8), ("search_lag_s=0.02", 5, 1)):
+        search = session_from(Recording(path), [f"adapter.{asked}"]).adaptation.search
+        assert len(search.choice.rates) == rates and len(search.earlier.snapshot()["kept"]) == kept
 
 
 def test_the_search_does_not_let_the_teacher_steer():
