@@ -184,7 +184,7 @@ def compare_closed_loop(
 
 
 def _reached_without(subject: Subject, counts: np.ndarray, seconds: float) -> float:
-    """Return the targets reached per minute with the counts of before, in the reverse order.
+    """Return the targets reached per minute with earlier counts, in reverse order.
 
     They know nothing of the target: what is reached, the decoder reached by chance, or its teacher for it.
     """

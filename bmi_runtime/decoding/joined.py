@@ -40,7 +40,7 @@ OWN = (
     "unit_weights", "unit_covariance", "unit_noise", "poisson", "observer_weights", "observer_covariance",
     "observer_noise", "rate", "noise_share", "precision", "mean", "unit", "bin_s", "share",
 )  # fmt: skip
-ADDED = ("unit_history_s", "filter_constant_s")  # files of before have none of them
+ADDED = ("unit_history_s", "filter_constant_s")  # older files have neither
 FILTER_CONSTANT_BEFORE_S = 0.12
 
 
