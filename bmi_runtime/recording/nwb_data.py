@@ -42,8 +42,10 @@ def compressed(read: Callable[[int, int], np.ndarray], shape: tuple[int, ...], d
         def _get_dtype(self):
             return np.dtype(dtype)
 
-    piece = (max(min(shape[0], ROWS_PER_CHUNK), 1), *shape[1:])
-    data: Any = Rows(buffer_shape=piece, chunk_shape=piece) if shape[0] and 0 not in shape else np.zeros(shape, dtype)
+    if 0 in shape:  # h5py has no chunk for what is empty
+        return np.zeros(shape, dtype)
+    piece = (min(shape[0], ROWS_PER_CHUNK), *shape[1:])
+    data = Rows(buffer_shape=piece, chunk_shape=piece)
     return H5DataIO(data, compression="gzip", compression_opts=1, shuffle=True, chunks=piece)
 
 

@@ -118,10 +118,10 @@ def test_what_was_said_of_the_subject_is_exported_and_nothing_else(recording, ex
     }
 
 
-def test_of_an_unknown_subject_nothing_is_invented(tmp_path):
+def test_of_an_unknown_subject_nothing_is_invented(tmp_path, bmi):
     path = tmp_path / "a.mcap"
     launch.run(assemble(configuration.load(None, [f"recording.path='{path}'", "session.units=2"]), "max"), 40)
-    result = CliRunner().invoke(export, [str(path), "--json"])
+    result = bmi("export", str(path), "--json")
     facts = json.loads(result.stdout.splitlines()[-1])
     assert facts["missing_metadata"] == ["subject_id", "species", "sex", "age", "experimenter", "lab", "institution"]
     assert subject_of(facts["path"])[0] is None
