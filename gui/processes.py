@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from typing import IO
 
@@ -99,6 +100,7 @@ class SessionProcess:
 
     def __init__(self, arguments: list[str]):
         self._said, self._answered = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - they live on
+        weakref.finalize(self, _close, self._said, self._answered)
         self.process = subprocess.Popen(
             [*COMMAND, "run", "--headless", *arguments, "--json"],
             stdout=self._answered,
@@ -120,6 +122,11 @@ class SessionProcess:
         if result.get("recording_failed"):
             return f"its recording is incomplete: {result['recording_failed']}; what was written before can be read"
         return said.removeprefix("bmi: ") if said.startswith("bmi: ") else _ending(code, said)
+
+
+def _close(*files: IO[bytes]) -> None:
+    for file in files:
+        file.close()
 
 
 def _ending(code: int, said: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from bmi_runtime.kernels.soundness import find_artifacts
 
 USUAL_SD = 10.0  # as `safety.artifact_sd`
-TIMES = 3.0  # the usual sum of counts: the largest sum of a bin in five recordings is 1.6 to 2.6 times the mean
+TIMES = 3.0  # the usual sum of counts: in five recordings the largest sum of a bin is 1.6 to 2.6 times the mean
 MEMORY_S = 30.0  # of what is usual
 AFTER_S, AFTER_BINS = 2.0, 20  # before, nothing is known of what is usual
 AT_MOST_S = 0.5  # what lasts longer is how the units are now
@@ -36,7 +36,8 @@ def artifact_bins(counts: np.ndarray, bin_s: float, fresh: np.ndarray | None = N
     fresh : ndarray of bool, shape (bins,), optional
         Whether every count of a bin came; by default all that are finite.
     """
-    totals = np.asarray(counts, float).sum(axis=1)
+    counts = np.asarray(counts, float)
+    totals = counts.sum(axis=1) - counts.max(axis=1, initial=0.0)
     fresh = np.isfinite(totals) if fresh is None else fresh & np.isfinite(totals)
     found = np.zeros(len(totals), bool)
     find_artifacts(totals, fresh, artifact_limits(bin_s, USUAL_SD), found)

@@ -34,35 +34,38 @@ def clean_counts(counts, largest, out, valid):
 
 
 @kernel
-def take_counts(counts, largest, out, valid, limits, lately, left_out):
+def take_counts(counts, credible, out, valid, limits, lately, left_out):
     """Take counts as :func:`clean_counts` does, and none of them where all together are an artifact.
 
-    A bin in which a count is missing or refused has no sum that could be compared, and is not judged.
+    What is compared is the sum without its largest count: one unit that fires as never before is no artifact of all. A
+    bin in which a count is missing or refused has no sum that could be compared, and is not judged.
 
     Parameters
     ----------
-    counts, largest, out, valid
+    counts, credible, out, valid
         As in `clean_counts`.
     limits, lately
         As in `is_artifact`.
     left_out : ndarray of int
-        Units whose counts have no part in the sum, and may be missing.
+        Units whose counts have no part in the sum, and may be missing; in order.
 
     Returns
     -------
     int
         How many were refused; -1 where the bin is an artifact.
     """
-    refused = clean_counts(counts, largest, out, valid)
+    refused = clean_counts(counts, credible, out, valid)
     if limits[0] <= 0.0:
         return refused
-    total, lacking = 0.0, refused
+    total, largest, left, lacking = 0.0, 0.0, 0, refused
     for i in range(out.size):
+        if left < left_out.size and left_out[left] == i:  # they are in order
+            left += 1
+            lacking -= 0 if valid[i] > 0.0 else 1
+            continue
         total += out[i]
-    for i in left_out:
-        total -= out[i]
-        lacking -= 0 if valid[i] > 0.0 else 1
-    if lacking or not is_artifact(total, limits, lately):
+        largest = max(largest, out[i])
+    if lacking or not is_artifact(total - largest, limits, lately):
         return refused
     out[:] = 0.0
     valid[:] = 0.0
@@ -79,6 +82,7 @@ def is_artifact(total, limits, lately):
     Parameters
     ----------
     total : float
+        Of the counts of all units but the largest.
     limits : ndarray, (5,)
         Standard deviations, and times the mean, that both are exceeded by; share of the newest bin; bins before it is
         judged; bins that an artifact lasts at most.
@@ -110,7 +114,7 @@ def find_artifacts(totals, fresh, limits, found):
     Parameters
     ----------
     totals : ndarray, (bins,)
-        Sums of the counts.
+        Sums of the counts without the largest.
     fresh : ndarray of bool, (bins,)
         Whether every count came.
     limits : ndarray, (5,)

@@ -85,8 +85,8 @@ def test_signed_weights_follow_dales_law():
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (graphs.MotifStatistics(0.0), "between 0 and 1"),
-        (graphs.MotifStatistics(1.2), "between 0 and 1"),
+        (graphs.MotifStatistics(0.0), "above 0 and below 1"),
+        (graphs.MotifStatistics(1.2), "above 0 and below 1"),
         (graphs.MotifStatistics(0.2, reciprocal=4.5), "no network has reciprocal statistic 4.5"),
         (graphs.MotifStatistics(0.2, reciprocal=-1.5), "no network has"),
         (graphs.MotifStatistics(0.2, convergent=-0.2), "variance beyond chance"),

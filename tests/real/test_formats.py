@@ -182,7 +182,7 @@ unit = "{position}"
     [
         ("m/s", "m", None),
         ("cm/s", "cm", None),
-        ("cms", "m", "no unit of it; did you mean 'cm/s'"),
+        ("cms", "m", "not a unit for it; did you mean 'cm/s'"),
         ("m", "m", "gives velocity in 'm', which is not a unit for it"),
         ("m/s", "cm", "100 times the change of the position"),
         ("cm/s", "m", "0.01 times the change of the position"),

@@ -82,6 +82,18 @@ def test_a_level_that_stays_is_how_the_units_are_now():
     assert "artifact" not in names(session)
 
 
+def test_one_unit_that_fires_as_never_before_is_no_artifact():
+    session, step = rig()
+
+    def loud(fields):
+        fields.counts[7] = 60
+
+    assert step(1, loud)["adapting"][0] and "artifact" not in names(session)
+    counts = np.random.default_rng(1).poisson(0.4, (400, 40))
+    counts[300:310, 7] = 500
+    assert not artifact_bins(counts, 0.02).any()
+
+
 def test_silence_and_missing_counts_are_not_what_is_usual():
     session, step = rig()
     known = session.inputs.snapshot()["lately"]

@@ -228,7 +228,7 @@ def test_what_an_npz_lacks_is_said_with_what_it_has(tmp_path, made):
         load_recording(tmp_path / "c.npz")
     clock = np.column_stack([times[::50], position])
     np.savez(tmp_path / "d.npz", counts=counts, bin_s=0.05, position=clock)
-    with pytest.raises(BadInput, match=r"column 0 of position grows by 0.05 .* a clock and no movement"):
+    with pytest.raises(BadInput, match=r"column 0 of position grows by 0.05 .* a clock, not a movement"):
         load_recording(tmp_path / "d.npz")
 
 
