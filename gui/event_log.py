@@ -176,7 +176,7 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "rates-exploded": (
         "safety",
         "alarm",
-        lambda m: f"Units whose predicted rate exploded learn again: {', '.join(map(str, m.get('units', ())))}",
+        lambda m: f"Units whose predicted rate exploded start again untuned: {', '.join(map(str, m.get('units', ())))}",
     ),
     "resumed": ("safety", "warning", _resumed),
     "block": ("command", "information", _block),

@@ -133,7 +133,7 @@ class DecoderStage:
             self._restart_exploded(state)
 
     def _restart_exploded(self, state: list[float]) -> None:
-        """Let units learn again whose predicted rate exploded while the output is not trusted.
+        """Start units again whose predicted rate exploded while the output is not trusted; those of a live model learn.
 
         Nothing else would end it: a frozen output teaches nothing, and a rate that explodes now and then forbids the
         run of good bins that brings the output back.
