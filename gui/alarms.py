@@ -140,7 +140,7 @@ EVENT_ADVICE = {
     "runtime-restarted": "Check that decoder and recording are the ones you expect; the bar names the new file",
     "decoder-not-finite": "The decoder starts again at the cursor; Hold (F6) if it happens again",
     "covariance-lost": "These units learn again; if there are many, hold and look at the raster",
-    "rates-exploded": "These units learn again, unless the decoder is frozen; if it happens often, calculate the learning rate again (bmi calibrate)",
+    "rates-exploded": "They learn again, unless the decoder is frozen; if it happens often, run bmi calibrate again",
     "source-unreachable": "Is the acquisition program running? Check source.address",
 }
 

@@ -99,8 +99,8 @@ class Inputs:
         Missing counts say nothing against the others; refused ones do, where they are the majority.
         """
         if refused < 0:
-            usual = round(float(self._lately[0]), 1)
-            self._events.append({"name": "artifact", "counts": int(np.sum(given.counts)), "usual": usual})
+            counts, usual = int(np.delete(given.counts, self.left_out).sum()), round(float(self._lately[0]), 1)
+            self._events.append({"name": "artifact", "counts": counts, "usual": usual})
             return False
         missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
         if refused > missing:
