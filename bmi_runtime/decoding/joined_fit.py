@@ -23,7 +23,7 @@ OWN_PAST_S = (0.02, 0.1, 0.3)
 """Time constants of the units' own past in a loop. One of 1 s reaches as many targets and learns the present label
 within a reach: its trace is large, and a random walk of the weights moves rates by its square (docs/compare.md)."""
 LOOP_SD_DM_S = 1.8
-"""Of the velocity prior in a loop: less slows the cursor down, more lets noise through (docs/compare.md)."""
+"""Of the velocity prior in a loop: less slows the cursor down, more lets noise through."""
 EXCESS_SHARE = 0.01
 """What adaptation of the observers may cost: excess squared error over their noise variance, for good."""
 SHORTEST_MEMORY_S = 30.0
