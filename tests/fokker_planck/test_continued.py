@@ -118,3 +118,10 @@ def test_commands(tmp_path):
 def test_bad_input_gets_one_sentence(arguments):
     with pytest.raises(BadInput):
         CliRunner().invoke(fokker_planck, arguments, catch_exceptions=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_no_neuron_fires_there_is_a_picture_all_the_same(tmp_path, bmi):
+    numbers = ["--duration=0.05", "--cells=60", "--particles=20", "--step=0.01"]
+    done = bmi("fokker-planck", "continue", "--b=0.1", *numbers, f"--picture={tmp_path / 'p.png'}")
+    assert done.returncode == 0 and (tmp_path / "p.png").stat().st_size > 1000

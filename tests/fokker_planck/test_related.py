@@ -77,6 +77,15 @@ def test_polarisation_follows_the_exact_spreading_profile():
     assert run.edge[-1] == pytest.approx(polarisation.profile(0.5, np.zeros(1), 3.0)[0], rel=1e-3)
 
 
+def test_a_short_domain_has_uniform_cells_and_a_shorter_one_is_refused():
+    z = polarisation.grid(0.005, 74, 1e-4)
+    np.testing.assert_allclose(np.diff(z), 0.005 / 73, rtol=1e-9)
+    growing = np.diff(polarisation.grid(40.0, 74, 1e-4))
+    assert growing[0] == pytest.approx(1e-4, rel=0.01) and (np.diff(growing) > 0).all()
+    with pytest.raises(BadInput, match="a domain of length 1e-12 cannot be resolved"):
+        polarisation.simulate(lambda z: np.exp(-z), 0.2, 0.1, length=1e-12, cells=74)
+
+
 def test_polarisation_blows_up_above_the_critical_mass_and_obeys_the_moment_law():
     run = polarisation.simulate(lambda z: np.exp(-z), 1.5, 5.0, cells=200, tolerance=1e-3)
     assert run.status == "blow_up" and run.blow_up_time == pytest.approx(0.612, rel=1e-2)

@@ -44,7 +44,8 @@ def through(model: Model, run: continued.Continued, neurons=None):
             axes[2].axvline(share, color=RED, lw=0.8, label="avalanches of the density" if k == 0 else None)
         if len(run.fractions):
             axes[2].legend(fontsize=7, loc="upper right", bbox_to_anchor=(0.9, 1.0))
-        axes[2].set(xscale="log", yscale="log", xlabel="fraction firing in a step", ylabel="steps", title="neurons")
+        counted = "log" if np.any(found["size_counts"] > 0) else "linear"  # no neuron may have fired
+        axes[2].set(xscale="log", yscale=counted, xlabel="fraction firing in a step", ylabel="steps", title="neurons")
     return figure
 
 

@@ -14,6 +14,8 @@ from scipy.linalg import solve_banded
 
 from bmi_runtime.errors import BadInput
 
+SHORTEST = 1e-3  # domain that is resolved: its step must not vanish beside the spread, which is of order one
+
 
 def self_similar(mass: float) -> float:
     """Return alpha(M) for M < 1, the root of ``alpha sqrt(pi/2) erfcx(alpha / sqrt 2) = M`` (derived from the profile
@@ -60,7 +62,12 @@ class Polarised:
 
 
 def grid(length: float, cells: int, finest: float) -> np.ndarray:
-    """Return nodes (cells,) on [0, length], growing smoothly from `finest` at 0: uniform grids hide the blow-up."""
+    """Return nodes (cells,) on [0, length], growing smoothly from `finest` at 0: uniform grids hide the blow-up.
+
+    Where uniform cells are finer than `finest` already, they are uniform.
+    """
+    if length <= finest * (cells - 1):
+        return np.linspace(0.0, length, cells)
     stretch = optimize.brentq(lambda q: finest * math.sinh(q) / (q / (cells - 1)) - length, 1e-6, 60.0)
     return length * np.sinh(stretch * np.linspace(0, 1, cells)) / math.sinh(stretch)
 
@@ -99,10 +106,12 @@ def simulate(
     Raises
     ------
     BadInput
-        When a memory and an exchange rate are both given.
+        When a memory and an exchange rate are both given, or the domain is shorter than `SHORTEST`.
     """
     if memory > 0 and exchange > 0:
         raise BadInput("give a memory or an exchange rate, not both")
+    if length < SHORTEST:
+        raise BadInput(f"a domain of length {length:g} cannot be resolved; give {SHORTEST:g} or more")
     z = grid(length, cells, finest)
     gap = np.diff(z)
     width = 0.5 * (np.r_[0, gap] + np.r_[gap, 0])
