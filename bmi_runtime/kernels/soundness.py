@@ -126,6 +126,26 @@ def find_artifacts(totals, fresh, limits, found):
 
 
 @kernel
+def restart_unit(weights, covariance, unit, log_rate, initial_variance):
+    """Start one unit again, in place: without tuning, at a log rate, with ``initial_variance`` of every weight."""
+    weights[:, unit] = 0.0
+    weights[0, unit] = log_rate
+    covariance[:, unit] = 0.0
+    pair = 0
+    for a in range(weights.shape[0]):
+        pair += a
+        covariance[pair, unit] = initial_variance
+        pair += 1
+
+
+@kernel
+def restart_units(weights, covariance, units, log_rate, initial_variance):
+    """Start these units again as :func:`restart_unit` does."""
+    for unit in units:
+        restart_unit(weights, covariance, unit, log_rate, initial_variance)
+
+
+@kernel
 def repair(weights, covariance, initial_variance):
     """Start again every unit whose weights are not finite or whose variances are not positive and finite; in place.
 
@@ -149,14 +169,7 @@ def repair(weights, covariance, initial_variance):
             continue
         repaired += 1
         baseline = weights[0, i] if np.isfinite(weights[0, i]) else 0.0
-        weights[:, i] = 0.0
-        weights[0, i] = baseline
-        covariance[:, i] = 0.0
-        pair = 0
-        for a in range(d):
-            pair += a
-            covariance[pair, i] = initial_variance
-            pair += 1
+        restart_unit(weights, covariance, i, baseline, initial_variance)
     return repaired
 
 
@@ -169,18 +182,3 @@ def checksum(values):
         bits = np.float64(flat[i]).view(np.uint64)
         total = (total << np.uint64(7)) ^ (total >> np.uint64(57)) ^ bits
     return total
-
-
-@kernel
-def restart_units(weights, covariance, units, log_rate, initial_variance):
-    """Start these units again, in place: without tuning, at a log rate, with ``initial_variance`` of every weight."""
-    d = weights.shape[0]
-    for i in units:
-        weights[:, i] = 0.0
-        weights[0, i] = log_rate
-        covariance[:, i] = 0.0
-        pair = 0
-        for a in range(d):
-            pair += a
-            covariance[pair, i] = initial_variance
-            pair += 1

@@ -251,7 +251,7 @@ class Session:
         return adapted, likelihood
 
     def _gather_events(self) -> None:
-        """Learn from what happened in the bin; now and then look for lost covariances."""
+        """Collect what happened in the bin; now and then look for lost covariances."""
         if self.bins % self._check_every == 0:
             self._repair()
             self.events += self.goal.news()
