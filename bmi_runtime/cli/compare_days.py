@@ -21,7 +21,8 @@ from bmi_runtime.decoding.subspace_stabiliser import SubspaceStabiliser
 from bmi_runtime.encoding.identity import carry
 from bmi_runtime.encoding.model import EncodingModel, untrained_model
 from bmi_runtime.errors import BadInput
-from bmi_runtime.intention.inferred_target import InferredTargetIntention, OffersCandidates
+from bmi_runtime.intention.capabilities import OffersCandidates
+from bmi_runtime.intention.inferred_target import InferredTargetIntention
 from bmi_runtime.session.core import Session
 from simulators.nights import Night
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from bmi_runtime.config import AdapterConfig
 from bmi_runtime.errors import BadInput
 from bmi_runtime.intention.infer import aim_gains
+from bmi_runtime.intention.late_labels import Past
 from bmi_runtime.intention.movement_noise import FREEDOM, MovementNoise, has_jumped
 from bmi_runtime.kernels import targets
 
@@ -30,114 +31,6 @@ LEAST_WEIGHT = 0.05  # candidates below it teach nothing; the others share their
 FIRST_S = 1.0  # nothing is taught of it: what the cursor does by itself is not known yet
 LOST_BELOW = 0.1  # share of bins that teach, below which baselines are learned without labels; 0.25 is usual
 SAY_BELOW = 0.02  # share of bins that teach, over the residual's memory
-
-
-@runtime_checkable
-class OffersCandidates(Protocol):
-    """A task that can say where its targets may stand, without saying which one is meant."""
-
-    @property
-    def candidates(self) -> Sequence[Sequence[float]]:
-        """Positions (m, one number per axis)."""
-
-
-@runtime_checkable
-class WeighsLabels(Protocol):
-    """An intention that is not sure, and says how the bin is to be learned from."""
-
-    def offer(self, candidates: Sequence[Sequence[float]], workspace_m: float) -> None:
-        """Take the candidates that task and screen offer; none: the whole workspace."""
-
-    def labels(self) -> list[tuple[list[float], float]]:
-        """Return intended velocities (m/s) with their probabilities, the likeliest last; none to learn nothing."""
-
-    def news(self) -> dict[str, Any] | None:
-        """Return an event when the labels have become too uncertain to teach, or known again."""
-
-
-@runtime_checkable
-class TeachesLate(Protocol):
-    """An intention whose labels are those of an earlier bin: what came since has told which goal was meant."""
-
-    lag_bins: int
-    """How many bins ago; 0: of this bin."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether hardly any label is known."""
-
-
-@runtime_checkable
-class TellsOfRest(Protocol):
-    """An intention of late labels that knows when the cursor dwelt on its goal."""
-
-    @property
-    def dwells(self) -> bool:
-        """Whether it did in the earlier bin, which has no label."""
-
-    @property
-    def dwelling_aim(self) -> list[float]:
-        """What was meant while it did, m/s: hardly more than nothing."""
-
-
-class Past:
-    """The last bins of the filter over candidates: the oldest of them is weighed by all that came after it.
-
-    Parameters
-    ----------
-    bins, candidates, axes : int
-    """
-
-    ARRAYS = ("forward", "shares", "aims", "smooth", "hazards")
-    LATER = ("velocities", "steady", "changes")  # recordings of the time before have none
-
-    def __init__(self, bins: int, candidates: int, axes: int):
-        self.forward, self.shares = np.ones((bins, candidates)), np.ones((bins, candidates))
-        self.aims, self.smooth = np.zeros((bins, candidates, axes)), np.zeros((bins, axes))
-        self.velocities, self.changes = np.full((bins, axes), math.nan), np.zeros(bins)
-        self.steady, self.steadily = np.ones((bins, candidates)), np.full(candidates, 1.0 / candidates)
-        self.hazards, self.smoothed = np.zeros(bins), np.full(candidates, 1.0 / candidates)
-        self.seen = 0
-
-    def keep(self, weights: np.ndarray, shares: np.ndarray, aims: np.ndarray, smooth: np.ndarray, hazard: float):
-        """Keep a bin in place of the oldest one."""
-        at = self.seen % len(self.hazards)
-        self.forward[at], self.shares[at], self.aims[at], self.smooth[at] = weights, shares, aims, smooth
-        self.hazards[at] = hazard
-        self.seen += 1
-
-    def keep_steady(self, steady: np.ndarray, velocity: np.ndarray, change: float) -> None:
-        """Take in, before :meth:`keep`, what noise is learned from: a posterior that dwelling does not widen."""
-        at = self.seen % len(self.hazards)
-        self.steady[at], self.velocities[at], self.changes[at] = steady, velocity, change
-
-    def goal_of_noise(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the velocity that was seen in the oldest bin (NaN: none), and the aim at its likeliest goal."""
-        at, newest = self.seen % len(self.hazards), (self.seen - 1) % len(self.hazards)
-        targets.smooth(self.steady, self.shares, self.changes, newest, self.steadily)
-        return self.velocities[at], self.aims[at, int(np.argmax(self.steadily))]
-
-    def weigh(self) -> bool:
-        """Weigh the candidates of the oldest bin; return whether there is one."""
-        if self.seen < len(self.hazards):
-            return False
-        newest = (self.seen - 1) % len(self.hazards)
-        targets.smooth(self.forward, self.shares, self.hazards, newest, self.smoothed)
-        return True
-
-    @property
-    def oldest(self) -> tuple[np.ndarray, np.ndarray]:
-        """Aims of the oldest bin, and the velocity, smoothed, that was seen then."""
-        at = self.seen % len(self.hazards)
-        return self.aims[at], self.smooth[at]
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what the next bin depends on."""
-        return {name: array.copy() for name, array in self.arrays().items()} | {"seen": self.seen}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that the next bin depends on, by name."""
-        return {name: getattr(self, name) for name in (*self.ARRAYS, *self.LATER, "smoothed")}
 
 
 class InferredTargetIntention:

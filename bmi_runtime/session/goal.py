@@ -12,7 +12,7 @@ import numpy as np
 from bmi_runtime import registry
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, described, is_fault_of_part
-from bmi_runtime.intention.inferred_target import OffersCandidates, TeachesLate, TellsOfRest, WeighsLabels
+from bmi_runtime.intention.capabilities import OffersCandidates, TeachesLate, TellsOfRest, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
 from bmi_runtime.messages import why_not_recordable
 from bmi_runtime.session.blocks import Blocks

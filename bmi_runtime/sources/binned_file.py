@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 from bmi_runtime.sources.gaps import LONGEST_GAP_S
 from bmi_runtime.sources.lost_samples import far_samples, lost_samples
-from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05  # where a mapping names no width
 ROUNDED = 0.01  # of the step between samples: one that lies so little before an edge belongs to the next bin

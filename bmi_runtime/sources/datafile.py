@@ -19,11 +19,12 @@ from bmi_runtime import registry
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.array_file import NAMES, SPIKE_TIMES, Arrays
 from bmi_runtime.sources.array_file import SUFFIXES as ARRAY_SUFFIXES
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 from bmi_runtime.sources.mapped_counts import arrays_of, lies_turned, turned
 from bmi_runtime.sources.mapped_spikes import recording_of_spikes
 from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, load_mapping, shipped_mappings
 from bmi_runtime.sources.mat_file import described_variables, mat_variables
-from bmi_runtime.sources.open_loop import OpenLoopRecording, recording_from_arrays
+from bmi_runtime.sources.open_loop import OpenLoopRecording
 from bmi_runtime.sources.recognised import NOT_READ, begins_as, suffixes
 from bmi_runtime.sources.table_file import SUFFIXES as TABLE_SUFFIXES
 from bmi_runtime.sources.table_file import Table

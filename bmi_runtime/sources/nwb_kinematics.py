@@ -25,9 +25,9 @@ from bmi_runtime.sources.binned_file import (
     span_of,
     units_of,
 )
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 from bmi_runtime.sources.mapping import FILE_UNIT, FileMapping, Kinematics, check_plausible
 from bmi_runtime.sources.nwb_pairs import Pair, chosen, columns_of, length_of, lies_turned, named, others
-from bmi_runtime.sources.open_loop import recording_from_arrays
 
 ROWS = 1_000_000  # read at once
 EVAL_MASK = "eval_mask"

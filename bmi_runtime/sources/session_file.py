@@ -32,7 +32,7 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
     """
     from bmi_runtime.intention.infer import rotated_to_target
     from bmi_runtime.recording.reader import Recording
-    from bmi_runtime.sources.open_loop import recording_from_arrays
+    from bmi_runtime.sources.from_arrays import recording_from_arrays
 
     if velocity not in VELOCITIES:
         raise BadInput(f"there is no velocity '{velocity}' in a session; choose from {', '.join(VELOCITIES)}")

@@ -9,7 +9,7 @@ from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.decoding.fitting import fit_decoder
 from bmi_runtime.decoding.tables import FITTED
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.open_loop import recording_from_arrays
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 
 BINS, UNITS = 1200, 30
 

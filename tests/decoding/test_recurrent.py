@@ -214,7 +214,7 @@ def test_teaching_never_uses_what_a_loop_could_not_yet_know(trained):
     from bmi_runtime.decoding.combined import CombinedDecoder
     from bmi_runtime.decoding.history import HistoryDecoder
     from bmi_runtime.decoding.offline_session import OpenLoopSession, open_loop_config
-    from bmi_runtime.sources.open_loop import recording_from_arrays
+    from bmi_runtime.sources.from_arrays import recording_from_arrays
     from bmi_runtime.sources.replayed_file import shown_kinematics
 
     data = recorded(bins=1000)

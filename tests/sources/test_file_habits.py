@@ -16,8 +16,8 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.sources import datafile
 from bmi_runtime.sources.array_file import Arrays
 from bmi_runtime.sources.datafile import load_recording
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 from bmi_runtime.sources.oddities import of_bins, of_spikes
-from bmi_runtime.sources.open_loop import recording_from_arrays
 from bmi_runtime.sources.spike_counts import count_spikes
 from bmi_runtime.sources.spike_file import read_spikes
 

@@ -8,10 +8,10 @@ import scipy.sparse
 from bmi_runtime.decoding.comparison import compare_decoders
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.datafile import load_recording
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 from bmi_runtime.sources.gaps import bridged, difference, held_every
 from bmi_runtime.sources.lost_samples import lost_samples
 from bmi_runtime.sources.oddities import of_bins
-from bmi_runtime.sources.open_loop import recording_from_arrays
 
 BIN_S = 0.05
 

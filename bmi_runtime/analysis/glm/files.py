@@ -11,7 +11,7 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.outputs import write_npz
-from bmi_runtime.sources.open_loop import LARGEST_NUMBER, checked_width_s
+from bmi_runtime.sources.array_checks import LARGEST_NUMBER, checked_width_s
 
 TABLES = ("covariates", "velocity", "position")
 
