@@ -147,7 +147,8 @@ def _simulated_time(assignment, as_json):
 def _supervised(assignment, as_json, source_command, headless):
     """Run in real time: the runtime, the window and the sender as processes under one supervisor."""
     from bmi_runtime.session import launch
-    from bmi_runtime.session.supervisor import ChildProcess, Supervisor, start_helper
+    from bmi_runtime.session.child_process import ChildProcess, start_helper
+    from bmi_runtime.session.supervisor import Supervisor
     from bmi_runtime.session.worker import work
 
     with Screen(assignment.total_bins, as_json) as screen:

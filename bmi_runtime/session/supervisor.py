@@ -12,148 +12,28 @@ stopped terminal can hold the loop up. One that says nothing because a part of i
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError
+from bmi_runtime.session.child_process import QUICK_DEATH_S, QUICK_DEATHS, ChildProcess, death_with_parent, died_of
 from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
+from bmi_runtime.session.runtime_report import Report, RuntimeStatus
 
 END_WITHIN_S = 1.5  # from the wish to end until a process is killed that does not move
 END_AT_MOST_S = 15.0  # and one that moves: a busy machine, or a slow disk
-QUICK_DEATH_S = 5.0  # after its start
-QUICK_DEATHS = 4  # in a row: what dies so soon each time would die for ever
 CRASHED = 70  # exit code of a runtime whose own code failed, as EX_SOFTWARE of <sysexits.h>
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KILLED_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
-
-
-class Report:
-    """The runtime's end of the pipe to its supervisor: one JSON object a line; what does not fit is dropped.
-
-    Parameters
-    ----------
-    pipe : int
-    heartbeat : Heartbeat, optional
-        Where the supervisor looks whether it moves.
-    """
-
-    def __init__(self, pipe: int, heartbeat: Heartbeat | None = None):
-        self.pipe, self.heartbeat = pipe, heartbeat
-        os.set_blocking(pipe, False)
-
-    def send(self, **message: Any) -> None:
-        """Send one message; never waits."""
-        with contextlib.suppress(OSError):  # the pipe is full, or the supervisor is gone
-            os.write(self.pipe, json.dumps(message).encode() + b"\n")
-
-    def send_last(self, **message: Any) -> None:
-        """Send one message that must arrive; the loop is over, so this may wait."""
-        os.set_blocking(self.pipe, True)
-        with contextlib.suppress(OSError):
-            os.write(self.pipe, json.dumps(message).encode() + b"\n")
-
-
-@dataclasses.dataclass
-class ChildProcess:
-    """A process beside the runtime, started by a command: restarted when it dies, ended with the session.
-
-    Attributes
-    ----------
-    name : str
-        For messages.
-    start : callable
-        Starts it and returns the process.
-    """
-
-    name: str
-    start: Callable[[], subprocess.Popen]
-    process: subprocess.Popen | None = None
-    started_s: float = 0.0
-    quick_deaths: int = 0
-
-    def begin(self) -> None:
-        """Start the process."""
-        self.process, self.started_s = self.start(), time.monotonic()
-
-    def restart_if_dead(self, say: Callable[[str], None]) -> None:
-        """Start the process again if it died; when it keeps dying, say so and leave it."""
-        if self.process is None or (status := self.process.poll()) is None:
-            return
-        self.process = None
-        if status == 0:
-            say(f"the {self.name} has ended; the session goes on")
-            return
-        self.quick_deaths = self.quick_deaths + 1 if time.monotonic() - self.started_s < QUICK_DEATH_S else 0
-        if self.quick_deaths >= QUICK_DEATHS:
-            say(f"the {self.name} died {QUICK_DEATHS} times at once ({died_of(status)}); going on without it")
-            return
-        self.begin()
-        say(f"the {self.name} died ({died_of(status)}) and was started again")
-
-    def end(self) -> None:
-        """Ask the process to end."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-
-    def wait_until(self, deadline_s: float) -> None:
-        """Wait for the process to end, and kill it at the deadline."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(deadline_s - time.monotonic(), 0.01))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def died_of(status: int) -> str:
-    """Return an exit status of `subprocess` as text."""
-    if status >= 0:
-        return f"exit code {status}"
-    with contextlib.suppress(ValueError):
-        return f"signal {signal.Signals(-status).name}"
-    return f"signal {-status}"
-
-
-def start_helper(command: list[str]) -> subprocess.Popen:
-    """Start a command in a process group of its own (Ctrl-C reaches the supervisor alone) that dies with its parent."""
-    die = _death_with_parent()
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0, preexec_fn=die)
-
-
-def _death_with_parent() -> Callable[[], None]:
-    """Return a call for a new child: the kernel ends it when its parent dies, in whatever way (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return lambda: None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@dataclasses.dataclass
-class RuntimeStatus:
-    """What the supervisor knows of the runtime: from its reports."""
-
-    ready: bool = False
-    recording: str | None = None
-    snapshot_offset: int | None = None
-    bins: int = 0
-    result: dict[str, Any] | None = None
-    stopped_by_operator: bool = False
-    failure: dict[str, Any] | None = None
-    hung_in: Place | None = None
 
 
 @dataclasses.dataclass
@@ -332,7 +212,7 @@ class Supervisor:
             for number in (*ENDING, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_IGN if number in (signal.SIGINT, signal.SIGHUP) else signal.SIG_DFL)
             os.setpgid(0, 0)
-            _death_with_parent()()
+            death_with_parent()()
             if os.getppid() == parent:
                 status = self.work(self.assignment, report)
         except BaseException:

@@ -11,7 +11,8 @@ from bmi_runtime.session import launch, realtime, run_report
 from bmi_runtime.session.assemble import assemble
 from bmi_runtime.session.loop import Loop
 from bmi_runtime.session.resume import Resumption, resume, with_own_filter
-from bmi_runtime.session.supervisor import CRASHED, Report, RuntimeJob
+from bmi_runtime.session.runtime_report import Report
+from bmi_runtime.session.supervisor import CRASHED, RuntimeJob
 
 PATIENCE_S = 0.5  # for a part of others to come back, once the session is to end
 

@@ -9,8 +9,9 @@ import pytest
 
 from bmi_runtime.errors import BmiError
 from bmi_runtime.session import supervisor
+from bmi_runtime.session.child_process import ChildProcess, died_of, start_helper
 from bmi_runtime.session.heartbeat import WHERE, Heartbeat, Place, Watch
-from bmi_runtime.session.supervisor import ChildProcess, RuntimeJob, Supervisor, died_of, start_helper
+from bmi_runtime.session.supervisor import RuntimeJob, Supervisor
 
 
 class Screen:
