@@ -202,6 +202,21 @@ def input_dtype(n_units: int, continuous: bool, space: StateSpace = PLANE, n_fea
 
 MISSING = 65535
 """The count of a unit that is missing in a bin: its part of several merged sources is silent."""
+
+
+def known_counts(recorded: np.ndarray) -> np.ndarray:
+    """Return recorded counts or features as float64, NaN where a unit was missing in a bin."""
+    values = recorded.astype(np.float64)
+    if recorded.dtype.kind in "iu":
+        values[recorded == MISSING] = np.nan
+    return values
+
+
+def without_missing(recorded: np.ndarray) -> np.ndarray:
+    """Return recorded counts in which a unit that was missing in a bin has none; features as they are."""
+    return np.where(recorded == MISSING, recorded.dtype.type(0), recorded) if recorded.dtype.kind in "iu" else recorded
+
+
 INPUT_HEAD = struct.Struct("<Qd q 3d 5I")
 """The first fields of a bin, ``bin_index`` to ``stale``, for one fast write; `input_dtype` names them."""
 assert INPUT_HEAD.size == input_dtype(1, False).fields["behind"][1]  # type: ignore[index]

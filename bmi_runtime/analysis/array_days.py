@@ -11,8 +11,10 @@ import numpy as np
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.stability import Day, Reference, Stability, day
 from bmi_runtime.analysis.stability_cost import Cost, expected_cost
+from bmi_runtime.encoding.artifacts import mostly_missing
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import known_counts
 from bmi_runtime.recording.model_file import load_model
 
 
@@ -50,10 +52,12 @@ def _session(path):
     if not isinstance(data, dict):
         raise BadInput(f"{path} has no configuration in its header, so the width of its bins is not known")
     config = configuration.from_dict(configuration.as_recorded(data), str(path))
-    counts = recording.column("input", "counts")
+    counts = known_counts(recording.column("input", "counts"))
     usable = recording.column("input", "stale") == 0
     names = recording.header.get("unit_names") or config.session.unit_names
     names = names or [str(unit) for unit in range(counts.shape[1])]
+    gone = mostly_missing(counts[usable])
+    counts, names = np.delete(counts, gone, axis=1), np.delete(names, gone).tolist()
     return counts, usable, config.bin_s, names, config.session.likelihood
 
 

@@ -13,7 +13,7 @@ from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_states import Recorded, recorded_features, recorded_units
 from bmi_runtime.calibration.screening import check_even, check_speed, usable_units, without_glitches
 from bmi_runtime.constants import DM_PER_M, USUAL_BIN_S
-from bmi_runtime.encoding.artifacts import artifact_bins
+from bmi_runtime.encoding.artifacts import artifact_bins, mostly_missing
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
@@ -73,28 +73,38 @@ def load_pilot(
         )
     missing = int(len(states) - np.isfinite(states).all(axis=1).sum())
     states, glitches = without_glitches(states)
-    artifacts = artifact_bins(counts, recorded.bin_s) if kind == "poisson" else np.zeros(len(counts), bool)
+    artifacts = recorded.artifacts
+    if artifacts is None:
+        artifacts = artifact_bins(counts, recorded.bin_s) if kind == "poisson" else np.zeros(len(counts), bool)
     states = np.where(artifacts[:, None], np.nan, states)
     if not any_speed:
         check_speed(states, velocity_scale, unit)
     check_even(states)
     names = tuple(str(unit) for unit in range(counts.shape[1]))
     known = np.isfinite(states).all(axis=1)
+    gone = mostly_missing(counts[known])
+    counts[:, gone] = 0.0
     aside = usable_units(counts[known], names, kind) if known.any() else {}
+    aside |= {names[unit]: "missing in more than half of the bins" for unit in gone}
     if len(aside) == len(names):
         raise BadInput(f"{path.name}: no unit can be calibrated; unit {names[0]}: {aside[names[0]]}")
     aside = {name: why for name, why in aside.items() if name not in left_out}
-    told = []
-    if missing > MISSING_SHARE * len(states):
-        told.append(f"{missing} of {len(states)} bins say nothing of the movement: left out")
-    if glitches:
-        told.append(f"{glitches} bins move far faster than 99 in 100 of the others: taken as glitches and left out")
-    if artifacts.any():
-        told.append(f"in {artifacts.sum()} bins all units fired at once: taken as artifacts and left out")
+    told = _noticed(len(states), known & ~np.isfinite(counts).all(axis=1), missing, glitches, artifacts)
     return Pilot(
         counts, recorded.states(states), recorded.bin_s, kind, names, (*left_out, *aside), tuple(aside.items()),
-        told=tuple(told), kinds=recorded.kinds, own=recorded.own,
+        told=told, kinds=recorded.kinds, own=recorded.own,
     )  # fmt: skip
+
+
+def _noticed(bins: int, lacking: np.ndarray, missing: int, glitches: int, artifacts: np.ndarray) -> tuple[str, ...]:
+    """Return what is to be told of the bins that are left out."""
+    found = (
+        (lacking.any(), f"in {lacking.sum()} of {bins} bins a unit is missing: left out"),
+        (missing > MISSING_SHARE * bins, f"{missing} of {bins} bins say nothing of the movement: left out"),
+        (glitches, f"{glitches} bins move far faster than 99 in 100 of the others: taken as glitches and left out"),
+        (artifacts.any(), f"in {artifacts.sum()} bins all units fired at once: taken as artifacts and left out"),
+    )
+    return tuple(text for noticed, text in found if noticed)
 
 
 def _from_data_file(path: pathlib.Path, likelihood: str | None, velocity_scale: float) -> tuple[Recorded, str, str]:

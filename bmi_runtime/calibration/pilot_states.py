@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmi_runtime.constants import DM_PER_M
+from bmi_runtime.encoding.artifacts import recorded_artifacts
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import known_counts
 
 if TYPE_CHECKING:
     from bmi_runtime.recording.reader import Recording
@@ -31,6 +33,8 @@ class Recorded:
         Each unit's recent counts, as a `History` has them before the bin.
     kinds : Regressors
     bin_s : float
+    artifacts : ndarray of bool, (bins,), or None
+        Bins in which all units fired at once, by the session's own limit.
     """
 
     counts: np.ndarray
@@ -40,6 +44,7 @@ class Recorded:
     own: np.ndarray | None
     kinds: Regressors
     bin_s: float
+    artifacts: np.ndarray | None = None
 
     def states(self, velocity: np.ndarray) -> np.ndarray:
         """Return the common regressors but the 1, (bins, dims), with this velocity (dm/s) for the recorded one."""
@@ -64,10 +69,14 @@ def recorded_units(recording: Recording, config: dict[str, Any], bin_s: float, v
     click = ("click",) if (config.get("state") or {}).get("click") else ()
     names = (*encoding.get("regressors", ("velocity",)), *click)
     kinds = Regressors(velocity.shape[1], names, tuple(encoding.get("history_s") or ()))
-    counts = recording.column("input", "counts").astype(np.float64)
+    given = recording.column("input", "counts")
+    counts = known_counts(given)
+    fresh = recording.column("input", "stale") == 0
     clicks = recording.column("output", "intended_click")[:, None] if click else np.zeros((len(counts), 0))
-    own = past_counts(counts, kinds.history_s[: kinds.n_history], bin_s) if kinds.n_history else None
-    return Recorded(counts, velocity, position, clicks, own, kinds, bin_s)
+    fades_s = kinds.history_s[: kinds.n_history]
+    artifacts = recorded_artifacts(given, bin_s, fresh, config)
+    own = past_counts(np.where(artifacts[:, None], 0.0, counts), fades_s, bin_s) if kinds.n_history else None
+    return Recorded(counts, velocity, position, clicks, own, kinds, bin_s, artifacts)
 
 
 def recorded_features(recording: Recording, config: dict[str, Any], bin_s: float, velocity_scale: float) -> Recorded:

@@ -98,6 +98,11 @@ def describe(result: dict) -> str:
     lines += [
         " hits/min with counts that know nothing of the target: what chance and the teacher reach without the units)"
     ]
+    lines += [
+        f"'{name}' gave the very same sessions as '{names[entry['same_as']]}': what differs has no part in them"
+        for name, entry in zip(names, result["settings"], strict=True)
+        if entry.get("same_as") is not None
+    ]
     chosen = settings_name(result["recommended"]["settings"])
     return "\n".join([*lines, f"recommended: {chosen}: {result['recommended']['why']}"])
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bmi_runtime.messages import without_missing
 from bmi_runtime.recording.reader import Recording
 
 ROWS_PER_CHUNK = 16_384  # read, compressed and written at once
@@ -69,7 +70,7 @@ class SpikeTimes:
 
     def __init__(self, recording: Recording, ends_s: np.ndarray, bin_s: float, folder: Path):
         per_unit = sum(
-            (block["input"]["counts"].sum(axis=0, dtype=np.int64) for block in recording.blocks()),
+            (without_missing(block["input"]["counts"]).sum(axis=0, dtype=np.int64) for block in recording.blocks()),
             np.zeros(recording.n_units, np.int64),
         )
         self.stops = np.cumsum(per_unit)
@@ -82,7 +83,7 @@ class SpikeTimes:
     def _fill(self, recording: Recording, ends_s, bin_s: float, at: np.ndarray) -> None:
         begin = 0
         for block in recording.blocks():
-            counts = np.ascontiguousarray(block["input"]["counts"].T)
+            counts = np.ascontiguousarray(without_missing(block["input"]["counts"]).T)
             ends = ends_s[begin : begin + len(block)]
             for unit, row in enumerate(counts):
                 train = spike_times(row, ends, bin_s)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from bmi_runtime.messages import STAGES, latency_ns
+from bmi_runtime.messages import STAGES, latency_ns, without_missing
 from bmi_runtime.recording.block_scores import BlockScores
 from bmi_runtime.recording.reader import Recording
 
@@ -102,7 +102,7 @@ class Tally:
         self.bin_s = round(float(np.median(sample)), 9) if len(sample) else None
 
     def _add_input(self, given: np.ndarray, continuous: bool) -> None:
-        counts = given["counts"]
+        counts = without_missing(given["counts"])
         self.active |= np.any(counts != 0, axis=0)
         if not continuous:
             self.spikes += int(counts.sum(dtype=np.int64))

@@ -10,8 +10,9 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.constants import DM_PER_M
-from bmi_runtime.encoding.artifacts import artifact_bins
+from bmi_runtime.encoding.artifacts import artifact_bins, mostly_missing, recorded_artifacts
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import known_counts
 
 LEAST_S = 10.0  # of usable bins
 LEAST_SPIKES = 20  # of a unit, that tell its tuning
@@ -75,17 +76,15 @@ def read_pilot(path) -> Pilot:
     """
     path = pathlib.Path(path)
     pilot = _session(path) if path.suffix.lower() == ".mcap" else _open_loop(path)
-    pilot = _without_artifacts(pilot)
+    if pilot.config is None and pilot.likelihood == "poisson":
+        pilot = _without_artifacts(pilot, artifact_bins(pilot.counts, pilot.bin_s, pilot.usable))
     if pilot.seconds < LEAST_S:
         raise BadInput(f"{path} holds {pilot.seconds:.3g} s that can be used; a world needs at least {LEAST_S:g} s")
     return _without_silent(pilot)
 
 
-def _without_artifacts(pilot: Pilot) -> Pilot:
+def _without_artifacts(pilot: Pilot, artifacts: np.ndarray) -> Pilot:
     """Leave bins out in which all units fired at once, and note how many there were."""
-    if pilot.likelihood == "gaussian":
-        return pilot
-    artifacts = artifact_bins(pilot.counts, pilot.bin_s, pilot.usable)
     if not artifacts.any():
         return pilot
     note = f"in {artifacts.sum()} bins all units fired at once: taken as artifacts and left out"
@@ -109,13 +108,30 @@ def _session(path: pathlib.Path) -> Pilot:
     seen, target = (np.vstack([rows[:1], rows[:-1]])[:, :axes] for rows in (output["cursor"], output["target"]))
     usable = given["stale"] == 0
     usable[0] = False  # what was on the screen before the first bin is not in the recording
-    counts = given["counts"].astype(float)
+    artifacts = recorded_artifacts(given["counts"], config.bin_s, usable, recording.header["config"])
+    counts, notes = _without_gone(known_counts(given["counts"]), usable)
     most = config.safety.max_feature if config.continuous else config.safety.max_count
-    usable &= (np.abs(np.where(np.isfinite(counts), counts, np.inf)) <= most).all(axis=1)
-    return Pilot(
+    whole = (np.abs(np.where(np.isfinite(counts), counts, np.inf)) <= most).all(axis=1)
+    if (usable & ~whole & ~artifacts).any():
+        lacking = int((usable & ~whole & ~artifacts).sum())
+        notes = (*notes, f"in {lacking} bins a count is missing, or above what is believed: left out")
+    usable &= whole
+    pilot = Pilot(
         np.where(usable[:, None], counts, 0.0), config.bin_s, config.session.likelihood, usable, seen, target, None,
-        None, config, str(path), said,
+        None, config, str(path), (*said, *notes),
     )  # fmt: skip
+    return _without_artifacts(pilot, artifacts)
+
+
+def _without_gone(counts: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return counts without those of units that are missing in most bins, which are silent then, and what to say."""
+    gone = mostly_missing(counts[usable])
+    if not gone.size:
+        return counts, ()
+    named = ", ".join(map(str, gone[:6])) + (", ..." if gone.size > 6 else "")
+    counts = counts.copy()
+    counts[:, gone] = 0.0
+    return counts, (f"{gone.size} of {counts.shape[1]} units are missing in most bins ({named}): taken as silent",)
 
 
 def _without_clicks(config: Config) -> tuple[Config, tuple[str, ...]]:

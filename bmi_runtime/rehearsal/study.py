@@ -68,6 +68,8 @@ def check_settings(settings: list[Settings]) -> None:
         Naming the key.
     """
     for key in {key for point in settings for key in point}:
+        if key.startswith("state.click"):
+            raise BadInput(f"{key}: no world is fitted to clicks, so sessions are rehearsed without them")
         if key.startswith(DECIDED):
             raise BadInput(f"{key} is that of the pilot: a world fitted to its bins cannot be asked for another")
         if key.startswith(NO_MEANING):
@@ -129,7 +131,8 @@ def answer(rehearsal: Rehearsal, found: dict[tuple[int, int], dict[str, float]])
     dict
         ``settings``, a list of ``settings`` and, for each of `MEASURES`, ``mean``, ``interval``, ``mean_interval`` and
         ``per_seed``, with ``difference`` of the hits from the reference, and the mean of `UNRELATED`, None where it
-        was not run; ``recommended``, ``settings`` and ``why``.
+        was not run, and ``same_as``, the number of the first setting that gave the very same sessions, None where there
+        is none; ``recommended``, ``settings`` and ``why``.
     """
     seeds = sorted({seed for seed, _ in found})
     table = {
@@ -145,8 +148,16 @@ def answer(rehearsal: Rehearsal, found: dict[tuple[int, int], dict[str, float]])
             entry[name] = expectation(table[name][k], name, grain)
         difference = table["hits_per_min"][k] - table["hits_per_min"][0]
         entry["difference_hits_per_min"] = {"mean": float(difference.mean()), "interval": _mean_interval(difference)}
-        entries.append(entry | {UNRELATED: unrelated[k]})
+        entries.append(entry | {UNRELATED: unrelated[k], "same_as": _same_before(table, k)})
     return {"settings": entries, "recommended": recommended(rehearsal.settings, table, unrelated)}
+
+
+def _same_before(table: dict[str, np.ndarray], number: int) -> int | None:
+    """Return the first setting before this one that gave the very same sessions: what differs has no part in them."""
+    for before in range(number):
+        if all(np.array_equal(rows[before], rows[number], equal_nan=True) for rows in table.values()):
+            return before
+    return None
 
 
 def _known_mean(values) -> float | None:

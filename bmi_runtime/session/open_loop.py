@@ -128,6 +128,7 @@ NO_PART = (  # what leaves, how it is written down, and when
     "recording.", "telemetry.", "realtime.", "metadata.", "output.", "guard.", "session.duration_s",
     "session.unit_names",
 )  # fmt: skip
+CLICKS = "state.click_threshold"
 ON_THE_SCREEN = ("decoder.gain",)
 SET_AT_ONCE = ("decoder.frozen",)
 """Live parameters that are no keys of the configuration: set by command where the other setting begins."""
@@ -151,6 +152,12 @@ def refuse_unknowable(overrides, path: str) -> None:
             raise BadInput(f"{key} has no part in what is decoded, so there is nothing to ask of {path}")
         if key.startswith("session.bin_s"):
             raise BadInput(f"{path} holds counts of whole bins, so no replay can ask for another session.bin_s")
+        if key.startswith(CLICKS):
+            raise BadInput(
+                f"{key} decides which clicks select a target, and the subject answered to those that {path} holds; the "
+                "decoded velocities that are compared do not depend on it, and no rehearsal has clicks: run another "
+                "session for it"
+            )
         if key.startswith(ANOTHER_WORLD):
             raise BadInput(
                 f"{key} is about the world whose spikes {path} holds, and those are recorded: run another session "

@@ -8,6 +8,7 @@ import numpy as np
 
 from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import MISSING, without_missing
 
 VELOCITIES = ("intended", "cursor", "rotated")
 
@@ -51,10 +52,12 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
     wanted[(given["stale"] > 0) | ~np.isfinite(wanted).all(axis=1)] = np.nan
     if not np.isfinite(wanted).any():
         raise BadInput(f"{path.name} holds no {velocity} velocity")
+    lacking = int((given["counts"] == MISSING).any(axis=1).sum())
+    odd = (f"units are missing in {lacking} bins: taken as silent there",) if lacking else ()
     breaks = (given["gap_bins"] > 0) | np.r_[True, np.diff(given["segment"].astype(np.int64)) != 0]
     return recording_from_arrays(
         path.name,
-        given["counts"],
+        without_missing(given["counts"]),
         _bin_s(config),
         wanted,
         cursor[:, :n],
@@ -64,6 +67,7 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
         axes=recording.space.axes,
         velocity_unit="m/s",
         position_unit="m",
+        odd=odd,
     )
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.cli.rehearse import describe
 from bmi_runtime.cli.rehearse_candidates import candidates
 from bmi_runtime.errors import BadInput
 from bmi_runtime.rehearsal import study
-from bmi_runtime.rehearsal.sessions import MEASURES, _Overheard, _Unrelated, session_in
+from bmi_runtime.rehearsal.sessions import MEASURES, _Overheard, _Unrelated, session_config, session_in
 from simulators.world import World
 
 
@@ -46,6 +47,26 @@ def test_hits_by_chance_are_not_called_the_teachers():
         found[seed, 1] = measures(11.95, 11.8)
     why = study.answer(rehearsal([{}, {"adapter.learning_rate": "1e-7"}], 2), found)["recommended"]["why"]
     assert "teacher" not in why
+
+
+def test_settings_that_give_the_very_same_sessions_are_named():
+    """The decoders "kalman" and "point-process" are one filter on counts; a rehearsal between them says so."""
+    settings, found = [{}, {"decoder.kind": "kalman"}, {"decoder.velocity_sd_m_s": "0.1"}], {}
+    for seed in (1, 2):
+        for number in range(3):
+            config = session_config(configuration.load(None, ["session.units=10"]).model_dump(), settings[number], seed)
+            found[seed, number] = session_in(config, World(config), 5.0)
+    found[1, 2]["hits_per_min"] = found[1, 0]["hits_per_min"]
+    answer = study.answer(rehearsal(settings, 2), found)
+    assert [entry["same_as"] for entry in answer["settings"]] == [None, 0, None]
+    world = {"units": 10, "likelihood": "poisson", "bin_s": 0.005, "regressors": ["v0"], "shared_factors": 0,
+             "subject": {}, "notes": []}  # fmt: skip
+    assert "'decoder.kind=kalman' gave the very same sessions as 'as it is'" in describe(answer | {"world": world})
+
+
+def test_clicks_are_not_rehearsed():
+    with pytest.raises(BadInput, match="no world is fitted to clicks"):
+        study.check_candidates([{"state.click_threshold": "0.9"}])
 
 
 def test_candidates_are_written_as_settings_are():

@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 
 from bmi_runtime import config as configuration
+from bmi_runtime.analysis.array_days import read_day
 from bmi_runtime.calibration.pilot_files import load_pilot
-from bmi_runtime.encoding.artifacts import artifact_bins
+from bmi_runtime.encoding.artifacts import artifact_bins, recorded_artifacts
 from bmi_runtime.kernels import soundness
 from bmi_runtime.kernels.soundness import is_artifact, restart_units, take_counts
-from bmi_runtime.messages import Bin, SafetyState
+from bmi_runtime.messages import MISSING, Bin, SafetyState
 from bmi_runtime.recording.reader import Recording
+from bmi_runtime.recording.tally import Tally
 from bmi_runtime.rehearsal.pilot import read_pilot
 from bmi_runtime.session import launch
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.replay import Replay
+from bmi_runtime.sources.session_file import session_recording
 from simulators.world import World
 
 OVERRIDES = ["session.units=40", "session.bin_s=0.02", "encoding.initial=truth"]
@@ -235,6 +238,70 @@ def test_in_a_recording_the_same_bins_are_artifacts_and_nothing_is_fitted_to_the
     assert said in pilot.told and len(pilot.states) == 1990 and pilot.counts.max() < 30
     assert said in world.notes and not world.usable[found].any() and world.counts.max() < 30
     assert Replay(Recording(path)).run()["identical"]
+
+
+def spoiled(path, spoil, *more, bins=2000):
+    """Record a session whose bins are spoiled on their way in."""
+    loop = launch.assemble(configuration.load(None, [*OVERRIDES, f"recording.path='{path}'", *more]), "max")
+    asked = loop.source.next_bin
+
+    def next_bin(given, *rest):
+        said = asked(given, *rest)
+        spoil(given.fields, loop.session.bins)
+        return said
+
+    loop.source.next_bin = next_bin
+    launch.run(loop, bins)
+    return path
+
+
+def clicks(fields, bins):
+    fields.counts[3] = 40 if bins % 50 == 0 else fields.counts[3]
+    if bins % 400 > 397:
+        fields.counts[:] = 30
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [((), 10), (("safety.artifact_sd=0",), 0), (("safety.artifact_sd=1000",), 0), (("session.left_out=[3]",), 10)],
+)
+def test_pilots_take_the_limit_and_the_units_of_their_session(tmp_path, more, found):
+    path = spoiled(tmp_path / "pilot.mcap", clicks, *more)
+    assert sum(event["name"] == "artifact" for _, event in Recording(path).messages("event")) == found
+    said = f"in {found} bins all units fired at once: taken as artifacts and left out"
+    assert (said in load_pilot(path).told) == (said in read_pilot(path).notes) == bool(found)
+
+
+def test_a_recording_older_than_the_limit_is_judged_by_the_usual_one():
+    counts = np.random.default_rng(1).poisson(0.4, (400, 40)).astype(np.uint16)
+    counts[300] = 20
+    fresh, session = np.ones(400, bool), {"session": {"likelihood": "poisson"}}
+    assert np.flatnonzero(recorded_artifacts(counts, 0.02, fresh, session)).tolist() == [300]
+    assert not recorded_artifacts(counts.astype(float), 0.02, fresh, session).any()  # features
+    counts[:, 5] = MISSING
+    assert np.flatnonzero(recorded_artifacts(counts, 0.02, fresh, session)).tolist() == [300]
+
+
+def test_units_that_are_missing_have_no_spikes(tmp_path):
+    """A board that is silent: its units are missing in every bin of the recording, the others are there."""
+
+    def dead(fields, bins):
+        fields.counts[30:] = MISSING
+        if bins > 1900:
+            fields.counts[7] = MISSING
+
+    path = spoiled(tmp_path / "pilot.mcap", dead)
+    counts = Recording(path).steps()["input"]["counts"]
+    spikes = int(counts[counts != MISSING].sum())
+    assert Tally(Recording(path)).spikes == spikes < 100_000
+    pilot, world, file = load_pilot(path), read_pilot(path), session_recording(path)
+    assert dict(pilot.set_aside) == {str(unit): "missing in more than half of the bins" for unit in range(30, 40)}
+    assert len(pilot.states) == 1901 and "in 99 of 2000 bins a unit is missing: left out" in pilot.told
+    assert world.usable.sum() == 1900 and world.counts.max() < 60 and not world.counts[:, 30:].any()
+    assert any("10 of 40 units are missing in most bins (30, 31" in note for note in world.notes)
+    assert file.counts.max() < 60 and "units are missing in 2000 bins: taken as silent there" in file.odd
+    assert read_day(path).units == tuple(f"unit {unit}" for unit in range(30))
+    assert read_day(path).counts.sum() <= spikes
 
 
 def test_restarted_units_and_no_others():

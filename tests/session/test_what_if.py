@@ -183,6 +183,11 @@ def test_what_no_recording_can_tell_is_refused_by_name(recording, setting):
     assert ("bmi rehearse" in str(refused.value)) == (key.startswith("task.") or key == "decoder.gain")
 
 
+def test_when_a_click_is_told_is_not_said_to_be_about_the_units(recording):
+    with pytest.raises(BadInput, match=r"state\.click_threshold decides which clicks select a target"):
+        Replay(recording, ["state.click_threshold=0.8"])
+
+
 def test_a_key_that_is_mistyped_is_told_with_the_nearest(recording):
     with pytest.raises(BadInput, match=r"unknown key 'task\.asist', the nearest valid key is 'task\.assist'"):
         Replay(recording, ["task.asist=1"])

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import without_missing
 
 STRONG_F = 23.1  # Montiel Olea & Pflueger 2013: bias below a tenth of the worst, at 5 %, one effective instrument
 FEW_PER_TARGET = 5
@@ -202,4 +203,4 @@ def _of_session(path: pathlib.Path):
     if starts.size < 3:
         raise BadInput(f"{path} holds {starts.size + 1} trials; targets that were drawn by lot need more")
     bin_s = float(np.median(np.diff(inputs["device_time_s"])))
-    return inputs["counts"], bin_s, starts, steps["output"]["target"][starts, :-1]
+    return without_missing(inputs["counts"]), bin_s, starts, steps["output"]["target"][starts, :-1]

@@ -8,6 +8,7 @@ import numpy as np
 
 from bmi_runtime.analysis.perturbation.schedule import LEFT_OUT, SHAM, STIMULATE, trial_responses
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import without_missing
 
 
 def stimulation_of(recording: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -57,7 +58,7 @@ def recorded_trials(recording: Any, after_s: float = 0.05, delay_s: float = 0.0)
     bin_s = float(np.median(np.diff(inputs["device_time_s"])))
     onsets_s = bins * bin_s
     usable = inputs["stale"] == 0
-    found = trial_responses(inputs["counts"], bin_s, onsets_s, after_s, delay_s, valid=usable)
+    found = trial_responses(without_missing(inputs["counts"]), bin_s, onsets_s, after_s, delay_s, valid=usable)
     return {
         "units": units,
         "assignments": assignments[found.kept],

@@ -11,6 +11,7 @@ from bmi_runtime.analysis.perturbation.judging import StimulatedCounts, Truth, t
 from bmi_runtime.analysis.perturbation.recorded import stimulation_of
 from bmi_runtime.analysis.perturbation.schedule import load_schedule
 from bmi_runtime.errors import BadInput
+from bmi_runtime.messages import without_missing
 
 
 def read_stimulated(path, schedule=None) -> StimulatedCounts:
@@ -47,7 +48,7 @@ def _of_session(path: pathlib.Path) -> StimulatedCounts:
     ends = np.minimum(bins + round(0.2 / bin_s), len(stale) - 1)
     fresh = stale[ends] == stale[np.minimum(bins, len(stale) - 1)]  # no gap in the response
     pulses = int(events[0]["pulses"])
-    return StimulatedCounts(inputs["counts"], bins[fresh], units, assignments[fresh], pulses, bin_s)
+    return StimulatedCounts(without_missing(inputs["counts"]), bins[fresh], units, assignments[fresh], pulses, bin_s)
 
 
 def read_truth(path, units: int) -> Truth:
