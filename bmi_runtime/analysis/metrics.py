@@ -120,13 +120,13 @@ def summary(trials: Sequence[Trial], targets: int) -> dict[str, float]:
 
 
 def r2(true: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Return the coefficient of determination of each dimension over the bins where both are finite."""
+    """Return the coefficient of determination of each dimension over the bins where both are finite; NaN at rest."""
     known = np.isfinite(true).all(axis=1) & np.isfinite(decoded).all(axis=1)
     true, decoded = true[known], decoded[known]
     if len(true) < 2:
         return np.full(decoded.shape[1], np.nan)
     spread = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
-    return 1.0 - ((true - decoded) ** 2).sum(axis=0) / np.where(spread > 0, spread, np.nan)
+    return 1.0 - ((true - decoded) ** 2).sum(axis=0) / np.where(np.ptp(true, axis=0) > 0, spread, np.nan)
 
 
 def rmse(true: np.ndarray, decoded: np.ndarray) -> float:

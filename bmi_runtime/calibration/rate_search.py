@@ -26,7 +26,7 @@ import numpy as np
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
-from bmi_runtime.kernels import filter_bank, unit_blocks
+from bmi_runtime.kernels import filter_bank, soundness, unit_blocks
 
 MEMORY_S = 60.0  # of the scores
 CONSIDER_S, CONSIDER_NEXT_BIN_S = 0.25, 1.0  # by weights of before; by those of the last bin
@@ -253,6 +253,15 @@ class EarlierWeights:
         """Let the filters be those of this order."""
         self._kept = np.take(self._kept, order, axis=1)
 
+    def replace(self, places: np.ndarray, weights: np.ndarray) -> None:
+        """Let units at these places of the search have had these weights (regressors, units) all the time."""
+        self._kept[:, :, :, places] = weights
+
+    def replace_lost(self, weights: np.ndarray) -> None:
+        """Put weights of now, (filters, regressors, units), where those of before are not finite."""
+        lost = ~np.isfinite(self._kept[:, :-1])
+        self._kept[:, :-1][lost] = np.broadcast_to(weights, lost.shape)[lost]
+
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
         return {"kept": np.stack([_side_by_side(one) for one in self._kept]), "bins": self._bins}
@@ -375,6 +384,27 @@ class RateSearch:
         self.choice.scores -= self.choice.scores[better]
         self.choice.scores[-1] = 0.0
         return len(self.units)
+
+    def take_restarted(self, units: np.ndarray) -> None:
+        """Let every filter, and its weights of before, have these units of the model as they are now."""
+        here = np.isin(self.units, units)
+        of_model = self.units[here]
+        self.weights[:, :, here] = self.model.weights[:, of_model]
+        self.covariance[:, :, here] = self.model.covariance[:, of_model]
+        if self.earlier:
+            self.earlier.replace(np.flatnonzero(here), self.model.weights[:, of_model])
+
+    def repair(self, initial_variance: float) -> int:
+        """Start again what filters have lost (numbers that are not finite), with the scores; return how many units."""
+        lost = sum(
+            soundness.repair(weights, covariance, initial_variance)
+            for weights, covariance in zip(self.weights, self.covariance, strict=True)
+        )
+        if lost or not np.isfinite(self.choice.scores).all():
+            self.choice.scores[:] = 0.0
+            if self.earlier:
+                self.earlier.replace_lost(self.weights)
+        return int(lost)
 
     def _shift(self, rungs: int) -> None:
         """Let the filters move with the ladder; new ones begin where the one at that end stands."""

@@ -52,7 +52,7 @@ def train(data, out, kind, figure, as_json, **options):
     recipe = _recipe(kind, options)
     if options["seed"] < 0:
         raise BadInput(f"--seed is {options['seed']}; give 0 or more")
-    training, unit_m_s, about = _training(data, options, as_json)
+    training, unit_m_s, about, odd = _training(data, options, as_json)
     started, busy = time.perf_counter(), time.process_time()
     with progress("training", recipe.members + 1) as advance:
         in_loop = {"for_loop": options["purpose"] == "closed-loop", "in_m_s": unit_m_s == 1.0}
@@ -71,6 +71,7 @@ def train(data, out, kind, figure, as_json, **options):
         "bins": len(training.counts),
         "units": training.counts.shape[1],
         "bin_s": training.bin_s,
+        "odd": odd,
         "file": str(out),
     }
     if figure:
@@ -98,35 +99,43 @@ def _recipe(kind, options):
 
 
 def _training(paths, options, as_json):
-    """Read all recordings; return them joined, the unit of velocity in m/s where known, and their names."""
+    """Read all recordings; return them joined, the unit of velocity in m/s where known, their names, what is odd."""
     from bmi_runtime.decoding.batch_decoder import Training
     from bmi_runtime.decoding.comparison import training_of
     from bmi_runtime.errors import BadInput
     from bmi_runtime.sources.datafile import load_recording
     from bmi_runtime.sources.oddities import of_bins
     from bmi_runtime.sources.open_loop import check_decodable
+    from bmi_runtime.sources.several_days import check_same, in_the_same_axes
 
-    parts: list[Training] = []
-    units: set[str] = set()
+    recordings = []
     for path in paths:
         if options["velocity"] and not path.endswith(".mcap"):
             raise BadInput(f"--velocity is for sessions of the runtime (.mcap); {path} holds the velocity it holds")
         recording = load_recording(path, mapping=options["mapping"], velocity=options["velocity"] or "intended")
         for sentence in of_bins(recording):
             say(f"odd: {sentence}", as_json)
-        check_decodable(recording.name, recording.counts, recording.velocity)
+        moves = _moving(recording.velocity)
+        check_decodable(recording.name, recording.counts, recording.velocity[:, moves])
         say(recording.described, as_json)
-        part = training_of(recording).bridged()
-        if parts and part.counts.shape[1] != parts[0].counts.shape[1]:
-            raise BadInput(f"{path} has {part.counts.shape[1]} units, {paths[0]} {parts[0].counts.shape[1]}")
-        if parts and abs(part.bin_s - parts[0].bin_s) > 1e-9:
-            raise BadInput(f"{path} has bins of {1e3 * part.bin_s:g} ms, {paths[0]} of {1e3 * parts[0].bin_s:g} ms")
-        parts.append(part)
-        units.add(recording.velocity_unit)
-    if len(units) > 1:
-        raise BadInput(f"the recordings give velocity in different units: {', '.join(sorted(units))}")
+        recordings.append(recording)
+        check_same(recordings)
+    recordings = in_the_same_axes(recordings)
+    joined = Training.joined([training_of(recording).bridged() for recording in recordings])
+    rests = zip(recordings[0].axes, ~_moving(joined.velocity), strict=True)
+    odd = [f"{axis} rests in all bins: it is decoded as at rest" for axis, still in rests if still]
+    for sentence in odd:
+        say(f"odd: {sentence}", as_json)
     about = " + ".join(str(path).rpartition("/")[2] for path in paths)
-    return Training.joined(parts), 1.0 if units == {"m/s"} else None, about
+    return joined, 1.0 if recordings[0].velocity_unit == "m/s" else None, about, odd
+
+
+def _moving(velocity):
+    """Return which axes move; all, where none does, which is then refused."""
+    from bmi_runtime.sources.open_loop import resting_axes
+
+    rests = resting_axes(velocity)
+    return ~rests | rests.all()
 
 
 def _draw(validation, path) -> str:
@@ -157,7 +166,7 @@ def _text(result) -> str:
     from bmi_runtime.decoding.tables import DECODERS
 
     runs_as = result["kind"] if result["kind"] in DECODERS else "fitted"
-    scores = " / ".join(f"{value:.3f}" for value in result["r2_validation"])
+    scores = " / ".join(f"{value:.3f}" if value == value else "at rest" for value in result["r2_validation"])
     return (
         f"{result['file']}: {result['members']} networks, {result['parameters']} parameters, {result['units']} units, "
         f"bins of {1e3 * result['bin_s']:g} ms\nvelocity R2 of the last fifth, by a network that was not trained on "

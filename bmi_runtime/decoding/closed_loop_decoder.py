@@ -76,7 +76,9 @@ class ClosedLoopDecoder:
             self.decoder.adapt(counts, np.divide(velocity_m_s, self.unit), learning_rate, valid)
 
     def coast(self) -> None:
-        """Keep the velocity for a bin without data."""
+        """Go on one bin without data: as the decoder does where it can, otherwise with the velocity that it had."""
+        if isinstance(self.decoder, JoinedDecoder) and self.decoder.coasts:
+            self._moved(self.decoder.coast())
 
     def observe(self, counts: np.ndarray) -> None:
         """Process one bin and discard the estimate."""

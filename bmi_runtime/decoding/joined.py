@@ -40,7 +40,7 @@ OWN = (
     "unit_weights", "unit_covariance", "unit_noise", "poisson", "observer_weights", "observer_covariance",
     "observer_noise", "rate", "noise_share", "precision", "mean", "unit", "bin_s", "share",
 )  # fmt: skip
-ADDED = ("unit_history_s", "filter_constant_s")  # older files have neither
+ADDED = ("unit_history_s", "filter_constant_s", "coasts")  # older files have none of them
 FILTER_CONSTANT_BEFORE_S = 0.12
 
 
@@ -77,6 +77,9 @@ class JoinedDecoder(DecoderBase):
     unit : float
         Of the velocity inside, in the decoder's own.
     bin_s : float
+    coasts : int, optional
+        1 where time goes on in bins without data: the units' past fades, and with it what is known of the velocity. 0
+        where everything stands still, as in older files.
     share : ndarray, shape (axes,)
         Of what the observers speak of in the answer, beside what the networks say by themselves: 1 in a loop; 0 on
         recordings, where a small error counts and their own answer has it.
@@ -92,7 +95,7 @@ class JoinedDecoder(DecoderBase):
         self.mean, self.unit = np.atleast_1d(np.asarray(own["mean"], float)), float(own["unit"])
         self.rate, self.noise_share = float(own["rate"]), float(own["noise_share"])
         self.precision, bin_s = float(own["precision"]), float(own["bin_s"])
-        self.share = np.atleast_1d(np.asarray(own["share"], float))
+        self.share, self.coasts = np.atleast_1d(np.asarray(own["share"], float)), bool(own.get("coasts", 0))
         n, observers = self.n_axes, 2 * self.n_axes
         likelihood = "poisson" if own["poisson"] else "gaussian"
         past_s = tuple(np.atleast_1d(own.get("unit_history_s", ())).tolist())
@@ -111,7 +114,7 @@ class JoinedDecoder(DecoderBase):
         self._work, self._system = np.zeros((observers, observers + n + 1)), np.zeros((n, 2 * n + 1))
         self._velocity, self._variance = np.zeros(n), np.zeros(n)
         self._features, self._residual = np.zeros(1 + n), np.zeros(observers)
-        self._all_valid = np.ones(self.model.n_units)
+        self._all_valid, self._nothing = np.ones(self.model.n_units), np.zeros(self.model.n_units)
         self._newest = np.zeros(self.model.n_units)  # counts that are no past yet: they may still be learned from
         self._state, self._origin = np.full(2 * n, np.nan), (0.0,) * n
 
@@ -215,6 +218,10 @@ class JoinedDecoder(DecoderBase):
             self._system, self._velocity, self._variance, self._state, self.variance,
         )  # fmt: skip
         return self._state.copy()
+
+    def coast(self) -> np.ndarray:
+        """Go on one bin in which no count came, and return what is known of the kinematics then."""
+        return self.predict(self._nothing, self._nothing)
 
     def adapt(
         self, counts: np.ndarray, velocity: np.ndarray, learning_rate: float, valid: np.ndarray | None = None

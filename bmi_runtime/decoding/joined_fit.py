@@ -26,6 +26,10 @@ LOOP_SD_DM_S = 1.8
 """Of the velocity prior in a loop: less slows the cursor down, more lets noise through."""
 EXCESS_SHARE = 0.01
 """What adaptation of the observers may cost: excess squared error over their noise variance, for good."""
+UNKNOWN_NOISE = 1.0
+"""Variance of an observer of an axis in which nothing moved, (dm/s)^2: its noise is not known, and must not be 0."""
+RESTING_VARIANCE = 0.25
+"""Of units' weights in such an axis: as of a unit that is not known yet (`encoding.initial_sd`)."""
 SHORTEST_MEMORY_S = 30.0
 """A read-out that forgets within a trial or two would be told by its teacher, who knows the target, where to go."""
 
@@ -70,7 +74,7 @@ def fitted_parameters(
         "poisson": int(whole), "observer_weights": weights, "observer_covariance": covariance,
         "observer_noise": noise, "rate": rate, "noise_share": of_a_bin,
         "precision": precision or 1.0 / told_variance(meant[known]), "mean": mean, "unit": unit,
-        "bin_s": training.bin_s, "share": share,
+        "bin_s": training.bin_s, "share": share, "coasts": 1,
     }  # fmt: skip
 
 
@@ -127,12 +131,15 @@ def tuned_model(
     else:
         weights = np.linalg.lstsq(common, counts, rcond=None)[0]
         noise = np.maximum(((counts - common @ weights) ** 2).mean(axis=0), 1e-12)
+    rests = np.ptp(common, axis=0) == 0.0
+    rests[0] = False
+    prior = np.diag(np.r_[np.where(rests, 1.0 / RESTING_VARIANCE, 1e-2), np.full(d - len(rests), 1e-2)])
     dense = np.empty((units, d, d))
     for unit in range(units):
         own = np.hstack([common, past[:, :, unit]])
         expected = np.exp(np.clip(own @ weights[:, unit], -30.0, 10.0)) if whole else 1.0 / noise[unit]
         information = own.T @ (np.reshape(expected, (-1, 1)) * own)
-        dense[unit] = np.linalg.inv(information + 1e-2 * np.eye(d))
+        dense[unit] = np.linalg.inv(information + prior)
     if whole:
         weights[0] -= np.log(bin_s)
     rows, columns = pair_indices(d)
@@ -181,8 +188,10 @@ def weighed(
     weights = np.linalg.lstsq(regressors[known], observed[known], rcond=None)[0]
     left = np.where(known[:, None], observed - regressors @ weights, np.nan)
     noise = left[known].T @ left[known] / max(int(known.sum()) - regressors.shape[1], 1)
+    rests = np.ptp(observed[known], axis=0) == 0.0  # of an axis in which nothing moved
+    noise[rests, rests] = UNKNOWN_NOISE
     spread = np.sqrt(np.maximum(noise.diagonal(), 1e-12))
-    pilot = ReadoutPilot.measured(regressors, left / spread, bin_s)
+    pilot = ReadoutPilot.measured(regressors, (left / spread)[:, ~rests], bin_s)
     rate = min(rate_for_excess(pilot, EXCESS_SHARE * pilot.noise), rate_of_memory(pilot, SHORTEST_MEMORY_S / bin_s))
     power = (regressors[known] ** 2).mean(axis=0)
     covariance = np.diag(steady_variance(np.maximum(power, 1e-12), rate))

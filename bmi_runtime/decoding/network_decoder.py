@@ -62,8 +62,10 @@ class Validation:
 
     def plan(self, states: np.ndarray, kinematics: np.ndarray, bin_s: float) -> ReadoutPlan:
         """Return what these kinematics say about adapting a read-out that decoded `states`, both of the last fifth."""
-        moving = slice(states.shape[1] // 2, None)
-        residual = (kinematics[:, moving] - states[:, moving]) / self.spread
+        n = states.shape[1] // 2
+        moves = np.isfinite(self.r2_velocity)  # an axis that rests has no error that could be made smaller
+        moves |= not moves.any()
+        residual = ((kinematics[:, n:] - states[:, n:]) / self.spread)[:, moves]
         return ReadoutPlan.measured(self.directions, self.hidden, residual, bin_s, self.first)
 
 
@@ -149,7 +151,7 @@ class NetworkDecoder(DecoderBase):
         scales = scales_of(training)
         data = sequences_of(training, scales, recipe.position_weight)
         network, sampler = cls._to_train(training, scales, data, recipe)
-        members = [train_member(sampler, network, [seed, 1 + k], advance) for k in range(recipe.members)]
+        members = [cls._train(sampler, network, [seed, 1 + k], scales, advance) for k in range(recipe.members)]
         runs = [cls.run(member, data, scales.stride) for member in members]
         hidden = np.hstack([states for _, states in runs])
         plan = validation.plan(validation.states, training.kinematics[validation.first :], training.bin_s)
@@ -181,7 +183,7 @@ class NetworkDecoder(DecoderBase):
         scales = scales_of(inner)
         data = sequences_of(inner, scales, recipe.position_weight)
         network, sampler = cls._to_train(training, scales, data, recipe)
-        member = train_member(sampler, network, [seed, 0], advance)
+        member = cls._train(sampler, network, [seed, 0], scales, advance)
         outputs, hidden = cls.run(member, sequences_of(training, scales, 1.0), scales.stride)
         width = training.kinematics.shape[1]
         states = np.full((len(outputs) - first, width), np.nan)
@@ -189,9 +191,19 @@ class NetworkDecoder(DecoderBase):
         truth = training.kinematics[first:]
         each = r2(truth[:, width // 2 :], states[:, width // 2 :]).tolist()
         return Validation(
-            first, states, each, float(np.mean(each)), member.loss, hidden[first:], Directions.of(hidden[:first]),
+            first, states, each, float(np.nanmean(each)), member.loss, hidden[first:], Directions.of(hidden[:first]),
             scales.spread[scales.columns >= width // 2],
         )  # fmt: skip
+
+    @classmethod
+    def _train(
+        cls, sampler: BatchSampler, network: Network, seed: list[int], scales: Scales, advance: Callable[[float], None]
+    ) -> Member:
+        """Return a trained network that says of what rests just where it rests."""
+        member = train_member(sampler, network, seed, advance)
+        named = views(network, member.parameters)
+        named["read"][:, scales.rests], named["read_bias"][scales.rests] = 0.0, 0.0
+        return member
 
     @classmethod
     def _to_train(

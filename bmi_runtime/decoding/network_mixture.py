@@ -87,7 +87,7 @@ class NetworkMixture(DecoderBase):
         each = r2(truth[:, n:], states[:, n:]).tolist()
         less = (1.0 - share) ** 2 * ours.less + share**2 * other.less
         mixture.validation = dataclasses.replace(
-            ours, states=states, r2_velocity=each, r2=float(np.mean(each)), less=less
+            ours, states=states, r2_velocity=each, r2=float(np.nanmean(each)), less=less
         )
         return mixture
 

@@ -27,6 +27,8 @@ class Scales:
     columns : ndarray of int, shape (outputs,)
         Kinematic columns that are decoded.
     centre, spread : ndarray, shape (outputs,)
+    rests : ndarray of bool, shape (outputs,)
+        What never changes: it is not learned, and decoded as it was.
     marks_trials : bool
         Whether one more input tells of the bin at which a trial starts.
     """
@@ -37,6 +39,7 @@ class Scales:
     columns: np.ndarray
     centre: np.ndarray
     spread: np.ndarray
+    rests: np.ndarray
     marks_trials: bool
 
     @property
@@ -102,11 +105,12 @@ def scales_of(training: Training) -> Scales:
     columns = training.columns
     truth = training.kinematics[:, columns]
     masked = np.where(known_samples(truth), truth, np.nan)
+    rests = np.nanmax(masked, axis=0) == np.nanmin(masked, axis=0)
     spread = np.nanstd(masked, axis=0)
     marks = int((training.trial_start & ~training.restart).sum())
     return Scales(
         stride, counts.mean(axis=0).astype(np.float32), gain.astype(np.float32), columns,
-        np.nanmean(masked, axis=0), np.where(spread > 0.0, spread, 1.0), marks >= 10,
+        np.nanmean(masked, axis=0), np.where(rests, 1.0, spread), rests, marks >= 10,
     )  # fmt: skip
 
 
@@ -121,7 +125,7 @@ def sequences_of(training: Training, scales: Scales, position_weight: float) -> 
     truth = training.kinematics[:, scales.columns]
     known = known_samples(truth)
     moving = scales.columns >= training.kinematics.shape[1] // 2
-    weight = known * np.where(moving, 1.0, position_weight)
+    weight = known * np.where(moving, 1.0, position_weight) * ~scales.rests
     target = np.where(known, (truth - scales.centre) / scales.spread, 0.0)
     keep = ~follow(training.restart, scales.stride)
     return Sequences(*(np.ascontiguousarray(a, dtype=np.float32) for a in (inputs, target, weight, keep)))

@@ -158,6 +158,9 @@ class AdapterConfig(Section):
     search_ladder: Literal["five", "nine"] = Field(
         "five", description='rate_search: filters that run beside, a factor of 4 apart; "nine": as in older recordings'
     )
+    search_restarts: bool = Field(
+        True, description="rate_search: a unit that starts again does so in all filters; false: as in older recordings"
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_hand_on_the_rate(self):

@@ -43,6 +43,7 @@ class AdaptationController:
         if section.rate_search:
             ladder = LADDERS[section.search_ladder]
             self.search = RateSearch(model, section.learning_rate, *section.search_range, section.search_lag_s, ladder)
+        self._restarts = section.search_restarts
         self.noise: NoiseVariance | None = None
         if section.estimate_noise and model.likelihood == "gaussian":
             self.noise = NoiseVariance(model.noise_variance, model.covariance)
@@ -96,6 +97,16 @@ class AdaptationController:
             self.monitor.reset(self.adapter.model.covariance)  # what it predicted was of the weights before
         why = "filters at other rates predict better" if proposed else "a filter at another rate had learned better"
         return [{"name": "learning-rate", "old": old, "new": new, "why": why, "weights_of_units": units}]
+
+    def take_restarted(self, units: np.ndarray) -> None:
+        """Start units again in the filters at other rates, too: one of them would give the adapter its loss back."""
+        if self.search and self._restarts:
+            self.search.take_restarted(units)
+
+    def repair(self, initial_variance: float) -> None:
+        """Start units again whose numbers a filter at another rate has lost: its score would never be one again."""
+        if self.search and self._restarts:
+            self.search.repair(initial_variance)
 
     def _follow_drift(self, bin_number: int) -> list[dict[str, Any]]:
         assert self.recalibrator

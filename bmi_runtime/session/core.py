@@ -98,7 +98,7 @@ class Session:
         shared = (self.safety, self.cursor, self.events)
         self.inputs = Inputs(config, self.learning.features, self.events)
         self.goal = Goal(config, self.blocks, self.rng, *shared)
-        self.decoding = DecoderStage(config, model, self.inputs, *shared, self.learning.history, self._repair)
+        self.decoding = DecoderStage(config, model, self.inputs, *shared, self.learning, self._repair)
         self.fading = Assist(config.task, config.bin_s)
         self.click = make_click(config, self.goal.task, self.decoding.model, self.learning.history)
         self.stimulation = stimulation_schedule(config)

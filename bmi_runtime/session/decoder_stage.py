@@ -14,10 +14,10 @@ from bmi_runtime.decoding.base import SessionDecoder
 from bmi_runtime.decoding.hosting import HostedDecoder, make_decoder
 from bmi_runtime.decoding.tables import FILTER_OF, OWN, decoder_class
 from bmi_runtime.encoding.model import EncodingModel
-from bmi_runtime.encoding.regressors import History
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import soundness
 from bmi_runtime.session.inputs import Inputs
+from bmi_runtime.session.learning import Learning
 from bmi_runtime.session.live_parameters import DECODER_SETTINGS, shown, why_these_kinds
 from bmi_runtime.session.safety import DEGRADED, FROZEN, Safety
 from bmi_runtime.session.start_checks import frozen_copy
@@ -50,8 +50,8 @@ class DecoderStage:
         Position and velocity of the session's cursor, by reference.
     events : list of dict
         The session's, by reference.
-    history : History or None
-        The units' own, where rates depend on it.
+    learning : Learning
+        Whose units' own past decoders may read, and which hears of units that start again.
     repair : callable
         Starts units again whose covariance is lost.
 
@@ -72,11 +72,11 @@ class DecoderStage:
         safety: Safety,
         cursor: list[float],
         events: list[dict[str, Any]],
-        history: History | None,
+        learning: Learning,
         repair: Callable[[], None],
     ):
         self.live_model, self.inputs, self.safety, self.cursor, self.events = live_model, inputs, safety, cursor, events
-        self._history, self._repair = history, repair
+        self._learning, self._history, self._repair = learning, learning.history, repair
         self._n, self._poisson = config.space.n_axes, not config.continuous
         self._rate_limit = math.log(config.safety.max_rate_hz * config.bin_s)
         self._restarts = self._poisson and config.safety.exploded_units == "restart"
@@ -158,6 +158,8 @@ class DecoderStage:
         """Start these units (int64) of the model that is decoded with again, without tuning."""
         weights, covariance = self.model.weights, self.model.covariance
         soundness.restart_units(weights, covariance, units, RESTARTED_LOG_RATE, self._initial_variance)
+        if self.model is self.live_model:
+            self._learning.take_restarted(units)
 
     def _failed(self, error: str) -> None:
         """Go on with the project's own filter: a decoder that raised is asked nothing any more."""

@@ -200,7 +200,12 @@ class Learning:
         lost = soundness.repair(self.model.weights, self.model.covariance, variance)
         if self.features:
             lost += soundness.repair(self.features.model.weights, self.features.model.covariance, variance)
+        self.control.repair(variance)
         return int(lost)
+
+    def take_restarted(self, units: np.ndarray) -> None:
+        """Note that these units (int64) of the model started again: filters beside it are not to bring them back."""
+        self.control.take_restarted(units)
 
     def checksum(self) -> int:
         """Return a checksum of all weights, which a replay must meet in every bin."""

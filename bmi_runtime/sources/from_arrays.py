@@ -90,6 +90,7 @@ def _moving_axes(velocity, position, known: dict[str, Any]) -> tuple[Any, Any, l
         return velocity, position, []
     names = known.get("axes") or axes_called(len(still))
     known["given_axes"], known["axes"] = names, tuple(n for n, off in zip(names, still, strict=True) if not off)
+    known["unrecorded_axes"] = tuple(name for name, gone in zip(names, lost, strict=True) if gone)
     what = "position" if velocity is None else "velocity"
     told = [
         f"the {what} {'has no value' if gone else 'never changes'} in {name}: left out"

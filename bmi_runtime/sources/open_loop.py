@@ -43,6 +43,8 @@ class OpenLoopRecording:
         Names of the axes; x, y, z, ... where the file has none.
     given_axes : tuple of str
         Those of the file: axes in which nothing ever moves, or nothing is recorded, are not among `axes`.
+    unrecorded_axes : tuple of str
+        Of those, the axes without a value.
     odd : tuple of str
         What reading it found that a person should know: lost markers, kinematics slower than the bins.
     velocity_derived : bool
@@ -65,6 +67,7 @@ class OpenLoopRecording:
     velocity_derived: bool = False
     axes: tuple[str, ...] = ()
     given_axes: tuple[str, ...] = ()
+    unrecorded_axes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.axes:

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from bmi_runtime.cli import train
 from bmi_runtime.decoding.fitted_file import load_fitted
+from bmi_runtime.sources.from_arrays import recording_from_arrays
 
 
 @pytest.fixture
@@ -28,6 +30,30 @@ def test_two_days_are_trained_on_and_the_file_is_a_decoder(recording, tmp_path, 
     decoder = load_fitted(tmp_path / "net.npz").suited(12, 0.05)
     assert decoder.size == result["parameters"]
     assert bmi("train", recording, "--out", tmp_path / "net.npz").returncode == 2
+
+
+def test_a_day_on_which_an_axis_rests_is_learned_from_beside_one_on_which_it_moves(recording, tmp_path, bmi):
+    with np.load(recording) as day:
+        counts, velocity = day["counts"], day["velocity"]
+    np.savez(tmp_path / "still.npz", counts=counts, velocity=velocity * [1.0, 0.0], bin_s=0.05)
+    np.savez(tmp_path / "lost.npz", counts=counts, velocity=velocity * [1.0, np.nan], bin_s=0.05)
+    brief = ("--members", 1, "--epochs", 2, "--json")
+    run = bmi("train", recording, tmp_path / "still.npz", "--out", tmp_path / "both.npz", *brief)
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout.splitlines()[-1])
+    assert result["bins"] == 1400 and len(result["r2_validation"]) == 2 and result["odd"] == []
+    assert result["r2_validation"][1] is None, "y rests in the whole last fifth"
+    run = bmi("train", recording, tmp_path / "lost.npz", "--out", tmp_path / "no.npz", *brief)
+    assert run.returncode == 2 and "lost.npz has no value in y" in run.stderr
+
+
+def test_an_axis_that_rests_in_a_session_is_said_and_decoded_as_at_rest(recording, monkeypatch):
+    with np.load(recording) as day:
+        counts, velocity = day["counts"], day["velocity"] * [1.0, 0.0]
+    session = recording_from_arrays("a.mcap", counts, 0.05, velocity, targets=np.zeros((700, 3)))
+    monkeypatch.setattr("bmi_runtime.sources.datafile.load_recording", lambda *_, **__: session)
+    training, _, _, odd = train._training(["a.mcap"], {"velocity": None, "mapping": None}, False)
+    assert odd == ["y rests in all bins: it is decoded as at rest"] and training.n_axes == 2
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from bmi_runtime import config as configuration
 from bmi_runtime.analysis.metrics import r2
 from bmi_runtime.decoding import joined_fit
 from bmi_runtime.decoding.batch_decoder import Training, decode_all
+from bmi_runtime.decoding.closed_loop_decoder import ClosedLoopDecoder
 from bmi_runtime.decoding.fitted_file import load_fitted, save_fitted
 from bmi_runtime.decoding.joined import JoinedDecoder
 from bmi_runtime.decoding.joined_fit import own_past
@@ -172,6 +173,51 @@ def test_the_past_of_units_is_in_files_and_snapshots_and_a_file_of_before_has_no
     assert np.isfinite(run(older, 0, 5)[:, 2:]).all() and "past" not in older.snapshot()
 
 
+def test_in_bins_without_data_time_goes_on_but_not_for_files_of_before():
+    data = with_a_past(bins=900, units=20)[0]
+    joined = trained("joined", data, BRIEF, for_loop=True)
+    before = joined.parameters()
+    del before["coasts"]
+    now, older = ClosedLoopDecoder(joined), ClosedLoopDecoder(JoinedDecoder.from_parameters(before))
+    for decoder in (now, older):
+        for counts in data.counts[:40]:
+            decoder.predict(counts)
+        decoder.velocity = decoder.state[2:].copy()
+        decoder.past = decoder.decoder.history.traces.copy()
+        for _ in range(50):
+            decoder.coast()
+    np.testing.assert_array_equal(now.velocity, older.velocity)
+    np.testing.assert_array_equal(older.state[2:], older.velocity)
+    np.testing.assert_array_equal(older.decoder.history.traces, older.past)
+    assert np.linalg.norm(now.state[2:]) < 0.2 * np.linalg.norm(now.velocity)
+    gone = np.vstack([data.counts[:40], np.zeros((50, 20))])
+    restart = np.zeros(90, bool)
+    expected = own_past(gone, restart, joined.model.regressors, 0.02)[-1]
+    np.testing.assert_allclose(now.decoder.history.traces, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("for_loop", [False, True])
+def test_an_axis_that_rests_is_decoded_as_at_rest_and_costs_the_other_nothing(for_loop):
+    data = recorded(bins=2000)
+    still = data.kinematics.copy()
+    at = still[:, 3] = 0.0 if for_loop else 0.02
+    learned = dataclasses.replace(data, kinematics=still)
+    alone = data.of_axes(np.array([0]))
+    train, test = slice(0, 1600), slice(1600, None)
+    for kind in ("short-history", "joined"):
+        more = {} if for_loop or kind == "short-history" else {"short_recipe": BRIEF}
+        given = {"unit": 0.1} if for_loop and kind == "joined" else {}
+        made = {"joined": JoinedDecoder, "short-history": ShortHistoryDecoder}[kind]
+        decoder = made.fit(learned.part(train), BRIEF, **more, **given)
+        states = decode_all(decoder, learned.part(test))
+        np.testing.assert_allclose(states[:, 3], at, atol=1e-6)
+        one = decode_all(made.fit(alone.part(train), BRIEF, **more, **given), alone.part(test))
+        true = data.velocity[test, 0]
+        both = (np.corrcoef(true, found)[0, 1] for found in (states[:, 2], one[:, 1]))
+        assert next(both) > next(both) - 0.05
+        assert np.isfinite(decoder.validation.r2) and np.isnan(decoder.validation.r2_velocity[1])
+
+
 def test_missing_units_are_not_read(fitted):
     _, test, joined = fitted
     valid = np.ones(25)
@@ -291,6 +337,25 @@ def test_it_drives_a_session_learns_in_it_and_replays_to_the_bit(calibrated):
     assert loop.session.task.successes >= 10
     assert not np.array_equal(decoder.weights, before) and not np.array_equal(decoder.model.weights, unit)
     assert Replay(Recording(path)).run()["identical"]
+
+
+def test_a_session_that_loses_bins_replays_to_the_bit(calibrated):
+    folder, file = calibrated
+    path = folder / "lossy.mcap"
+    chosen = ["decoder.kind=joined", f"decoder.fitted_file='{file}'", f"recording.path='{path}'"]
+    loop = launch.assemble(configuration.load(None, [*WORLD, *chosen]), "max")
+    source, bins = loop.source, iter(range(10_000))
+    given = source.next_bin
+
+    def lossy(bin_, *rest):
+        answer = given(bin_, *rest)
+        bin_.fields.stale[0] = int(next(bins) % 20 in (7, 8))
+        return answer
+
+    source.next_bin = lossy
+    launch.run(loop, 400)
+    assert loop.session.task.successes >= 5
+    assert Replay(Recording(path)).run(verify=True)["identical"]
 
 
 def test_frozen_or_not_adapting_it_does_not_learn(calibrated):

@@ -315,3 +315,27 @@ def test_restarted_units_and_no_others():
     full = np.zeros((4, 4))
     full[np.tril_indices(4)] = covariance[:, 4]
     np.testing.assert_array_equal(full, 0.25 * np.eye(4))
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_filters_at_other_rates_start_such_a_unit_again_and_do_not_bring_it_back(restarts):
+    session, step = rig("adapter.rate_search=true", f"adapter.search_restarts={str(restarts).lower()}")
+    search = session.adaptation.search
+    session.model.weights[0, 3] = search.weights[:, 0, 3] = 12.0
+    session.adapting = False
+    step(60)
+    assert (search.weights[:, :, 3] == session.model.weights[:, 3]).all() == restarts
+    assert (search.earlier.snapshot()["kept"][:, 0, 3] == np.log(10.0)).all() == restarts
+    session.adapting = True
+    step(600)
+    assert session.model.weights[0, 3] < 6.0
+    assert not configuration.as_recorded({})["adapter"]["search_restarts"]
+
+
+def test_a_filter_at_another_rate_that_lost_its_numbers_is_judged_again():
+    session, step = rig("adapter.rate_search=true")
+    search = session.adaptation.search
+    search.weights[2, 1, 5] = np.nan
+    step(100)
+    assert np.isfinite(search.weights).all() and np.isfinite(search.choice.scores).all()
+    assert np.isfinite(search.earlier.snapshot()["kept"]).all() and search.choice.scores.any()

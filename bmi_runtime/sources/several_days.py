@@ -1,0 +1,59 @@
+"""Recordings of several days that are learned from together: the same units, bins, units of velocity and axes."""
+
+import dataclasses
+
+import numpy as np
+
+from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.open_loop import OpenLoopRecording
+
+
+def check_same(recordings: list[OpenLoopRecording]) -> None:
+    """Refuse recordings of other units, bins or units of velocity than the first.
+
+    Raises
+    ------
+    BadInput
+        Naming the first that differs.
+    """
+    first = recordings[0]
+    for one in recordings[1:]:
+        if one.n_units != first.n_units:
+            raise BadInput(f"{one.name} has {one.n_units} units, {first.name} {first.n_units}")
+        if abs(one.bin_s - first.bin_s) > 1e-9:
+            raise BadInput(f"{one.name} has bins of {1e3 * one.bin_s:g} ms, {first.name} of {1e3 * first.bin_s:g} ms")
+    units = {one.velocity_unit for one in recordings}
+    if len(units) > 1:
+        raise BadInput(f"the recordings give velocity in different units: {', '.join(sorted(units))}")
+
+
+def in_the_same_axes(recordings: list[OpenLoopRecording]) -> list[OpenLoopRecording]:
+    """Return recordings with the axes that move in any of them; one in which such an axis rests has it at rest.
+
+    Raises
+    ------
+    BadInput
+        When their files have other axes, or an axis of one was not recorded in another.
+    """
+    first, names = recordings[0], {name for one in recordings for name in one.axes}
+    found = []
+    for one in recordings:
+        missing = names.intersection(one.unrecorded_axes)
+        if one.given_axes != first.given_axes or missing:
+            has = f"has no value in {', '.join(sorted(missing))}" if missing else f"has {', '.join(one.given_axes)}"
+            raise BadInput(f"{one.name} {has}, {first.name} has the axes {', '.join(first.given_axes)}: not the same")
+        found.append(one if names == set(one.axes) else _with_axes_at_rest(one, names))
+    return found
+
+
+def _with_axes_at_rest(recording: OpenLoopRecording, names: set[str]) -> OpenLoopRecording:
+    """Return a recording with axes that were left out of it as nothing moves in them; where they rest is not known."""
+    axes = tuple(name for name in recording.given_axes if name in names)
+    own = [axes.index(name) for name in recording.axes]
+    velocity, position = np.zeros((recording.n_bins, len(axes))), np.full((recording.n_bins, len(axes)), np.nan)
+    velocity[:, own] = recording.velocity
+    velocity[~np.isfinite(recording.velocity).all(axis=1)] = np.nan
+    if recording.position is not None:
+        position[:, own] = recording.position
+    kept = None if recording.position is None else position
+    return dataclasses.replace(recording, velocity=velocity, position=kept, axes=axes)
