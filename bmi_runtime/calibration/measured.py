@@ -35,7 +35,6 @@ the scatter through the actual gains to that through the averaged ones, driven b
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +42,9 @@ import numpy as np
 from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
 from bmi_runtime.calibration.exact_recursion import alike_bins, pack
 from bmi_runtime.calibration.pilot import PilotFit
+from bmi_runtime.calibration.score_sums import ScoreSums
+from bmi_runtime.calibration.shrinkage import shrunk_toward_mean
+from bmi_runtime.calibration.stretches import Stretch, share_left
 
 SESSION_S = 300.0  # the error is around the best fixed weights of a session this long, or of a longer pilot
 LEAST_MEMORIES = 3.0  # of a mode within the pilot: below, a slower rate inherits the inflation of this one
@@ -52,9 +54,6 @@ STRETCH_S = 60.0  # within which a drifting unit's scatter is told from its chan
 DRIFT_MEMORIES = 6.0  # of the slow memory within the pilot, that drift is looked for at
 DRIFT_RATIOS = ((15.0, 4.0), (1.5, 10.0))  # memory (s), and how much that one's inflation exceeds this one's then
 SHORTEST_S = 240.0  # pilots in which drift is looked for
-BLOCK_GAIN = 0.03  # scores are added up over so many bins that the largest gain times that many stays below this
-AT_ONCE = 32  # units whose scores are added up at a time
-MOST_KEPT = 64_000_000  # bytes of added-up scores that are kept for the next rate
 BURN_MEMORIES, MOST_BURN = 3.0, 0.2  # left out at the start: times the longest memory, at most this share
 RATIO_LIMITS = (0.1, 10.0)  # to which the ratio of the actual to the averaged scatter is held
 GRID_PER_DECADE = 2  # rates at which the averaging is checked
@@ -88,45 +87,6 @@ class Inflation:
     memories: np.ndarray
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Some bins that the filter runs along from the pilot's best weights on, and in which its weights are looked at.
-
-    Attributes
-    ----------
-    burn, bins : int
-        Left out at its start, and looked at.
-    own : bool
-        Whether these are the pilot's own bins, whose best weights the filter then starts from.
-    """
-
-    burn: int
-    bins: int
-    own: bool
-
-    def share(self, gain: np.ndarray, pilot_bins: int) -> np.ndarray:
-        """Return the variance of weights around their mean in the stretch, as a share of the error's in steady state.
-
-        Of a mode with gain k whose scores are white over its memory, started at t = 0 without error: cov(s, t) =
-        e^(-k|t-s|) - e^(-k(s+t)), averaged over the bins looked at, minus that of their mean. The pilot's best weights
-        err by 2 / (k pilot_bins) of the steady variance, which decays as e^(-kt) where the bins are others. In its own
-        bins they are the best: scores then sum to zero, which takes the same off (derived: a bridge). Checked by
-        simulation in the tests.
-
-        Parameters
-        ----------
-        gain : ndarray
-        pilot_bins : int
-        """
-        k = np.maximum(gain, 1e-12)
-        begin, end, length = k * self.burn, k * (self.burn + self.bins), np.maximum(k * self.bins, 1e-6)
-        mean = (np.exp(-begin) - np.exp(-end)) / length
-        square = (np.exp(-2.0 * begin) - np.exp(-2.0 * end)) / (2.0 * length)
-        around = 2.0 / length * (1.0 + np.expm1(-length) / length)
-        start = 2.0 / (k * pilot_bins) * (-1.0 if self.own else 1.0)
-        return np.maximum(1.0 - square - around + mean**2 + start * (square - mean**2), 1e-9)
-
-
 class MeasuredScores:
     """A pilot's scores, and the errors that they lead to at any learning rate.
 
@@ -152,7 +112,7 @@ class MeasuredScores:
             innovation = pilot.counts - design.expected_counts()
         self.innovation = np.ascontiguousarray(innovation.T)
         self._ratios: dict[int, np.ndarray] = {}
-        self._summed: dict[int, np.ndarray] = {}
+        self._sums = ScoreSums(pilot, self.info, self.innovation)
 
     def inflation(self, state: SteadyState, scatter: bool = False) -> Inflation:
         """Return the inflation of every mode at a steady state, shrunk toward that of the other units.
@@ -173,7 +133,7 @@ class MeasuredScores:
         noise, x = np.log1p(NOISE / (gain * self.bins)), log_ratio
         if scatter:
             x = np.where(self.drifting[:, None], np.log(self._ratio_within(state.gain)), x)
-        shrunk, uncertainty = _shrunk(x, noise, np.log1p(SAMPLING / (gain * self.bins)))
+        shrunk, uncertainty = shrunk_toward_mean(x, noise, np.log1p(SAMPLING / (gain * self.bins)))
         return Inflation(in_modes, log_ratio, noise, shrunk, uncertainty, memories)
 
     def _shown(self, gain: np.ndarray) -> np.ndarray:
@@ -190,7 +150,7 @@ class MeasuredScores:
         found = np.diagonal(self._lagged(gain), axis1=1, axis2=2) / self.info.eigenvalues
         found = np.where(self.drifting[:, None], self._ratio_within(gain), found)
         noise = np.log1p(NOISE / (gain * self.bins))
-        return np.exp(_shrunk(np.log(np.maximum(found, 1e-6)), noise, noise)[0])
+        return np.exp(shrunk_toward_mean(np.log(np.maximum(found, 1e-6)), noise, noise)[0])
 
     @functools.cached_property
     def drifting(self) -> np.ndarray:
@@ -224,7 +184,9 @@ class MeasuredScores:
         found = self.inflation(state, scatter)
         factor = np.exp(0.5 * (found.shrunk - found.log_ratio))
         if stretch is not None:
-            factor *= np.sqrt(stretch.share(state.gain, self.bins) / _left(self._shown(state.gain) * self.session_bins))
+            factor *= np.sqrt(
+                stretch.share(state.gain, self.bins) / share_left(self._shown(state.gain) * self.session_bins)
+            )
         covariance = rotate(found.in_modes * factor[:, :, None] * factor[:, None, :], state.information.directions)
         if averaging:
             root = np.sqrt(self.averaging_ratio(state))
@@ -297,44 +259,9 @@ class MeasuredScores:
 
     def _lagged(self, gain: np.ndarray) -> np.ndarray:
         """Return the sum over lags in every mode, what the pilot's length hides put back, (units, d, d)."""
-        out = np.empty((*gain.shape, gain.shape[1]))
-        block = _block(gain)
-        for some, sums in self._blocks(block):
-            out[some] = self._products(sums, block, self.bins, some, gain)
-        seen = np.sqrt(_left(gain * self.bins) / _left(gain * self.session_bins))
+        out = self._sums.over_lags(gain)
+        seen = np.sqrt(share_left(gain * self.bins) / share_left(gain * self.session_bins))
         return out / (seen[:, :, None] * seen[:, None, :])
-
-    def _sums(self, regressors: np.ndarray, innovation: np.ndarray, some, gain: np.ndarray) -> np.ndarray:
-        """Return the sum over lags of some units' scores, as they are, (units, d, d)."""
-        block = _block(gain)
-        return self._products(summed(regressors, innovation, block), block, len(regressors), some, gain)
-
-    def _products(self, sums: np.ndarray, block: int, bins: int, some, gain: np.ndarray) -> np.ndarray:
-        """Return the sum over lags of some units' scores that are added up over blocks, (units, d, d)."""
-        from bmi_runtime.kernels.scores import lagged_products
-
-        d, directions = gain.shape[1], np.ascontiguousarray(self.info.directions[some])
-        out = np.empty((len(sums), d, d))
-        lagged_products(sums, directions, 1.0 - gain[some], block, bins, np.zeros(d), np.zeros(d), out)
-        return out
-
-    def _blocks(self, block: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield units with their scores added up over blocks; kept where many calls want the same of few numbers."""
-        known = self._summed.get(block)
-        if known is not None:
-            yield slice(None), known
-            return
-        parts = []
-        for units, regressors in self.pilot.alike():
-            some = range(*units.indices(self.design.units))
-            for first in range(0, len(some), AT_ONCE):
-                chosen = slice(some[first], some[min(first + AT_ONCE, len(some)) - 1] + 1)
-                parts.append(summed(regressors, self.innovation[chosen], block))
-                yield chosen, parts[-1]
-                if parts[-1].nbytes * self.design.units > MOST_KEPT * len(parts[-1]):
-                    parts.pop()
-        if parts:
-            self._summed[block] = np.concatenate(parts)
 
     def _ratio_within(self, gain: np.ndarray) -> np.ndarray:
         """Return the inflation of drifting units by what they do within stretches, (units, d); 1 for the others."""
@@ -363,19 +290,10 @@ class MeasuredScores:
                 curvature = np.einsum("ti,tn,tj->nij", u, weight, u)
                 step = np.linalg.pinv(curvature, hermitian=True) @ (x @ u)[:, :, None]
                 left = np.ascontiguousarray(x - weight.T * (step[:, :, 0] @ u.T))
-                sums = self._sums(u, left, some, gain)
+                sums = self._sums.over_lags_of(u, left, some, gain)
                 total += len(u) * np.diagonal(sums, axis1=1, axis2=2)
-            out[some] = total / self.bins / _left(gain[some] * self.bins / stretches)
+            out[some] = total / self.bins / share_left(gain[some] * self.bins / stretches)
         return out
-
-
-def summed(regressors: np.ndarray, innovation: np.ndarray, block: int) -> np.ndarray:
-    """Return the scores of units (units, bins) added up over blocks of bins, (units, blocks, d)."""
-    from bmi_runtime.kernels.scores import summed_scores
-
-    out = np.empty((len(innovation), -(-len(regressors) // block), regressors.shape[1]))
-    summed_scores(regressors, innovation, block, out)
-    return out
 
 
 def _added(rows: np.ndarray, every: int) -> np.ndarray:
@@ -384,58 +302,6 @@ def _added(rows: np.ndarray, every: int) -> np.ndarray:
     return rows if every == 1 else rows[:, : bins * every].reshape(len(rows), bins, every).sum(axis=2)
 
 
-def _block(gain: np.ndarray) -> int:
-    """Return over how many bins, a power of two, scores are added up for these gains."""
-    return 2 ** int(np.log2(max(1.0, BLOCK_GAIN / gain.max())))
-
-
 def _both(k: np.ndarray) -> np.ndarray:
     """Return 1 - (1 - k_a)(1 - k_b) without cancellation, (units, d, d)."""
     return k[:, :, None] + k[:, None, :] - k[:, :, None] * k[:, None, :]
-
-
-def _left(x: np.ndarray) -> np.ndarray:
-    """Return the share of the scatter that is left after a stretch's own mean is taken out, x memories long."""
-    x = np.maximum(x, 1e-3)
-    return np.maximum(1.0 - 2.0 / x * (1.0 + np.expm1(-x) / x), 1e-9)
-
-
-def _shrunk(values: np.ndarray, noise: np.ndarray, sampling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Draw every column of values toward its mean over units; return the result and its standard error.
-
-    Normal values around a common mean with an unknown variance between units, found so that the weighted squares equal
-    their degrees of freedom (Paule and Mandel 1982). The logarithm of a variance is low by half of its sampling
-    variance on average, which is added. The standard error is for `sampling`, which may be larger than the `noise` by
-    which values are drawn.
-    """
-    units, columns = values.shape
-    centred = values + 0.5 * noise
-    if units < 2:
-        return centred, np.sqrt(sampling)
-    out, error = np.empty_like(values), np.empty_like(values)
-    for column in range(columns):
-        x, v = centred[:, column], noise[:, column]
-        between = _between(x, v)
-        weight = 1.0 / (v + between)
-        mean = (weight * x).sum() / weight.sum()
-        own = between / (between + v)
-        out[:, column] = mean + own * (x - mean)
-        error[:, column] = np.sqrt(own**2 * sampling[:, column] + (1.0 - own) ** 2 * (between + 1.0 / weight.sum()))
-    return out, error
-
-
-def _between(x: np.ndarray, v: np.ndarray) -> float:
-    """Return the variance between units of values x with sampling variances v."""
-
-    def excess(between):
-        weight = 1.0 / (v + between)
-        mean = (weight * x).sum() / weight.sum()
-        return (weight * (x - mean) ** 2).sum() - (len(x) - 1)
-
-    low, high = 0.0, float(x.var() * 4 + 1e-6)
-    if excess(low) <= 0:
-        return 0.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return 0.5 * (low + high)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information
 from bmi_runtime.calibration.design import Design, UnusableUnits, alike, check_movement, linear_predictor
+from bmi_runtime.calibration.poisson_regression import poisson_weights
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
 
@@ -16,8 +17,6 @@ BLOCK_S = 2.0  # of the bootstrap: about a reach, so that what is correlated wit
 LEAST_BLOCKS = 8  # whose scatter gives the intervals
 LEAST_SPIKES = 30  # of a unit that is calibrated
 MOST_BINS = 4_000  # of the states that a bootstrap's information is averaged over
-NEWTON_STEPS = 60  # before a fit is given up
-THIN_BINS = 8_000  # of a long pilot, that a first fit is made to
 
 
 @dataclass(frozen=True)
@@ -320,64 +319,9 @@ def _poisson_weights(pilot: Pilot) -> np.ndarray:
     found, unusable = [], []
     for units, u in pilot.alike():
         try:
-            found.append(_from_some_bins_to_all(u, pilot.counts[:, units], pilot, pilot.names[units]))
+            found.append(poisson_weights(u, pilot.counts[:, units], pilot.bin_s, pilot.names[units]))
         except UnusableUnits as error:
             unusable.append(error)
     if unusable:
         raise UnusableUnits(str(unusable[0]), tuple(name for error in unusable for name in error.units))
     return np.concatenate(found)
-
-
-def _from_some_bins_to_all(u: np.ndarray, y: np.ndarray, pilot: Pilot, names: tuple[str, ...]) -> np.ndarray:
-    """Return :func:`_newton` of all bins; that of some of them takes most of the way at a fraction of the cost."""
-    start = None
-    if len(u) > 2 * THIN_BINS:
-        rows = slice(None, None, len(u) // THIN_BINS)
-        with contextlib.suppress(UnusableUnits):
-            if y[rows].any(axis=0).all():
-                start = _newton(u[rows], y[rows], pilot.bin_s, names, None)
-    return _newton(u, y, pilot.bin_s, names, start)
-
-
-def _newton(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], start: np.ndarray | None) -> np.ndarray:
-    """Return the weights that fit counts y (bins, units) to regressors u (bins, regressors), (units, regressors)."""
-    from bmi_runtime.kernels.poisson_moments import poisson_moments
-
-    u, log_bin, target = np.ascontiguousarray(u), float(np.log(bin_s)), y.T @ u
-    lower, upper = np.tril_indices(u.shape[1])
-    sums = np.empty((len(lower), y.shape[1]))
-    weights = np.zeros((y.shape[1], u.shape[1]))
-    weights[:, 0] = np.log(y.mean(axis=0)) - log_bin
-    weights = weights if start is None else start
-
-    def moments(w):
-        """Return the log likelihood, its gradient and minus its second derivative."""
-        poisson_moments(u, np.ascontiguousarray(w.T), log_bin, sums)
-        hessian = np.zeros((len(w), u.shape[1], u.shape[1]))
-        hessian[:, lower, upper] = hessian[:, upper, lower] = sums.T
-        return (w * target).sum(axis=1) - sums[0], target - hessian[:, 0], hessian
-
-    value, gradient, hessian = moments(weights)
-    gain = np.zeros(len(weights))
-    for _ in range(NEWTON_STEPS):
-        floor = 1e-12 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] * np.eye(u.shape[1])
-        try:
-            step = np.linalg.solve(hessian + floor, gradient[:, :, None])[:, :, 0]
-        except np.linalg.LinAlgError:
-            break
-        gain = (step * gradient).sum(axis=1)
-        if gain.max() < 1e-9:
-            return weights
-        for _ in range(20):
-            found = moments(weights + step)
-            worse = found[0] < value - 1e-9 * np.abs(value)
-            if not worse.any():
-                break
-            step[worse] *= 0.5
-        weights, (value, gradient, hessian) = weights + step, moments(weights + step) if worse.any() else found
-    unit = int(np.argmax(np.where(np.isfinite(gain), gain, np.inf)))
-    raise UnusableUnits(
-        f"the weights of unit {names[unit]} do not converge: it seems to fire in some directions only, or the "
-        "states do not vary; leave it out or record a longer pilot",
-        tuple(names[i] for i in np.flatnonzero(~(gain < 1e-9))) or (names[unit],),
-    )

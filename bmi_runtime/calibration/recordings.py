@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bmi_runtime.calibration.exact_recursion import pack
-from bmi_runtime.calibration.measured import MeasuredScores, Stretch, burn_in_bins
+from bmi_runtime.calibration.measured import MeasuredScores, burn_in_bins
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.screening import fit_usable
+from bmi_runtime.calibration.stretches import Stretch
 from bmi_runtime.constants import DM_PER_M, Z_95
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel

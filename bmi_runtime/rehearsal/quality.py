@@ -8,7 +8,7 @@ import numpy as np
 
 from bmi_runtime.intention.paths import intended_path
 from bmi_runtime.rehearsal.pilot import Pilot, velocity_dm_s
-from bmi_runtime.rehearsal.units_fit import arm_leads, filled
+from bmi_runtime.rehearsal.unit_regressors import arm_leads, filled
 from bmi_runtime.rehearsal.world import FittedWorld
 
 DECODERS = {"ridge": 5, "kalman": 5, "history": 1}

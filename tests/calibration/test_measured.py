@@ -9,9 +9,10 @@ from scipy.signal import lfilter
 
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.exact_recursion import pack
-from bmi_runtime.calibration.measured import MeasuredScores, Stretch
+from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.pilot import Pilot, fit_pilot
 from bmi_runtime.calibration.solve import MEASURED, Wish, solve
+from bmi_runtime.calibration.stretches import Stretch
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 
@@ -129,7 +130,7 @@ def test_lagged_sums_are_those_of_the_formula():
     scores = MeasuredScores(fit_pilot(pilot), session_s=0.0)
     gain = np.array([[0.05, 0.2, 0.4], [0.1, 0.3, 0.5]])
     found = scores._lagged(gain)
-    from bmi_runtime.calibration.measured import BLOCK_GAIN
+    from bmi_runtime.calibration.score_sums import BLOCK_GAIN
 
     assert BLOCK_GAIN / gain.max() < 1  # bins one by one
     for unit in range(2):

@@ -7,7 +7,8 @@ import pytest
 
 from bmi_runtime import config as configuration
 from bmi_runtime.rehearsal.fit import world_of
-from bmi_runtime.rehearsal.units_fit import drift, shared_factors, shrunk
+from bmi_runtime.rehearsal.fluctuations import drift, shared_factors
+from bmi_runtime.rehearsal.tuning_spread import shrunk
 from bmi_runtime.session import assemble, launch
 
 BLOCKS = (

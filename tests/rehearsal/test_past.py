@@ -90,7 +90,7 @@ def test_weights_beside_a_scaled_past_take_over_what_it_explained():
 
 def test_what_fluctuates_by_itself_is_found():
     """Units with slow fluctuations of their own: their spread and memory are found, and simulated counts have them."""
-    from bmi_runtime.rehearsal.units_fit import own_fluctuation
+    from bmi_runtime.rehearsal.fluctuations import own_fluctuation
 
     rng, bins, units, keep, sd = np.random.default_rng(5), 12_000, 20, 0.8, 0.4
     log_rate = np.zeros((bins, units))
