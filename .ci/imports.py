@@ -12,7 +12,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- imports: python .ci/imports.py --write -->\n", "<!-- /imports -->\n"
 TOPS = ("bmi_runtime", "simulators", "gui")
-EVERYWHERE = {"errors", "kernels", "messages", "registry"}  # left out of the picture: almost every package has them
+# left out of the picture: almost every package has them
+EVERYWHERE = {
+    "codec",
+    "errors",
+    "kernels",
+    "messages",
+    "registry",
+    "state_space",
+}
 
 
 def room(module: str) -> str:

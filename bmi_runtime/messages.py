@@ -1,25 +1,23 @@
-"""What travels: the table of streams, the layout of a step, the codec (msgpack, arrays as raw bytes; no pickle).
+"""What travels: the table of streams and the layout of a step.
 
 Every consumer (recording, telemetry, control, replay, windows) uses this module and none defines a layout of its own.
+`pack` and `unpack` of the `codec`, and the `state_space`, may be imported from here too.
 """
 
 import dataclasses
 import enum
 import functools
-import re
 import struct
-from collections.abc import Sequence
 from typing import Any
 
-import msgpack
 import numpy as np
 
-from bmi_runtime.errors import BadInput, described
+from bmi_runtime.codec import pack as pack
+from bmi_runtime.codec import unpack as unpack
+from bmi_runtime.state_space import PLANE as PLANE
+from bmi_runtime.state_space import StateSpace as StateSpace
 
 WIRE_VERSION = 1  # grows when a reader of today could not read what is sent
-ARRAY_EXTENSION = 1  # code of arrays among msgpack's extension types
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-MAX_DIMENSIONS = 4  # of an array that travels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,91 +72,6 @@ class SafetyState(enum.IntEnum):
     FROZEN = 4
     STOPPED = 5
 
-
-MOST_AXES = 8
-RESERVED_AXES = ("radius", "click")
-AXIS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,23}")
-
-
-@dataclasses.dataclass(frozen=True)
-class StateSpace:
-    """The brain state of a session: its continuous axes, and whether there is a click.
-
-    Everything that has one value per axis stands in the order of `axes`; a kinematic state is all positions, then all
-    velocities.
-
-    Attributes
-    ----------
-    axes : tuple of str
-        Names, 1 to `MOST_AXES`.
-    click : bool
-        Whether there is a discrete state beside them: idle, move, click.
-    units : tuple of str
-        Of position, one per axis; velocity has the same per second. The code works in them as if they were metres.
-
-    Raises
-    ------
-    BadInput
-        When there are too few or too many axes, or two names of the state would be the same.
-    """
-
-    axes: tuple[str, ...] = ("x", "y")
-    click: bool = False
-    units: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        if fault := fault_of_axes(self.axes, self.units):
-            raise BadInput(fault)
-        object.__setattr__(self, "units", tuple(self.units) or ("m",) * len(self.axes))
-
-    @property
-    def n_axes(self) -> int:
-        """Number of continuous axes."""
-        return len(self.axes)
-
-    @property
-    def velocities(self) -> tuple[str, ...]:
-        """Names of the velocities: ``vx`` of ``x``."""
-        return tuple(f"v{name}" for name in self.axes)
-
-    @property
-    def kinematics(self) -> tuple[str, ...]:
-        """Names of a kinematic state: positions, then velocities."""
-        return self.axes + self.velocities
-
-    @property
-    def target(self) -> tuple[str, ...]:
-        """Names of a target's numbers: its position, then ``radius``."""
-        return (*self.axes, "radius")
-
-    @property
-    def kinematics_units(self) -> tuple[str, ...]:
-        """Units of a kinematic state."""
-        return self.units + tuple(f"{unit}/s" for unit in self.units)
-
-
-def fault_of_axes(axes: Sequence[str], units: Sequence[str] = ()) -> str:
-    """Return in one sentence why these are no axes of a brain state, or nothing when they are."""
-    if not 1 <= len(axes) <= MOST_AXES:
-        return f"a brain state has 1 to {MOST_AXES} axes, here are {len(axes)}"
-    for name in axes:
-        if not AXIS_NAME.fullmatch(name):
-            return f"an axis is named by a letter and up to 23 letters, digits or underscores, got '{name[:40]}'"
-        if name in RESERVED_AXES:
-            return f"an axis cannot be named '{name}': that is another part of the state"
-    names = [*axes, *(f"v{name}" for name in axes)]
-    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
-        velocity = (
-            " (the velocity of an axis is named v and the axis)" if twice[0] not in axes or "v" in twice[0] else ""
-        )
-        return f"the name '{twice[0]}' is there twice among the axes {', '.join(axes)}{velocity}"
-    if units and len(units) != len(axes):
-        return f"there are {len(units)} units for {len(axes)} axes"
-    return ""
-
-
-PLANE = StateSpace()
-"""The state of a cursor on a screen: x, y."""
 
 STAGES = ("source", "decode", "task", "adapt", "record", "publish")
 """The stages of a bin whose durations are recorded, in order."""
@@ -344,88 +257,3 @@ class StepRecord:
         self.input_bytes = self.bytes[start:middle]
         self.output_bytes = self.bytes[middle:end]
         self.input, self.output, self.timing = (Views(self.array[name]) for name in ("input", "output", "timing"))
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind not in "biuf":
-            raise TypeError(f"an array of dtype {value.dtype} cannot travel")
-        head = msgpack.packb([value.dtype.str, list(value.shape)])
-        return msgpack.ExtType(ARRAY_EXTENSION, head + np.ascontiguousarray(value).tobytes())
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, enum.Enum):
-        return value.value
-    raise TypeError(f"{type(value).__name__} cannot travel")
-
-
-_PLAIN = {text.encode(): np.dtype(text) for text in ("<i8", "<u8", "<f8", "<i4", "<u4", "<f4", "<i2", "<u2")}
-_LENGTH_BYTES = {0xCC: 1, 0xCD: 2, 0xCE: 4}
-
-
-def _plain_vector(data: bytes) -> np.ndarray | None:
-    """Return a one-dimensional array of a plain dtype without msgpack's help (ten times quicker), or None."""
-    dtype = _PLAIN.get(data[2:5])
-    if dtype is None or data[:2] != b"\x92\xa3" or len(data) < 7 or data[5] != 0x91:
-        return None
-    count, start = data[6], 7
-    if count >= 0x80:
-        size = _LENGTH_BYTES.get(count, 0)
-        count, start = int.from_bytes(data[7 : 7 + size], "big"), 7 + size
-        if not size:
-            return None
-    if len(data) - start != count * dtype.itemsize:
-        return None
-    return np.frombuffer(data, dtype, count, start)
-
-
-def _decode(code: int, data: bytes) -> Any:
-    if code == ARRAY_EXTENSION and (vector := _plain_vector(data)) is not None:
-        return vector
-    if code != ARRAY_EXTENSION:
-        raise ValueError(f"unknown extension type {code}")
-    reader = msgpack.Unpacker(strict_map_key=False)
-    reader.feed(data[:128])
-    dtype_name, shape = reader.unpack()
-    dtype = np.dtype(dtype_name)
-    if dtype.kind not in "biuf" or not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
-        raise ValueError("an array of a refused dtype or shape")
-    if any(not isinstance(size, int) or size < 0 or size > MAX_MESSAGE_BYTES for size in shape):
-        raise ValueError("an array of a refused shape")
-    count = 1
-    for size in shape:
-        count *= size
-    body = memoryview(data)[reader.tell() :]
-    if count * dtype.itemsize != len(body):
-        raise ValueError("an array whose bytes do not fit its shape")
-    return np.frombuffer(body, dtype).reshape(shape)
-
-
-def pack(message: Any) -> bytes:
-    """Return `message` (dicts, lists, strings, numbers, bytes, arrays) as msgpack bytes."""
-    return msgpack.packb(message, default=_encode)
-
-
-def why_not_recordable(value: Any) -> str:
-    """Return why something is no content of a message, or nothing where it comes back from one."""
-    try:
-        unpack(pack(value))
-    except Exception as error:
-        return described(error)
-    return ""
-
-
-def unpack(data: bytes) -> Any:
-    """Return the message in `data`.
-
-    Raises
-    ------
-    BadInput
-        When the bytes are not one whole message of this codec. Arrays come back read-only.
-    """
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise BadInput(f"a message of {len(data)} bytes is larger than the limit of {MAX_MESSAGE_BYTES}")
-    try:
-        return msgpack.unpackb(data, ext_hook=_decode, strict_map_key=False)
-    except Exception as error:
-        raise BadInput(f"not a message of this codec: {type(error).__name__}: {error}") from None

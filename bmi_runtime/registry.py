@@ -18,8 +18,9 @@ from typing import Any
 
 import pydantic
 
+from bmi_runtime.codec import why_not_recordable
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
-from bmi_runtime.messages import pack, unpack, why_not_recordable
+from bmi_runtime.messages import pack, unpack
 
 
 class Options(pydantic.BaseModel):

@@ -19,7 +19,8 @@ import numpy as np
 
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import wire_body
-from bmi_runtime.messages import MOST_AXES, WIRE_VERSION, pack, unpack
+from bmi_runtime.messages import WIRE_VERSION, pack, unpack
+from bmi_runtime.state_space import MOST_AXES
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # of the map
 MAX_SPIKES = 200_000  # of one message

@@ -14,8 +14,9 @@ from typing import Any
 from mcap.data_stream import ReadDataStream
 from mcap.records import Channel, Header, Schema
 
+from bmi_runtime.codec import MAX_MESSAGE_BYTES
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import MAX_MESSAGE_BYTES, unpack
+from bmi_runtime.messages import unpack
 from bmi_runtime.recording import frames
 
 SEARCH_BYTES = 256 * 1024  # a damaged opening is given up when no configuration starts in the first so many bytes

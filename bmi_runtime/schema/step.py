@@ -6,8 +6,8 @@ import pydantic
 from pydantic import Field
 
 from bmi_runtime.constants import NARROWEST_BIN_S, USUAL_BIN_S, WIDEST_BIN_S
-from bmi_runtime.messages import fault_of_axes
 from bmi_runtime.schema.section import Section
+from bmi_runtime.state_space import fault_of_axes
 
 
 class SessionConfig(Section):

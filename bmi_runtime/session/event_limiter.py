@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bmi_runtime.codec import why_not_recordable
 from bmi_runtime.errors import printable
-from bmi_runtime.messages import SESSION_EVENTS, why_not_recordable
+from bmi_runtime.messages import SESSION_EVENTS
 
 BURST = 50  # events of one name that pass before they are limited
 PER_S = 1.0  # how many of a name pass in a second of session time from then on

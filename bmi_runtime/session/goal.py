@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime import registry
+from bmi_runtime.codec import why_not_recordable
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, described, is_fault_of_part
 from bmi_runtime.intention.capabilities import OffersCandidates, TeachesLate, TellsOfRest, WeighsLabels
 from bmi_runtime.intention.registry import Intention, make_intention
-from bmi_runtime.messages import why_not_recordable
 from bmi_runtime.session.blocks import Blocks
 from bmi_runtime.session.event_limiter import checked_event
 from bmi_runtime.session.live_parameters import shown

@@ -6,7 +6,7 @@ import numpy as np
 
 from bmi_runtime.constants import NARROWEST_BIN_S, WIDEST_BIN_S
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import MOST_AXES
+from bmi_runtime.state_space import MOST_AXES
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40  # half of them to learn from

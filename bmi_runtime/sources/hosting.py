@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime import registry
+from bmi_runtime.codec import why_not_recordable
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
-from bmi_runtime.messages import SESSION_EVENTS, Bin, why_not_recordable
+from bmi_runtime.messages import SESSION_EVENTS, Bin
 from bmi_runtime.sources.base import (
     SOURCES,
     HasTruth,

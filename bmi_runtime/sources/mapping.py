@@ -21,7 +21,7 @@ import pydantic
 import scipy.sparse
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import MOST_AXES
+from bmi_runtime.state_space import MOST_AXES
 
 LENGTHS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 SPEEDS = {f"{unit}/s": scale for unit, scale in LENGTHS.items()}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import MOST_AXES
 from bmi_runtime.sources import nwb_file
 from bmi_runtime.sources.mapping import FEWEST_BINS, LENGTHS, FileMapping, Kinematics
+from bmi_runtime.state_space import MOST_AXES
 
 POSITION = ("pos", "cursor", "hand", "finger", "trajectory")
 NO_POSITION = ("acc", "force", "torque", "angle", "compass")
