@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from gui import plots, stale_overlay, theme
+from gui import big_numbers, stale_overlay, theme
 from gui.alarm_bar import AlarmBar
 from gui.alarms import Alarms
 from gui.session_bar import SessionBar
@@ -38,7 +38,7 @@ class Chrome:
         self.banner = QtWidgets.QLabel("")
         self.banner.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
         self.banner.hide()
-        self.array_line, self.counters = QtWidgets.QLabel(), plots.FixedWidthLabel()
+        self.array_line, self.counters = QtWidgets.QLabel(), big_numbers.FixedWidthLabel()
         self._next_s, self._shown = 0.0, ()
         self._build_top()
         self._build_status_bar()

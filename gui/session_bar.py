@@ -6,7 +6,7 @@ import os
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import actions, plots, status, theme
+from gui import actions, big_numbers, status, theme
 from gui.panels.events import clock
 
 BADGES = {  # mode: (word, sign, background, text)
@@ -87,7 +87,7 @@ class SessionBar(QtWidgets.QWidget):
         self.badge.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
         self.why, self.rate, self.block = Elided(), Elided(), Elided()
         self.file = Elided(QtCore.Qt.TextElideMode.ElideMiddle)  # its end says which part it is
-        self.time, self.record = plots.FixedWidthLabel(), QtWidgets.QLabel()
+        self.time, self.record = big_numbers.FixedWidthLabel(), QtWidgets.QLabel()
         self._lay_out()
         self.restyle()
 

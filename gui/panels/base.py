@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import plots
+from gui import big_numbers, plots
 from gui.store import Store
 
 MOST_SELECTED = 4  # units
@@ -94,7 +94,7 @@ class Panel(QtWidgets.QWidget):
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
-        for kind in (plots.Plot, plots.Figures):
+        for kind in (plots.Plot, big_numbers.Figures):
             for part in self.findChildren(kind):
                 part.restyle()
 

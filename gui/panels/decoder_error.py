@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph
 
-from gui import marks, plots, theme
+from gui import axis_ranges, big_numbers, marks, plots, theme
 from gui.panels.base import Panel
 from gui.running_error import running_errors, window_rows
 
@@ -33,7 +33,7 @@ class DecoderErrorPanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
-        self.figures = plots.Figures(
+        self.figures = big_numbers.Figures(
             ("success", "time to target", "on target", "path efficiency", "bit rate", "velocity error", "angle")
         )
         self.column.addWidget(self.figures)
@@ -118,7 +118,7 @@ class DecoderErrorPanel(Panel):
             return
         low, high = (STEP_S * edge for edge in (np.floor(times[0] / STEP_S), np.floor(times[-1] / STEP_S) + 1))
         self._tops = [
-            plots.round_range(0.0, max(plots.extremes(values[drawn])[1], 1e-3), (0.0, top))[1]
+            axis_ranges.round_range(0.0, max(axis_ranges.extremes(values[drawn])[1], 1e-3), (0.0, top))[1]
             for values, top in zip((error_cm_s, angle), self._tops, strict=True)
         ]
         for plot, top in zip((self.plot, self.angle_plot), self._tops, strict=True):
@@ -129,9 +129,11 @@ class DecoderErrorPanel(Panel):
         self.reached.setData(numbers[good], trials["time_s"][good])
         self.missed.setData(numbers[~good], trials["time_s"][~good])
         if len(trials):
-            last = plots.round_range(float(numbers[0]), max(float(numbers[-1]), float(numbers[0]) + 4.0))[1]
+            last = axis_ranges.round_range(float(numbers[0]), max(float(numbers[-1]), float(numbers[0]) + 4.0))[1]
             across = numbers[0] - 0.01 * (last - numbers[0]) - 0.5, last
-            self.trials_plot.show_ranges(across, plots.round_range(0.0, 1.25 * plots.extremes(trials["time_s"])[1]))
+            self.trials_plot.show_ranges(
+                across, axis_ranges.round_range(0.0, 1.25 * axis_ranges.extremes(trials["time_s"])[1])
+            )
 
     def _ends(self, rows: np.ndarray, trials: np.ndarray) -> None:
         """Draw a line at the end of every trial of the last minute."""

@@ -7,7 +7,7 @@ import pyqtgraph
 from pyqtgraph.Qt import QtGui
 
 from bmi_runtime.messages import STAGES, latency_ns
-from gui import plots, theme
+from gui import axis_ranges, big_numbers, plots, theme
 from gui.panels.base import Panel
 
 EDGES_US = np.geomspace(1.0, 100_000.0, 81)
@@ -32,7 +32,7 @@ class LatencyPanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
-        self.figures = plots.Figures(("median", "p99", "p99.9", "max", "misses"))
+        self.figures = big_numbers.Figures(("median", "p99", "p99.9", "max", "misses"))
         self.column.addWidget(self.figures)
         self.histogram = plots.Plot("bins", "")
         self.stages = plots.Plot("", "time (µs)")
@@ -102,7 +102,7 @@ class LatencyPanel(Panel):
         stage_us = rows["stage_us"]
         counts, _ = np.histogram(latency_ns(stage_us, rows["lateness_us"]), EDGES_US)
         self.bars.setData(LOG_EDGES, counts)
-        self._top = plots.round_range(0.0, max(int(counts.max()), 1), (0.0, self._top))[1]
+        self._top = axis_ranges.round_range(0.0, max(int(counts.max()), 1), (0.0, self._top))[1]
         self.histogram.show_ranges(y=(0.0, 1.15 * self._top))
         self._mark_deadline(deadline, 1.15 * self._top)
         self._stages(np.maximum(stage_us, 1.0))

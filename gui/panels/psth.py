@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph
 from pyqtgraph.Qt import QtGui, QtWidgets
 
-from gui import plots, theme
+from gui import axis_ranges, plots, theme
 from gui.panels.base import Panel
 from gui.trial_aligned import ALIGNMENTS, BIN_S, DIRECTIONS, bins_of
 
@@ -98,7 +98,7 @@ class PsthPanel(AlignedPanel):
         times, rates = bins_of(name), aligned.rates(name)[:, :, unit]
         for direction, curve in enumerate(self.curves):
             curve.setData(times, rates[direction])
-        self.plot.show_ranges((times[0], times[-1]), plots.round_range(0.0, plots.extremes(rates)[1]))
+        self.plot.show_ranges((times[0], times[-1]), axis_ranges.round_range(0.0, axis_ranges.extremes(rates)[1]))
         counts, directions = aligned.trials_of(name, unit)
         self.image.setImage(np.minimum(counts, 4.0).T, levels=(0, 4), autoLevels=False)
         self.image.setRect(times[0] - BIN_S / 2, 0, BIN_S * len(times), len(counts))
@@ -165,6 +165,6 @@ class NeuralStatePanel(AlignedPanel):
             if len(known):
                 spots.append({"pos": points[known[0]], "brush": direction_colour(direction)})
         self.starts.setData(spots=spots)
-        self.plot.show_ranges(*(plots.round_range(*plots.extremes(paths[:, :, part])) for part in (0, 1)))
+        self.plot.show_ranges(*(axis_ranges.round_range(*axis_ranges.extremes(paths[:, :, part])) for part in (0, 1)))
         key = " ".join(f'<span style="color:{direction_colour(d).name()}">▬{DIRECTIONS[d]}</span>' for d in range(8))
         self.words.setText(f"{100 * shares[0]:.0f} % and {100 * shares[1]:.0f} % of the variance&nbsp; {key}")

@@ -5,66 +5,16 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
-import numpy as np
-from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui import goto, plots, theme
 from gui.panels.base import Panel
 from gui.panels.events import clock
+from gui.timeline import Timeline
+from gui.what_if_form import AS_RECORDED, Setting, in_words, quantities, summary
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 LEAST_PLOT = 110  # pixels in height: the two of a what if share what is left, and are scrolled to where it is less
-AS_RECORDED = "as recorded"
-WHAT_IF_KEYS = (
-    AS_RECORDED,
-    "adapter.learning_rate",
-    "adapter.enabled",
-    "adapter.schedule",
-    "adapter.drift_tracking",
-    "adapter.intention",
-    "decoder.velocity_time_constant_s",
-    "decoder.velocity_sd_m_s",
-    "decoder.parameter_trust",
-    "decoder.frozen",
-    "session.left_out",
-)
-QUANTITIES = {  # what is shown: the curves' name, and their unit once they are in hundredths
-    "velocity error": ("error_m_s", "cm/s"),
-    "decoded vx": ("vx_m_s", "cm/s"),
-    "decoded vy": ("vy_m_s", "cm/s"),
-}
-
-
-class Timeline(QtWidgets.QSlider):
-    """A slider over the recording with marks at trials, commands and other events."""
-
-    def __init__(self):
-        super().__init__(QtCore.Qt.Orientation.Horizontal)
-        self.marks: list[list[Any]] = []
-        self.setMinimumHeight(34)
-        self.setTickPosition(QtWidgets.QSlider.TickPosition.NoTicks)
-
-    def paintEvent(self, event):
-        """Paint the marks under the slider: ticks for trials, longer ones with a head for commands."""
-        super().paintEvent(event)
-        painter = QtGui.QPainter(self)
-        span = max(self.maximum(), 1)
-        for at, stream, *_ in self.marks:
-            x = 7 + round(at / span * (self.width() - 14))
-            command = stream == "command"
-            painter.setPen(QtGui.QPen(theme.colour("second" if command else "muted"), 2 if command else 1))
-            painter.drawLine(x, self.height() - (9 if command else 6), x, self.height())
-            if command:
-                painter.drawText(x - 4, self.height() - 10, "▾")
-        painter.end()
-
-    def mousePressEvent(self, event):
-        """Go where the click is."""
-        if event.button() == QtCore.Qt.MouseButton.LeftButton:
-            x = event.pos().x()
-            self.setValue(round(self.maximum() * min(max((x - 7) / max(self.width() - 14, 1), 0), 1)))
-            self.sliderMoved.emit(self.value())
-        super().mousePressEvent(event)
 
 
 class ReplayPanel(Panel):
@@ -84,6 +34,7 @@ class ReplayPanel(Panel):
 
     def __init__(self, context):
         super().__init__(context)
+        self._space, self._quantities = self.store.space, quantities(self.store.space)
         self._scroll()
         self._buttons()
         self.timeline = Timeline()
@@ -164,7 +115,7 @@ class ReplayPanel(Panel):
         self.ask_button.setToolTip("Replay the recorded spikes with both settings and plot the difference")
         self.ask_button.clicked.connect(self.ask)
         self.quantity = QtWidgets.QComboBox()
-        self.quantity.addItems(list(QUANTITIES))
+        self.quantity.addItems(list(self._quantities))
         self.quantity.setToolTip("What the plots show")
         self.quantity.setMinimumWidth(self.quantity.sizeHint().width())
         self.quantity.currentIndexChanged.connect(lambda _: self._draw())
@@ -241,8 +192,19 @@ class ReplayPanel(Panel):
         index = bisect.bisect_left(marks, self.store.bin) - 1
         return marks[index] if index >= 0 else None
 
+    def _offer_quantities(self) -> None:
+        """Offer the axes of the recording that is open, which may be others than those of the one before."""
+        if self.store.space == self._space:
+            return
+        self._space, self._quantities = self.store.space, quantities(self.store.space)
+        self.quantity.blockSignals(True)
+        self.quantity.clear()
+        self.quantity.addItems(list(self._quantities))
+        self.quantity.blockSignals(False)
+
     def refresh(self) -> None:
         """Show where the replay is."""
+        self._offer_quantities()
         replay = self.store.replay
         active = bool(replay)
         settings = [part for side in self.sides for part in (side.key, side.value)]
@@ -303,7 +265,7 @@ class ReplayPanel(Panel):
         """Ask what another setting would have done."""
         first, second = (side.settings() for side in self.sides)
         self.result = None
-        self.answer.setText(f"… replaying A ({_in_words(first)}) and B ({_in_words(second)})")
+        self.answer.setText(f"… replaying A ({in_words(first)}) and B ({in_words(second)})")
         self.context.send({"do": "what-if", "first": first, "second": second}, self._asked)
 
     def enter(self) -> None:
@@ -339,87 +301,21 @@ class ReplayPanel(Panel):
         found = self.result
         if not found:
             return
-        name, unit = QUANTITIES[self.quantity.currentText()]
-        first, second = 100.0 * _curves(found)[name]
+        quantity = self._quantities[self.quantity.currentText()]
+        first, second = quantity.factor * quantity.curves(found)
         for curve, values in zip(self.curves, (first, second), strict=True):
             curve.setData(found["time_s"], values)
         self.apart.setData(found["time_s"], second - first)
-        self.both.name_axis("left", unit)
-        self.difference.name_axis("left", f"B − A ({unit})")
-        self.answer.setText(_summary(found))
+        self.both.name_axis("left", quantity.unit)
+        self.difference.name_axis("left", f"B − A ({quantity.unit})")
+        self.answer.setText(summary(found))
 
     def table(self):
         """Return the curves of the last what if."""
         if not self.result:
             return {}
         columns = {"time_s": self.result["time_s"], "apart_m_s": self.result["apart_m_s"]}
-        for name, curves in _curves(self.result).items():
-            columns |= {f"{name}_{side}": values for side, values in zip("AB", curves, strict=True)}
+        for quantity in self._quantities.values():
+            curves = quantity.curves(self.result)
+            columns |= {f"{quantity.name}_{side}": values for side, values in zip("AB", curves, strict=True)}
         return columns
-
-
-def _summary(found: dict[str, Any]) -> str:
-    """Return both settings with their errors over the whole recording, and the paired difference."""
-    paired = found["paired"]
-    words = [_in_words(settings) for settings in found["settings"]]
-    signs = (("first", "▬", "A"), ("second", "– –", "B"))
-    entries = [
-        (role, sign, f"{letter} {text}: {_cm_s(error)} cm/s")
-        for (role, sign, letter), text, error in zip(signs, words, paired["errors_m_s"], strict=True)
-    ]
-    interval = paired["interval_m_s"]
-    between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
-    apart = paired["difference_m_s"]
-    difference = "" if apart is None else f"; B − A {100.0 * apart:+.2f} cm/s{between}"
-    where = f"<br>{paired['where']}" if paired["where"] else ""
-    return plots.key(entries) + f"<br>rms error of the decoded velocity{difference}{where}"
-
-
-def _curves(found: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return the curves of both settings, (2, n), by the names of `QUANTITIES`."""
-    velocity = np.asarray(found["velocity_m_s"])
-    return {"error_m_s": np.asarray(found["error_m_s"]), "vx_m_s": velocity[..., 0], "vy_m_s": velocity[..., 1]}
-
-
-def _cm_s(value: float | None) -> str:
-    return "-" if value is None else f"{100.0 * value:.2f}"
-
-
-class Setting:
-    """One side of a what if: a key and a value to edit; `AS_RECORDED` has no value."""
-
-    def __init__(self, name: str, key: str, value: str):
-        self.name, self.equals = QtWidgets.QLabel(name), QtWidgets.QLabel("=")
-        self.key = QtWidgets.QComboBox()
-        self.key.setEditable(True)
-        self.key.addItems(WHAT_IF_KEYS)
-        self.key.setObjectName(f"what_if.{name}.key")
-        self.value = QtWidgets.QLineEdit(value)
-        self.value.setMaximumWidth(110)
-        self.value.setObjectName(f"what_if.{name}.value")
-        self.key.editTextChanged.connect(lambda _: self._follow())
-        self.key.setCurrentText(key)
-        self.key.lineEdit().setCursorPosition(0)  # where it is cut, its beginning is seen
-        self.key.lineEdit().editingFinished.connect(lambda: self.key.lineEdit().setCursorPosition(0))
-        self._follow()
-
-    def _follow(self) -> None:
-        recorded = self.key.currentText().strip() in ("", AS_RECORDED)
-        self.value.setVisible(not recorded)
-        self.equals.setVisible(not recorded)
-
-    def show_settings(self, settings: list[str]) -> None:
-        """Put ``section.key=value`` into the boxes."""
-        key, _, value = (settings or [AS_RECORDED])[0].partition("=")
-        self.key.setCurrentText(key)
-        self.key.lineEdit().setCursorPosition(0)  # where it is cut, its beginning is seen
-        self.value.setText(value)
-
-    def settings(self) -> list[str]:
-        """Return ``section.key=value``, or nothing for the recording as it is."""
-        key = self.key.currentText().strip()
-        return [] if key in ("", AS_RECORDED) else [f"{key}={self.value.text().strip()}"]
-
-
-def _in_words(settings: list[str]) -> str:
-    return ", ".join(settings) or AS_RECORDED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bmi_runtime.constants import Z_95
-from gui import marks, plots, steady_state_error
+from gui import axis_ranges, marks, plots, steady_state_error
 from gui.panels.base import Panel
 
 NAMES = ("baseline", "gain x", "gain y")
@@ -76,7 +76,7 @@ class TracesPanel(Panel):
         for index in range(len(NAMES)):
             history = rows[:, :, index, unit].astype(float)
             self._draw(index, times, history)
-        self.plots[0].show_ranges(x=(0.0, plots.round_range(0.0, max(float(times[-1]), 1.0))[1]))
+        self.plots[0].show_ranges(x=(0.0, axis_ranges.round_range(0.0, max(float(times[-1]), 1.0))[1]))
         for lines in self.marks:
             lines.refresh(store)
         self._label()
@@ -94,8 +94,8 @@ class TracesPanel(Panel):
         self.truths[index].setData(*((times, truth) if known else ([], [])))
         self.predicted[index].show(times, *predicted)
         self.achieved[index].show(times, middle - achieved, middle + achieved)
-        shown = plots.extremes(estimate, *predicted)
-        self._spans[index] = plots.round_range(*shown, self._spans[index])
+        shown = axis_ranges.extremes(estimate, *predicted)
+        self._spans[index] = axis_ranges.round_range(*shown, self._spans[index])
         self.plots[index].show_ranges(y=self._spans[index])
 
     def _learning_rate(self) -> float:

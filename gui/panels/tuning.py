@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmi_runtime.constants import Z_95
-from gui import plots
+from gui import axis_ranges, plots
 from gui.panels.base import Panel
 from gui.panels.raster import SELECTED_ROLES
 from gui.steady_state_error import dense
@@ -86,8 +86,8 @@ class TuningPanel(Panel):
                 self._show(slot, *curves)
                 shown += curves
         if shown:
-            low, high = plots.extremes(*shown)
-            self._span = plots.round_range(low if store.continuous else 0.0, high, self._span)
+            low, high = axis_ranges.extremes(*shown)
+            self._span = axis_ranges.round_range(low if store.continuous else 0.0, high, self._span)
             self.plot.show_ranges(y=self._span)
         self._say(units)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
-from gui import panels, plots, theme
+from bmi_runtime.messages import StateSpace
+from gui import axis_ranges, big_numbers, panels, plots, theme
 from gui.panels.base import Context
 from gui.panels.events import EventsPanel
 from gui.panels.replay import ReplayPanel
@@ -114,25 +115,25 @@ def _raster(context, height=360):
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 3.4), (-2.0, 5.0), (1e-7, 3e-7), (1234.0, 1234.5)])
 def test_round_ranges_hold_what_is_shown_and_stay_until_they_must_not(low, high):
-    start, end = plots.round_range(low, high)
+    start, end = axis_ranges.round_range(low, high)
     assert start <= low <= high <= end and (low != 0.0 or start == 0.0)
-    assert plots.round_range(low, high - 0.1 * (high - low), (start, end)) == (start, end)
-    wider = plots.round_range(low, high + 2 * (end - start), (start, end))
+    assert axis_ranges.round_range(low, high - 0.1 * (high - low), (start, end)) == (start, end)
+    wider = axis_ranges.round_range(low, high + 2 * (end - start), (start, end))
     assert wider[1] >= high + 2 * (end - start)
-    narrow = plots.round_range(low, low + 0.1 * (end - start), (start, end))
+    narrow = axis_ranges.round_range(low, low + 0.1 * (end - start), (start, end))
     assert narrow[1] - narrow[0] < end - start
 
 
 def test_a_constant_has_room_on_both_sides():
     for value in (4.0, -0.3):
-        start, end = plots.round_range(value, value)
+        start, end = axis_ranges.round_range(value, value)
         assert start < value < end
 
 
 def test_ranges_without_a_finite_value_stay_as_they_were():
-    assert plots.round_range(*plots.extremes(np.array([np.nan, np.inf]))) == (0.0, 1.0)
-    assert plots.round_range(math.nan, 2.0, (3.0, 4.0)) == (3.0, 4.0)
-    assert plots.extremes(np.array([np.nan, 2.0]), np.zeros(0), np.array([-1.0])) == (-1.0, 2.0)
+    assert axis_ranges.round_range(*axis_ranges.extremes(np.array([np.nan, np.inf]))) == (0.0, 1.0)
+    assert axis_ranges.round_range(math.nan, 2.0, (3.0, 4.0)) == (3.0, 4.0)
+    assert axis_ranges.extremes(np.array([np.nan, 2.0]), np.zeros(0), np.array([-1.0])) == (-1.0, 2.0)
 
 
 class LayoutRequests(QtCore.QObject):
@@ -151,7 +152,7 @@ class LayoutRequests(QtCore.QObject):
 def test_a_steady_label_keeps_its_room(qtbot):
     window = QtWidgets.QWidget()
     KEPT.append(window)
-    label = plots.FixedWidthLabel()
+    label = big_numbers.FixedWidthLabel()
     QtWidgets.QHBoxLayout(window).addWidget(label)
     label.show_text("bin 10000")
     window.show()
@@ -212,7 +213,9 @@ def test_an_axis_is_named_once(qtbot):
 
 @pytest.mark.parametrize("width", [700, 457, 371])
 def test_big_numbers_side_by_side_stay_apart_in_a_narrow_panel(qtbot, width):
-    figures = plots.Figures(("success", "time to target", "path efficiency", "bit rate", "velocity error", "angle"))
+    figures = big_numbers.Figures(
+        ("success", "time to target", "path efficiency", "bit rate", "velocity error", "angle")
+    )
     qtbot.addWidget(figures)
     figures.resize(width, 60)
     figures.show()
@@ -304,7 +307,7 @@ def test_the_numbers_of_a_left_axis_do_not_stand_on_each_other(qapp, height, spa
 
 def test_a_step_is_round_and_not_smaller_than_wanted():
     for least in (0.7, 1.0, 1.2, 2.0, 4.9, 5.0, 7.0, 10.0, 3e-7):
-        step = plots.round_step(least)
+        step = axis_ranges.round_step(least)
         assert step >= least * (1 - 1e-9) and step <= 2.5 * least and float(f"{step:.0e}") == pytest.approx(step)
 
 
@@ -325,3 +328,26 @@ def test_both_plots_of_a_what_if_are_in_view_with_what_was_asked(qapp):
     seen = panel.rect()
     for part in (panel.go, panel.ask_button, panel.answer, panel.both, panel.difference):
         assert seen.contains(QtCore.QRect(part.mapTo(panel, QtCore.QPoint(0, 0)), part.size())), part
+
+
+@pytest.mark.parametrize(("axes", "units"), [(("x",), ()), (("x", "y", "z"), ()), (("reach", "wrist"), ("m", "rad"))])
+def test_a_what_if_offers_the_axes_of_the_recording_that_is_open(qapp, axes, units):
+    theme.use("dark", qapp)
+    store = store_from(synthetic.hello())
+    panel = ReplayPanel(Context(store))
+    KEPT.append(panel)
+    store.space = StateSpace(axes, units=units)
+    panel.refresh()
+    offered = [panel.quantity.itemText(row) for row in range(panel.quantity.count())]
+    assert offered == ["velocity error", *(f"decoded v{axis}" for axis in axes)]
+    velocity = np.zeros((2, 3, len(axes)))
+    velocity[1, :, -1] = 0.25
+    found = {"time_s": np.arange(3.0), "error_m_s": np.full((2, 3), 0.04), "velocity_m_s": velocity}
+    found |= {"apart_m_s": np.full(3, 0.25), "settings": [[], ["adapter.learning_rate=1e-4"]]}
+    paired = {"errors_m_s": [0.04, 0.05], "interval_m_s": None, "difference_m_s": 0.01, "where": None}
+    panel._answered({"ok": True, "what_if": found | {"paired": paired}})
+    panel.quantity.setCurrentIndex(len(axes))
+    shown = panel.apart.getData()[1]
+    np.testing.assert_allclose(shown, 0.25 if units else 25.0)
+    assert panel.both.getAxis("left").labelText == ("rad/s" if units else "cm/s")
+    assert len(panel.table()) == 2 + 2 * (1 + len(axes))
