@@ -23,7 +23,7 @@ def fit(data, bin_s, seconds, units, fix, refractory_s, current, confidence, as_
     DATA is an .npz with counts (bins x units) and bin_s, or a file of spike times (.gdf, .h5, .nwb, ...). Every unit is
     a neuron that hears the recorded population; V_R = 1 and V_F = 2.
     """
-    from bmi_runtime.analysis.fokker_planck import array_fit, report_fit
+    from bmi_runtime.analysis.fokker_planck import array_fit, array_likelihood, report_fit
 
     counts, width = report_fit.read_counts(data, bin_s, units and [name.strip() for name in units.split(",")])
     if seconds:
@@ -31,6 +31,6 @@ def fit(data, bin_s, seconds, units, fix, refractory_s, current, confidence, as_
     fixed = report_fit.parse_fixed(fix)
     with progress("fitting") as advance:
         found = array_fit.fit_array(
-            array_fit.recorded(counts, width), fixed, refractory_s, current, confidence, advance
+            array_likelihood.recorded(counts, width), fixed, refractory_s, current, confidence, advance
         )
     answer(report_fit.result(found, confidence), as_json, report_fit.text(found, confidence))

@@ -10,27 +10,22 @@ import math
 import numpy as np
 
 from bmi_runtime.kernels.fokker_planck import (
-    ALPHA,
-    COUPLING,
     FULL,
-    GAMMA,
-    GAMMA_T,
     RATE,
     REACHED,
     REJECTED,
     REST,
-    STAGE,
     STEP,
     STOP_RATE,
     STUCK,
     TROUGH,
     T,
-    factor_jacobian,
     keep_positive,
-    remembered,
     settle,
 )
+from bmi_runtime.kernels.fokker_planck_equation import remembered
 from bmi_runtime.kernels.fokker_planck_fluxes import WIDTH, divergence, escape, sums, transfer_rates
+from bmi_runtime.kernels.fokker_planck_rosenbrock import ALPHA, COUPLING, GAMMA, GAMMA_T, STAGE, factor_jacobian
 from bmi_runtime.kernels.jit import kernel
 from bmi_runtime.kernels.tridiagonal import solve
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bmi_runtime.analysis.fokker_planck import array_fit, steady
+from bmi_runtime.analysis.fokker_planck import array_fit, array_likelihood, steady
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.cli.fokker_planck import fokker_planck
 from bmi_runtime.errors import BadInput
@@ -40,25 +40,25 @@ def test_the_hazard_of_unconnected_units_gives_the_steady_rate(a0, eps):
     bins, step = 20_000, 0.05
     counts = np.zeros((bins, 1), np.uint8)
     counts[0] = 1
-    data = array_fit.Recorded(counts, step * 0.02)
+    data = array_likelihood.Recorded(counts, step * 0.02)
     hazards = np.empty(counts.shape)
     values = {"b": 0.0, "a0": a0, "a1": 0.0, "tau_s": 0.02, "eps": eps, "delay_s": 0.001}
-    array_fit.Likelihood(data)(values, hazards)
+    array_likelihood.Likelihood(data)(values, hazards)
     survival = np.exp(-np.cumsum(hazards[1:, 0]))
     mean_interval = step * (1.0 + survival.sum())  # half a bin after the spike, and half of the trapezium's first
     assert 1 / mean_interval == pytest.approx(rate, rel=0.008)
 
 
 def test_the_likelihood_is_largest_near_the_truth():
-    data = array_fit.recorded(simulated(20, 6, 0), 1e-3)
-    likelihood = array_fit.Likelihood(data)
+    data = array_likelihood.recorded(simulated(20, 6, 0), 1e-3)
+    likelihood = array_likelihood.Likelihood(data)
     top = likelihood(TRUTH).sum()
     for name, other in (("b", 0.0), ("b", 4.0), ("a0", 0.7), ("tau_s", 0.01), ("eps", 1.5)):
         assert likelihood(TRUTH | {name: other}).sum() < top - 1, name
 
 
 def test_a_small_fit_finds_noise_and_connectivity():
-    data = array_fit.recorded(simulated(12, 3, 3), 1e-3)
+    data = array_likelihood.recorded(simulated(12, 3, 3), 1e-3)
     given = {name: TRUTH[name] for name in ("a1", "eps", "delay_s", "tau_s")}
     found = array_fit.fit_array(data, fixed=given)
     for name in ("b", "a0"):
@@ -69,7 +69,7 @@ def test_a_small_fit_finds_noise_and_connectivity():
 
 @pytest.mark.slow
 def test_a_fit_finds_the_truth_within_its_errors_and_knows_how_far_synchrony_is():
-    data = array_fit.recorded(simulated(16, 6, 1), 1e-3)
+    data = array_likelihood.recorded(simulated(16, 6, 1), 1e-3)
     found = array_fit.fit_array(data, fixed={"a1": 0.0, "eps": 0.15})
     for name in ("b", "a0", "tau_s", "delay_s"):
         assert abs(found.values[name] - TRUTH[name]) < 3.5 * found.errors[name], name
@@ -89,7 +89,7 @@ def test_intervals_cover_at_about_their_rate():
     given = {name: TRUTH[name] for name in ("a1", "eps", "delay_s")}
     scores = []
     for seed in range(24):
-        found = array_fit.fit_array(array_fit.recorded(simulated(12, 6, 100 + seed), 1e-3), fixed=given)
+        found = array_fit.fit_array(array_likelihood.recorded(simulated(12, 6, 100 + seed), 1e-3), fixed=given)
         b = (found.values["b"] - TRUTH["b"]) / found.errors["b"]
         scores.append([b] + [np.log(found.values[name] / TRUTH[name]) * found.values[name] / found.errors[name]
                              for name in ("a0", "tau_s")])  # fmt: skip
@@ -119,6 +119,6 @@ def test_the_command_answers_and_refuses(tmp_path):
 
 def test_bins_that_are_too_wide_are_refused():
     with pytest.raises(BadInput, match="few milliseconds"):
-        array_fit.recorded(np.ones((100, 3)), 0.05)
+        array_likelihood.recorded(np.ones((100, 3)), 0.05)
     with pytest.raises(BadInput, match="narrower"):
-        array_fit.recorded(np.full((1000, 3), 2), 0.005)
+        array_likelihood.recorded(np.full((1000, 3), 2), 0.005)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bmi_runtime.analysis.glm.covariates import make_covariates
 from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Covariates, Design, finite_part
 from bmi_runtime.analysis.glm.events import Events, from_counts
 from bmi_runtime.analysis.glm.likelihood import Objective, rates
-from bmi_runtime.analysis.glm.prepare import likelihood_bins, make_covariates
+from bmi_runtime.analysis.glm.prepare import likelihood_bins
 from bmi_runtime.analysis.glm.simulation import branching_ratio, simulate
 from bmi_runtime.analysis.glm.solver import Solution
 from bmi_runtime.errors import BadInput

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from bmi_runtime.analysis.glm.covariates import make_covariates
 from bmi_runtime.analysis.glm.design import IMPOSSIBLE, Covariates, Design
+from bmi_runtime.analysis.glm.determined import drop_columns
 from bmi_runtime.analysis.glm.events import Events, from_counts
 from bmi_runtime.analysis.glm.likelihood import Objective
+from bmi_runtime.analysis.glm.prepared import Prepared
 from bmi_runtime.errors import BadInput
 
 SATURATED = 0.3
-DEPENDENT = 1e-10
-
-
-@dataclass
-class Prepared:
-    """An objective with what was found on the way.
-
-    Attributes
-    ----------
-    objective : Objective
-    gram : ndarray, shape (parameters, parameters)
-        Of the standardised design extended by silence, see :meth:`Design.gram`.
-    fixed : ndarray, shape (parameters, units)
-        Values of coefficients that are not free: 0, or :data:`IMPOSSIBLE` where the likelihood's supremum lies at
-        minus infinity (its opposite for a covariate that is never positive).
-    separated : list of dict
-    notes : list of str
-    silent : ndarray of bool, shape (units,)
-    dropped : ndarray of bool, shape (parameters,)
-        Columns that other columns already determine, or that are zero throughout.
-    estimated : ndarray of bool, shape (parameters, units)
-        Coefficients that the data determine, those at infinity included.
-    """
-
-    objective: Objective
-    gram: np.ndarray
-    fixed: np.ndarray
-    separated: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
-    silent: np.ndarray | None = None
-    dropped: np.ndarray | None = None
-    estimated: np.ndarray | None = None
 
 
 def unit_labels(names, units: int) -> list[str]:
@@ -77,64 +46,6 @@ def likelihood_bins(bins: int, history_bins: int, leads: tuple[int, ...]) -> tup
             f"{max((abs(d) for d in leads), default=0)} bins): no bin is left to fit; shorten the history"
         )
     return first, last
-
-
-def make_covariates(table, leads: tuple[int, ...], bins: int, first: int, last: int):
-    """Return standardised covariates; checks their shape and that every value is a finite number.
-
-    Raises
-    ------
-    BadInput
-        When they do not have as many bins as the counts.
-    """
-    if table is None:
-        return None
-    if table.ndim == 1:
-        table = np.asarray(table)[:, None]
-    if table.ndim != 2 or len(table) != bins:
-        raise BadInput(f"covariates must be ({bins} bins, k) like the counts, not {table.shape}")
-    _check_finite(table)
-    return Covariates(table, leads, *_moments(table, first, last))
-
-
-def _check_finite(table) -> None:
-    for begin in range(0, len(table), 1 << 16):
-        block = np.asarray(table[begin : begin + (1 << 16)], dtype=float)
-        if not np.isfinite(block).all():
-            row, column = np.argwhere(~np.isfinite(block))[0]
-            raise BadInput(
-                f"covariate {column} is not a finite number at bin {begin + row}; interpolate it or cut those bins out"
-            )
-
-
-def _moments(table, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean, scale and sign of every covariate over the fitted bins, in one pass over blocks."""
-    shift = np.asarray(table[first], dtype=float)
-    total, square = np.zeros_like(shift), np.zeros_like(shift)
-    low, high = shift.copy(), shift.copy()
-    for begin in range(first, last, 1 << 16):
-        block = np.asarray(table[begin : min(begin + (1 << 16), last)], dtype=float)
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-        total += (block - shift).sum(axis=0)
-        square += ((block - shift) ** 2).sum(axis=0)
-    mean = total / (last - first)
-    spread = np.sqrt(np.maximum(square / (last - first) - mean**2, 0.0))
-    flat = spread <= 1e-12 * np.maximum(np.abs(mean + shift), 1e-300)
-    sign = np.where(flat, 0, (low == 0).astype(int) - (high == 0).astype(int))
-    return np.where(sign != 0, 0.0, mean + shift), np.where(flat, 1.0, spread), sign
-
-
-def column_name(design: Design, row: int, names: list[str], covariate_names: list[str] | None = None) -> str:
-    """Return what a coefficient is, as text."""
-    if row == 0:
-        return "the intercept"
-    if row <= design.history_columns:
-        source, function = divmod(row - 1, design.basis.shape[1])
-        return f"the history of {names[source]} (function {function})"
-    assert design.covariates is not None
-    covariate, lead = divmod(row - 1 - design.history_columns, len(design.covariates.leads))
-    name = covariate_names[covariate] if covariate_names else f"covariate {covariate}"
-    return f"{name} at lead {design.covariates.leads[lead]}"
 
 
 def prepare(
@@ -206,7 +117,7 @@ def prepare(
     objective = Objective(design, events, design.cross_product(events), free, link, ridge, smooth)
     prepared = Prepared(objective, design.gram(), np.zeros(free.shape))
     _check_refractory(objective, names)
-    _drop_columns(prepared, names, penalised)
+    drop_columns(prepared, names, penalised)
     prepared.silent = np.zeros(events.units, bool)
     if spikes:
         _set_silent_aside(prepared, names)
@@ -299,79 +210,6 @@ def _check_refractory(objective: Objective, names) -> None:
                 f"{names[unit]} fires again within its refractory period of {lags} bins {len(close)} times "
                 f"(first at bin {times[close[0] + 1]}); use a shorter period"
             )
-
-
-def _drop_columns(prepared: Prepared, names, penalised: bool) -> None:
-    """Hold at zero the columns that are zero throughout or that other columns determine; say which."""
-    objective = prepared.objective
-    design = objective.design
-    gram = prepared.gram
-    diagonal = np.diag(gram).copy()
-    empty = diagonal <= 1e-14 * design.rows
-    if design.covariates:
-        flat = np.flatnonzero(empty[1 + design.history_columns :]) // len(design.covariates.leads)
-        for column in np.unique(flat):
-            prepared.notes.append(
-                f"covariate {column} is constant, which the intercept already says: its weight is held at 0"
-            )
-    for source in range(design.events.units):
-        if design.basis.shape[1] and empty[design.history(source)].all():
-            prepared.notes.append(
-                f"{names[source]} never fires, so nothing can be said of what it does to others: held at 0"
-            )
-    dropped = empty
-    if not penalised:
-        dropped = empty | _determined(gram, empty)
-        _explain_determined(prepared, dropped & ~empty, names)
-    prepared.dropped = dropped
-    objective.free[dropped] = False
-
-
-def _determined(gram: np.ndarray, empty: np.ndarray) -> np.ndarray:
-    """Return the columns that earlier ones determine, by a pivoted Cholesky factorisation of the scaled Gram matrix."""
-    from scipy.linalg.lapack import dpstrf
-
-    kept = np.flatnonzero(~empty)
-    scale = 1 / np.sqrt(np.diag(gram)[kept])
-    matrix = gram[np.ix_(kept, kept)] * scale[:, None] * scale
-    _, pivots, rank, _ = dpstrf(matrix, tol=DEPENDENT, lower=1)
-    found = np.zeros(len(gram), bool)
-    found[kept[pivots[rank:] - 1]] = True
-    return found
-
-
-def _explain_determined(prepared: Prepared, dropped: np.ndarray, names) -> None:
-    design = prepared.objective.design
-    twins = identical_units(design.events)
-    functions = design.basis.shape[1]
-    for source in range(design.events.units if functions else 0):
-        lost = int(dropped[design.history(source)].sum())
-        if not lost:
-            continue
-        twin = twins.get(source)
-        if twin is None:
-            twin = next((one for one, other in twins.items() if other == source), None)
-        why = (
-            f"its counts are identical to those of {names[twin]}" if twin is not None else "other columns determine it"
-        )
-        prepared.notes.append(
-            f"{lost} of {functions} history coefficients of {names[source]} are held at 0 because {why}"
-        )
-    for row in np.flatnonzero(dropped[1 + design.history_columns :]) + 1 + design.history_columns:
-        prepared.notes.append(f"{column_name(design, int(row), names)} is held at 0 because other columns determine it")
-
-
-def identical_units(events: Events) -> dict[int, int]:
-    """Return, for each unit that repeats an earlier one bin by bin, that earlier unit."""
-    seen: dict = {}
-    twins = {}
-    for unit in range(events.units):
-        times, values = events.of(unit)
-        key = (times.tobytes(), values.tobytes())
-        if len(times) and key in seen:
-            twins[unit] = seen[key]
-        seen.setdefault(key, unit)
-    return twins
 
 
 def _set_silent_aside(prepared: Prepared, names) -> None:
