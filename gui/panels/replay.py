@@ -222,7 +222,7 @@ class ReplayPanel(Panel):
         total_s = bins * self.store.bin_s
         self.where.setText(f"{clock(self.store.elapsed_s)} / {clock(total_s)}  bin {self.store.bin}")
         self.buttons["play_pause"].setText("▶" if replay["paused"] else "❚❚")
-        self.words.setText(self._checked(replay))
+        self.words.setText(checked(replay))
         if self.store.what_if is not None and self.result is None:
             for side, settings in zip(self.sides, self.store.what_if["settings"], strict=True):
                 side.show_settings(settings)
@@ -230,23 +230,6 @@ class ReplayPanel(Panel):
         self._polled += 1
         if self._polled % 10 == 0 and (replay["indexed_bins"] < bins or self._asking()):
             self.context.send({"get": "replay"}, self._status)
-
-    def _checked(self, replay: dict[str, Any]) -> str:
-        if replay["first_difference"] is not None:
-            return f"✕ the replay differs from the recording from bin {replay['first_difference']} on"
-        done, bins = replay["indexed_bins"], replay["bins"]
-        text = (
-            "✓ the whole replay is identical to the recording"
-            if done >= bins
-            else f"identical to the bit up to bin {done}"
-        )
-        if replay.get("growing"):
-            text += (
-                "; the file is still being written and is shown as it was when it was opened: open it again for more"
-            )
-        elif not replay["complete"]:
-            text += f"; the file was cut off: {replay['lost_bytes']} bytes behind the last whole bin are lost"
-        return text
 
     def _status(self, answer: dict[str, Any]) -> None:
         if answer.get("ok") and self.store.replay:
@@ -319,3 +302,18 @@ class ReplayPanel(Panel):
             curves = quantity.curves(self.result)
             columns |= {f"{quantity.name}_{side}": values for side, values in zip("AB", curves, strict=True)}
         return columns
+
+
+def checked(replay: dict[str, Any]) -> str:
+    """Return how far the replay is known to be identical to the recording, and what the file lacks."""
+    if replay["first_difference"] is not None:
+        return f"✕ the replay differs from the recording from bin {replay['first_difference']} on"
+    done, bins = replay["indexed_bins"], replay["bins"]
+    text = (
+        "✓ the whole replay is identical to the recording" if done >= bins else f"identical to the bit up to bin {done}"
+    )
+    if replay.get("growing"):
+        text += "; the file is still being written and is shown as it was when it was opened: open it again for more"
+    elif not replay["complete"]:
+        text += f"; the file was cut off: {replay['lost_bytes']} bytes behind the last whole bin are lost"
+    return text
