@@ -9,9 +9,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +24,23 @@ import pydantic
 from bmi_runtime.codec import why_not_recordable
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
 from bmi_runtime.messages import pack, unpack
+
+
+@functools.lru_cache(maxsize=4)
+def _installed(folders: tuple[tuple[str, int], ...]) -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points()
+
+
+def entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
+    """Return the entry points of a group: read once a process, and again when a folder of packages has changed."""
+    return _installed(tuple((folder, _changed_ns(folder)) for folder in sys.path)).select(group=group)
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 class Options(pydantic.BaseModel):
@@ -59,7 +79,7 @@ class Table:
 
     def _points(self, name: str | None = None) -> list[importlib.metadata.EntryPoint]:
         """Return the entry points of the group, those that repeat another of the same object left out."""
-        points = {(point.name, point.value): point for point in importlib.metadata.entry_points(group=self.group)}
+        points = {(point.name, point.value): point for point in entry_points(self.group)}
         return [point for point in points.values() if name is None or point.name == name]
 
     def collisions(self) -> list[str]:

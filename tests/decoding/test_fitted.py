@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, PoissonRegressor, Ridge
 
+from bmi_runtime import registry
 from bmi_runtime.decoding import baselines, fitting, tables
 from bmi_runtime.decoding.adaptive_decoders import PointProcessDecoder, poisson_tuning
 from bmi_runtime.decoding.batch_decoder import Training, decode_all, paired_rows
@@ -259,6 +260,6 @@ def test_plugins_come_by_entry_point(halves, monkeypatch):
 
     point = metadata.EntryPoint("theirs", f"{__name__}:Good", tables.ENTRY_POINTS)
     monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: Good)
-    monkeypatch.setattr(metadata, "entry_points", lambda **_: [point])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     states = decode_all(fitting.fit_decoder("theirs", halves[0]), halves[1])
     np.testing.assert_array_equal(states[:, 2:], halves[1].counts[:, :2])
