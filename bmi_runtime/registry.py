@@ -26,14 +26,14 @@ from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
 from bmi_runtime.messages import pack, unpack
 
 
-@functools.lru_cache(maxsize=4)
-def _installed(folders: tuple[tuple[str, int], ...]) -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points()
+@functools.lru_cache(maxsize=32)
+def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return tuple(importlib.metadata.entry_points(group=group))
 
 
 def entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
     """Return the entry points of a group: read once a process, and again when a folder of packages has changed."""
-    return _installed(tuple((folder, _changed_ns(folder)) for folder in sys.path)).select(group=group)
+    return _installed(group, tuple((folder, _changed_ns(folder)) for folder in sys.path))
 
 
 def _changed_ns(folder: str) -> int:

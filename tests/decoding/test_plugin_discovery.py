@@ -18,7 +18,7 @@ def install(folder, name):
 def test_packages_are_read_once_and_again_when_one_was_installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     read, scans = importlib.metadata.entry_points, []
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda: scans.append(1) or read())
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: scans.append(1) or read(group=group))
     table = registry.Table("decoder", {"ours": "bmi_runtime.registry:Table"}, GROUP)
     before = table.names()
     assert table.names() == before and "theirs" not in before and len(scans) == 1
