@@ -219,6 +219,12 @@ class SafetyConfig(Section):
     exploded_units: Literal["restart", "freeze"] = Field(
         "restart", description="a unit whose predicted rate stays exploded learns again, or the output stays frozen"
     )
+    exploded_after_s: float = Field(
+        3.0,
+        ge=0.0,
+        le=3600.0,
+        description="one that explodes at the decoded velocity alone, when the output has not been trusted for so long",
+    )
     max_feature: float = Field(1e6, gt=0.0)
     max_speed: float = Field(
         10.0, gt=0.0, le=1e6, description="m/s; a decoded or intended velocity above this cannot be"

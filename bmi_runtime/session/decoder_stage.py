@@ -19,10 +19,9 @@ from bmi_runtime.kernels import soundness
 from bmi_runtime.session.inputs import Inputs
 from bmi_runtime.session.learning import Learning
 from bmi_runtime.session.live_parameters import DECODER_SETTINGS, shown, why_these_kinds
-from bmi_runtime.session.safety import DEGRADED, FROZEN, Safety
+from bmi_runtime.session.safety import Safety
 from bmi_runtime.session.start_checks import frozen_copy
 
-TROUBLED = (DEGRADED, FROZEN)
 RESTARTED_LOG_RATE = math.log(10.0)  # of a unit that learns again, log Hz: nothing that it was is to be believed
 
 
@@ -129,20 +128,23 @@ class DecoderStage:
             decoder.reset()
             decoder.set_position(*self.cursor[: self._n])
         self.safety.after_decoding(exploded, broken)
-        if exploded and self._restarts and self.safety.state in TROUBLED:
+        if exploded and self._restarts and self.safety.untrusted:
             self._restart_exploded(state)
 
     def _restart_exploded(self, state: list[float]) -> None:
-        """Start units again whose predicted rate exploded while the output is not trusted; those of a live model learn.
+        """Start units again whose predicted rate explodes while the output is not trusted; those of a live model learn.
 
         Nothing else would end it: a frozen output teaches nothing, and a rate that explodes now and then forbids the
-        run of good bins that brings the output back.
+        run of good bins that brings the output back. It is the model that is wrong where a rate explodes at rest. At
+        the decoded velocity the strongest sound units explode, too, after one wild bin; they are left alone until that
+        must have faded.
         """
         model = self.model
         kinds, still = model.regressors, [0.0] * self._n
-        common = np.ones((2, kinds.n_common))
+        velocities = [still, [DM_PER_M * v for v in state[self._n :]]][: 1 + self.safety.hopeless]
+        common = np.ones((len(velocities), kinds.n_common))
         where = [DM_PER_M * x for x in state[: self._n]]
-        for row, velocity in zip(common, (still, [DM_PER_M * v for v in state[self._n :]]), strict=True):
+        for row, velocity in zip(common, velocities, strict=True):
             if all(math.isfinite(x) for x in (*where, *velocity)):
                 kinds.fill(row, velocity, where)
             else:
@@ -152,6 +154,7 @@ class DecoderStage:
         units = np.flatnonzero(~(log_counts <= self._rate_limit))
         if units.size:
             self.restart(units)
+            self.safety.troubled = 0
             self.events.append({"name": "rates-exploded", "units": units.tolist()})
 
     def restart(self, units: np.ndarray) -> None:

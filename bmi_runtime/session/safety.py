@@ -58,6 +58,7 @@ TABLE: dict[tuple[SafetyState, SafetyEvent], SafetyState] = {
 }
 """Every pair that is not here leaves the state as it is."""
 
+TROUBLED = frozenset({DEGRADED, FROZEN})
 MOVES = frozenset({CALIBRATING, ACTIVE, DEGRADED})
 ADAPTS = frozenset({CALIBRATING, ACTIVE, DEGRADED})
 
@@ -71,14 +72,15 @@ class Safety:
     bin_s : float
     """
 
-    COUNTS = ("good", "bad", "exploded", "seen")
+    COUNTS = ("good", "bad", "exploded", "seen", "troubled")
 
     def __init__(self, config: SafetyConfig, bin_s: float):
         self.config = config
         self.state = STARTING
         self.frozen_after = max(round(config.frozen_after_s / bin_s), 1)
         self.calibrating = round(config.calibrating_s / bin_s)
-        self.good = self.bad = self.exploded = self.seen = 0
+        self.good = self.bad = self.exploded = self.seen = self.troubled = 0
+        self._hopeless_after = round(config.exploded_after_s / bin_s)
         self.events: list[dict[str, Any]] = []
         self._most_squared = config.max_speed**2
 
@@ -123,6 +125,17 @@ class Safety:
         # good data alone bring the output back, never time: a source may be silent for hours
         if self.state is not ACTIVE and self.good >= self.config.recover_after_bins and not self.exploded:
             self.handle(SafetyEvent.RECOVERED)
+        self.troubled += self.troubled > 0
+
+    @property
+    def untrusted(self) -> bool:
+        """Whether the output is degraded or frozen."""
+        return self.state in TROUBLED
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether rates explode and the output has not been trusted for ``safety.exploded_after_s`` since they did."""
+        return self.troubled > self._hopeless_after
 
     def after_decoding(self, exploded: bool, broken: bool) -> None:
         """Judge what decoding a bin showed."""
@@ -133,12 +146,15 @@ class Safety:
         elif self.exploded >= self.config.degraded_after_bins:
             self.good = 0
             self.handle(SafetyEvent.TROUBLE)
+        if exploded and not self.troubled and self.state in TROUBLED:
+            self.troubled = 1
 
     def handle(self, what: SafetyEvent) -> None:
         """Follow the table; a change of state is an event."""
         new = TABLE.get((self.state, what), self.state)
         if new is not self.state:
             old, self.state = self.state, new
+            self.troubled *= new in TROUBLED
             event = {"name": "safety", "from": old.name.lower(), "to": new.name.lower(), "why": what.value}
             self.events.append(event)
 
@@ -152,7 +168,8 @@ class Safety:
         return [int(self.state), *(int(getattr(self, name)) for name in self.COUNTS)]
 
     def restore(self, snapshot: list[int]) -> None:
-        """Restore state saved by :meth:`snapshot`."""
+        """Restore state saved by :meth:`snapshot`; older ones have no last count."""
         self.state = SafetyState(snapshot[0])
-        for name, value in zip(self.COUNTS, snapshot[1:], strict=True):
+        counts = [*snapshot[1:], *[0] * (len(snapshot) == len(self.COUNTS))]
+        for name, value in zip(self.COUNTS, counts, strict=True):
             setattr(self, name, value)

@@ -68,7 +68,7 @@ def test_switched_off_it_is_believed_as_before():
     session, step = rig("safety.artifact_sd=0")
     assert step(1, discharge)["adapting"][0] and "artifact" not in names(session)
     older = configuration.as_recorded({})["safety"]
-    assert older == {"artifact_sd": 0.0, "exploded_units": "freeze"}
+    assert older == {"artifact_sd": 0.0, "exploded_units": "freeze", "exploded_after_s": 0.0}
     assert configuration.as_recorded({"safety": {"artifact_sd": 4.0}})["safety"]["artifact_sd"] == 4.0
 
 
@@ -339,3 +339,22 @@ def test_a_filter_at_another_rate_that_lost_its_numbers_is_judged_again():
     step(100)
     assert np.isfinite(search.weights).all() and np.isfinite(search.choice.scores).all()
     assert np.isfinite(search.earlier.snapshot()["kept"]).all() and search.choice.scores.any()
+
+
+@pytest.mark.parametrize("after_s", [3.0, 0.0])
+def test_sound_units_that_explode_at_a_wild_velocity_are_left_as_they_are(after_s):
+    """A burst of many units decodes a velocity at which the strongest explode for half a second."""
+    session, step = rig(f"safety.exploded_after_s={after_s}", "safety.artifact_sd=0")
+    before = session.model.weights.copy()
+    strong = np.argsort(-session.model.weights[1])[:6]
+
+    def burst(fields):
+        fields.counts[strong] = 60
+
+    session.adapting = False
+    step(6, burst)
+    states = step(120)["safety"]
+    assert "degraded" in {event.get("to") for event in session.events}, "rates exploded"
+    assert ("rates-exploded" in names(session)) == (after_s == 0.0), "as in recordings made before"
+    assert np.array_equal(session.model.weights, before) == (after_s > 0.0)
+    assert SafetyState(states[-1]) is SafetyState.ACTIVE

@@ -264,4 +264,10 @@ def test_a_snapshot_carries_the_state(rig):
 def test_a_snapshot_of_another_length_is_not_restored():
     safety = Safety(configuration.load().safety, 0.005)
     with pytest.raises(ValueError, match="zip"):
-        safety.restore(safety.snapshot()[:-1])
+        safety.restore(safety.snapshot()[:-2])
+
+
+def test_a_snapshot_of_before_has_no_count_of_troubled_bins():
+    safety = Safety(configuration.load().safety, 0.005)
+    safety.restore([int(S.DEGRADED), 1, 2, 3, 4])
+    assert safety.state is S.DEGRADED and safety.snapshot() == [int(S.DEGRADED), 1, 2, 3, 4, 0]
