@@ -23,6 +23,29 @@ def answer_options(function):
     return as_json(debug(function))
 
 
+class Verbs(click.Group):
+    """A group that lists its commands with a whole sentence each, where click cuts it after 45 characters."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line_of(self.commands[name])) for name in self.list_commands(ctx)])
+
+
+def line_of(command: click.Command) -> str:
+    """Return the first sentence of a command's help, whole."""
+    return command.get_short_help_str(limit=10_000)
+
+
+def laid_out(command: click.Command) -> click.Command:
+    r"""Let lines of a command's help after one of ``\b`` alone stand as they are in its source."""
+    command.help = command.help and command.help.replace("\\b\n", "\b\n")
+    return command
+
+
+CONFIG = "TOML file, or the name of a shipped one (first_session, hard_world, real_world)."
+"""What --config takes."""
+
 PICTURES = (".png", ".svg", ".pdf", ".eps", ".ps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 

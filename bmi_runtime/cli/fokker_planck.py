@@ -4,7 +4,7 @@ import os
 
 import click
 
-from bmi_runtime.cli.common import PICTURE, OutFile, answer, answer_options, progress, say
+from bmi_runtime.cli.common import PICTURE, OutFile, Verbs, answer, answer_options, progress, say
 from bmi_runtime.cli.fokker_planck_blow_up import border, calm, through
 from bmi_runtime.cli.fokker_planck_coupled import coupled
 from bmi_runtime.cli.fokker_planck_fit import fit
@@ -14,7 +14,7 @@ from bmi_runtime.cli.fokker_planck_options import DRAWN, INITIAL, draw, model_op
 from bmi_runtime.errors import BadInput
 
 
-@click.group("fokker-planck")
+@click.group("fokker-planck", cls=Verbs)
 def fokker_planck():
     """Populations of noisy integrate-and-fire neurons as densities: p(v, t), N(t), steady states, blow-up."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -77,10 +77,10 @@ def run(model, initial, duration, tolerance, cells, step, upper_end, snapshots, 
 @click.option(
     "--refractory", "refractory_times", default="0", show_default=True, help="Refractory times, in the same form."
 )
-@click.option("--a0", type=float, default=1.0, show_default=True)
-@click.option("--a1", type=float, default=0.0, show_default=True)
-@click.option("--threshold-eps", type=float, default=0.0)
-@click.option("--delay", type=float, default=0.0)
+@click.option("--a0", type=float, default=1.0, show_default=True, help="Diffusion at rest.")
+@click.option("--a1", type=float, default=0.0, show_default=True, help="Growth of the diffusion with the rate.")
+@click.option("--threshold-eps", type=float, default=0.0, help="Random threshold: mean time to fire above V_F.")
+@click.option("--delay", type=float, default=0.0, help="Transmission delay.")
 @click.option(
     "--initial",
     default="gaussian:0,0.25",

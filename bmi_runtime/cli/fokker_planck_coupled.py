@@ -4,12 +4,12 @@ import functools
 
 import click
 
-from bmi_runtime.cli.common import OutFile, answer, answer_options, progress
+from bmi_runtime.cli.common import OutFile, Verbs, answer, answer_options, progress
 from bmi_runtime.cli.fokker_planck_options import DRAWN, draw, keep, parse_initial, parse_range
 from bmi_runtime.errors import BadInput
 
 
-@click.group()
+@click.group(cls=Verbs)
 def coupled():
     """Coupled populations: matrices are rows by semicolons, each row what one population receives."""
 

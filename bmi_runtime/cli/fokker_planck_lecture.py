@@ -26,7 +26,7 @@ LOWEST = click.option(
 @click.option("--duration", type=float, required=True, metavar="T", help="Time to simulate.")
 @click.option("--count", type=int, default=5000, show_default=True, help="Neurons.")
 @click.option("--step", type=float, default=1e-3, show_default=True, help="Time step of the neurons.")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the neurons' noise.")
 @DRAWN
 @answer_options
 def particles(model, initial, duration, count, step, seed, picture, as_json):

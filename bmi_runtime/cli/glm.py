@@ -10,7 +10,7 @@ import time  # noqa: E402
 
 import click  # noqa: E402
 
-from bmi_runtime.cli.common import OutFile, answer, answer_options, progress, say  # noqa: E402
+from bmi_runtime.cli.common import OutFile, Verbs, answer, answer_options, progress, say  # noqa: E402
 from bmi_runtime.cli.glm_data import bin_spikes, simulate  # noqa: E402
 from bmi_runtime.cli.glm_options import (  # noqa: E402
     family_model_of,
@@ -22,7 +22,7 @@ from bmi_runtime.cli.glm_options import (  # noqa: E402
 )
 
 
-@click.group()
+@click.group(cls=Verbs)
 def glm():
     """Coupled Poisson GLMs (self-history, coupling between units and areas, kinematics) of a whole array."""
 

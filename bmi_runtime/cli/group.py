@@ -19,7 +19,9 @@ class LazyGroup(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module, function, _ = SUBCOMMANDS[cmd_name]
-        return getattr(importlib.import_module(module), function)
+        from bmi_runtime.cli.common import laid_out
+
+        return laid_out(getattr(importlib.import_module(module), function))
 
     def format_commands(self, ctx, formatter):
         """Write the list of subcommands without importing them."""

@@ -11,7 +11,12 @@ from bmi_runtime.cli.common import answer, answer_options, say
 @click.command()
 @click.option("--session", default=None, metavar="REC", help="A recording to open; default: the session that runs.")
 @click.option("--at", "at_s", type=float, default=None, metavar="S", help="Session time to go to, s; default: the end.")
-@click.option("--layout", type=click.Choice(["run", "calibrate", "inspect", "subject"]), default="run")
+@click.option(
+    "--layout",
+    type=click.Choice(["run", "calibrate", "inspect", "subject"]),
+    default="run",
+    help="How the panels stand at first; subject: the subject's window alone.",
+)
 @click.option(
     "--theme", "theme_name", type=click.Choice(["dark", "light"]), help="Default: the last one; dark for pictures."
 )

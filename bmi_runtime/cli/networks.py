@@ -2,13 +2,13 @@
 
 import click
 
-from bmi_runtime.cli.common import PICTURE_PATH, answer, answer_options
+from bmi_runtime.cli.common import PICTURE_PATH, Verbs, answer, answer_options
 from bmi_runtime.cli.networks_noise import noise
 from bmi_runtime.cli.networks_options import PATH, say_assumed, seed_option
 from bmi_runtime.cli.networks_studies import branches, plot, study
 
 
-@click.group()
+@click.group(cls=Verbs)
 def networks():
     """Integrate-and-fire networks and their fixed points."""
 

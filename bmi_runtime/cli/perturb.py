@@ -2,14 +2,14 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options
+from bmi_runtime.cli.common import Verbs, answer, answer_options
 from bmi_runtime.cli.perturb_coupled import instrument, judge, spikes
 from bmi_runtime.cli.perturb_options import PATH, WHOLE, neurons_option, seed_option, show_tutorial
 from bmi_runtime.cli.perturb_pictures import compare, plot
 from bmi_runtime.cli.perturb_planning import plan, schedule
 
 
-@click.group()
+@click.group(cls=Verbs)
 def perturb():
     """Causal effects from perturbation."""
 

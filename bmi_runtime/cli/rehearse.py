@@ -9,7 +9,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.argument("pilot")
 @click.option("--config", "path", default=None, help="Configuration of the sessions; default: the recording's own.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Holds in every session.")
-@click.option("--grid", "grids", multiple=True, metavar="KEY=V1,V2", help="Candidates; several --grid: every mixture.")
+@click.option("--grid", "grids", multiple=True, metavar="KEY=V1,V2", help="Candidates; of several, every combination.")
 @click.option(
     "--try", "tried", multiple=True, metavar="'KEY=VALUE ...'", help="One more candidate, of one or several settings."
 )

@@ -8,14 +8,12 @@ from typing import Any
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import CONFIG, answer, answer_options, progress, say
 from bmi_runtime.toml_text import toml_value
 
 
 @click.command()
-@click.option(
-    "--config", "path", default=None, help="TOML file, or the name of a shipped one (hard_world, real_world)."
-)
+@click.option("--config", "path", default=None, help=CONFIG)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key, e.g. task.assist=0.3.")
 @click.option(
     "--duration", type=float, default=None, metavar="S", help="Seconds of session time; default: until stopped."

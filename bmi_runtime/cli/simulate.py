@@ -2,13 +2,11 @@
 
 import click
 
-from bmi_runtime.cli.common import answer, answer_options, progress, say
+from bmi_runtime.cli.common import CONFIG, answer, answer_options, progress, say
 
 
 @click.command()
-@click.option(
-    "--config", "path", default=None, help="TOML file, or the name of a shipped one (hard_world, real_world)."
-)
+@click.option("--config", "path", default=None, help=CONFIG)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key, e.g. session.units=32.")
 @click.option("--duration", type=float, default=None, metavar="S", help="Seconds; default: until stopped.")
 @click.option("--seed", type=int, default=None, help="Seed of subject and units.")
@@ -21,7 +19,7 @@ from bmi_runtime.cli.common import answer, answer_options, progress, say
 @click.option("--skew-ppm", type=float, default=0.0, help="How much faster than the host's clock it runs.")
 @answer_options
 def simulate(path, overrides, duration, seed, stand_in, send, replay, clock_start, skew_ppm, as_json):
-    """Run a simulated subject and its units; ``bmi run --source NAME`` in another terminal closes the loop."""
+    """Run a simulated subject and its units; 'bmi run --source NAME' in another terminal closes the loop."""
     import signal
 
     from bmi_runtime import config as configuration
