@@ -1,19 +1,24 @@
 """How a subject steers, from what its units said while it saw a cursor and a target.
 
 The intention is not in a recording. A controller with given parameters that is shown the recorded cursor and targets
-has one, and the sum of the units' counts times their gains, one number per axis and bin, says how well they follow it.
-The parameters are those that leave least of that sum over (Gaussian profile likelihood). What is left over is not
-white, and in a closed loop it moves the cursor, to which the subject answers: least squares would take the answer for
-its cause. So sum and regressors go through the autoregression of what is left over first, found in turns with the
-parameters: the prediction-error method, which is consistent in a loop (Ljung 1999). The covariance of the parameters is
-the sandwich of the curvature and of the spread of the gradient over blocks of time. Frequency and delay trade against
-each other where tuning walks quickly (fitted 0.5 Hz and 0.07 s for 0.735 Hz and 0.15 s in a hard world of 48 units);
-what is calculated from them hardly changes.
+has one, and the sum of the units' counts times their gains, one number per axis and bin, says how well they follow it:
+z_t = W f(v_t) + n_t with what rates that grow exponentially make of a velocity, f(v) = (v, its products, |v|^2 v, 1).
+Without the products, which few units do not cancel, the fit missed by seven standard errors. The parameters are those
+that leave least of that sum over (Gaussian profile likelihood). What is left over is not white, and in a closed loop it
+moves the cursor, to which the subject answers: least squares would take the answer for its cause. So for every
+parameters that are asked for, what is left goes through its own autoregression first: the prediction-error method,
+which is consistent in a loop (Ljung 1999). Found in turns with the parameters, autoregression and trade-off of
+frequency and delay hold each other where they began.
+
+Units that fire by their own past answer with it to the intention, too: then z_t = W f(v_t) + sum_k A_k z_(t-k) + e_t,
+fitted by least squares at once. The likelier of the two is taken. The covariance of the parameters is the sandwich of
+the curvature, beside what the autoregression leaves open, and of the spread of the gradient over blocks of time.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +37,8 @@ ASSUMED_SD = np.array([0.15, 0.03, 0.03])
 LEAST_GAIN = 8.0  # nats by which the reading must be likelier with the intention than without
 LEAST_TARGETS = 3  # both ends of a line and its middle
 MEMORY_S = 0.2  # of the autoregression
-TURNS = 3  # of whitening and fitting, each from the other
+TURNS = 2  # of fits; the growth of the noise and the kind of memory are those of the one before
+MOST_SHAPED = 3  # axes whose products are regressors: they grow with the square of the axes
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,14 @@ def cubic(velocity: np.ndarray, largest: float = np.inf) -> np.ndarray:
     return np.column_stack([velocity, squares * velocity, np.ones(len(velocity))])
 
 
+def shaped(velocity: np.ndarray) -> np.ndarray:
+    """Return what the sum of units is linear in, for velocities (bins, axes): v, v_a v_b, |v|^2 v, 1."""
+    axes = velocity.shape[1]
+    pairs = itertools.combinations_with_replacement(range(axes if axes <= MOST_SHAPED else 0), 2)
+    products = [velocity[:, a] * velocity[:, b] for a, b in pairs]
+    return np.column_stack([cubic(velocity), *products])
+
+
 def spread_of(noise: np.ndarray, squares: np.ndarray) -> float:
     """Return by how much the variance of noise (bins, axes) grows per squared speed, relative to rest."""
     scaled = noise**2 / noise.var(axis=0)
@@ -115,7 +129,13 @@ def filtered(coefficients: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 class _Profile:
-    """What is left of the reading as a function of the parameters."""
+    """What is left of the reading as a function of the parameters.
+
+    Attributes
+    ----------
+    own_past : bool
+        Whether the reading depends on its own past, or what is left of it does.
+    """
 
     def __init__(self, reading: np.ndarray, screen: Screen, bin_s: float):
         self.screen, self.bin_s = screen, bin_s
@@ -126,35 +146,67 @@ class _Profile:
         whole = np.zeros((len(screen.usable), reading.shape[1]))
         whole[screen.usable] = reading
         self.reading = self._merge(whole)
-        self.whitening, self.weight, self.white = np.ones(1), np.ones((len(self.reading), 1)), self.reading
+        self.lags = min(max(round(MEMORY_S / (self.merged * bin_s)), 1), len(self.reading) // 20)
+        self.own_past = False
+        self._weigh(np.ones((len(self.reading), 1)))
         self.null = self.value(np.zeros((len(self.reading), 0)))
 
     def _merge(self, rows: np.ndarray) -> np.ndarray:
         parts = (rows[start : self.bins : self.merged] for start in range(self.merged))
         return functools.reduce(np.add, parts)[self.kept] / self.merged  # four times as quick as a mean over an axis
 
-    def left(self, velocity: np.ndarray, white: bool = True) -> np.ndarray:
-        """Return what least squares leaves of the reading, (bins, axes), after or before the autoregression."""
-        u, white_z = cubic(velocity), self.white
-        white_u = filtered(self.whitening, self.weight * u)
-        weights = least_squares(white_u, white_z)
-        return white_z - white_u @ weights if white else self.reading - u @ weights
+    def _weigh(self, weight: np.ndarray) -> None:
+        self.weight, self.z = weight, weight * self.reading
+        self._past = np.hstack([_later(self.z, lag) for lag in range(1, self.lags + 1)])
+        self._inverse = np.linalg.pinv(self._past.T @ self._past)
 
-    def whiten(self, parameters: np.ndarray) -> None:
-        """Find the autoregression of what these parameters leave (Yule and Walker; one for all axes), and its size.
+    def _beside_past(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows without what the reading's own past explains of them."""
+        return rows - self._past @ (self._inverse @ (self._past.T @ rows))
 
-        More spikes, and intentions that shake, make the reading noisier the faster the movement (`spread_of`).
+    def left(self, velocity: np.ndarray, whitening: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the velocity leaves of the reading, made white, (bins, axes), and what made it so.
+
+        Parameters
+        ----------
+        velocity : ndarray, (bins, axes)
+        whitening : ndarray, (1 + lags,), optional
+            By default that of what least squares leaves.
         """
+        u, z = self.weight * shaped(velocity), self.z
+        if self.own_past:
+            u, z = self._beside_past(u), self._beside_past(z)
+            return z - u @ least_squares(u, z), np.ones(1)
+        if whitening is None:
+            whitening = _whitening(z - u @ least_squares(u, z), self.lags)
+        u, z = filtered(whitening, u), filtered(whitening, z)
+        return z - u @ least_squares(u, z), whitening
+
+    def beside_memory(self, rows: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+        """Return rows (bins, axes) without what another autoregression of what is left would explain of them.
+
+        In a loop what is left moves the cursor, so parameters and autoregression are not found independently.
+        """
+        if self.own_past:
+            return rows  # they are found at once
+        u = self.weight * shaped(velocity)
+        noise = self.z - u @ least_squares(u, self.z)
+        own = []
+        for axis in range(noise.shape[1]):
+            past = np.hstack([_later(noise[:, axis : axis + 1], lag) for lag in range(1, self.lags + 1)])
+            own.append(rows[:, axis] - past @ least_squares(past, rows[:, axis : axis + 1])[:, 0])
+        return np.column_stack(own)
+
+    def adapt(self, parameters: np.ndarray) -> None:
+        """Find how the noise grows with speed (more spikes, intentions that shake), and which memory is likelier."""
         velocity = self.path(np.clip(parameters, *BOUNDS.T))
-        squares = (velocity**2).sum(axis=1)
-        left = self.left(velocity, white=False)
-        self.weight = 1.0 / np.sqrt(1.0 + spread_of(left, squares) * squares)[:, None]
-        left = self.weight * left
-        left = (left - left.mean(axis=0)) / left.std(axis=0)
-        lags = min(max(round(MEMORY_S / (self.merged * self.bin_s)), 1), len(left) // 20)
-        products = np.array([(left[lag:] * left[: len(left) - lag]).sum() for lag in range(lags + 1)])
-        self.whitening = np.append(1.0, -solve_toeplitz(products[:-1], products[1:]))
-        self.white = filtered(self.whitening, self.weight * self.reading)
+        u, squares = shaped(velocity), (velocity**2).sum(axis=1)
+        left = self.reading - u @ least_squares(u, self.reading)
+        self._weigh(1.0 / np.sqrt(1.0 + spread_of(left, squares) * squares)[:, None])
+        values = []
+        for self.own_past in (False, True):
+            values.append(self.value(velocity) + (self._past.shape[1] * left.shape[1] if self.own_past else self.lags))
+        self.own_past = values[1] < values[0]
 
     def path(self, parameters: np.ndarray) -> np.ndarray:
         """Return the intention, (coarse bins, axes)."""
@@ -163,13 +215,25 @@ class _Profile:
 
     def value(self, velocity: np.ndarray) -> float:
         """Return minus the log likelihood of the reading, nats."""
-        left = self.left(velocity)
+        left, _ = self.left(velocity)
         return 0.5 * len(left) * float(np.linalg.slogdet(left.T @ left / len(left))[1])
 
     def __call__(self, parameters: np.ndarray) -> float:
         inside = np.clip(parameters, *BOUNDS.T)
         outside = float((((parameters - inside) / STEPS) ** 2).sum())
         return self.value(self.path(inside)) + 1e3 * outside
+
+
+def _later(rows: np.ndarray, lag: int) -> np.ndarray:
+    """Return rows so many bins later, zero before."""
+    return np.vstack([np.zeros((lag, rows.shape[1])), rows[: len(rows) - lag]])
+
+
+def _whitening(left: np.ndarray, lags: int) -> np.ndarray:
+    """Return the filter that makes rows (bins, axes) white: their autoregression, one for all (Yule and Walker)."""
+    left = (left - left.mean(axis=0)) / left.std(axis=0)
+    products = np.array([(left[lag:] * left[: len(left) - lag]).sum() for lag in range(lags + 1)])
+    return np.append(1.0, -solve_toeplitz(products[:-1], products[1:]))
 
 
 def fit_aim(reading: np.ndarray, screen: Screen, bin_s: float) -> Aim:
@@ -188,8 +252,8 @@ def fit_aim(reading: np.ndarray, screen: Screen, bin_s: float) -> Aim:
     best = min(starts, key=profile)
     gain = profile.null - profile(best)
     for turn in range(TURNS):
-        profile.whiten(best)
-        last = turn == TURNS - 1  # the others only find what is left over for it
+        profile.adapt(best)
+        last = turn == TURNS - 1  # the other only finds what is left over for it
         simplex = np.vstack([best, best + np.diag([0.15, 0.03, 0.03])])
         found = minimize(profile, best, method="Nelder-Mead",
                          options={"initial_simplex": simplex, "xatol": 1e-3 if last else 1e-2,
@@ -204,12 +268,12 @@ def _covariance(profile: _Profile, mean: np.ndarray) -> np.ndarray:
     """Return the sandwich covariance of the parameters at the least value, (3, 3)."""
     middle = np.clip(mean, *(BOUNDS + np.outer(STEPS, [1.0, -1.0])).T)  # at an edge the parabola is taken beside it
     size = max(round(BLOCK_S / (profile.merged * profile.bin_s)), 1)
-    left = profile.left(profile.path(middle))
+    left, whitening = profile.left(profile.path(middle))
     inverse = np.linalg.inv(left.T @ left / len(left))
     slopes = []  # of the residual by each parameter
     for step in np.diag(STEPS):
-        ends = [profile.left(profile.path(middle + sign * step)) for sign in (1.0, -1.0)]
-        slopes.append((ends[0] - ends[1]) / (2.0 * step.sum()))
+        ends = [profile.left(profile.path(middle + sign * step), whitening)[0] for sign in (1.0, -1.0)]
+        slopes.append(profile.beside_memory((ends[0] - ends[1]) / (2.0 * step.sum()), profile.path(middle)))
     weighted = [slope @ inverse for slope in slopes]
     curvature = np.array([[float((a * b).sum()) for b in slopes] for a in weighted])
     blocks = np.arange(0, len(left), size)
