@@ -3,11 +3,12 @@
     python benchmarks/regressors.py [--only velocity+speed ...] [--quick]
 
 The true units are drawn, a subject reaches for random targets, and the live filter learns along the states from the
-true weights on; what its weights scatter by, after three memories, is held against the closed form and the exact
-recursion. History is of each unit's own simulated spikes. Spikes in bins of 5 ms at the learning rates r, features in
-bins of 50 ms at s. Each number is the mean over units and weights of simulated over predicted variance, minus one, with
-its standard error over the units; and how far the weights' mean is from the truth, in predicted standard deviations
-(root mean square over weights, each the mean of its copies). Prints a table and one JSON line.
+true weights on; what its weights scatter by, after three memories, is held against the closed form, the exact
+recursion, and the recursion with what it leaves out (a unit's own past, and the bending of a quick filter). History is
+of each unit's own simulated spikes. Spikes in bins of 5 ms at the learning rates r, features in bins of 50 ms at s.
+Each number is the mean over units and weights of simulated over predicted variance, minus one, with its standard error
+over the units; and how far the weights' mean is from the truth, and from the predicted bias, in predicted standard
+deviations (root mean square over weights, each the mean of its copies). Prints a table and one JSON line.
 """
 
 import argparse
@@ -21,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from bmi_runtime.calibration.beyond_linear import departure
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import exact_steady_state, pack
@@ -105,11 +107,11 @@ class Bench:
 
     def design(self):
         """Return the design: true weights along the states, and along histories as they were once."""
-        own = None
+        past = {}
         if self.kinds.n_history:
             own = np.stack([traces.copy() for _, _, traces in self.drawn_bins(len(self.common), 1)])
-        states = self.common[:, 1:]
-        return Design(states, self.weights, self.bin_s, self.likelihood, self.noise, "poisson", own=own)
+            past = {"own": own, "history_s": HISTORY_S}
+        return Design(self.common[:, 1:], self.weights, self.bin_s, self.likelihood, self.noise, "poisson", **past)
 
     def simulated(self, state, covariance, rate):
         """Return every weight's mean error, its scatter around that of its copies, and the bins."""
@@ -142,7 +144,7 @@ def ratio(simulated, predicted):
 
 
 def bias(mean, predicted):
-    """Return the root mean square of the weights' mean error in predicted standard deviations."""
+    """Return the root mean square of the weights' mean error, or of what is left of it, in predicted sds."""
     of_kinds = mean.reshape(KINDS, COPIES, -1).mean(axis=1)
     variance = np.diagonal(predicted, axis1=1, axis2=2)[::COPIES]
     return float(np.sqrt((of_kinds**2 / variance).mean()))
@@ -154,7 +156,8 @@ def main():
     parser.add_argument("--only", nargs="*", help="combinations, as velocity+speed")
     parser.add_argument("--quick", action="store_true", help="the two middle rates of each table alone")
     options, found = parser.parse_args(), []
-    print(f"{'':46}{'closed form':>12}{'exact':>10}{'+-':>8}{'bias':>8}{'CPU s':>8}")
+    titles = ("exact", "simulated", "+-", "bias", "left", "CPU s")
+    print(f"{'':58}{'closed form':>12}" + "".join(f"{title:>10}" for title in titles))
     for likelihood, letter in (("poisson", "r"), ("gaussian", "s")):
         for names in combinations(likelihood):
             if options.only and "+".join(names) not in options.only:
@@ -166,17 +169,23 @@ def main():
                 begin, state = time.process_time(), steady_state(info, rate)
                 exact = exact_steady_state(design, state)
                 mean, simulated, bins = bench.simulated(state, exact.filter_covariance, rate)
-                closed, (whole, error) = (
-                    ratio(simulated, state.error_covariance)[0],
-                    ratio(simulated, exact.error_covariance),
-                )
-                off = bias(mean, exact.error_covariance)
-                cpu_s = time.process_time() - begin
+                beyond, predicted = departure(design, info, rate), exact.error_covariance
+                whole, left = predicted, mean
+                if beyond is not None:
+                    whole, left = beyond.scatter(predicted, rate), mean - beyond.bias_at(rate)
                 label = f"{'spikes' if letter == 'r' else 'features'}, {letter} = {rate:g}, {' + '.join(names)}"
-                print(f"{label:46}{closed:+12.3f}{whole:+10.3f}{error:8.3f}{off:8.2f}{cpu_s:8.1f}", flush=True)
-                found.append(
-                    {"what": label, "closed": closed, "exact": whole, "error": error, "bias": off, "bins": bins}
-                )
+                row = {
+                    "closed": ratio(simulated, state.error_covariance)[0],
+                    "exact": ratio(simulated, predicted)[0],
+                    "simulated": ratio(simulated, whole)[0],
+                    "error": ratio(simulated, whole)[1],
+                    "bias": bias(mean, predicted),
+                    "bias_left": bias(left, predicted),
+                    "cpu_s": time.process_time() - begin,
+                }
+                cells = "".join(f"{value:+10.3f}" for value in list(row.values())[1:])
+                print(f"{label:58}{row['closed']:+12.3f}{cells}", flush=True)
+                found.append({"what": label, "bins": bins, **row})
     print(json.dumps(found))
 
 

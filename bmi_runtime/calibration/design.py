@@ -45,6 +45,8 @@ class Design:
         What to call the units in messages; their index by default.
     own : ndarray, (bins, histories, units), optional
         Regressors that are each unit's own: its recent counts.
+    history_s : tuple of float
+        The time constants with which those decay.
 
     Raises
     ------
@@ -61,6 +63,7 @@ class Design:
     counts: str = "bernoulli"
     names: tuple[str, ...] = field(default=())
     own: np.ndarray | None = None
+    history_s: tuple[float, ...] = ()
 
     def __post_init__(self):
         if self.likelihood not in LIKELIHOODS:

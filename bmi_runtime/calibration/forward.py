@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bmi_runtime.calibration.beyond_linear import Departure, departure
 from bmi_runtime.calibration.closed_form import (
     Information,
     SteadyState,
@@ -43,6 +44,8 @@ class Prediction:
         Error covariance with a pilot's own scores (:mod:`bmi_runtime.calibration.measured`).
     scatter_covariance : ndarray, (units, regressors, regressors), or None
         The same without what the changes of drifting units add: what a wish is solved with.
+    departure : Departure or None
+        What the recursion leaves out (:mod:`bmi_runtime.calibration.beyond_linear`).
     """
 
     design: Design
@@ -56,13 +59,20 @@ class Prediction:
     validity: dict
     measured_covariance: np.ndarray | None = None
     scatter_covariance: np.ndarray | None = None
+    departure: Departure | None = None
 
     @property
-    def best_covariance(self) -> np.ndarray:
-        """The error covariance to go by: measured with a pilot, else exact, else the closed form."""
+    def linear_covariance(self) -> np.ndarray:
+        """The error covariance of the linearised filter: measured with a pilot, else exact, else the closed form."""
         if self.measured_covariance is not None:
             return self.measured_covariance
         return self.closed.error_covariance if self.exact_covariance is None else self.exact_covariance
+
+    @property
+    def best_covariance(self) -> np.ndarray:
+        """The mean square error to go by: the linearised filter's, with what that leaves out."""
+        linear = self.linear_covariance
+        return linear if self.departure is None else self.departure.mean_square(linear, self.closed.rate)
 
     @property
     def largest_error(self) -> np.ndarray:
@@ -85,6 +95,12 @@ class Prediction:
             measured = {"error_covariance_measured": found, "measured_over_closed_form": ratio}
         if self.scatter_covariance is not None:
             measured["error_covariance_scatter"] = self.scatter_covariance[index]
+        if self.departure is not None:
+            scatter, bias = (
+                self.departure.scatter(self.linear_covariance, closed.rate),
+                self.departure.bias_at(closed.rate),
+            )
+            measured |= {"error_covariance_simulated": scatter[index], "bias_simulated": bias[index]}
         return {
             "unit": self.design.names[index],
             "learning_rate": closed.rate[index],
@@ -157,6 +173,7 @@ def predict(
         periodic = exact_steady_state(design, closed, every)
         covariance = periodic.error_covariance
         exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance, every)
+    beyond = exact and (scores is None or design.own is not None)  # a pilot's scores were tried without
     trust = validity(design, closed, covariance)
     measured = scatter = None
     if scores is not None:
@@ -165,5 +182,5 @@ def predict(
             scatter = scores.error_covariance(closed, scatter=True)
     return Prediction(
         design, threshold, initial_covariance, closed, steady_state(plain, rate), bins, covariance, exact_bins, trust,
-        measured, scatter,
+        measured, scatter, departure(design, info, rate) if beyond else None,
     )  # fmt: skip

@@ -39,6 +39,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bmi_runtime.calibration.beyond_linear import Departure, largest_error
 from bmi_runtime.calibration.closed_form import Information, SteadyState, information, rotate, steady_state
 from bmi_runtime.calibration.exact_recursion import alike_bins, pack
 from bmi_runtime.calibration.pilot import PilotFit
@@ -193,9 +194,9 @@ class MeasuredScores:
             covariance = covariance * root[:, :, None] * root[:, None, :]
         return covariance
 
-    def largest_scatter(self, state: SteadyState) -> np.ndarray:
+    def largest_scatter(self, state: SteadyState, beyond: Departure | None = None) -> np.ndarray:
         """Return each unit's error variance in its worst direction, without what drift adds, (units,)."""
-        return np.linalg.eigvalsh(self.error_covariance(state, scatter=True))[:, -1]
+        return largest_error(self.error_covariance(state, scatter=True), state.rate, beyond)
 
     def averaging_ratio(self, state: SteadyState) -> np.ndarray:
         """Return the variance of every weight through the actual gains over that through averaged ones, (units, d).

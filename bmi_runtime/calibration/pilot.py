@@ -288,7 +288,9 @@ def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
         scalar, innovation = np.broadcast_to(1 / noise, y.shape), residual / noise
     else:
         weights = _poisson_weights(pilot)
-        design = Design(pilot.states, weights, pilot.bin_s, "poisson", counts=kind, names=pilot.names, own=pilot.own)
+        assert pilot.kinds
+        past_s = pilot.kinds.history_s[: pilot.kinds.n_history]
+        design = Design(pilot.states, weights, pilot.bin_s, "poisson", None, kind, pilot.names, pilot.own, past_s)
         scalar = design.expected_counts()
         residual = innovation = y - scalar
     bins, d = len(y), weights.shape[1]

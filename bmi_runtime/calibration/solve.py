@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bmi_runtime.calibration.beyond_linear import departure, largest_error
 from bmi_runtime.calibration.closed_form import Information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
@@ -47,7 +48,7 @@ def solve(
 
     With a pilot's scores the error is the measured one, of units that drift without what their changes add. Without,
     the closed form is used where it holds, and the exact recursion where the filter would forget within a sweep of the
-    task.
+    task or the units depend on their own past.
 
     Parameters
     ----------
@@ -64,15 +65,18 @@ def solve(
     closed = _closed(design, info, wish, scores is not None)
     if method is None:
         doubtful = sweep_bins(design.states) * steady_state(info, closed.learning_rate).gain.max() > TRUSTED
-        method = MEASURED if scores is not None else EXACT if doubtful else CLOSED
+        method = MEASURED if scores is not None else EXACT if doubtful or design.own is not None else CLOSED
     if method == CLOSED:
         return answer_wish(design, info, wish.max_error, wish.max_convergence_s, *_rest(wish)), method
+
+    simulated = wish.max_error is not None and (scores is None or design.own is not None)
+    beyond = departure(design, info, closed.learning_rate) if simulated else None
 
     def errors(rate: float) -> np.ndarray:
         state = steady_state(info, rate)
         if method == MEASURED and scores is not None:
-            return scores.largest_scatter(state)
-        return np.linalg.eigvalsh(exact_steady_state(design, state).error_covariance)[:, -1]
+            return scores.largest_scatter(state, beyond)
+        return largest_error(exact_steady_state(design, state).error_covariance, rate, beyond)
 
     def times(rate: float) -> np.ndarray:
         state = steady_state(info, rate)
@@ -83,7 +87,11 @@ def solve(
             bins = np.where(np.isnan(found), bins, found)
         return bins.max(axis=1) * design.bin_s
 
-    return _bounded(design, wish, closed, errors, times), method
+    found = _bounded(design, wish, closed, errors, times)
+    if beyond is not None:  # what it adds was simulated at the closed form's rate; now at the answer's
+        beyond = departure(design, info, found.learning_rate)
+        found = _bounded(design, wish, found, errors, times)
+    return found, method
 
 
 def _rest(wish: Wish):

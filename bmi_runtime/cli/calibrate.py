@@ -117,7 +117,7 @@ def calibrate(as_json, **options):
         result["drift_between_pilots"] = pilots_drift(options, scores, load)
     result |= block_answer(design, info, options, scores, rate)
     if fit is not None:
-        result["pilot"] = pilot_report(fit, scores, options, rate)
+        result["pilot"] = pilot_report(fit, scores, options, prediction)
         if outcomes is not None:
             result["expected"] = dataclasses.asdict(outcomes.at(rate, options["gain"], options["smoothing"]))
         if outcomes is not None and options["dials"]:

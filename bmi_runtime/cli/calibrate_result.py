@@ -26,7 +26,7 @@ def result_of(prediction, found) -> dict:
     return result | {"units": units}
 
 
-def pilot_report(fit, scores, options, rate) -> dict:
+def pilot_report(fit, scores, options, prediction) -> dict:
     """Return what the pilot held and the 90 % intervals that its shortness leaves."""
     import numpy as np
 
@@ -35,6 +35,7 @@ def pilot_report(fit, scores, options, rate) -> dict:
     from bmi_runtime.calibration.inverse import answer_wish
     from bmi_runtime.calibration.pilot_remarks import remarks
 
+    rate, beyond = prediction.closed.rate[0], prediction.departure
     max_error, max_time = options["max_error"], options["max_convergence_time"]
     threshold, initial = options["threshold"], options["initial_covariance"]
 
@@ -55,7 +56,7 @@ def pilot_report(fit, scores, options, rate) -> dict:
     wishes = [] if max_error is None and max_time is None else [wished]
     names = ("largest_error_variance", "longest_convergence_time_s", "learning_rate")
     intervals = dict(zip(names, fit.intervals([error, time, *wishes])))
-    intervals |= _widened(intervals, scores, state, rate, low, high)
+    intervals |= _widened(intervals, scores, state, rate, low, high, beyond)
     return {
         "seconds": len(pilot.states) * pilot.bin_s,
         "bins": len(pilot.states),
@@ -79,7 +80,7 @@ def pilot_report(fit, scores, options, rate) -> dict:
     }
 
 
-def _widened(intervals, scores, state, rate, low, high) -> dict:
+def _widened(intervals, scores, state, rate, low, high, beyond) -> dict:
     """Return the intervals of error and rate around the measured answer, with what its scores leave open.
 
     The closed form's interval (weights, states) and the inflation's are independent: their logarithms add in squares. A
@@ -87,7 +88,7 @@ def _widened(intervals, scores, state, rate, low, high) -> dict:
     """
     import numpy as np
 
-    largest = scores.largest_scatter(state)
+    largest = scores.largest_scatter(state, beyond)
     worst = int(np.argmax(largest))
     closed = state.largest_error.max()
     down = np.hypot(np.log(closed / intervals["largest_error_variance"][0]), np.log(low[worst]))

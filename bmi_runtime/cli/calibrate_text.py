@@ -82,7 +82,30 @@ def _what_it_does(prediction) -> str:
             f"that is {np.median(ratio):.2g} times the variance of the closed form (median; {low:.2g} to {high:.2g} "
             f"for eight weights in ten){why}"
         )
-    return "\n".join(lines)
+    return "\n".join(lines + _beyond_linear(prediction))
+
+
+def _beyond_linear(prediction) -> list[str]:
+    """Return what the linearised recursion leaves out, where that was simulated."""
+    import numpy as np
+
+    beyond, rate = prediction.departure, prediction.closed.rate
+    if beyond is None:
+        return []
+    linear, scatter = (
+        np.diagonal(matrices, axis1=1, axis2=2)
+        for matrices in (prediction.linear_covariance, beyond.scatter(prediction.linear_covariance, rate))
+    )
+    wider, off = scatter[0] / linear[0], np.abs(beyond.bias_at(rate)) / np.sqrt(scatter)
+    why = "the units' own past" if prediction.design.own is not None else "so quick a filter"
+    lines = [
+        f"that includes what {why} adds (found by running the filter on spikes of such units): {wider.min():.2f} to "
+        f"{wider.max():.2f} times the variance, and a bias of {np.nanmedian(off):.1g} (median weight) to "
+        f"{np.nanmax(off):.1g} sd"
+    ]
+    if away := int(np.isnan(beyond.bias).any(axis=1).sum()):
+        lines.append(f"{away} of {len(off)} units run away on their own spikes; of those the bias is not known")
+    return lines
 
 
 def _expected(expected) -> str:

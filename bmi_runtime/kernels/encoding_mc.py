@@ -1,4 +1,5 @@
-"""Closed-loop Monte-Carlo of adaptive encoding: subject, units, decoder and adaptive filter of one realisation.
+"""Monte-Carlo of adaptive encoding: subject, units, decoder and adaptive filter of one closed-loop realisation, and the
+filter alone along given states with units that depend on their own past.
 
 The filter, the decoder and the noise estimator are the kernels that a live session runs; here they are only put in a
 loop. Positions are in m, velocities in m/s outside the encoding model and in dm/s inside.
@@ -19,11 +20,9 @@ SCALE = DM_PER_M
 
 
 @kernel
-def _observe(generator, truth, u, bin_s, noise_sd, max_count, predictor, counts):
+def _observe(generator, truth, u, own, bin_s, noise_sd, max_count, predictor, counts):
     """Draw one bin: Gaussian features around truth'u, or spikes of rate exp(truth'u), at most one a bin or Poisson."""
-    rows.fill(predictor, 0.0)
-    for a in range(u.size):
-        rows.add_scaled(predictor, u[a], truth[a])
+    unit_blocks.linear_predictor(truth, u, own, 0, counts.size, predictor)
     if max_count == 0.0:
         for j in range(counts.size):
             counts[j] = predictor[j] + noise_sd[j] * generator.standard_normal()
@@ -155,7 +154,7 @@ def closed_loop(
             vx *= settings[LARGEST_SPEED] / speed
             vy *= settings[LARGEST_SPEED] / speed
         u[1], u[2] = SCALE * vx, SCALE * vy
-        _observe(generator, truth, u, bin_s, noise_sd, settings[MAX_COUNT], predictor, counts)
+        _observe(generator, truth, u, unit_blocks.NO_HISTORY, bin_s, noise_sd, settings[MAX_COUNT], predictor, counts)
         if poisson:
             decoding_filter.decode_poisson(
                 state, spread, weights, covariance, counts, valid, unit_blocks.NO_HISTORY, bin_s, settings[TRUST],
@@ -198,3 +197,48 @@ def closed_loop(
             states[t - skip_states, 0], states[t - skip_states, 1] = u[1], u[2]
         if t >= skip_cursor:
             cursor[t - skip_cursor, 0], cursor[t - skip_cursor, 1] = state[0], state[1]
+
+
+@kernel
+def learn_from_own_spikes(
+    generator, states, bin_s, max_count, keep, truth, weights, covariance, rate, burn_in, bins, moments, spikes
+):
+    """Run the filter along states on spikes drawn from the true weights and each unit's own past; nothing feeds back.
+
+    Parameters
+    ----------
+    generator : numpy.random.Generator
+    states : ndarray, (bins of a period, common regressors)
+        With the 1; they repeat.
+    bin_s, max_count : float
+        Width of a bin; 1 for at most one spike a bin, more for Poisson counts.
+    keep : ndarray, (histories,)
+        What is left of each sum of past counts after one bin.
+    truth, weights : ndarray, (regressors, units)
+        The filter's weights are updated in place, as is its `covariance` (pairs, units).
+    rate : ndarray, (units,)
+    burn_in, bins : int
+        Bins before errors are tallied, and in all.
+    moments : ndarray, (regressors + pairs, units), added to
+        Sums of the errors and of their products.
+    spikes : ndarray, (units,), added to
+        Drawn after the burn-in.
+    """
+    d, n = weights.shape
+    own, counts, valid, predictor = np.zeros((keep.size, n)), np.empty(n), np.ones(n), np.empty(n)
+    innovation, variance, no_noise = np.empty(n), np.empty(n), np.zeros(n)
+    scratch = np.empty((d + 5, unit_blocks.BLOCK))
+    bounds, inside = np.zeros((d, n)), np.zeros((d, n))
+    for t in range(bins):
+        u = states[t % states.shape[0]]
+        _observe(generator, truth, u, own, bin_s, no_noise, max_count, predictor, counts)
+        encoding_filter.adapt_poisson_own(
+            weights, covariance, counts, valid, u, own, rate, bin_s, innovation, variance, scratch
+        )
+        for k in range(keep.size):
+            for j in range(n):
+                own[k, j] = keep[k] * (own[k, j] + counts[j])
+        if t >= burn_in:
+            _tally(weights, truth, bounds, moments, inside)
+            for j in range(n):
+                spikes[j] += counts[j]
