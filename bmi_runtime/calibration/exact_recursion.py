@@ -73,7 +73,10 @@ class Recursion:
     """
 
     def __init__(self, design: Design, rate: np.ndarray, every: int = 1):
-        self.parts = [(units, np.ascontiguousarray(regressors[::every])) for units, regressors in design.alike()]
+        from bmi_runtime.kernels.calibration import NO_OWN
+
+        self.regressors = np.ascontiguousarray(design.regressors[::every])
+        self.own = NO_OWN if design.own is None else np.ascontiguousarray(design.own[::every])
         self.every = every
         self.d = design.weights.shape[1]
         self.units = design.units
@@ -93,17 +96,12 @@ class Recursion:
         s, e = pack(filter_cov), pack(error_cov)
         total = np.zeros_like(e)
         transition = np.repeat(np.eye(self.d).reshape(-1, 1), self.units, axis=1)
-        for units, regressors in self.parts:
-            whole = (s, e, transition, total)
-            gains, *parts = (np.ascontiguousarray(a[:, units]) for a in (self.gains, *whole))
-            covariance_pass(
-                regressors, gains, self.scale[units], self.single, self.rate[units], self.still[units], *parts,
-                self.scratch,
-            )  # fmt: skip
-            for matrices, part in zip(whole, parts, strict=True):
-                matrices[:, units] = part
+        covariance_pass(
+            self.regressors, self.own, self.gains, self.scale, self.single, self.rate, self.still, s, e, transition,
+            total, self.scratch,
+        )  # fmt: skip
         left = transition.T.reshape(self.units, self.d, self.d)
-        return unpack(s), unpack(e), left, unpack(total) / len(self.parts[0][1])
+        return unpack(s), unpack(e), left, unpack(total) / len(self.regressors)
 
     def crossings(self, filter_cov: np.ndarray, errors: np.ndarray, threshold: float, limit: int) -> np.ndarray:
         """Return the bins in which mean errors (units, starts, d) reach a threshold, (units, starts); NaN if never."""
@@ -112,15 +110,10 @@ class Recursion:
         units, starts, d = errors.shape
         mean_error = errors.reshape(units, starts * d).T.copy(order="C")  # run in place: never the caller's own
         first, packed = np.empty((starts, units)), pack(filter_cov)
-        for some, regressors in self.parts:
-            gains, start, left, found = (
-                np.ascontiguousarray(a[:, some]) for a in (self.gains, packed, mean_error, first)
-            )
-            crossing_pass(
-                regressors, gains, self.scale[some], self.single, self.rate[some], start, left, threshold**2, found,
-                limit // self.every, self.scratch,
-            )  # fmt: skip
-            first[:, some] = found
+        crossing_pass(
+            self.regressors, self.own, self.gains, self.scale, self.single, self.rate, packed, mean_error, threshold**2,
+            first, limit // self.every, self.scratch,
+        )  # fmt: skip
         return np.where(first < 0, np.nan, self.every * first).T
 
 

@@ -213,23 +213,23 @@ class MeasuredScores:
         """Return :meth:`averaging_ratio` at a rate of the grid, kept for the next call."""
         if step in self._ratios:
             return self._ratios[step]
+        from bmi_runtime.kernels.calibration import NO_OWN
         from bmi_runtime.kernels.scores import scatter_ratio
 
         state = self.at(10.0 ** (step / GRID_PER_DECADE))
         every = alike_bins(self.design, state)
         burn = burn_in_bins(self.bins, state) // every
         ratio, covariance = np.empty(self.design.weights.shape), pack(state.filter_covariance)
-        directions = state.information.directions.transpose(1, 2, 0)
-        for units, regressors in self.pilot.alike():
-            gains, some, modes, variance, kept = (
-                np.ascontiguousarray(a[..., units])
-                for a in (self._gains.T, covariance, directions, state.filter_variance.T, state.kept.T)
-            )
-            scatter_ratio(
-                np.ascontiguousarray(_added(regressors.T, every).T) / every, _added(self.innovation[units], every),
-                gains, every * self._scale[units], every * state.rate[units], some, modes, variance, kept**every, burn,
-                ratio[units],
-            )  # fmt: skip
+        directions = state.information.directions.transpose(2, 1, 0)  # of modes
+        pilot, own = self.pilot, NO_OWN if self.pilot.own is None else self.pilot.own  # own: then `every` is one
+        modes, variance, kept = (
+            np.ascontiguousarray(a) for a in (directions, state.filter_variance.T, state.kept.T**every)
+        )
+        scatter_ratio(
+            np.ascontiguousarray(_added(pilot.regressors.T, every).T) / every, own, _added(self.innovation, every),
+            self._gains.T.copy(), every * self._scale, every * state.rate, covariance, modes, variance, kept, burn,
+            ratio,
+        )  # fmt: skip
         self._ratios[step] = np.clip(ratio, *RATIO_LIMITS)
         return self._ratios[step]
 

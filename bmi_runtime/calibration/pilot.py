@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmi_runtime.calibration.closed_form import Information, information
-from bmi_runtime.calibration.design import Design, UnusableUnits, alike, check_movement, linear_predictor
+from bmi_runtime.calibration.design import Design, alike, check_movement, linear_predictor
 from bmi_runtime.calibration.poisson_regression import poisson_weights
 from bmi_runtime.encoding.regressors import Regressors
 from bmi_runtime.errors import BadInput
@@ -287,7 +287,7 @@ def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
         design = Design(pilot.states, weights, pilot.bin_s, "gaussian", noise, names=pilot.names, own=pilot.own)
         scalar, innovation = np.broadcast_to(1 / noise, y.shape), residual / noise
     else:
-        weights = _poisson_weights(pilot)
+        weights = poisson_weights(pilot.regressors, y, pilot.bin_s, pilot.names, pilot.own)
         assert pilot.kinds
         past_s = pilot.kinds.history_s[: pilot.kinds.n_history]
         design = Design(pilot.states, weights, pilot.bin_s, "poisson", None, kind, pilot.names, pilot.own, past_s)
@@ -308,22 +308,3 @@ def fit_pilot(pilot: Pilot, counts: str | None = None) -> PilotFit:
             score[block, units] = innovation[rows, units].T @ u[rows]
             squares[block, units] = (residual[rows, units] ** 2).sum(axis=0)
     return PilotFit(design, pilot, curvature, score, squares, np.diff(np.append(starts, bins)).astype(np.float64))
-
-
-def _poisson_weights(pilot: Pilot) -> np.ndarray:
-    """Return log-linear Poisson weights of every unit by Newton's method with halved steps, (units, regressors).
-
-    Raises
-    ------
-    UnusableUnits
-        Naming all units whose weights do not converge.
-    """
-    found, unusable = [], []
-    for units, u in pilot.alike():
-        try:
-            found.append(poisson_weights(u, pilot.counts[:, units], pilot.bin_s, pilot.names[units]))
-        except UnusableUnits as error:
-            unusable.append(error)
-    if unusable:
-        raise UnusableUnits(str(unusable[0]), tuple(name for error in unusable for name in error.units))
-    return np.concatenate(found)

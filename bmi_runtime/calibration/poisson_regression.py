@@ -10,7 +10,9 @@ NEWTON_STEPS = 60  # before a fit is given up
 THIN_BINS = 8_000  # of a long pilot, that a first fit is made to
 
 
-def poisson_weights(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...]) -> np.ndarray:
+def poisson_weights(
+    u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], own: np.ndarray | None = None
+) -> np.ndarray:
     """Return log-linear Poisson weights by maximum likelihood, log Hz, (units, regressors).
 
     Of a long pilot some of the bins are fitted first: that takes most of the way at a fraction of the cost.
@@ -25,43 +27,54 @@ def poisson_weights(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str
         Width of a bin, s.
     names : tuple of str
         Of the units, for messages.
+    own : ndarray, shape (bins, histories, units), optional
+        Regressors that are each unit's own, after the common ones.
 
     Raises
     ------
     UnusableUnits
         Naming all units whose weights do not converge.
     """
-    start = None
+    start, own = None, np.zeros((len(u), 0, y.shape[1])) if own is None else own
     if len(u) > 2 * THIN_BINS:
         rows = slice(None, None, len(u) // THIN_BINS)
         with contextlib.suppress(UnusableUnits):
             if y[rows].any(axis=0).all():
-                start = _newton(u[rows], y[rows], bin_s, names, None)
-    return _newton(u, y, bin_s, names, start)
+                start = _newton(u[rows], own[rows], y[rows], bin_s, names, None)
+    return _newton(u, own, y, bin_s, names, start)
 
 
-def _newton(u: np.ndarray, y: np.ndarray, bin_s: float, names: tuple[str, ...], start: np.ndarray | None) -> np.ndarray:
-    """Return the weights that fit counts y (bins, units) to regressors u (bins, regressors), (units, regressors)."""
+def _newton(
+    u: np.ndarray,
+    own: np.ndarray,
+    y: np.ndarray,
+    bin_s: float,
+    names: tuple[str, ...],
+    start: np.ndarray | None,
+) -> np.ndarray:
+    """Return the weights (units, regressors) that fit counts y (bins, units) to u and to what is a unit's own."""
     from bmi_runtime.kernels.poisson_moments import poisson_moments
 
-    u, log_bin, target = np.ascontiguousarray(u), float(np.log(bin_s)), y.T @ u
-    lower, upper = np.tril_indices(u.shape[1])
+    u, own, log_bin = np.ascontiguousarray(u), np.ascontiguousarray(own), float(np.log(bin_s))
+    target = np.hstack([y.T @ u, np.einsum("tn,thn->nh", y, own)])
+    d = target.shape[1]
+    lower, upper = np.tril_indices(d)
     sums = np.empty((len(lower), y.shape[1]))
-    weights = np.zeros((y.shape[1], u.shape[1]))
+    weights = np.zeros((y.shape[1], d))
     weights[:, 0] = np.log(y.mean(axis=0)) - log_bin
     weights = weights if start is None else start
 
     def moments(w):
         """Return the log likelihood, its gradient and minus its second derivative."""
-        poisson_moments(u, np.ascontiguousarray(w.T), log_bin, sums)
-        hessian = np.zeros((len(w), u.shape[1], u.shape[1]))
+        poisson_moments(u, own, np.ascontiguousarray(w.T), log_bin, sums)
+        hessian = np.zeros((len(w), d, d))
         hessian[:, lower, upper] = hessian[:, upper, lower] = sums.T
         return (w * target).sum(axis=1) - sums[0], target - hessian[:, 0], hessian
 
     value, gradient, hessian = moments(weights)
     gain = np.zeros(len(weights))
     for _ in range(NEWTON_STEPS):
-        floor = 1e-12 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] * np.eye(u.shape[1])
+        floor = 1e-12 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] * np.eye(d)
         try:
             step = np.linalg.solve(hessian + floor, gradient[:, :, None])[:, :, 0]
         except np.linalg.LinAlgError:

@@ -9,37 +9,49 @@ import numpy as np
 from bmi_runtime.kernels.exponential import exponential
 from bmi_runtime.kernels.jit import kernel
 
+NO_OWN = np.zeros((1, 0, 1))
+"""Regressors of units that have none of their own."""
+
 
 @kernel(inline="always")
-def _product(packed, regressors, start, width, rate, out):
+def _regressors_of(common, own, start, width, u):
+    """Write one bin's regressors of a block of units, common ones first, into u (regressors, block)."""
+    for a in range(common.size):
+        for j in range(width):
+            u[a, j] = common[a]
+    for k in range(own.shape[0]):
+        for j in range(width):
+            u[common.size + k, j] = own[k, start + j]
+
+
+@kernel(inline="always")
+def _product(packed, u, start, width, rate, out):
     """Write (X + rate I) u of a block of units into out, (regressors, block)."""
-    d = regressors.size
+    d = u.shape[0]
     for a in range(d):
         for j in range(width):
-            out[a, j] = rate[start + j] * regressors[a]
+            out[a, j] = rate[start + j] * u[a, j]
     pair = 0
     for a in range(d):
-        ua = regressors[a]
         for b in range(a):
-            ub = regressors[b]
             for j in range(width):
                 s = packed[pair, start + j]
-                out[a, j] += s * ub
-                out[b, j] += s * ua
+                out[a, j] += s * u[b, j]
+                out[b, j] += s * u[a, j]
             pair += 1
         for j in range(width):
-            out[a, j] += packed[pair, start + j] * ua
+            out[a, j] += packed[pair, start + j] * u[a, j]
         pair += 1
 
 
 @kernel(inline="always")
-def _weigh(regressors, gains, scale, single, start, width, weight, score):
+def _weigh(u, gains, scale, single, start, width, weight, score):
     """Write the information scalar w = scale exp(u'gains) and the score's variance w (1 - single w) of a block."""
     for j in range(width):
         weight[j] = 0.0
-    for a in range(regressors.size):
+    for a in range(u.shape[0]):
         for j in range(width):
-            weight[j] += regressors[a] * gains[a, start + j]
+            weight[j] += u[a, j] * gains[a, start + j]
     for j in range(width):
         w = scale[start + j] * exponential(weight[j])
         weight[j] = w
@@ -47,7 +59,9 @@ def _weigh(regressors, gains, scale, single, start, width, weight, score):
 
 
 @kernel
-def covariance_pass(regressors, gains, scale, single, rate, still, filter_cov, error_cov, transition, total, scratch):
+def covariance_pass(
+    regressors, own, gains, scale, single, rate, still, filter_cov, error_cov, transition, total, scratch
+):
     """Run filter covariance, error covariance and mean-error transition along the regressors once; in place.
 
     Per bin, with u the regressors, w the information scalar (1/Z for Gaussian features, lambda(u) bin_s for spikes)
@@ -61,7 +75,9 @@ def covariance_pass(regressors, gains, scale, single, rate, still, filter_cov, e
 
     Parameters
     ----------
-    regressors : ndarray, (bins, regressors)
+    regressors : ndarray, (bins, common regressors)
+    own : ndarray, (bins, histories, units)
+        What is a unit's own, after the common ones; `NO_OWN` where nothing is.
     gains : ndarray, (regressors, units)
         Log-linear gains; zeros for Gaussian features.
     scale : ndarray, (units,)
@@ -78,11 +94,12 @@ def covariance_pass(regressors, gains, scale, single, rate, still, filter_cov, e
         The number of columns is the number of units worked on together.
     """
     n = rate.size
-    block = scratch.shape[1]
+    d, block = gains.shape[0], scratch.shape[1]
+    u = scratch[6 + 2 * d : 6 + 3 * d]
     for start in range(0, n, block):
         width = min(block, n - start)
         for t in range(regressors.shape[0]):
-            u = regressors[t]
+            _regressors_of(regressors[t], own[t % own.shape[0]], start, width, u)
             _weigh(u, gains, scale, single, start, width, scratch[0], scratch[1])
             _filter_step(u, rate, filter_cov, start, width, scratch)
             _error_step(u, still, error_cov, total, start, width, scratch)
@@ -92,14 +109,14 @@ def covariance_pass(regressors, gains, scale, single, rate, still, filter_cov, e
 @kernel(inline="always")
 def _filter_step(u, rate, filter_cov, start, width, scratch):
     """Update S, and write g = S u to scratch rows 6.. from P u in the same rows."""
-    d = u.size
+    d = u.shape[0]
     g = scratch[6 : 6 + d]
     _product(filter_cov, u, start, width, rate, g)
     for j in range(width):
         scratch[2, j] = 0.0
     for a in range(d):
         for j in range(width):
-            scratch[2, j] += u[a] * g[a, j]
+            scratch[2, j] += u[a, j] * g[a, j]
     for j in range(width):
         scratch[3, j] = 1.0 / (1.0 + scratch[0, j] * scratch[2, j])
         scratch[4, j] = scratch[0, j] * scratch[3, j]
@@ -120,7 +137,7 @@ def _filter_step(u, rate, filter_cov, start, width, scratch):
 @kernel(inline="always")
 def _error_step(u, drift, error_cov, total, start, width, scratch):
     """Update E with the gain g in scratch rows 6.., and add it to the total."""
-    d = u.size
+    d = u.shape[0]
     g = scratch[6 : 6 + d]
     h = scratch[6 + d : 6 + 2 * d]
     _product(error_cov, u, start, width, drift, h)
@@ -128,7 +145,7 @@ def _error_step(u, drift, error_cov, total, start, width, scratch):
         scratch[2, j] = 0.0
     for a in range(d):
         for j in range(width):
-            scratch[2, j] += u[a] * h[a, j]
+            scratch[2, j] += u[a, j] * h[a, j]
     for j in range(width):
         scratch[5, j] = scratch[0, j] * scratch[0, j] * scratch[2, j] + scratch[1, j]
     pair = 0
@@ -147,13 +164,13 @@ def _error_step(u, drift, error_cov, total, start, width, scratch):
 @kernel(inline="always")
 def _transition_step(u, transition, start, width, scratch):
     """Update T = (I - w g u') T."""
-    d = u.size
+    d = u.shape[0]
     for b in range(d):
         for j in range(width):
             scratch[2, j] = 0.0
         for a in range(d):
             for j in range(width):
-                scratch[2, j] += u[a] * transition[a * d + b, start + j]
+                scratch[2, j] += u[a, j] * transition[a * d + b, start + j]
         for j in range(width):
             scratch[2, j] *= scratch[0, j]
         for a in range(d):
@@ -163,7 +180,7 @@ def _transition_step(u, transition, start, width, scratch):
 
 @kernel
 def crossing_pass(
-    regressors, gains, scale, single, rate, filter_cov, mean_error, threshold_squared, first, limit, scratch
+    regressors, own, gains, scale, single, rate, filter_cov, mean_error, threshold_squared, first, limit, scratch
 ):
     """Run mean errors until their squared length falls to a threshold, cycling through the regressors.
 
@@ -178,17 +195,18 @@ def crossing_pass(
         Most bins to run.
     Others as in :func:`covariance_pass`; every unit is run until all its starts have crossed.
     """
-    d = regressors.shape[1]
+    d = gains.shape[0]
     starts = first.shape[0]
     n = rate.size
     block = scratch.shape[1]
+    u = scratch[6 + 2 * d : 6 + 3 * d]
     first[:] = -1.0
     for start in range(0, n, block):
         width = min(block, n - start)
         open_ = starts * width
         t = 0
         while open_ > 0 and t < limit:
-            u = regressors[t % regressors.shape[0]]
+            _regressors_of(regressors[t % regressors.shape[0]], own[t % own.shape[0]], start, width, u)
             t += 1
             _weigh(u, gains, scale, single, start, width, scratch[0], scratch[1])
             _filter_step(u, rate, filter_cov, start, width, scratch)
@@ -200,7 +218,7 @@ def crossing_pass(
                     dot = 0.0
                     for a in range(d):
                         e = mean_error[i * d + a, start + j]
-                        dot += u[a] * e
+                        dot += u[a, j] * e
                         before += e * e
                     after = 0.0
                     for a in range(d):

@@ -11,14 +11,16 @@ HIGHEST = 30.0  # of the logarithm of an expected count
 
 
 @kernel
-def poisson_moments(regressors, weights, log_bin, out):
+def poisson_moments(regressors, own, weights, log_bin, out):
     """Sum lambda u u' over the bins, with lambda = exp(u'w) bin_s.
 
     With a leading 1 in u the first element is the sum of lambda, and the first column that of lambda u.
 
     Parameters
     ----------
-    regressors : ndarray, (bins, d)
+    regressors : ndarray, (bins, common regressors)
+    own : ndarray, (bins, histories, units)
+        What is a unit's own, after the common ones; no histories where nothing is.
     weights : ndarray, (d, units)
     log_bin : float
         Logarithm of the bin's width, s.
@@ -32,13 +34,20 @@ def poisson_moments(regressors, weights, log_bin, out):
         stop = min(start + BLOCK, units)
         width = stop - start
         for t in range(regressors.shape[0]):
-            u = regressors[t]
-            unit_blocks.linear_predictor(weights, u, unit_blocks.NO_HISTORY, start, stop, rate[:width])
+            u, past = regressors[t], own[t % own.shape[0]]
+            common = u.size
+            unit_blocks.linear_predictor(weights, u, past, start, stop, rate[:width])
             for j in range(width):
                 rate[j] = exponential(min(rate[j] + log_bin, HIGHEST))
             pair = 0
             for a in range(d):
-                rows.scaled(along[:width], u[a], rate[:width])
+                if a < common:
+                    rows.scaled(along[:width], u[a], rate[:width])
+                else:
+                    rows.product(along[:width], past[a - common, start:stop], rate[:width])
                 for b in range(a + 1):
-                    rows.add_scaled(out[pair, start:stop], u[b], along[:width])
+                    if b < common:
+                        rows.add_scaled(out[pair, start:stop], u[b], along[:width])
+                    else:
+                        rows.add_product(out[pair, start:stop], past[b - common, start:stop], along[:width])
                     pair += 1

@@ -78,7 +78,7 @@ def lagged_products(sums, directions, kept, block, bins, past, mode, out):
 
 @kernel
 def scatter_ratio(
-    regressors, innovation, gains, scale, rate, filter_cov, directions, filter_variance, kept, burn, out
+    regressors, own, innovation, gains, scale, rate, filter_cov, directions, filter_variance, kept, burn, out
 ):  # fmt: skip
     """Drive the filter's actual and its averaged error recursion by the same scores; compare the variances.
 
@@ -90,7 +90,9 @@ def scatter_ratio(
 
     Parameters
     ----------
-    regressors : ndarray, (bins, d)
+    regressors : ndarray, (bins, common regressors)
+    own : ndarray, (bins, histories, units)
+        What is a unit's own, after the common ones; no histories where nothing is.
     innovation : ndarray, (units, bins)
     gains : ndarray, (d, units)
         Log-linear gains; zeros for Gaussian features.
@@ -99,14 +101,14 @@ def scatter_ratio(
     filter_cov : ndarray, (pairs, units), in place
         Where S starts.
     directions, filter_variance, kept : ndarray, (d, d, units), (d, units), (d, units)
-        Row of a weight, column of a mode; what the modes have.
+        Of each mode, its weights; what the modes have.
     burn : int
         Bins before anything is compared.
     out : ndarray, (units, d), out
         Variance of each weight by the actual over that by the averaged recursion.
     """
     units, bins = innovation.shape
-    d = regressors.shape[1]
+    d = gains.shape[0]
     e, a = np.zeros((d, units)), np.zeros((d, units))
     tallies = np.zeros((4, d, units))  # sums and squares of the actual, then of the averaged
     w, x, spread, step, mode, plain = np.zeros((6, BLOCK))
@@ -115,14 +117,10 @@ def scatter_ratio(
         stop = min(start + BLOCK, units)
         width = stop - start
         for t in range(bins):
-            u = regressors[t]
-            unit_blocks.linear_predictor(gains, u, unit_blocks.NO_HISTORY, start, stop, w[:width])
-            unit_blocks.prior_times_regressors(
-                filter_cov, u, unit_blocks.NO_HISTORY, rate, start, stop, spread[:width], direction
-            )
-            rows.fill(mode[:width], 0.0)
-            for r in range(d):
-                rows.add_scaled(mode[:width], u[r], e[r, start:stop])
+            u, past = regressors[t], own[t % own.shape[0]]
+            unit_blocks.linear_predictor(gains, u, past, start, stop, w[:width])
+            unit_blocks.prior_times_regressors(filter_cov, u, past, rate, start, stop, spread[:width], direction)
+            unit_blocks.linear_predictor(e, u, past, start, stop, mode[:width])
             for j in range(width):
                 x[j] = innovation[start + j, t]
                 w[j] = scale[start + j] * exponential(w[j])
@@ -131,9 +129,7 @@ def scatter_ratio(
                 w[j] *= shrink
             unit_blocks.rank_one_update(e, filter_cov, rate, start, stop, direction, w[:width], step[:width])
             for m in range(d):
-                rows.fill(mode[:width], 0.0)
-                for r in range(d):
-                    rows.add_scaled(mode[:width], u[r], directions[r, m, start:stop])
+                unit_blocks.linear_predictor(directions[m], u, past, start, stop, mode[:width])
                 for j in range(width):
                     a[m, start + j] = (
                         kept[m, start + j] * a[m, start + j] + filter_variance[m, start + j] * mode[j] * x[j]
@@ -143,7 +139,7 @@ def scatter_ratio(
             for r in range(d):
                 rows.fill(plain[:width], 0.0)
                 for m in range(d):
-                    rows.add_product(plain[:width], directions[r, m, start:stop], a[m, start:stop])
+                    rows.add_product(plain[:width], directions[m, r, start:stop], a[m, start:stop])
                 for j in range(width):
                     tallies[0, r, start + j] += e[r, start + j]
                     tallies[1, r, start + j] += e[r, start + j] * e[r, start + j]

@@ -274,20 +274,22 @@ def test_samples_are_counts_or_are_refused():
         assert not binning.count_samples(np.array([[0.0, wrong]]), 0, counts)
 
 
+@pytest.mark.parametrize("histories", [0, 2])
 @pytest.mark.parametrize("single", [0.0, 1.0])
-def test_the_covariance_recursion_is_that_of_dense_matrices(single):
-    d, units, bins, rate = 3, 5, 30, np.full(5, 1e-4)
+def test_the_covariance_recursion_is_that_of_dense_matrices(single, histories):
+    d, units, bins, rate = 3 + histories, 5, 30, np.full(5, 1e-4)
     u = np.column_stack([np.ones(bins), RNG.normal(0.0, 0.6, (bins, 2))])
+    own = RNG.normal(0.0, 0.5, (bins, histories, units)) if histories else calibration.NO_OWN
     gains, scale = RNG.normal(0.0, 0.5, (d, units)), np.full(units, 0.05)
     lower = np.tril_indices(d)
     filters, errors = [0.1 * spd(d) for _ in range(units)], [0.1 * spd(d) for _ in range(units)]
     packed = [np.array([matrix[lower] for matrix in kind]).T.copy() for kind in (filters, errors)]
-    transition, total = np.tile(np.eye(d).ravel()[:, None], units), np.zeros((6, units))
+    transition, total = np.tile(np.eye(d).ravel()[:, None], units), np.zeros((len(lower[0]), units))
     scratch, still = np.empty((4 * d + 6, 2)), np.full(units, 1e-5)
-    calibration.covariance_pass(u, gains, scale, single, rate, still, *packed, transition, total, scratch)
+    calibration.covariance_pass(u, own, gains, scale, single, rate, still, *packed, transition, total, scratch)
     for unit in range(units):
         s, e, t, summed = filters[unit], errors[unit], np.eye(d), np.zeros((d, d))
-        for row in u:
+        for row in np.hstack([u, own[:, :, unit] if histories else np.zeros((bins, 0))]):
             w = scale[unit] * np.exp(row @ gains[:, unit])
             p = s + rate[unit] * np.eye(d)
             s = np.linalg.inv(np.linalg.inv(p) + w * np.outer(row, row))
