@@ -66,13 +66,11 @@ def _what_it_does(prediction) -> str:
     sd, time_s = np.sqrt(prediction.largest_error), prediction.convergence_bins.max(axis=1) * design.bin_s
     kind = "measured" if prediction.measured_covariance is not None else "computed"
     middle, most = np.median(sd), sd.max()
-    err = (
-        "scatter around their best values with an sd"
-        if prediction.departure is None
-        else "have a root mean square error"
-    )
+    alone = prediction.departure is None
+    how = "scatter around their best values with an sd" if alone else "are off by a root mean square"
     lines = [
-        f"the weights {err} of {middle:.3g} (median unit) to {most:.3g} (worst), a variance of {middle**2:.3g} to {most**2:.3g}, {kind}",
+        f"the weights {how} of {middle:.3g} (median unit) to {most:.3g} (worst), a variance of {middle**2:.3g} to "
+        f"{most**2:.3g}, {kind}",
         f"a mean error is down to {prediction.threshold:.3g} of its start after {_seconds(np.median(time_s))} (median "
         f"unit) to {_seconds(time_s.max())} (slowest), covariance starting at {_start(prediction)}",
     ]
