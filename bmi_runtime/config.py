@@ -154,7 +154,8 @@ def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     before |= {"label_noise": "assumed", "label_gain": "assumed", "search_lag_s": 0.0, "search_ladder": "nine"}
     before |= {"search_restarts": False}
     before |= {} if "state" in data else {"missing_axis": "skip"}
-    safety = {"artifact_sd": 0.0, "exploded_units": "freeze", "exploded_after_s": 0.0, **data.get("safety", {})}
+    safety = {"artifact_sd": 0.0, "artifact_rule": "whole", "exploded_units": "freeze", "exploded_after_s": 0.0}
+    safety |= data.get("safety", {})
     return {**data, "adapter": {**before, **data.get("adapter", {})}, "safety": safety}
 
 

@@ -196,7 +196,9 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
         "data",
         "warning",
         lambda m: (
-            f"Many units fired at once ({m.get('counts')} counts, usually {m.get('usual')}): taken as an artifact"
+            f"{m['features']} features were far off at once: taken as an artifact"
+            if "features" in m
+            else f"Many units fired at once ({m.get('counts')} counts, usually {m.get('usual')}): taken as an artifact"
         ),
     ),
     "message-refused": ("data", "warning", lambda m: f"A message of the source was refused: {m.get('reason')}"),

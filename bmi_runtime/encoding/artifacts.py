@@ -7,28 +7,72 @@ from typing import Any
 
 import numpy as np
 
-from bmi_runtime.kernels.soundness import find_artifacts
+from bmi_runtime.config import SafetyConfig
+from bmi_runtime.kernels.artifacts import find_artifacts
 from bmi_runtime.messages import known_counts
 
 USUAL_SD = 10.0  # as `safety.artifact_sd`
 TIMES = 3.0  # the usual sum of counts: in five recordings the largest sum of a bin is 1.6 to 2.6 times the mean
 MEMORY_S = 30.0  # of what is usual
 AFTER_S, AFTER_BINS = 2.0, 20  # before, nothing is known of what is usual
+FEATURES_AFTER_S = 10.0  # features are smooth: two seconds say little of how far they go
 AT_MOST_S = 0.5  # what lasts longer is how the units are now
 MOST_MISSING = 0.5  # of the bins, without a unit that is still taken to be there
 
 
-def artifact_limits(bin_s: float, sd: float) -> np.ndarray:
-    """Return the limits of :func:`bmi_runtime.kernels.soundness.is_artifact`.
+def artifact_limits(bin_s: float, sd: float, after_s: float = AFTER_S) -> np.ndarray:
+    """Return the limits of :func:`bmi_runtime.kernels.artifacts.count_artifact`.
 
     Parameters
     ----------
     bin_s : float
     sd : float
         Standard deviations above the usual sum of counts; 0: nothing is an artifact.
+    after_s : float
+        Before, nothing is judged.
     """
     memory, at_most = (max(round(seconds / bin_s), 1) for seconds in (MEMORY_S, AT_MOST_S))
-    return np.array([sd, TIMES, 1.0 / memory, max(round(AFTER_S / bin_s), AFTER_BINS), at_most])
+    return np.array([sd, TIMES, 1.0 / memory, max(round(after_s / bin_s), AFTER_BINS), at_most])
+
+
+class ArtifactGate:
+    """What one block of units, or of features, was like lately, and what an artifact exceeds.
+
+    Parameters
+    ----------
+    n : int
+        Units, or features.
+    bin_s : float
+        How often they come.
+    safety : SafetyConfig
+    features : bool
+
+    Attributes
+    ----------
+    arguments : tuple of ndarray
+        Limits, what was lately, what is usual of each: the last three of `soundness.take_counts` and `take_features`.
+    """
+
+    def __init__(self, n: int, bin_s: float, safety: SafetyConfig, features: bool):
+        self.present = safety.artifact_rule == "present"
+        judged = self.present or not features
+        limits = artifact_limits(bin_s, judged * safety.artifact_sd, FEATURES_AFTER_S if features else AFTER_S)
+        self.lately, self.usual = np.zeros(4), np.zeros(((4 if features else 2) * self.present, n))
+        self.arguments = (limits, self.lately, self.usual)
+        self.on = limits[0] > 0.0
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return copies of what the next bin depends on."""
+        if not self.on:
+            return {}
+        return {"lately": self.lately.copy()} | ({"usual": self.usual.copy()} if self.present else {})
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore what :meth:`snapshot` returned; nothing of a session that had no gate."""
+        if "lately" in snapshot:
+            self.lately[:] = snapshot["lately"]
+        if "usual" in snapshot:
+            self.usual[:] = snapshot["usual"]
 
 
 def artifact_bins(
@@ -43,21 +87,20 @@ def artifact_bins(
     Parameters
     ----------
     counts : ndarray, shape (bins, units)
+        Not finite where one is missing.
     bin_s : float
     fresh : ndarray of bool, shape (bins,), optional
-        Whether every count of a bin came; by default all that are finite.
+        Whether anything came in a bin; by default in all.
     sd : float
         Standard deviations above the usual sum of counts; 0: nothing is an artifact.
     left_out : iterable of int
-        Units that have no part in the sum, and may be missing.
+        Units that have no part in the sum.
     """
-    found = np.zeros(len(counts), bool)
-    if sd <= 0.0:
-        return found
-    summed = np.delete(np.asarray(counts, float), np.array(list(left_out), np.int64), axis=1)
-    totals = summed.sum(axis=1) - summed.max(axis=1, initial=0.0)
-    fresh = np.isfinite(totals) if fresh is None else fresh & np.isfinite(totals)
-    find_artifacts(totals, fresh, artifact_limits(bin_s, sd), found)
+    counts = np.delete(np.asarray(counts, float), np.array(list(left_out), np.int64), axis=1)
+    valid, found = np.isfinite(counts), np.zeros(len(counts), bool)
+    fresh = np.ones(len(counts), bool) if fresh is None else np.asarray(fresh, bool)
+    if sd > 0.0:
+        find_artifacts(np.where(valid, counts, 0.0), valid.astype(float), fresh, artifact_limits(bin_s, sd), found)
     return found
 
 
@@ -74,8 +117,7 @@ def recorded_artifacts(recorded: np.ndarray, bin_s: float, fresh: np.ndarray, co
     Parameters
     ----------
     recorded : ndarray, shape (bins, units)
-        Whole numbers, as recorded; features, of another type, have no artifacts. A unit that is mostly missing has no
-        part in the sum.
+        Whole numbers, as recorded; of features, of another type, none is judged afterwards.
     bin_s : float
     fresh : ndarray of bool, shape (bins,)
     config : dict
@@ -88,6 +130,5 @@ def recorded_artifacts(recorded: np.ndarray, bin_s: float, fresh: np.ndarray, co
     session, safety = config.get("session") or {}, config.get("safety") or {}
     if recorded.dtype.kind not in "iu":
         return np.zeros(len(recorded), bool)
-    counts = known_counts(recorded)
-    aside = {*session.get("left_out", ()), *mostly_missing(counts[fresh]).tolist()}
-    return artifact_bins(counts, bin_s, fresh, safety.get("artifact_sd", USUAL_SD), sorted(aside))
+    sd = safety.get("artifact_sd", USUAL_SD)
+    return artifact_bins(known_counts(recorded), bin_s, fresh, sd, session.get("left_out", ()))

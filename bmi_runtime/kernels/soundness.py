@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bmi_runtime.kernels.artifacts import count_artifact, feature_artifact, whole_bin_artifact
 from bmi_runtime.kernels.jit import kernel
 
 
@@ -34,20 +35,16 @@ def clean_counts(counts, largest, out, valid):
 
 
 @kernel
-def take_counts(counts, credible, out, valid, limits, lately, left_out):
-    """Take counts as :func:`clean_counts` does, and none of them where all together are an artifact.
-
-    What is compared is the sum without its largest count: one unit that fires as never before is no artifact of all. A
-    bin in which a count is missing or refused has no sum that could be compared, and is not judged.
+def take_counts(counts, credible, out, valid, left_out, limits, lately, usual):
+    """Take counts as :func:`clean_counts` does, and none of them where those that are there are an artifact.
 
     Parameters
     ----------
     counts, credible, out, valid
         As in `clean_counts`.
-    limits, lately
-        As in `is_artifact`.
-    left_out : ndarray of int
-        Units whose counts have no part in the sum, and may be missing; in order.
+    left_out, limits, lately, usual
+        As in :func:`bmi_runtime.kernels.artifacts.count_artifact`; no standard deviations: nothing is judged. Of the
+        older rule, which judges whole bins, `usual` has no row.
 
     Returns
     -------
@@ -57,72 +54,29 @@ def take_counts(counts, credible, out, valid, limits, lately, left_out):
     refused = clean_counts(counts, credible, out, valid)
     if limits[0] <= 0.0:
         return refused
-    total, largest, left, lacking = 0.0, 0.0, 0, refused
-    for i in range(out.size):
-        if left < left_out.size and left_out[left] == i:  # they are in order
-            left += 1
-            lacking -= 0 if valid[i] > 0.0 else 1
-            continue
-        total += out[i]
-        largest = max(largest, out[i])
-    if lacking or not is_artifact(total - largest, limits, lately):
+    if usual.shape[0] > 0:
+        found = count_artifact(out, valid, left_out, limits, lately, usual)
+    else:
+        found = whole_bin_artifact(out, refused, valid, left_out, limits, lately)
+    return _none_of(out, valid) if found else refused
+
+
+@kernel
+def take_features(values, credible, out, valid, left_out, limits, lately, usual):
+    """Take features as :func:`take_counts` takes counts, judged by `feature_artifact`; by the older rule none is."""
+    refused = clean_counts(values, credible, out, valid)
+    if limits[0] <= 0.0 or usual.shape[0] == 0 or refused == out.size:
         return refused
+    alone = feature_artifact(out, valid, left_out, limits, lately, usual)
+    return _none_of(out, valid) if alone < 0 else refused + alone
+
+
+@kernel
+def _none_of(out, valid):
+    """Let nothing have come; return -1."""
     out[:] = 0.0
     valid[:] = 0.0
     return -1
-
-
-@kernel
-def is_artifact(total, limits, lately):
-    """Return whether a bin's sum of counts is far above what it was lately; take it into that where it is not.
-
-    Mean and variance are exponentially weighted (each bin alike at first). A sum that stays high is no artifact but
-    how it is now: what it was lately is then forgotten.
-
-    Parameters
-    ----------
-    total : float
-        Of the counts of all units but the largest.
-    limits : ndarray, (5,)
-        Standard deviations, and times the mean, that both are exceeded by; share of the newest bin; bins before it is
-        judged; bins that an artifact lasts at most.
-    lately : ndarray, (4,), inout
-        Mean, variance, bins seen, artifacts in a row.
-    """
-    mean, variance, seen = lately[0], lately[1], lately[2]
-    if seen >= limits[3]:
-        spread = np.sqrt(max(variance, mean, 1.0))
-        if total > mean + limits[0] * spread and total > limits[1] * mean:
-            lately[3] += 1.0
-            if lately[3] <= limits[4]:
-                return True
-            lately[:] = 0.0
-            mean, variance, seen = 0.0, 0.0, 0.0
-    lately[3] = 0.0
-    share = max(limits[2], 1.0 / (seen + 1.0))
-    away = total - mean
-    lately[0] = mean + share * away
-    lately[1] = (1.0 - share) * (variance + share * away * away)
-    lately[2] = seen + 1.0
-    return False
-
-
-@kernel
-def find_artifacts(totals, fresh, limits, found):
-    """Set found[t] to whether bin t is an artifact (:func:`is_artifact`), bin by bin, as a session would.
-
-    Parameters
-    ----------
-    totals : ndarray, (bins,)
-        Sums of the counts without the largest.
-    fresh : ndarray of bool, (bins,)
-        Whether every count came.
-    limits : ndarray, (5,)
-    found : ndarray of bool, (bins,), out
-    """
-    lately = np.zeros(4)
-    for t in range(totals.size):
-        found[t] = fresh[t] and is_artifact(totals[t], limits, lately)
 
 
 @kernel

@@ -216,6 +216,10 @@ class SafetyConfig(Section):
     artifact_sd: float = Field(
         10.0, ge=0.0, le=1e6, description="all counts so far above their usual sum are an artifact; 0: never"
     )
+    artifact_rule: Literal["present", "whole"] = Field(
+        "present",
+        description="what is judged: the units, or features, that are there; or bins of counts that lack none (older)",
+    )
     exploded_units: Literal["restart", "freeze"] = Field(
         "restart", description="a unit whose predicted rate stays exploded learns again, or the output stays frozen"
     )

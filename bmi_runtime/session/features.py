@@ -10,18 +10,21 @@ import numpy as np
 
 from bmi_runtime.config import Config
 from bmi_runtime.encoding.adapter import Adapter
+from bmi_runtime.encoding.artifacts import ArtifactGate
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import soundness
 from bmi_runtime.session.adaptation_control import AdaptationController
+
+NONE_LEFT_OUT = np.zeros(0, np.int64)  # `session.left_out` names units
 
 
 class FeatureBlock:
     """The block of features of a mixed session.
 
     Features come every ``session.feature_bin_s`` and describe the time since they last came, so the filter is taught
-    with the mean intention of that time. A feature that is not a number is missing; a bin in which all are is one in
-    which none came.
+    with the mean intention of that time. A feature that is not a number is missing; a bin in which all are, or in which
+    they are an artifact, is one in which none came.
 
     Parameters
     ----------
@@ -47,10 +50,16 @@ class FeatureBlock:
         self._largest, self._first_unit = config.safety.max_feature, config.session.units
         self._learned = False
         self._sums, self._bins = [0.0] * (2 * config.space.n_axes), 0
+        self.artifacts = ArtifactGate(n, config.session.feature_bin_s, config.safety, features=True)
 
     def take(self, given: np.ndarray, events: list[dict[str, Any]]) -> bool:
         """Take the features (features,) of a bin; return whether any came."""
-        refused = soundness.clean_counts(given, self._largest, self.values, self.valid)
+        into = (self.values, self.valid, NONE_LEFT_OUT)
+        refused = soundness.take_features(given, self._largest, *into, *self.artifacts.arguments)
+        if refused < 0:
+            events.append({"name": "artifact", "features": int(self.artifacts.lately[0])})
+            self.came = False
+            return False
         self.came = refused < given.size
         wrong = refused - int(np.isnan(given).sum()) if refused else 0
         if wrong:
@@ -83,9 +92,12 @@ class FeatureBlock:
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of what the next bin depends on, but the model."""
-        return {"oversight": self.adaptation.snapshot(), "sums": list(self._sums), "bins": self._bins}
+        return {"oversight": self.adaptation.snapshot(), "sums": list(self._sums), "bins": self._bins} | (
+            {"artifacts": self.artifacts.snapshot()} if self.artifacts.on else {}
+        )
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
         self.adaptation.restore(snapshot["oversight"])
         self._sums, self._bins = list(snapshot["sums"]), snapshot["bins"]
+        self.artifacts.restore(snapshot.get("artifacts", {}))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.config import Config
-from bmi_runtime.encoding.artifacts import artifact_limits
+from bmi_runtime.encoding.artifacts import ArtifactGate
 from bmi_runtime.errors import BadInput
 from bmi_runtime.kernels import soundness
 from bmi_runtime.messages import MISSING
@@ -76,15 +76,15 @@ class Inputs:
         self._newest = np.zeros((PROBATION_BINS, n))
         self._poisson = not config.continuous
         self._largest = config.safety.max_feature if config.continuous else float(config.safety.max_count)
-        self._artifact = artifact_limits(config.bin_s, 0.0 if config.continuous else config.safety.artifact_sd)
-        self._lately = np.zeros(4)
+        self.artifacts = ArtifactGate(n, config.bin_s, config.safety, config.continuous)
 
     def take(self, given: Any, bin_number: int) -> bool:
         """Take one bin; return whether it can be decoded from."""
         fresh = given.stale.item() == 0
         if fresh:
-            taken = (self.counts, self.valid, self._artifact, self._lately, self.left_out)
-            refused = soundness.take_counts(given.counts, self._largest, *taken)
+            take = soundness.take_counts if self._poisson else soundness.take_features
+            into = (self.counts, self.valid, self.left_out)
+            refused = take(given.counts, self._largest, *into, *self.artifacts.arguments)
         else:  # nothing came that could be usual or not
             refused = soundness.clean_counts(given.counts, self._largest, self.counts, self.valid)
         usable = (self._enough_left(given, refused) if refused else self.counts.size > 0) and fresh
@@ -99,13 +99,20 @@ class Inputs:
         Missing counts say nothing against the others; refused ones do, where they are the majority.
         """
         if refused < 0:
-            counts, usual = int(np.delete(given.counts, self.left_out).sum()), round(float(self._lately[0]), 1)
-            self._events.append({"name": "artifact", "counts": counts, "usual": usual})
+            self._events.append(self._artifact(given))
             return False
         missing = int(np.count_nonzero(given.counts == MISSING)) if self._poisson else 0
         if refused > missing:
             self._events.append({"name": "refused-counts", "units": int(refused - missing)})
         return 2 * (refused - missing) < self.counts.size - missing
+
+    def _artifact(self, given: Any) -> dict[str, Any]:
+        """Return the event of an artifact: counts that came and are usual, or how many features were far off."""
+        told = float(self.artifacts.lately[0])
+        if not self._poisson:
+            return {"name": "artifact", "features": int(told)}
+        counts = np.delete(given.counts, self.left_out)
+        return {"name": "artifact", "counts": int(counts[counts != MISSING].sum()), "usual": round(told, 1)}
 
     def _take_features(self, features: FeatureBlock, given: Any, usable: bool) -> bool:
         """Take the features; return whether the bin can be decoded, from them alone if need be."""
@@ -126,9 +133,8 @@ class Inputs:
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the next bin depends on."""
-        return {"lately": self._lately.copy()} if self._artifact[0] else {}
+        return self.artifacts.snapshot()
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Restore state saved by :meth:`snapshot`."""
-        if "lately" in snapshot:
-            self._lately[:] = snapshot["lately"]
+        self.artifacts.restore(snapshot)

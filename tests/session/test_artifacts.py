@@ -8,7 +8,8 @@ from bmi_runtime.analysis.array_days import read_day
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.encoding.artifacts import artifact_bins, recorded_artifacts
 from bmi_runtime.kernels import soundness
-from bmi_runtime.kernels.soundness import is_artifact, restart_units, take_counts
+from bmi_runtime.kernels.artifacts import count_artifact, feature_artifact, whole_artifact
+from bmi_runtime.kernels.soundness import restart_units, take_counts
 from bmi_runtime.messages import MISSING, Bin, SafetyState
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.tally import Tally
@@ -26,13 +27,15 @@ def rig(*more):
     """Return a session past its first two seconds, and a function that steps it with what `spoil` does to the bin."""
     config = configuration.load(None, [*OVERRIDES, *more])
     world = World(config)
-    session, given = Session(config, world.initial_model()), Bin(config.session.units, config.continuous)
+    session, given = Session(config, world.initial_model()), Bin(*config.layout)
 
     def step(bins=1, spoil=lambda fields: None):
         rows = []
         for _ in range(bins):
             given.fields.stale[0] = 0
             given.fields.counts[:] = world.counts(session.cursor, session.task.target)
+            if world.features:
+                given.fields.features[:] = world.feature_values()
             spoil(given.fields)
             rows.append(session.step(given.bytes).array["output"][0].copy())
         return np.array(rows)
@@ -68,7 +71,9 @@ def test_switched_off_it_is_believed_as_before():
     session, step = rig("safety.artifact_sd=0")
     assert step(1, discharge)["adapting"][0] and "artifact" not in names(session)
     older = configuration.as_recorded({})["safety"]
-    assert older == {"artifact_sd": 0.0, "exploded_units": "freeze", "exploded_after_s": 0.0}
+    assert older == {
+        "artifact_sd": 0.0, "artifact_rule": "whole", "exploded_units": "freeze", "exploded_after_s": 0.0,
+    }  # fmt: skip
     assert configuration.as_recorded({"safety": {"artifact_sd": 4.0}})["safety"]["artifact_sd"] == 4.0
 
 
@@ -108,8 +113,10 @@ def test_silence_and_missing_counts_are_not_what_is_usual():
         fields.counts[0] = 65535
 
     step(300, silent)
-    step(50, missing)
     np.testing.assert_array_equal(session.inputs.snapshot()["lately"], known)
+    of_unit = session.inputs.snapshot()["usual"][:, 0]
+    step(50, missing)
+    np.testing.assert_array_equal(session.inputs.snapshot()["usual"][:, 0], of_unit)
     step(20)
     assert "artifact" not in names(session)
 
@@ -126,20 +133,186 @@ def test_a_session_restored_in_the_middle_of_an_artifact_goes_on_to_the_bit():
     assert session.model.weights.tobytes() == twin.model.weights.tobytes()
 
 
-def test_features_have_no_sum_that_could_be_usual():
-    session, step = rig("session.likelihood=gaussian", "adapter.learning_rate=1e-4", "decoder.kind=kalman")
+@pytest.mark.parametrize("kind", ["features alone", "beside units"])
+def test_features_that_are_all_far_off_are_an_artifact_and_one_is_none(kind):
+    alone = kind == "features alone"
+    mixed = ("session.features=12", "session.feature_bin_s=0.02")
+    more = ("session.likelihood=gaussian", "decoder.kind=kalman") if alone else mixed
+    session, step = rig(*more, "adapter.learning_rate=1e-4", "adapter.feature_learning_rate=1e-4")
+    field = "counts" if alone else "features"
+    step(400)  # ten seconds are looked at before
+    model = session.model if alone else session.learning.features.model
+    before = model.weights.copy()
 
-    def loud(fields):
-        fields.counts[:] = 5.0
+    def one_far(fields):
+        getattr(fields, field)[3] = 1e3
 
-    assert step(1, loud)["adapting"][0] and "lately" not in session.inputs.snapshot()
+    def half_far(fields):
+        getattr(fields, field)[: getattr(fields, field).size // 2] = 1e3
+
+    def all_far(fields):
+        getattr(fields, field)[1:] = -400.0
+        getattr(fields, field)[0] = np.nan
+
+    rows = [step(1, one_far), step(3), step(1, half_far), step(3)]
+    refused = [event for event in session.events if event["name"].startswith("refused-")]
+    assert [max(event.get("features", 0), event.get("units", 0)) for event in refused] == [1, model.n_units // 2]
+    assert "artifact" not in names(session) and not (model.weights == before).all()
+    assert np.abs(np.concatenate(rows)["decoded"][:, 2:]).max() < 1.0
+    session.events.clear()
+    before = model.weights.copy()
+    rows = step(2, all_far)
+    told = [event for event in session.events if event["name"] == "artifact"]
+    assert [event["features"] for event in told] == [model.n_units - 1] * 2 and "counts" not in told[0]
+    assert (model.weights == before).all() and rows["adapting"].all() == (kind != "features alone")
+    assert np.abs(rows["decoded"][:, 2:]).max() < 1.0
+    session.events.clear()
+    step(60, all_far)  # that is how they are now
+    assert names(session).count("artifact") == 23
 
 
-def test_the_kernels_are_the_weighted_mean_and_variance():
+def test_a_session_of_before_judges_no_features_and_no_bin_that_lacks_a_count():
+    session, step = rig("safety.artifact_rule=whole")
+
+    def discharge_without_one(fields):
+        discharge(fields)
+        fields.counts[0] = 65535
+
+    assert step(1, discharge_without_one)["adapting"][0] and "artifact" not in names(session)
+    assert not step(1, discharge)["adapting"][0]
+    session, step = rig("safety.artifact_rule=whole", "session.likelihood=gaussian", "decoder.kind=kalman")
+    assert session.inputs.snapshot() == {}
+    assert configuration.as_recorded({"safety": {"artifact_sd": 4.0}})["safety"]["artifact_rule"] == "whole"
+
+
+@pytest.mark.parametrize("dead", [slice(0, 30), slice(0, None, 2), [39]])
+def test_a_discharge_is_found_in_the_units_that_are_there(dead):
+    """A board that is dead since the beginning, or dies, switches nothing off, and its return is no artifact."""
+    session, step = rig()
+
+    def lacking(fields):
+        fields.counts[dead] = 65535
+
+    def spoiled(fields):
+        fields.counts[:] = 15
+        lacking(fields)
+
+    step(50, lacking)
+    assert "artifact" not in names(session)
+    rows = step(2, spoiled)
+    there = 40 - np.arange(40)[dead].size
+    told = [event["counts"] for event in session.events if event["name"] == "artifact"]
+    assert told == [15 * there] * 2 and not rows["adapting"].any()
+    session.events.clear()
+    step(50)
+    assert "artifact" not in names(session)
+
+
+def test_units_that_appear_late_are_known_before_they_are_judged():
+    counts = np.random.default_rng(3).poisson(0.3, (1200, 40)).astype(float)
+    counts[:600, 4:] = np.nan  # nine in ten of the units come with the 600th bin
+    assert not artifact_bins(counts, 0.02).any()
+    counts[500] = counts[650] = counts[900] = 15.0
+    counts[500, 4:] = np.nan
+    assert np.flatnonzero(artifact_bins(counts, 0.02)).tolist() == [500, 650, 900]
+
+
+def test_counts_that_are_missing_here_and_there_hide_no_discharge():
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(0.3, (1500, 40)).astype(float)
+    counts[1000:1003] = 12.0
+    counts[rng.random(counts.shape) < 0.3] = np.nan
+    assert np.flatnonzero(artifact_bins(counts, 0.02)).tolist() == [1000, 1001, 1002]
+    assert not artifact_bins(counts, 0.02, sd=0.0).any()
+
+
+def textbook_of_counts(counts, limits):
+    """Judge bins as `count_artifact` says, in plain arrays; return which are artifacts."""
+    sd, times, newest, after, at_most = limits
+    mean, seen, dispersion, bins, row, found = np.zeros(counts.shape[1]), np.zeros(counts.shape[1]), 0.0, 0, 0, []
+    for now in counts:
+        there = np.isfinite(now)
+        judged = there & (seen >= after)
+        total = now[judged].sum() - now[judged].max(initial=0.0)
+        expected = mean[judged].sum()
+        far = total > times * expected and total > expected + sd * np.sqrt(max(dispersion, 1.0) * max(expected, 1.0))
+        row = row + 1 if far else 0
+        found.append(bool(far) and row <= at_most)
+        if found[-1]:
+            continue
+        if far:
+            mean[:], seen[:], dispersion, bins, row = 0.0, 0.0, 0.0, 0, 0
+        elif expected > 0.0:
+            dispersion += max(newest, 1 / (bins + 1)) * ((total - expected) ** 2 / max(expected, 1.0) - dispersion)
+            bins += 1
+        mean[there] += (np.maximum(newest, 1 / (seen + 1)) * (np.where(there, now, 0.0) - mean))[there]
+        seen[there] += 1
+    return found
+
+
+def test_the_kernel_of_counts_is_its_textbook():
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(rng.uniform(0.05, 1.0, 12) * rng.gamma(4.0, 0.25, (3000, 1))).astype(float)
+    counts[rng.random(counts.shape) < 0.1] = np.nan
+    counts[rng.random(3000) < 0.01] *= 12.0
+    counts[2000:2040] = 9.0
+    limits = np.array([5.0, 3.0, 1 / 200, 30.0, 8.0])
+    lately, usual, none, valid = np.zeros(4), np.zeros((2, 12)), np.zeros(0, np.int64), np.isfinite(counts)
+    rows = zip(np.nan_to_num(counts), valid.astype(float), strict=True)
+    found = [count_artifact(row, there, none, limits, lately, usual) for row, there in rows]
+    assert found == textbook_of_counts(counts, limits) and 10 < sum(found) < 60
+
+
+def test_the_kernel_of_features_keeps_mean_variance_and_largest_distance():
+    rng = np.random.default_rng(6)
+    values, limits = rng.standard_normal((300, 3)), np.array([4.0, 1.5, 1 / 100, 50.0, 5.0])
+    lately, usual, none, ones = np.zeros(4), np.zeros((4, 3)), np.zeros(0, np.int64), np.ones(3)
+    assert not any(feature_artifact(row.copy(), ones, none, limits, lately, usual) for row in values)
+    weights, mean, largest = np.ones(1), values[0].copy(), np.zeros(3)
+    for seen in range(1, 300):
+        share = max(1 / 100, 1 / (seen + 1))
+        weights = np.append((1.0 - share) * weights, share)
+        largest = np.maximum(0.99 * largest, abs(values[seen] - mean))
+        mean += share * (values[seen] - mean)
+    np.testing.assert_allclose(usual[0], weights @ values, rtol=1e-10)
+    np.testing.assert_allclose(usual[1], weights @ (values - usual[0]) ** 2, rtol=1e-10)
+    np.testing.assert_allclose(usual[2], largest, rtol=1e-10)
+    far = usual[0] + 1.01 * np.maximum(4.0 * np.sqrt(usual[1]), 1.5 * usual[2])
+
+    def asked(values, valid=ones, left_out=none):
+        values, valid = values.copy(), valid.copy()
+        found = feature_artifact(values, valid, left_out, limits, lately.copy(), usual.copy())
+        return found, valid.tolist(), (values == 0.0).tolist()
+
+    near = np.where([0, 0, 1], values[5], far)
+    assert asked(near) == (2, [0.0, 0.0, 1.0], [True, True, False])  # two of three, one beside
+    assert asked(near, np.array([1.0, 1.0, 0.0]))[0] == -1  # both that are there
+    assert asked(far)[0] == -1 and asked(far, left_out=np.array([0, 2]))[0] == 3
+    known = usual.copy()
+    assert feature_artifact(far.copy(), ones.copy(), none, limits, lately, usual) == -1 and (usual == known).all()
+    feature_artifact(known[0] + [1e6, 0.0, 0.0], ones.copy(), none, limits, lately, usual)
+    limit = max(4.0 * np.sqrt(known[1, 0]), 1.5 * known[2, 0])
+    np.testing.assert_allclose(usual[[0, 2], 0], [known[0, 0] + 0.01 * limit, limit], rtol=1e-9)  # no more is learned
+
+
+def test_a_feature_that_steps_to_another_level_is_believed_after_a_few_bins():
+    rng, limits = np.random.default_rng(7), np.array([10.0, 3.0, 1 / 1500, 100.0, 25.0])
+    values = rng.standard_normal((600, 8))
+    values[:300, 6] = 0.0  # an amplifier that is switched on later
+    values[400:, 7] += 1e5
+    lately, usual, none, refused = np.zeros(4), np.zeros((4, 8)), np.zeros(0, np.int64), np.zeros((600, 8), bool)
+    for row, told in zip(values, refused, strict=True):
+        valid = np.ones(8)
+        feature_artifact(row.copy(), valid, none, limits, lately, usual)
+        told[:] = valid == 0.0
+    assert not refused[:, :6].any() and 0 < refused[:, 6].sum() < 20 and 0 < refused[:, 7].sum() < 20
+
+
+def test_the_older_kernel_is_the_weighted_mean_and_variance():
     rng = np.random.default_rng(1)
     totals = rng.poisson(30.0, 400).astype(float)
     limits, lately = np.array([10.0, 3.0, 1 / 100, 50.0, 5.0]), np.zeros(4)
-    assert not any(is_artifact(total, limits, lately) for total in totals)
+    assert not any(whole_artifact(total, limits, lately) for total in totals)
     weights = np.ones(1)
     for seen in range(1, 400):
         share = max(1 / 100, 1 / (seen + 1))
@@ -147,13 +320,16 @@ def test_the_kernels_are_the_weighted_mean_and_variance():
     mean = weights @ totals
     np.testing.assert_allclose(lately, [mean, weights @ (totals - mean) ** 2, 400, 0], rtol=1e-10)
     kept = lately.copy()
-    assert is_artifact(mean + 12.0 * np.sqrt(max(kept[1], mean)), limits, lately) and (lately[:3] == kept[:3]).all()
-    assert not is_artifact(2.9 * mean, np.array([0.1, 3.0, 0.01, 50.0, 5.0]), lately.copy())
+    assert whole_artifact(mean + 12.0 * np.sqrt(max(kept[1], mean)), limits, lately) and (lately[:3] == kept[:3]).all()
+    assert not whole_artifact(2.9 * mean, np.array([0.1, 3.0, 0.01, 50.0, 5.0]), lately.copy())
     counts, out, valid, none = np.full(10, 40, np.uint16), np.zeros(10), np.ones(10), np.zeros(0, np.int64)
-    assert take_counts(counts, 60.0, out, valid, limits, lately, none) == -1 and not out.any() and not valid.any()
+    older = np.zeros((0, 10))
+    assert (
+        take_counts(counts, 60.0, out, valid, none, limits, lately, older) == -1 and not out.any() and not valid.any()
+    )
     counts[0] = 61
-    assert take_counts(counts, 60.0, out, valid, limits, lately, none) == 1 and out.sum() == 360.0
-    assert take_counts(counts, 60.0, out, valid, limits, lately, np.array([0])) == -1
+    assert take_counts(counts, 60.0, out, valid, none, limits, lately, older) == 1 and out.sum() == 360.0
+    assert take_counts(counts, 60.0, out, valid, np.array([0]), limits, lately, older) == -1
 
 
 def test_a_unit_that_is_left_out_makes_no_artifact_and_hides_none():
