@@ -43,7 +43,7 @@ class Palette(QtWidgets.QDialog):
         self.resize(screens.fitting(QtCore.QSize(560, 460), screens.available()))
         column = QtWidgets.QVBoxLayout(self)
         self.line = QtWidgets.QLineEdit()
-        self.line.setPlaceholderText("type a part of a command, or a parameter and its value: assist 0.2")
+        self.line.setPlaceholderText("a command, or a parameter and its value: assist 0.2")
         self.line.setFont(theme.font(13))
         self.list = QtWidgets.QTreeWidget()
         self.list.setColumnCount(3)
@@ -216,7 +216,8 @@ def shortcut_sheet() -> str:
         if rows:
             parts.append(f"<h3>{menu}</h3><table cellspacing='4'>")
             parts += [
-                f"<tr><td width='150'><b>{keys_in_words(a.keys)}</b></td><td>{a.text}: {a.tip.lower()}</td></tr>"
+                f"<tr><td width='150'><b>{keys_in_words(a.keys)}</b></td>"
+                f"<td>{a.text}: {a.tip[0].lower()}{a.tip[1:]}</td></tr>"
                 for a in rows
             ]
             parts.append("</table>")

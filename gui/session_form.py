@@ -94,6 +94,7 @@ class SessionForm(QtWidgets.QDialog):
         self.blocks = BlockEditor(TASKS)
         self.seed = QtWidgets.QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
+        self.seed.setButtonSymbols(QtWidgets.QAbstractSpinBox.ButtonSymbols.NoButtons)
         self.seed.setValue(1)
         self.sets = SavedSets(self.memory, self.values, self.take, self.problem.setText)
         self.earlier = EarlierSessions(folder, self._earlier_found, self._use_earlier)

@@ -55,7 +55,7 @@ def why(store, state: str, now_s: float) -> str:
     if state == "waiting":
         return "Start (F5) begins a session"
     if state == "held":
-        return "F5 resumes; cursor and model stand still, recording goes on"
+        return "F5 resumes; recording goes on"
     if state in ("playing", "paused"):
         return os.path.basename(store.recording or "")
     if state == "stopped":

@@ -10,24 +10,31 @@ from gui import screens
 from gui.subject_options import CORNERS, SubjectOptions
 
 SWITCHES = {
-    "full_screen": "fill the screen (where there is more than one)",
-    "score": "score",
-    "state": "the state in a word",
-    "trail": "the cursor's trail",
-    "places": "all possible targets",
-    "signs": "✓ and ✕ in the target at its end",
-    "sounds": "sounds for go, success and failure",
-    "hide_pointer": "hide the mouse pointer",
+    "full_screen": "&fill the screen (where there is more than one)",
+    "score": "s&core",
+    "state": "the st&ate in a word",
+    "trail": "the cursor's t&rail",
+    "places": "a&ll possible targets",
+    "signs": "✓ and ✕ in the target at its &end",
+    "sounds": "s&ounds for go, success and failure",
+    "hide_pointer": "&hide the mouse pointer",
 }
-NUMBERS = {  # field: label, tip, range, suffix
+NUMBERS = {  # field: label, tip, range, suffix, what is shown at 0
     "magnification": (
-        "Size",
+        "Si&ze",
         "Centimetres on the screen for one of the task; 0: fits",
         (0.0, 20.0),
         " cm per cm",
+        "as large as fits",
     ),
-    "screen_width_cm": ("Width of the screen", "Measured with a ruler; 0: as the screen says", (0.0, 1000.0), " cm"),
-    "patch_cm": ("Patch", "Side of the photodiode's patch", (0.2, 20.0), " cm"),
+    "screen_width_cm": (
+        "&Width of the screen",
+        "Measured with a ruler; 0: as the screen says",
+        (0.0, 1000.0),
+        " cm",
+        "as the screen says",
+    ),
+    "patch_cm": ("Pa&tch", "Side of the photodiode's patch", (0.2, 20.0), " cm", ""),
 }
 
 
@@ -51,11 +58,13 @@ class SubjectSettings(QtWidgets.QDialog):
         self.screen_box.setToolTip("Number or name; empty: the last one")
         form.addRow("&Screen", self.screen_box)
         self.numbers = {}
-        for name, (label, tip, (low, high), suffix) in NUMBERS.items():
+        for name, (label, tip, (low, high), suffix, at_zero) in NUMBERS.items():
             box = self.numbers[name] = QtWidgets.QDoubleSpinBox()
             box.setRange(low, high)
             box.setDecimals(2)
             box.setSuffix(suffix)
+            box.setSpecialValueText(at_zero)  # empty: none
+            box.setButtonSymbols(QtWidgets.QAbstractSpinBox.ButtonSymbols.NoButtons)
             box.setToolTip(tip)
             box.setValue(getattr(options, name))
             form.addRow(label, box)

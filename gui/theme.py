@@ -175,6 +175,8 @@ def style_sheet(theme: Theme) -> str:
     QPushButton:checked, QToolButton:checked {{ border-color: {theme.first}; }}
     QComboBox, QLineEdit, QAbstractSpinBox {{ background: {theme.raised}; border: 1px solid {theme.line};
         border-radius: 4px; padding: 3px 6px; color: {theme.text}; }}
+    QCheckBox::indicator:unchecked {{ background: {theme.raised}; border: 1px solid {theme.muted};
+        border-radius: 2px; }}
     QComboBox QAbstractItemView {{ background: {theme.raised}; color: {theme.text}; }}
     QTableView, QTableWidget, QListWidget, QTreeWidget {{ background: {theme.panel}; border: none; color: {theme.text};
         gridline-color: {theme.line}; alternate-background-color: {theme.window}; }}

@@ -112,7 +112,7 @@ def answer(result: dict, as_json: bool, text: str | None = None) -> None:
     if as_json:
         shown = json.dumps(plain(result))
     else:
-        lines = text if text is not None else "\n".join(f"{key}: {plain(value)}" for key, value in result.items())
+        lines = text if text is not None else "\n".join(f"{key}: {_shown(value)}" for key, value in result.items())
         shown = shown_lines(lines)
     _open_again()
     try:
@@ -122,6 +122,16 @@ def answer(result: dict, as_json: bool, text: str | None = None) -> None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
         raise BmiError(f"the answer cannot be written to standard output: {error.strerror}") from None
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a person: numbers with four digits, lists with commas."""
+    value = plain(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    return {True: "yes", False: "no", None: "-"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 @contextlib.contextmanager

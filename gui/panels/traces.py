@@ -70,8 +70,10 @@ class TracesPanel(Panel):
         units = self.context.selection.within(store.n_units)
         rows, times = store.model_rows.view, store.model_times_s.view
         if not units or len(rows) == 0 or rows.ndim != 4:
-            self.words.setText("no model has arrived yet")
+            self.words.setText("waiting for the runtime's first model")
+            self._show_numbers(False)
             return
+        self._show_numbers(True)
         unit = units[0]
         for index in range(len(NAMES)):
             history = rows[:, :, index, unit].astype(float)
@@ -81,6 +83,11 @@ class TracesPanel(Panel):
             lines.refresh(store)
         self._label()
         self.words.setText(self._key(unit) + self._coverage())
+
+    def _show_numbers(self, shown: bool) -> None:
+        """Show numbers on the axes, or none while nothing is drawn; those of time stand under the last plot alone."""
+        for plot in self.plots:
+            plot.show_numbers(shown, ("left", "bottom") if plot is self.plots[-1] else ("left",))
 
     def _draw(self, index: int, times: np.ndarray, history: np.ndarray) -> None:
         estimate, _, truth, predicted_sd = history.T
@@ -119,7 +126,7 @@ class TracesPanel(Panel):
         share = self.coverage()
         if share is None:
             return ""
-        return f"&nbsp;&nbsp;&nbsp; {100 * share:.0f} % of all parameters inside the predicted 95 %"
+        return f"&nbsp;&nbsp;&nbsp; {100 * share:.0f}&nbsp;% of all parameters inside the predicted 95 %"
 
     def coverage(self) -> float | None:
         """Return the share of parameters of all units within the predicted 95 % bounds, None without a truth."""
