@@ -1,7 +1,9 @@
 """What the Open Ephys GUI's ZMQ Interface plugin sends, checked: versions 0.1 to 1.0 of its JSON.
 
 Up to version 0.2 a message counts itself in ``message_no``, its samples are called ``timestamp``, and a spike has an
-``electrode_id`` (from 0); from 0.3 on it is ``message_num``, ``sample_num`` and the electrode's name.
+``electrode_id`` (from 0) and comes with the first quarter of its waveform (as many bytes as there are samples); from
+0.3 on it is ``message_num``, ``sample_num``, the electrode's name and the whole waveform. The plugin's first public
+build, that of OPETH, calls ``sample_rate`` ``sampling_rate``.
 """
 
 from __future__ import annotations
@@ -66,6 +68,11 @@ class Line:
 
 def parse(frames: list[bytes]) -> Spike | Block | Line:
     """Return the checked message; raise `BadInput` saying what is wrong with it."""
+    if len(frames) == 2 and frames[0] in (b"\0\0", b"\1\0"):
+        raise BadInput(
+            "this is the GUI's Event Broadcaster, which does not say how far the device is; add the plugin "
+            "ZMQ Interface with at least one channel, and give its port"
+        )
     if len(frames) not in (2, 3) or frames[0] not in (b"DATA\0", b"EVENT\0"):
         raise BadInput(f"not an Open Ephys message: {len(frames)} frames, envelope {bytes(frames[0][:20])!r}")
     if len(frames) == 3 and (match := _SPIKE.fullmatch(frames[1])) and frames[0] == b"EVENT\0":
@@ -107,7 +114,7 @@ def _block(number: int, header: dict, n_bytes: int) -> Block:
     first = _whole(content.get("sample_num", content.get("timestamp")), sentence)
     samples = _whole(content.get("num_samples", content.get("n_samples")), sentence)
     channels = _whole(content.get("n_channels", 1), sentence, 10_000)
-    rate: Any = content.get("sample_rate")
+    rate: Any = content.get("sample_rate", content.get("sampling_rate"))
     if type(rate) not in (int, float) or not 100 <= rate <= 1e6:
         raise BadInput(f"continuous data with a sample rate of {str(rate)[:30]}")
     if samples > MAX_BLOCK_S * rate:
@@ -131,7 +138,7 @@ def _spike(number: int, header: dict, n_bytes: int) -> Spike:
     if type(sorted_id) is not int:
         raise BadInput("a spike without a 'sorted_id'")
     channels, samples = (spike.get(f"num_{what}", spike.get(f"n_{what}")) for what in ("channels", "samples"))
-    _check_waveform(channels, samples, n_bytes)
+    _check_waveform(channels, samples, 4 * n_bytes if "electrode_id" in spike else n_bytes)
     return Spike(number, _text(spike.get("stream")), electrode[:200], sorted_id, sample)
 
 

@@ -96,6 +96,21 @@ FORMATS = (
 NO_SPIKES = "this format holds field potentials and no spikes; count threshold crossings, and save .npz or NWB"
 TABLE = "a table of this kind is not read; save it as .csv with a mapping beside it, or as .npz"
 ONE_FILE = {".nwb": "NWB", ".mcap": "a session of the runtime"}
+SAVE_ZARR = "save counts, bin_s, velocity and position as .npz"
+RAW_VOLTAGE = (
+    "this is raw voltage of SpikeInterface, without spikes; sort it or count threshold crossings, and save .npz or NWB"
+)
+ZARR_MARKS = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
+ZARR_ATTRIBUTES, ATTRIBUTE_BYTES = (".zattrs", "zarr.json"), 1_000_000
+ZARR = {  # what its attributes hold: what to do
+    "NWBFile": "an NWB file in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr (NWBHDF5IO.export)",
+    "SortingExtractor": "a SpikeInterface sorting in Zarr is not read; save it with format='numpy_folder'",
+    "RecordingExtractor": RAW_VOLTAGE,
+    "spikeinterface": "a SpikeInterface analyzer in Zarr is not read; save it with format='binary_folder'",
+}
+NOT_READ_FOLDERS = {  # a file in it: what to do
+    "binary.json": RAW_VOLTAGE,
+}
 COLUMNS = "a table with names of columns is read by 'bmi decode', 'bmi compare' and 'bmi inspect', through a mapping"
 NOT_READ = {
     **dict.fromkeys((".csv", ".tsv", ".parquet"), COLUMNS),
@@ -119,7 +134,7 @@ NOT_READ = {
     ".snirf": "near-infrared recordings hold no spikes; save the features and the kinematics as .npz",
     ".zip": "an archive is not read; unpack it and give what is inside",
     ".gz": "an archive is not read; unpack it and give what is inside",
-    ".zarr": "NWB in Zarr is not read; export it to .nwb (HDF5) with hdmf-zarr",
+    ".zarr": "a Zarr store is not read; " + SAVE_ZARR,
 }
 """What to do with files that look as if they were read."""
 BEGINNINGS = {b"PK\x03\x04": ".npz", b"MATLAB 5.0": ".mat", HDF5: ".nwb, .h5 or .mat", b"\x89MCAP0": ".mcap"}
@@ -180,6 +195,8 @@ def _file(path: pathlib.Path) -> Recognised:
 def _folder(folder: pathlib.Path) -> Recognised:
     found = list(dict.fromkeys(_recordings(folder)))
     if not found:
+        if told := _unread_folder(folder):
+            raise BadInput(f"{folder}: {told}")
         names = ", ".join(one.name for one in FORMATS if one.is_folder)
         raise BadInput(f"{folder} is a folder without a recording that is known; it would be one of {names}")
     whole = [one for one in found if isinstance(one, Recognised)]
@@ -191,6 +208,20 @@ def _folder(folder: pathlib.Path) -> Recognised:
     more = f"; and {len(found) - 6} more" if len(found) > 6 else ""
     several = f"{len(found)} recordings" if len(found) > 1 else "one"
     raise BadInput(f"{folder} is a folder with {several}; give what you mean ({listed}{more})")
+
+
+def _unread_folder(folder: pathlib.Path) -> str:
+    """Return what to do with a folder that is of a known kind and is not read; nothing of another."""
+    for name, told in NOT_READ_FOLDERS.items():
+        if (folder / name).is_file():
+            return told
+    if not any((folder / mark).is_file() for mark in ZARR_MARKS):
+        return ""
+    attributes = b"".join(
+        _head(folder / name, ATTRIBUTE_BYTES) for name in ZARR_ATTRIBUTES if (folder / name).is_file()
+    )
+    kinds = (told for kind, told in ZARR.items() if kind.encode() in attributes)
+    return next(kinds, NOT_READ[".zarr"])
 
 
 def _named(found: Recognised | tuple[str, pathlib.Path]) -> tuple[str, pathlib.Path]:
@@ -272,9 +303,9 @@ def begins_as(path: pathlib.Path) -> str:
     return f". It begins as a {found[0]} file does: give it that ending" if found else ""
 
 
-def _head(path: pathlib.Path) -> bytes:
+def _head(path: pathlib.Path, size: int = HEAD_BYTES) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(HEAD_BYTES)
+            return file.read(size)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from None

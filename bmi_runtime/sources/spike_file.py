@@ -89,7 +89,7 @@ def read_spikes(path: pathlib.Path, tick_s: float | None = None) -> SpikeFile:
         if not (np.isfinite(tick_s) and tick_s > 0):
             raise BadInput(f"--tick-s is {tick_s:g}; a tick is a time above zero, s")
         return read_gdf(path, tick_s)
-    module, _, function = READERS.get(path.suffix.lower(), ACQUISITION).partition(":")
+    module, _, function = READERS.get("" if path.is_dir() else path.suffix.lower(), ACQUISITION).partition(":")
     return getattr(importlib.import_module(module), function)(path)
 
 

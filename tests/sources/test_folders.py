@@ -229,3 +229,31 @@ def test_nix_without_its_library_names_it(tmp_path, monkeypatch):
     (tmp_path / "a.nix").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(BadInput, match="nixio"):
         read_spikes(tmp_path / "a.nix")
+
+
+ZARR_3 = '{"zarr_format": 3, "node_type": "group", "attributes": {"neurodata_type": "NWBFile"}}'
+SORTING = '{"zarr_class_info": {"class": "spikeinterface.core.zarrextractors.ZarrSortingExtractor"}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "told"),
+    [
+        ("a.nwb.zarr", {".zgroup": "{}", ".zattrs": '{"neurodata_type": "NWBFile"}'}, "export it to .nwb (HDF5)"),
+        ("a.nwb", {"zarr.json": ZARR_3}, "export it to .nwb (HDF5)"),
+        ("sorting.zarr", {".zgroup": "{}", ".zattrs": SORTING}, "save it with format='numpy_folder'"),
+        ("raw.zarr", {".zgroup": "{}", ".zattrs": SORTING.replace("Sorting", "Recording")}, "without spikes"),
+        ("analyzer.zarr", {".zgroup": "{}", ".zattrs": '{"spikeinterface_info": {}}'}, "format='binary_folder'"),
+        ("counts.zarr", {".zarray": "{}"}, "save counts, bin_s, velocity and position as .npz"),
+        ("raw", {"binary.json": "{}", "traces_cached_seg0.raw": ""}, "without spikes"),
+        ("a.npz", {}, "is a folder without a recording that is known"),
+        ("a.gdf", {"notes.txt": "x"}, "is a folder without a recording that is known"),
+    ],
+)
+def test_folders_that_are_not_read_say_what_to_do(tmp_path, name, files, told):
+    (folder := tmp_path / name).mkdir()
+    for file, content in files.items():
+        (folder / file).write_text(content)
+    for read in (read_spikes, load_recording):
+        with pytest.raises(BadInput) as refusal:
+            read(folder)
+        assert told in str(refusal.value) and name in str(refusal.value)

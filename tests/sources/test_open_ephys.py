@@ -11,6 +11,7 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.messages import Bin
 from bmi_runtime.sources.live import LiveSource
 from bmi_runtime.sources.open_ephys import OpenEphysFeed
+from bmi_runtime.sources.open_ephys_messages import parse
 from simulators.standins.open_ephys import OpenEphysFrames, juce_json
 
 BIN_NS = 5_000_000
@@ -242,25 +243,37 @@ def test_blocks_of_any_length_lose_nothing(block):
     assert health["wait_s"] < 1.3 * (block + 100) / 30_000 + 0.006 and health["delay_p99_s"] <= health["wait_s"]
 
 
-def test_versions_before_0_3_are_read():
-    """``message_no``, samples as ``timestamp``, all channels in one message, electrodes by number from 0."""
+@pytest.mark.parametrize("rate", ["sample_rate", "sampling_rate"])
+def test_versions_before_0_3_are_read(rate):
+    """``message_no``, samples as ``timestamp``, all channels in one message, electrodes by number from 0.
+
+    Their `sendSpikeEvent` copies as many bytes of the waveform as it has samples; OPETH's build says `sampling_rate`.
+    """
     rig = Rig()
     number = 0
     for k in range(100):
         frames = []
         for unit in (0, k % 4):
             number += 1
-            spike = {"timestamp": k * BLOCK + 70, "n_channels": 1, "n_samples": 40, "electrode_id": unit}
+            spike = {"timestamp": k * BLOCK + 70, "n_channels": 2, "n_samples": 40, "electrode_id": unit}
             header = {"message_no": number, "type": "spike", "spike": spike}
-            frames.append([b"EVENT\0", juce_json(header), bytes(160)])
+            frames.append([b"EVENT\0", juce_json(header), bytes(2 * 40)])
         number += 1
         content = {"n_channels": 2, "n_samples": 200, "n_real_samples": BLOCK, "timestamp": k * BLOCK}
-        header = {"message_no": number, "type": "data", "content": content | {"sample_rate": 30000}, "data_size": 1600}
+        header = {"message_no": number, "type": "data", "content": content | {rate: 30000}, "data_size": 1600}
         frames.append([b"DATA\0", juce_json(header), bytes(1600)])
         rig.send((k + 1) * BIN_NS, *frames)
     rows = rig.run()
     assert rig.totals["refused"] == 0 and rows["stale"].sum() == 0
     assert rows["counts"].sum(0).tolist() == [125, 25, 25, 25]
+
+
+def test_the_event_broadcaster_is_called_by_its_name():
+    spike = {"event_type": "spike", "stream": "Rhythm", "source_node": 100, "electrode": "Electrode 1"}
+    spike |= {"num_channels": 1, "sample_rate": 30000.0, "sample_number": 70, "sorted_id": 0, "amp1": 55.0}
+    for kind in (b"\0\0", b"\1\0"):
+        with pytest.raises(BadInput, match=r"the GUI's Event Broadcaster.*ZMQ Interface with at least one channel"):
+            parse([kind, juce_json(spike)])
 
 
 def test_two_names_never_share_a_unit_silently():
