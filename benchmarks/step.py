@@ -5,7 +5,8 @@
 For 96, 256, 1,000 and 10,000 units: the median time of ``decode + adapt`` (kernels), of the whole pure step of a
 session, of the floor (the bytes that the step must move at this machine's copy bandwidth, plus as many exponentials as
 it takes), and of the same point-process filters written as a plain NumPy loop over units, which is how the field's
-reference code does it. Prints a table and one JSON line.
+reference code does it. Then the whole step of other brain states, features coming as often as they do, beside that of
+two axes: the sessions step by turns. Prints two tables and one JSON line.
 """
 
 import argparse
@@ -24,9 +25,18 @@ from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.kernels.exponential import exponentials
 from bmi_runtime.messages import Bin
 from bmi_runtime.session.core import Session, warm_up
+from simulators.source import SimulatedSource
 from simulators.world import World
 
 SIZES = (96, 256, 1000, 10_000)
+SEVEN = "state.axes=['x','y','z','pitch','yaw','roll','grasp']"
+STATES = {  # name: overrides
+    "2 axes, 256 units": ("session.units=256",),
+    "7 axes, 256 units": ("session.units=256", SEVEN),
+    "7 axes, 256 units and 128 features": ("session.units=256", "session.features=128", SEVEN),
+    "2 axes, 256 units, velocity and history": ("session.units=256", "encoding.regressors=['velocity','history']"),
+    "2 axes, 256 units, a click": ("session.units=256", "state.click=true", "task.kind=centre-out-click"),
+}
 LIMIT_US = {96: 50, 256: 70, 1000: 120, 10_000: 700}
 
 
@@ -94,6 +104,37 @@ def measure(n_units, repeats):
     return row
 
 
+def session_of(overrides):
+    """Return a session of this configuration, warm, and bins of its simulated units until features came twice."""
+    config = configuration.load(None, overrides)
+    warm_up(config)
+    source = SimulatedSource(config)
+    session, given = Session(config, source.world.initial_model()), []
+    for _ in range(2 * round(config.session.feature_bin_s / config.bin_s)):
+        newest = Bin(*config.layout)
+        source.next_bin(newest, session.cursor, session.shown_target())
+        given.append(bytes(newest.bytes))
+    return session, given
+
+
+def measure_states(repeats):
+    """Return the whole step of every brain state, the mean over its bins, and over that of two axes, by turns."""
+    sessions = {name: session_of(overrides) for name, overrides in STATES.items()}
+    turns = {name: [] for name in sessions}
+    for _ in range(max(repeats // 20, 20)):
+        for name, (session, given) in sessions.items():
+            begin = time.perf_counter_ns()
+            for one in given:
+                session.step(one)
+            turns[name].append((time.perf_counter_ns() - begin) / len(given) / 1e3)
+            session.events.clear()
+    plain = np.array(turns["2 axes, 256 units"])
+    return [
+        {"what": name, "step_us": float(np.median(taken)), "over_two_axes": float(np.median(np.array(taken) / plain))}
+        for name, taken in turns.items()
+    ]
+
+
 def main():
     """Measure, print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -108,7 +149,11 @@ def main():
             f"{row['units']:6d} {row['decode_adapt_us']:10.1f} us {row['limit_us']:4d} us {row['floor_us']:5.1f} us"
             f" {row['over_floor']:8.1f} {row['session_step_us']:10.1f} us {loop:>11}"
         )
-    print(json.dumps({"step": rows}))
+    states = measure_states(repeats)
+    print(f"\n{'':40} {'session step':>13} {'x two axes':>11}")
+    for row in states:
+        print(f"{row['what']:40} {row['step_us']:10.1f} us {row['over_two_axes']:11.2f}")
+    print(json.dumps({"step": rows, "states": states}))
 
 
 if __name__ == "__main__":

@@ -146,6 +146,7 @@ class Monitor:
         if not self._written_out:
             self._rows = np.zeros((monitoring_any.matrices_size(regressors), units))
             self._work = np.zeros(monitoring_any.work_shape(regressors))
+            self._gains = np.zeros((regressors, units))
         self._diagonal = [a * (a + 3) // 2 for a in range(regressors)]
         self.error_cov = self._state[:, :pairs].T if self._written_out else self._rows[:pairs]
         self.statistics = self._state.T
@@ -190,9 +191,10 @@ class Monitor:
         if self._written_out:
             return self._plane_kernel.monitor_plane(regressors, counts, valid, innovation, covariance, noise, *late)
         rows = regressors if regressors.ndim == 2 else regressors[:, None]
-        seen = (rows, counts, valid, innovation, covariance, noise)
-        self._any_kernel.monitor_step_any(*seen, self._settings, self._rows, self._state, self._work)
-        return self._late_kernel.correlated_step(*seen, *late)
+        seen, gains = (rows, counts, valid, innovation), self._gains
+        mine = (self._settings, self._rows, self._state, gains, self._work)
+        self._any_kernel.monitor_step_any(*seen, covariance, noise, *mine)
+        return self._late_kernel.correlated_step(*seen, gains, noise, *late)
 
     def watch(self, weights: np.ndarray) -> int:
         """Compare every unit's gains with what they usually are; return how many units moved away or came back.

@@ -56,7 +56,7 @@ def correlated_step(
     counts,
     valid,
     innovation,
-    covariance,
+    gains,
     noise_variance,
     settings,
     own,
@@ -71,8 +71,10 @@ def correlated_step(
     Parameters
     ----------
     regressors : ndarray, (d, 1) or (d, units)
-    counts, valid, innovation, covariance, noise_variance, settings, judge, status
+    counts, valid, innovation, noise_variance, settings, judge, status
         As in :func:`bmi_runtime.kernels.monitoring_plane.monitor_plane`.
+    gains : ndarray, (d, units)
+        S u of every unit, S the filter's covariance after the update.
     own : ndarray, (N_LATE_SETTINGS,)
     boundary : bool
         Whether a block ends with this bin.
@@ -95,10 +97,7 @@ def correlated_step(
             middle += u * late[i, d + a]
             oldest += u * late[i, 2 * d + a]
         for a in range(d):
-            g = 0.0
-            for b in range(d):
-                pair = a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
-                g += covariance[pair, i] * regressors[b, column]
+            g = gains[a, i]
             loss += w * g * regressors[a, column] / d
             late[i, a] += g * (x - w * newest)
             late[i, d + a] -= g * w * middle

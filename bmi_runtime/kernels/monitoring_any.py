@@ -21,7 +21,7 @@ def matrices_size(regressors: int) -> int:
 
 def work_shape(regressors: int) -> tuple[int, int]:
     """Return the shape of the scratch of `monitor_step_any`."""
-    return N_SCALARS + 7 * regressors + 1, BLOCK
+    return N_SCALARS + 7 * regressors, BLOCK
 
 
 @kernel
@@ -36,6 +36,14 @@ def _information(counts, valid, innovation, noise_variance, gaussian, single, on
             w = mask * max(counts[i] - nu, 0.0)
             one[V, i], one[X, i] = w * (1.0 - single * min(w, 1.0)), mask * nu
         one[W, i] = w
+
+
+@kernel
+def _add_products(g, h, own, error, u):
+    """Add the same regressor's part to S u and E u: as many arrays as a loop can have and still be vectorised."""
+    for i in range(u.size):
+        g[i] += own[i] * u[i]
+        h[i] += error[i] * u[i]
 
 
 @kernel
@@ -64,15 +72,9 @@ def _update_cross(element, g_a, f_b, right_a, g_b):
 
 
 @kernel
-def _sum_of_products(out, a, b, c, d):
-    for i in range(out.size):
-        out[i] = a[i] * b[i] + c[i] * d[i]
-
-
-@kernel
-def _update_error(element, noisy_a, g_b, w, mixed):
+def _update_error(element, noisy_a, g_a, g_b, h_a, h_b, w):
     for i in range(element.size):
-        element[i] += noisy_a[i] * g_b[i] - w[i] * mixed[i]
+        element[i] += noisy_a[i] * g_b[i] - w[i] * (g_a[i] * h_b[i] + g_b[i] * h_a[i])
 
 
 @kernel
@@ -95,13 +97,10 @@ def _products(covariance, matrices, u, w, g, h, left, right, start, stop):
     for a in range(d):
         for b in range(a):
             own, error = covariance[pair, start:stop], matrices[pair, start:stop]
-            rows.add_product(g[a, :n], own, u[b, :n])  # an element off the diagonal counts both ways
-            rows.add_product(g[b, :n], own, u[a, :n])
-            rows.add_product(h[a, :n], error, u[b, :n])
-            rows.add_product(h[b, :n], error, u[a, :n])
+            _add_products(g[a, :n], h[a, :n], own, error, u[b, :n])  # an element off the diagonal counts both ways
+            _add_products(g[b, :n], h[b, :n], own, error, u[a, :n])
             pair += 1
-        rows.add_product(g[a, :n], covariance[pair, start:stop], u[a, :n])
-        rows.add_product(h[a, :n], matrices[pair, start:stop], u[a, :n])
+        _add_products(g[a, :n], h[a, :n], covariance[pair, start:stop], matrices[pair, start:stop], u[a, :n])
         pair += 1
         for b in range(d):
             element = matrices[pairs + a * d + b, start:stop]
@@ -126,7 +125,7 @@ def _scalars(matrices, one, u, g, h, left, start, stop):
 
 
 @kernel
-def _update(matrices, one, g, h, left, right, f, noisy, mixed, start, stop):
+def _update(matrices, one, g, h, left, right, f, noisy, start, stop):
     """Take one bin into E, C and a of a block of units."""
     d, n, w = g.shape[0], stop - start, one[W, : stop - start]
     pairs = d * (d + 1) // 2
@@ -138,15 +137,15 @@ def _update(matrices, one, g, h, left, right, f, noisy, mixed, start, stop):
         for b in range(d):
             _update_cross(matrices[pairs + a * d + b, start:stop], g[a, :n], f[b, :n], right[a, :n], g[b, :n])
         for b in range(a + 1):
-            _sum_of_products(mixed[:n], g[a, :n], h[b, :n], g[b, :n], h[a, :n])
-            _update_error(matrices[pair, start:stop], noisy[a, :n], g[b, :n], w, mixed[:n])
+            vectors = (noisy[a, :n], g[a, :n], g[b, :n], h[a, :n], h[b, :n])
+            _update_error(matrices[pair, start:stop], *vectors, w)
             pair += 1
         _update_trace(matrices[pairs + d * d + a, start:stop], g[a, :n], one[X, :n], w, one[ALONG, :n])
 
 
 @kernel
 def monitor_step_any(
-    regressors, counts, valid, innovation, covariance, noise_variance, settings, matrices, state, work
+    regressors, counts, valid, innovation, covariance, noise_variance, settings, matrices, state, gains, work
 ):
     """Update every unit's statistics with one bin (see `bmi_runtime.kernels.monitoring_plane.monitor_plane`).
 
@@ -157,6 +156,8 @@ def monitor_step_any(
         E (lower triangle), C (row by row) and a of every unit.
     state : ndarray, (units, N_STATE), in place
         Its columns from SEEN on are the statistics; those before are not used.
+    gains : ndarray, (d, units), out
+        S u of every unit, for :func:`bmi_runtime.kernels.correlated.correlated_step`.
     work : ndarray, of `work_shape`, scratch
     Others as in `monitor_plane`.
     """
@@ -175,8 +176,10 @@ def monitor_step_any(
         here = (counts[start:stop], valid[start:stop], innovation[start:stop], noise_variance[start:stop])
         _information(*here, settings[GAUSSIAN], settings[SINGLE], one)
         _products(covariance, matrices, u, one[W, :width], g, h, left, right, start, stop)
+        for a in range(d):
+            rows.scaled(gains[a, start:stop], 1.0, g[a, :width])
         _scalars(matrices, one, u, g, h, left, start, stop)
-        _update(matrices, one, g, h, left, right, f, noisy, vectors[7 * d], start, stop)
+        _update(matrices, one, g, h, left, right, f, noisy, start, stop)
         _count(counts, valid, innovation, settings, d, one, state, start, stop)
 
 

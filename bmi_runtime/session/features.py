@@ -61,7 +61,9 @@ class FeatureBlock:
             self.came = False
             return False
         self.came = refused < given.size
-        wrong = refused - int(np.isnan(given).sum()) if refused else 0
+        wrong = (
+            refused - np.count_nonzero(given != given) if refused else 0
+        )  # NaN, the only number that is not itself: missing
         if wrong:
             events.append({"name": "refused-features", "features": wrong})
         return self.came

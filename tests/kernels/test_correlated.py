@@ -85,7 +85,8 @@ def test_delayed_statistics_are_those_of_dense_matrices(d, gaussian):
         state[:, columns.EXPECTED] += rng.uniform(0.0, 1.0, units)
         state[:, columns.PREDICTED] += rng.uniform(0.0, 1.0, units)
         boundary = number % DELAY == DELAY - 1
-        seen = (regressors, counts, valid, innovation, packed(covariance), noise, settings_row)
+        gains = np.einsum("iab,bi->ai", covariance, np.broadcast_to(regressors, (d, units)))
+        seen = (regressors, counts, valid, innovation, gains, noise, settings_row)
         correlated_step(*seen, own, boundary, False, state, late, status)
         for i, twin in enumerate(twins):
             w = valid[i] / noise[i] if gaussian else valid[i] * max(counts[i] - innovation[i], 0.0)

@@ -39,7 +39,11 @@ def run(d, units, gaussian, own=False):
     work = np.full(monitoring_any.work_shape(d), np.nan)
     for u, counts, valid, innovation, covariance in rows:
         packed = triangle(covariance)
-        monitoring_any.monitor_step_any(u, counts, valid, innovation, packed, noise, settings, matrices, state, work)
+        seen, gains = (u, counts, valid, innovation, packed, noise), np.full((d, units), np.nan)
+        monitoring_any.monitor_step_any(*seen, settings, matrices, state, gains, work)
+        np.testing.assert_allclose(
+            gains, np.einsum("iab,bi->ai", covariance, np.broadcast_to(u, (d, units))), rtol=1e-9
+        )
     return matrices, state
 
 
@@ -79,12 +83,13 @@ def test_three_regressors_are_as_written_out(gaussian):
     loop_matrices[:6] = triangle(rows[0][4])
     late, loop_late = (np.zeros((units, 9 + correlated.N_LATE)) for _ in range(2))
     marks, loop_marks = np.zeros(units, np.int64), np.zeros(units, np.int64)
-    work, changes = np.empty(monitoring_any.work_shape(3)), []
+    work, gains, changes = np.empty(monitoring_any.work_shape(3)), np.empty((3, units)), []
     for number, (u, counts, valid, innovation, covariance) in enumerate(rows):
         seen = (counts, valid, innovation, triangle(covariance), noise)
         when = (number % 4 == 3, number % 2 == 1)
-        monitoring_any.monitor_step_any(u, *seen, settings, loop_matrices, loop_state, work)
-        by_loop = correlated.correlated_step(u, *seen, settings, own, *when, loop_state, loop_late, loop_marks)
+        monitoring_any.monitor_step_any(u, *seen, settings, loop_matrices, loop_state, gains, work)
+        late_seen = (u, counts, valid, innovation, gains, noise, settings, own)
+        by_loop = correlated.correlated_step(*late_seen, *when, loop_state, loop_late, loop_marks)
         changes.append(monitoring_plane.monitor_plane(u[:, 0], *seen, settings, own, *when, written, late, marks))
         assert changes[-1] == by_loop
     np.testing.assert_allclose(matrices.T, written[:, : matrices.shape[0]], rtol=1e-8, atol=1e-11)
@@ -102,11 +107,11 @@ def test_a_unit_does_not_depend_on_its_block(d):
         matrices = np.zeros((monitoring_any.matrices_size(d), 1))
         matrices[: d * (d + 1) // 2] = triangle(rows[0][4][unit : unit + 1])
         state = np.zeros((1, monitoring.N_STATE))
-        work, at = np.empty(monitoring_any.work_shape(d)), slice(unit, unit + 1)
+        work, gains, at = np.empty(monitoring_any.work_shape(d)), np.empty((d, 1)), slice(unit, unit + 1)
         for u, counts, valid, innovation, covariance in rows:
             monitoring_any.monitor_step_any(
                 u, counts[at], valid[at], innovation[at], triangle(covariance[at]), noise[at], settings,
-                matrices, state, work,
+                matrices, state, gains, work,
             )  # fmt: skip
         alone.append(matrices[:, 0])
     np.testing.assert_array_equal(np.array(alone).T, together[:, [0, 255, 256, 259]])
