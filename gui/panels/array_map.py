@@ -87,7 +87,7 @@ class ArrayMapPanel(Panel):
         """Take the newest rates and directions."""
         store = self.store
         if not store.n_units or not len(store.raster):
-            self.words.setText("waiting for the first spikes")
+            self.words.setText(self.waits_for("the first spikes"))
             return
         columns, seconds = store.raster.newest(RATE_ROWS), store.column_bins.newest(RATE_ROWS) * store.bin_s
         self._rates = columns.sum(axis=0) / max(float(seconds.sum()), 1e-9)

@@ -81,6 +81,12 @@ class Panel(QtWidgets.QWidget):
     def refresh(self) -> None:
         """Show the store as it is now."""
 
+    def waits_for(self, what: str) -> str:
+        """Return what an empty picture says: that it waits for `what`, or that a recording has yet to be played."""
+        if self.store.mode == "replay" and not len(self.store.steps):
+            return "at the beginning of the recording: Play (F5)"
+        return f"waiting for {what}"
+
     def enter(self) -> None:
         """Take the keyboard: whoever asked for the panel goes on with Tab and letters from here."""
         takers = (part for part in self.findChildren(QtWidgets.QWidget) if part.focusPolicy() & TAB)

@@ -89,9 +89,9 @@ class DecoderErrorPanel(Panel):
         rows, trials = self.store.steps.view, self.store.trials.view
         error, angle = running_errors(rows, window_rows(rows))
         self._curves(rows["t_s"], 100.0 * error, angle)
-        self.plot.wait_for("" if len(rows) else "waiting for the first data")
+        self.plot.wait_for("" if len(rows) else self.waits_for("the first data"))
         self.angle_plot.show_numbers(len(rows) > 0, ("left",))
-        self.trials_plot.wait_for("" if len(trials) else "waiting for the first trial to end")
+        self.trials_plot.wait_for("" if len(trials) else self.waits_for("the first trial to end"))
         newest = (len(trials), float(trials["t_s"][-1]) if len(trials) else 0.0)
         if newest != self._drawn_trials or not newest[0]:
             self._drawn_trials = newest

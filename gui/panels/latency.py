@@ -95,7 +95,7 @@ class LatencyPanel(Panel):
         rows = self.store.steps.view
         deadline = float(np.log10(self.store.bin_s * 1e6))
         self._numbers()
-        self.stages.wait_for("" if len(rows) else "waiting for the first bins")
+        self.stages.wait_for("" if len(rows) else self.waits_for("the first bins"))
         self.histogram.show_numbers(bool(len(rows)), ("left",))
         if not len(rows):
             self._mark_deadline(deadline, 1.15 * self._top)

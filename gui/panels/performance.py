@@ -52,7 +52,7 @@ class PerformancePanel(Panel):
         """Fill the table when there are new trials."""
         trials, way = self.store.trials.view, list(performance.WAYS)[self.by.currentIndex()]
         state = (way, self.store.trials.total, len(trials), len(self.store.blocks))
-        self.words.setText("" if len(trials) else "waiting for the first trial to end")
+        self.words.setText("" if len(trials) else self.waits_for("the first trial to end"))
         if state == self._shown:
             return
         self._shown = state

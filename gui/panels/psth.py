@@ -92,7 +92,7 @@ class PsthPanel(AlignedPanel):
     def _draw(self) -> None:
         aligned, units = self.store.aligned, self.context.selection.within(self.store.n_units)
         if not aligned.total or not units:
-            self.words.setText("waiting for the first trial to end")
+            self.words.setText(self.waits_for("the first trial to end"))
             return
         name, unit = self.align.name(), units[0]
         times, rates = bins_of(name), aligned.rates(name)[:, :, unit]
@@ -154,7 +154,7 @@ class NeuralStatePanel(AlignedPanel):
     def _draw(self) -> None:
         found = self.store.aligned.components(self.align.name()) if self.store.aligned.total else None
         if found is None:
-            self.words.setText("waiting for trials in some directions")
+            self.words.setText(self.waits_for("trials in some directions"))
             return
         paths, shares = found
         for path, points in zip(self.paths, paths, strict=True):

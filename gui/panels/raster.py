@@ -126,7 +126,7 @@ class RasterPanel(Panel):
     def _clear(self) -> None:
         self.order = np.arange(0)
         self.image.replace(np.zeros((0, 1), np.uint8))
-        self.words.setText("no spikes have arrived yet")
+        self.words.setText(self.waits_for("the first spikes"))
         self._drawn = None
 
     def _others(self) -> bool:

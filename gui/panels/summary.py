@@ -38,7 +38,7 @@ class SummaryPanel(Panel):
             row.addWidget(button)
         row.addStretch(1)
         self.column.addLayout(row)
-        self.words = plots.caption("waiting for a session")
+        self.words = plots.caption()
         self.column.addWidget(self.words)
         self.text = QtWidgets.QTextBrowser()
         self.text.setStyleSheet("background: #ffffff; color: #10171e;")
@@ -48,6 +48,8 @@ class SummaryPanel(Panel):
     def refresh(self) -> None:
         """Draw the page when it was never drawn, or the session has ended, or another recording is shown."""
         store = self.store
+        if store.step is None:
+            self.words.setText(self.waits_for("a session"))
         state = (store.recording, store.ended, store.mode, bool(len(store.trials)))
         if state != self._shown and store.step is not None:
             self._shown = state

@@ -70,7 +70,7 @@ class TracesPanel(Panel):
         units = self.context.selection.within(store.n_units)
         rows, times = store.model_rows.view, store.model_times_s.view
         if not units or len(rows) == 0 or rows.ndim != 4:
-            self.words.setText("waiting for the runtime's first model")
+            self.words.setText(self.waits_for("the runtime's first model"))
             self._show_numbers(False)
             return
         self._show_numbers(True)

@@ -60,7 +60,7 @@ class TrajectoriesPanel(Panel):
                 path.setPen(pen)
                 path.setData(100 * points[:, 0], 100 * points[:, 1])
         if not found:
-            self.words.setText("waiting for the first trial to end")
+            self.words.setText(self.waits_for("the first trial to end"))
             return
         targets = np.array([target for _, target, _ in found])
         self.targets.setData(100 * targets[:, 0], 100 * targets[:, 1])

@@ -126,7 +126,7 @@ class TuningPanel(Panel):
     def _say(self, units) -> None:
         if self.store.weights is None:
             self.words.setText("")
-            self.plot.wait_for("waiting for the runtime's first model")
+            self.plot.wait_for(self.waits_for("the runtime's first model"))
             return
         self.plot.wait_for("")
         entries = []

@@ -15,6 +15,7 @@ from bmi_runtime.messages import StateSpace
 from gui import axis_ranges, big_numbers, panels, plots, theme
 from gui.panels.base import Context
 from gui.panels.events import EventsPanel
+from gui.panels.raster import RasterPanel
 from gui.panels.replay import ReplayPanel
 from gui.ring_buffer import Ring
 from gui.screenshot import store_from
@@ -351,3 +352,15 @@ def test_a_what_if_offers_the_axes_of_the_recording_that_is_open(qapp, axes, uni
     np.testing.assert_allclose(shown, 0.25 if units else 25.0)
     assert panel.both.getAxis("left").labelText == ("rad/s" if units else "cm/s")
     assert len(panel.table()) == 2 + 2 * (1 + len(axes))
+
+
+def test_an_empty_picture_says_what_it_waits_for_and_in_a_replay_that_it_is_to_be_played(qapp):
+    theme.use("dark", qapp)
+    store = Store()
+    panel = RasterPanel(Context(store))
+    KEPT.append(panel)
+    panel.refresh()
+    assert panel.words.text() == "waiting for the first spikes"
+    store.mode = "replay"
+    panel.refresh()
+    assert panel.words.text() == "at the beginning of the recording: Play (F5)"
