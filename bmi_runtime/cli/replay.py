@@ -16,6 +16,7 @@ def replay(recording, verify, overrides, from_s, as_json):
     """Run a recording through the same step: verify it to the bit, or ask what another setting would have done."""
     from bmi_runtime.recording.reader import Recording
     from bmi_runtime.session.replay import Replay
+    from bmi_runtime.session.replay_reasons import why_different
 
     player = Replay(Recording(recording), overrides, from_s)
     with progress("replay", player.recording.n_steps) as advance:
@@ -23,12 +24,15 @@ def replay(recording, verify, overrides, from_s, as_json):
     unread = unread_middle(player.recording)
     if player.recording.damage:
         say(f"note: {recording} is damaged: {player.recording.damage[0].reason}; the replay ends there", as_json)
+    if verify and not result["identical"] and not overrides:
+        result |= {"why": why_different(player.recording, player, result["first_divergence"]["bin"])}
     if verify and unread and result["identical"]:
         result |= {"identical": False, "first_divergence": {"bin": result["bins"], "field": "damaged record"}}
     answer(result, as_json, describe(result, overrides))
     if verify and not result["identical"]:
         where = result["first_divergence"]
-        raise CheckFailed(f"the replay differs from the recording at bin {where['bin']}, field '{where['field']}'")
+        said = f"the replay differs from the recording at bin {where['bin']}, field '{where['field']}'"
+        raise CheckFailed(f"{said}; {why}" if (why := result.get("why")) else said)
 
 
 def unread_middle(recording) -> bool:

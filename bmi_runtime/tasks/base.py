@@ -84,7 +84,13 @@ class ReachTask:
     @property
     def target(self) -> tuple[float, ...]:
         """Position and radius of the target, m."""
-        return *self.position, self.config.target_radius_m
+        return *self.place, self.config.target_radius_m
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """The target's position as a tuple, m: of one that never ends, no more than one number too many."""
+        position = self.position
+        return position if type(position) is tuple else tuple(islice(position, self.n_axes + 1))
 
     @property
     def hold_fraction(self) -> float:
@@ -125,7 +131,7 @@ class ReachTask:
             "trial": self.trial,
             "result": state.name.lower(),
             "time_to_target_s": self.bins_in_trial * self.bin_s,
-            "target_m": list(self.position),
+            "target_m": list(self.place),
         }
         if not self.pause_bins and not self.waits:
             self.begin()
@@ -159,7 +165,7 @@ class ReachTask:
         """Return what the next bin depends on."""
         return {name: getattr(self, name) for name in self.STATE} | {
             "trial_state": int(self.trial_state),
-            "position": list(self.position),
+            "position": list(self.place),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Pursuit(ReachTask):
                 "result": "success" if good else "timeout",
                 "time_to_target_s": self.bins_in_trial * self.bin_s,
                 "time_inside_s": self.bins_held * self.bin_s,
-                "target_m": list(self.position),
+                "target_m": list(self.place),
             }
             self.trial += 1
             self.bins_in_trial = self.bins_held = 0

@@ -150,6 +150,7 @@ def test_a_decoder_that_cannot_be_recorded_is_refused_before_the_session(tmp_pat
         ("three", "its target is (0.1, 0.1, 0.1"),
         ("moved", "its target is (0.1, nan"),
         ("texts", "TypeError"),
+        ("endless", "its target is (0, 1, 2, "),
         ("hold", "its hold_fraction is None: a number from 0 to 1 is wanted"),
     ],
 )

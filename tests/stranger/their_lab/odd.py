@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import random
 import sys
 import threading
+import time
 
 import numpy as np
 
@@ -50,6 +52,10 @@ def starts_thread(decoder):
 ANSWERS = {
     "forks": lambda decoder, counts: forks(decoder),
     "thread": lambda decoder, counts: starts_thread(decoder),
+    "numpy": lambda decoder, counts: np.random.normal(size=2),  # noqa: NPY002
+    "python": lambda decoder, counts: [random.random(), 0.0],
+    "unseeded": lambda decoder, counts: np.random.default_rng().normal(size=2),
+    "clock": lambda decoder, counts: [time.perf_counter() % 1.0, 0.0],
     "complex": lambda decoder, counts: np.array([1 + 2j, 0]),
     "objects": lambda decoder, counts: np.array([None, object()], object),
     "texts": lambda decoder, counts: ["1.0", "2.0"],
@@ -119,6 +125,7 @@ ADVANCES = {
     "three": lambda task: changed(task, "position", (0.1, 0.1, 0.1)),
     "moved": lambda task: changed(task, "position", [0.1, float("nan")]),
     "texts": lambda task: changed(task, "position", ("a", "b")),
+    "endless": lambda task: changed(task, "position", itertools.count()),
     "hold": lambda task: None,
 }
 
