@@ -9,6 +9,7 @@ from gui.client import Client
 from gui.store import Store
 
 ASK_AGAIN_S = 1.0  # for the state of the session, until it comes
+UNSEEN_S = 0.5  # since the last look: what came later is not missing, only not taken in yet
 
 
 class Link:
@@ -23,19 +24,25 @@ class Link:
 
     def __init__(self, store: Store, client: Client | None):
         self.store, self.client = store, client
-        self._asked_s = -10.0
+        self._asked_s = self._looked_s = -10.0
         self._refused = 0
         self._locked_out = ""
 
     def now_s(self) -> float:
-        """Return the time that ages are measured against."""
-        return time.monotonic() if self.client else self.store.last_s
+        """Return the time that ages are measured against.
+
+        It does not run on while a window that is held up looks at nothing: what came meanwhile waits to be taken in.
+        """
+        if self.client is None:
+            return self.store.last_s
+        now_s = time.monotonic()
+        return min(now_s, self._looked_s + UNSEEN_S) if self._looked_s > 0.0 else now_s
 
     def tick(self) -> None:
         """Take what has arrived, send what is waiting."""
         if self.client is None:
             return
-        now_s = self.now_s()
+        now_s = self._looked_s = time.monotonic()
         for stream, message in self.client.receive():
             if stream == "configuration" and self.store.needs_hello and not self.client.may_command:
                 self.store.hello(message, now_s)  # who may not ask is told every other second
@@ -78,6 +85,7 @@ class Link:
         if self.client:
             self.client.close()
         self.client, self._refused, self._asked_s, self._locked_out = client, 0, -10.0, ""
+        self._looked_s = -10.0
         self.store.start_over()
 
     def close(self) -> None:

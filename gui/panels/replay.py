@@ -93,10 +93,10 @@ class ReplayPanel(Panel):
         self.go.setPlaceholderText("go to …")
         self.go.setToolTip("trial 12, 1:30, bin 800, marker 2 or another word of an event; Enter goes there")
         self.go.returnPressed.connect(self._go_to)
+        self.go.setMinimumWidth(64)
         row.addWidget(self.go, 1)
         self.where = QtWidgets.QLabel("")
         self.where.setFont(theme.font(10.5, bold=True))
-        row.addStretch(1)
         self.column.addLayout(row)
 
     def _what_if(self) -> None:
