@@ -9,6 +9,7 @@ from bmi_runtime.cli.calibrate_dials import dial_text
 from bmi_runtime.cli.calibrate_drift import drift_text
 
 FEW = 5  # units that are named
+LEAST_MEMORIES = 3  # of a pilot, with which its slow fluctuations are seen
 NOT_WHITE = 1.2  # times the closed form: from here on the scores are named as the reason; a short pilot may fall below
 PILOT_NAMES = {
     "learning_rate": "learning rate",
@@ -186,15 +187,26 @@ def _pilot(pilot) -> str:
         f"{rms} (dm/s expected: about 1)"
     ]
     shortest = min(pilot["memories"])
-    if shortest < 3:
-        lines.append(
-            f"it is {shortest:.2g} memories long at this rate for the slowest unit: what slower fluctuations do is "
-            f"taken from the longest memory that it shows"
-        )
+    if shortest < LEAST_MEMORIES:
+        lines.append(_too_short(pilot, shortest))
     lines += pilot["remarks"]
     lines.append("90 % intervals that the pilot's length leaves:")
     lines += [f"  {PILOT_NAMES[key]}: {low:.3g} to {high:.3g}" for key, (low, high) in pilot["intervals"].items()]
     return "\n".join(lines)
+
+
+def _too_short(pilot, shortest: float) -> str:
+    """Return what a pilot that is few memories long leaves open, and which length would not."""
+    import numpy as np
+
+    low, high = np.array(pilot["error_factor_low"]), np.array(pilot["error_factor_high"])
+    factor = float(np.median(np.maximum(high, 1.0 / low)))
+    enough = pilot["seconds"] * LEAST_MEMORIES / shortest
+    return (
+        f"it is {shortest:.2g} memories long at this rate for the slowest unit: what slower fluctuations do is taken "
+        f"from the longest memory that it shows, and a unit's error variance is known within a factor of {factor:.2g} "
+        f"(90 %, median unit); {_seconds(enough)} would be {LEAST_MEMORIES} memories"
+    )
 
 
 def _drifting(prediction, found, pilot) -> str:

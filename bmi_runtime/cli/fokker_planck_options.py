@@ -99,10 +99,17 @@ def parse_range(text: str, name: str):
     try:
         if ":" in text:
             start, stop, count = text.split(":")
-            return np.linspace(float(start), float(stop), int(count))
-        return np.array([float(x) for x in text.split(",")])
+            return np.linspace(_finite(start), _finite(stop), int(count))
+        return np.array([_finite(word) for word in text.split(",")])
     except ValueError:
         raise BadInput(f"--{name} {text}: give numbers such as 0,0.1,0.2 or START:STOP:COUNT") from None
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if not -float("inf") < value < float("inf"):
+        raise ValueError(word)
+    return value
 
 
 def parse_function(text: str, name: str):

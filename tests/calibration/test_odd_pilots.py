@@ -43,6 +43,20 @@ def test_of_an_ordinary_pilot_nothing_is_told(tmp_path):
     assert told(tmp_path, 0.1 * np.random.default_rng(2).standard_normal(counts.shape) + drawn()[2], velocity) == []
 
 
+def test_a_pilot_shorter_than_the_memory_says_how_well_errors_are_known_and_what_is_enough(tmp_path):
+    velocity, counts, _ = drawn()
+    path = tmp_path / "p.npz"
+    np.savez(path, counts=counts, bin_s=BIN_S, velocity=velocity)
+    options = ["--from", str(path), "--likelihood", "poisson"]
+    said = CliRunner().invoke(calibrate, [*options, "--learning-rate", "1e-7"]).output
+    line = next(line for line in said.splitlines() if "memories long" in line)
+    memories, factor = float(line.split()[2]), float(line.split("a factor of ")[1].split()[0])
+    assert factor > 1.2
+    minutes = float(line.split("median unit); ")[1].split(" min")[0])
+    assert minutes == pytest.approx(200.0 / 60.0 * 3.0 / memories, rel=0.02)
+    assert "memories long" not in CliRunner().invoke(calibrate, [*options, "--learning-rate", "1e-3"]).output
+
+
 def slow_cm(velocity, counts):
     return 10 * velocity, counts
 

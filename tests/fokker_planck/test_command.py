@@ -21,6 +21,12 @@ def test_steady_answers_two_states():
     assert answer["critical_b"] == pytest.approx(2.1009677604557)
 
 
+@pytest.mark.parametrize("text", ["0:inf:3", "nan,1", "0:1", "0:1:2:3", "1:2:x"])
+def test_ranges_that_have_no_end_are_refused(text):
+    with pytest.raises(BadInput, match="START:STOP:COUNT"):
+        call("study", f"--b={text}")
+
+
 def test_run_keeps_its_density(tmp_path):
     path = tmp_path / "run.npz"
     answer = call("run", "--b", "0.5", "--duration", "1", "--snapshots", "11", "--out", str(path))
