@@ -62,16 +62,22 @@ def with_intercept(features):
 
 
 def ridge_path(features, target, penalties):
-    """Yield (penalty, weights) with the intercept as the last row."""
+    """Yield (penalty, weights) with the intercept as the last row.
+
+    With fewer bins than features the weights are ``X' (X X' + p I)^-1 y``, the same ones from a smaller system.
+    """
+    from bmi_runtime.decoding.linear_systems import solve_positive  # scipy takes a tenth of a session's start
+
     mean, target_mean = features.mean(axis=0), target.mean(axis=0)
     centred = features - mean
-    gram = centred.T @ centred
-    cross = centred.T @ (target - target_mean)
-    scale = max(float(np.trace(gram)) / len(gram), 1e-12)
+    bins, inputs = centred.shape
+    scale = max(float((centred**2).sum()) / inputs, 1e-12)
+    few = bins < inputs
+    gram = centred @ centred.T if few else centred.T @ centred
+    right = target - target_mean if few else centred.T @ (target - target_mean)
     for penalty in penalties:
-        import scipy.linalg  # a tenth of a session's start, which solves nothing
-
-        weights = scipy.linalg.solve(gram + penalty * scale * np.eye(len(gram)), cross, assume_a="pos")
+        solved = solve_positive(gram, penalty * scale, right)
+        weights = centred.T @ solved if few else solved
         yield penalty, np.vstack([weights, target_mean - mean @ weights])
 
 

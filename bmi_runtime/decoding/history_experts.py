@@ -9,7 +9,8 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import scipy.linalg
+
+from bmi_runtime.decoding.linear_systems import solve_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def regress(gram: np.ndarray, inputs, outputs, penalty: np.ndarray) -> tuple[np.
     """
     own = gram[np.ix_(inputs, inputs)]
     cross = gram[np.ix_(inputs, outputs)]
-    weights = scipy.linalg.solve(own + np.diag(penalty), cross, assume_a="pos")
+    weights = solve_positive(own, penalty, cross)
     fitted = weights.T @ cross
     residual = gram[np.ix_(outputs, outputs)] - fitted - fitted.T + weights.T @ own @ weights
     return weights, residual
@@ -177,7 +178,7 @@ class LaggedTuning:
         noise = _shrunk(residual / weight, weight) if self.SHRINK else _plain(residual / weight)
         tuning = np.zeros((layout.units, self.size))
         tuning[:, self.tuned] = weights[: len(self.tuned)].T
-        gain = scipy.linalg.solve(noise, tuning, assume_a="pos").T
+        gain = solve_positive(noise, 0.0, tuning).T
         self._information = gain @ tuning
         self._evidence = np.hstack([gain, -gain @ weights[len(self.tuned) :].T])
         self._evidence_offset = self._evidence @ mean[np.concatenate([units, past])]
@@ -348,7 +349,7 @@ class DirectRegression:
         inputs, now = layout.counts(0, layout.windows), layout.now()
         own = gram[inputs, inputs]
         scale = self.penalty * np.trace(own) / len(own) + 1e-12
-        weights = scipy.linalg.solve(own + scale * np.eye(len(own)), gram[inputs, now], assume_a="pos")
+        weights = solve_positive(own, scale, gram[inputs, now])
         self._weights = weights.T.copy()
         self._offset = mean[now] - self._weights @ mean[inputs]
 

@@ -53,8 +53,10 @@ class JointMoments:
     def centred(self) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the total weight, the mean of ``z[1:]`` and its centred sum of squares."""
         self._flush()
-        lower = np.tril(self._sums)
-        full = lower + np.tril(lower, -1).T
+        full = self._sums + self._sums.T  # above the diagonal the sums are 0
+        full.flat[:: self.size + 1] *= 0.5
         weight = full[0, 0]
         mean = full[1:, 0] / weight
-        return weight, mean, full[1:, 1:] - weight * np.outer(mean, mean)
+        explained = np.outer(mean, mean)
+        explained *= weight
+        return weight, mean, np.subtract(full[1:, 1:], explained, out=explained)

@@ -84,3 +84,17 @@ def test_displacement_starts_again_at_every_trial():
     starts[[0, 4]] = True
     moved = displacement(np.ones((6, 2)), starts, 0.5, 2)
     np.testing.assert_allclose(moved[:, 0], [0.0, 0.5, 0.0, 0.5, 0.0, 0.5])
+
+
+@pytest.mark.parametrize(("bins", "inputs"), [(300, 40), (60, 90)])
+def test_ridge_weights_solve_the_normal_equations_whether_bins_or_inputs_are_fewer(bins, inputs):
+    rng = np.random.default_rng(3)
+    features, target = rng.poisson(1.0, (bins, inputs)).astype(float), rng.standard_normal((bins, 2))
+    centred = features - features.mean(axis=0)
+    for penalty, weights in baselines.ridge_path(features, target, [1e-3, 1.0]):
+        scale = penalty * (centred**2).sum() / inputs
+        left = centred.T @ centred @ weights[:-1] + scale * weights[:-1]
+        np.testing.assert_allclose(left, centred.T @ (target - target.mean(axis=0)), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(
+            baselines.with_intercept(features).mean(axis=0) @ weights, target.mean(axis=0), atol=1e-12
+        )
