@@ -11,6 +11,7 @@ from gui import subject_options, theme
 from gui.application import application, instance
 from gui.client import CONTROL, TELEMETRY, Client
 from gui.console import Console
+from gui.hang_watch import HangWatch
 from gui.layouts import Memory
 from gui.link import Link
 from gui.panel_faults import PanelFaults
@@ -75,6 +76,8 @@ def main(given: list[str] | None = None) -> int:
         window = Console(link, options.layout)
         faults.docks = window.docks
         window.show_on_screen()
+        (watch := HangWatch(faults)).start()
+        app.aboutToQuit.connect(watch.stop)
     if options.open:
         window.run("open_recording", options.open)
     status = app.exec() if hasattr(app, "exec") else app.exec_()

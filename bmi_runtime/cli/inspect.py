@@ -48,6 +48,13 @@ def inspect(file: Path, mapping: Path | None, tick_s: float | None, as_json: boo
     Console().print(view)
 
 
+def has_reader(file: Path) -> bool:
+    """Return whether another package brings a reader of files of this suffix."""
+    from bmi_runtime.sources.datafile import READERS
+
+    return file.suffix.lower().removeprefix(".") in READERS.names()
+
+
 def _inspector(file: Path) -> str:
     """Return which function looks into `file`: by its first bytes, else by its suffix."""
     if file.is_dir():
@@ -61,7 +68,7 @@ def _inspector(file: Path) -> str:
         from bmi_runtime.sources.array_file import holds_spike_times
 
         return SPIKES if holds_spike_times(file) else BINS
-    return INSPECTORS.get(file.suffix.lower(), SPIKES)
+    return INSPECTORS.get(file.suffix.lower()) or (BINS if has_reader(file) else SPIKES)
 
 
 def inspect_recording(file: Path):

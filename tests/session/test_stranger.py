@@ -264,12 +264,14 @@ def test_a_name_of_the_projects_own_stays_its_own_and_the_collision_is_said():
     assert not told["ok"] and "'kalman' of their_lab" in told["found"]
 
 
-def test_a_reader_of_another_suffix(tmp_path):
+def test_a_reader_of_another_suffix(tmp_path, answered):
     rng = np.random.default_rng(1)
     table = np.hstack([rng.poisson(2.0, (200, 5)), rng.normal(size=(200, 2))])
     np.savetxt(tmp_path / "session.lab", table)
     recording = datafile.load_recording(tmp_path / "session.lab")
     assert (recording.n_units, recording.n_bins, recording.bin_s) == (5, 200, 0.02)
+    facts = answered("inspect", tmp_path / "session.lab")
+    assert (facts["units"], facts["bins"]) == (5, 200)
 
 
 def test_the_printed_class_in_a_comparison(tmp_path):

@@ -1,5 +1,7 @@
 """Panels that go wrong where Qt calls them: one class for each way."""
 
+import time
+
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui.panels.base import Panel
@@ -122,4 +124,60 @@ class Gone(Odd):
         self.deleteLater()
 
 
+def waits():
+    time.sleep(1e6)
+
+
+def turns():
+    while True:
+        try:
+            sum(range(1000))
+        except Exception:
+            continue
+
+
+class Stands(Panel):
+    """Sound until it does not come back, in its way."""
+
+    title, about = "Stands", "Does not come back."
+    way, stand = "", staticmethod(turns)
+
+    def refresh(self):
+        if self.way == "refresh":
+            self.stand()
+
+    def paintEvent(self, event):
+        if self.way == "paint":
+            self.stand()
+
+    def showEvent(self, event):
+        if self.way == "slot":
+            QtCore.QTimer.singleShot(0, self.stand)
+
+
+class StandsInRefresh(Stands):
+    way = "refresh"
+
+
+class StandsInPaint(Stands):
+    way, stand = "paint", staticmethod(waits)
+
+
+class StandsInSlot(Stands):
+    way = "slot"
+
+    def stand(self):
+        turns()
+
+
+class Tarries(Stands):
+    """Takes its time, and comes back."""
+
+    way = "slot"
+
+    def stand(self):
+        time.sleep(0.7)
+
+
+STANDING = {kind.__name__: kind.__name__ for kind in Stands.__subclasses__()}
 ALL = {kind.way: kind.__name__ for kind in Odd.__subclasses__()}
