@@ -44,15 +44,15 @@ class Departure:
         At which it was simulated.
     widening : ndarray, (regressors,)
         Scatter of a weight over that of the recursion, minus one; the mean over units, which differ little.
-    widening_error : ndarray, (regressors,)
-        Its standard error.
+    widening_error : ndarray, (regressors,), or None
+        Its standard error, where it was simulated.
     bias : ndarray, (units, regressors)
         By how much the weights' mean lies above the truth; NaN for units that run away on their own spikes.
     """
 
     rate: float
     widening: np.ndarray
-    widening_error: np.ndarray
+    widening_error: np.ndarray | None
     bias: np.ndarray
 
     def scatter(self, covariance: np.ndarray, rate) -> np.ndarray:
@@ -97,7 +97,7 @@ def departure(design: Design, info: Information, rate, seed: int = 1) -> Departu
         return None
     rows, own = _rows(len(design.states)), design.own
     design = design.replaced(states=design.states[rows], own=None if own is None else np.ascontiguousarray(own[rows]))
-    at = _quick_rate(info, float(np.median(rate)))
+    at = quick_rate(info, float(np.median(rate)))
     mean, square, fired = _simulated(design, steady_state(info, at), at, seed)
     settled = fired < SAME_RATE * design.expected_counts().mean(axis=0)
     some = _spread(np.flatnonzero(settled), ENOUGH_UNITS)
@@ -130,10 +130,10 @@ def _spread(among: np.ndarray, most: int) -> np.ndarray:
     return among[np.unique(np.linspace(0, len(among) - 1, min(len(among), most)).astype(int))]
 
 
-def _quick_rate(info: Information, rate: float) -> float:
-    """Return the rate, or the slowest at which the median unit's memory is short enough; memory falls as its root."""
+def quick_rate(info: Information, rate: float, longest_memory: float = LONGEST_MEMORY) -> float:
+    """Return the rate, or the slowest at which the median unit forgets in so many bins; memory falls as its root."""
     memory = float(np.median(1.0 / steady_state(info, rate).gain.min(axis=1)))
-    return rate * max(memory / LONGEST_MEMORY, 1.0) ** 2
+    return rate * max(memory / longest_memory, 1.0) ** 2
 
 
 def _simulated(design: Design, state: SteadyState, rate: float, seed: int):

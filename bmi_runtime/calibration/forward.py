@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bmi_runtime.calibration.beyond_linear import Departure, departure
+from bmi_runtime.calibration.along_pilot import beyond_linear
+from bmi_runtime.calibration.beyond_linear import Departure
 from bmi_runtime.calibration.closed_form import (
     Information,
     SteadyState,
@@ -173,7 +174,7 @@ def predict(
         periodic = exact_steady_state(design, closed, every)
         covariance = periodic.error_covariance
         exact_bins = exact_convergence_bins(design, periodic, closed, bins, threshold, initial_covariance, every)
-    beyond = exact and (scores is None or design.own is not None)  # a pilot's scores were tried without
+    beyond = beyond_linear(scores, design, info, rate) if exact else None
     trust = validity(design, closed, covariance)
     measured = scatter = None
     if scores is not None:
@@ -182,5 +183,5 @@ def predict(
             scatter = scores.error_covariance(closed, scatter=True)
     return Prediction(
         design, threshold, initial_covariance, closed, steady_state(plain, rate), bins, covariance, exact_bins, trust,
-        measured, scatter, departure(design, info, rate) if beyond else None,
+        measured, scatter, beyond,
     )  # fmt: skip

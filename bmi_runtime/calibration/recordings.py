@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bmi_runtime.calibration.exact_recursion import pack
+from bmi_runtime.calibration.along_pilot import adapted
 from bmi_runtime.calibration.measured import MeasuredScores, burn_in_bins
 from bmi_runtime.calibration.pilot import Pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.screening import fit_usable
 from bmi_runtime.calibration.stretches import Stretch
 from bmi_runtime.constants import DM_PER_M, Z_95
-from bmi_runtime.encoding.adapter import Adapter
-from bmi_runtime.encoding.model import EncodingModel
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # that a recording is tried at
 BUSIEST = 24  # units of a recording that are looked at, as many as give a stable median
@@ -122,33 +120,3 @@ def compare(
         found.append(Comparison(name, rate, achieved, closed, measured, session, inside_closed, inside, memory_s))
         advance(f"{name}, {rate:g}")
     return found
-
-
-def adapted(pilot: Pilot, weights, covariance, rate: float, noise_variance=None) -> np.ndarray:
-    """Run the live adaptive filter along a pilot; return the weights after every bin, (bins, regressors, units)."""
-    assert pilot.kinds
-    model = EncodingModel(
-        weights.T.copy(), pack(covariance), pilot.likelihood, pilot.bin_s, noise_variance, regressors=pilot.kinds
-    )
-    adapter, valid = Adapter(model, rate), np.ones(len(weights))
-    out = np.empty((len(pilot.states), *model.weights.shape))
-    velocity, position, click = _encoded(pilot)
-    for t, counts in enumerate(pilot.counts):
-        if pilot.own is not None:
-            adapter.history[:] = pilot.own[t]
-        adapter.update(counts, valid, *velocity[t], position_m=position[t], click=click[t])
-        out[t] = model.weights
-    return out
-
-
-def _encoded(pilot: Pilot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return velocity (m/s), position (m) and click of every bin of a pilot, as far as its units depend on them."""
-    assert pilot.kinds
-    places, states, axes = pilot.kinds.places, pilot.states, pilot.kinds.n_axes
-    of = {name: states[:, place.start - 1 : place.stop - 1] for name, place in places.items() if name != "history"}
-    nothing = np.zeros((len(states), axes))
-    velocity = of.get("velocity", nothing)
-    if "velocity" not in of and "speed" in of:  # its direction is nothing that such units depend on
-        velocity = np.hstack([of["speed"], nothing[:, 1:]])
-    click = of["click"][:, 0] if "click" in of else nothing[:, 0]
-    return velocity / DM_PER_M, of.get("position", nothing) / DM_PER_M, click

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bmi_runtime.calibration.beyond_linear import departure, largest_error
+from bmi_runtime.calibration.along_pilot import beyond_linear
+from bmi_runtime.calibration.beyond_linear import largest_error
 from bmi_runtime.calibration.closed_form import Information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
@@ -69,8 +70,7 @@ def solve(
     if method == CLOSED:
         return answer_wish(design, info, wish.max_error, wish.max_convergence_s, *_rest(wish)), method
 
-    simulated = wish.max_error is not None and (scores is None or design.own is not None)
-    beyond = departure(design, info, closed.learning_rate) if simulated else None
+    beyond = beyond_linear(scores, design, info, closed.learning_rate) if wish.max_error is not None else None
 
     def errors(rate: float) -> np.ndarray:
         state = steady_state(info, rate)
@@ -88,8 +88,8 @@ def solve(
         return bins.max(axis=1) * design.bin_s
 
     found = _bounded(design, wish, closed, errors, times)
-    if beyond is not None:  # what it adds was simulated at the closed form's rate; now at the answer's
-        beyond = departure(design, info, found.learning_rate)
+    if beyond is not None:  # found at the closed form's rate; now at the answer's
+        beyond = beyond_linear(scores, design, info, found.learning_rate)
         found = _bounded(design, wish, found, errors, times)
     return found, method
 

@@ -100,12 +100,15 @@ def _beyond_linear(prediction) -> list[str]:
         for matrices in (prediction.linear_covariance, beyond.scatter(prediction.linear_covariance, rate))
     )
     wider, off = scatter[0] / linear[0], np.abs(beyond.bias_at(rate)) / np.sqrt(scatter)
-    why = "the units' own past" if prediction.design.own is not None else "so quick a filter"
-    lines = [
-        f"that includes what {why} adds (found by running the filter on spikes of such units): {wider.min():.2f} to "
-        f"{wider.max():.2f} times the variance, and a bias of {np.nanmedian(off):.1g} (median weight) to "
-        f"{np.nanmax(off):.1g} sd"
-    ]
+    bias = f"a bias of {np.nanmedian(off):.1g} (median weight) to {np.nanmax(off):.1g} sd"
+    if beyond.widening_error is None:
+        lines = [f"that includes what the units' own past adds (the filter run along the pilot): {bias}"]
+    else:
+        why = "the units' own past" if prediction.design.own is not None else "so quick a filter"
+        lines = [
+            f"that includes what {why} adds (found by running the filter on spikes of such units): "
+            f"{wider.min():.2f} to {wider.max():.2f} times the variance, and {bias}"
+        ]
     if away := int(np.isnan(beyond.bias).any(axis=1).sum()):
         lines.append(f"{away} of {len(off)} units run away on their own spikes; of those the bias is not known")
     return lines

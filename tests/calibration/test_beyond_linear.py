@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bmi_runtime.calibration.along_pilot import bias_along
 from bmi_runtime.calibration.beyond_linear import Departure, departure
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import exact_steady_state, pack, unpack
 from bmi_runtime.calibration.forward import predict
+from bmi_runtime.calibration.measured import MeasuredScores
+from bmi_runtime.calibration.pilot import Pilot, fit_pilot
 from bmi_runtime.calibration.solve import EXACT, Wish, solve
 from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
@@ -128,6 +131,21 @@ def test_what_is_added_is_what_other_spikes_of_the_same_units_show():
     assert abs(np.log(linear[:3] / achieved[:3])).max() > 0.12  # the recursion alone is not enough
     np.testing.assert_allclose(predicted, achieved, rtol=0.08)
     np.testing.assert_allclose(beyond.bias_at(rate).mean(axis=0)[3:], bias[3:], rtol=0.1, atol=0.015)
+
+
+def test_along_a_pilot_the_bias_is_that_of_simulation():
+    """Eight units alike over two hundred seconds, whose weights the pilot's own fit has to find first."""
+    weights, states = np.repeat(weights_of([(-0.5, 0.05)]), 8, axis=0), states_of(40_000)
+    counts, own = drawn(states, weights, 21)
+    pilot = Pilot(counts, states, BIN_S, "poisson", kinds=KINDS, own=own)
+    scores, rate = MeasuredScores(fit_pilot(pilot)), 1e-4
+    along, simulated = bias_along(scores, rate), departure(scores.design, scores.info, rate)
+    found, expected = (beyond.bias_at(rate).mean(axis=0) for beyond in (along, simulated))
+    assert expected[4] < -0.05  # the longer past, the worse known
+    np.testing.assert_allclose(found, expected, atol=0.02, rtol=0.2)
+    covariance = scores.error_covariance(steady_state(scores.info, rate))
+    np.testing.assert_array_equal(along.scatter(covariance, rate), covariance)  # the scores have it already
+    assert bias_along(MeasuredScores(fit_pilot(Pilot(counts, states, BIN_S, "poisson"))), rate) is None
 
 
 def test_a_unit_that_runs_away_on_its_own_spikes_is_named_and_the_others_are_not_lost():

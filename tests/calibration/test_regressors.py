@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from bmi_runtime import config as configuration
+from bmi_runtime.calibration.along_pilot import adapted
 from bmi_runtime.calibration.closed_form import information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
@@ -14,7 +15,6 @@ from bmi_runtime.calibration.measured import MeasuredScores
 from bmi_runtime.calibration.pilot import Pilot, fit_pilot
 from bmi_runtime.calibration.pilot_files import load_pilot
 from bmi_runtime.calibration.pilot_states import past_counts
-from bmi_runtime.calibration.recordings import adapted
 from bmi_runtime.cli.calibrate import calibrate
 from bmi_runtime.cli.run import run
 from bmi_runtime.encoding.regressors import Regressors
