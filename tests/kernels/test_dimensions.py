@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bmi_runtime.kernels import encoding_filter, evidence, soundness
+from bmi_runtime.kernels import artifacts, encoding_filter, evidence, soundness
 from bmi_runtime.kernels.unit_blocks import BLOCK, NO_HISTORY
 from tests.kernels.textbook import poisson_step
 
@@ -178,36 +178,48 @@ def test_a_unit_that_starts_again_knows_its_baseline_alone(axes):
     np.testing.assert_array_equal(world.covariance, packed(dense))
 
 
-def judged(totals, fresh, sd, factor, share, first, most):
-    """Return which bins are artifacts: far above the running mean, but never for more than `most` bins in a row."""
-    found, mean, variance, seen, row = [], 0.0, 0.0, 0, 0
-    for total, whole in zip(totals, fresh, strict=True):
-        if not whole:
+def judged(counts, valid, fresh, sd, factor, share, first, most):
+    """Return which bins are artifacts: of the units that are there and known, all but the busiest far above usual."""
+    means, seen = [0.0] * counts.shape[1], [0] * counts.shape[1]
+    found, dispersion, learned, row = [], 0.0, 0, 0
+    for t in range(len(counts)):
+        if not fresh[t]:
             found.append(False)
             continue
-        high = total > mean + sd * np.sqrt(max(variance, mean, 1.0)) and total > factor * mean
-        if seen >= first and high and row < most:
-            found.append(True)
+        known = [i for i in range(counts.shape[1]) if valid[t, i] and seen[i] >= first]
+        expected = sum(means[i] for i in known)
+        total = sum(counts[t, i] for i in known) - max((counts[t, i] for i in known), default=0.0)
+        spread = np.sqrt(max(dispersion, 1.0) * max(expected, 1.0))
+        high = total > factor * expected and total > expected + sd * spread
+        if high and row < most:
             row += 1
+            found.append(True)
             continue
-        if seen >= first and high:  # it stays: that is how it is now
-            mean, variance, seen = 0.0, 0.0, 0
+        if high:  # it stays: that is how it is now
+            means, seen, dispersion, learned = [0.0] * len(means), [0] * len(means), 0.0, 0
+        elif expected > 0.0:
+            square = (total - expected) ** 2 / max(expected, 1.0)
+            dispersion += max(share, 1.0 / (learned + 1)) * (square - dispersion)
+            learned += 1
         row = 0
-        weight = max(share, 1.0 / (seen + 1))
-        mean, variance = mean + weight * (total - mean), (1 - weight) * (variance + weight * (total - mean) ** 2)
-        seen += 1
+        for i in range(len(means)):
+            if valid[t, i]:
+                means[i] += max(share, 1.0 / (seen[i] + 1)) * (counts[t, i] - means[i])
+                seen[i] += 1
         found.append(False)
     return found
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("bins", [0, 1, 400])
-def test_artifacts_are_bins_far_above_what_was_lately(bins):
+def test_artifacts_are_bins_far_above_what_is_usual_of_the_units_that_are_there(bins, missing):
     rng = np.random.default_rng(3)
-    totals, fresh = rng.poisson(20.0, bins).astype(float), rng.random(bins) > 0.05
-    totals[100:103] = 300.0  # a short one
-    totals[250:330] = 200.0  # and a rate that stays
+    counts, fresh = rng.poisson(0.5, (bins, 20)).astype(float), rng.random(bins) > 0.05
+    valid = (rng.random((bins, 20)) >= missing).astype(float)
+    counts[100:103] += 6.0  # a short one
+    counts[250:330] += 4.0  # and a rate that stays
     found = np.empty(bins, dtype=bool)
-    soundness.find_artifacts(totals, fresh, np.array([10.0, 3.0, 0.02, 50.0, 8.0]), found)
-    wanted = judged(totals, fresh, 10.0, 3.0, 0.02, 50, 8)
+    artifacts.find_artifacts(counts, valid, fresh, np.array([10.0, 3.0, 0.02, 50.0, 8.0]), found)
+    wanted = judged(counts, valid, fresh, 10.0, 3.0, 0.02, 50, 8)
     assert found.tolist() == wanted
     assert bins < 400 or (sum(wanted[100:103]) >= 2 and sum(wanted[250:330]) == 8)
