@@ -3,8 +3,9 @@
 For every coupling j -> i the weighted counts of i after each trial (filters of :mod:`.predicted`: 1 is the coupling as
 fitted) are regressed on what was assigned to j and to everyone else stimulated in the trial, and divided by what the
 assignment did to j. What the other standing couplings pass on is taken off. If the rest is above 0 the coupling
-survives; if it is below what the fit says, nearer to 0 than to it, and not above 0, it does not: the fit took a
-common input for a coupling. False discoveries are controlled in both directions (Benjamini & Hochberg 1995). A
+survives; if it is below half of what the fit says, and not above 0, it does not: the fit took a common input for a
+coupling. (Below the fit and nearer to 0 than to it called couplings refuted that were there and weaker than fitted.)
+False discoveries are controlled in both directions (Benjamini & Hochberg 1995). A
 path through a unit that was not recorded is no different from a coupling in this, nor in any experiment that sees
 these units only.
 """
@@ -87,8 +88,8 @@ class Judgement:
     error : ndarray
     passed_on : ndarray
         What was taken off for the other paths, in the same unit.
-    p_absent, p_fitted : ndarray
-        That the direct effect is 0, two-sided; that it is as large as fitted, one-sided.
+    p_absent, p_fitted, p_half : ndarray
+        That the direct effect is 0, two-sided; that it is as large as fitted, and half as large, one-sided.
     first_stage_f : ndarray
         How strongly stimulation moved the source.
     verdicts : list of str
@@ -102,6 +103,7 @@ class Judgement:
     passed_on: np.ndarray
     p_absent: np.ndarray
     p_fitted: np.ndarray
+    p_half: np.ndarray
     first_stage_f: np.ndarray
     verdicts: list[str]
     trials: int
@@ -177,15 +179,17 @@ def _once(fit: CoupledFit, data: StimulatedCounts, standing: np.ndarray, fdr: fl
     tried = np.isfinite(direct)
     with np.errstate(invalid="ignore"):
         p_absent = 2 * stats.norm.sf(np.abs(direct / error))
-        p_fitted = stats.norm.cdf((direct - 1) / np.hypot(error, predicted.direct_error))
+        p_fitted, p_half = (
+            stats.norm.cdf((direct - share) / np.hypot(error, share * predicted.direct_error)) for share in (1.0, 0.5)
+        )
     above = discoveries(p_absent, fdr) & tried & (direct > 0)
-    below = discoveries(p_fitted, fdr) & tried & ~above & (direct < 0.5)  # nearer to nothing than to the fit
+    below = discoveries(p_half, fdr) & tried & ~above
     words = np.where(above, SURVIVES, np.where(below, REFUTED, UNDECIDED)).astype(object)
     words[~tried] = WEAK
     words[~np.isin(predicted.sources, data.units)] = NOT_TRIED
     return Judgement(
-        predicted.targets, predicted.sources, direct, error, predicted.passed_on, p_absent, p_fitted, strength,
-        words.tolist(), len(data.bins),
+        predicted.targets, predicted.sources, direct, error, predicted.passed_on, p_absent, p_fitted, p_half,
+        strength, words.tolist(), len(data.bins),
     )  # fmt: skip
 
 

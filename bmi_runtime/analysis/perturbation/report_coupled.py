@@ -101,6 +101,7 @@ def judged(found: Judgement, truth: Truth | None) -> dict:
             "passed_on": float(found.passed_on[k]),
             "p_absent": float(found.p_absent[k]),
             "p_fitted": float(found.p_fitted[k]),
+            "p_half": float(found.p_half[k]),
             "first_stage_f": float(found.first_stage_f[k]),
         }
         for k, (i, j) in enumerate(zip(found.targets, found.sources))
@@ -114,7 +115,7 @@ def judged(found: Judgement, truth: Truth | None) -> dict:
 
 def judged_text(fit: CoupledFit, result: dict) -> str:
     """Return a judgement as text."""
-    counts = ", ".join(f"{number} {word}" for word, number in result["counts"].items() if number)
+    counts = ", ".join(f"{n} {'survive' if word == 'survives' else word}" for word, n in result["counts"].items() if n)
     lines = [f"{len(result['couplings'])} couplings of the fit, {result['trials']:,} trials of stimulation: {counts}"]
     lines.append(f"  {'coupling':24s}{'direct':>9s}{'s.e.':>8s}{'passed on':>11s}  verdict")
     order = sorted(result["couplings"], key=lambda row: (row["verdict"] != "survives", row["p_absent"]))
