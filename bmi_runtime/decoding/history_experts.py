@@ -77,8 +77,6 @@ class LaggedTuning:
         Count windows before the present one that the encoding model takes into account.
     tuned : sequence of int
         Dimensions of a bin's kinematics to which units are tuned.
-    delay_bins : int
-        Feed the counts of that many bins ago (a plain Kalman filter with a fixed lead has lead = lag = 0 and a delay).
     """
 
     TUNING_PENALTY = 1e-3  # relative to the mean sum of squares of a kinematic regressor

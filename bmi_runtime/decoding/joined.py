@@ -53,36 +53,29 @@ class JoinedDecoder(DecoderBase):
     ----------
     network : dict
         Parameters of the `ShortHistoryDecoder` (for a loop) or the `NetworkMixture` (for recordings).
-    unit_weights, unit_covariance, unit_noise : ndarray
-        Arrays of the units' encoding model.
-    unit_history_s : ndarray, optional
-        Time constants of the units' own past, s; none where their rates do not depend on it.
-    filter_constant_s : float, optional
-        Time constant of the velocity prior of the units' filter, s.
-    poisson : int
-        1 where that is a Poisson model, 0 where a Gaussian one.
-    observer_weights : ndarray, shape (1 + axes, observers)
-        b and H; the observers are the units' filter, one component per axis, then the network.
-    observer_covariance : ndarray, shape (1 + axes, 1 + axes)
-        Of the weights of every observer, in units of its noise variance.
-    observer_noise : ndarray, shape (observers, observers)
-        R.
-    rate : float
-        Learning rate of the observers' weights, in units of their noise variance.
-    noise_share : float
-        Share of the newest bin in R.
-    precision : float
-        q, (dm/s)^-2.
-    mean : ndarray, shape (axes,)
-    unit : float
-        Of the velocity inside, in the decoder's own.
-    bin_s : float
-    coasts : int, optional
-        1 where time goes on in bins without data: the units' past fades, and with it what is known of the velocity. 0
-        where everything stands still, as in older files.
-    share : ndarray, shape (axes,)
-        Of what the observers speak of in the answer, beside what the networks say by themselves: 1 in a loop; 0 on
-        recordings, where a small error counts and their own answer has it.
+    **own
+        What stands beside the network in the file, by name:
+
+        * ``unit_weights``, ``unit_covariance``, ``unit_noise`` (ndarray): arrays of the units' encoding model.
+        * ``unit_history_s`` (ndarray, optional): time constants of the units' own past, s; none where their rates do
+          not depend on it.
+        * ``filter_constant_s`` (float, optional): time constant of the velocity prior of the units' filter, s.
+        * ``poisson`` (int): 1 where that is a Poisson model, 0 where a Gaussian one.
+        * ``observer_weights`` (ndarray, shape (1 + axes, observers)): b and H; the observers are the units' filter,
+          one component per axis, then the network.
+        * ``observer_covariance`` (ndarray, shape (1 + axes, 1 + axes)): of the weights of every observer, in units of
+          its noise variance.
+        * ``observer_noise`` (ndarray, shape (observers, observers)): R.
+        * ``rate`` (float): learning rate of the observers' weights, in units of their noise variance.
+        * ``noise_share`` (float): share of the newest bin in R.
+        * ``precision`` (float): q, (dm/s)^-2.
+        * ``mean`` (ndarray, shape (axes,))
+        * ``unit`` (float): of the velocity inside, in the decoder's own.
+        * ``bin_s`` (float)
+        * ``coasts`` (int, optional): 1 where time goes on in bins without data: the units' past fades, and with it
+          what is known of the velocity. 0 where everything stands still, as in older files.
+        * ``share`` (ndarray, shape (axes,)): of what the observers speak of in the answer, beside what the networks
+          say by themselves: 1 in a loop; 0 on recordings, where a small error counts and their own answer has it.
     """
 
     TAKES_MISSING = True

@@ -184,6 +184,9 @@ def crossing_pass(
 ):
     """Run mean errors until their squared length falls to a threshold, cycling through the regressors.
 
+    Every unit is run until all its starts have crossed. Arguments that are not listed are those of
+    :func:`covariance_pass`.
+
     Parameters
     ----------
     mean_error : ndarray, (starts * regressors, units), in place
@@ -193,7 +196,6 @@ def crossing_pass(
         Bins to the crossing, interpolated in the logarithm of the length; -1 where `limit` was not enough.
     limit : int
         Most bins to run.
-    Others as in :func:`covariance_pass`; every unit is run until all its starts have crossed.
     """
     d = gains.shape[0]
     starts = first.shape[0]

@@ -126,6 +126,8 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
     nu^2 - u'E u has mean Z when E is the error covariance of a constant truth. Its terms are averaged with the weights
     (Z / (Z + u'E u))^2, so that bins before the weights are known count for little (derived).
 
+    Arguments that are not listed are those of `monitor_plane`.
+
     Parameters
     ----------
     in_use : ndarray, (units,)
@@ -134,7 +136,6 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
     sums : ndarray, (3, units), in place
         Weighted sum of nu^2 - u'E u, sum of weights, weighted sum of nu^2.
     estimate : ndarray, (units,), in place
-    Others as in `monitor_plane`.
     """
     u0, u1, u2, s = regressors[0], regressors[1], regressors[2], covariance
     for i in range(innovation.size):
@@ -157,12 +158,13 @@ def noise_step(regressors, valid, innovation, covariance, in_use, error_cov, sum
 def noise_step_any(regressors, valid, innovation, covariance, in_use, error_cov, sums, estimate, work):
     """Update the noise variance of every feature, for any number of regressors (see :func:`noise_step`).
 
+    Arguments that are not listed are those of :func:`noise_step`.
+
     Parameters
     ----------
     regressors : ndarray, (d,)
     error_cov : ndarray, (units, pairs), in place
     work : ndarray, (2, d), scratch
-    Others as in :func:`noise_step`.
     """
     d, g, h = regressors.size, work[0], work[1]
     for i in range(innovation.size):

@@ -149,6 +149,8 @@ def monitor_step_any(
 ):
     """Update every unit's statistics with one bin (see `bmi_runtime.kernels.monitoring_plane.monitor_plane`).
 
+    Arguments that are not listed are those of `monitor_plane`.
+
     Parameters
     ----------
     regressors : ndarray, (d, 1) for all units alike, or (d, units)
@@ -159,7 +161,6 @@ def monitor_step_any(
     gains : ndarray, (d, units), out
         S u of every unit, for :func:`bmi_runtime.kernels.correlated.correlated_step`.
     work : ndarray, of `work_shape`, scratch
-    Others as in `monitor_plane`.
     """
     d, n = regressors.shape[0], innovation.size
     one, vectors = work[:N_SCALARS], work[N_SCALARS:]

@@ -70,3 +70,50 @@ def test_what_a_page_or_a_docstring_names_exists():
                 stale += [] if exists(name) else [f"{path.relative_to(ROOT)}: {name}"]
     assert seen > 100
     assert stale == []
+
+
+def listed(docstring: str | None) -> list[str]:
+    """Return the parameters that a numpydoc docstring lists, stars left out."""
+    lines = (docstring or "").splitlines()
+    if "Parameters" not in lines or not lines[lines.index("Parameters") + 1].startswith("---"):
+        return []
+    names = []
+    for number in range(lines.index("Parameters") + 2, len(lines)):
+        line = lines[number]
+        if number + 1 < len(lines) and lines[number + 1].startswith("---"):
+            break  # the next section
+        if line and not line.startswith(" "):
+            names += [name.strip().lstrip("*") for name in line.partition(" : ")[0].split(",")]
+    return names
+
+
+def taken(node: ast.ClassDef | ast.FunctionDef, classes: dict[str, ast.ClassDef]) -> set[str] | None:
+    """Return the names that a function, or a class where it is made, takes; None where another's base says it."""
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        return {argument.arg for argument in every if argument is not None}
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            return taken(method, classes)
+    if any("dataclass" in ast.dump(decorator) for decorator in node.decorator_list):
+        return {field.target.id for field in node.body if isinstance(field, ast.AnnAssign)}
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return taken(classes[bases[0]], classes) if bases and bases[0] in classes else None
+
+
+def test_the_parameters_of_a_docstring_are_those_that_are_taken():
+    """The reference on the site is made from them, and is refused where one is not there."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES.values()}
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    classes = {node.name: node for _, node in nodes if isinstance(node, ast.ClassDef)}
+    wrong, seen = [], 0
+    for path, node in nodes:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and (names := listed(ast.get_docstring(node))):
+            known = taken(node, classes)
+            seen += 1
+            wrong += [
+                f"{path.relative_to(ROOT)}: {node.name}: {n}" for n in names if known is not None and n not in known
+            ]
+    assert seen > 500
+    assert wrong == []
