@@ -5,9 +5,10 @@
 
 import errno
 import os
+import stat
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bmi_runtime.cli.subcommands import ABOUT, SUBCOMMANDS, exists
 
@@ -118,7 +119,7 @@ def _main():
     if closed:
         print("bmi: standard output is closed, so what would be answered there is not seen", file=sys.stderr)
     if sys.argv[1:] in (["--help"], ["-h"]):
-        print(help_text(_columns()))
+        _print_help()
         sys.exit(0)
     import click
 
@@ -132,6 +133,7 @@ def _main():
     if not debug:
         warnings.formatwarning = _one_line
     try:
+        refuse_devices(sys.argv[1:])
         status = bmi.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as stop:
@@ -155,6 +157,41 @@ def _main():
         sentence, code = _sentence(error)
         print(f"bmi: {shown_lines(sentence)}", file=sys.stderr)
         sys.exit(code)
+
+
+def _print_help() -> None:
+    """Print the help; nobody need read it to its end."""
+    try:
+        print(help_text(_columns()), flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"bmi: {_sentence(error)[0]}", file=sys.stderr)
+        sys.exit(1)
+
+
+def refuse_devices(words: Iterable[str]) -> None:
+    """Refuse words of a command line that name a pipe, a device or a socket: one would be read for ever.
+
+    What stands behind a ``=`` counts, too. ``/dev/null`` is as good as an empty file, and what a shell opens for the
+    command (``<(...)`` as ``/dev/fd/63``) is somebody's wish.
+
+    Raises
+    ------
+    BadInput
+    """
+    from bmi_runtime.errors import BadInput
+
+    for word in words:
+        for name in {word, word.rpartition("=")[2]}:
+            if name == os.devnull or name.startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/")):
+                continue
+            try:
+                mode = os.stat(name).st_mode
+            except (OSError, ValueError):
+                continue
+            if os.path.realpath(name) != os.devnull and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise BadInput(f"{name} is a pipe or a device, not a file")
 
 
 def _sentence(error):

@@ -55,3 +55,34 @@ def test_whatever_the_umask_its_owner_can_read_a_recording_again(tmp_path):
     finally:
         os.umask(before)
     assert code == 0 and (tmp_path / "a.mcap").stat().st_mode & 0o777 == 0o600
+
+
+def test_help_that_nobody_reads_or_that_finds_no_room(tmp_path):
+    code, said, _ = bmi("--help", shell="> /dev/full", folder=tmp_path)
+    assert code == 1 and said == "bmi: standard output cannot be written: No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "bmi_runtime.cli.main", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert done.returncode == 1 and done.stderr == b""
+
+
+@pytest.mark.parametrize("name", ["pipe.npz", "endless.npz", "endless.toml"])
+@pytest.mark.parametrize("words", [("decode",), ("calibrate", "--from"), ("run", "--headless", "--config")])
+def test_pipes_and_devices_are_refused_and_not_read_for_ever(tmp_path, name, words):
+    if name.startswith("pipe"):
+        os.mkfifo(tmp_path / name)
+    else:
+        os.symlink("/dev/zero", tmp_path / name)
+    code, said, _ = bmi(*words, name, folder=tmp_path)
+    assert code == 2 and said == f"bmi: {name} is a pipe or a device, not a file\n"
+    code, said, _ = bmi(*RUN, "--set", f"decoder.frozen_model={name}", folder=tmp_path)
+    assert code == 2 and said == f"bmi: {name} is a pipe or a device, not a file\n"
+
+
+def test_an_empty_device_and_what_a_shell_opens_are_no_mistake(tmp_path):
+    os.symlink(os.devnull, tmp_path / "empty.toml")
+    for config in ("empty.toml", "<(echo)"):
+        code, said, _ = bmi(*RUN, shell=f"--config {config}", folder=tmp_path)
+        assert code == 0, said
