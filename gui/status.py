@@ -53,7 +53,7 @@ def why(store, state: str, now_s: float) -> str:
     if state == "ended":
         return f"{_ago(store.age_s(now_s))}{': ' if store.ended_why else ''}{store.ended_why}"
     if state == "waiting":
-        return "Start (F5) begins a session"
+        return "press Start (F5)"
     if state == "held":
         return "F5 resumes; recording goes on"
     if state in ("playing", "paused"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.kernels import coupled_populations, fokker_planck_weights, scores
+from bmi_runtime.kernels import coupled_rates, fokker_planck_weights, scores
 from bmi_runtime.kernels.pilot_reading import evidence_along
 
 
@@ -38,10 +38,10 @@ def test_a_small_system_is_solved_with_its_determinant_whatever_its_pivots(rng, 
         matrix, right = rng.normal(size=(n, n)), rng.normal(size=n)
         matrix[0, 0] = 0.0 if n > 1 else matrix[0, 0]
         x = right.copy()
-        determinant = coupled_populations.solve_small(matrix.copy(), x)
+        determinant = coupled_rates.solve_small(matrix.copy(), x)
         np.testing.assert_allclose(x, np.linalg.solve(matrix, right), rtol=1e-8, atol=1e-10)
         assert determinant == pytest.approx(np.linalg.det(matrix), rel=1e-9)
-    assert coupled_populations.solve_small(np.zeros((n, n)), np.ones(n)) == 0.0
+    assert coupled_rates.solve_small(np.zeros((n, n)), np.ones(n)) == 0.0
 
 
 def test_the_flux_of_weights_is_the_largest_that_a_cell_can_send_or_take(rng):

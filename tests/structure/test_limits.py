@@ -18,7 +18,7 @@ EXCEPTIONS = {  # file: {name: why}
     "bmi_runtime/kernels/fokker_planck_rosenbrock.py": {"rosenbrock_step": "its stages share eight work arrays"},
     "bmi_runtime/kernels/linear.py": {"condition": "elimination with its back substitution, as in the textbook"},
     "bmi_runtime/kernels/glm_proximal.py": {"shrink_group": "the cases of one scalar equation, in order"},
-    "bmi_runtime/kernels/coupled_populations.py": {"step_all": "one step of coupled densities, all work arrays shared"},
+    "bmi_runtime/kernels/coupled_rosenbrock.py": {"step_all": "one step of coupled densities, all work arrays shared"},
     "bmi_runtime/kernels/steering.py": {"steer": "one compiled pass over all trials; a call a bin would cost more"},
     "bmi_runtime/kernels/wire_body.py": {"read_body": "one pass over the bytes of a message, one branch for each form"},
 }

@@ -15,6 +15,7 @@ from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.analysis.fokker_planck.populations import Populations
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.kernels import coupled_populations as kernels
+from bmi_runtime.kernels import coupled_rates
 from bmi_runtime.kernels import fokker_planck as codes
 
 
@@ -123,7 +124,7 @@ class CoupledIntegrator:
     def _start(self):
         now_b, now_a = (np.where(self.net.delay > 0, 0.0, x) for x in (self.net.b, self.net.a))
         rates, slopes = np.zeros(self.net.count), np.zeros((self.net.count, self.net.count))
-        if not kernels.instant_rates(
+        if not coupled_rates.instant_rates(
             np.ascontiguousarray(self.mass[:, -1]), self.tables, now_b, now_a, self.net.current.copy(),
             self.net.a0.copy(), rates, slopes,
         ):  # fmt: skip
