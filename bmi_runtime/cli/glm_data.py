@@ -63,8 +63,10 @@ def simulate(fit_file, data, units, bins, bin_s, rate_hz, history_bins, basis, s
     from bmi_runtime.errors import BadInput
     from bmi_runtime.outputs import write_npz
 
-    if min(units, bins) < 1 or not bin_s > 0 or not rate_hz > 0:
-        raise BadInput("--units, --bins, --bin-s and --rate-hz must be positive")
+    if min(units, bins) < 1 or not (0 < bin_s < np.inf and 0 < rate_hz < np.inf):
+        raise BadInput("--units, --bins, --bin-s and --rate-hz must be positive and finite")
+    if not fit_file and bins < 2:
+        raise BadInput("the movement of a random network takes --bins 2 at least")
     rng = np.random.default_rng(seed)
     if fit_file:
         model = load_fit(fit_file)

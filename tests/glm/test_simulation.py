@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bmi_runtime.analysis.glm import PoissonGLM, parse_basis
 from bmi_runtime.analysis.glm.goodness import rescale, rescale_all
 from bmi_runtime.analysis.glm.simulation import branching_ratio, random_network, simulate
+from bmi_runtime.cli.glm import glm
 from bmi_runtime.errors import BadInput, BmiError
 
 
@@ -134,3 +136,12 @@ def test_rescaling_of_a_fit_on_held_out_data():
     counts = simulate(network.intercept, network.coupling, 20_000, np.random.default_rng(12))
     model = PoissonGLM(9, "raised-cosine:3").fit(counts[:15_000])
     assert np.mean([result.passes for result in rescale_all(model, counts[15_000:])]) >= 0.75
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--bins=1", "--bins 2 at least"), ("--bin-s=inf", "finite"), ("--rate-hz=1e6", "baseline and covariates alone")],
+)
+def test_random_networks_that_cannot_be_drawn_are_refused_for_what_they_are(tmp_path, option, said):
+    out = ["--out", str(tmp_path / "a.npz"), "--units=3", option]
+    assert said in str(CliRunner().invoke(glm, ["simulate", *out]).exception)

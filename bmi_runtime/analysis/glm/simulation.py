@@ -91,6 +91,11 @@ def _runaway(bin_index, counts, filters, names, ceiling) -> BmiError:
     lags = filters.shape[1]
     recent = counts[max(0, bin_index - lags) : bin_index].sum(axis=0)
     unit = int(recent.argmax())
+    if not recent.any():
+        return BmiError(
+            f"in bin {bin_index} more than {ceiling:g} spikes of a unit are expected without any before it: baseline "
+            "and covariates alone are too high for bins so wide"
+        )
     name = names[unit] if names else f"unit {unit}"
     return BmiError(
         f"the simulation ran away at bin {bin_index}: an expected count passed {ceiling:g} per bin ({name} fired "
