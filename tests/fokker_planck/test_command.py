@@ -27,6 +27,18 @@ def test_ranges_that_have_no_end_are_refused(text):
         call("study", f"--b={text}")
 
 
+def test_a_border_is_refused_what_neither_of_its_grids_resolves():
+    for cells in (1, 39):
+        with pytest.raises(BadInput, match="at least 40"):
+            call("border", f"--cells={cells}")
+
+
+def test_pairs_that_end_between_two_rates_make_no_hopf_point():
+    """Between the two rates the leading pair of one branch ends and another begins, on the other side of zero."""
+    options = ["--refractory=0.444584", "--threshold-eps=0.0135508", "--rates=0.3:3.00794:3"]
+    assert call("hopf", *options, "--a0=0.682534", "--a1=0.111831")["hopf_points"] == []
+
+
 def test_run_keeps_its_density(tmp_path):
     path = tmp_path / "run.npz"
     answer = call("run", "--b", "0.5", "--duration", "1", "--snapshots", "11", "--out", str(path))

@@ -14,6 +14,7 @@ from bmi_runtime.kernels import fokker_planck as kernels
 CLOSE = 1e-3  # relative distance from the quiet steady rate at which a run has relaxed
 LONGEST = 150.0  # membrane time constants; a run that has not decided by then counts as undecided
 LEAST, MOST = 1e-3, 1e3  # connectivities that are looked at
+LEAST_CELLS = 20  # of the coarser of two grids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +93,13 @@ def border(
     Raises
     ------
     BadInput
-        With a delay or a random threshold (nothing blows up), or where nothing between `LEAST` and `MOST` changes.
+        With a delay or a random threshold (nothing blows up), too few cells, or where nothing between `LEAST` and
+        `MOST` changes.
     """
     if model.delay > 0 or model.threshold_eps > 0:
         raise BadInput("with a delay or a random threshold nothing blows up: there is no border")
+    if cells // 2 < LEAST_CELLS:
+        raise BadInput(f"{cells} cells, and half of them, cannot resolve a density: use at least {2 * LEAST_CELLS}")
     facts = blow_up.conditions(dataclasses.replace(model, b=1.0), initial)
     edge = facts["edge_feedback"]
     end = steady.critical(model)

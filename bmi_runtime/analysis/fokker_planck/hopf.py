@@ -12,6 +12,8 @@ from bmi_runtime.analysis.fokker_planck.oscillation import oscillation
 from bmi_runtime.errors import BadInput, BmiError
 from bmi_runtime.kernels import fokker_planck as kernels
 
+SPLIT = 8  # parts of an interval in which the leading pair ends
+
 
 @dataclasses.dataclass(frozen=True)
 class Hopf:
@@ -45,12 +47,22 @@ def hopf_points(model: Model, rates: np.ndarray) -> list[Hopf]:
     return between(model, rates, [leading_pair(model, float(rate)) for rate in rates])
 
 
-def between(model: Model, rates: np.ndarray, pairs: list[complex]) -> list[Hopf]:
-    """Return the Hopf points between the `rates` (k,) whose leading pairs (k,) are known."""
+def between(model: Model, rates: np.ndarray, pairs: list[complex], splits: int = 2) -> list[Hopf]:
+    """Return the Hopf points between the `rates` (k,) whose leading pairs (k,) are known.
+
+    Where there is no pair somewhere between two of them, the interval is looked at in `SPLIT` parts, `splits` times
+    over: a pair that ends there and another that begins make no Hopf point.
+    """
     found = []
     for low, high, before, after in zip(rates, rates[1:], pairs, pairs[1:]):
         if before.real * after.real < 0:
-            rate = float(optimize.brentq(lambda x: leading_pair(model, x).real, low, high, xtol=1e-7, rtol=1e-7))
+            try:
+                rate = float(optimize.brentq(lambda x: leading_pair(model, x).real, low, high, xtol=1e-7, rtol=1e-7))
+            except ValueError:  # not a number in between
+                finer = np.linspace(low, high, SPLIT + 1)
+                inner = [leading_pair(model, float(rate)) for rate in finer[1:-1]]
+                found += between(model, finer, [before, *inner, after], splits - 1) if splits else []
+                continue
             connectivity = float(steady.branch(model, np.array([rate]))[0])
             found.append(Hopf(connectivity, rate, 2 * math.pi / leading_pair(model, rate).imag))
     return found
