@@ -10,6 +10,7 @@ from bmi_runtime.state_space import MOST_AXES
 
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40  # half of them to learn from
+KINDS = {"U": "text", "S": "text", "O": "an object", "b": "true or false", "c": "a complex number"}
 LARGEST_NUMBER = 1e100  # of a movement, in any unit: squares of larger ones overflow, of their inverse vanish
 
 
@@ -27,7 +28,7 @@ def checked_width_s(name: str, bin_s: Any) -> float:
     value = float(width.flat[0]) if alike or width.size == 1 else float("nan")
     if NARROWEST_BIN_S <= value <= WIDEST_BIN_S:
         return value
-    alone = f"; it is {value:g}" if given.dtype.kind == "f" else f"; it is {given.dtype}"
+    alone = f"; it is {value:g}" if given.dtype.kind == "f" else f"; it is {KINDS.get(given.dtype.kind, given.dtype)}"
     hint = alone if given.size == 1 else f"; it is {given.size} different ones" if given.size else "; it is empty"
     if np.isfinite(value):
         hint = f"; it is {value:g}"
@@ -110,13 +111,17 @@ def check_counts(name: str, counts: np.ndarray) -> None:
         units = np.flatnonzero(bad.any(axis=0))
         named = ", ".join(map(str, units[:8])) + (", ..." if len(units) > 8 else "")
         raise BadInput(
-            f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {int(bad.sum())} such values, in "
+            f"{name}: counts of bin {row}, unit {unit} is {counts[row, unit]:g}; {_so_many(int(bad.sum()))}, in "
             f"{'unit' if len(units) == 1 else 'units'} {named}: leave them out, or make all units of those bins NaN: "
             "such bins are left out"
         )
     if (counts < 0).any() and (counts == np.round(counts)).all():
         row, unit = np.argwhere(counts < 0)[0]
         raise BadInput(f"{name}: the count of bin {row}, unit {unit} is negative ({counts[row, unit]:g})")
+
+
+def _so_many(number: int) -> str:
+    return f"{number} such value{'' if number == 1 else 's'}"
 
 
 def checked_kinematics(name: str, what: str, values: Any, bins: int) -> np.ndarray | None:
