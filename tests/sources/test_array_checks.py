@@ -28,14 +28,14 @@ def test_a_width_is_one_number_however_it_was_saved(given):
         (2e7, "if these are nanoseconds, save 0.02"),
         ([0.05, 0.06], "2 different ones"),
         ([], "it is empty"),
-        ("50 ms", "it is <U5"),
+        ("50 ms", "it is text"),
         (np.nan, "it is nan"),
         (-0.05, "it is -0.05"),
-        (True, "it is bool"),
+        (True, "it is true or false"),
     ],
 )
 def test_a_width_that_is_none_is_refused_with_what_it_may_be(given, words):
-    with pytest.raises(BadInput, match="a.npz: bin_s must be one number of seconds") as error:
+    with pytest.raises(BadInput, match=r"a\.npz: bin_s must be one number of seconds") as error:
         array_checks.checked_width_s("a.npz", given)
     assert words in str(error.value)
 
@@ -102,7 +102,7 @@ def test_a_bin_that_lacks_one_axis_has_none_but_an_axis_that_was_never_there_tak
         (lambda v: v * 1e-150, "in a unit that makes it an ordinary number"),
         (
             lambda v: np.c_[0.05 * np.arange(60), v],
-            r"column 0 of velocity grows by 0.05 in every bin.*columns \[1, 2\]",
+            r"column 0 of velocity grows by 0.05 .*columns \[1, 2\]",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_movements_that_are_none_are_refused(rng, made, words):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (np.inf, "counts of bin 4, unit 2 is inf; 1 such values, in unit 2"),
+        (np.inf, "counts of bin 4, unit 2 is inf; 1 such value, in unit 2"),
         (1e9, "counts of bin 4, unit 2 is 1e\\+09"),
         (-3.0, r"the count of bin 4, unit 2 is negative \(-3\)"),
     ],
