@@ -152,7 +152,7 @@ def as_recorded(data: dict[str, Any]) -> dict[str, Any]:
     data, _ = _without_retired(data)
     before = {"drift_scores": "white", "label_lag_s": 0.0, "unlabelled": "skip", "large_steps": "newton"}
     before |= {"label_noise": "assumed", "label_gain": "assumed", "search_lag_s": 0.0, "search_ladder": "nine"}
-    before |= {"search_restarts": False}
+    before |= {"search_restarts": False, "label_misfit": "noise"}
     before |= {} if "state" in data else {"missing_axis": "skip"}
     safety = {"artifact_sd": 0.0, "artifact_rule": "whole", "exploded_units": "freeze", "exploded_after_s": 0.0}
     safety |= data.get("safety", {})

@@ -56,7 +56,8 @@ class InferredTargetIntention:
         self.hazard = -math.expm1(-bin_s / config.goal_s)
         self.arrived_hazard = -math.expm1(-bin_s / ARRIVED_S)
         self.temper, self.memory = min(bin_s / CORRELATION_S, 1.0), min(bin_s / RESIDUAL_MEMORY_S, 1.0)
-        self.residual, self.teaching = FIRST_RESIDUAL, 1.0
+        self.residual, self.teaching = FIRST_RESIDUAL, 1.0  # what candidates are weighed with
+        self.misfit, self._by_aims = FIRST_RESIDUAL, config.label_misfit == "aim"
         self.certain = self._told = self._dwells = False
         self._label: tuple[np.ndarray, np.ndarray] | None = None  # of the bin that teaches, until the next one
         self.speed2, self.smooth, self._apart = 0.0, np.zeros(n_axes), np.zeros(2)
@@ -156,8 +157,9 @@ class InferredTargetIntention:
         self.speed2 += self.memory * (float(velocity @ velocity) - self.speed2)
         # a wide posterior's own mean would widen the residual, and that the posterior: unsure, the nearest aim counts
         apart = self._apart[0] if self.certain else self._apart[1]
+        self.misfit += self.memory * (float(apart) - self.misfit)
         if not self.noise:
-            self.residual += self.memory * (float(apart) - self.residual)
+            self.residual = self.misfit
         missed, speed2 = moved - velocity * self.bin_s, float(velocity @ velocity)
         went = float(missed @ missed) < 0.25 * speed2 * self.bin_s**2
         self.went2 += self.memory * (speed2 * went - self.went2)
@@ -169,8 +171,11 @@ class InferredTargetIntention:
         fraction of the aim, which leaves nearly all of it unexplained and is just what is to be learned: where what
         followed is known more may be left, since a wandering cursor soon leaves the candidate that was nearest. One
         whose place does not follow its velocity never does, and says nothing.
+
+        What is left is the distance from the nearest aim where no goal is certain, also where noise is learned: that is
+        the noise around goals which may be guesses, and once it exceeded the movement nothing would ever teach again.
         """
-        left = self.residual * self.n_axes
+        left = (self.misfit if self._by_aims else self.residual) * self.n_axes
         if not self.lag_bins:
             return bool(left < UNEXPLAINED * self.speed2)
         return bool(left < UNEXPLAINED_LATE * self.speed2 and self.went2 > 0.5 * self.speed2)
@@ -286,6 +291,7 @@ class InferredTargetIntention:
             "aims": self.aims.copy(),
             "weights": self.weights.copy(),
             "residual": float(self.residual),
+            "misfit": float(self.misfit),
             "speed2": float(self.speed2),
             "went2": float(self.went2),
             "before": self.before.copy(),
@@ -305,16 +311,17 @@ class InferredTargetIntention:
         BadInput
             When its arrays do not fit each other: kernels write into them by their number.
         """
-        places = self._fitting(snapshot, "candidates", (len(snapshot["candidates"]), self.n_axes))
+        places = _fitting(snapshot, "candidates", (len(snapshot["candidates"]), self.n_axes))
         self.candidates, self._shares = places, np.ones(len(places))
         self._reach = float(np.abs(places).max())
         self._steady = np.full(len(places), 1.0 / len(places))
         if self.noise and "noise" in snapshot:
             self.noise.restore(snapshot["noise"])
-            self._steady = self._fitting(snapshot["noise"], "steady", (len(places),))
+            self._steady = _fitting(snapshot["noise"], "steady", (len(places),))
         for name, shape in (("aims", places.shape), ("weights", (len(places),)), ("smooth", (self.n_axes,))):
-            setattr(self, name, self._fitting(snapshot, name, shape))
+            setattr(self, name, _fitting(snapshot, name, shape))
         self.residual, self.teaching = float(snapshot["residual"]), float(snapshot["teaching"])
+        self.misfit = float(snapshot.get("misfit", self.residual))
         self.speed2 = float(snapshot["speed2"])
         self.went2 = float(snapshot.get("went2", 0.0))
         self.before = np.array(snapshot.get("before", np.full(self.n_axes, math.nan)), float)
@@ -323,12 +330,13 @@ class InferredTargetIntention:
             self.past = Past(self.lag_bins + 1, *places.shape)
             for name, array in self.past.arrays().items():
                 if name in snapshot["past"] or name not in Past.LATER:
-                    array[...] = self._fitting(snapshot["past"], name, array.shape)
+                    array[...] = _fitting(snapshot["past"], name, array.shape)
             self.past.seen = int(snapshot["past"]["seen"])
 
-    def _fitting(self, snapshot: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a copy of an array of a snapshot that has the shape it must have."""
-        array = np.array(snapshot[name], float)
-        if array.shape != shape:
-            raise BadInput(f"the intention's snapshot does not fit: {name} is {array.shape}, not {shape}")
-        return array
+
+def _fitting(snapshot: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a copy of an array of a snapshot that has the shape it must have."""
+    array = np.array(snapshot[name], float)
+    if array.shape != shape:
+        raise BadInput(f"the intention's snapshot does not fit: {name} is {array.shape}, not {shape}")
+    return array

@@ -137,6 +137,11 @@ class AdapterConfig(Section):
         "assumed",
         description="inferred-target: the cursor moves as fast as the aim, or with a share of it that is learned",
     )
+    label_misfit: Literal["aim", "noise"] = Field(
+        "aim",
+        description="inferred-target: labels teach while the movement is near an aim; noise: while learned noise is "
+        "small, as in older recordings",
+    )
     large_steps: Literal["mode", "newton"] = Field(
         "mode", description="where a count is far from what was expected: to the posterior's mode, or by Newton's step"
     )
