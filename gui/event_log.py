@@ -165,6 +165,26 @@ def session_end(why: str) -> str:
 
 
 Told = Callable[[dict[str, Any]], str]
+PARTS = ("decoder", "task", "intention")
+
+
+def _failed(part: str) -> Told:
+    def told(m: dict[str, Any]) -> str:
+        then = f"; {m['goes_on_with']} goes on" if m.get("goes_on_with") else ""
+        return f"The {part} {m.get('kind', '')} failed: {short(m.get('error'))}{then}"
+
+    return told
+
+
+def _not_kept(part: str) -> Told:
+    return lambda m: f"What the {part} {m.get('kind', '')} depends on cannot be recorded: {short(m.get('error'))}"
+
+
+def _share(m: dict[str, Any]) -> str:
+    share = m.get("teaching_share")
+    return f" ({100 * share:.0f} % of bins teach)" if isinstance(share, float | int) else ""
+
+
 EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "safety": ("safety", "information", _safety),
     "decoder-not-finite": ("safety", "alarm", lambda m: "The decoder's state was not finite; it started again"),
@@ -189,6 +209,36 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
         lambda m: f"The block could not set {m.get('set')}: {m.get('error')}",
     ),
     "runtime-restarted": ("safety", "alarm", lambda m: f"The runtime was restarted: {m.get('why', 'not known why')}"),
+    **{f"{part}-failed": ("safety", "alarm", _failed(part)) for part in PARTS},
+    **{f"{part}-not-in-snapshot": ("safety", "warning", _not_kept(part)) for part in PARTS},
+    "decoder-implausible": (
+        "safety",
+        "alarm",
+        lambda m: "The decoded velocity was faster than safety.max_speed; the decoder started again",
+    ),
+    "decoder-file-not-recorded": (
+        "safety",
+        "alarm",
+        lambda m: f"The decoder's file {m.get('file')} could not be recorded: the recording does not replay without it",
+    ),
+    "model-loaded": ("unit", "information", lambda m: f"The model to begin with: {m.get('text')}"),
+    "labels-uncertain": ("unit", "warning", lambda m: f"Hardly a bin teaches: the goal is not known{_share(m)}"),
+    "labels-known": ("unit", "information", lambda m: f"Bins teach again: the goal is known{_share(m)}"),
+    "process-forked": ("safety", "warning", lambda m: "A part made a copy of the runtime's process"),
+    "signal-ignored": (
+        "safety",
+        "warning",
+        lambda m: f"A timer or signal of a part that nobody answers ({m.get('signal')}) was ignored",
+    ),
+    "refused-features": ("data", "warning", lambda m: f"{m.get('features')} features that cannot be were left out"),
+    "source-refused": (
+        "data",
+        "warning",
+        lambda m: f"What the source answers to {m.get('method')} cannot be used: {m.get('error')}",
+    ),
+    "trigger-refused": ("data", "warning", lambda m: f"A trigger of the device was refused: {m.get('reason')}"),
+    "source-restarted": ("data", "warning", lambda m: "The source has started again: a new segment begins"),
+    "acquisition-restarted": ("data", "warning", lambda m: "The acquisition was restarted: a new segment begins"),
     "learner-lost": ("command", "warning", lambda m: "the learner beside the loop is gone; the decoder stays as it is"),
     "recording-failed": ("data", "alarm", lambda m: f"THE RECORDING HAS STOPPED: {m.get('reason')}"),
     "refused-counts": ("data", "warning", lambda m: f"Counts that cannot be were left out, of {m.get('units')} units"),

@@ -10,7 +10,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 from gui import goto, plots, theme
 from gui.panels.base import Panel
 from gui.panels.events import clock
-from gui.timeline import Timeline
+from gui.replay_slider import Timeline
 from gui.what_if_form import AS_RECORDED, Setting, in_words, quantities, summary
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)

@@ -93,3 +93,14 @@ def test_chromium_shows_the_session_and_closes_on_a_wrong_token(server, tmp_path
         pages.append(subprocess.run([*command, url], capture_output=True, text=True, timeout=120).stdout)
     assert "▶ RUNNING" in pages[0] and "ADAPTING" in pages[0] and "Learning rate" in pages[0]
     assert "the token in its address is wrong" in pages[1] and "RUNNING" not in pages[1]
+
+
+def test_what_says_that_it_knows_no_qt_starts_without_it():
+    """The page is served by a process that needs no Qt, from the modules whose docstring says so."""
+    folder = pathlib.Path(web_page.__file__).parent
+    plain = [path.stem for path in folder.glob("*.py") if "No Qt here" in path.read_text("utf-8")[:400]]
+    assert {"store", "status", "event_log", "timeline"} <= set(plain)
+    names = ", ".join(f"gui.{name}" for name in ("web_page", *plain))
+    look = f"import sys, {names}; print([name for name in sys.modules if 'PyQt' in name or 'pyqtgraph' in name])"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"

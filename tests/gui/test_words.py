@@ -5,7 +5,7 @@ import pytest
 import synthetic
 
 from bmi_runtime.messages import SafetyState
-from gui import form_values, status
+from gui import event_log, form_values, status
 from gui.running_error import RUNNING_S, running_errors, window_rows
 from gui.store import LOST_AFTER_S, Store, step_row
 from gui.trial_aligned import BIN_S, DIRECTIONS, SMOOTHED_S, bins_of, octant, smoothed
@@ -187,3 +187,25 @@ def test_an_earlier_session_gives_its_metadata_and_its_settings():
     }  # fmt: skip
     assert form_values.of_an_earlier({}) == {}
     assert form_values.shown(["A", "B"]) == "A, B" and form_values.shown(2.50) == "2.5"
+
+
+@pytest.mark.parametrize("name", sorted(event_log.EVENTS))
+def test_every_event_is_a_sentence_even_where_it_lacks_its_fields(name):
+    for message in ({"name": name, "bin": 12}, {"name": name, "bin": 12, "error": "x" * 500, "text": "of the device"}):
+        entry = event_log.of_event(message, 0.005)
+        assert entry.text or name == "note"
+        assert entry.bin == 12 and entry.t_s == pytest.approx(0.06)
+        assert entry.severity in event_log.SEVERITIES and entry.kind in event_log.GROUPS
+        assert "_" not in entry.text.replace("max_speed", "") and "{" not in entry.text
+
+
+@pytest.mark.parametrize("part", ["decoder", "task", "intention"])
+def test_a_part_that_failed_is_an_alarm_with_its_error_and_what_goes_on(part):
+    message = {"name": f"{part}-failed", "bin": 3, "kind": "mine", "error": "ValueError: 3", "goes_on_with": "ours"}
+    entry = event_log.of_event(message, 0.005)
+    assert entry.severity == "alarm" and entry.text == f"The {part} mine failed: ValueError: 3; ours goes on"
+
+
+def test_an_event_that_nobody_knows_is_told_by_its_fields():
+    entry = event_log.of_event({"name": "pump-empty", "bin": 1, "left_ml": 0.25, "valve": None, "seq": 9}, 0.005)
+    assert entry.text == "Pump empty: left ml 0.25, valve none" and entry.severity == "warning"
