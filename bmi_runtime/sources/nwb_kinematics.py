@@ -50,7 +50,7 @@ def binned_recording(path: pathlib.Path, mapping: FileMapping | None = None) -> 
         pairs = chosen(series) if mapping is None else named(path, series, mapping)
         if not pairs:
             raise BadInput(
-                f"{path.name}: no velocity or position of two columns is among its series "
+                f"{path.name}: no velocity or position is known by its name among its series "
                 f"({', '.join(series) or 'none'}); where one of these is, a mapping says so (docs/formats.md)"
             )
         parts = {"velocity": mapping.velocity, "position": mapping.position} if mapping else {}

@@ -111,18 +111,20 @@ def pairs_of(series: dict[str, Any]) -> list[Pair]:
 
 
 def _side_by_side(series: dict[str, Any], found: list[Pair]) -> list[Pair]:
-    """Return the first two of the one-column series that share a container and their samples (one series an axis)."""
+    """Return the first two of the one-column series that share a container and their samples (one series an axis).
+
+    Series that by their names are of different things, as the cursor and what was decoded of one axis, are no axes.
+    """
     taken = {id(item) for pair in found for item, _ in pair.parts}
-    folders: dict[tuple[str, int], list[tuple[str, Any]]] = {}
+    folders: dict[tuple[str, int, int], list[tuple[str, Any]]] = {}
     for path, item in series.items():
         folder, _, name = path.rpartition("/")
-        one_column = item.data.ndim == 1 or item.data.shape[1:] == (1,)
-        if folder and one_column and item.data.dtype.kind in "iuf" and id(item) not in taken:
-            folders.setdefault((folder, len(item.data)), []).append((name, item))
+        if folder and _is_one_column(item) and id(item) not in taken:
+            folders.setdefault((folder, len(item.data), rank_of_words(name)), []).append((name, item))
     return [
         Pair(f"{folder} ({', '.join(name for name, _ in items[:2])})", tuple((i, _column(i)) for _, i in items[:2]))
-        for (folder, _), items in folders.items()
-        if len(items) > 1 and kind_of_words(folder)
+        for (folder, _, rank), items in folders.items()
+        if len(items) > 1 and kind_of_words(folder) and rank < max(RANKS)
     ]
 
 
@@ -168,12 +170,31 @@ def kind_of(pair: Pair) -> str | None:
 
 def rank_of(pair: Pair) -> int:
     """Return how likely two columns are what the subject moves: hand 0, cursor 1, unnamed 2, intended 3, others 4."""
-    return next((rank for rank, words in RANKS.items() if _says(pair.origin, words)), 2)
+    return rank_of_words(pair.origin)
+
+
+def rank_of_words(path: str) -> int:
+    """Return how likely a series of this name is what the subject moves, as :func:`rank_of`."""
+    return next((rank for rank, words in RANKS.items() if _says(path, words)), 2)
+
+
+def _single(series: dict[str, Any]) -> list[Pair]:
+    """Return the series of one column that may be a movement along one axis: a velocity or position by its name."""
+    one = [Pair(path, ((item, _column(item)),)) for path, item in series.items() if _is_one_column(item)]
+    return [pair for pair in one if kind_of(pair) and rank_of(pair) < max(RANKS)]
+
+
+def _is_one_column(item: Any) -> bool:
+    shape = item.data.shape
+    return item.data.dtype.kind in "iuf" and (len(shape) == 1 or shape[1:] == (1,)) and bool(shape[0])
 
 
 def chosen(series: dict[str, Any]) -> dict[str, Pair]:
-    """Return the velocity and the position of a file, where it has them: those that belong together come first."""
-    pairs = pairs_of(series)
+    """Return the velocity and the position of a file, where it has them: those that belong together come first.
+
+    Where nothing has two columns, a movement along one axis is looked for.
+    """
+    pairs = [pair for pair in pairs_of(series) if kind_of(pair)] or _single(series)
     velocities = sorted((pair for pair in pairs if kind_of(pair) == "velocity"), key=rank_of)
     positions = sorted((pair for pair in pairs if kind_of(pair) == "position"), key=rank_of)
     found = {"velocity": velocities[0]} if velocities else {}

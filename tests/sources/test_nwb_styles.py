@@ -460,11 +460,23 @@ def test_behaviour_among_the_acquisition(style, tmp_path):
     assert recording.origins == {"position": "cursorPos"}
 
 
-def test_a_line_is_no_plane(style, tmp_path):
+def test_a_movement_along_a_line_has_one_axis(style, tmp_path):
     file = style.units().position(spatial(data=path_m(TIMES_S)[:, 0])).write(tmp_path)
     assert facts_of(file)["units"] == 6
-    with pytest.raises(BadInput, match="no velocity or position of two columns"):
-        load_recording(file)
+    recording = load_recording(file)
+    assert recording.position.shape[1] == recording.velocity.shape[1] == 1
+    np.testing.assert_allclose(recording.position, path_m(centres(recording))[:, :1], atol=1e-4)
+
+
+@pytest.mark.parametrize("others", [("decoded",), ("target",), ("decoded", "target")])
+def test_a_cursor_and_what_was_decoded_of_one_axis_are_no_plane(style, tmp_path, others):
+    """They were taken for x and y of a position: of our own export of a session of one axis, too."""
+    line = path_m(TIMES_S)[:, 0]
+    series = [spatial(name="cursor", data=line), *(spatial(name=name, data=-line) for name in others)]
+    style.units().behavior.add(Position(spatial_series=series))
+    recording = load_recording(style.write(tmp_path))
+    assert recording.origins == {"position": "behavior/Position/cursor"} and recording.odd == ()
+    np.testing.assert_allclose(recording.position, path_m(centres(recording))[:, :1], atol=1e-4)
 
 
 def test_spikes_and_behaviour_of_different_times(style, tmp_path):

@@ -56,6 +56,9 @@ def open_npz(path: str, need: tuple[str, ...] = ()) -> dict:
         with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as archive:
             names = list(archive.files)
             arrays = dict(_plain_members(file, archive, need))
+    except ValueError as error:
+        why = "" if "pickle" in str(error) else f" ({error})"  # numpy recommends pickles of whatever is no archive
+        raise BadInput(f"'{path}' is not a readable .npz of plain arrays{why}") from error
     except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
         raise BadInput(f"'{path}' is not a readable .npz of plain arrays ({error})") from error
     for name in need:
