@@ -362,7 +362,7 @@ def intan_stimulation(path, seconds=2.0, rate_hz=30_000.0, channels=2):
     return samples
 
 
-def alpha_omega(folder, stop_s=4.0, start_s=10.0, rate_hz=22_321.42857):
+def alpha_omega(folder, stop_s=4.0, start_s=10.0, rate_hz=22_321.42857, silent=(), name="F240605-0001.mpx"):
     """Write an .mpx of version 4: spikes of two electrodes (the first with two units), field potential, a TTL line."""
     folder.mkdir(parents=True, exist_ok=True)
     trains = trains_s(start_s, start_s + stop_s, units=3, seed=6)
@@ -370,20 +370,20 @@ def alpha_omega(folder, stop_s=4.0, start_s=10.0, rate_hz=22_321.42857):
     def block(kind, body):
         return struct.pack("<Hc", 3 + len(body), kind) + body
 
-    def defined(number, name, analog, body):
-        return block(b"2", struct.pack("<xlhhhxBBB", 0, analog, 1, number, 0, 0, 0) + body + name.encode() + b"\0")
+    def defined(number, what, analog, body):
+        return block(b"2", struct.pack("<xlhhhxBBB", 0, analog, 1, number, 0, 0, 0) + body + what.encode() + b"\0")
 
     first = struct.pack("<xlhBBBBBBHBxddlB10s4sxl", 0, 1, 9, 30, 0, 0, 5, 6, 2024, 3, start_s, start_s + stop_s, 0, 4,
                         b"ARS".ljust(10, b"\0"), bytes(4), 0)  # fmt: skip
     out = block(b"h", first)
-    for number, name in ((1, "SEG 01"), (2, "SEG 02")):
+    for number, electrode in ((1, "SEG 01"), (2, "SEG 02")):
         shape = struct.pack("<hffhh", 1, 38.147, rate_hz / 1e3, 34, 0) + struct.pack("<ffhhhh", 1, 2, 0, 0, 0, 2000)
-        out += defined(number, name, 1, shape)
+        out += defined(number, electrode, 1, shape)
     lfp_hz = 1000.0
     out += defined(3, "LFP 01", 1, struct.pack("<hffhhfh", 0, 38.147, lfp_hz / 1e3, 100, 0, 0, 2000))
     out += defined(4, "TTL 01", 0, struct.pack("<fhfh", rate_hz / 1e3, 0, 0, 0))
     marks = [(t, 1 + unit // 2, 1 + unit % 2) for unit, train in enumerate(trains) for t in train]
-    for time_s, number, sorted_as in sorted(marks):
+    for time_s, number, sorted_as in sorted(mark for mark in marks if mark[1] not in silent):
         data = bytes(2 * 30) + struct.pack("<L", round(time_s * rate_hz))
         out += block(b"5", struct.pack("<ch", bytes([sorted_as]), number) + data)
     for k in range(int(stop_s * 10)):
@@ -392,7 +392,7 @@ def alpha_omega(folder, stop_s=4.0, start_s=10.0, rate_hz=22_321.42857):
         out += block(
             b"5", struct.pack("<ch", b"\0", 4) + struct.pack("<Lh", round((start_s + k / 10) * rate_hz), k % 2)
         )
-    (folder / "F240605-0001.mpx").write_bytes(out + struct.pack("<Hc", 65_535, b"\0"))
+    (folder / name).write_bytes(out + struct.pack("<Hc", 65_535, b"\0"))
     return [np.sort(np.concatenate(trains[:2])), trains[2]]
 
 

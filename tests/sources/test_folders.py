@@ -169,6 +169,15 @@ def test_intan_with_stimulation(tmp_path):
         load_recording(tmp_path / "a.rhs")
 
 
+def test_an_electrode_of_alpha_omega_that_did_not_fire_in_one_of_the_files(tmp_path):
+    """Neo looks it up in vain there, and what it raised refused the whole folder."""
+    one, other = made.alpha_omega(tmp_path, start_s=1000.0, name="LT1D1.217F0001.mpx")
+    alone, _ = made.alpha_omega(tmp_path, start_s=1010.0, silent=(2,), name="LT1D2.254F0001.mpx")
+    found = read_spikes(tmp_path)
+    check_trains(found, [np.concatenate([one, alone]), other])
+    assert len(found.segments_s) == 2
+
+
 def test_alpha_omega(tmp_path):
     """The clock runs at 22,321.43 Hz; the whole number that neo takes is 20 ms off after a quarter of an hour."""
     trains = made.alpha_omega(tmp_path / "day", start_s=1000.0)
