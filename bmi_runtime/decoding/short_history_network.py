@@ -141,9 +141,9 @@ class WindowSampler:
         """Draw one batch."""
         shape, drop = self.network, self.recipe.drop
         chosen = rng.choice(self.known, self.size)
-        inputs = self.inputs[self.rows[chosen].T]
-        varied_units(inputs, self.units, self.recipe, rng)
-        windows = np.ascontiguousarray(inputs.transpose(1, 0, 2)).reshape(self.size, -1)
+        inputs = self.inputs[self.rows[chosen]]
+        varied_units(inputs.transpose(1, 0, 2), self.units, self.recipe, rng)
+        windows = inputs.reshape(self.size, -1)
         masks = [kept_and_scaled(rng, (self.size, layer), drop) for layer in (shape.entry, shape.hidden)]
         return Batch(windows, self.target[chosen], self.weight[chosen], *masks)
 
