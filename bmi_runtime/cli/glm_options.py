@@ -114,9 +114,11 @@ def model_of(options, loaded, **more):
 
 def family_model_of(family, options, loaded):
     """Return the model of another family that the options ask for; what it does not have is refused."""
+    from bmi_runtime.analysis.glm.families import family_of
     from bmi_runtime.analysis.glm.family_model import FamilyGLM
     from bmi_runtime.errors import BadInput
 
+    family_of(family)
     absent = {"link": "exponential", "smooth": 0.0, "lasso": 0.0, "group_lasso": 0.0, "refractory_bins": 0}
     for name, usual in absent.items():
         if options[name] != usual:

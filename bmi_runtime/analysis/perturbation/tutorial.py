@@ -35,7 +35,7 @@ def create_connectivity(n_neurons: int, rng: np.random.RandomState) -> np.ndarra
         When no pair happens to be connected (small n), so there is nothing to scale.
     """
     if n_neurons < 1:
-        raise BadInput(f"n_neurons is {n_neurons}: a system needs at least one neuron")
+        raise BadInput(f"a system of {n_neurons} neurons: give at least one")
     connected = rng.choice([0, 1], size=(n_neurons, n_neurons), p=[0.9, 0.1])
     largest = np.linalg.svd(connected, compute_uv=False)[0]
     if largest == 0:
@@ -127,12 +127,12 @@ def run_tutorial(n_neurons: int = 6, timesteps: int = 5000, selected_neuron: int
         When a number cannot be.
     """
     if n_neurons < 1:
-        raise BadInput(f"n_neurons is {n_neurons}: a system needs at least one neuron")
+        raise BadInput(f"a system of {n_neurons} neurons: give at least one")
     if not 0 <= selected_neuron < n_neurons:
-        raise BadInput(f"selected_neuron is {selected_neuron}: choose 0 to {n_neurons - 1}")
+        raise BadInput(f"the system has no neuron {selected_neuron} to select: choose 0 to {n_neurons - 1}")
     if timesteps < 4 or timesteps % 2:
         raise BadInput(
-            f"timesteps is {timesteps}: perturbed and observed steps alternate, so give an even number of at least 4"
+            f"{timesteps} time steps: perturbed and observed ones alternate, so give an even number of at least 4"
         )
     difference = two_neuron_trial()
     rng = np.random.RandomState(SYSTEM_SEED)
