@@ -141,7 +141,7 @@ def _silences(pilot: Pilot) -> Iterator[str]:
 
 def _died(counts: np.ndarray, bin_s: float, bins: int) -> bool:
     length = _longest_silence(counts)[1]
-    return counts.mean() * length > EXPECTED and length > max(SILENT_SHARE * bins, SILENT_S / bin_s)
+    return float(counts.mean()) * length > EXPECTED and length > max(SILENT_SHARE * bins, SILENT_S / bin_s)
 
 
 def _longest_silence(counts: np.ndarray) -> tuple[int, int]:

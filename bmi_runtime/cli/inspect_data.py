@@ -67,6 +67,7 @@ def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any
         recording = load_recording(file, mapping=mapping)
     speed = np.linalg.norm(recording.velocity, axis=1)
     rates = recording.counts.mean(axis=0) / recording.bin_s
+    odd = of_bins(recording)
     facts = {
         "format": file.suffix.lower().removeprefix(".") or "folder",
         "mapping": layout.name if layout else None,
@@ -80,9 +81,9 @@ def inspect_bins(file: Path, mapping: Path | None = None) -> tuple[dict[str, Any
         "position_unit": recording.position_unit if recording.position is not None else None,
         "origins": recording.origins,
         "fastest": float(np.nanmax(speed)),
-        "odd": of_bins(recording),
+        "odd": odd,
     }
-    return facts, _view(file, _bin_rows(facts), facts["odd"])
+    return facts, _view(file, _bin_rows(facts), odd)
 
 
 def _bin_rows(facts):

@@ -238,7 +238,7 @@ def _taught(settings, hits, unrelated, chosen: int) -> str:
 def _as_good(values: np.ndarray, best: np.ndarray) -> bool:
     interval = _mean_interval(values - best)
     return bool(np.all(values == best)) or (
-        interval is not None and interval[1] >= 0.0 and values.mean() >= 0.97 * best.mean()
+        interval is not None and bool(interval[1] >= 0.0 and values.mean() >= 0.97 * best.mean())
     )
 
 

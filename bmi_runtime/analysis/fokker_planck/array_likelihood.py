@@ -48,7 +48,7 @@ def recorded(counts: np.ndarray, bin_s: float) -> Recorded:
     spikes = int(counts.sum())
     if spikes < ENOUGH_SPIKES:
         raise BadInput(f"{spikes} spikes of {counts.shape[1]} units are too few to fit; at least {ENOUGH_SPIKES}")
-    doubled = float((counts > 1).sum() / max(1, (counts > 0).sum()))
+    doubled = int((counts > 1).sum()) / max(1, int((counts > 0).sum()))
     if doubled > 0.02:
         raise BadInput(f"{doubled:.0%} of the bins with spikes hold several of one unit: use narrower bins")
     return Recorded(np.ascontiguousarray(counts > 0).astype(np.uint8), float(bin_s))

@@ -114,7 +114,7 @@ def _followed(at, start: tuple[float, Branch], end: float, pair: complex) -> Cou
         there = start[0] + ahead * (end - start[0])
         moved = coupled_states.polish(at(there), state)
         root = None if moved is None else polish_root(Coupled(at(there), np.exp(moved)), pair)
-        if root is None or abs(root.imag) < 1e-6 or abs(root - pair) > FURTHEST * abs(pair):
+        if moved is None or root is None or abs(root.imag) < 1e-6 or abs(root - pair) > FURTHEST * abs(pair):
             step *= 0.5
             continue
         if root.real <= 0:

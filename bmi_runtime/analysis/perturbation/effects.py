@@ -133,7 +133,7 @@ class EffectAccumulator:
         self._clamped += len(assignments)
         if assignments.min() < 0:
             free = (assignments < 0).astype(self._type)
-            self._clamped -= free.sum(axis=0, dtype=float)
+            self._clamped -= np.count_nonzero(assignments < 0, axis=0)
             self._sum_free += free.T @ centred
             self._square_free += free.T @ (centred * centred)
         self.steps += len(assignments)
