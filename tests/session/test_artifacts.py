@@ -534,3 +534,28 @@ def test_sound_units_that_explode_at_a_wild_velocity_are_left_as_they_are(after_
     assert ("rates-exploded" in names(session)) == (after_s == 0.0), "as in recordings made before"
     assert np.array_equal(session.model.weights, before) == (after_s > 0.0)
     assert SafetyState(states[-1]) is SafetyState.ACTIVE
+
+
+def discharged(kind, rule):
+    """Return how many targets are reached in a minute with a discharge of 60 ms every 10 s."""
+    features = ("session.likelihood=gaussian", "decoder.kind=kalman", "session.bin_s=0.02")
+    settings = (f"safety.artifact_rule={rule}", "task.kind=random-target", *(features if kind == "features" else ()))
+    loop = launch.assemble(configuration.load(None, ["telemetry.enabled=false", *settings]), "max")
+    asked, bin_s = loop.source.next_bin, loop.session.config.bin_s
+
+    def next_bin(given, *rest):
+        said, now_s = asked(given, *rest), loop.session.bins * bin_s
+        if now_s > 15.0 and now_s % 10.0 < 0.06:
+            given.fields.counts[:] = given.fields.counts + 200.0 if kind == "features" else 50
+        if kind == "half a dead array":
+            given.fields.counts[: given.fields.counts.size // 2] = MISSING
+        return said
+
+    loop.source.next_bin = next_bin
+    launch.run(loop, round(60.0 / bin_s))
+    return loop.session.task.successes
+
+
+@pytest.mark.parametrize("kind", ["half a dead array", "features"])
+def test_targets_are_reached_between_discharges(kind):
+    assert discharged(kind, "present") > 1.2 * discharged(kind, "whole")
