@@ -13,6 +13,7 @@ import difflib
 import pathlib
 import re
 import tomllib
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -180,7 +181,7 @@ def load_mapping(path: str | pathlib.Path) -> FileMapping:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"the mapping {path} cannot be read: {error}") from None
     except pydantic.ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {_said(e['msg'])}" for e in error.errors())
+        wrong = "; ".join(_wrong(item["type"], item["loc"], item["msg"]) for item in error.errors())
         raise BadInput(f"the mapping {path.name} is not right: {wrong}") from None
     _check_unit(path, "velocity", mapping.velocity, SPEEDS)
     _check_unit(path, "position", mapping.position, LENGTHS)
@@ -207,8 +208,27 @@ def _check_spikes(path, mapping: FileMapping) -> None:
         )
 
 
-def _said(message: str) -> str:
-    return (message[0].lower() + message[1:]).removeprefix("value error, ")
+def _wrong(kind: str, place: tuple[int | str, ...], message: str) -> str:
+    """Return what is wrong with a key of a mapping, and of one that there is not which is meant."""
+    where = ".".join(map(str, place))
+    if kind != "extra_forbidden":
+        said = (message[0].lower() + message[1:]).removeprefix("value error, ")
+        return f"{where}: {said.replace('a valid tuple', 'a list').replace('tuple', 'list')}"
+    known = _keys_of(place[:-1])
+    near = difflib.get_close_matches(str(place[-1]), known, 1, 0.4)
+    return f"there is no key '{where}'; " + (
+        f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}"
+    )
+
+
+def _keys_of(place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that a section of a mapping may have."""
+    section: type[pydantic.BaseModel] = FileMapping
+    for name in place:
+        kind = section.model_fields[str(name)].annotation
+        held = (kind, *typing.get_args(kind))
+        section = next(one for one in held if isinstance(one, type) and issubclass(one, pydantic.BaseModel))
+    return list(section.model_fields)
 
 
 def _check_unit(path, what, part, known):

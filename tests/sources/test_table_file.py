@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from bmi_runtime.cli.inspect import inspect
 from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.datafile import load_recording
+from bmi_runtime.sources.mapping import load_mapping
 from bmi_runtime.sources.table_file import Table
 
 BINS, UNITS = 120, 5
@@ -149,3 +150,19 @@ def test_inspect_takes_it(tmp_path):
     said = CliRunner().invoke(inspect, [str(path), "--json"], catch_exceptions=False, standalone_mode=False)
     facts = json.loads(said.stdout.strip().splitlines()[-1])
     assert (facts["bins"], facts["units"], facts["trial_starts"]) == (BINS, UNITS, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "told"),
+    [
+        ('variable = "unit_*"', 'variables = "unit_*"', "there is no key 'counts.variables'; did you mean 'variable'?"),
+        ("[bin]", "[bins]", "there is no key 'bins'; did you mean 'bin'?"),
+        ('unit = "cm"', 'unit = "cm"\nhue = 1', "there is no key 'position.hue'; choose from variable, variables, "),
+        ('variables = ["x", "y"]', 'columns = "xy"', "position.columns: input should be a list"),
+    ],
+)
+def test_a_key_that_no_mapping_has_is_told_with_the_nearest(tmp_path, line, wrong, told):
+    (tmp_path / "map.toml").write_text(BINNED.replace(line, wrong))
+    with pytest.raises(BadInput) as refusal:
+        load_mapping(tmp_path / "map.toml")
+    assert told in str(refusal.value) and "extra inputs" not in str(refusal.value)
