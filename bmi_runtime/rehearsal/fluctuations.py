@@ -170,6 +170,6 @@ def shared_noise(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
     bins, units = residual.shape
     if units < 2:
         return np.zeros((0, units))
-    values, vectors = np.linalg.eigh(np.corrcoef(residual.T))
+    values, vectors = np.linalg.eigh(_correlations(residual))
     found = np.flatnonzero(values > 1.05 * (1.0 + np.sqrt(units / bins)) ** 2)[::-1][:MOST_FACTORS]
     return np.sqrt(np.maximum(values[found] - 1.0, 0.0))[:, None] * vectors[:, found].T * np.sqrt(variance)

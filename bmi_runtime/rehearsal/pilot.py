@@ -131,7 +131,8 @@ def _without_gone(counts: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, t
     named = ", ".join(map(str, gone[:6])) + (", ..." if gone.size > 6 else "")
     counts = counts.copy()
     counts[:, gone] = 0.0
-    return counts, (f"{gone.size} of {counts.shape[1]} units are missing in most bins ({named}): taken as silent",)
+    are = "units are" if gone.size > 1 else "units is"
+    return counts, (f"{gone.size} of {counts.shape[1]} {are} missing in most bins ({named}): taken as silent",)
 
 
 def _without_clicks(config: Config) -> tuple[Config, tuple[str, ...]]:

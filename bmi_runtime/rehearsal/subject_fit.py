@@ -28,6 +28,7 @@ ASSUMED = FittedSubject(  # of reaching with vision: literature's usual ranges, 
 )
 LEAST_GAIN = 8.0
 """How much likelier (nats) the units must be under an intention than without movement, to say anything of it."""
+LEAST_VARIANCE = 1e-12  # of a feature that says anything
 LEAST_TARGETS = 4  # that say how a subject aims
 
 
@@ -188,7 +189,8 @@ def _noise_from_score(profile: Profile, mean: np.ndarray) -> tuple[float, float]
     if pilot.likelihood == "gaussian":
         weights = np.linalg.lstsq(u[rows], y[rows], rcond=None)[0]
         residual = y - u @ weights
-        inverse, tuning = 1.0 / residual[rows].var(axis=0), weights[1 : 1 + axes]
+        variance, tuning = residual[rows].var(axis=0), weights[1 : 1 + axes]
+        inverse = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > LEAST_VARIANCE)
         information = np.broadcast_to((tuning * inverse) @ tuning.T, (len(u), axes, axes))
         score = (residual * inverse) @ tuning.T
     else:

@@ -17,9 +17,18 @@ BLOCKS = (
 )
 
 
-def pilot_of(path, seconds, *overrides):
+def pilot_of(path, seconds, *overrides, spoil=None):
     config = configuration.load(None, [f"recording.path='{path}'", *overrides])
     loop = assemble.assemble(config, "max")
+    asked = loop.source.next_bin
+
+    def next_bin(given, *rest):
+        said = asked(given, *rest)
+        spoil(given.fields)
+        return said
+
+    if spoil:
+        loop.source.next_bin = next_bin
     launch.run(loop, round(seconds / config.bin_s))
     return path
 
@@ -119,6 +128,20 @@ def test_data_of_one_axis_with_a_silent_unit_are_rehearsed(tmp_path, answered):
     found = answered("rehearse", tmp_path / "one.npz", *asked)
     assert len(found["settings"]) == 2 and 0.0 <= found["settings"][0]["success_rate"]["mean"] <= 1.0
     assert any("fewer than 20 spikes" in note for note in found["world"]["notes"])
+
+
+def test_a_feature_that_never_comes_stops_no_rehearsal(tmp_path, answered):
+    def lost(fields):
+        fields.counts[3] = np.nan
+
+    given = ("session.likelihood='gaussian'", "session.units=20")
+    pilot = pilot_of(tmp_path / "pilot.mcap", 40, *given, spoil=lost)
+    world, data = world_of(pilot)
+    assert "1 of 20 units is missing in most bins (3): taken as silent" in world.notes
+    assert data is not None and data.usable.sum() > 0.9 * len(data.counts)
+    assert np.isfinite(world.population.weights).all() and not world.population.weights[:, 3].any()
+    found = answered("rehearse", pilot, "--try", "decoder.velocity_sd_m_s=0.1", "--seeds", 2, "--duration", 20)
+    assert found["settings"][0]["hits_per_min"]["mean"] > 10
 
 
 def test_a_world_of_features_is_summarised_written_and_read(tmp_path):
