@@ -27,10 +27,11 @@ def test_ranges_that_have_no_end_are_refused(text):
         call("study", f"--b={text}")
 
 
-def test_a_border_is_refused_what_neither_of_its_grids_resolves():
-    for cells in (1, 39):
+@pytest.mark.parametrize("command", ["border", "continue --b=1 --duration=1", "polarise --mass=1 --duration=1"])
+def test_two_grids_are_refused_where_the_coarser_resolves_nothing(command):
+    for cells in (0, 1, 39):
         with pytest.raises(BadInput, match="at least 40"):
-            call("border", f"--cells={cells}")
+            call(*command.split(), f"--cells={cells}")
 
 
 def test_pairs_that_end_between_two_rates_make_no_hopf_point():

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 from bmi_runtime.analysis.fokker_planck import blow_up, evolve, steady
+from bmi_runtime.analysis.fokker_planck.grid import check_halved
 from bmi_runtime.analysis.fokker_planck.initial import masses
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.analysis.numbers import digits, with_error
@@ -14,7 +15,6 @@ from bmi_runtime.kernels import fokker_planck as kernels
 CLOSE = 1e-3  # relative distance from the quiet steady rate at which a run has relaxed
 LONGEST = 150.0  # membrane time constants; a run that has not decided by then counts as undecided
 LEAST, MOST = 1e-3, 1e3  # connectivities that are looked at
-LEAST_CELLS = 20  # of the coarser of two grids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +98,7 @@ def border(
     """
     if model.delay > 0 or model.threshold_eps > 0:
         raise BadInput("with a delay or a random threshold nothing blows up: there is no border")
-    if cells // 2 < LEAST_CELLS:
-        raise BadInput(f"{cells} cells, and half of them, cannot resolve a density: use at least {2 * LEAST_CELLS}")
+    check_halved(cells)
     facts = blow_up.conditions(dataclasses.replace(model, b=1.0), initial)
     edge = facts["edge_feedback"]
     end = steady.critical(model)

@@ -8,6 +8,7 @@ import numpy as np
 
 from bmi_runtime.analysis.fokker_planck import blow_up, evolve
 from bmi_runtime.analysis.fokker_planck.cascade import cascade
+from bmi_runtime.analysis.fokker_planck.grid import check_halved
 from bmi_runtime.analysis.fokker_planck.initial import masses
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.analysis.numbers import with_error
@@ -138,6 +139,7 @@ def with_errors(model: Model, initial: Callable, duration: float, cells: int = 4
     fraction and of the last rate is the difference of both runs. Where they disagree on how many avalanches there are,
     the errors end there and ``agrees`` is False.
     """
+    check_halved(cells)
     fine = through(model, initial, duration, cells=cells, advance=advance)
     coarse = through(model, initial, duration, cells=cells // 2)
     agreed = min(len(fine.times), len(coarse.times))

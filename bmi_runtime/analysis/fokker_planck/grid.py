@@ -8,8 +8,19 @@ import numpy as np
 from bmi_runtime.analysis.fokker_planck.model import Model
 from bmi_runtime.errors import BadInput
 
-MOST_CELLS = 1_000_000
+LEAST_CELLS, MOST_CELLS = 20, 1_000_000
 GRADING = 0.12  # growth of neighbouring cells away from a layer, before refinement
+
+
+def check_halved(cells: int) -> None:
+    """Refuse so few cells that half of them, the coarser of two grids, cannot resolve a density.
+
+    Raises
+    ------
+    BadInput
+    """
+    if cells // 2 < LEAST_CELLS:
+        raise BadInput(f"{cells} cells, and half of them, cannot resolve a density: use at least {2 * LEAST_CELLS}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +83,8 @@ def build(
     BadInput
         When there are too few or too many cells, or the domain does not hold the reset and the threshold.
     """
-    if cells < 20:
-        raise BadInput(f"{cells} cells cannot resolve a density: use at least 20")
+    if cells < LEAST_CELLS:
+        raise BadInput(f"{cells} cells cannot resolve a density: use at least {LEAST_CELLS}")
     if cells > MOST_CELLS:
         raise BadInput(f"{cells} cells are more than a run can hold: use at most {MOST_CELLS}")
     soft = model.threshold_eps > 0
