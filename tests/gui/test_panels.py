@@ -129,7 +129,7 @@ def test_traces_say_how_many_parameters_are_inside_the_prediction(qtbot, context
     error = np.abs(context.store.weights - synthetic.truth())
     inside = np.mean(error <= 1.96 * context.store.predicted_sd)
     assert traces.coverage() == pytest.approx(inside)
-    assert f"{100 * inside:.0f} % of all parameters" in traces.words.text()
+    assert f"{100 * inside:.0f} % of all parameters" in traces.words.text().replace("&nbsp;", " ")
 
 
 def test_errors_are_running_means_against_brute_force(context):
