@@ -130,11 +130,11 @@ class AdapterConfig(Section):
         "aim", description="inferred-target: a bin that dwells on a goal teaches its small aim, or rest, or nothing"
     )
     label_noise: Literal["assumed", "learned"] = Field(
-        "assumed",
+        "learned",
         description="inferred-target: the cursor's noise around aims and how long it lasts are learned, or assumed",
     )
     label_gain: Literal["assumed", "learned"] = Field(
-        "assumed",
+        "learned",
         description="inferred-target: the cursor moves as fast as the aim, or with a share of it that is learned",
     )
     label_misfit: Literal["aim", "noise"] = Field(
