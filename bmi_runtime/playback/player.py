@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import STREAMS, WIRE_VERSION, latency_ns, pack, unpack
+from bmi_runtime.messages import STREAMS, WIRE_VERSION, latency_ns, pack, unpack, without_missing
 from bmi_runtime.playback.index import Index
 from bmi_runtime.playback.position import Position
 from bmi_runtime.playback.what_if import WhatIf
@@ -168,7 +168,8 @@ class Player:
         starts = np.maximum(stops - every, start)
         message: dict[str, Any] = {"step": self.steps[stop - 1].tobytes(), "bins": int(stops[-1] - starts[-1])}
         counts = self.steps["input"]["counts"]
-        message |= {"counts": counts[starts[-1] : stop].sum(axis=0, dtype=float), "epoch": self.epoch}
+        shown_counts = without_missing(counts[starts[-1] : stop]).sum(axis=0, dtype=float)
+        message |= {"counts": shown_counts, "epoch": self.epoch}
         if len(stops) > 1:
             shown = max(len(stops) - 1 - round(PAST_COUNTS_S / FRAME_S), 0)
             ends = stops[shown:-1]
@@ -292,7 +293,7 @@ def _name(message: dict[str, Any]) -> str:
 
 def _summed(counts: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Return the counts of consecutive stretches, (stretches, units)."""
-    inside = counts[starts[0] : stops[-1]]
+    inside = without_missing(counts[starts[0] : stops[-1]])
     return np.add.reduceat(inside, starts - starts[0], axis=0, dtype=np.float32)
 
 

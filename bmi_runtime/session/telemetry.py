@@ -14,7 +14,7 @@ import zmq
 
 from bmi_runtime.config import Config
 from bmi_runtime.errors import BmiError, described, is_fault_of_part, printable
-from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack
+from bmi_runtime.messages import STREAMS, WIRE_VERSION, StepRecord, pack, unpack, without_missing
 from bmi_runtime.peers import PeerCheck
 from bmi_runtime.session.sockets import Publisher, bind
 
@@ -49,7 +49,7 @@ class Telemetry:
 
     def step(self, record: StepRecord, bin_index: int) -> None:
         """Publish the newest step, with the counts summed since the last one that was published."""
-        counts = record.input.counts
+        counts = without_missing(record.input.counts)
         if self._binned is None:
             self._binned = counts.astype(float)
         else:
