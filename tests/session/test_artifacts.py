@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import zmq
 
 from bmi_runtime import config as configuration
 from bmi_runtime.analysis.array_days import read_day
@@ -10,13 +11,15 @@ from bmi_runtime.encoding.artifacts import artifact_bins, recorded_artifacts
 from bmi_runtime.kernels import soundness
 from bmi_runtime.kernels.artifacts import count_artifact, feature_artifact, whole_artifact
 from bmi_runtime.kernels.soundness import restart_units, take_counts
-from bmi_runtime.messages import MISSING, Bin, SafetyState
+from bmi_runtime.messages import MISSING, Bin, SafetyState, StepRecord, unpack
+from bmi_runtime.playback.player import Player
 from bmi_runtime.recording.reader import Recording
 from bmi_runtime.recording.tally import Tally
 from bmi_runtime.rehearsal.pilot import read_pilot
 from bmi_runtime.session import launch
 from bmi_runtime.session.core import Session, warm_up
 from bmi_runtime.session.replay import Replay
+from bmi_runtime.session.telemetry import Telemetry
 from bmi_runtime.sources.session_file import session_recording
 from simulators.world import World
 
@@ -478,6 +481,21 @@ def test_units_that_are_missing_have_no_spikes(tmp_path):
     assert file.counts.max() < 60 and "units are missing in 2000 bins: taken as silent there" in file.odd
     assert read_day(path).units == tuple(f"unit {unit}" for unit in range(30))
     assert read_day(path).counts.sum() <= spikes
+    played = Player(path).step_message(0, 400)  # as the raster is given it, played back and live
+    assert played["counts"].max() < 60 and played["past_counts"].max() < 60 and played["counts"][:30].any()
+
+
+def test_the_raster_of_a_live_session_has_no_spikes_of_a_silent_board(tmp_path):
+    config = configuration.load(None, ["session.units=4", f"telemetry.publish_address=ipc://{tmp_path}/out"])
+    telemetry, sent = Telemetry(config, zmq.Context.instance()), []
+    telemetry.publisher.send = lambda frames: sent.append(unpack(frames[1]))
+    record = StepRecord(*config.layout)
+    for number in range(2 * telemetry.every["step"]):
+        record.input.counts[:] = 1, MISSING, 2, 0
+        telemetry.step(record, number)
+    telemetry.close()
+    every = telemetry.every["step"]
+    assert sent[-1]["counts"].tolist() == [every, 0, 2 * every, 0]
 
 
 def test_restarted_units_and_no_others():
