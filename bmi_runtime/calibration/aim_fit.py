@@ -36,6 +36,7 @@ ASSUMED_SD = np.array([0.15, 0.03, 0.03])
 """Of reaching with vision: the literature's usual ranges."""
 LEAST_GAIN = 8.0  # nats by which the reading must be likelier with the intention than without
 LEAST_TARGETS = 3  # both ends of a line and its middle
+LEAST_BINS = 50  # coarse ones, of which all is known: a fit of fewer has more regressors than it has bins
 MEMORY_S = 0.2  # of the autoregression
 TURNS = 2  # of fits; the growth of the noise and the kind of memory are those of the one before
 MOST_SHAPED = 3  # axes whose products are regressors: they grow with the square of the axes
@@ -148,6 +149,9 @@ class _Profile:
         self.reading = self._merge(whole)
         self.lags = min(max(round(MEMORY_S / (self.merged * bin_s)), 1), len(self.reading) // 20)
         self.own_past = False
+
+    def begin(self) -> None:
+        """Weigh all bins alike, and find how likely the reading is without any intention."""
         self._weigh(np.ones((len(self.reading), 1)))
         self.null = self.value(np.zeros((len(self.reading), 0)))
 
@@ -248,6 +252,9 @@ def fit_aim(reading: np.ndarray, screen: Screen, bin_s: float) -> Aim:
     if len(np.unique(screen.target[screen.usable], axis=0)) < LEAST_TARGETS:
         return assumed_aim(f"fewer than {LEAST_TARGETS} targets were shown: the subject's aim is assumed")
     profile = _Profile(reading, screen, bin_s)
+    if len(profile.reading) < LEAST_BINS:
+        return assumed_aim("too few bins in a row say what the subject did: its aim is assumed")
+    profile.begin()
     starts = [np.array([f, d, 0.0]) for f in (0.6, 1.0, 1.6) for d in (0.0, 0.1, 0.2)]
     best = min(starts, key=profile)
     gain = profile.null - profile(best)

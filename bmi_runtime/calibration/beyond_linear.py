@@ -76,6 +76,13 @@ def largest_error(covariance: np.ndarray, rate, beyond: Departure | None) -> np.
     return np.linalg.eigvalsh(covariance if beyond is None else beyond.mean_square(covariance, rate))[:, -1]
 
 
+def departs(design: Design, info: Information, rate) -> bool:
+    """Return whether the recursion does not hold: units depend on their past, or the filter is unsure of a log rate."""
+    if design.likelihood != "poisson":
+        return False
+    return bool(design.history_s) or _spread_of_log_rate(info, rate) > LARGEST_SPREAD
+
+
 def departure(design: Design, info: Information, rate, seed: int = 1) -> Departure | None:
     """Run the filter on spikes of the design's own units, and hold its errors against the exact recursion.
 
@@ -93,7 +100,7 @@ def departure(design: Design, info: Information, rate, seed: int = 1) -> Departu
     Departure or None
         None where the recursion holds: no unit depends on its own past, and the filter is sure enough of its rates.
     """
-    if design.likelihood != "poisson" or not (design.history_s or _spread_of_log_rate(info, rate) > LARGEST_SPREAD):
+    if not departs(design, info, rate):
         return None
     rows, own = _rows(len(design.states)), design.own
     design = design.replaced(states=design.states[rows], own=None if own is None else np.ascontiguousarray(own[rows]))

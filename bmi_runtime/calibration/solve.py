@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bmi_runtime.calibration.along_pilot import beyond_linear
-from bmi_runtime.calibration.beyond_linear import largest_error
+from bmi_runtime.calibration.beyond_linear import departs, largest_error
 from bmi_runtime.calibration.closed_form import Information, steady_state
 from bmi_runtime.calibration.design import Design
 from bmi_runtime.calibration.exact_recursion import exact_convergence_bins, exact_steady_state
@@ -49,7 +49,7 @@ def solve(
 
     With a pilot's scores the error is the measured one, of units that drift without what their changes add. Without,
     the closed form is used where it holds, and the exact recursion where the filter would forget within a sweep of the
-    task or the units depend on their own past.
+    task, is unsure of its log rates, or the units depend on their own past.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def solve(
     closed = _closed(design, info, wish, scores is not None)
     if method is None:
         doubtful = sweep_bins(design.states) * steady_state(info, closed.learning_rate).gain.max() > TRUSTED
-        method = MEASURED if scores is not None else EXACT if doubtful or design.own is not None else CLOSED
+        doubtful = doubtful or design.own is not None or departs(design, info, closed.learning_rate)
+        method = MEASURED if scores is not None else EXACT if doubtful else CLOSED
     if method == CLOSED:
         return answer_wish(design, info, wish.max_error, wish.max_convergence_s, *_rest(wish)), method
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bmi_runtime.calibration.aim_fit import Screen, fit_aim, shaped
+from bmi_runtime.calibration.aim_fit import ASSUMED, Screen, fit_aim, shaped
 from bmi_runtime.intention.infer import aim_gains
 
 BIN_S, BINS, LATE = 0.02, 6000, 5
@@ -71,3 +71,12 @@ def test_shapes_of_one_to_eight_axes():
             np.testing.assert_allclose(found[:, 5:], velocity[:, [0, 0, 1]] * velocity[:, [0, 1, 1]])
     reading, screen = loop(1, lambda v: v, axes=3)
     assert abs(fit_aim(reading, screen, BIN_S).mean[0] - TRUE[0]) < 0.3
+
+
+def test_an_aim_is_assumed_where_no_bins_in_a_row_are_known():
+    """Every second bin of 5 ms is missing: no stretch of 20 ms is whole, and nothing is left to fit."""
+    reading, screen = loop(1, lambda v: v)
+    usable = np.arange(BINS) % 2 == 0
+    aim = fit_aim(reading[usable], Screen(screen.cursor, screen.target, usable), BIN_S / 4)
+    assert "assumed" in aim.note
+    np.testing.assert_array_equal(aim.mean, ASSUMED)

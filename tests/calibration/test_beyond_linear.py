@@ -172,3 +172,14 @@ def test_a_wish_is_kept_with_the_bias_in_it():
     assert alone.max() < 0.99 * found.largest_error.max()
     assert found.largest_error.max() == pytest.approx(0.1, rel=0.03)
     assert {"error_covariance_simulated", "bias_simulated"} <= set(found.unit(0))
+
+
+def test_a_wish_for_a_quick_filter_is_kept_with_its_bend_in_it():
+    """States that go everywhere at once: only that the filter is unsure of its rates speaks against the closed form."""
+    states = np.random.default_rng(3).standard_normal((2000, 2))
+    design = Design(states, weights_of([(0, 0)] * 6)[:, :3], BIN_S, "poisson", counts="poisson")
+    answer, method = solve(design, information(design), Wish(max_error=0.12))
+    assert method == EXACT
+    found = predict(design, answer.learning_rate)
+    assert found.departure is not None
+    assert found.largest_error.max() == pytest.approx(0.12, rel=0.03)

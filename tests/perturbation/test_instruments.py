@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 from click.testing import CliRunner
+from scipy import optimize
 
 from bmi_runtime.analysis.perturbation import instruments
 from bmi_runtime.cli.perturb import perturb
@@ -33,6 +34,25 @@ def test_a_valid_instrument_covers_the_true_effect_and_a_slope_does_not():
     assert 180 <= covered <= 200  # 95 % of 200, four standard errors
     assert 178 <= agreed <= 200
     assert np.mean(slopes) > 0.5  # biased by the hidden input
+
+
+def test_the_effect_is_where_the_targets_agree_best_and_not_the_nearest_of_a_grid():
+    rng = np.random.default_rng(7)
+    for _ in range(10):
+        drawn = trials(rng)
+        indicator = (drawn.instrument[:, None] == np.arange(1, 8)).astype(float)
+        z = indicator - indicator.mean(axis=0)
+        x, y = (values - values.mean() for values in (drawn.early[:, 0], drawn.late[:, 1]))
+
+        def disagreement(b, z=z, x=x, y=y):
+            left = y - b * x
+            moment = z.T @ left
+            return moment @ np.linalg.solve((z * left[:, None] ** 2).T @ z, moment)
+
+        found = instruments.of_targets(drawn)
+        near = found.effect[0, 1] + 0.5 * found.error[0, 1] * np.array([-1.0, 1.0])
+        lowest = optimize.minimize_scalar(disagreement, bounds=near, options={"xatol": 1e-7}).x
+        assert abs(found.effect[0, 1] - lowest) < 0.02 * found.error[0, 1]  # a step of the grid is ten times as wide
 
 
 def test_few_trials_of_few_spikes_are_covered_too():

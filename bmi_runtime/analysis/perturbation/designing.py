@@ -2,7 +2,8 @@
 
 The weighted response of a target to a source (see :mod:`.predicted`) is estimated from N trials, half of them sham,
 with variance ``4 v / N`` (v: variance of the weighted count); through the coupling it moves by 1. So a coupling
-is told apart with a wanted power after ``N = 4 v (z_level + z_power)^2`` trials of its source. Trials are dealt to the
+as strong as fitted is found with a wanted power after ``N = 4 v (z_level + z_power)^2`` trials of its source (to refute
+one that is not there takes about four times as many, because it is told from half of the fit). Trials are dealt to the
 sources so that as many couplings as possible get theirs within the time there is; several sources are stimulated in one
 trial, at random and independently, so every trial counts for all of them. (Ours.)
 """

@@ -131,12 +131,21 @@ def _compatible(z, x, y, effect: float, error: float, confidence: float) -> tupl
     moment = z.T @ y - b[:, None] * (z.T @ x)
     size = np.einsum("bi,bij,bj->b", moment, np.linalg.pinv(variance, hermitian=True), moment)
     best, limit = int(size.argmin()), stats.chi2.ppf(confidence, z.shape[1])
-    agree = float(stats.chi2.sf(size[best], z.shape[1] - 1))
+    agree, where = float(stats.chi2.sf(size[best], z.shape[1] - 1)), _lowest(b, size, best)
     inside = np.flatnonzero(size <= limit)
     if not inside.size:
-        return float(b[best]), np.nan, np.nan, agree
+        return where, np.nan, np.nan, agree
     low, high = (_crossing(b, size - limit, int(end), side) for end, side in ((inside[0], -1), (inside[-1], 1)))
-    return float(b[best]), low, high, agree
+    return where, low, high, agree
+
+
+def _lowest(b: np.ndarray, size: np.ndarray, best: int) -> float:
+    """Return where a curve is lowest, by the parabola through its lowest point and the two beside it."""
+    if not 0 < best < len(b) - 1:
+        return float(b[best])
+    before, at, after = size[best - 1 : best + 2]
+    bend = before - 2.0 * at + after
+    return float(b[best] + (0.5 * (before - after) / bend * (b[1] - b[0]) if bend > 0.0 else 0.0))
 
 
 def _crossing(b: np.ndarray, above: np.ndarray, end: int, side: int) -> float:

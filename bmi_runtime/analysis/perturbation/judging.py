@@ -4,8 +4,8 @@ For every coupling j -> i the weighted counts of i after each trial (filters of 
 fitted) are regressed on what was assigned to j and to everyone else stimulated in the trial, and divided by what the
 assignment did to j. What the other standing couplings pass on is taken off. If the rest is above 0 the coupling
 survives; if it is below half of what the fit says, and not above 0, it does not: the fit took a common input for a
-coupling. (Below the fit and nearer to 0 than to it called couplings refuted that were there and weaker than fitted.)
-False discoveries are controlled in both directions (Benjamini & Hochberg 1995). A
+coupling. (A test against the fit itself, of effects nearer to 0 than to it, refuted couplings that were there and
+weaker than fitted.) False discoveries are controlled in both directions (Benjamini & Hochberg 1995). A
 path through a unit that was not recorded is no different from a coupling in this, nor in any experiment that sees
 these units only.
 """
