@@ -226,7 +226,8 @@ def _sentence(item: Any) -> str:
     if item["type"] != "extra_forbidden":
         said, got = item["msg"].removeprefix("Value error, "), repr(item["input"])
         got = got if len(got) <= LONGEST_GOT else f"{got[:LONGEST_GOT]}..."
-        return f"{where}: {said[0].lower()}{said[1:]} (got {got})".replace("a valid tuple", "a list such as ['x']", 1)
+        said = said.replace("a valid tuple", "a list in square brackets")
+        return f"{where}: {said[0].lower()}{said[1:]} (got {got})"
     return _unknown(where)
 
 

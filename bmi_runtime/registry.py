@@ -21,9 +21,8 @@ from typing import Any
 
 import pydantic
 
-from bmi_runtime.codec import why_not_recordable
+from bmi_runtime.codec import pack, unpack, why_not_recordable
 from bmi_runtime.errors import BadInput, BmiError, described, is_fault_of_part
-from bmi_runtime.messages import pack, unpack
 
 
 @functools.lru_cache(maxsize=32)

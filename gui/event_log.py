@@ -230,7 +230,11 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
         "warning",
         lambda m: f"A timer or signal of a part that nobody answers ({m.get('signal')}) was ignored",
     ),
-    "refused-features": ("data", "warning", lambda m: f"{m.get('features')} features that cannot be were left out"),
+    "refused-features": (
+        "data",
+        "warning",
+        lambda m: f"{m.get('features')} features that cannot be, or are far off, were left out",
+    ),
     "source-refused": (
         "data",
         "warning",
@@ -241,7 +245,11 @@ EVENTS: dict[str, tuple[str, str, Told]] = {  # name: group, severity, sentence
     "acquisition-restarted": ("data", "warning", lambda m: "The acquisition was restarted: a new segment begins"),
     "learner-lost": ("command", "warning", lambda m: "the learner beside the loop is gone; the decoder stays as it is"),
     "recording-failed": ("data", "alarm", lambda m: f"THE RECORDING HAS STOPPED: {m.get('reason')}"),
-    "refused-counts": ("data", "warning", lambda m: f"Counts that cannot be were left out, of {m.get('units')} units"),
+    "refused-counts": (
+        "data",
+        "warning",
+        lambda m: f"Counts that cannot be, or features far off, were left out, of {m.get('units')} units",
+    ),
     "artifact": (
         "data",
         "warning",

@@ -27,19 +27,27 @@ WHAT_IF_KEYS = (
 )
 
 
-def summary(found: dict[str, Any]) -> str:
-    """Return both settings with their errors over the whole recording, and the paired difference."""
-    paired = found["paired"]
+def summary(found: dict[str, Any], error_of: Quantity) -> str:
+    """Return both settings with their errors over the whole recording, and the paired difference.
+
+    Parameters
+    ----------
+    found : dict
+        The answer to a what if.
+    error_of : Quantity
+        The velocity error, which says in which unit.
+    """
+    paired, factor, unit = found["paired"], error_of.factor, error_of.unit
     words = [in_words(settings) for settings in found["settings"]]
     signs = (("first", "▬", "A"), ("second", "– –", "B"))
     entries = [
-        (role, sign, f"{letter} {text}: {_cm_s(error)} cm/s")
+        (role, sign, f"{letter} {text}: {'-' if error is None else f'{factor * error:.2f}'} {unit}")
         for (role, sign, letter), text, error in zip(signs, words, paired["errors_m_s"], strict=True)
     ]
     interval = paired["interval_m_s"]
-    between = f" (95 %: {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
+    between = f" (95 %: {factor * interval[0]:+.2f} to {factor * interval[1]:+.2f})" if interval else ""
     apart = paired["difference_m_s"]
-    difference = "" if apart is None else f"; B − A {100.0 * apart:+.2f} cm/s{between}"
+    difference = "" if apart is None else f"; B − A {factor * apart:+.2f} {unit}{between}"
     where = f"<br>{paired['where']}" if paired["where"] else ""
     return plots.key(entries) + f"<br>rms error of the decoded velocity{difference}{where}"
 
@@ -77,10 +85,6 @@ def quantities(space: StateSpace) -> dict[str, Quantity]:
     for axis, (velocity, unit) in enumerate(zip(space.velocities, space.units, strict=True)):
         found[f"decoded {velocity}"] = Quantity(f"{velocity}_m_s", axis, *factors[unit])
     return found
-
-
-def _cm_s(value: float | None) -> str:
-    return "-" if value is None else f"{100.0 * value:.2f}"
 
 
 class Setting:

@@ -173,8 +173,9 @@ def _print_help() -> None:
 def refuse_devices(words: Iterable[str]) -> None:
     """Refuse words of a command line that name a pipe, a device or a socket: one would be read for ever.
 
-    What stands behind a ``=`` counts, too. ``/dev/null`` is as good as an empty file, and what a shell opens for the
-    command (``<(...)`` as ``/dev/fd/63``) is somebody's wish.
+    What stands behind a ``=`` counts, too, but of an address or an option of a part: there a serial line or a joystick
+    is meant. ``/dev/null`` is as good as an empty file, and what a shell opens for the command (``<(...)`` as
+    ``/dev/fd/63``) is somebody's wish.
 
     Raises
     ------
@@ -183,7 +184,9 @@ def refuse_devices(words: Iterable[str]) -> None:
     from bmi_runtime.errors import BadInput
 
     for word in words:
-        for name in {word, word.rpartition("=")[2]}:
+        key, _, value = word.rpartition("=")
+        of_a_device = any(part == "options" or part.endswith("address") for part in key.split("."))
+        for name in {word} if of_a_device else {word, value}:
             if name == os.devnull or name.startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/")):
                 continue
             try:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bmi_runtime import registry
-from bmi_runtime.codec import why_not_recordable
+from bmi_runtime.codec import pack, unpack, why_not_recordable
 from bmi_runtime.config import DecoderConfig
 from bmi_runtime.decoding.base import (
     Coasts,
@@ -32,7 +32,6 @@ from bmi_runtime.decoding.falcon import FalconDecoder
 from bmi_runtime.decoding.velocity_filter import VelocityFilter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.errors import BadInput, described, is_fault_of_part
-from bmi_runtime.messages import pack, unpack
 
 PLAIN = (bool, int, float, str)
 METHODS = ("predict", "observe", "reset", "coast", "set_position", "on_done", "learn", "snapshot", "restore")

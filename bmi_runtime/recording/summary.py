@@ -69,6 +69,7 @@ def _odd(tally: Tally, facts: dict[str, Any]) -> list[str]:
     """Return one sentence for everything that should make a person look twice."""
     bins, faults = facts["bins"], facts["input_faults"]
     moving = sum(facts["safety_states"].get(name, 0) for name in ("starting", "calibrating", "active", "degraded"))
+    refused = facts["events"].get("refused-counts")
     silent = np.flatnonzero(~tally.active) if bins else np.empty(0, int)
     checks = {
         "the recording holds no bins": bins == 0,
@@ -84,9 +85,7 @@ def _odd(tally: Tally, facts: dict[str, Any]) -> list[str]:
         "no bin was ever usable: nothing was decoded, the cursor never moved": (
             bins and facts["safety_states"].get("starting", 0) == bins
         ),
-        f"counts were refused {facts['events'].get('refused-counts')} times (safety.max_count)": (
-            facts["events"].get("refused-counts")
-        ),
+        f"the session refused counts or features in {refused} bins (event refused-counts)": refused,
         f"{facts['events'].get('artifact')} bins were taken as artifacts (safety.artifact_sd)": (
             facts["events"].get("artifact")
         ),

@@ -61,9 +61,7 @@ class FeatureBlock:
             self.came = False
             return False
         self.came = refused < given.size
-        wrong = (
-            refused - np.count_nonzero(given != given) if refused else 0
-        )  # NaN, the only number that is not itself: missing
+        wrong = refused - np.count_nonzero(given != given) if refused else 0  # NaN is not itself: it is missing
         if wrong:
             events.append({"name": "refused-features", "features": wrong})
         return self.came

@@ -36,7 +36,9 @@ def parts_of_others(session: Session) -> list[str]:
     parts.append(("intention", goal.intention_kind, goal.intention))
     if isinstance(decoder, HostedDecoder):
         parts.insert(0, ("decoder", decoder.name, decoder.decoder))
-    return [f"the {part} '{kind}'" for part, kind, made in parts if made and not registry.is_own(type(made))]
+    return [
+        f"the {part} '{kind}'" for part, kind, made in parts if made is not None and not registry.is_own(type(made))
+    ]
 
 
 def why_different(recording: Recording, first: Replay, index: int) -> str:
@@ -76,11 +78,18 @@ def why_different(recording: Recording, first: Replay, index: int) -> str:
     )
 
 
+def _shown(name: str, value: object) -> str:
+    """Return a value of the provenance in a sentence; two processors of one maker differ at the end of their names."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)[: 12 if name == "git_commit" else 60]
+
+
 def _other_than_then(recorded: dict[str, Any]) -> str:
     """Return which code, packages and machine are not those that made a recording."""
     now = provenance()
     found = [
-        f"{told} {str(recorded[name])[:12]} (now {str(now[name])[:12]})"
+        f"{told} {_shown(name, recorded[name])} (now {_shown(name, now[name])})"
         for name, told in TOLD_OF.items()
         if recorded.get(name) is not None and recorded[name] != now[name]
     ]

@@ -189,12 +189,17 @@ def _is_one_column(item: Any) -> bool:
     return item.data.dtype.kind in "iuf" and (len(shape) == 1 or shape[1:] == (1,)) and bool(shape[0])
 
 
+def _movements(series: dict[str, Any]) -> list[Pair]:
+    """Return what may be a velocity or a position: of two columns, of one where there is nothing of two."""
+    return [pair for pair in pairs_of(series) if kind_of(pair)] or _single(series)
+
+
 def chosen(series: dict[str, Any]) -> dict[str, Pair]:
     """Return the velocity and the position of a file, where it has them: those that belong together come first.
 
     Where nothing has two columns, a movement along one axis is looked for.
     """
-    pairs = [pair for pair in pairs_of(series) if kind_of(pair)] or _single(series)
+    pairs = _movements(series)
     velocities = sorted((pair for pair in pairs if kind_of(pair) == "velocity"), key=rank_of)
     positions = sorted((pair for pair in pairs if kind_of(pair) == "position"), key=rank_of)
     found = {"velocity": velocities[0]} if velocities else {}
@@ -212,7 +217,7 @@ def others(series: dict[str, Any], taken: dict[str, Pair]) -> list[str]:
             odd.append(f"{pair.origin} is taken for the {what}: by its name it is not what the subject moves")
         alike = [
             other.origin
-            for other in pairs_of(series)
+            for other in _movements(series)
             if kind_of(other) == what and rank_of(other) == rank_of(pair) != max(RANKS) and other.origin != pair.origin
         ]
         if alike:

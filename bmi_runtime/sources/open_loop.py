@@ -5,9 +5,7 @@ import dataclasses
 import numpy as np
 
 from bmi_runtime.errors import BadInput
-from bmi_runtime.sources.array_checks import (
-    MIN_BINS,
-)
+from bmi_runtime.sources.array_checks import MIN_BINS
 from bmi_runtime.sources.gaps import bridged
 
 FEWEST_SCORED_BINS = 2  # one alone has no variance

@@ -8,7 +8,7 @@ import numpy as np
 
 from bmi_runtime.constants import USUAL_BIN_S
 from bmi_runtime.errors import BadInput
-from bmi_runtime.messages import MISSING, without_missing
+from bmi_runtime.messages import known_counts, without_missing
 
 VELOCITIES = ("intended", "cursor", "rotated")
 
@@ -52,8 +52,10 @@ def session_recording(path: pathlib.Path, velocity: str = "intended"):
     wanted[(given["stale"] > 0) | ~np.isfinite(wanted).all(axis=1)] = np.nan
     if not np.isfinite(wanted).any():
         raise BadInput(f"{path.name} holds no {velocity} velocity")
-    lacking = int((given["counts"] == MISSING).any(axis=1).sum())
-    odd = (f"units are missing in {lacking} bins: taken as silent there",) if lacking else ()
+    lacking = int(np.isnan(known_counts(given["counts"])).any(axis=1).sum())
+    odd = (
+        (f"units are missing in {lacking} bin{'' if lacking == 1 else 's'}: taken as silent there",) if lacking else ()
+    )
     breaks = (given["gap_bins"] > 0) | np.r_[True, np.diff(given["segment"].astype(np.int64)) != 0]
     return recording_from_arrays(
         path.name,

@@ -291,7 +291,7 @@ class ReplayPanel(Panel):
         self.apart.setData(found["time_s"], second - first)
         self.both.name_axis("left", quantity.unit)
         self.difference.name_axis("left", f"B − A ({quantity.unit})")
-        self.answer.setText(summary(found))
+        self.answer.setText(summary(found, self._quantities["velocity error"]))
 
     def table(self):
         """Return the curves of the last what if."""

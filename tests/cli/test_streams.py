@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from bmi_runtime.cli.main import refuse_devices
+from bmi_runtime.errors import BadInput
 from bmi_runtime.recording.reader import Recording
 
 RUN = ["run", "--headless", "--speed", "max", "--duration", "0.5", "--set", "session.units=4"]
@@ -86,3 +88,17 @@ def test_an_empty_device_and_what_a_shell_opens_are_no_mistake(tmp_path):
     for config in ("empty.toml", "<(echo)"):
         code, said, _ = bmi(*RUN, shell=f"--config {config}", folder=tmp_path)
         assert code == 0, said
+
+
+def test_a_part_of_others_may_be_told_its_serial_line():
+    master, line = os.openpty()
+    try:
+        name = os.ttyname(line)
+        for key in ("source.address", "source.options.port", "task.options.joystick"):
+            refuse_devices(["run", "--set", f"{key}={name}", f"--set={key}={name}"])
+        for word in (name, f"--mapping={name}", f"decoder.frozen_model={name}"):
+            with pytest.raises(BadInput, match="is a pipe or a device"):
+                refuse_devices(["run", word])
+    finally:
+        os.close(master)
+        os.close(line)

@@ -84,6 +84,8 @@ def test_every_key_of_a_shipped_file_is_explained(path):
         ("learning_rate=1", "section.key=value"),
         ("task.kind", "section.key=value"),
         ("session.likelihood=binomial", "session.likelihood"),
+        ("adapter.search_range=3", "adapter.search_range: input should be a list in square brackets (got 3)"),
+        ("state.axes=x", "state.axes: input should be a list in square brackets (got 'x')"),
         ("population.baseline_hz=[0.0, 0.0]", "population.baseline_hz: rates are drawn from above zero"),
         ("population.baseline_hz=[-1.0, 5.0]", "population.baseline_hz: rates are drawn from above zero"),
         ("population.depth=[1.0, 0.5]", "population.depth: a range goes from its lower to its upper end"),

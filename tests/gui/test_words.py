@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from bmi_runtime.messages import SafetyState
-from gui import event_log, form_values, status
+from bmi_runtime.messages import SafetyState, StateSpace
+from gui import event_log, form_values, status, what_if_form
 from gui.running_error import RUNNING_S, running_errors, window_rows
 from gui.store import LOST_AFTER_S, Store, step_row
 from gui.trial_aligned import BIN_S, DIRECTIONS, SMOOTHED_S, bins_of, octant, smoothed
@@ -209,3 +209,20 @@ def test_a_part_that_failed_is_an_alarm_with_its_error_and_what_goes_on(part):
 def test_an_event_that_nobody_knows_is_told_by_its_fields():
     entry = event_log.of_event({"name": "pump-empty", "bin": 1, "left_ml": 0.25, "valve": None, "seq": 9}, 0.005)
     assert entry.text == "Pump empty: left ml 0.25, valve none" and entry.severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("units", "first", "apart"),
+    [
+        (("m", "m"), "12.00 cm/s", "-2.00 cm/s (95 %: -3.00 to -1.00)"),
+        (("deg", "deg"), "0.12 deg/s", "-0.02 deg/s (95 %: -0.03 to -0.01)"),
+        (("m", "deg"), "0.12 units of the axes/s", "-0.02 units of the axes/s (95 %: -0.03 to -0.01)"),
+    ],
+)
+def test_the_answer_to_a_what_if_is_in_the_unit_of_the_axes(units, first, apart):
+    paired = {"errors_m_s": [0.12, None], "interval_m_s": [-0.03, -0.01], "difference_m_s": -0.02, "where": ""}
+    found = {"settings": [[], ["decoder.frozen=true"]], "paired": paired}
+    error = what_if_form.quantities(StateSpace(axes=("a", "b"), units=units))["velocity error"]
+    said = what_if_form.summary(found, error)
+    assert f"A as recorded: {first}" in said and f"B − A {apart}" in said
+    assert "decoder.frozen=true: - " in said

@@ -64,3 +64,9 @@ def test_without_parts_of_others_it_is_told_what_is_not_as_it_was(tmp_path, monk
     assert said == (
         f"the recording was made with Python {now['python']} (now 3.99.0), numpy {now['packages']['numpy']} (now 9.0)"
     )
+    maker = "Processors of one maker, model"
+    recording.header["provenance"] |= {"python": "3.99.0", "packages": {}, "cpu": f"{maker} 1", "git_dirty": True}
+    now = replay_reasons.provenance() | {"cpu": f"{maker} 2", "git_dirty": False}
+    monkeypatch.setattr(replay_reasons, "provenance", lambda: now)
+    said = replay_reasons.why_different(recording, replay, 0)
+    assert said == f"the recording was made with changed files yes (now no), processor {maker} 1 (now {maker} 2)"

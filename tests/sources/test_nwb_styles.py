@@ -479,6 +479,16 @@ def test_a_cursor_and_what_was_decoded_of_one_axis_are_no_plane(style, tmp_path,
     np.testing.assert_allclose(recording.position, path_m(centres(recording))[:, :1], atol=1e-4)
 
 
+def test_of_two_movements_along_a_line_the_one_that_is_not_taken_is_named(style, tmp_path):
+    """Their names say nothing of x and y: one alone was decoded, without a word."""
+    for name, line in zip(("position_across", "position_along"), path_m(TIMES_S).T, strict=True):
+        style.behavior.add(TimeSeries(name=name, data=line, unit="m", rate=RATE_HZ, starting_time=0.0))
+    recording = load_recording(style.units().write(tmp_path))
+    (taken,) = recording.origins.values()
+    (left,) = {"behavior/position_across", "behavior/position_along"} - {taken}
+    assert f"{taken} is taken for the position; as likely by their names are {left}" in " ".join(recording.odd)
+
+
 def test_spikes_and_behaviour_of_different_times(style, tmp_path):
     file = style.units([train + 1000 for train in spikes()], obs_intervals=[np.array([[1000.0, 1040.0]])] * 6)
     with pytest.raises(
