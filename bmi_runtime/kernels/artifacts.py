@@ -75,7 +75,7 @@ def feature_artifact(values, valid, left_out, limits, lately, usual):
     values, valid : ndarray, (features,), inout
         0 of features that are far off.
     left_out : ndarray of int
-        Features that have no part in it, in order.
+        Features that have no part in it, in order: they are followed, and never missing for being far off.
     limits : ndarray, (5,)
         As of :func:`count_artifact`.
     lately : ndarray, (4,), inout
@@ -101,16 +101,19 @@ def feature_artifact(values, valid, left_out, limits, lately, usual):
             return -1
         usual[:] = 0.0
     lately[3] = 0.0
-    alone = 0
+    alone, left = 0, 0
     for i in range(values.size):
+        out = left < left_out.size and left_out[left] == i
+        left += 1 if out else 0
         if valid[i] > 0.0:
             share = max(limits[2], 1.0 / (usual[3, i] + 1.0))
             away = values[i] - usual[0, i]
             most = max(_far(usual, i, limits), LEAST_DISTANCE)
             if usual[3, i] >= limits[3] and abs(away) > most:
                 away = most if away > 0.0 else -most
-                values[i] = valid[i] = 0.0
-                alone += 1
+                if not out:
+                    values[i] = valid[i] = 0.0
+                    alone += 1
             usual[0, i] += share * away
             usual[1, i] = (1.0 - share) * (usual[1, i] + share * away * away)
             usual[2, i] = max((1.0 - limits[2]) * usual[2, i], abs(away) if usual[3, i] > 0.0 else 0.0)

@@ -290,7 +290,7 @@ def test_the_kernel_of_features_keeps_mean_variance_and_largest_distance():
     near = np.where([0, 0, 1], values[5], far)
     assert asked(near) == (2, [0.0, 0.0, 1.0], [True, True, False])  # two of three, one beside
     assert asked(near, np.array([1.0, 1.0, 0.0]))[0] == -1  # both that are there
-    assert asked(far)[0] == -1 and asked(far, left_out=np.array([0, 2]))[0] == 3
+    assert asked(far)[0] == -1 and asked(far, left_out=np.array([0, 2]))[:2] == (1, [1.0, 0.0, 1.0])
     known = usual.copy()
     assert feature_artifact(far.copy(), ones.copy(), none, limits, lately, usual) == -1 and (usual == known).all()
     feature_artifact(known[0] + [1e6, 0.0, 0.0], ones.copy(), none, limits, lately, usual)
@@ -333,6 +333,19 @@ def test_the_older_kernel_is_the_weighted_mean_and_variance():
     counts[0] = 61
     assert take_counts(counts, 60.0, out, valid, none, limits, lately, older) == 1 and out.sum() == 360.0
     assert take_counts(counts, 60.0, out, valid, np.array([0]), limits, lately, older) == -1
+
+
+def test_features_that_are_left_out_are_free_to_go_far_off():
+    """They were told as refused, and where they are most of all nothing was decoded from the others."""
+    left_out = f"session.left_out={list(range(25))}"
+    session, step = rig("session.likelihood=gaussian", "decoder.kind=kalman", left_out)
+    step(400)
+
+    def far(fields):
+        fields.counts[:25] = 1e3
+
+    session.events.clear()
+    assert step(1, far)["adapting"].all() and not {"refused-counts", "artifact"} & set(names(session))
 
 
 def test_a_unit_that_is_left_out_makes_no_artifact_and_hides_none():
