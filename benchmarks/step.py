@@ -5,8 +5,8 @@
 For 96, 256, 1,000 and 10,000 units: the median time of ``decode + adapt`` (kernels), of the whole pure step of a
 session, of the floor (the bytes that the step must move at this machine's copy bandwidth, plus as many exponentials as
 it takes), and of the same point-process filters written as a plain NumPy loop over units, which is how the field's
-reference code does it. Then the whole step of other brain states, features coming as often as they do, beside that of
-two axes: the sessions step by turns. Prints two tables and one JSON line.
+reference code does it. Then the step of other brain states, up to the command and whole, features coming as often as
+they do, beside that of two axes: the sessions step by turns. Prints two tables and one JSON line.
 """
 
 import argparse
@@ -118,21 +118,29 @@ def session_of(overrides):
 
 
 def measure_states(repeats):
-    """Return the whole step of every brain state, the mean over its bins, and over that of two axes, by turns."""
+    """Return what stands between a bin and its command, and the whole step, of every brain state; by turns.
+
+    Means over a state's bins; medians over turns of them, and of their ratios to two axes.
+    """
     sessions = {name: session_of(overrides) for name, overrides in STATES.items()}
     turns = {name: [] for name in sessions}
     for _ in range(max(repeats // 20, 20)):
         for name, (session, given) in sessions.items():
-            begin = time.perf_counter_ns()
+            respond = settle = 0
             for one in given:
-                session.step(one)
-            turns[name].append((time.perf_counter_ns() - begin) / len(given) / 1e3)
+                begin = time.perf_counter_ns()
+                session.respond(one)
+                middle = time.perf_counter_ns()
+                session.settle()
+                respond, settle = respond + middle - begin, settle + time.perf_counter_ns() - middle
+            turns[name].append(np.array([respond, respond + settle]) / len(given) / 1e3)
             session.events.clear()
-    plain = np.array(turns["2 axes, 256 units"])
-    return [
-        {"what": name, "step_us": float(np.median(taken)), "over_two_axes": float(np.median(np.array(taken) / plain))}
-        for name, taken in turns.items()
-    ]
+    rows, plain = [], np.array(turns["2 axes, 256 units"])
+    for name, taken in turns.items():
+        us, ratio = np.median(taken, axis=0), np.median(np.array(taken) / plain, axis=0)
+        row = {"what": name, "respond_us": us[0], "step_us": us[1]}
+        rows.append(row | {"respond_over_two_axes": ratio[0], "step_over_two_axes": ratio[1]})
+    return rows
 
 
 def main():
@@ -150,9 +158,10 @@ def main():
             f" {row['over_floor']:8.1f} {row['session_step_us']:10.1f} us {loop:>11}"
         )
     states = measure_states(repeats)
-    print(f"\n{'':40} {'session step':>13} {'x two axes':>11}")
+    print(f"\n{'':40} {'to the command':>15} {'x two axes':>11} {'whole step':>13} {'x two axes':>11}")
     for row in states:
-        print(f"{row['what']:40} {row['step_us']:10.1f} us {row['over_two_axes']:11.2f}")
+        cells = f"{row['respond_us']:12.1f} us {row['respond_over_two_axes']:11.2f} {row['step_us']:10.1f} us"
+        print(f"{row['what']:40} {cells} {row['step_over_two_axes']:11.2f}")
     print(json.dumps({"step": rows, "states": states}))
 
 
