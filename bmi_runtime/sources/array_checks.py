@@ -1,5 +1,6 @@
 """Arrays of a recording that come from anywhere: shapes and values checked, each refused in a sentence."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ from bmi_runtime.state_space import MOST_AXES
 MAX_COUNT = 100_000  # per bin and unit: no neuron, multi-unit or threshold-crossing channel comes near
 MIN_BINS = 40  # half of them to learn from
 KINDS = {"U": "text", "S": "text", "O": "an object", "b": "true or false", "c": "a complex number"}
+COPIES = 3  # of all counts, at once in memory
 LARGEST_NUMBER = 1e100  # of a movement, in any unit: squares of larger ones overflow, of their inverse vanish
+
+
+def memory_bytes() -> float:
+    """Return how much memory this machine has."""
+    return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
 
 
 def checked_width_s(name: str, bin_s: Any) -> float:
@@ -86,6 +93,11 @@ def table_of_counts(name: str, counts: Any) -> np.ndarray:
             f"{name}: counts must be a table of numbers, bins x units; it is {counts.dtype} of shape {counts.shape}"
         )
     _check_enough(name, counts)
+    if (need := 8.0 * counts.size * COPIES) > memory_bytes():  # a view may have more rows than it takes memory for
+        raise BadInput(
+            f"{name}: {len(counts):,} bins of {counts.shape[1]} units need {need / 1e9:.0f} GB, more than this machine "
+            "has; take wider bins, or a part of the recording"
+        )
     return np.ascontiguousarray(counts, dtype=float)
 
 

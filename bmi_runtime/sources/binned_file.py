@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bmi_runtime.errors import BadInput
+from bmi_runtime.sources.array_checks import COPIES, memory_bytes
 from bmi_runtime.sources.from_arrays import recording_from_arrays
 from bmi_runtime.sources.gaps import LONGEST_GAP_S
 from bmi_runtime.sources.lost_samples import far_samples, lost_samples
 
 BIN_S = 0.05  # where a mapping names no width
 ROUNDED = 0.01  # of the step between samples: one that lies so little before an edge belongs to the next bin
-COPIES = 3  # of all counts, at once in memory
 SHORTEST_PART_BINS = 2  # a shorter part has no movement in it
 LEAST_SHARED = 0.002  # of the spikes, or of the kinematics' time: milliseconds beside seconds share a thousandth
 Pieces = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -160,17 +159,13 @@ def _check_size(name: str, parts: Sequence[Part], bins: int, bin_s: float) -> No
     A clock in another unit, or an impossible rate, makes months of minutes: what the spikes say of it comes first.
     """
     need = 8.0 * bins * len(parts[0].trains_s) * COPIES
-    if need < _memory_bytes():
+    if need < memory_bytes():
         return
     _shared_time(name, parts, sum(len(train) for part in parts for train in part.trains_s))
     raise BadInput(
         f"{name}: {bins:,} bins of {bin_s * 1e3:g} ms and {len(parts[0].trains_s)} units need {need / 1e9:.0f} GB, "
         f"more than this machine has; take wider bins, or a part of the file ({_spans(parts)})"
     )
-
-
-def _memory_bytes() -> float:
-    return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _shared_time(name: str, parts: Sequence[Part], inside: int) -> tuple[str, ...]:

@@ -154,3 +154,11 @@ def test_an_axis_in_which_nothing_moves_is_left_out_and_named(rng):
     assert found.axes == ("x", "z") and found.given_axes == ("x", "y", "z")
     np.testing.assert_array_equal(found.velocity, velocity[:, [0, 2]])
     assert any("never changes in y" in text for text in found.odd)
+
+
+def test_a_view_of_more_bins_than_memory_is_refused_before_it_is_copied():
+    counts = np.broadcast_to(np.ones((1, 10)), (10**10, 10))
+    with pytest.raises(
+        BadInput, match="mine: 10,000,000,000 bins of 10 units need 2400 GB, more than this machine has"
+    ):
+        recording_from_arrays("mine", counts, 0.02, np.broadcast_to(np.zeros((1, 2)), (10**10, 2)))

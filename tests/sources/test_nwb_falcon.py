@@ -67,7 +67,7 @@ def test_more_bins_than_fit_are_refused_before_they_are_made(tmp_path, monkeypat
     style = Style().units()
     style.nwb.add_acquisition(series("hand_position", path_m(TIMES_S), unit="m"))
     file = style.write(tmp_path)
-    monkeypatch.setattr(binned_file, "_memory_bytes", lambda: 1e5)
+    monkeypatch.setattr(binned_file, "memory_bytes", lambda: 1e5)
     with pytest.raises(BadInput, match=r"800 bins of 50 ms and 6 units need 0 GB, more than this machine has"):
         load_recording(file)
 
