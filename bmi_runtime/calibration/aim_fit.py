@@ -34,7 +34,7 @@ STEPS = np.array([0.05, 0.01, 0.01])
 ASSUMED = np.array([0.95, 0.15, 0.05])
 ASSUMED_SD = np.array([0.15, 0.03, 0.03])
 """Of reaching with vision: the literature's usual ranges."""
-LEAST_GAIN = 8.0  # nats by which the reading must be likelier with the intention than without
+LEAST_GAIN = 6.0  # nats by which the reading must be likelier with the intention than by chance
 LEAST_TARGETS = 3  # both ends of a line and its middle
 LEAST_BINS = 50  # coarse ones, of which all is known: a fit of fewer has more regressors than it has bins
 MEMORY_S = 0.2  # of the autoregression
@@ -155,6 +155,12 @@ class _Profile:
         self._weigh(np.ones((len(self.reading), 1)))
         self.null = self.value(np.zeros((len(self.reading), 0)))
 
+    @property
+    def by_chance(self) -> float:
+        """The nats that the weights of an intention gain where the reading has nothing to do with it: half a weight."""
+        axes = self.reading.shape[1]
+        return 0.5 * axes * (shaped(np.zeros((1, axes))).shape[1] - 1)
+
     def _merge(self, rows: np.ndarray) -> np.ndarray:
         parts = (rows[start : self.bins : self.merged] for start in range(self.merged))
         return functools.reduce(np.add, parts)[self.kept] / self.merged  # four times as quick as a mean over an axis
@@ -257,7 +263,7 @@ def fit_aim(reading: np.ndarray, screen: Screen, bin_s: float) -> Aim:
     profile.begin()
     starts = [np.array([f, d, 0.0]) for f in (0.6, 1.0, 1.6) for d in (0.0, 0.1, 0.2)]
     best = min(starts, key=profile)
-    gain = profile.null - profile(best)
+    gain = profile.null - profile(best) - profile.by_chance
     for turn in range(TURNS):
         profile.adapt(best)
         last = turn == TURNS - 1  # the other only finds what is left over for it

@@ -90,7 +90,7 @@ def test_compare_schedule_and_figures(tmp_path):
         (["plot", "--folder", "nowhere"], "no folder"),
         (["fit", "constant.npz"], "ever changes"),
         (["simulate", "--out", "nowhere/x.npz"], "no folder"),
-        (["tutorial", "--neurons", "0"], "at least one neuron"),
+        (["tutorial", "--neurons", "0"], "a system of 0 neurons: give at least one"),
         (["simulate", "--out", "x.npz", "--hidden", "nan"], "strength of the hidden input"),
         (["compare", "--neurons", "10", "--steps", "-5"], "too few to compare"),
         (["fit", "lone.npy"], "single array without a name"),
