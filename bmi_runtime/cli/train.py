@@ -119,8 +119,8 @@ def _training(paths, options, as_json):
         check_decodable(recording.name, recording.counts, recording.velocity[:, moves])
         say(recording.described, as_json)
         recordings.append(recording)
-        check_same(recordings)
-    recordings = in_the_same_axes(recordings)
+        check_same(recordings, paths)
+    recordings = in_the_same_axes(recordings, paths)
     joined = Training.joined([training_of(recording).bridged() for recording in recordings])
     rests = zip(recordings[0].axes, ~_moving(joined.velocity), strict=True)
     odd = [f"{axis} rests in all bins: it is decoded as at rest" for axis, still in rests if still]

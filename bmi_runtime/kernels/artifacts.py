@@ -4,7 +4,7 @@ import numpy as np
 
 from bmi_runtime.kernels.jit import kernel
 
-LEAST_DISTANCE = 1e-6  # that a feature which never moved is learned to have gone: from zero nothing would grow
+LEAST_SHARE = 1e-6  # of a feature's size, that one which never moved may go: from zero nothing would grow
 
 
 @kernel
@@ -93,7 +93,7 @@ def feature_artifact(values, valid, left_out, limits, lately, usual):
             left += 1
         elif valid[i] > 0.0 and usual[3, i] >= limits[3]:
             there += 1
-            far += 1 if abs(values[i] - usual[0, i]) > _far(usual, i, limits) else 0
+            far += 1 if abs(values[i] - usual[0, i]) > _far(usual, i, values[i], limits) else 0
     lately[0] = far
     if far > 1 and 2 * (far - 1) >= there:
         lately[3] += 1.0
@@ -108,7 +108,7 @@ def feature_artifact(values, valid, left_out, limits, lately, usual):
         if valid[i] > 0.0:
             share = max(limits[2], 1.0 / (usual[3, i] + 1.0))
             away = values[i] - usual[0, i]
-            most = max(_far(usual, i, limits), LEAST_DISTANCE)
+            most = _far(usual, i, values[i], limits)
             if usual[3, i] >= limits[3] and abs(away) > most:
                 away = most if away > 0.0 else -most
                 if not out:
@@ -122,9 +122,10 @@ def feature_artifact(values, valid, left_out, limits, lately, usual):
 
 
 @kernel
-def _far(usual, i, limits):
-    """Return the distance from its mean beyond which a feature is far off."""
-    return max(limits[0] * np.sqrt(usual[1, i]), limits[1] * usual[2, i])
+def _far(usual, i, value, limits):
+    """Return the distance from its mean beyond which a feature of this value is far off; features have any unit."""
+    least = LEAST_SHARE * max(abs(usual[0, i]), abs(value))
+    return max(max(limits[0] * np.sqrt(usual[1, i]), limits[1] * usual[2, i]), least)
 
 
 @kernel

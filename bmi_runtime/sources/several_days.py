@@ -1,6 +1,7 @@
 """Recordings of several days that are learned from together: the same units, bins, units of velocity and axes."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,8 +9,14 @@ from bmi_runtime.errors import BadInput
 from bmi_runtime.sources.open_loop import OpenLoopRecording
 
 
-def check_same(recordings: list[OpenLoopRecording]) -> None:
+def check_same(recordings: list[OpenLoopRecording], files: Sequence[str]) -> None:
     """Refuse recordings of other units, bins or units of velocity than the first.
+
+    Parameters
+    ----------
+    recordings : list of OpenLoopRecording
+    files : sequence of str
+        What to call each: days in folders of their own often have one name.
 
     Raises
     ------
@@ -17,18 +24,20 @@ def check_same(recordings: list[OpenLoopRecording]) -> None:
         Naming the first that differs.
     """
     first = recordings[0]
-    for one in recordings[1:]:
+    for one, file in zip(recordings, files):  # those that were read so far
         if one.n_units != first.n_units:
-            raise BadInput(f"{one.name} has {one.n_units} units, {first.name} {first.n_units}")
+            raise BadInput(f"{file} has {one.n_units} units, {files[0]} {first.n_units}")
         if abs(one.bin_s - first.bin_s) > 1e-9:
-            raise BadInput(f"{one.name} has bins of {1e3 * one.bin_s:g} ms, {first.name} of {1e3 * first.bin_s:g} ms")
+            raise BadInput(f"{file} has bins of {1e3 * one.bin_s:g} ms, {files[0]} of {1e3 * first.bin_s:g} ms")
     units = {one.velocity_unit for one in recordings}
     if len(units) > 1:
         raise BadInput(f"the recordings give velocity in different units: {', '.join(sorted(units))}")
 
 
-def in_the_same_axes(recordings: list[OpenLoopRecording]) -> list[OpenLoopRecording]:
+def in_the_same_axes(recordings: list[OpenLoopRecording], files: Sequence[str]) -> list[OpenLoopRecording]:
     """Return recordings with the axes that move in any of them; one in which such an axis rests has it at rest.
+
+    Parameters as of :func:`check_same`.
 
     Raises
     ------
@@ -37,11 +46,11 @@ def in_the_same_axes(recordings: list[OpenLoopRecording]) -> list[OpenLoopRecord
     """
     first, names = recordings[0], {name for one in recordings for name in one.axes}
     found = []
-    for one in recordings:
+    for one, file in zip(recordings, files, strict=True):
         missing = names.intersection(one.unrecorded_axes)
         if one.given_axes != first.given_axes or missing:
             has = f"has no value in {', '.join(sorted(missing))}" if missing else f"has {', '.join(one.given_axes)}"
-            raise BadInput(f"{one.name} {has}, {first.name} has the axes {', '.join(first.given_axes)}: not the same")
+            raise BadInput(f"{file} {has}, {files[0]} has the axes {', '.join(first.given_axes)}: not the same")
         found.append(one if names == set(one.axes) else _with_axes_at_rest(one, names))
     return found
 

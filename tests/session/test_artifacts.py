@@ -590,3 +590,16 @@ def discharged(kind, rule):
 @pytest.mark.parametrize("kind", ["half a dead array", "features"])
 def test_targets_are_reached_between_discharges(kind):
     assert discharged(kind, "present") > 1.2 * discharged(kind, "whole")
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e6])
+def test_what_is_far_for_a_feature_that_never_moved_does_not_depend_on_its_unit(size):
+    limits = np.array([10.0, 3.0, 0.01, 20.0, 25.0])
+    lately, usual, none = np.zeros(4), np.zeros((4, 5)), np.empty(0, np.int64)
+    for _ in range(30):
+        values, valid = np.full(5, size), np.ones(5)
+        assert feature_artifact(values, valid, none, limits, lately, usual) == 0
+    values, valid = np.full(5, size), np.ones(5)
+    values[2] = 50.0 * size
+    assert feature_artifact(values, valid, none, limits, lately, usual) == 1
+    assert valid.tolist() == [1.0, 1.0, 0.0, 1.0, 1.0]
