@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bmi_runtime.calibration import beyond_linear
 from bmi_runtime.calibration.along_pilot import bias_along
 from bmi_runtime.calibration.beyond_linear import Departure, departure
 from bmi_runtime.calibration.closed_form import information, steady_state
@@ -18,6 +19,13 @@ from bmi_runtime.encoding.adapter import Adapter
 from bmi_runtime.encoding.model import EncodingModel
 from bmi_runtime.encoding.regressors import History, Regressors
 from bmi_runtime.kernels.encoding_mc import learn_from_own_spikes
+
+
+@pytest.fixture
+def few_bins(monkeypatch):
+    """Simulate a sixth of the bins, for what does not depend on their number."""
+    monkeypatch.setattr(beyond_linear, "UNIT_BINS", beyond_linear.UNIT_BINS // 6)
+
 
 BIN_S, HISTORY_S = 0.005, (0.02, 0.1)
 KINDS = Regressors(2, ("velocity", "history"), HISTORY_S)
@@ -96,7 +104,7 @@ def test_without_a_past_there_is_nothing_to_add():
     assert predict(design, 1e-5).departure is None
 
 
-def test_a_past_of_weight_zero_still_biases_and_a_slow_filter_is_as_the_recursion_says():
+def test_a_past_of_weight_zero_still_biases_and_a_slow_filter_is_as_the_recursion_says(few_bins):
     """The regressors follow the noise whatever their true weight: an autoregression's bias, toward less of it."""
     design = design_of(weights_of([(0.0, 0.0)] * 8))
     info = information(design)
@@ -148,7 +156,7 @@ def test_along_a_pilot_the_bias_is_that_of_simulation():
     assert bias_along(MeasuredScores(fit_pilot(Pilot(counts, states, BIN_S, "poisson"))), rate) is None
 
 
-def test_a_unit_that_runs_away_on_its_own_spikes_is_named_and_the_others_are_not_lost():
+def test_a_unit_that_runs_away_on_its_own_spikes_is_named_and_the_others_are_not_lost(few_bins):
     weights = weights_of([(-0.5, 0.05)] * 4)
     design = design_of(weights)
     wild = design.weights.copy()
@@ -162,7 +170,7 @@ def test_a_unit_that_runs_away_on_its_own_spikes_is_named_and_the_others_are_not
     assert np.isfinite(beyond.mean_square(np.tile(np.eye(5), (4, 1, 1)), 1e-4)).all()
 
 
-def test_a_wish_is_kept_with_the_bias_in_it():
+def test_a_wish_is_kept_with_the_bias_in_it(few_bins):
     design = design_of(weights_of([(-0.5, 0.05)] * 6))
     info = information(design)
     answer, method = solve(design, info, Wish(max_error=0.1))
