@@ -108,3 +108,10 @@ def test_the_command_reads_trials_and_refuses_what_it_cannot_use(tmp_path):
         assert isinstance(refused, BadInput) and words in str(refused)
     np.savez(path, counts=counts, bin_s=0.01, trial_start=starts, target=target % 2)
     assert "at least 3" in str(CliRunner().invoke(perturb, ["instrument", str(path)]).exception)
+
+
+def test_where_targets_agree_on_no_effect_none_is_named():
+    b = np.linspace(-1.0, 1.0, 21)
+    assert np.isnan(instruments._lowest(b, (b - 3.0) ** 2, 20))
+    near = (b - 0.317) ** 2
+    np.testing.assert_allclose(instruments._lowest(b, near, int(near.argmin())), 0.317)

@@ -140,9 +140,12 @@ def _compatible(z, x, y, effect: float, error: float, confidence: float) -> tupl
 
 
 def _lowest(b: np.ndarray, size: np.ndarray, best: int) -> float:
-    """Return where a curve is lowest, by the parabola through its lowest point and the two beside it."""
+    """Return where a curve is lowest, by the parabola through its lowest point and the two beside it.
+
+    NaN where it still falls at an end: of so weak an instrument no effect is the likeliest.
+    """
     if not 0 < best < len(b) - 1:
-        return float(b[best])
+        return np.nan
     before, at, after = size[best - 1 : best + 2]
     bend = before - 2.0 * at + after
     return float(b[best] + (0.5 * (before - after) / bend * (b[1] - b[0]) if bend > 0.0 else 0.0))
