@@ -64,7 +64,7 @@ def bias_along(scores: MeasuredScores, rate) -> Departure | None:
     state = steady_state(scores.info, at)
     along = adapted(pilot, weights, state.filter_covariance, at)
     mean = along[burn_in_bins(len(along), state) :].mean(axis=0).T
-    return Departure(at, np.zeros(weights.shape[1]), None, mean - weights)
+    return Departure(at, np.zeros(weights.shape[1]), mean - weights)
 
 
 def beyond_linear(scores: MeasuredScores | None, design, info, rate) -> Departure | None:

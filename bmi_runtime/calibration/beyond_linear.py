@@ -14,7 +14,6 @@ to fit, and carried to slower rates by the square root.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,18 +40,15 @@ class Departure:
     Attributes
     ----------
     rate : float
-        At which it was simulated.
+        At which it was found.
     widening : ndarray, (regressors,)
         Scatter of a weight over that of the recursion, minus one; the mean over units, which differ little.
-    widening_error : ndarray, (regressors,), or None
-        Its standard error, where it was simulated.
     bias : ndarray, (units, regressors)
         By how much the weights' mean lies above the truth; NaN for units that run away on their own spikes.
     """
 
     rate: float
     widening: np.ndarray
-    widening_error: np.ndarray | None
     bias: np.ndarray
 
     def scatter(self, covariance: np.ndarray, rate) -> np.ndarray:
@@ -114,8 +110,7 @@ def departure(design: Design, info: Information, rate, seed: int = 1) -> Departu
     chosen = design.replaced(weights=design.weights[some], own=own, names=())
     exact = exact_steady_state(chosen, steady_state(information(chosen), at)).error_covariance
     ratio = (np.diagonal(square, axis1=1, axis2=2) - mean**2)[some] / np.diagonal(exact, axis1=1, axis2=2)
-    error = ratio.std(axis=0, ddof=1) / math.sqrt(len(ratio)) if len(ratio) > 1 else np.full(ratio.shape[1], np.nan)
-    return Departure(at, ratio.mean(axis=0) - 1.0, error, np.where(settled[:, None], mean, np.nan))
+    return Departure(at, ratio.mean(axis=0) - 1.0, np.where(settled[:, None], mean, np.nan))
 
 
 def _spread_of_log_rate(info: Information, rate) -> float:

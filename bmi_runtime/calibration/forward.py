@@ -1,5 +1,6 @@
 """Forward: what a learning rate will do to every unit, by the closed forms and by the exact recursion, side by side."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,12 @@ class Prediction:
             return self.measured_covariance
         return self.closed.error_covariance if self.exact_covariance is None else self.exact_covariance
 
+    @functools.cached_property
+    def simulated_scatter(self) -> np.ndarray:
+        """The linearised filter's error covariance, widened by what it leaves out; only where that was found."""
+        assert self.departure
+        return self.departure.scatter(self.linear_covariance, self.closed.rate)
+
     @property
     def best_covariance(self) -> np.ndarray:
         """The mean square error to go by: the linearised filter's, with what that leaves out."""
@@ -97,11 +104,8 @@ class Prediction:
         if self.scatter_covariance is not None:
             measured["error_covariance_scatter"] = self.scatter_covariance[index]
         if self.departure is not None:
-            scatter, bias = (
-                self.departure.scatter(self.linear_covariance, closed.rate),
-                self.departure.bias_at(closed.rate),
-            )
-            measured |= {"error_covariance_simulated": scatter[index], "bias_simulated": bias[index]}
+            bias = self.departure.bias_at(closed.rate)[index]
+            measured |= {"error_covariance_simulated": self.simulated_scatter[index], "bias_simulated": bias}
         return {
             "unit": self.design.names[index],
             "learning_rate": closed.rate[index],

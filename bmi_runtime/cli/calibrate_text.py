@@ -92,16 +92,14 @@ def _beyond_linear(prediction) -> list[str]:
     """Return what the linearised recursion leaves out, where that was simulated."""
     import numpy as np
 
-    beyond, rate = prediction.departure, prediction.closed.rate
+    beyond = prediction.departure
     if beyond is None:
         return []
-    linear, scatter = (
-        np.diagonal(matrices, axis1=1, axis2=2)
-        for matrices in (prediction.linear_covariance, beyond.scatter(prediction.linear_covariance, rate))
-    )
-    wider, off = scatter[0] / linear[0], np.abs(beyond.bias_at(rate)) / np.sqrt(scatter)
+    linear = np.diagonal(prediction.linear_covariance, axis1=1, axis2=2)
+    scatter = np.diagonal(prediction.simulated_scatter, axis1=1, axis2=2)
+    wider, off = scatter[0] / linear[0], np.abs(beyond.bias_at(prediction.closed.rate)) / np.sqrt(scatter)
     bias = f"a bias of {np.nanmedian(off):.1g} (median weight) to {np.nanmax(off):.1g} sd"
-    if beyond.widening_error is None:
+    if prediction.measured_covariance is not None:
         lines = [f"that includes what the units' own past adds (the filter run along the pilot): {bias}"]
     else:
         why = "the units' own past" if prediction.design.own is not None else "so quick a filter"
